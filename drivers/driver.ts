@@ -1,0 +1,160 @@
+/**
+ * The wire contract: a driver carries Redis commands to one store and brings the replies back.
+ * It holds no policy, no key prefix and no serializer.
+ *
+ * @module
+ */
+
+/** One Redis command: its name, then its arguments. */
+export type Command = readonly [name: string, ...args: (string | number)[]];
+
+/** One reply. A command's own error stands in the place of its reply; nil is `null`; maps are flat lists. */
+export type Reply = string | number | null | StoreError | readonly Reply[];
+
+/** What a wire can do. */
+export interface Capabilities {
+  /** Whether the store has numbered databases (SELECT). Where it has not, databases are key prefixes. */
+  readonly numbered: boolean;
+  /** Whether the store runs Lua scripts (or their twins). */
+  readonly scripts: boolean;
+  /** Whether sends that overlap in time are executed in the order in which they were issued. */
+  readonly ordered: boolean;
+  /** The most commands in one send. @default no limit */
+  readonly maxCommands?: number;
+  /** The most bytes in one send, measured as JSON. @default no limit */
+  readonly maxBytes?: number;
+}
+
+/** Options of {@linkcode Driver.send}. */
+export interface SendOptions {
+  /** Milliseconds after which nobody waits for the replies any more: the driver frees what the send holds. */
+  readonly timeout?: number;
+}
+
+/** A wire to one store. */
+export interface Driver {
+  /** The wire's name, such as `"memory"`. */
+  readonly name: string;
+  /** What the wire can do. */
+  readonly capabilities: Capabilities;
+  /**
+   * Sends the commands in order in one round trip.
+   *
+   * @param database The database number; always 0 where `capabilities.numbered` is false.
+   * @param commands The commands, at least one.
+   * @returns One reply a command, in their order. A {@linkcode StoreError} in a command's place is that command's own error.
+   * @throws {StoreError} When none of the commands was answered.
+   */
+  send(database: number, commands: readonly Command[], options?: SendOptions): Promise<Reply[]>;
+  /** Closes what the driver opened. Never throws; closing twice is closing once. */
+  close(): Promise<void>;
+}
+
+/**
+ * What went wrong:
+ *
+ * - `"command"`: the store answered this command with an error (`WRONGTYPE`, `NOSCRIPT`, `OOM`, ...)
+ * - `"connection"`: no connection, or it was lost
+ * - `"timeout"`: no answer in time
+ * - `"auth"`: wrong password, token or permissions
+ * - `"limit"`: too many requests, or a request that is too large
+ * - `"protocol"`: an answer that is not what the protocol says
+ * - `"closed"`: the client was closed
+ */
+export type StoreErrorKind = "command" | "connection" | "timeout" | "auth" | "limit" | "protocol" | "closed";
+
+/** Which commands may be sent again after an error: all of them, those that change nothing when repeated, or none. */
+export type Repeat = "all" | "idempotent" | "none";
+
+/** An error of the store or of the wire to it. Its message never holds values, tokens, passwords or URLs with credentials. */
+export class StoreError extends Error {
+  override name = "StoreError";
+  /** What went wrong. */
+  readonly kind: StoreErrorKind;
+  /** The first word of an error reply, such as `"WRONGTYPE"`; empty where there is none. */
+  readonly code: string;
+  /** Which commands may be sent again. */
+  readonly repeat: Repeat;
+
+  /**
+   * @param kind What went wrong.
+   * @param message The message, free of values and secrets.
+   * @param options `code`, `repeat` (default `"none"`) and `cause`.
+   */
+  constructor(
+    kind: StoreErrorKind,
+    message: string,
+    options: { code?: string; repeat?: Repeat; cause?: unknown } = {},
+  ) {
+    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    this.kind = kind;
+    this.code = options.code ?? "";
+    this.repeat = options.repeat ?? "none";
+  }
+}
+
+/** Error codes with which a store refuses a command before it executes it, for a reason that passes. */
+const PASSING = /^(LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY)$/;
+const AUTH = /^(NOAUTH|WRONGPASS|NOPERM)$/;
+
+/**
+ * Turns the text of a Redis error reply into a {@linkcode StoreError}.
+ *
+ * @param text The reply's text, such as `"WRONGTYPE Operation against ..."`.
+ * @returns The error, with its code, its kind and whether it may be sent again.
+ *
+ * @example
+ * ```ts
+ * import { errorReply } from "@foodfast/larder/drivers/driver";
+ *
+ * console.log(errorReply("LOADING Redis is loading the dataset in memory").repeat); // "all"
+ * ```
+ */
+export function errorReply(text: string): StoreError {
+  const code = /^[A-Z][A-Z0-9_-]*(?= |$)/.exec(text)?.[0] ?? "";
+  return new StoreError(AUTH.test(code) ? "auth" : "command", text, {
+    code,
+    repeat: PASSING.test(code) ? "all" : "none",
+  });
+}
+
+/** What a script's twin may do: run commands on the memory driver, with its clock. */
+export interface TwinStore {
+  /** Runs one command, as `redis.call` does. @throws {StoreError} What the command answers with an error. */
+  call(name: string, ...args: (string | number)[]): Reply;
+}
+
+/** An atomic operation: Lua for real stores, and the twin that the memory driver runs in its place. */
+export interface Script {
+  /** The name, for messages. */
+  readonly name: string;
+  /** The Lua source. */
+  readonly lua: string;
+  /** SHA-1 of the source in lower-case hex. */
+  readonly sha1: string;
+  /** Does what the Lua source does, reply for reply. */
+  readonly twin: (store: TwinStore, keys: readonly string[], args: readonly string[]) => Reply;
+}
+
+const scripts = new Map<string, Script>();
+
+/**
+ * Registers a script, so that the memory driver can run its twin.
+ *
+ * @param script The script.
+ * @returns The same script.
+ */
+export function defineScript(script: Script): Script {
+  scripts.set(script.sha1, script).set(script.lua, script);
+  return script;
+}
+
+/**
+ * Finds a registered script.
+ *
+ * @param shaOrSource The SHA-1 in lower-case hex, or the Lua source.
+ * @returns The script, or `undefined`.
+ */
+export function findScript(shaOrSource: string): Script | undefined {
+  return scripts.get(shaOrSource);
+}
