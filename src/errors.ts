@@ -1,0 +1,78 @@
+import { StoreError } from "../drivers/driver.ts";
+
+export { StoreError } from "../drivers/driver.ts";
+
+/** The base of the errors that this library throws for a caller to catch, {@linkcode StoreError} aside. */
+export class CacheError extends Error {
+  override name = "CacheError";
+}
+
+/** Thrown for a configuration with problems, all of which it lists. */
+export class CacheConfigError extends CacheError {
+  override name = "CacheConfigError";
+  /** One line a problem, each with the name of its variable or option. */
+  readonly problems: readonly string[];
+
+  /** @param problems One line a problem. */
+  constructor(problems: readonly string[]) {
+    super(`cache configuration: ${problems.join("; ")}`);
+    this.problems = problems;
+  }
+}
+
+/** One thing that a schema rejected. */
+export interface SchemaIssue {
+  /** Where in the value, such as `"price"` or `"names.0.text"`; empty for the value itself. */
+  readonly path: string;
+  /** What the schema says. */
+  readonly message: string;
+}
+
+/** Thrown by a write whose value the collection's schema rejects. Nothing was written. */
+export class CacheSchemaError extends CacheError {
+  override name = "CacheSchemaError";
+  /** What the schema rejected; paths and messages, no values. */
+  readonly issues: readonly SchemaIssue[];
+
+  /**
+   * @param target The collection, such as `"product.products"`.
+   * @param issues What the schema rejected.
+   */
+  constructor(target: string, issues: readonly SchemaIssue[]) {
+    super(`cannot write to ${target}: ${issues.map((i) => `${i.path || "value"}: ${i.message}`).join("; ")}`);
+    this.issues = issues;
+  }
+}
+
+/** Thrown by an update that lost against other writers as often as it may try. */
+export class CacheConflictError extends CacheError {
+  override name = "CacheConflictError";
+}
+
+/** Thrown by payment's collections for a value that carries a card number. Nothing was written. */
+export class CardNumberError extends CacheError {
+  override name = "CardNumberError";
+}
+
+/**
+ * Tells whether a value is an error of this library, across realms and copies of the package.
+ *
+ * @param error Any value.
+ * @returns `true` for a {@linkcode CacheError}, a {@linkcode StoreError} or a subclass.
+ *
+ * @example
+ * ```ts
+ * import { CacheError, isCacheError } from "@foodfast/larder";
+ *
+ * console.log(isCacheError(new CacheError("no"))); // true
+ * ```
+ */
+export function isCacheError(error: unknown): error is CacheError | StoreError {
+  return error instanceof Error && /^(Cache(Config|Schema|Conflict)?|Store|CardNumber)Error$/.test(error.name);
+}
+
+/** Any thrown value as a {@linkcode StoreError}; what is none already becomes one of kind `"connection"`. */
+export function toStoreError(error: unknown): StoreError {
+  if (error instanceof Error && error.name === "StoreError") return error as StoreError;
+  return new StoreError("connection", "the driver failed without a store error", { cause: error });
+}
