@@ -1,0 +1,63 @@
+// Brings a fresh clone to where it runs: node_modules as the lockfile says, Bun's binary, and a redis-server for the tests.
+// Imports nothing that has to be installed.
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { bin, root } from "./tools.mjs";
+
+function sh(command, args) {
+  return spawnSync(command, args, { cwd: root, stdio: "inherit", shell: process.platform === "win32" }).status === 0;
+}
+
+function answers(command) {
+  const shell = process.platform === "win32";
+  return spawnSync(command, ["--version"], { stdio: "ignore", shell }).status === 0;
+}
+
+function stop(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+/** Whether node_modules holds what the lockfile pins, for this platform. */
+function installed() {
+  const record = join(root, "node_modules", ".package-lock.json");
+  if (!existsSync(record)) return false;
+  const have = JSON.parse(readFileSync(record, "utf8")).packages;
+  const want = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")).packages;
+  return Object.entries(want).every(
+    ([path, { version, optional }]) => path === "" || (have[path] ? have[path].version === version : optional),
+  );
+}
+
+/** Installs the devDependencies where they are missing or not those of the lockfile. */
+export function setupPackages() {
+  if (!installed() && !sh("npm", ["ci", "--no-audit", "--no-fund"])) {
+    stop("npm ci failed: the registry must be reachable; package-lock.json names what is installed");
+  }
+  // Bun's package has no working command until its install script has run, and npm may refuse install scripts.
+  if (!answers(bin("bun")) && !(sh(process.execPath, ["node_modules/bun/install.js"]) && answers(bin("bun")))) {
+    stop("Bun does not start: run `npm rebuild bun`");
+  }
+}
+
+/** Finds redis-server, or installs it where that needs no question. */
+export function setupRedis() {
+  const server = process.env.REDIS_SERVER || "redis-server";
+  if (answers(server)) return;
+  if (process.env.REDIS_SERVER) stop(`REDIS_SERVER is ${JSON.stringify(server)}, which does not start`);
+  if (process.getuid?.() === 0 && answers("apt-get")) {
+    console.log("redis-server is missing: installing it with apt-get");
+    process.env.DEBIAN_FRONTEND = "noninteractive";
+    const install = () => sh("apt-get", ["install", "-y", "-qq", "--no-install-recommends", "redis-server"]);
+    if ((install() || (sh("apt-get", ["update", "-qq"]) && install())) && answers(server)) return;
+  }
+  const how =
+    { darwin: "brew install redis" }[process.platform] ?? "sudo apt install redis-server (or: sudo dnf install redis)";
+  stop(`The tests need a redis-server on the PATH or in REDIS_SERVER: ${how}`);
+}
+
+if (process.argv[1] === import.meta.filename) {
+  setupPackages();
+  setupRedis();
+}
