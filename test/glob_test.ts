@@ -10,23 +10,16 @@ const text = fc.oneof(
   { weight: 4, arbitrary: fc.array(piece, { maxLength: 6 }).map((all) => all.join("")) },
   { weight: 1, arbitrary: fc.string({ unit: "binary", maxLength: 8 }) },
 );
-const pattern = fc.oneof(
-  {
-    weight: 4,
-    arbitrary: fc
-      .array(
-        fc.oneof(
-          piece,
-          fc.constantFrom("*", "?", "[a-c]", "[c-a]", "[^a]", "[", "[^", "[a", "\\", "[a-", "[\\]]", "[é]"),
-        ),
-        {
-          maxLength: 6,
-        },
-      )
-      .map((all) => all.join("")),
-  },
-  { weight: 1, arbitrary: fc.string({ unit: "binary", maxLength: 8 }) },
-);
+const element = fc.constantFrom("*", "?", "??", "[a-c]", "[c-a]", "[^a]", "[", "[^", "[a", "\\", "[a-", "[\\]]", "[é]");
+const join = (parts: fc.Arbitrary<string>): fc.Arbitrary<string> =>
+  fc.array(parts, { maxLength: 6 }).map((all) => all.join(""));
+
+/** Keys, and a pattern: any, or one that comes from a key by replacing some of its characters. */
+const question = fc.uniqueArray(text, { minLength: 1, maxLength: 60 }).chain((keys) => {
+  const parts = [...(keys[0] ?? "")].map((char) => fc.oneof(fc.constant(char), fc.constant(`\\${char}`), element));
+  const derived = fc.tuple(...parts).map((all) => all.join(""));
+  return fc.tuple(fc.constant(keys), fc.oneof(derived, derived, join(fc.oneof(piece, element)), text));
+});
 
 describe("glob", () => {
   let redis: RedisServer;
@@ -55,14 +48,14 @@ describe("glob", () => {
   it("globMatch answers as KEYS and SCAN MATCH do when keys and patterns are any Unicode", async () => {
     let matches = 0;
     await fc.assert(
-      fc.asyncProperty(fc.uniqueArray(text, { minLength: 1, maxLength: 60 }), pattern, async (keys, glob) => {
+      fc.asyncProperty(question, async ([keys, glob]) => {
         const ours = keys.filter((key) => globMatch(glob, key)).sort();
         assert.deepEqual(await found(keys, glob), [ours, ours]);
         matches += ours.length;
       }),
-      { numRuns: 1500 },
+      { numRuns: 5000 },
     );
-    assert.ok(matches > 1000, `only ${matches} matches: the test compares nothing`);
+    assert.ok(matches > 500, `only ${matches} matches: the test compares nothing`);
   });
 
   it("globMatch answers as KEYS does for patterns that end too early", async () => {
