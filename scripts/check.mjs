@@ -1,0 +1,125 @@
+// `npm run check [name...]`: every check but the tests, each named with ok or FAIL. `npm run format` mends the first.
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { build } from "./build.mjs";
+import { setupPackages } from "./setup.mjs";
+import { bin, files, root, run } from "./tools.mjs";
+
+setupPackages();
+// Needs what was just installed.
+const { checkExports } = await import("./exports.mjs");
+const { checkGraph } = await import("./graph.mjs");
+const { publint } = await import("publint");
+const { formatMessage } = await import("publint/utils");
+const esbuild = await import("esbuild");
+
+const folder = mkdtempSync(join(tmpdir(), "larder-check-"));
+const sources = ["mod.ts", ...files("src", /\.ts$/), ...files("drivers", /\.ts$/)];
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const entries = Object.values(JSON.parse(readFileSync(join(root, "deno.json"), "utf8")).exports);
+const command =
+  (name, ...args) =>
+  () =>
+    run(bin(name), args);
+const problems = (lines) => ({ code: lines.length > 0 ? 1 : 0, output: lines.map((line) => `${line}\n`).join("") });
+
+/** Made once, after the build: the package as it would be published. */
+async function tarball() {
+  const { code, output } = await run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder]);
+  if (code !== 0) throw new Error(output);
+  return join(folder, `${manifest.name.replace("@", "").replace("/", "-")}-${manifest.version}.tgz`);
+}
+let packed;
+
+/** The most bytes of a Worker with the core, one service and the REST driver, minified and gzipped. */
+const WORKER_BYTES = 34_000;
+
+async function bundle() {
+  const { outputFiles, metafile } = await esbuild.build({
+    stdin: {
+      contents: ["core", "services/product", "drivers/upstash"]
+        .map((part) => `export * from ${JSON.stringify(`${manifest.name}/${part}`)};\n`)
+        .join(""),
+      resolveDir: root,
+    },
+    bundle: true,
+    minify: true,
+    write: false,
+    metafile: true,
+    format: "esm",
+    target: "es2022",
+    conditions: ["workerd", "worker", "browser"],
+    external: ["node:*"],
+    logLevel: "silent",
+  });
+  const lines = [];
+  for (const { imports } of Object.values(metafile.outputs)) {
+    for (const { path } of imports) lines.push(`the Workers bundle imports ${path}`);
+  }
+  for (const path of Object.keys(metafile.inputs)) {
+    if (/node_modules\/@?redis\//.test(path)) lines.push(`the Workers bundle holds ${path}`);
+  }
+  const bytes = gzipSync(outputFiles[0].contents, { level: 9 }).length;
+  if (bytes > WORKER_BYTES) lines.push(`the Workers bundle has ${bytes} bytes gzipped, more than ${WORKER_BYTES}`);
+  return { ...problems(lines), note: `${bytes} bytes` };
+}
+
+/** Two queues, one for each core: what reads the sources, and what needs the build. */
+const queues = [
+  [
+    ["format and lint", command("biome", "ci", "--colors=off", "--error-on-warnings", ".")],
+    ["imports", async () => problems(await checkGraph())],
+    ["docs", command("deno", "doc", "--quiet", "--lint", ...entries)],
+    ["doc examples", command("deno", "test", "--doc", "-A", ...sources, "README.md")],
+    ["jsr package", command("deno", "publish", "--dry-run", "--allow-dirty")],
+  ],
+  [
+    ["types", build],
+    ["exports", () => problems(checkExports())],
+    [
+      "npm package",
+      async () => {
+        packed = await tarball();
+        const { messages } = await publint({ pack: { tarball: readFileSync(packed).buffer }, strict: true });
+        return problems(messages.map((message) => formatMessage(message, manifest, { color: false })));
+      },
+    ],
+    ["npm types", () => run(bin("attw"), [packed, "--profile", "esm-only", "--no-color", "--no-emoji"])],
+    ["worker bundle", bundle],
+  ],
+];
+
+const words = process.argv.slice(2);
+const started = performance.now();
+let failed = 0;
+let ran = 0;
+async function check(name, step) {
+  const start = performance.now();
+  let result;
+  try {
+    result = await step();
+  } catch (error) {
+    result = { code: 1, output: `${error.message}\n` };
+  }
+  const detail = [result.note, `${((performance.now() - start) / 1000).toFixed(1)} s`].filter(Boolean).join(", ");
+  ran++;
+  if (result.code === 0) {
+    console.log(`ok    ${name} (${detail})`);
+  } else {
+    failed++;
+    console.log(`FAIL  ${name} (${detail})\n${result.output.trim().replace(/^/gm, "      ")}`);
+  }
+}
+await Promise.all(
+  queues.map(async (queue) => {
+    for (const [name, step] of queue) {
+      if (words.length === 0 || words.some((word) => name.includes(word))) await check(name, step);
+    }
+  }),
+);
+rmSync(folder, { recursive: true });
+const seconds = ((performance.now() - started) / 1000).toFixed(1);
+console.log(`${ran - failed} checks ok, ${failed} failed (${seconds} s)`);
+process.exitCode = failed > 0 || ran === 0 ? 1 : 0;
