@@ -19,6 +19,11 @@ export interface Capabilities {
   readonly scripts: boolean;
   /** Whether sends that overlap in time are executed in the order in which they were issued. */
   readonly ordered: boolean;
+  /**
+   * How several commands become one transaction: `"multi"` where a send of MULTI, the commands and EXEC is one,
+   * `"atomic"` where any send is executed with nothing in between. @default none
+   */
+  readonly transactions?: "multi" | "atomic";
   /** The most commands in one send. @default no limit */
   readonly maxCommands?: number;
   /** The most bytes in one send, measured as JSON. @default no limit */
