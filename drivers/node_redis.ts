@@ -1,0 +1,596 @@
+/**
+ * The TCP wire: Redis through node-redis (`redis` on npm, version 4), with a pool of connections for each database.
+ *
+ * node-redis reconnects by itself and holds commands back meanwhile, for as long as it takes; a cache wants the opposite.
+ * Both are off here: a connection lives until it is lost or gives no answer in time, and the next send opens another,
+ * after a pause where attempts fail. No socket and no timer keeps the process alive: whoever waits for a send does.
+ *
+ * @module
+ */
+
+import { createClient, ErrorReply } from "redis";
+import { type Command, type Driver, errorReply, type Reply, type SendOptions, StoreError } from "./driver.ts";
+
+/** TLS settings, named as in Node's `tls.connect`; files are given by their contents. */
+export interface NodeRedisTls {
+  /** Certificates to trust instead of the well-known ones, as PEM. */
+  readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[];
+  /** The client's certificate, as PEM. */
+  readonly cert?: string | Uint8Array;
+  /** The client's private key, as PEM. */
+  readonly key?: string | Uint8Array;
+  /** The passphrase of the private key. */
+  readonly passphrase?: string;
+  /** The name that the server's certificate must carry. @default the host */
+  readonly servername?: string;
+  /** Whether a certificate that cannot be verified ends the connection. @default true */
+  readonly rejectUnauthorized?: boolean;
+}
+
+/** What the driver uses of a ready client: node-redis 4, 5 and 6 all have it. */
+export interface NodeRedisClient {
+  /** Whether commands can be sent now. */
+  readonly isReady: boolean;
+  /** The options that the client was created with. */
+  readonly options?: object | undefined;
+  /** Sends one command. */
+  sendCommand(args: string[], options?: object): Promise<unknown>;
+  /** Creates a client like this one, not yet connected. */
+  duplicate(overrides?: object): unknown;
+  /** Listens to an event. */
+  on(event: "error", listener: (error: Error) => void): unknown;
+}
+
+/** Options of {@linkcode nodeRedis}. */
+export interface NodeRedisOptions {
+  /**
+   * `redis://[[username]:password@]host[:port]`, or `rediss://` for TLS. The options below win over its parts. A database
+   * number in its path is ignored: each send names its database.
+   */
+  readonly url?: string;
+  /** The server's name or address. @default "localhost" */
+  readonly host?: string;
+  /** The server's port. @default 6379 */
+  readonly port?: number;
+  /** The path of a Unix socket, in the place of host and port. */
+  readonly path?: string;
+  /** The ACL user. @default the server's default user */
+  readonly username?: string;
+  /** The password of the user. */
+  readonly password?: string;
+  /** Whether the connection is encrypted, or how. @default true for `rediss://`, otherwise false */
+  readonly tls?: boolean | NodeRedisTls;
+  /** `size`: the most connections for each database, each opened when all others are busy. @default { size: 1 } */
+  readonly pool?: { readonly size?: number };
+  /** Milliseconds that opening a connection may take, log-in included. @default 5000 */
+  readonly connectTimeout?: number;
+  /** Milliseconds of silence after which a connection is kept alive with a PING. @default no PING */
+  readonly pingInterval?: number;
+  /**
+   * A connected client of node-redis 4, 5 or 6, in the place of everything above but `connectTimeout` and `pingInterval`.
+   * It serves its own database and is never closed by the driver; other databases are served by duplicates of it, which
+   * the driver closes. It may reconnect by itself, but nothing is sent to it while it is not ready.
+   */
+  readonly client?: NodeRedisClient;
+  /** The database that `client` has selected. @default the one in its options, otherwise 0 */
+  readonly database?: number;
+}
+
+/** What the driver uses of a client that it creates itself. */
+interface OwnClient extends NodeRedisClient {
+  connect(): Promise<unknown>;
+  disconnect(): Promise<unknown>;
+  unref(): void;
+  on(event: "error" | "connect", listener: (error: Error) => void): unknown;
+}
+
+/** The shape of a client's options, as far as the driver reads and writes them. */
+interface ClientOptions {
+  readonly database?: number;
+  readonly socket?: { readonly host?: string; readonly port?: number; readonly path?: string };
+}
+
+/** How to open a connection to a database, and what to call the server in messages. */
+interface Target {
+  readonly place: string;
+  readonly size: number;
+  readonly connectTimeout: number;
+  readonly pingInterval: number | undefined;
+  create(database: number): OwnClient;
+}
+
+const SHORTEST_PAUSE = 50;
+const LONGEST_PAUSE = 2000;
+/** The most milliseconds that closing waits for the replies to what was sent before. */
+const CLOSING = 1000;
+
+/**
+ * Makes a driver over TCP or a Unix socket. Nothing is opened before the first send.
+ *
+ * A send does not keep the process alive, and waits for its replies for as long as the connection lives: a connection
+ * that gives no answer within the longest `timeout` of the sends that it holds is dropped, and those sends fail.
+ *
+ * @param options Where the server is and how to log in, or a ready client.
+ * @throws {TypeError} When the URL cannot be read, or a ready client comes with options of a connection.
+ * @throws {RangeError} When a number is out of range.
+ *
+ * @example
+ * ```ts no-eval
+ * import { nodeRedis } from "@foodfast/larder/drivers/node-redis";
+ *
+ * const driver = nodeRedis({ url: "redis://127.0.0.1:6379", pool: { size: 2 } });
+ * const [reply] = await driver.send(1, [["GET", "product:123"]], { timeout: 500 });
+ * console.log(reply);
+ * await driver.close();
+ * ```
+ */
+export function nodeRedis(options: NodeRedisOptions): Driver {
+  const size = whole("pool.size", options.pool?.size ?? 1, 1);
+  const limits = {
+    connectTimeout: whole("connectTimeout", options.connectTimeout ?? 5000, 1),
+    pingInterval: options.pingInterval && whole("pingInterval", options.pingInterval, 1),
+  };
+  const pools: (Pool | Lent)[] = [];
+  const target: Target = options.client
+    ? { ...limits, size: 1, ...likeClient(options.client) }
+    : { ...limits, size, ...atAddress(options, limits.connectTimeout) };
+  if (options.client) {
+    for (const name of ["url", "host", "port", "path", "username", "password", "tls", "pool"] as const) {
+      if (options[name] !== undefined)
+        throw new TypeError(`Cannot use "${name}" with a ready client: it is connected already`);
+    }
+    const database = options.database ?? (options.client.options as ClientOptions | undefined)?.database ?? 0;
+    pools[whole("database", database, 0)] = new Lent(options.client, target.place);
+  }
+  let closed: Promise<unknown> | undefined;
+  return {
+    name: "node-redis",
+    capabilities: { numbered: true, scripts: true, ordered: target.size === 1 },
+    send(database, commands, sendOptions) {
+      if (closed) return Promise.reject(closedError());
+      pools[database] ??= new Pool(target, database);
+      return pools[database].send(commands, sendOptions);
+    },
+    async close() {
+      closed ??= Promise.all(pools.map((pool) => pool.close()));
+      await closed;
+    },
+  };
+}
+
+/** The connections to one database. */
+class Pool {
+  readonly #target: Target;
+  readonly #database: number;
+  #connections: readonly Connection[] = [];
+  /** The one attempt to connect that every send shares. */
+  #attempt: Promise<Connection> | undefined;
+  #abandon: ((error: StoreError) => void) | undefined;
+  #failures = 0;
+  #pausedUntil = 0;
+  #failure: StoreError | undefined;
+  #closed = false;
+
+  constructor(target: Target, database: number) {
+    this.#target = target;
+    this.#database = database;
+  }
+
+  send(commands: readonly Command[], options: SendOptions | undefined): Promise<Reply[]> {
+    const now = performance.now();
+    let best: Connection | undefined;
+    // Losing a connection replaces the list, so the loop goes on over the one it started with.
+    for (const connection of this.#connections) {
+      if (connection.overdue(now)) connection.giveUp();
+      else if (!best || connection.pending < best.pending) best = connection;
+    }
+    if (best) {
+      if (best.pending > 0 && this.#connections.length < this.#target.size && now >= this.#pausedUntil) this.#open();
+      return best.send(commands, options?.timeout, now);
+    }
+    if (now < this.#pausedUntil && this.#failure) return Promise.reject(this.#failure);
+    return this.#open().then(() => {
+      // Its caller was told that it failed: executing it now would be a surprise.
+      if (options?.timeout !== undefined && performance.now() - now >= options.timeout) {
+        throw new StoreError(
+          "timeout",
+          `Redis at ${this.#target.place} could not be reached within ${options.timeout} ms`,
+        );
+      }
+      return this.send(commands, options);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#abandon?.(closedError());
+    await Promise.all(this.#connections.map((connection) => connection.close()));
+  }
+
+  #open(): Promise<Connection> {
+    if (this.#attempt) return this.#attempt;
+    if (this.#closed) return Promise.reject(closedError());
+    const attempt = this.#connect();
+    this.#attempt = attempt;
+    // The first reaction: whoever waits for the attempt finds the connection in the list, before any later send does.
+    attempt.then(
+      (connection) => {
+        this.#attempt = undefined;
+        this.#failures = 0;
+        this.#connections = [...this.#connections, connection];
+        if (this.#closed) connection.close();
+      },
+      (error: StoreError) => {
+        this.#attempt = undefined;
+        this.#failure = error;
+        this.#pausedUntil = performance.now() + Math.min(SHORTEST_PAUSE * 2 ** this.#failures++, LONGEST_PAUSE);
+      },
+    );
+    return attempt;
+  }
+
+  async #connect(): Promise<Connection> {
+    const { place, connectTimeout, pingInterval } = this.#target;
+    const client = this.#target.create(this.#database);
+    let lost: ((error: Error) => void) | undefined;
+    let connected = false;
+    client.on("error", (error) => lost?.(error));
+    client.on("connect", () => {
+      connected = true;
+    });
+    client.unref();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    try {
+      await Promise.race([
+        client.connect().then(() => client.sendCommand(["PING"]).catch(refusal)),
+        new Promise<never>((_, reject) => {
+          this.#abandon = reject;
+          timer = setTimeout(() => reject(new Error(`no answer within ${connectTimeout} ms`)), connectTimeout);
+          unref(timer);
+        }),
+      ]);
+    } catch (error) {
+      // node-redis cannot be disconnected before its socket is connected, nor in the tick in which that happens.
+      if (connected) disconnect(client);
+      else client.on("connect", () => setTimeout(disconnect, 0, client));
+      throw connectError(error, place, this.#database);
+    } finally {
+      clearTimeout(timer);
+      this.#abandon = undefined;
+    }
+    const connection = new Connection(client, place, () => {
+      this.#connections = this.#connections.filter((other) => other !== connection);
+      disconnect(client);
+    });
+    lost = (error) => connection.lose(lostError(place, error));
+    if (pingInterval) connection.keepAlive(pingInterval, connectTimeout);
+    return connection;
+  }
+}
+
+/** Ready clients that have an error listener of ours: without any, an error would end the process. */
+const heard = new WeakSet<object>();
+
+/** A client that belongs to the caller: used while it is ready, never closed. */
+class Lent {
+  readonly #client: NodeRedisClient;
+  readonly #place: string;
+  readonly #connection: Connection;
+
+  constructor(client: NodeRedisClient, place: string) {
+    this.#client = client;
+    this.#place = place;
+    this.#connection = new Connection(client, place);
+    if (!heard.has(client)) client.on("error", ignore);
+    heard.add(client);
+  }
+
+  send(commands: readonly Command[], options: SendOptions | undefined): Promise<Reply[]> {
+    const now = performance.now();
+    if (!this.#client.isReady) {
+      return Promise.reject(new StoreError("connection", `The client of Redis at ${this.#place} is not connected`));
+    }
+    // Its connection is not ours to drop, but what it would only hold need not be added to.
+    if (this.#connection.overdue(now)) return Promise.reject(this.#connection.overdueError());
+    return this.#connection.send(commands, options?.timeout, now);
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** One connection: sends, and notices when answers stay away. */
+class Connection {
+  /** How many commands wait for their reply. */
+  pending = 0;
+  readonly #client: NodeRedisClient;
+  readonly #place: string;
+  /** Called once, when the connection is lost; absent where it is not ours. */
+  readonly #onLost: (() => void) | undefined;
+  #lost: StoreError | undefined;
+  /** When the last reply came, or when the oldest command was sent if that is later. */
+  #since = 0;
+  /** The longest timeout of the sends that wait. */
+  #patience = 0;
+  #watch: ReturnType<typeof setTimeout> | undefined;
+  #pings: ReturnType<typeof setInterval> | undefined;
+
+  constructor(client: NodeRedisClient, place: string, onLost?: () => void) {
+    this.#client = client;
+    this.#place = place;
+    this.#onLost = onLost;
+  }
+
+  send(commands: readonly Command[], timeout = Number.POSITIVE_INFINITY, now: number): Promise<Reply[]> {
+    if (this.pending === 0) {
+      this.#since = now;
+      this.#patience = timeout;
+    } else if (timeout > this.#patience) this.#patience = timeout;
+    if (this.#watch === undefined) this.#arm(this.#patience);
+    this.pending += commands.length;
+    const only = commands.length === 1 ? commands[0] : undefined;
+    if (only) return this.#dispatch(only).then(this.#onlyReply, this.#onlyError);
+    return this.#sendMany(commands);
+  }
+
+  /** Whether the answer to what was sent is later than all who wait for it accept. */
+  overdue(now: number): boolean {
+    return this.pending > 0 && now - this.#since >= this.#patience;
+  }
+
+  overdueError(): StoreError {
+    return new StoreError("timeout", `Redis at ${this.#place} gave no answer within ${this.#patience} ms`, {
+      repeat: "idempotent",
+    });
+  }
+
+  giveUp(): void {
+    this.lose(this.overdueError());
+  }
+
+  lose(error: StoreError): void {
+    if (this.#lost || !this.#onLost) return;
+    this.#lost = error;
+    clearTimeout(this.#watch);
+    clearInterval(this.#pings);
+    this.#onLost();
+  }
+
+  keepAlive(interval: number, timeout: number): void {
+    this.#pings = setInterval(() => {
+      const now = performance.now();
+      if (this.pending === 0 && now - this.#since >= interval) this.send([["PING"]], timeout, now).catch(ignore);
+    }, interval);
+    unref(this.#pings);
+  }
+
+  async close(): Promise<void> {
+    if (this.pending > 0) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      // Replies come in order: when this one is here, all others are.
+      await Promise.race([
+        this.#client.sendCommand(["PING"]).catch(ignore),
+        new Promise((done) => {
+          timer = setTimeout(done, Math.min(this.#patience, CLOSING));
+        }),
+      ]);
+      clearTimeout(timer);
+    }
+    this.lose(closedError());
+  }
+
+  #arm(delay: number): void {
+    if (!this.#onLost || delay === Number.POSITIVE_INFINITY) return;
+    this.#watch = setTimeout(() => {
+      this.#watch = undefined;
+      const now = performance.now();
+      if (this.overdue(now)) this.giveUp();
+      else if (this.pending > 0) this.#arm(this.#patience - (now - this.#since));
+    }, delay);
+    unref(this.#watch);
+  }
+
+  #dispatch(command: Command): Promise<unknown> {
+    return this.#onLost
+      ? this.#client.sendCommand(strings(command))
+      : this.#client.sendCommand(strings(command), RESP2_TYPES).then((reply) => fold(command[0], reply));
+  }
+
+  async #sendMany(commands: readonly Command[]): Promise<Reply[]> {
+    const replies = await Promise.all(
+      commands.map((command) => this.#dispatch(command).then(this.#reply, this.#error)),
+    );
+    if (replies.every(isUnanswered)) throw replies[0];
+    return replies;
+  }
+
+  // The same functions for every send: a send makes no closures.
+  readonly #reply = (reply: unknown): Reply => {
+    this.pending--;
+    this.#since = performance.now();
+    return reply as Reply;
+  };
+
+  readonly #error = (error: unknown): StoreError => {
+    this.pending--;
+    if (isErrorReply(error)) {
+      this.#since = performance.now();
+      return errorReply(withoutArguments(error.message));
+    }
+    const lost = this.#lost ?? lostError(this.#place, error);
+    this.lose(lost);
+    return lost;
+  };
+
+  readonly #onlyReply = (reply: unknown): Reply[] => [this.#reply(reply)];
+
+  readonly #onlyError = (error: unknown): Reply[] => {
+    const failure = this.#error(error);
+    if (isUnanswered(failure)) throw failure;
+    return [failure];
+  };
+}
+
+function atAddress(options: NodeRedisOptions, connectTimeout: number): Pick<Target, "place" | "create"> {
+  const url = options.url === undefined ? {} : fromUrl(options.url);
+  const { host = "localhost", port = 6379, path, username, password, tls = false } = { ...url, ...defined(options) };
+  whole("port", port, 1, 65535);
+  const socket = {
+    ...(path === undefined ? { host, port } : { path }),
+    ...(tls === false ? {} : { ...(tls === true ? {} : tls), tls: true }),
+    connectTimeout,
+    reconnectStrategy: false,
+  };
+  return {
+    place: path ?? `${host}:${port}`,
+    create: (database) =>
+      createClient({
+        // A copy, because node-redis fills in its defaults.
+        socket: { ...socket } as NonNullable<Parameters<typeof createClient>[0]>["socket"] & object,
+        ...(username === undefined ? {} : { username }),
+        ...(password === undefined ? {} : { password }),
+        database,
+        disableOfflineQueue: true,
+        disableClientInfo: true,
+      }) as unknown as OwnClient,
+  };
+}
+
+function likeClient(client: NodeRedisClient): Pick<Target, "place" | "create"> {
+  const { socket } = (client.options ?? {}) as ClientOptions;
+  return {
+    place: socket?.path ?? `${socket?.host ?? "localhost"}:${socket?.port ?? 6379}`,
+    create: (database) =>
+      client.duplicate({
+        // A URL would be read again, and its database and socket would win.
+        url: undefined,
+        database,
+        socket: { ...socket, reconnectStrategy: false },
+        disableOfflineQueue: true,
+        pingInterval: undefined,
+        // Plain RESP2, and nothing that needs RESP3.
+        RESP: 2,
+        commandOptions: undefined,
+        clientSideCache: undefined,
+        emitInvalidate: false,
+        maintNotifications: "disabled",
+      }) as OwnClient,
+  };
+}
+
+function fromUrl(text: string): Pick<NodeRedisOptions, "host" | "port" | "username" | "password" | "tls"> {
+  try {
+    const url = new URL(text);
+    if (url.protocol !== "redis:" && url.protocol !== "rediss:") throw new TypeError("protocol");
+    return {
+      ...(url.hostname && { host: url.hostname.replace(/^\[(.*)\]$/, "$1") }),
+      ...(url.port && { port: Number(url.port) }),
+      ...(url.username && { username: decodeURIComponent(url.username) }),
+      ...(url.password && { password: decodeURIComponent(url.password) }),
+      ...(url.protocol === "rediss:" && { tls: true }),
+    };
+  } catch {
+    // Neither the URL nor its error is shown: both hold the password.
+    throw new TypeError(
+      "Cannot read the Redis URL: accepted is redis://[[username]:password@]host[:port], or rediss:// for TLS",
+    );
+  }
+}
+
+function defined<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+}
+
+function whole(name: string, value: number, least: number, most = Number.MAX_SAFE_INTEGER): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new RangeError(`Cannot use ${value} as "${name}": accepted is a whole number of ${least} or more`);
+}
+
+function strings(command: Command): string[] {
+  for (let index = 1; index < command.length; index++) {
+    if (typeof command[index] !== "string") return command.map(String);
+  }
+  return command as unknown as string[];
+}
+
+/** For node-redis 5 and 6: RESP3 doubles and big numbers as strings, maps and sets as flat lists. */
+const RESP2_TYPES = { typeMapping: { 44: String, 40: String, 37: Array, 126: Array } };
+/** Commands whose scores or values RESP3 puts into a pair with each member. */
+const PAIRS = /^(Z(?!SCAN|MPOP)|HRANDFIELD)/i;
+
+/** Folds a reply of RESP3 into its RESP2 shape. */
+function fold(name: string, reply: unknown): unknown {
+  if (reply === true) return 1;
+  if (reply === false) return 0;
+  if (!Array.isArray(reply)) return reply;
+  return (PAIRS.test(name) ? reply.flat() : reply).map((item) => fold("", item));
+}
+
+/** Each version of node-redis has classes of its own; error replies start with a code, other errors do not. */
+function isErrorReply(error: unknown): error is Error {
+  if (error instanceof ErrorReply) return true;
+  return error instanceof Error && !("code" in error) && /^[A-Z][A-Z0-9_-]+( |$)/.test(error.message);
+}
+
+function isUnanswered(reply: Reply): boolean {
+  return reply instanceof StoreError && /^(connection|timeout|closed)$/.test(reply.kind);
+}
+
+/** Redis repeats the arguments of a command that it does not know: values, or a password. */
+function withoutArguments(text: string): string {
+  return text.replace(/,? with args beginning with:.*/s, "");
+}
+
+/** Whether an error reply to PING means that the connection is refused; any other shows that it works. */
+function refusal(error: unknown): void {
+  if (!isErrorReply(error) || /^(NOAUTH|DENIED|ERR max)/.test(error.message)) throw error;
+}
+
+function connectError(error: unknown, place: string, database: number): StoreError {
+  if (error instanceof StoreError) return error;
+  if (!isErrorReply(error)) {
+    return new StoreError("connection", `Cannot connect to Redis at ${place}: ${reason(error)}`, { cause: error });
+  }
+  const { kind, code, message } = errorReply(withoutArguments(error.message));
+  if (/DB index|\bSELECT\b/.test(message)) {
+    return new StoreError(
+      "command",
+      `Cannot use database ${database} of Redis at ${place}: ${message}; set CACHE_DATABASES=prefixed to keep databases apart by key prefix`,
+      { code },
+    );
+  }
+  return new StoreError(kind === "auth" ? "auth" : "connection", `Cannot log in to Redis at ${place}: ${message}`, {
+    code,
+  });
+}
+
+function lostError(place: string, error: unknown): StoreError {
+  return new StoreError("connection", `The connection to Redis at ${place} was lost: ${reason(error)}`, {
+    repeat: "idempotent",
+    cause: error,
+  });
+}
+
+function closedError(): StoreError {
+  return new StoreError("closed", "The Redis driver is closed");
+}
+
+/** The message of an error; several addresses of one name make an `AggregateError`, whose own is empty. */
+function reason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const errors = (error as { errors?: unknown }).errors;
+  return error.message || (Array.isArray(errors) ? errors.map(reason).join(", ") : error.name);
+}
+
+/** Ends a connection at once; what it still held fails. */
+function disconnect(client: OwnClient): void {
+  // Version 4 rejects, 5 and 6 throw, when it is closed already.
+  try {
+    client.disconnect().catch(ignore);
+  } catch {}
+}
+
+function unref(timer: unknown): void {
+  (timer as { unref?(): void }).unref?.();
+}
+
+function ignore(): void {}
