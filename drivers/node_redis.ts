@@ -145,7 +145,7 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
   let closed: Promise<unknown> | undefined;
   return {
     name: "node-redis",
-    capabilities: { numbered: true, scripts: true, ordered: target.size === 1 },
+    capabilities: { numbered: true, scripts: true, ordered: target.size === 1, transactions: "multi" },
     send(database, commands, sendOptions) {
       if (closed) return Promise.reject(closedError());
       pools[database] ??= new Pool(target, database);

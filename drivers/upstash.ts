@@ -1,0 +1,267 @@
+/**
+ * The REST wire: Upstash, or any server that speaks its protocol, through `@upstash/redis`.
+ *
+ * Every send is one `POST /pipeline` through the client's own requester. What the client adds on top is off: it neither
+ * deserializes nor retries nor batches, and it sends no telemetry. Its base64 encoding is off too: replies are text
+ * either way (bytes that are not UTF-8 become U+FFFD on the server without it, in the client with it), and plain JSON is
+ * smaller and faster to read.
+ *
+ * The requester's errors do not say the HTTP status, so a refused request is told apart by the server's own text.
+ *
+ * @module
+ */
+
+import { Redis } from "@upstash/redis/cloudflare";
+import { type Command, type Driver, errorReply, type Reply, type SendOptions, StoreError } from "./driver.ts";
+
+/**
+ * A ready client: a `Redis` of `@upstash/redis`, with any of its options.
+ *
+ * What is used of it is its requester, which `Redis` keeps in `client`, a member that its types hide:
+ * `client.request({ path: ["pipeline"], body, signal })`, where `signal` is a function that returns the AbortSignal.
+ * An object with such a `client` and any `pipeline` fits too. The driver works on an object derived from the requester,
+ * with `retry.attempts` 0; the client itself stays as it is. Middleware of `Redis.use` is not run: it would retry.
+ */
+export interface UpstashClient {
+  /** Not called; it tells a client from other objects. */
+  pipeline(): object;
+}
+
+/** What every way to reach Upstash takes. */
+export interface UpstashLimits {
+  /** The most bytes in one request, as JSON. Plans differ; the default leaves headroom under 10 MB. @default 9_900_000 */
+  readonly maxBytes?: number;
+}
+
+/** Options of {@linkcode upstash}: where the database is, or a ready client. */
+export type UpstashOptions =
+  | (UpstashLimits & {
+      /** The REST URL, such as `"https://name.upstash.io"`, without credentials; a path is kept. */
+      readonly url: string;
+      /** The REST token. */
+      readonly token: string;
+      /** Whether a request sees every write of this driver that was answered before it. @default true */
+      readonly readYourWrites?: boolean;
+      readonly client?: never;
+    })
+  | (UpstashLimits & {
+      /** A ready client. */
+      readonly client: UpstashClient;
+      readonly url?: never;
+      readonly token?: never;
+      readonly readYourWrites?: never;
+    });
+
+/**
+ * Opens the wire to Upstash. Nothing is sent until the first `send`.
+ *
+ * @param options The REST URL and the token, or a ready client.
+ * @returns The driver.
+ * @throws {TypeError} When the URL, the token or the client is not of the accepted form.
+ *
+ * @example
+ * ```ts no-run
+ * import { upstash } from "@foodfast/larder/drivers/upstash";
+ *
+ * const driver = upstash({ url: "https://name.upstash.io", token: "..." });
+ * console.log(await driver.send(0, [["GET", "product:123"]]));
+ * ```
+ */
+export function upstash(options: UpstashOptions): Driver {
+  return new UpstashDriver(options);
+}
+
+class UpstashDriver implements Driver {
+  readonly name = "upstash";
+  readonly capabilities: Driver["capabilities"];
+  readonly #requester: Requester;
+  readonly #inFlight = new Set<AbortController>();
+  #closed = false;
+
+  constructor(options: UpstashOptions) {
+    const { maxBytes = 9_900_000 } = options;
+    if (!Number.isSafeInteger(maxBytes) || maxBytes < 1) {
+      throw new TypeError(`Cannot use ${maxBytes} as maxBytes of Upstash; accepted: a positive whole number`);
+    }
+    this.capabilities = { numbered: false, scripts: true, ordered: false, maxCommands: 1000, maxBytes };
+    this.#requester = quiet(options.client ?? connect(options));
+  }
+
+  async send(database: number, commands: readonly Command[], { timeout }: SendOptions = {}): Promise<Reply[]> {
+    if (database !== 0) throw new RangeError(`Cannot send to database ${database}: Upstash has database 0 only`);
+    if (this.#closed) throw closed();
+    const abort = new AbortController();
+    const timer =
+      timeout === undefined
+        ? undefined
+        : setTimeout(() => abort.abort(new StoreError("timeout", late(timeout), { repeat: "idempotent" })), timeout);
+    this.#inFlight.add(abort);
+    try {
+      const answer = await this.#requester.request({
+        path: ["pipeline"],
+        body: commands.map((command) => command.map(String)),
+        // As a plain signal, an abort would come back as a reply.
+        signal: () => abort.signal,
+      });
+      return toReplies(answer, commands.length);
+    } catch (error) {
+      throw abort.signal.aborted ? abort.signal.reason : toStoreError(error);
+    } finally {
+      clearTimeout(timer);
+      this.#inFlight.delete(abort);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const abort of this.#inFlight) abort.abort(closed());
+  }
+}
+
+/** What is used of the client's requester. */
+interface Requester {
+  request(request: { path: string[]; body: unknown; signal: () => AbortSignal }): Promise<unknown>;
+  headers?: Record<string, string>;
+  options?: object;
+  retry?: object;
+  upstashSyncToken?: string;
+}
+
+function connect(options: { url: string; token: string; readYourWrites?: boolean }): UpstashClient {
+  const { token, readYourWrites = true } = options;
+  const url = checkUrl(options.url);
+  if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
+    const given = token === undefined || token === "" ? "a missing token" : "a token of this form";
+    throw new TypeError(`Cannot open Upstash with ${given}; accepted: the REST token, without spaces or line breaks`);
+  }
+  return new Redis({
+    url,
+    token,
+    readYourWrites,
+    retry: { retries: 0 },
+    responseEncoding: false,
+    automaticDeserialization: false,
+    enableAutoPipelining: false,
+    enableTelemetry: false,
+  });
+}
+
+/** The URL without trailing slashes. Its text is never in a message: it may be a secret in the wrong place. */
+function checkUrl(text: unknown): string {
+  const accepted = 'accepted: an http or https URL without credentials or query, such as "https://name.upstash.io"';
+  const url = typeof text === "string" && !/\s/.test(text) && URL.canParse(text) ? new URL(text) : undefined;
+  if (!url)
+    throw new TypeError(`Cannot open Upstash with ${text ? "what is not a URL" : "a missing url"}; ${accepted}`);
+  if (url.protocol !== "https:" && url.protocol !== "http:") {
+    throw new TypeError(`Cannot open Upstash with a URL of the protocol "${url.protocol}"; ${accepted}`);
+  }
+  if (url.username || url.password) throw new TypeError(`Cannot open Upstash with credentials in the URL; ${accepted}`);
+  if (url.search || url.hash) throw new TypeError(`Cannot open Upstash with a query in the URL; ${accepted}`);
+  return url.href.replace(/\/+$/, "");
+}
+
+/** Derives a requester that sends once and returns plain JSON, and leaves the client's own as it was. */
+function quiet(client: UpstashClient): Requester {
+  const { client: base } = client as { client?: Requester };
+  if (typeof base?.request !== "function") {
+    throw new TypeError("Cannot use this client of Upstash; accepted: a Redis of @upstash/redis");
+  }
+  const own = Object.getPrototypeOf(base).request as Requester["request"] | undefined;
+  const { "Upstash-Encoding": _, ...headers } = base.headers ?? {};
+  return Object.create(base, {
+    // Middleware replaces `request` on the object by a function that is bound to the retrying one.
+    request: { value: own ?? base.request.bind(base) },
+    retry: { value: { attempts: 0, backoff: () => 0 } },
+    options: { value: { ...base.options, responseEncoding: false } },
+    headers: { value: headers },
+    upstashSyncToken: {
+      get: () => base.upstashSyncToken,
+      set: (token: string) => {
+        base.upstashSyncToken = token;
+      },
+    },
+  });
+}
+
+function toReplies(answer: unknown, count: number): Reply[] {
+  if (!Array.isArray(answer)) {
+    const { error } = (answer ?? {}) as { error?: unknown };
+    throw typeof error === "string" ? refused(error) : garbled("it is not a list of replies");
+  }
+  if (answer.length !== count) throw garbled(`it holds ${answer.length} replies to ${count} commands`);
+  return answer.map((item) => {
+    if (typeof item?.error === "string") return errorReply(redact(item.error));
+    if (!isReply(item?.result)) throw garbled("a reply in it is of no known type");
+    return item.result;
+  });
+}
+
+function isReply(value: unknown): value is Reply {
+  return (
+    value === null ||
+    typeof value === "string" ||
+    typeof value === "number" ||
+    (Array.isArray(value) && value.every(isReply))
+  );
+}
+
+/** Maps what the requester throws. The error itself is not kept as the cause: it holds URLs, commands and bodies. */
+function toStoreError(error: unknown): StoreError {
+  if (error instanceof StoreError) return error;
+  const { name, message } = (error ?? {}) as { name?: unknown; message?: unknown };
+  if (name === "UpstashJSONParseError") return garbled("it is not JSON");
+  if (name === "UpstashError") return refused(String(message).split(", command was: ")[0] ?? "");
+  const reasons = describe(error);
+  if (/refused/i.test(reasons)) return new StoreError("connection", "Cannot reach Upstash: the connection was refused");
+  const code = /\bE[A-Z]{3,}\b/.exec(reasons)?.[0];
+  return new StoreError(
+    "connection",
+    `The request to Upstash failed before its answer came${code ? ` (${code})` : ""}`,
+    {
+      repeat: "idempotent",
+    },
+  );
+}
+
+/** The codes and messages of an error and of what caused it, to be searched. */
+function describe(error: unknown, depth = 0): string {
+  if (typeof error !== "object" || error === null || depth > 4) return "";
+  const { code, message, cause, errors } = error as Record<string, unknown>;
+  const inner = [cause, ...(Array.isArray(errors) ? errors : [])].map((each) => describe(each, depth + 1));
+  return [code, message, ...inner].join(" ");
+}
+
+/** The error for a request that was refused as a whole, from the server's text. */
+function refused(text: string): StoreError {
+  const message = redact(text);
+  const answered = `Upstash refused the request: ${message}`;
+  if (/^(WRONGPASS|NOAUTH|NOPERM)\b|unauthorized|forbidden/i.test(text)) {
+    return new StoreError("auth", answered, { code: errorReply(text).code });
+  }
+  if (/max request size/i.test(text)) return new StoreError("limit", answered, { code: "ERR" });
+  if (/rate.?limit|too many requests/i.test(text)) return new StoreError("limit", answered, { repeat: "all" });
+  // A used-up quota lasts for hours.
+  if (/max (\w+ )?requests? limit|quota/i.test(text)) return new StoreError("limit", answered, { code: "ERR" });
+  const reply = errorReply(message);
+  return reply.code ? reply : new StoreError("connection", `Upstash failed: ${message}`, { repeat: "idempotent" });
+}
+
+/** A server's text without what it may repeat of the request: arguments and URLs. */
+function redact(text: string): string {
+  return text
+    .replace(/, (command was|with args beginning with): .*/s, "")
+    .replace(/\b[a-z][a-z0-9+.-]*:\/\/\S+/gi, "<url>")
+    .slice(0, 300);
+}
+
+function garbled(why: string): StoreError {
+  return new StoreError("protocol", `Cannot read the answer of Upstash: ${why}`, { repeat: "idempotent" });
+}
+
+function late(timeout: number): string {
+  return `Upstash did not answer within ${timeout} ms`;
+}
+
+function closed(): StoreError {
+  return new StoreError("closed", "Cannot send: the driver was closed");
+}
