@@ -8,7 +8,13 @@ const encoder = new TextEncoder();
 
 /** Signed, for Redis compares the ends of a range as C's `char`, which is signed on the platforms it is mostly run on. */
 function bytes(text: string): Int8Array {
-  return new Int8Array(encoder.encode(text));
+  const ascii = new Int8Array(text.length);
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 127) return new Int8Array(encoder.encode(text));
+    ascii[i] = unit;
+  }
+  return ascii;
 }
 
 /**

@@ -1,0 +1,716 @@
+/**
+ * The embedded store: a small honest Redis in this process, for the commands that the library uses. No server, no timers.
+ *
+ * - Replies, error texts and expiry are those of Redis 7; values are text.
+ * - Commands of one send run without a pause in between; sends run in the order in which they were issued.
+ * - An expired entry is never seen. Its memory is given back when it is asked for, or when the hand that each write moves
+ *   on by a few entries comes to it.
+ * - Bounded by entries and by bytes over all databases: past a bound, the entry that was used least recently goes.
+ * - SCAN walks from the newest entry to the oldest by birth number, and the cursor is the birth number that it has come to.
+ *   So a scan ends however many keys come in, an entry that is there all along is seen exactly once, a page can be asked
+ *   for again, and a scan that is given up leaves nothing behind.
+ *
+ * @module
+ */
+
+import { type Command, type Driver, errorReply, findScript, type Reply, type Script, StoreError } from "./driver.ts";
+import { globMatcher } from "./glob.ts";
+
+/** Options of {@linkcode memory}. */
+export interface MemoryOptions {
+  /** The time in milliseconds since 1970. @default Date.now */
+  readonly clock?: () => number;
+  /** The most entries, all databases together. @default 100_000 */
+  readonly maxEntries?: number;
+  /** The most bytes, all databases together: keys and values in UTF-8, and 128 an entry, 64 a hash field. @default 64 MiB */
+  readonly maxBytes?: number;
+}
+
+type Hash = Map<string, string>;
+
+/** A key and its value, a link in the list of all entries by use. */
+interface Entry {
+  readonly key: string;
+  /** Text, or a hash. */
+  value: string | Hash;
+  /** When it expires: milliseconds since 1970, or Infinity. */
+  expires: number;
+  bytes: number;
+  readonly database: Database;
+  /** Entries are numbered from 1 in the order in which they came to be. */
+  readonly birth: number;
+  alive: boolean;
+  /** The next one that was used less recently. */
+  older: Entry;
+  newer: Entry;
+}
+
+interface Database {
+  readonly entries: Map<string, Entry>;
+  /** The entries by birth, with some dead ones in between. */
+  births: Entry[];
+  /** Where the search for expired entries has come to. */
+  hand: number;
+}
+
+/** A command's name and arguments. The table says how many there are at least, so that the first ones can be relied on. */
+type Args = readonly string[] & { readonly 0: string; readonly 1: string; readonly 2: string; readonly 3: string };
+type Run = (store: Store, args: Args) => Reply;
+
+const ENTRY_BYTES = 128;
+const FIELD_BYTES = 64;
+
+const syntaxError = (): StoreError => errorReply("ERR syntax error");
+const arityError = (name: string): StoreError =>
+  errorReply(`ERR wrong number of arguments for '${name.toLowerCase()}' command`);
+
+const encoder = new TextEncoder();
+
+/** The length in UTF-8. */
+function byteLength(text: string): number {
+  // The encoder is the faster one from about here.
+  if (text.length > 128) return encoder.encode(text).length;
+  let bytes = text.length;
+  for (let i = text.length; i--; ) {
+    const unit = text.charCodeAt(i);
+    // Each half of a surrogate pair stands for two of its four bytes.
+    if (unit > 0x7f) bytes += unit > 0x7ff && (unit & 0xf800) !== 0xd800 ? 2 : 1;
+  }
+  return bytes;
+}
+
+/** Reads a 64-bit integer, written as Redis writes it. */
+function integer(text: string, message = "ERR value is not an integer or out of range"): bigint {
+  if (/^(0|-?[1-9]\d{0,18})$/.test(text)) {
+    const value = BigInt(text);
+    if (isInt64(value)) return value;
+  }
+  throw errorReply(message);
+}
+
+function isInt64(value: bigint): boolean {
+  return BigInt.asIntN(64, value) === value;
+}
+
+function sum(a: bigint, b: bigint): bigint {
+  if (isInt64(a + b)) return a + b;
+  throw errorReply("ERR increment or decrement would overflow");
+}
+
+/** Databases, expiry and eviction; what the commands stand on. */
+class Store {
+  /** The time of the commands that are being run. */
+  now = 0;
+  databases!: Database[];
+  /** The database of the commands that are being run. */
+  current!: Database;
+  /** SHA-1 of the scripts that EVALSHA knows. */
+  readonly loaded: Set<string> = new Set();
+  readonly #maxEntries: number;
+  readonly #maxBytes: number;
+  #births = 0;
+  #count = 0;
+  #bytes = 0;
+  /** Closes the list of entries into a ring: after it the one that was used last, before it the one to evict. */
+  readonly #ring: Entry;
+
+  constructor(maxEntries: number, maxBytes: number) {
+    this.#maxEntries = maxEntries;
+    this.#maxBytes = maxBytes;
+    this.#ring = {} as Entry;
+    this.reset();
+  }
+
+  /** Drops everything. */
+  reset(): void {
+    this.databases = Array.from({ length: 16 }, () => ({ entries: new Map(), births: [], hand: 0 }));
+    this.#ring.older = this.#ring.newer = this.#ring;
+    this.#count = this.#bytes = 0;
+  }
+
+  /** Runs one command. @throws {StoreError} Its error reply. */
+  run(command: readonly (string | number)[]): Reply {
+    const name = `${command[0]}`;
+    const found = COMMANDS.get(name) ?? COMMANDS.get(name.toUpperCase());
+    if (!found) {
+      let given = "";
+      for (let i = 1; i < command.length && given.length < 128; i++) {
+        given += `'${`${command[i]}`.slice(0, 128 - given.length)}' `;
+      }
+      const text = `ERR unknown command '${name.slice(0, 128)}', with args beginning with: ${given}`;
+      throw errorReply(text.replace(/[\r\n]/g, " "));
+    }
+    const [arity, run] = found;
+    if (arity < 0 ? command.length < -arity : command.length !== arity) throw arityError(name);
+    const texts = command.every((arg) => typeof arg === "string") ? command : command.map(String);
+    return run(this, texts as readonly string[] as Args);
+  }
+
+  /** Finds a living entry. */
+  find(key: string): Entry | undefined {
+    const entry = this.current.entries.get(key);
+    if (entry && entry.expires < this.now) {
+      this.remove(entry);
+      return undefined;
+    }
+    return entry;
+  }
+
+  /** Finds an entry of one type, and counts it as used. */
+  use(key: string, type: "string"): (Entry & { value: string }) | undefined;
+  use(key: string, type: "hash"): (Entry & { value: Hash }) | undefined;
+  use(key: string, type: "string" | "hash"): Entry | undefined {
+    const entry = this.find(key);
+    if (!entry) return undefined;
+    if (typeOf(entry) !== type) {
+      throw errorReply("WRONGTYPE Operation against a key holding the wrong kind of value");
+    }
+    this.touch(entry);
+    return entry;
+  }
+
+  /** The text at a key. */
+  text(key: string): string | null {
+    return this.use(key, "string")?.value ?? null;
+  }
+
+  /** Moves an entry to the front. */
+  touch(entry: Entry): void {
+    const ring = this.#ring;
+    if (ring.older === entry) return;
+    // A new entry is its own neighbour, so that taking it out does nothing.
+    entry.newer.older = entry.older;
+    entry.older.newer = entry.newer;
+    entry.newer = ring;
+    entry.older = ring.older;
+    ring.older = ring.older.newer = entry;
+  }
+
+  /** How many bytes an entry takes. @throws {StoreError} `OOM` when no room can be made for it. */
+  measure(key: string, value: string, more = ENTRY_BYTES): number {
+    const bytes = byteLength(key) + byteLength(value) + more;
+    if (bytes > this.#maxBytes) throw errorReply("OOM command not allowed when used memory > 'maxmemory'.");
+    return bytes;
+  }
+
+  /** Writes text, or an empty hash. Evicts others when there is no room. */
+  write(key: string, value: string | Hash, expires = Infinity, bytes = this.measure(key, value as string)): Entry {
+    let entry = this.find(key);
+    if (entry) {
+      entry.value = value;
+    } else {
+      const { entries, births } = this.current;
+      entry = { key, value, expires, bytes: 0, database: this.current, birth: ++this.#births, alive: true } as Entry;
+      entry.older = entry.newer = entry;
+      entries.set(key, entry);
+      births.push(entry);
+      this.#count++;
+    }
+    entry.expires = expires;
+    this.touch(entry);
+    this.resize(entry, bytes);
+    this.#reap();
+    return entry;
+  }
+
+  /** Tells how many bytes the entry that was used last takes now. */
+  resize(entry: Entry, bytes: number): void {
+    this.#bytes += bytes - entry.bytes;
+    entry.bytes = bytes;
+    while (this.#count > this.#maxEntries || this.#bytes > this.#maxBytes) this.remove(this.#ring.newer);
+  }
+
+  /** Takes an entry out. */
+  remove(entry: Entry): void {
+    const { database } = entry;
+    database.entries.delete(entry.key);
+    entry.newer.older = entry.older;
+    entry.older.newer = entry.newer;
+    entry.alive = false;
+    entry.value = "";
+    this.#count--;
+    this.#bytes -= entry.bytes;
+    if (database.births.length > 2 * database.entries.size + 32) {
+      database.births = database.births.filter((one) => one.alive);
+    }
+  }
+
+  /** Removes entries of this database that have expired: those among the next few, so that a write stays cheap. */
+  #reap(): void {
+    const { current } = this;
+    for (let i = 0; i < 3; i++) {
+      if (current.hand >= current.births.length) current.hand = 0;
+      const entry = current.births[current.hand++];
+      if (entry?.alive && entry.expires < this.now) this.remove(entry);
+    }
+  }
+
+  /** Removes the entries of this database that have expired, and tells how many are left. */
+  size(): number {
+    for (const entry of this.current.entries.values()) if (entry.expires < this.now) this.remove(entry);
+    return this.current.entries.size;
+  }
+
+  /** Removes the entries of a database. */
+  flush(database: Database): void {
+    for (const entry of database.entries.values()) this.remove(entry);
+  }
+}
+
+function typeOf(entry: Entry): "string" | "hash" {
+  return typeof entry.value === "string" ? "string" : "hash";
+}
+
+/** When something expires: `amount` is in the unit and from the beginning that the word says, be it `PX` or `EXPIREAT`. */
+function expiry(store: Store, command: string, word: string, amount: string, least: bigint): number {
+  const count = integer(amount);
+  const time = count * (word.startsWith("P") ? 1n : 1000n);
+  const at = time + (word.endsWith("AT") ? 0n : BigInt(store.now));
+  if (count >= least && isInt64(time) && isInt64(at)) return Number(at);
+  throw errorReply(`ERR invalid expire time in '${command.toLowerCase()}' command`);
+}
+
+/** The options of SET and GETEX. */
+interface Options {
+  /** Which of the flags are there. */
+  readonly flags: ReadonlySet<string>;
+  /** `EX`, `PX`, `EXAT` or `PXAT`; empty when there is none. */
+  readonly word: string;
+  readonly amount: string;
+}
+
+function parseOptions(args: Args, from: number, known: readonly string[]): Options {
+  const flags = new Set<string>();
+  let word = "";
+  let amount = "";
+  for (let i = from; i < args.length; i++) {
+    const option = args[i]?.toUpperCase() ?? "";
+    if (known.includes(option)) {
+      flags.add(option);
+    } else {
+      const next = args[++i];
+      if (!/^[EP]X(AT)?$/.test(option) || next === undefined || (word && word !== option)) throw syntaxError();
+      word = option;
+      amount = next;
+    }
+  }
+  if ((flags.has("NX") && flags.has("XX")) || (word && (flags.has("KEEPTTL") || flags.has("PERSIST")))) {
+    throw syntaxError();
+  }
+  return { flags, word, amount };
+}
+
+function set(store: Store, args: Args): Reply {
+  const [, key, value] = args;
+  if (args.length === 3) {
+    store.write(key, value);
+    return "OK";
+  }
+  const { flags, word, amount } = parseOptions(args, 3, ["NX", "XX", "GET", "KEEPTTL"]);
+  let expires = word ? expiry(store, args[0], word, amount, 1n) : Infinity;
+  const old = flags.has("GET") ? store.text(key) : "OK";
+  const entry = store.find(key);
+  if (entry ? flags.has("NX") : flags.has("XX")) return flags.has("GET") ? old : null;
+  if (entry && flags.has("KEEPTTL")) expires = entry.expires;
+  store.write(key, value, expires);
+  return old;
+}
+
+function getEx(store: Store, args: Args): Reply {
+  const { flags, word, amount } = parseOptions(args, 2, ["PERSIST"]);
+  const entry = store.use(args[1], "string");
+  if (!entry) return null;
+  const { value } = entry;
+  if (flags.has("PERSIST")) entry.expires = Infinity;
+  if (word) {
+    entry.expires = expiry(store, args[0], word, amount, 1n);
+    if (word.endsWith("AT") && entry.expires <= store.now) store.remove(entry);
+  }
+  return value;
+}
+
+function setWithTtl(store: Store, args: Args): Reply {
+  const [name, key, amount, value] = args;
+  store.write(key, value, expiry(store, name, name.toUpperCase(), amount, 1n));
+  return "OK";
+}
+
+function multiSet(store: Store, args: Args): Reply {
+  if (args.length % 2 === 0) throw arityError(args[0]);
+  // All are measured before the first is written: one that is refused refuses all.
+  const bytes: number[] = [];
+  for (let i = 1; i < args.length; i += 2) bytes.push(store.measure(args[i] as string, args[i + 1] as string));
+  bytes.forEach((size, i) => {
+    store.write(args[2 * i + 1] as string, args[2 * i + 2] as string, Infinity, size);
+  });
+  return "OK";
+}
+
+function multiGet(store: Store, args: Args): Reply {
+  const values: (string | null)[] = [];
+  for (let i = 1; i < args.length; i++) {
+    const entry = store.find(args[i] as string);
+    if (entry) store.touch(entry);
+    values.push(typeof entry?.value === "string" ? entry.value : null);
+  }
+  return values;
+}
+
+function add(store: Store, key: string, by: bigint): Reply {
+  const entry = store.use(key, "string");
+  const value = sum(integer(entry?.value ?? "0"), by);
+  store.write(key, `${value}`, entry?.expires);
+  return Number(value);
+}
+
+function subtract(store: Store, args: Args): Reply {
+  const by = integer(args[2]);
+  if (!isInt64(-by)) throw errorReply("ERR decrement would overflow");
+  return add(store, args[1], -by);
+}
+
+/** Takes out the entry at a key, if there is one. */
+function removeKey(store: Store, key: string): boolean {
+  const entry = store.find(key);
+  if (entry) store.remove(entry);
+  return entry !== undefined;
+}
+
+/** Counts the arguments from the second on for which something holds. */
+function count(args: Args, holds: (arg: string) => boolean): number {
+  let total = 0;
+  for (let i = 1; i < args.length; i++) if (holds(args[i] as string)) total++;
+  return total;
+}
+
+function unlink(store: Store, args: Args): Reply {
+  return count(args, (key) => removeKey(store, key));
+}
+
+function expire(store: Store, args: Args): Reply {
+  const flags = new Set(args.slice(4).map((option) => option.toUpperCase()));
+  for (const flag of args.slice(4)) {
+    if (!/^(NX|XX|GT|LT)$/i.test(flag)) throw errorReply(`ERR Unsupported option ${flag}`);
+  }
+  const [nx, xx, gt, lt] = ["NX", "XX", "GT", "LT"].map((flag) => flags.has(flag));
+  if (nx && (xx || gt || lt)) {
+    throw errorReply("ERR NX and XX, GT or LT options at the same time are not compatible");
+  }
+  if (gt && lt) throw errorReply("ERR GT and LT options at the same time are not compatible");
+  const [name, key, amount] = args;
+  const at = expiry(store, name, name.toUpperCase(), amount, -(2n ** 63n));
+  const entry = store.find(key);
+  if (!entry) return 0;
+  const old = entry.expires;
+  if ((nx && old < Infinity) || (xx && old === Infinity) || (gt && at <= old) || (lt && at >= old)) return 0;
+  entry.expires = at;
+  if (at <= store.now) store.remove(entry);
+  return 1;
+}
+
+/** TTL and its relatives: the unit is seconds or milliseconds, the answer a moment or what is left until then. */
+function remaining(unit: 1 | 1000, absolute: boolean): Run {
+  return (store, args) => {
+    const entry = store.find(args[1]);
+    if (!entry) return -2;
+    if (entry.expires === Infinity) return -1;
+    const time = entry.expires - (absolute ? 0 : store.now);
+    return unit === 1 ? time : Math.floor((time + 500) / 1000);
+  };
+}
+
+function persist(store: Store, args: Args): Reply {
+  const entry = store.find(args[1]);
+  if (!entry || entry.expires === Infinity) return 0;
+  entry.expires = Infinity;
+  return 1;
+}
+
+function keys(store: Store, args: Args): Reply {
+  const matches = globMatcher(args[1]);
+  const found: string[] = [];
+  for (const entry of store.current.entries.values()) {
+    if (entry.expires >= store.now && matches(entry.key)) found.push(entry.key);
+  }
+  return found;
+}
+
+function scan(store: Store, args: Args): Reply {
+  if (!/^\d+$/.test(args[1])) throw errorReply("ERR invalid cursor");
+  let left = 10;
+  let matches = globMatcher("*");
+  let type = "";
+  for (let i = 2; i < args.length; i += 2) {
+    const option = args[i]?.toUpperCase();
+    const value = args[i + 1];
+    if (value === undefined) throw syntaxError();
+    if (option === "COUNT") left = Number(integer(value));
+    else if (option === "MATCH") matches = globMatcher(value);
+    else if (option === "TYPE") type = value.toLowerCase();
+    else throw syntaxError();
+    if (left < 1) throw syntaxError();
+  }
+  const { births } = store.current;
+  const cursor = Number(args[1]) || Infinity;
+  // The entries that are still to be seen are those before the first one born at the cursor or after it.
+  let [low, high] = [0, births.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((births[middle] as Entry).birth < cursor) low = middle + 1;
+    else high = middle;
+  }
+  const found: string[] = [];
+  let last: Entry | undefined;
+  while (low && left > 0) {
+    last = births[--low] as Entry;
+    if (!last.alive) continue;
+    left--;
+    if (last.expires >= store.now && (!type || type === typeOf(last)) && matches(last.key)) found.push(last.key);
+  }
+  return [low && last ? `${last.birth}` : "0", found];
+}
+
+function flush(databases: (store: Store) => readonly Database[]): Run {
+  return (store, args) => {
+    if (args.length > 2 || (args.length === 2 && !/^(A?SYNC)$/i.test(args[1]))) throw syntaxError();
+    for (const database of databases(store)) store.flush(database);
+    return "OK";
+  };
+}
+
+function evaluate(store: Store, args: Args): Reply {
+  const bySha = args[0].toUpperCase() === "EVALSHA";
+  const total = Number(integer(args[2]));
+  if (total > args.length - 3) throw errorReply("ERR Number of keys can't be greater than number of args");
+  if (total < 0) throw errorReply("ERR Number of keys can't be negative");
+  const script = bySha ? findScript(args[1].toLowerCase()) : registered(args[1]);
+  if (!script || (bySha && !store.loaded.has(script.sha1))) {
+    throw errorReply("NOSCRIPT No matching script. Please use EVAL.");
+  }
+  store.loaded.add(script.sha1);
+  const twin = { call: (...command: Command): Reply => store.run(command) };
+  return script.twin(twin, args.slice(3, 3 + total), args.slice(3 + total));
+}
+
+function registered(source: string): Script {
+  const script = findScript(source);
+  if (script?.lua === source) return script;
+  throw errorReply("ERR the memory store has no Lua: it runs only scripts registered with defineScript");
+}
+
+function script(store: Store, args: Args): Reply {
+  const [, name, source] = args;
+  const verb = name.toUpperCase();
+  if (verb === "LOAD" && args.length === 3) {
+    const { sha1 } = registered(source);
+    store.loaded.add(sha1);
+    return sha1;
+  }
+  if (verb === "EXISTS" && args.length > 2) {
+    return args.slice(2).map((sha) => (store.loaded.has(sha.toLowerCase()) ? 1 : 0));
+  }
+  if (verb === "FLUSH") {
+    if (args.length > 3 || (args.length === 3 && !/^(A?SYNC)$/i.test(source))) {
+      throw errorReply("ERR SCRIPT FLUSH only support SYNC|ASYNC option");
+    }
+    store.loaded.clear();
+    return "OK";
+  }
+  if (verb === "LOAD" || verb === "EXISTS") throw arityError(`script|${name}`);
+  throw errorReply(`ERR unknown subcommand '${name}'. Try SCRIPT HELP.`);
+}
+
+function hashSet(store: Store, args: Args): Reply {
+  if (args.length % 2) throw arityError(args[0]);
+  const key = args[1];
+  const old = store.use(key, "hash");
+  // Measured as if every field were new, for nothing may be written when there is no room.
+  let grown = old?.bytes ?? store.measure(key, "");
+  for (let i = 2; i < args.length; i += 2) {
+    grown = store.measure(args[i] as string, args[i + 1] as string, grown + FIELD_BYTES);
+  }
+  const entry = old ?? store.write(key, new Map(), Infinity, store.measure(key, ""));
+  const hash = entry.value as Hash;
+  const before = hash.size;
+  let { bytes } = entry;
+  for (let i = 2; i < args.length; i += 2) {
+    const [field, value] = [args[i] as string, args[i + 1] as string];
+    const replaced = hash.get(field);
+    bytes += byteLength(value) - (replaced === undefined ? -byteLength(field) - FIELD_BYTES : byteLength(replaced));
+    hash.set(field, value);
+  }
+  store.resize(entry, bytes);
+  return hash.size - before;
+}
+
+function hashDelete(store: Store, args: Args): Reply {
+  const entry = store.use(args[1], "hash");
+  if (!entry) return 0;
+  const before = entry.value.size;
+  let { bytes } = entry;
+  for (const field of args.slice(2)) {
+    const value = entry.value.get(field);
+    if (value === undefined) continue;
+    bytes -= byteLength(field) + byteLength(value) + FIELD_BYTES;
+    entry.value.delete(field);
+  }
+  const left = entry.value.size;
+  store.resize(entry, bytes);
+  if (!left) store.remove(entry);
+  return before - left;
+}
+
+function hashAdd(store: Store, args: Args): Reply {
+  const [, key, field, amount] = args;
+  const by = integer(amount);
+  const value = sum(integer(store.use(key, "hash")?.value.get(field) ?? "0", "ERR hash value is not an integer"), by);
+  store.run(["HSET", key, field, `${value}`]);
+  return Number(value);
+}
+
+/** Commands by name, with the number of their words as Redis counts it: the name is one, negative is "at least". */
+const COMMANDS: ReadonlyMap<string, readonly [arity: number, run: Run]> = new Map(
+  Object.entries<readonly [arity: number, run: Run]>({
+    GET: [2, (store, args) => store.text(args[1])],
+    MGET: [-2, multiGet],
+    SET: [-3, set],
+    MSET: [-3, multiSet],
+    SETNX: [3, (store, args) => (set(store, [...args, "NX"] as readonly string[] as Args) ? 1 : 0)],
+    SETEX: [4, setWithTtl],
+    PSETEX: [4, setWithTtl],
+    GETEX: [-2, getEx],
+    GETDEL: [
+      2,
+      (store, args) => {
+        const value = store.text(args[1]);
+        removeKey(store, args[1]);
+        return value;
+      },
+    ],
+    STRLEN: [2, (store, args) => byteLength(store.text(args[1]) ?? "")],
+    INCR: [2, (store, args) => add(store, args[1], 1n)],
+    INCRBY: [3, (store, args) => add(store, args[1], integer(args[2]))],
+    DECR: [2, (store, args) => add(store, args[1], -1n)],
+    DECRBY: [3, subtract],
+    DEL: [-2, unlink],
+    UNLINK: [-2, unlink],
+    EXISTS: [-2, (store, args) => count(args, (key) => store.find(key) !== undefined)],
+    TYPE: [
+      2,
+      (store, args) => {
+        const entry = store.find(args[1]);
+        return entry ? typeOf(entry) : "none";
+      },
+    ],
+    EXPIRE: [-3, expire],
+    PEXPIRE: [-3, expire],
+    EXPIREAT: [-3, expire],
+    PEXPIREAT: [-3, expire],
+    TTL: [2, remaining(1000, false)],
+    PTTL: [2, remaining(1, false)],
+    EXPIRETIME: [2, remaining(1000, true)],
+    PEXPIRETIME: [2, remaining(1, true)],
+    PERSIST: [2, persist],
+    KEYS: [2, keys],
+    SCAN: [-2, scan],
+    DBSIZE: [1, (store) => store.size()],
+    FLUSHDB: [-1, flush((store) => [store.current])],
+    FLUSHALL: [-1, flush((store) => store.databases)],
+    EVAL: [-3, evaluate],
+    EVALSHA: [-3, evaluate],
+    SCRIPT: [-2, script],
+    HGET: [3, (store, args) => store.use(args[1], "hash")?.value.get(args[2]) ?? null],
+    HMGET: [
+      -3,
+      (store, args) => {
+        const hash = store.use(args[1], "hash")?.value;
+        return args.slice(2).map((field) => hash?.get(field) ?? null);
+      },
+    ],
+    HGETALL: [2, (store, args) => [...(store.use(args[1], "hash")?.value ?? [])].flat()],
+    HSET: [-4, hashSet],
+    HDEL: [-3, hashDelete],
+    HLEN: [2, (store, args) => store.use(args[1], "hash")?.value.size ?? 0],
+    HEXISTS: [3, (store, args) => (store.use(args[1], "hash")?.value.has(args[2]) ? 1 : 0)],
+    HINCRBY: [4, hashAdd],
+    PING: [
+      -1,
+      (_store, args) => {
+        if (args.length > 2) throw arityError(args[0]);
+        return args.length > 1 ? args[1] : "PONG";
+      },
+    ],
+    ECHO: [2, (_store, args) => args[1]],
+    TIME: [1, (store) => [`${Math.floor(store.now / 1000)}`, `${(store.now % 1000) * 1000}`]],
+    SELECT: [
+      2,
+      () => {
+        throw errorReply("ERR SELECT is not allowed: each send names its database");
+      },
+    ],
+  }),
+);
+
+/**
+ * Makes an embedded store: 16 databases in this process, bounded by entries and bytes. Nothing is shared between two stores.
+ *
+ * @param options Clock and bounds.
+ * @returns The driver.
+ * @throws {TypeError} When an option is unknown or has the wrong type.
+ * @throws {RangeError} When a bound is not a whole number above 0.
+ *
+ * @example
+ * ```ts
+ * import { memory } from "@foodfast/larder/drivers/memory";
+ *
+ * const driver = memory({ maxEntries: 10_000 });
+ * console.log(await driver.send(0, [["SET", "pho", "bo", "PX", 5000], ["GET", "pho"]])); // ["OK", "bo"]
+ * await driver.close();
+ * ```
+ */
+export function memory(options: MemoryOptions = {}): Driver {
+  for (const name of Object.keys(options)) {
+    if (!/^(clock|maxEntries|maxBytes)$/.test(name)) {
+      throw new TypeError(
+        `Cannot make a memory store: "${name}" is no option; there are clock, maxEntries and maxBytes`,
+      );
+    }
+  }
+  const { clock = Date.now, maxEntries = 100_000, maxBytes = 64 * 2 ** 20 } = options;
+  if (typeof clock !== "function") {
+    throw new TypeError(`Cannot make a memory store: clock is ${typeof clock}; it must be a function`);
+  }
+  for (const [name, value] of Object.entries({ maxEntries, maxBytes })) {
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new RangeError(`Cannot make a memory store: ${name} is ${value}; it must be a whole number above 0`);
+    }
+  }
+  const store = new Store(maxEntries, maxBytes);
+  let closed = false;
+
+  const answer = (command: Command): Reply => {
+    try {
+      return store.run(command);
+    } catch (error) {
+      if (error instanceof StoreError) return error;
+      throw error;
+    }
+  };
+
+  return {
+    name: "memory",
+    capabilities: { numbered: true, scripts: true, ordered: true },
+    async send(database, commands) {
+      if (closed) throw new StoreError("closed", "The memory store was closed");
+      const current = store.databases[database];
+      if (!current) throw errorReply(`ERR DB index is out of range`);
+      store.current = current;
+      store.now = Math.floor(clock());
+      return commands.map(answer);
+    },
+    async close() {
+      closed = true;
+      store.reset();
+    },
+  };
+}
