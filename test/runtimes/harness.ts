@@ -1,0 +1,85 @@
+/** What the edge runtimes' runs share: the bundle, the store outside, and the report through `node:test`. */
+import { after, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { memory } from "../../drivers/memory.ts";
+import { bridge } from "../../src/bridge/bridge.ts";
+import { serve } from "../helpers/serve.ts";
+import type { Wire } from "./suite.ts";
+
+const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
+
+/**
+ * Bundles a compiled file of this folder as a platform's own bundler would.
+ *
+ * @param entry The file, such as `"./worker.js"`.
+ * @param conditions The platform's export conditions.
+ * @param format `"iife"` makes a script that leaves the exports in a global `suite`.
+ * @returns The bundle's text. It holds no TCP client and imports nothing.
+ */
+export async function bundle(entry: string, conditions: string[], format: "esm" | "iife"): Promise<string> {
+  const { outputFiles, metafile } = await build({
+    entryPoints: [here(entry)],
+    bundle: true,
+    write: false,
+    metafile: true,
+    format,
+    globalName: "suite",
+    target: "es2022",
+    conditions: [...conditions, "worker", "browser"],
+    mainFields: ["browser", "module", "main"],
+    alias: { "node:assert/strict": here("./assert.js") },
+    logLevel: "silent",
+    plugins: [
+      {
+        // The cases import mod.ts; an application imports the package and gets what its platform's condition names.
+        name: "package",
+        setup({ onResolve, resolve }) {
+          onResolve({ filter: /\/mod\.js$/ }, ({ kind, resolveDir }) =>
+            resolve("@foodfast/larder", { kind, resolveDir }),
+          );
+        },
+      },
+    ],
+  });
+  for (const path of Object.keys(metafile.inputs)) {
+    if (/node_modules\/@?redis\/|(^|\/)mod\.js$|drivers\/node_redis/.test(path)) {
+      throw new Error(`The bundle for ${conditions.join(", ")} holds ${path}`);
+    }
+  }
+  return outputFiles[0]?.text ?? "";
+}
+
+/**
+ * Reports every case over every wire as a test: the embedded store, and REST to a bridge outside the runtime.
+ *
+ * @param runtime The runtime's name.
+ * @param names The cases' names.
+ * @param execute Runs one case inside the runtime and answers what went wrong.
+ * @param stop Ends the runtime.
+ */
+export async function report(
+  runtime: string,
+  names: readonly string[],
+  execute: (index: number, wire: Wire) => Promise<string | undefined>,
+  stop: () => Promise<void> | void,
+): Promise<void> {
+  const token = "token-of-the-test";
+  const store = memory();
+  const server = await serve(bridge({ driver: store, token }));
+  after(async () => {
+    await stop();
+    await server.close();
+    await store.close();
+  });
+  for (const wire of [{ driver: "memory" }, { driver: "upstash", url: server.url, token }] satisfies Wire[]) {
+    describe(`${runtime}, ${wire.driver}`, () => {
+      for (const [index, name] of names.entries()) {
+        it(name, async () => {
+          const error = await execute(index, wire);
+          if (error !== undefined) throw new Error(error);
+        });
+      }
+    });
+  }
+}

@@ -1,0 +1,69 @@
+/** Runs the contract inside a real workerd, without `nodejs_compat`. For Node: `npm test workerd`. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { bundle, report } from "./harness.ts";
+
+const { default: binary, compatibilityDate } = createRequire(import.meta.url)("workerd") as {
+  readonly default: string;
+  readonly compatibilityDate: string;
+};
+
+const config = `
+using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [
+    (name = "suite", worker = .suite),
+    (name = "internet", network = (allow = ["local"])),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "suite")],
+);
+
+const suite :Workerd.Worker = (
+  modules = [(name = "worker.js", esModule = embed "worker.js")],
+  compatibilityDate = "${compatibilityDate}",
+);
+`;
+
+const folder = mkdtempSync(join(tmpdir(), "larder-workerd-"));
+writeFileSync(join(folder, "worker.js"), await bundle("./worker.js", ["workerd"], "esm"));
+writeFileSync(join(folder, "config.capnp"), config);
+
+// The third pipe is where workerd writes the port that it took.
+const child = spawn(binary, ["serve", "--control-fd=3", join(folder, "config.capnp")], {
+  stdio: ["ignore", "inherit", "inherit", "pipe"],
+});
+const exited = once(child, "exit");
+const port = await new Promise<number>((resolve, reject) => {
+  let text = "";
+  (child.stdio[3] as Readable).on("data", (data) => {
+    text += data;
+    const found = /"event":"listen".*"port":(\d+)/.exec(text);
+    if (found) resolve(Number(found[1]));
+  });
+  child.once("error", reject);
+  exited.then(([code]) => reject(new Error(`workerd ended with code ${code} before it listened`)), reject);
+});
+const url = `http://127.0.0.1:${port}/`;
+const names = (await (await fetch(url)).json()) as string[];
+
+await report(
+  "workerd",
+  names,
+  async (index, wire) => {
+    const signal = AbortSignal.timeout(30_000);
+    const response = await fetch(url, { method: "POST", body: JSON.stringify({ index, wire }), signal });
+    if (!response.ok) return `workerd answered ${response.status}: ${await response.text()}`;
+    return ((await response.json()) as { error?: string }).error;
+  },
+  async () => {
+    child.kill();
+    await exited;
+    rmSync(folder, { recursive: true });
+  },
+);
