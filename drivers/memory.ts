@@ -699,7 +699,7 @@ export function memory(options: MemoryOptions = {}): Driver {
 
   return {
     name: "memory",
-    capabilities: { numbered: true, scripts: true, ordered: true },
+    capabilities: { numbered: true, scripts: true, ordered: true, transactions: "atomic" },
     async send(database, commands) {
       if (closed) throw new StoreError("closed", "The memory store was closed");
       const current = store.databases[database];

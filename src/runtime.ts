@@ -155,17 +155,22 @@ function toRequest(incoming: import("node:http").IncomingMessage, signal: AbortS
   }
 }
 
-/** The request's body, pulled chunk by chunk as the handler reads it. */
+/** The request's body, pulled chunk by chunk as the handler reads it; what it does not want is read and dropped. */
 function toStream(incoming: import("node:http").IncomingMessage): ReadableStream<Uint8Array> {
-  const chunks = incoming[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
-  return new ReadableStream({
-    async pull(controller) {
-      const { done, value } = await chunks.next();
-      if (done) controller.close();
-      else controller.enqueue(new Uint8Array(value));
+  // Destroying the request would take its socket, and the answer, with it.
+  const chunks = incoming.iterator({ destroyOnReturn: false }) as AsyncIterator<Uint8Array>;
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { done, value } = await chunks.next();
+        if (done) controller.close();
+        else controller.enqueue(new Uint8Array(value));
+      },
+      async cancel() {
+        await chunks.return?.();
+        incoming.resume();
+      },
     },
-    async cancel() {
-      await chunks.return?.();
-    },
-  });
+    { highWaterMark: 0 },
+  );
 }

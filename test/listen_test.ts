@@ -1,0 +1,134 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { memory } from "../drivers/memory.ts";
+import { bridge } from "../src/bridge/bridge.ts";
+import { type FetchHandler, type Listener, listen } from "../src/runtime.ts";
+
+async function serving(handler: FetchHandler, use: (server: Listener) => Promise<void>): Promise<void> {
+  const server = await listen(handler);
+  try {
+    await use(server);
+  } finally {
+    await server.close();
+  }
+}
+
+describe("listen", () => {
+  it("listen passes method, path, headers and body when a request comes in", async () => {
+    const handler: FetchHandler = async (request) => {
+      const { pathname, search } = new URL(request.url);
+      const seen = [request.method, pathname, search, request.headers.get("x-a"), (await request.text()).length];
+      return Response.json(seen, { status: 201, headers: { "x-b": "back" } });
+    };
+    await serving(handler, async ({ url, port }) => {
+      assert.equal(url, `http://127.0.0.1:${port}`);
+      const body = "x".repeat(3_000_000);
+      const response = await fetch(`${url}/a%2Fb/%F0?q=1`, { method: "POST", body, headers: { "x-a": "there" } });
+      assert.equal(response.status, 201);
+      assert.equal(response.headers.get("x-b"), "back");
+      assert.deepEqual(await response.json(), ["POST", "/a%2Fb/%F0", "?q=1", "there", body.length]);
+    });
+  });
+
+  it("listen streams a response before its end is known", async () => {
+    let finish = () => {};
+    const body = () =>
+      new ReadableStream<Uint8Array>({
+        start(controller) {
+          controller.enqueue(new TextEncoder().encode("first"));
+          finish = () => controller.close();
+        },
+      });
+    await serving(
+      () => new Response(body()),
+      async ({ url }) => {
+        const response = await fetch(url);
+        const reader = response.body?.getReader();
+        const part = await reader?.read();
+        assert.equal(new TextDecoder().decode(part?.value), "first");
+        finish();
+        assert.equal((await reader?.read())?.done, true);
+      },
+    );
+  });
+
+  it("listen aborts the request's signal when its client goes away", async () => {
+    let arrived = () => {};
+    const arrival = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    let left = () => {};
+    const leaving = new Promise<void>((resolve) => {
+      left = resolve;
+    });
+    const handler: FetchHandler = (request) => {
+      request.signal.addEventListener("abort", () => left());
+      arrived();
+      return new Promise(() => {});
+    };
+    await serving(handler, async ({ url }) => {
+      const client = new AbortController();
+      const asked = fetch(url, { signal: client.signal });
+      await arrival;
+      client.abort();
+      await assert.rejects(asked);
+      await leaving;
+    });
+  });
+
+  it("listen answers 500 without the error's text when the handler throws", async () => {
+    const printed: unknown[] = [];
+    const { error } = console;
+    console.error = (...values) => void printed.push(...values);
+    try {
+      const handler: FetchHandler = () => {
+        throw new Error("secret detail");
+      };
+      await serving(handler, async ({ url }) => {
+        const response = await fetch(url);
+        assert.equal(response.status, 500);
+        assert.doesNotMatch(await response.text(), /secret/);
+      });
+    } finally {
+      console.error = error;
+    }
+    assert.match(String(printed), /secret detail/);
+  });
+
+  it("close drops open connections when requests are under way", async () => {
+    let arrived = () => {};
+    const arrival = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    const server = await listen(() => {
+      arrived();
+      return new Promise(() => {});
+    });
+    const asked = fetch(server.url);
+    asked.catch(() => {});
+    await arrival;
+    await server.close();
+    await assert.rejects(asked);
+    await assert.rejects(fetch(server.url));
+  });
+
+  it("listen delivers the refusal when a handler leaves the rest of a large body unread", async () => {
+    await serving(bridge({ driver: memory(), token: "t", maxBytes: 100_000 }), async ({ url }) => {
+      const body = "x".repeat(5_000_000);
+      for (const [token, status] of [
+        ["t", 400],
+        ["wrong", 401],
+      ] as const) {
+        const response = await fetch(`${url}/set/k`, {
+          method: "POST",
+          body,
+          headers: { authorization: `Bearer ${token}` },
+        });
+        assert.equal(response.status, status);
+        assert.equal(typeof (await response.json()).error, "string");
+      }
+      const after = await fetch(`${url}/get/k`, { headers: { authorization: "Bearer t" } });
+      assert.deepEqual(await after.json(), { result: null });
+    });
+  });
+});
