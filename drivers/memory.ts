@@ -388,9 +388,10 @@ function unlink(store: Store, args: Args): Reply {
 }
 
 function expire(store: Store, args: Args): Reply {
-  const flags = new Set(args.slice(4).map((option) => option.toUpperCase()));
-  for (const flag of args.slice(4)) {
+  const flags = new Set<string>();
+  for (const flag of args.slice(3)) {
     if (!/^(NX|XX|GT|LT)$/i.test(flag)) throw errorReply(`ERR Unsupported option ${flag}`);
+    flags.add(flag.toUpperCase());
   }
   const [nx, xx, gt, lt] = ["NX", "XX", "GT", "LT"].map((flag) => flags.has(flag));
   if (nx && (xx || gt || lt)) {
@@ -703,7 +704,7 @@ export function memory(options: MemoryOptions = {}): Driver {
     async send(database, commands) {
       if (closed) throw new StoreError("closed", "The memory store was closed");
       const current = store.databases[database];
-      if (!current) throw errorReply(`ERR DB index is out of range`);
+      if (!current) throw errorReply("ERR DB index is out of range");
       store.current = current;
       store.now = Math.floor(clock());
       return commands.map(answer);

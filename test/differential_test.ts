@@ -1,0 +1,316 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { after, before, describe, it } from "node:test";
+import fc from "fast-check";
+import { type Command, defineScript, type Reply, StoreError } from "../drivers/driver.ts";
+import { memory } from "../drivers/memory.ts";
+import { type RawClient, type RedisServer, rawClient, startRedis } from "./helpers/redis_server.ts";
+
+/**
+ * How long a run is compared, in ms. Memory's clock stands still while Redis's goes on, and all times are whole seconds: in
+ * less than half a second nothing can expire on one side only.
+ */
+const RUN_LENGTH = 400;
+const RUNS = 400;
+
+/** A script that answers what it is given. */
+const lua = "redis.call('SET', 'script', 'ran') return {KEYS, ARGV}";
+const sha1 = createHash("sha1").update(lua).digest("hex");
+defineScript({
+  name: "differential test",
+  lua,
+  sha1,
+  twin(store, keys, args) {
+    store.call("SET", "script", "ran");
+    return [keys, args];
+  },
+});
+
+type Step = Command | { readonly advance: number };
+
+const anyCase = (word: string): fc.Arbitrary<string> => fc.constantFrom(word, word.toLowerCase());
+const word = (...all: string[]): fc.Arbitrary<string> => fc.constantFrom(...all).chain(anyCase);
+
+const key = fc.oneof(
+  { weight: 12, arbitrary: fc.constantFrom("a", "b", "é", "日[1]", "a*😀") },
+  { weight: 1, arbitrary: fc.string({ unit: "binary", maxLength: 6 }) },
+);
+const MAX = "9223372036854775807";
+const number = fc.oneof(
+  { weight: 3, arbitrary: fc.integer({ min: -20, max: 20 }).map(String) },
+  fc.constantFrom(MAX, "-9223372036854775808", "9223372036854775800", "-9223372036854775800", "9223372036854775808"),
+  fc.constantFrom("01", "+1", "-0", "1.5", "1e3", " 1", "1 ", "", "x", "0x10", "99999999999999999999"),
+);
+const value = fc.oneof(
+  number,
+  fc.constantFrom("", "v", "phở 🍜", "\r\n$3"),
+  fc.string({ unit: "binary", maxLength: 8 }),
+);
+const field = fc.constantFrom("f", "g", "ö", "");
+
+/** Times that are invalid or far from any that matters to a run's clock, so that a few ms make no difference. */
+const seconds = fc.oneof(
+  { weight: 4, arbitrary: fc.integer({ min: 5, max: 100 }).map(String) },
+  fc.constantFrom("0", "-1", "-5", "x", "1.5", "", "9223372036854775", "9223372036854776", "-9223372036854776", MAX),
+);
+const millis = fc.oneof(
+  { weight: 4, arbitrary: fc.integer({ min: 5, max: 100 }).map((all) => `${all * 1000}`) },
+  fc.constantFrom("0", "-1", "-5", "x", "1.5", "", MAX, "-9223372036854775808", "9223372036854775808"),
+);
+/** Moments, as the distance from now; {@linkcode fromNow} makes them absolute. */
+const moment = fc.integer({ min: 5, max: 100 }).map((all) => `now+${all}`);
+const secondsAt = fc.oneof({ weight: 4, arbitrary: moment }, fc.constantFrom("0", "-1", "x", "9223372036854776"));
+const millisAt = fc.oneof({ weight: 4, arbitrary: moment }, fc.constantFrom("0", "-1", "x", "9223372036854775808"));
+const past = fc.constantFrom("1", "1000");
+
+const setTime = fc.oneof(
+  fc.tuple(word("EX"), seconds),
+  fc.tuple(word("PX"), millis),
+  fc.tuple(word("EXAT"), secondsAt),
+  fc.tuple(word("PXAT"), millisAt),
+);
+const setFlag = word("NX", "XX", "GET", "KEEPTTL", "PERSIST", "NONSENSE", "EX").map((flag) => [flag]);
+const setOptions = fc.oneof(
+  { weight: 3, arbitrary: setTime },
+  { weight: 2, arbitrary: fc.constant([]) },
+  { weight: 3, arbitrary: word("NX", "XX", "GET", "KEEPTTL").map((flag) => [flag]) },
+  { weight: 2, arbitrary: fc.array(fc.oneof(setFlag, setTime), { maxLength: 4 }).map((all) => all.flat()) },
+);
+const getExOptions = fc.oneof(
+  setTime,
+  fc.constant([]),
+  word("PERSIST").map((flag) => [flag]),
+  fc.tuple(word("EXAT", "PXAT"), past),
+  fc.array(fc.oneof(setFlag, setTime), { maxLength: 3 }).map((all) => all.flat()),
+);
+const expireFlags = fc.oneof(
+  { weight: 2, arbitrary: fc.constant([]) },
+  fc.array(word("NX", "XX", "GT", "LT", "ZZ"), { minLength: 1, maxLength: 2 }),
+);
+const scanOptions = fc
+  .array(
+    fc.oneof(
+      fc.tuple(word("MATCH"), fc.constantFrom("*", "a*", "??", "[^a]*", "日\\[*")),
+      fc.tuple(word("COUNT"), fc.constantFrom("1000", "5000", "0", "-1", "x")),
+      fc.tuple(word("TYPE"), word("STRING", "HASH", "LIST")),
+      fc.constantFrom(["MATCH"], ["COUNT"], ["NONSENSE", "1"]),
+    ),
+    { maxLength: 2 },
+  )
+  // No page may end early: what is on a page is each store's own affair.
+  .map((all) => [...all.flat(), ...(all.flat().length % 2 ? [] : ["COUNT", "1000"])]);
+
+/** Puts the command's parts together, and now and then leaves the last ones out or adds one. */
+function command(name: string, ...parts: fc.Arbitrary<string | readonly string[]>[]): fc.Arbitrary<Command> {
+  const whole = fc.tuple(anyCase(name), fc.tuple(...parts)).map(([n, all]): Command => [n, ...all.flat()]);
+  const broken = fc.tuple(whole, fc.integer({ min: -2, max: 1 })).map(([all, by]): Command => {
+    const [first, ...rest] = all;
+    return by > 0 ? [...all, "extra"] : [first, ...rest.slice(0, Math.max(0, rest.length + by))];
+  });
+  return fc.oneof({ weight: 30, arbitrary: whole }, { weight: 1, arbitrary: broken });
+}
+
+const scriptArgs = fc.constantFrom(["0"], ["1", "k", "é"], ["2", "k", "l"], ["0", "x"], ["2", "k"], ["-1"], ["x"]);
+const several = fc.array(key, { minLength: 1, maxLength: 4 });
+const fields = fc.array(field, { minLength: 1, maxLength: 3 });
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: command("SET", key, value, setOptions) },
+  { weight: 3, arbitrary: command("SET", key, number) },
+  { weight: 3, arbitrary: command("GET", key) },
+  { weight: 2, arbitrary: command("GETEX", key, getExOptions) },
+  command("GETDEL", key),
+  command("SETNX", key, value),
+  command("SETEX", key, seconds, value),
+  command("PSETEX", key, millis, value),
+  { weight: 2, arbitrary: command("MGET", several) },
+  {
+    weight: 2,
+    arbitrary: command(
+      "MSET",
+      fc.array(fc.tuple(key, value), { minLength: 1, maxLength: 3 }).map((all) => all.flat()),
+    ),
+  },
+  command("DEL", several),
+  command("UNLINK", several),
+  command("EXISTS", several),
+  { weight: 2, arbitrary: command("TYPE", key) },
+  { weight: 2, arbitrary: command("INCR", key) },
+  { weight: 2, arbitrary: command("INCRBY", key, number) },
+  { weight: 2, arbitrary: command("DECR", key) },
+  { weight: 2, arbitrary: command("DECRBY", key, number) },
+  command("STRLEN", key),
+  { weight: 2, arbitrary: command("EXPIRE", key, seconds, expireFlags) },
+  { weight: 2, arbitrary: command("PEXPIRE", key, millis, expireFlags) },
+  { weight: 2, arbitrary: command("EXPIREAT", key, fc.oneof(secondsAt, past), expireFlags) },
+  { weight: 2, arbitrary: command("PEXPIREAT", key, fc.oneof(millisAt, past), expireFlags) },
+  { weight: 2, arbitrary: command("TTL", key) },
+  { weight: 2, arbitrary: command("PTTL", key) },
+  command("EXPIRETIME", key),
+  command("PEXPIRETIME", key),
+  command("PERSIST", key),
+  command("SCAN", fc.constantFrom("0", "x"), scanOptions),
+  command("KEYS", fc.constantFrom("*", "?", "??", "[a-c]*", "a\\*", "日\\[1]", "[^a]*")),
+  command("DBSIZE"),
+  command("FLUSHDB", fc.constantFrom([], ["ASYNC"], ["sync"], ["x"])),
+  {
+    weight: 3,
+    arbitrary: command(
+      "HSET",
+      key,
+      fc.array(fc.tuple(field, value), { minLength: 1, maxLength: 3 }).map((all) => all.flat()),
+    ),
+  },
+  { weight: 2, arbitrary: command("HGET", key, field) },
+  command("HMGET", key, fields),
+  command("HGETALL", key),
+  { weight: 2, arbitrary: command("HDEL", key, fields) },
+  command("HLEN", key),
+  command("HEXISTS", key, field),
+  { weight: 3, arbitrary: command("HINCRBY", key, field, number) },
+  command("PING", fc.constantFrom([], ["é"])),
+  command("ECHO", value),
+  {
+    weight: 2,
+    arbitrary: command(
+      "SCRIPT",
+      fc.constantFrom(["LOAD", lua], ["EXISTS", sha1, "x", sha1.toUpperCase()], ["FLUSH"], ["flush", "x"], ["ZZ"]),
+    ),
+  },
+  { weight: 3, arbitrary: command("EVALSHA", fc.constantFrom(sha1, sha1.toUpperCase(), "0".repeat(40)), scriptArgs) },
+  command("EVAL", fc.constant(lua), scriptArgs),
+  command("NO-SUCH-COMMAND", several),
+  { weight: 5, arbitrary: fc.constantFrom(1001, 5001, 30_001, 100_001).map((advance) => ({ advance })) },
+);
+
+describe("memory beside a real redis-server", () => {
+  let redis: RedisServer;
+  let client: RawClient;
+  before(async () => {
+    redis = await startRedis();
+    client = await rawClient(redis.port);
+  });
+  after(async () => {
+    client.close();
+    await redis.stop();
+  });
+
+  /** Lets time pass in Redis without waiting for it: every key that expires is made older. */
+  async function age(by: number): Promise<void> {
+    for (const name of (await client.command("KEYS", "*")) as string[]) {
+      const left = (await client.command("PTTL", name)) as number;
+      if (left >= 0) await client.command("PEXPIRE", name, left - by > RUN_LENGTH ? left - by : 0);
+    }
+  }
+
+  /** Runs the steps on both, and tells how many replies were compared and how many of them were errors. */
+  async function compare(steps: readonly Step[]): Promise<[compared: number, errors: number]> {
+    await client.pipeline([["FLUSHALL"], ["SCRIPT", "FLUSH"]]);
+    const start = Date.now();
+    // The same part of a second on both sides, so that both round alike.
+    let now = 1_700_000_000_000 + (start % 1000);
+    const driver = memory({ clock: () => now });
+    let compared = 0;
+    let errors = 0;
+    const ages = steps.some((one) => "advance" in one);
+    for (const one of steps) {
+      if (ages && isWholeSecond(one)) continue;
+      if ("advance" in one) {
+        now += one.advance;
+        await age(one.advance);
+        continue;
+      }
+      const real = await client.command(...fromNow(one, start));
+      const [ours = null] = await driver.send(0, [fromNow(one, now)]);
+      const elapsed = Date.now() - start;
+      if (elapsed > RUN_LENGTH) break;
+      assertSame(one, normal(one, ours, now), normal(one, real, start), elapsed + 5);
+      compared++;
+      if (real instanceof StoreError) errors++;
+    }
+    await driver.close();
+    return [compared, errors];
+  }
+
+  it("memory answers as Redis does when commands are random and time passes", { timeout: 60_000 }, async () => {
+    let total = 0;
+    let failed = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 60, size: "max" }), async (steps) => {
+        const [compared, errors] = await compare(steps);
+        total += compared;
+        failed += errors;
+      }),
+      { numRuns: RUNS },
+    );
+    assert.ok(total > RUNS * 10, `only ${total} replies were compared`);
+    assert.ok(failed < total / 2, `${failed} of ${total} replies were errors`);
+  });
+
+  it("memory keeps databases apart when keys are the same", async () => {
+    const driver = memory();
+    const other = await rawClient(redis.port);
+    await client.command("FLUSHALL");
+    for (const [database, one] of [
+      [0, ["SET", "k", "0"]],
+      [15, ["SET", "k", "15"]],
+      [15, ["SET", "l", "15"]],
+      [0, ["GET", "k"]],
+      [0, ["DBSIZE"]],
+      [15, ["DBSIZE"]],
+      [0, ["FLUSHDB"]],
+      [0, ["EXISTS", "k"]],
+      [15, ["GET", "k"]],
+      [15, ["FLUSHALL"]],
+      [15, ["DBSIZE"]],
+    ] as [number, Command][]) {
+      await other.command("SELECT", database);
+      assert.deepEqual(await driver.send(database, [one]), [await other.command(...one)], `${one}`);
+    }
+    const { message } = (await other.command("SELECT", 16)) as Error;
+    await assert.rejects(driver.send(16, [["PING"]]), { message });
+    other.close();
+  });
+});
+
+/** Whether a step sets a moment that is a part of a second away: one that could come while a run with ageing lasts. */
+function isWholeSecond(one: Step): boolean {
+  return !("advance" in one) && /now\+/.test(one.join()) && /(^|,)(EXPIREAT|EXAT),/i.test(one.join());
+}
+
+/** Makes moments absolute, in the unit of their command or option. */
+function fromNow(one: Command, now: number): Command {
+  let unit = 1;
+  return one.map((arg) => {
+    if (/^P?(EX|X|EXPIRE)AT$/i.test(`${arg}`)) unit = /^P/i.test(`${arg}`) ? 1 : 1000;
+    const moment = /^now\+(\d+)$/.exec(`${arg}`);
+    return moment ? `${Math.floor(now / unit) + (Number(moment[1]) * 1000) / unit}` : arg;
+  }) as unknown as Command;
+}
+
+/** What a reply says, free of order where Redis promises none, of its clock, and of the place in a Lua script. */
+function normal(one: Command, reply: Reply, now: number): unknown {
+  if (reply instanceof StoreError) return { error: reply.message, code: reply.code };
+  const name = one[0].toUpperCase();
+  if (typeof reply === "number" && reply >= 0) {
+    if (name === "PTTL") return { millis: reply, within: 0 };
+    if (name === "PEXPIRETIME") return { millis: reply - now, within: 0 };
+    // The two may round a moment to seconds that are neighbours.
+    if (name === "EXPIRETIME") return { millis: reply * 1000 - now, within: 1000 };
+  }
+  if (name === "KEYS") return [...(reply as string[])].sort();
+  if (name === "SCAN") return [(reply as Reply[])[0], [...((reply as Reply[])[1] as string[])].sort()];
+  if (name === "HGETALL") {
+    const flat = reply as string[];
+    return flat.flatMap((field, i) => (i % 2 ? [] : [[field, flat[i + 1]]])).sort();
+  }
+  return reply;
+}
+
+/** Compares; `passed` is how many ms Redis's clock may have gone on. */
+function assertSame(one: Command, ours: unknown, real: unknown, passed: number): void {
+  const [a, b] = [ours, real] as ({ millis?: number; within?: number } | null)[];
+  const apart = Math.abs((a?.millis ?? Number.NaN) - (b?.millis ?? Number.NaN));
+  if (apart <= passed + (a?.within ?? 0)) return;
+  assert.deepEqual(ours, real, JSON.stringify(one));
+}
