@@ -25,18 +25,27 @@ const command =
     run(bin(name), args);
 const problems = (lines) => ({ code: lines.length > 0 ? 1 : 0, output: lines.map((line) => `${line}\n`).join("") });
 
-/** Made once, after the build: the package as it would be published. */
-async function tarball() {
-  const { code, output } = await run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder]);
+function once(make) {
+  let made;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+const compiled = once(build);
+/** The package as it would be published. */
+const packed = once(async () => {
+  await compiled();
+  const { code, output } = await run("npm", ["pack", "--ignore-scripts", "--pack-destination", folder]);
   if (code !== 0) throw new Error(output);
   return join(folder, `${manifest.name.replace("@", "").replace("/", "-")}-${manifest.version}.tgz`);
-}
-let packed;
+});
 
 /** The most bytes of a Worker with the core, one service and the REST driver, minified and gzipped. */
 const WORKER_BYTES = 34_000;
 
 async function bundle() {
+  await compiled();
   const { outputFiles, metafile } = await esbuild.build({
     stdin: {
       contents: ["core", "services/product", "drivers/upstash"]
@@ -72,21 +81,20 @@ const queues = [
     ["format and lint", command("biome", "ci", "--colors=off", "--error-on-warnings", ".")],
     ["imports", async () => problems(await checkGraph())],
     ["docs", command("deno", "doc", "--quiet", "--lint", ...entries)],
-    ["doc examples", command("deno", "test", "--doc", "-A", ...sources, "README.md")],
+    ["doc examples", command("deno", "test", "--quiet", "--doc", "-A", ...sources, "README.md")],
     ["jsr package", command("deno", "publish", "--dry-run", "--allow-dirty")],
   ],
   [
-    ["types", build],
+    ["types", compiled],
     ["exports", () => problems(checkExports())],
     [
       "npm package",
       async () => {
-        packed = await tarball();
-        const { messages } = await publint({ pack: { tarball: readFileSync(packed).buffer }, strict: true });
+        const { messages } = await publint({ pack: { tarball: readFileSync(await packed()).buffer }, strict: true });
         return problems(messages.map((message) => formatMessage(message, manifest, { color: false })));
       },
     ],
-    ["npm types", () => run(bin("attw"), [packed, "--profile", "esm-only", "--no-color", "--no-emoji"])],
+    ["npm types", async () => run(bin("attw"), [await packed(), "--profile", "esm-only", "--no-color", "--no-emoji"])],
     ["worker bundle", bundle],
   ],
 ];

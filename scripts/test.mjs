@@ -33,7 +33,13 @@ const nodeTest = (...paths) => ({
 const commands = {
   bun: {
     command: bin("bun"),
-    args: (report) => ["test", "--reporter=junit", `--reporter-outfile=${report}`, ...tests.map((file) => `./${file}`)],
+    args: (report) => [
+      "test",
+      "--timeout=60000",
+      "--reporter=junit",
+      `--reporter-outfile=${report}`,
+      ...tests.map((file) => `./${file}`),
+    ],
   },
   deno: {
     command: bin("deno"),

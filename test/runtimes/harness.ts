@@ -75,7 +75,7 @@ export async function report(
   for (const wire of [{ driver: "memory" }, { driver: "upstash", url: server.url, token }] satisfies Wire[]) {
     describe(`${runtime}, ${wire.driver}`, () => {
       for (const [index, name] of names.entries()) {
-        it(name, async () => {
+        it(name, { timeout: 30_000 }, async () => {
           const error = await execute(index, wire);
           if (error !== undefined) throw new Error(error);
         });
