@@ -19,9 +19,12 @@ export function encode(value: unknown): string {
   try {
     return superjson.stringify(value);
   } catch (cause) {
-    throw new TypeError(`cannot store the value: ${cause instanceof Error ? cause.message : "it is not serializable"}`, {
-      cause,
-    });
+    throw new TypeError(
+      `cannot store the value: ${cause instanceof Error ? cause.message : "it is not serializable"}`,
+      {
+        cause,
+      },
+    );
   }
 }
 
@@ -77,6 +80,6 @@ function assertStorable(value: unknown, path: string, seen: Set<unknown>): void 
   } else if (value instanceof Set) {
     for (const item of value) assertStorable(item, at("(item)"), seen);
   } else if (!ArrayBuffer.isView(value)) {
-    for (const [key, item] of Object.entries(value)) assertStorable(item, at(key), seen);
+    for (const [key, item] of Object.entries(value as object)) assertStorable(item, at(key), seen);
   }
 }

@@ -8,6 +8,7 @@
  */
 import { escapeGlob, globMatch } from "../drivers/glob.ts";
 import { sha256 } from "./hash.ts";
+import { describe } from "./ttl.ts";
 
 /** The longest id, in characters of its encoded form. */
 export const MAX_ID_LENGTH = 1024;
@@ -66,7 +67,7 @@ export const rawKeys: KeyShape = {
     const key = typeof id === "number" || typeof id === "bigint" ? String(id) : id;
     if (typeof key !== "string" || key === "" || key.length > MAX_ID_LENGTH || !key.isWellFormed()) {
       throw new TypeError(
-        `cannot use ${show(id)} as a key: accepted are well-formed strings of 1 to ${MAX_ID_LENGTH} characters`,
+        `cannot use ${describe(id)} as a key: accepted are well-formed strings of 1 to ${MAX_ID_LENGTH} characters`,
       );
     }
     return key;
@@ -85,14 +86,17 @@ export const rawKeys: KeyShape = {
  */
 export function collectionKeys(pattern: string, hashed = false): KeyShape {
   const parts = /^([\w.-]+:)\{\w+\}$/.exec(pattern);
-  if (!parts) throw new TypeError(`cannot use ${show(pattern)} as a key pattern: accepted is a form like "product:{id}"`);
+  if (!parts)
+    throw new TypeError(`cannot use ${describe(pattern)} as a key pattern: accepted is a form like "product:{id}"`);
   const prefix = parts[1] as string;
   return {
     encode: (id) => prefix + (hashed || (typeof id === "object" && id !== null) ? hashId(id) : encodeId(id)),
     decode: (key) =>
       key
         .slice(prefix.length)
-        .replace(/%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g, (_, unit, byte) => String.fromCharCode(Number.parseInt(unit ?? byte, 16))),
+        .replace(/%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g, (_, unit, byte) =>
+          String.fromCharCode(Number.parseInt(unit ?? byte, 16)),
+        ),
     match(pattern) {
       const glob = prefix + idGlob(checkPattern(pattern));
       // Of the encoded text, only a prefix says the same as the id's own.
@@ -120,13 +124,18 @@ function encodeId(id: unknown): string {
     if (text !== "" && text.length <= MAX_ID_LENGTH) return text;
   }
   throw new TypeError(
-    `cannot use ${show(id)} as an id: accepted are finite numbers, and strings of 1 to ${MAX_ID_LENGTH} characters once encoded`,
+    `cannot use ${describe(id)} as an id: accepted are finite numbers, and strings of 1 to ${MAX_ID_LENGTH} characters once encoded`,
   );
 }
 
 function hashId(id: unknown): string {
-  if (id === "" || (typeof id !== "object" && typeof id !== "string" && typeof id !== "number" && typeof id !== "bigint")) {
-    throw new TypeError(`cannot use ${show(id)} as an id: accepted are strings that are not empty, numbers and objects`);
+  if (
+    id === "" ||
+    (typeof id !== "object" && typeof id !== "string" && typeof id !== "number" && typeof id !== "bigint")
+  ) {
+    throw new TypeError(
+      `cannot use ${describe(id)} as an id: accepted are strings that are not empty, numbers and objects`,
+    );
   }
   return sha256(canonical(id)).slice(0, 40);
 }
@@ -146,7 +155,9 @@ function canonical(value: unknown): string {
   }
   const text = typeof value === "number" ? String(value) : JSON.stringify(value);
   if (text === undefined || (typeof value === "object" && value !== null)) {
-    throw new TypeError(`cannot use a value with ${show(value)} in it as an id: accepted are JSON values, Date and BigInt`);
+    throw new TypeError(
+      `cannot use a value with ${describe(value)} in it as an id: accepted are JSON values, Date and BigInt`,
+    );
   }
   return text;
 }
@@ -161,14 +172,9 @@ function idGlob(pattern: string): string {
 
 function checkPattern(pattern: unknown): string {
   if (typeof pattern !== "string" || pattern === "" || !pattern.isWellFormed()) {
-    throw new TypeError(`cannot use ${show(pattern)} as a pattern: accepted is a glob that is not empty, such as "12*"`);
+    throw new TypeError(
+      `cannot use ${describe(pattern)} as a pattern: accepted is a glob that is not empty, such as "12*"`,
+    );
   }
   return pattern;
-}
-
-/** An argument as a message shows it: short, and never an object's contents. */
-export function show(value: unknown): string {
-  if (typeof value === "string") return value.length > 60 ? `a string of ${value.length} characters` : JSON.stringify(value);
-  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
-  return typeof value === "function" ? "a function" : String(value);
 }

@@ -9,7 +9,7 @@ function time(store: TwinStore): number {
 const LUA_NOW = "local t = redis.call('TIME')\nlocal now = t[1] * 1000 + math.floor(t[2] / 1000)\n";
 
 /** KEYS: counter. ARGV: by, TTL in ms or 0. Answers the count, the remaining ms (-1: none) and the store's clock. A lost TTL is set again. */
-export const increment: Script = defineScript({
+export const increment: Script = /* @__PURE__ */ defineScript({
   name: "increment",
   sha1: "46bc163471c468e8546b160f9e9ed04f36d27a72",
   lua: `local n = redis.call('INCRBY', KEYS[1], ARGV[1])
@@ -31,7 +31,7 @@ ${LUA_NOW}return {n, left, now}`,
 });
 
 /** KEYS: key. ARGV: "1" and the text expected, or "0" and "" for no key; the new text; TTL in ms or 0. Answers 1, or 0 when another text stands there. */
-export const compareAndSet: Script = defineScript({
+export const compareAndSet: Script = /* @__PURE__ */ defineScript({
   name: "compareAndSet",
   sha1: "827690d17fa199378e349bd0378294f83d092f61",
   lua: `local old = redis.call('GET', KEYS[1])
@@ -55,7 +55,7 @@ return 1`,
 });
 
 /** KEYS: keys. Unlinks each and answers, for each, whether it was there: one command for the deletions of several callers. */
-export const unlinkEach: Script = defineScript({
+export const unlinkEach: Script = /* @__PURE__ */ defineScript({
   name: "unlinkEach",
   sha1: "f4f8d0fa8dd764b801682b07ced66ad3f23afbb6",
   lua: `local r = {}
@@ -71,7 +71,7 @@ return r`,
  */
 
 /** Counts in windows that begin with their first request. */
-export const fixedWindow: Script = defineScript({
+export const fixedWindow: Script = /* @__PURE__ */ defineScript({
   name: "fixedWindow",
   sha1: "827be008eee1a746fdbae27ac7a0d96cad600813",
   lua: `${LUA_NOW}local limit, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -115,7 +115,7 @@ return {allowed, math.max(0, limit - count), left, wait, now}`,
 });
 
 /** Counts in aligned windows; the window before weighs in for the part of it that still lies within one window's length. */
-export const slidingWindow: Script = defineScript({
+export const slidingWindow: Script = /* @__PURE__ */ defineScript({
   name: "slidingWindow",
   sha1: "18c742bc15898cb0951e06ebe26afdb561121e09",
   lua: `${LUA_NOW}local limit, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -162,8 +162,8 @@ return {allowed, free, reset, wait, now}`,
     const [i, c, p] = store.call("HMGET", key, "i", "c", "p") as (string | null)[];
     let count = 0;
     let before = 0;
-    if (Number(i) === index) [count, before] = [Number(c), Number(p)];
-    else if (Number(i) === index - 1) before = Number(c);
+    if (i != null && Number(i) === index) [count, before] = [Number(c), Number(p)];
+    else if (i != null && Number(i) === index - 1) before = Number(c);
     const allowed = before * rest + (count + cost) * window <= limit * window ? 1 : 0;
     if (allowed) {
       count += cost;
@@ -186,7 +186,7 @@ return {allowed, free, reset, wait, now}`,
 });
 
 /** A bucket of `limit` tokens that fills evenly, whole in one window. Levels are kept in tokens times window, hence in integers. */
-export const tokenBucket: Script = defineScript({
+export const tokenBucket: Script = /* @__PURE__ */ defineScript({
   name: "tokenBucket",
   sha1: "cbe8772ddcf76bc6009fdc1eae4272b1f442638c",
   lua: `${LUA_NOW}local limit, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])

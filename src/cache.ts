@@ -1,0 +1,620 @@
+import type { Reply, Script, StoreError } from "../drivers/driver.ts";
+import type { Batch } from "./batch.ts";
+import type { OnError } from "./config.ts";
+import { decode, encode } from "./codec.ts";
+import { CacheConflictError, CacheSchemaError, type SchemaIssue, toStoreError } from "./errors.ts";
+import type { CacheTarget, Events } from "./events.ts";
+import type { Id, KeyShape, Keyspace } from "./keyspace.ts";
+import { type Schema, schemaIssues } from "./schema.ts";
+import { compareAndSet, increment } from "./scripts.ts";
+import { type CacheStats, Counters } from "./stats.ts";
+import { describe, parseTtl, type Ttl } from "./ttl.ts";
+
+/** Options of every operation. */
+export interface CallOptions {
+  /** Milliseconds until the operation ends, whatever the store does. @default the client's, 500 */
+  readonly timeout?: number;
+  /** What to do when the store is away. @default the client's, "miss" */
+  readonly onError?: OnError;
+}
+
+/** Options of writes. */
+export interface WriteOptions extends CallOptions {
+  /** The time to live: seconds, a string with a unit, or `"forever"`. @default the collection's, or CACHE_TTL_DEFAULT */
+  readonly ttl?: Ttl;
+}
+
+/** Options of {@linkcode Cache.increment}. */
+export interface IncrementOptions extends WriteOptions {
+  /** How much to add; a safe integer, negative to subtract. @default 1 */
+  readonly by?: number;
+}
+
+/** A loader run for a key that several callers may wait for. */
+export interface Load {
+  readonly promise: Promise<unknown>;
+  /** Set when the key was written or deleted meanwhile: the result is handed out, not stored. */
+  superseded: boolean;
+}
+
+/** What a cache stands on; made by the client. */
+export interface CacheContext {
+  readonly target: CacheTarget;
+  readonly space: Keyspace;
+  readonly shape: KeyShape;
+  readonly batch: Batch;
+  readonly events: Events;
+  readonly counters: Counters;
+  /** Loads under way by physical key, shared by the caches of one client and database. */
+  readonly loads: Map<string, Load>;
+  readonly timeout: number;
+  readonly onError: OnError;
+  /** Milliseconds; `undefined` for no expiry. */
+  readonly ttl: number | undefined;
+  readonly sliding?: boolean;
+  readonly schema?: Schema | undefined;
+  /** Throws for values that must not be stored. */
+  readonly refuse?: ((value: unknown) => void) | undefined;
+  readonly waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
+}
+
+/** How many keys a SCAN step looks at. */
+const SCAN_COUNT = 1000;
+
+/**
+ * The verbs, over one keyspace. A collection is a cache whose keys, schema and TTL are declared.
+ *
+ * Values are anything superjson knows; `undefined` is a miss. With a store that is away, reads answer a miss, writes `false` or 0
+ * (`onError: "throw"` throws instead). Bad arguments always throw.
+ *
+ * @typeParam K The ids.
+ * @typeParam Out What reads give.
+ * @typeParam In What writes take.
+ *
+ * @example
+ * ```ts
+ * import { createCacheClient } from "@foodfast/larder";
+ *
+ * await using client = createCacheClient({ driver: "memory" });
+ * const cache = client.cache({ database: 9 });
+ * await cache.set("greeting", { text: "hello" }, { ttl: "5m" });
+ * console.log(await cache.get("greeting")); // { text: "hello" }
+ * ```
+ */
+export class Cache<K extends Id = string, Out = unknown, In = Out> {
+  readonly #context: CacheContext;
+
+  /** @param context What the cache stands on; the client makes it. */
+  constructor(context: CacheContext) {
+    this.#context = context;
+  }
+
+  /**
+   * Reads a value.
+   *
+   * @param id The key or id.
+   * @param options Deadline and error handling.
+   * @returns The value, or `undefined` for a miss.
+   * @throws {TypeError} For an id that is empty, too long or of no accepted type.
+   */
+  async get(id: K, options?: CallOptions): Promise<Out | undefined> {
+    const { space, shape, batch, counters, events, sliding, ttl } = this.#context;
+    const logical = shape.encode(id);
+    const key = space.key(logical);
+    const timeout = this.#timeout(options);
+    const start = performance.now();
+    let value: Out | undefined;
+    try {
+      const reply = await (sliding && ttl !== undefined
+        ? batch.send(["GETEX", key, "PX", ttl], [key], timeout, true)
+        : batch.get(key, timeout));
+      if (reply !== null) value = await this.#read(logical, reply);
+    } catch (error) {
+      this.#failed("get", error, options);
+    }
+    counters.time(performance.now() - start);
+    if (value === undefined) counters.misses++;
+    else counters.hits++;
+    if (events.active) {
+      events.emit({ type: value === undefined ? "miss" : "hit", key: logical, ...this.#context.target });
+    }
+    return value;
+  }
+
+  /**
+   * Reads several values in one round trip.
+   *
+   * @param ids The keys or ids.
+   * @param options Deadline and error handling.
+   * @returns The values that were there, by id, in the order asked for.
+   */
+  async getMany(ids: Iterable<K>, options?: CallOptions): Promise<Map<K, Out>> {
+    const list = [...ids];
+    const values = await Promise.all(list.map((id) => this.get(id, options)));
+    const found = new Map<K, Out>();
+    list.forEach((id, i) => {
+      const value = values[i];
+      if (value !== undefined) found.set(id, value);
+    });
+    return found;
+  }
+
+  /**
+   * Writes a value.
+   *
+   * @param id The key or id.
+   * @param value The value; not `undefined`.
+   * @param options TTL, deadline and error handling.
+   * @returns Whether it was written.
+   * @throws {TypeError | RangeError} For a bad id or TTL, or a value that cannot be stored.
+   * @throws {CacheSchemaError} For a value that the schema rejects.
+   */
+  async set(id: K, value: In, options?: WriteOptions): Promise<boolean> {
+    const key = this.#context.space.key(this.#context.shape.encode(id));
+    const ttl = this.#ttl(options);
+    const timeout = this.#timeout(options);
+    const pending = this.#check(value);
+    if (pending) await pending;
+    return this.#write(key, encode(value), ttl, timeout, options);
+  }
+
+  /**
+   * Writes several values in one round trip. Nothing is written when one of them is bad.
+   *
+   * @param entries Pairs of id and value: a Map, or an array of pairs.
+   * @param options TTL, deadline and error handling.
+   * @returns How many were written.
+   */
+  async setMany(entries: Iterable<readonly [K, In]>, options?: WriteOptions): Promise<number> {
+    const ttl = this.#ttl(options);
+    const timeout = this.#timeout(options);
+    const texts: [string, string][] = [];
+    for (const [id, value] of entries) {
+      const key = this.#context.space.key(this.#context.shape.encode(id));
+      const pending = this.#check(value);
+      if (pending) await pending;
+      texts.push([key, encode(value)]);
+    }
+    const written = await Promise.all(texts.map(([key, text]) => this.#write(key, text, ttl, timeout, options)));
+    return written.filter(Boolean).length;
+  }
+
+  /**
+   * Reads a value, and on a miss loads and writes it. Callers that miss one key at the same time share one run of the loader,
+   * its value and its error. A write or deletion of the key meanwhile is not undone by the late result.
+   *
+   * @param id The key or id.
+   * @param loader Gives the value; what it throws is thrown. `undefined` is handed out and not stored.
+   * @param options TTL, deadline of the store's part, and error handling.
+   * @returns The value.
+   */
+  async getOrSet<V extends In | undefined>(
+    id: K,
+    loader: () => V | Promise<V>,
+    options?: WriteOptions,
+  ): Promise<Out | V> {
+    const { space, shape, loads, counters } = this.#context;
+    const key = space.key(shape.encode(id));
+    this.#ttl(options);
+    const running = loads.get(key);
+    if (running) {
+      counters.misses++;
+      return running.promise as Promise<V>;
+    }
+    const value = await this.get(id, options);
+    if (value !== undefined) return value;
+    const joined = loads.get(key);
+    if (joined) return joined.promise as Promise<V>;
+    const load: Load = {
+      superseded: false,
+      promise: Promise.resolve().then(() => this.#load(id, key, load, loader, options)),
+    };
+    loads.set(key, load);
+    return load.promise as Promise<V>;
+  }
+
+  /**
+   * Tells whether a key is there, without reading its value.
+   *
+   * @param id The key or id.
+   * @param options Deadline and error handling.
+   * @returns Whether it is there.
+   */
+  async has(id: K, options?: CallOptions): Promise<boolean> {
+    return (await this.#command("has", "EXISTS", id, [], options, true)) === 1;
+  }
+
+  /**
+   * Deletes keys.
+   *
+   * @param ids One id, or several.
+   * @param options Deadline and error handling.
+   * @returns How many were there.
+   */
+  async delete(ids: K | readonly K[], options?: CallOptions): Promise<number> {
+    const list: readonly K[] = Array.isArray(ids) ? ids : [ids];
+    return list.length === 0
+      ? 0
+      : this.#unlink(
+          "delete",
+          list.map((id) => this.#context.shape.encode(id)),
+          options,
+        );
+  }
+
+  /**
+   * Deletes the keys that match a glob as Redis knows it: `*`, `?`, `[a-c]`, `[^x]`, `\` before a literal. In a collection it is
+   * matched against ids.
+   *
+   * @param pattern The glob; not empty.
+   * @param options Deadline of each step, and error handling.
+   * @returns How many were deleted, until the store went away if it did.
+   */
+  async deletePattern(pattern: string, options?: CallOptions): Promise<number> {
+    const { space, shape, loads } = this.#context;
+    const { glob, test } = shape.match(pattern);
+    for (const [key, load] of loads) {
+      if (key.startsWith(space.prefix)) load.superseded = loads.delete(key);
+    }
+    let count = 0;
+    let unlinking: Promise<number> | undefined;
+    for await (const page of this.#scan("deletePattern", glob, options)) {
+      count += (await unlinking) ?? 0;
+      const keys = test ? page.filter((key) => test(shape.decode(key))) : page;
+      // Not awaited here: the next SCAN and this UNLINK leave in one send.
+      unlinking = keys.length > 0 ? this.#unlink("deletePattern", keys, options) : undefined;
+      unlinking?.catch(() => {});
+    }
+    return count + ((await unlinking) ?? 0);
+  }
+
+  /**
+   * How long a key has to live.
+   *
+   * @param id The key or id.
+   * @param options Deadline and error handling.
+   * @returns Seconds, with fractions; `"forever"` without expiry; `undefined` for a miss.
+   */
+  async ttl(id: K, options?: CallOptions): Promise<number | "forever" | undefined> {
+    const left = await this.#command("ttl", "PTTL", id, [], options, true);
+    if (typeof left !== "number" || left === -2) return undefined;
+    return left === -1 ? "forever" : left / 1000;
+  }
+
+  /**
+   * Gives a key a new TTL.
+   *
+   * @param id The key or id.
+   * @param ttl The TTL from now on.
+   * @param options Deadline and error handling.
+   * @returns Whether the key was there.
+   */
+  async expire(id: K, ttl: Ttl, options?: CallOptions): Promise<boolean> {
+    const ms = parseTtl(ttl);
+    if (ms === undefined) return (await this.persist(id, options)) || this.has(id, options);
+    return (await this.#command("expire", "PEXPIRE", id, [ms], options, true)) === 1;
+  }
+
+  /**
+   * Takes a key's expiry away.
+   *
+   * @param id The key or id.
+   * @param options Deadline and error handling.
+   * @returns Whether the key was there and had one.
+   */
+  async persist(id: K, options?: CallOptions): Promise<boolean> {
+    return (await this.#command("persist", "PERSIST", id, [], options, true)) === 1;
+  }
+
+  /**
+   * Adds to a counter, in one atomic step with its TTL, which is set when the counter has none. It is never sent twice.
+   *
+   * @param id The key or id.
+   * @param options How much, TTL, deadline and error handling.
+   * @returns The count; 0 when the store is away.
+   */
+  async increment(id: K, options?: IncrementOptions): Promise<number> {
+    const { by = 1 } = options ?? {};
+    if (!Number.isSafeInteger(by))
+      throw new TypeError(`cannot increment by ${describe(by)}: accepted are safe integers`);
+    try {
+      const reply = await this.run(increment, id, [by, this.#ttl(options) ?? 0], options);
+      this.#context.counters.writes++;
+      return (reply as number[])[0] as number;
+    } catch (error) {
+      if (this.#throws(options)) throw error;
+      return 0;
+    }
+  }
+
+  /**
+   * The keys, or a collection's ids as text, each once.
+   *
+   * @param pattern A glob, as for {@linkcode Cache.deletePattern}. @default "*"
+   * @param options Deadline of each step, and error handling.
+   * @returns An async iterable; it ends early when the store goes away.
+   */
+  async *keys(pattern = "*", options?: CallOptions): AsyncGenerator<string, void, undefined> {
+    const { shape } = this.#context;
+    const { glob, test } = shape.match(pattern);
+    const seen = new Set<string>();
+    for await (const page of this.#scan("keys", glob, options)) {
+      for (const key of page) {
+        const id = shape.decode(key);
+        if (seen.has(id) || (test && !test(id))) continue;
+        seen.add(id);
+        yield id;
+      }
+    }
+  }
+
+  /**
+   * Deletes every key of this cache or collection, and no other.
+   *
+   * @param options Deadline of each step, and error handling.
+   * @returns How many were deleted.
+   */
+  clear(options?: CallOptions): Promise<number> {
+    return this.deletePattern("*", options);
+  }
+
+  /** What this cache or collection did in this process. */
+  stats(): CacheStats {
+    return Counters.total([this.#context.counters]);
+  }
+
+  /**
+   * Runs a script on one key: for a service's own atomic verbs.
+   *
+   * @param script The script; its only key is the id's.
+   * @param id The key or id.
+   * @param args The script's arguments.
+   * @param options Deadline, and whether the script may be sent again when nobody knows whether it ran (`idempotent`, default `false`).
+   * @returns The script's reply.
+   * @throws {StoreError} Whenever it fails: what to answer then is the verb's to decide.
+   */
+  async run(
+    script: Script,
+    id: K,
+    args: readonly (string | number)[],
+    options?: CallOptions & { readonly idempotent?: boolean },
+  ): Promise<Reply> {
+    const { space, shape, batch, counters } = this.#context;
+    const key = space.key(shape.encode(id));
+    this.#supersede(key);
+    const start = performance.now();
+    try {
+      return await batch.run(script, [key], args, this.#timeout(options), options?.idempotent ?? false);
+    } catch (error) {
+      throw this.#report(script.name, error);
+    } finally {
+      counters.time(performance.now() - start);
+    }
+  }
+
+  /**
+   * Reads, changes and writes a value atomically: the write takes place only when nobody else wrote in between, else it all
+   * begins anew.
+   *
+   * @param id The key or id.
+   * @param change Gives the new value for the current one (`undefined` for a miss); may run several times. `undefined` changes nothing.
+   * @param options TTL, deadline of each step, error handling, and `attempts` (default 10).
+   * @returns The value that stands there now; `undefined` when the store is away.
+   * @throws {CacheConflictError} When other writers were faster every time.
+   */
+  async update(
+    id: K,
+    change: (current: Out | undefined) => In | undefined | Promise<In | undefined>,
+    options?: WriteOptions & { readonly attempts?: number },
+  ): Promise<In | Out | undefined> {
+    const { space, shape, batch, target } = this.#context;
+    const logical = shape.encode(id);
+    const key = space.key(logical);
+    const ttl = this.#ttl(options) ?? 0;
+    const { attempts = 10 } = options ?? {};
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      let text: Reply;
+      try {
+        text = await batch.get(key, this.#timeout(options));
+      } catch (error) {
+        this.#failed("update", error, options);
+        return undefined;
+      }
+      const current = text === null ? undefined : await this.#read(logical, text);
+      const next = await change(current);
+      if (next === undefined) return current;
+      const pending = this.#check(next);
+      if (pending) await pending;
+      const args = [text === null ? "0" : "1", String(text ?? ""), encode(next), ttl];
+      try {
+        if ((await this.run(compareAndSet, id, args, options)) === 1) {
+          this.#context.counters.writes++;
+          return next;
+        }
+      } catch (error) {
+        if (this.#throws(options)) throw error;
+        return undefined;
+      }
+      if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, Math.random() * 2 ** Math.min(attempt, 6)));
+    }
+    throw new CacheConflictError(
+      `cannot update ${target.service}.${target.collection}: other writers were faster ${attempts} times`,
+    );
+  }
+
+  async #write(
+    key: string,
+    text: string,
+    ttl: number | undefined,
+    timeout: number,
+    options: WriteOptions | undefined,
+  ): Promise<boolean> {
+    const { batch, counters } = this.#context;
+    this.#supersede(key);
+    const start = performance.now();
+    try {
+      await batch.send(ttl === undefined ? ["SET", key, text] : ["SET", key, text, "PX", ttl], [key], timeout, true);
+      counters.writes++;
+      return true;
+    } catch (error) {
+      this.#failed("set", error, options);
+      return false;
+    } finally {
+      counters.time(performance.now() - start);
+    }
+  }
+
+  async #load<V extends In | undefined>(
+    id: K,
+    key: string,
+    load: Load,
+    loader: () => V | Promise<V>,
+    options: WriteOptions | undefined,
+  ): Promise<V> {
+    const { counters, events, loads, target, shape, waitUntil } = this.#context;
+    const start = performance.now();
+    let ok = false;
+    counters.loads++;
+    try {
+      const value = await loader();
+      ok = true;
+      if (value !== undefined && !load.superseded) {
+        const writing = this.set(id, value as In & V, options);
+        if (waitUntil) waitUntil(writing.catch(() => {}));
+        else await writing;
+      }
+      return value;
+    } finally {
+      if (loads.get(key) === load) loads.delete(key);
+      events.emit({ type: "load", key: shape.encode(id), ok, duration: performance.now() - start, ...target });
+    }
+  }
+
+  /** A load under way must not overwrite what is written or deleted now. */
+  #supersede(key: string): void {
+    const load = this.#context.loads.get(key);
+    if (load) load.superseded = this.#context.loads.delete(key);
+  }
+
+  async #command(
+    operation: string,
+    name: string,
+    id: K,
+    args: readonly number[],
+    options: CallOptions | undefined,
+    idempotent: boolean,
+  ): Promise<Reply> {
+    const { space, shape, batch, counters } = this.#context;
+    const key = space.key(shape.encode(id));
+    const timeout = this.#timeout(options);
+    const start = performance.now();
+    try {
+      return await batch.send([name, key, ...args], [key], timeout, idempotent);
+    } catch (error) {
+      this.#failed(operation, error, options);
+      return null;
+    } finally {
+      counters.time(performance.now() - start);
+    }
+  }
+
+  async #unlink(operation: string, logical: readonly string[], options: CallOptions | undefined): Promise<number> {
+    const { space, batch, counters } = this.#context;
+    const keys = logical.map((key) => space.key(key));
+    const timeout = this.#timeout(options);
+    for (const key of keys) this.#supersede(key);
+    const start = performance.now();
+    try {
+      const count = await batch.unlink(keys, timeout);
+      counters.deletes += count;
+      return count;
+    } catch (error) {
+      this.#failed(operation, error, options);
+      return 0;
+    } finally {
+      counters.time(performance.now() - start);
+    }
+  }
+
+  /** Pages of logical keys. Pages may be empty and keys may come twice. */
+  async *#scan(operation: string, glob: string, options: CallOptions | undefined): AsyncGenerator<string[]> {
+    const { space, batch } = this.#context;
+    let cursor = "0";
+    do {
+      let page: readonly string[];
+      try {
+        const command = ["SCAN", cursor, "MATCH", space.match(glob), "COUNT", SCAN_COUNT] as const;
+        [cursor, page] = (await batch.send(command, [], this.#timeout(options), true)) as unknown as [string, string[]];
+      } catch (error) {
+        this.#failed(operation, error, options);
+        return;
+      }
+      yield page.map((key) => space.strip(key));
+    } while (cursor !== "0");
+  }
+
+  #ttl(options: WriteOptions | undefined): number | undefined {
+    return options?.ttl === undefined ? this.#context.ttl : parseTtl(options.ttl);
+  }
+
+  #timeout(options: CallOptions | undefined): number {
+    const timeout = options?.timeout;
+    if (timeout === undefined) return this.#context.timeout;
+    if (timeout > 0 && timeout <= 0x7fffffff) return timeout;
+    throw new RangeError(`cannot wait ${describe(timeout)} ms: accepted are timeouts above 0 and up to 2147483647 ms`);
+  }
+
+  /** Throws for a bad value; answers a promise only where the schema does. */
+  #check(value: unknown): Promise<void> | undefined {
+    const { schema, refuse, target } = this.#context;
+    refuse?.(value);
+    const result = schema?.["~standard"].validate(value);
+    const judge = (settled: typeof result): void => {
+      if (settled && !(settled instanceof Promise) && settled.issues) {
+        throw new CacheSchemaError(`${target.service}.${target.collection}`, schemaIssues(settled));
+      }
+    };
+    if (result instanceof Promise) return result.then(judge);
+    judge(result);
+    return undefined;
+  }
+
+  /** The value of a stored text; `undefined`, with an event, for what cannot be read back. */
+  #read(key: string, reply: Reply): Out | undefined | Promise<Out | undefined> {
+    let value: unknown;
+    try {
+      value = decode(reply as string);
+    } catch {
+      return this.#corrupt(key, "payload", []);
+    }
+    const { schema } = this.#context;
+    if (!schema || value === undefined) return value as Out | undefined;
+    const result = schema["~standard"].validate(value);
+    const judge = (settled: Awaited<typeof result>): Out | undefined =>
+      settled.issues ? this.#corrupt(key, "schema", schemaIssues(settled)) : (settled.value as Out);
+    return result instanceof Promise ? result.then(judge) : judge(result);
+  }
+
+  #corrupt(key: string, reason: "payload" | "schema", issues: readonly SchemaIssue[]): undefined {
+    this.#context.counters.corrupt++;
+    this.#context.events.emit({ type: "corrupt", key, reason, issues, ...this.#context.target });
+  }
+
+  /** Counts and tells of a failure, then throws it where the caller wants that. */
+  #failed(operation: string, thrown: unknown, options: CallOptions | undefined): void {
+    const error = this.#report(operation, thrown);
+    if (this.#throws(options)) throw error;
+  }
+
+  #report(operation: string, thrown: unknown): StoreError {
+    const { counters, events, target } = this.#context;
+    const error = toStoreError(thrown);
+    counters.errors++;
+    events.emit({ type: "error", operation, error, ...target });
+    return error;
+  }
+
+  #throws(options: CallOptions | undefined): boolean {
+    return (options?.onError ?? this.#context.onError) === "throw";
+  }
+}

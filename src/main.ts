@@ -1,0 +1,54 @@
+/** The entry for servers: every wire. */
+import { type Entry, entry } from "./shared.ts";
+import { tcpWire } from "./wire_tcp.ts";
+import { memoryWire, upstashWire } from "./wires.ts";
+
+const main: Entry = entry({ memory: memoryWire, "node-redis": tcpWire, upstash: upstashWire });
+
+/**
+ * Makes a client. Options beat the environment, which beats `.env.cache`; with nothing set it holds everything in memory. No I/O takes
+ * place before the first operation.
+ *
+ * @param options The options, each with its variable.
+ * @returns The client.
+ * @throws {CacheConfigError} With every problem of the configuration.
+ *
+ * @example
+ * ```ts
+ * import { createCacheClient } from "@foodfast/larder";
+ *
+ * await using client = createCacheClient({ driver: "memory", prefix: "shop" });
+ * const product = client.service("product");
+ * await product.products.set(123, { id: 123, name: "Pho", price: 9.5 }, { ttl: "1h" });
+ * console.log((await product.products.get(123))?.name); // "Pho"
+ * ```
+ */
+export const createCacheClient: Entry["createCacheClient"] = main.createCacheClient;
+
+/**
+ * The client that this process shares, made of the environment when it is first asked for, and anew after it was closed.
+ *
+ * @returns The client.
+ * @throws {CacheConfigError} With every problem of the configuration.
+ */
+export const getCacheClient: Entry["getCacheClient"] = main.getCacheClient;
+
+/**
+ * A Food Fast service on the shared client.
+ *
+ * @param name The service's name, such as `"product"`.
+ * @returns The service.
+ * @throws {CacheConfigError} With every problem of the configuration.
+ * @throws {TypeError} For an unknown name.
+ *
+ * @example
+ * ```ts
+ * import { getCacheClient, getCacheService } from "@foodfast/larder";
+ *
+ * const auth = getCacheService("auth");
+ * const { count } = await auth.incrementRateLimit("api:203.0.113.7");
+ * console.log(count >= 1); // true
+ * await getCacheClient().close();
+ * ```
+ */
+export const getCacheService: Entry["getCacheService"] = main.getCacheService;

@@ -1,0 +1,46 @@
+import * as v from "valibot";
+import {
+  collection,
+  type CollectionDefinition,
+  defineService,
+  type PlainId,
+  type ServiceDefinition,
+} from "../service.ts";
+import { idSchema } from "./id.ts";
+
+/** A gateway session. Further fields are kept. */
+export interface GatewaySession {
+  /** Whose session it is. */
+  userId?: string | number | undefined;
+  [field: string]: unknown;
+}
+
+/** Where the gateway sends a request. Further fields are kept. */
+export interface Route {
+  /** The upstream service or URL. */
+  target: string;
+  [field: string]: unknown;
+}
+
+/** The gateway service: sessions and the routing cache, in database 0. */
+export const gateway: ServiceDefinition<{
+  readonly sessions: CollectionDefinition<PlainId, GatewaySession>;
+  readonly routes: CollectionDefinition<PlainId, Route>;
+}> = /* @__PURE__ */ defineService({
+  name: "gateway",
+  database: 0,
+  collections: {
+    sessions: collection({
+      key: "session:{id}",
+      ttl: "30m",
+      variable: "CACHE_TTL_SESSIONS",
+      schema: v.looseObject({ userId: v.optional(idSchema) }),
+    }),
+    routes: collection({
+      key: "route:{id}",
+      ttl: "5m",
+      variable: "CACHE_TTL_ROUTES",
+      schema: v.looseObject({ target: v.string() }),
+    }),
+  },
+});

@@ -1,0 +1,118 @@
+import * as v from "valibot";
+import type { CallOptions, WriteOptions } from "../cache.ts";
+import {
+  collection,
+  type CollectionDefinition,
+  defineService,
+  type PlainId,
+  type ServiceDefinition,
+} from "../service.ts";
+import { idSchema } from "./id.ts";
+
+/** One line of a cart. Further fields are kept. */
+export interface CartItem {
+  /** The product. */
+  productId: string | number;
+  /** How many; an integer from 1. */
+  quantity: number;
+  [field: string]: unknown;
+}
+
+/** A user's cart. Further fields are kept. */
+export interface Cart {
+  /** Its lines. */
+  items: CartItem[];
+  [field: string]: unknown;
+}
+
+/** An order. Further fields are kept. */
+export interface Order {
+  /** The order's id. */
+  id: string | number;
+  /** Whose order it is. */
+  userId?: string | number | undefined;
+  [field: string]: unknown;
+}
+
+/** What {@linkcode order} can do beside its collections. */
+export interface OrderVerbs {
+  /**
+   * Reads, changes and writes a user's cart atomically: when somebody else wrote in between, it begins anew with what stands there.
+   *
+   * @param userId The user.
+   * @param change Gives the new cart for the current one (`undefined` for none); may run several times. `undefined` changes nothing.
+   * @param options TTL, deadline of each step, error handling, and `attempts` (default 10).
+   * @returns The cart that stands there now; `undefined` when the store is away.
+   * @throws {CacheConflictError} When other writers were faster every time.
+   */
+  updateCart(
+    userId: PlainId,
+    change: (cart: Cart | undefined) => Cart | undefined | Promise<Cart | undefined>,
+    options?: WriteOptions & { readonly attempts?: number },
+  ): Promise<Cart | undefined>;
+  /**
+   * Deletes an order, its status and its user's history. The user is taken from the cached order where the caller does not say; where
+   * neither is known, all histories are deleted.
+   *
+   * @param id The order.
+   * @param options `userId`, when the caller knows it; deadline of each step, and error handling.
+   * @returns How many entries were deleted.
+   */
+  invalidateOrder(id: PlainId, options?: CallOptions & { readonly userId?: PlainId }): Promise<number>;
+}
+
+/** The order service: carts, statuses, orders and histories, in database 4. */
+export const order: ServiceDefinition<
+  {
+    readonly carts: CollectionDefinition<PlainId, Cart>;
+    readonly statuses: CollectionDefinition<PlainId, unknown>;
+    readonly orders: CollectionDefinition<PlainId, Order>;
+    readonly histories: CollectionDefinition<PlainId, Order[]>;
+  },
+  OrderVerbs
+> = /* @__PURE__ */ defineService({
+  name: "order",
+  database: 4,
+  collections: {
+    carts: collection({
+      key: "cart:{userId}",
+      ttl: "30m",
+      variable: "CACHE_TTL_CARTS",
+      sliding: true,
+      schema: v.looseObject({
+        items: v.array(
+          v.looseObject({ productId: idSchema, quantity: v.pipe(v.number(), v.integer(), v.minValue(1)) }),
+        ),
+      }),
+    }),
+    statuses: collection({ key: "order_status:{id}", ttl: "5m", variable: "CACHE_TTL_ORDER_STATUS" }),
+    orders: collection({
+      key: "order:{id}",
+      ttl: "1h",
+      variable: "CACHE_TTL_ORDERS",
+      schema: orderSchema(),
+    }),
+    histories: collection({
+      key: "order_history:{userId}",
+      ttl: "1h",
+      variable: "CACHE_TTL_ORDER_HISTORY",
+      schema: v.array(orderSchema()),
+    }),
+  },
+  verbs: ({ carts, statuses, orders, histories }): OrderVerbs => ({
+    updateCart: (userId, change, options) => carts.update(userId, change, options),
+    async invalidateOrder(id, options) {
+      const userId = options?.userId ?? (await orders.get(id, options))?.userId;
+      const counts = await Promise.all([
+        orders.delete(id, options),
+        statuses.delete(id, options),
+        userId === undefined ? histories.clear(options) : histories.delete(userId, options),
+      ]);
+      return counts.reduce((sum, count) => sum + count, 0);
+    },
+  }),
+});
+
+function orderSchema(): v.GenericSchema<Order> {
+  return v.looseObject({ id: idSchema, userId: v.optional(idSchema) });
+}

@@ -1,0 +1,51 @@
+import * as v from "valibot";
+import { CardNumberError } from "../errors.ts";
+import {
+  collection,
+  type CollectionDefinition,
+  defineService,
+  type PlainId,
+  type ServiceDefinition,
+} from "../service.ts";
+import { findCardNumber } from "./card_number.ts";
+import { idSchema } from "./id.ts";
+
+/** A way to pay, as a payment provider describes it: a token and the last digits, never the card's number. */
+export type PaymentMethod = Record<string, unknown>;
+
+/** A payment. Further fields are kept. */
+export interface Transaction {
+  /** The transaction's id. */
+  id: string | number;
+  [field: string]: unknown;
+}
+
+/** The payment service: payment methods and transactions, in database 6. It refuses values that carry a card number. */
+export const payment: ServiceDefinition<{
+  readonly methods: CollectionDefinition<PlainId, PaymentMethod[]>;
+  readonly transactions: CollectionDefinition<PlainId, Transaction>;
+}> = /* @__PURE__ */ defineService({
+  name: "payment",
+  database: 6,
+  collections: {
+    methods: collection({
+      key: "payment_methods:{userId}",
+      ttl: "30m",
+      variable: "CACHE_TTL_PAYMENT_METHODS",
+      schema: v.array(v.record(v.string(), v.unknown())),
+    }),
+    transactions: collection({
+      key: "transaction:{id}",
+      ttl: "1h",
+      variable: "CACHE_TTL_TRANSACTIONS",
+      schema: v.looseObject({ id: idSchema }),
+    }),
+  },
+  refuse(value) {
+    const path = findCardNumber(value);
+    if (path === undefined) return;
+    throw new CardNumberError(
+      `cannot store a card number${path ? ` (at "${path}")` : ""}: store the provider's token and the last four digits`,
+    );
+  },
+});

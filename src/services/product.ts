@@ -1,0 +1,102 @@
+import * as v from "valibot";
+import type { CallOptions } from "../cache.ts";
+import type { Id } from "../keyspace.ts";
+import {
+  collection,
+  type CollectionDefinition,
+  defineService,
+  type PlainId,
+  type ServiceDefinition,
+} from "../service.ts";
+import { idSchema } from "./id.ts";
+
+/** A product of the catalogue. Further fields are kept. */
+export interface Product {
+  /** The product's id. */
+  id: string | number;
+  /** What it is called. */
+  name: string;
+  /** What it costs, in the shop's currency. */
+  price?: number | undefined;
+  /** Its category, which `invalidateProduct` clears with it. */
+  categoryId?: string | number | undefined;
+  [field: string]: unknown;
+}
+
+/** A category of the catalogue. Further fields are kept. */
+export interface Category {
+  /** The category's id. */
+  id: string | number;
+  /** What it is called. */
+  name: string;
+  [field: string]: unknown;
+}
+
+/** What {@linkcode product} can do beside its collections. */
+export interface ProductVerbs {
+  /**
+   * Deletes what a change of the product makes wrong: the product, its category and all searches. The category is taken from the
+   * cached product; where neither is known, all categories are deleted.
+   *
+   * @param id The product.
+   * @param options `categoryId`, when the caller knows it; deadline of each step, and error handling.
+   * @returns How many entries were deleted.
+   */
+  invalidateProduct(id: PlainId, options?: CallOptions & { readonly categoryId?: PlainId }): Promise<number>;
+  /**
+   * Deletes a category and all searches.
+   *
+   * @param id The category.
+   * @param options Deadline of each step, and error handling.
+   * @returns How many entries were deleted.
+   */
+  invalidateCategory(id: PlainId, options?: CallOptions): Promise<number>;
+}
+
+/** The product service: catalogue, search results and categories, in database 1. */
+export const product: ServiceDefinition<
+  {
+    readonly products: CollectionDefinition<PlainId, Product>;
+    readonly searches: CollectionDefinition<Id, unknown>;
+    readonly categories: CollectionDefinition<PlainId, Category>;
+  },
+  ProductVerbs
+> = /* @__PURE__ */ defineService({
+  name: "product",
+  database: 1,
+  collections: {
+    products: collection({
+      key: "product:{id}",
+      ttl: "1h",
+      variable: "CACHE_TTL_PRODUCTS",
+      schema: v.looseObject({
+        id: idSchema,
+        name: v.string(),
+        price: v.optional(v.number()),
+        categoryId: v.optional(idSchema),
+      }),
+    }),
+    searches: collection({ key: "search:{hash}", ttl: "30m", variable: "CACHE_TTL_SEARCH", hashed: true }),
+    categories: collection({
+      key: "category:{id}",
+      ttl: "2h",
+      variable: "CACHE_TTL_CATEGORIES",
+      schema: v.looseObject({ id: idSchema, name: v.string() }),
+    }),
+  },
+  verbs: ({ products, searches, categories }): ProductVerbs => ({
+    async invalidateProduct(id, options) {
+      const category = options?.categoryId ?? (await products.get(id, options))?.categoryId;
+      const counts = await Promise.all([
+        products.delete(id, options),
+        category === undefined ? categories.clear(options) : categories.delete(category, options),
+        searches.clear(options),
+      ]);
+      return counts.reduce((sum, count) => sum + count, 0);
+    },
+    async invalidateCategory(id, options) {
+      const [gone, searched] = await Promise.all([categories.delete(id, options), searches.clear(options)]);
+      return gone + searched;
+    },
+  }),
+});

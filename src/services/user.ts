@@ -1,0 +1,75 @@
+import * as v from "valibot";
+import type { CallOptions } from "../cache.ts";
+import {
+  collection,
+  type CollectionDefinition,
+  defineService,
+  type PlainId,
+  type ServiceDefinition,
+} from "../service.ts";
+import { idSchema } from "./id.ts";
+
+/** A user's profile. Further fields are kept. */
+export interface UserProfile {
+  /** The user's id. */
+  id: string | number;
+  [field: string]: unknown;
+}
+
+/** A user's preferences by name. */
+export type UserPreferences = Record<string, unknown>;
+
+/** One of a user's addresses. */
+export type UserAddress = Record<string, unknown>;
+
+/** What {@linkcode user} can do beside its collections. */
+export interface UserVerbs {
+  /**
+   * Deletes a user's profile, preferences and addresses.
+   *
+   * @param id The user.
+   * @param options Deadline and error handling.
+   * @returns How many entries were deleted.
+   */
+  invalidateUser(id: PlainId, options?: CallOptions): Promise<number>;
+}
+
+/** The user service: profiles, preferences and addresses, in database 3. */
+export const user: ServiceDefinition<
+  {
+    readonly profiles: CollectionDefinition<PlainId, UserProfile>;
+    readonly preferences: CollectionDefinition<PlainId, UserPreferences>;
+    readonly addresses: CollectionDefinition<PlainId, UserAddress[]>;
+  },
+  UserVerbs
+> = /* @__PURE__ */ defineService({
+  name: "user",
+  database: 3,
+  collections: {
+    profiles: collection({
+      key: "user_profile:{id}",
+      ttl: "1h",
+      variable: "CACHE_TTL_PROFILES",
+      schema: v.looseObject({ id: idSchema }),
+    }),
+    preferences: collection({
+      key: "user_preferences:{id}",
+      ttl: "2h",
+      variable: "CACHE_TTL_PREFERENCES",
+      schema: v.record(v.string(), v.unknown()),
+    }),
+    addresses: collection({
+      key: "user_addresses:{id}",
+      ttl: "1h",
+      variable: "CACHE_TTL_ADDRESSES",
+      schema: v.array(v.record(v.string(), v.unknown())),
+    }),
+  },
+  verbs: ({ profiles, preferences, addresses }): UserVerbs => ({
+    async invalidateUser(id, options) {
+      const all = [profiles, preferences, addresses];
+      const counts = await Promise.all(all.map((each) => each.delete(id, options)));
+      return counts.reduce((sum, count) => sum + count, 0);
+    },
+  }),
+});

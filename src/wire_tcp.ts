@@ -1,0 +1,13 @@
+import type { Wire } from "./client.ts";
+import type { Config } from "./config.ts";
+
+/** Redis over TCP; node-redis is loaded when it is first used. Builds for the edge leave this file out. */
+export const tcpWire: Wire = {
+  numbered: true,
+  async open(config) {
+    const { redis } = config as Extract<Config, { driver: "node-redis" }>;
+    const { nodeRedis } = await import("../drivers/node_redis.ts");
+    const { poolSize, ...where } = redis;
+    return nodeRedis({ ...where, pool: { size: poolSize } });
+  },
+};

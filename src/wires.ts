@@ -1,0 +1,20 @@
+import { memory } from "../drivers/memory.ts";
+import type { Wire } from "./client.ts";
+import type { Config } from "./config.ts";
+
+type ConfigOf<Name extends Config["driver"]> = Extract<Config, { driver: Name }>;
+
+/** The embedded store. */
+export const memoryWire: Wire = {
+  numbered: true,
+  open: (config, { clock }) => memory({ ...(config as ConfigOf<"memory">).memory, ...(clock && { clock }) }),
+};
+
+/** Upstash over REST; its code is loaded when it is first used. */
+export const upstashWire: Wire = {
+  numbered: false,
+  async open(config) {
+    const { upstash } = await import("../drivers/upstash.ts");
+    return upstash((config as ConfigOf<"upstash">).upstash);
+  },
+};
