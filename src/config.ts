@@ -1,0 +1,512 @@
+/**
+ * The configuration: one schema, pure, over options and the variables of the same meaning.
+ *
+ * An option beats the environment, and an address among the options (`url`, `host`, a ready driver) beats the whole address
+ * of the environment. A URL beats the variables `REDIS_*`, which fill in what it leaves out; beside `REDIS_URL` they must agree
+ * with it.
+ *
+ * @module
+ */
+
+import * as v from "valibot";
+import type { Driver } from "../drivers/driver.ts";
+import { CacheConfigError } from "./errors.ts";
+import { describe, parseTtl, TTL_ACCEPTED, type Ttl } from "./ttl.ts";
+
+/** The wires that the configuration can choose. */
+export type DriverName = "memory" | "node-redis" | "upstash";
+
+/** How services' databases are kept apart: as numbered databases, by key prefixes, or as the driver can. */
+export type DatabasesMode = "auto" | "numbered" | "prefixed";
+
+/** What a failing store means for a caller: a miss (or `false`, 0), or an error. */
+export type OnError = "miss" | "throw";
+
+/** The options of a client that are variables too. Each beats its variable. */
+export interface ConfigOptions {
+  /** The wire, by name or ready. Variable `CACHE_DRIVER`. @default by the URL, then by what the environment names */
+  readonly driver?: DriverName | Driver;
+  /** `memory:`, `redis://`, `rediss://`, `redis+unix:`, `unix:`, `https://` or `http://`. Variable `CACHE_URL`. */
+  readonly url?: string;
+  /** The REST token. Variable `UPSTASH_REDIS_REST_TOKEN`. */
+  readonly token?: string;
+  /** The host of Redis. Variable `REDIS_HOST`. @default "localhost" */
+  readonly host?: string;
+  /** The TCP port of Redis. Variable `REDIS_PORT`. @default 6379 */
+  readonly port?: number;
+  /** The ACL user. Variable `REDIS_USERNAME`. */
+  readonly username?: string;
+  /** The password. Variable `REDIS_PASSWORD`. */
+  readonly password?: string;
+  /** Whether TCP is encrypted. Variable `REDIS_TLS`. @default false */
+  readonly tls?: boolean;
+  /** `size`: TCP connections a database, 1-100. Variable `REDIS_POOL_SIZE`. @default { size: 1 } */
+  readonly pool?: { readonly size?: number };
+  /** What every key starts with, a `:` after it. Variable `CACHE_PREFIX`. @default "" */
+  readonly prefix?: string;
+  /** How databases are kept apart. Variable `CACHE_DATABASES`. @default "auto" */
+  readonly databases?: DatabasesMode;
+  /** The deadline of an operation in milliseconds. Variable `CACHE_TIMEOUT_MS`. @default 500 */
+  readonly timeout?: number;
+  /** What a failing store means for a caller. Variable `CACHE_ON_ERROR`. @default "miss" */
+  readonly onError?: OnError;
+  /** The TTL where nothing else gives one. Variable `CACHE_TTL_DEFAULT`. @default "1h" */
+  readonly ttl?: Ttl;
+  /** How often a command that can be repeated is sent again, 0-10. Variable `CACHE_RETRIES`. @default 2 */
+  readonly retries?: number;
+  /** The database of the unnamed cache, 0-15. Variable `REDIS_DB`. @default 0 */
+  readonly database?: number;
+  /** The most entries of the memory driver. Variable `CACHE_MAX_ENTRIES`. @default the driver's */
+  readonly maxEntries?: number;
+  /** The most bytes of the memory driver. Variable `CACHE_MAX_BYTES`. @default the driver's */
+  readonly maxBytes?: number;
+  /** Whether two services may share a database. Variable `CACHE_ALLOW_SHARED_DATABASES`. @default false */
+  readonly allowSharedDatabases?: boolean;
+}
+
+/** Where Redis is, for the TCP driver. */
+export interface RedisConfig {
+  /** The host. */
+  readonly host: string;
+  /** The TCP port. */
+  readonly port: number;
+  /** The Unix socket; host and port do not count where it is given. */
+  readonly path?: string;
+  /** The ACL user. */
+  readonly username?: string;
+  /** The password. */
+  readonly password?: string;
+  /** Whether TCP is encrypted. */
+  readonly tls: boolean;
+  /** Connections a database. */
+  readonly poolSize: number;
+}
+
+/** Where Upstash is, for the REST driver. */
+export interface UpstashConfig {
+  /** The URL, without credentials and without a trailing slash. */
+  readonly url: string;
+  /** The token. */
+  readonly token: string;
+}
+
+/** The bounds of the memory driver; its own defaults where they are left out. */
+export interface MemoryConfig {
+  /** The most entries. */
+  readonly maxEntries?: number;
+  /** The most bytes. */
+  readonly maxBytes?: number;
+}
+
+/** What holds for every driver. */
+export interface CommonConfig {
+  /** What every key starts with; may be empty. */
+  readonly prefix: string;
+  /** How databases are kept apart. */
+  readonly databases: DatabasesMode;
+  /** The database of the unnamed cache. */
+  readonly database: number;
+  /** The deadline of an operation in milliseconds. */
+  readonly timeout: number;
+  /** How often a command that can be repeated is sent again. */
+  readonly retries: number;
+  /** What a failing store means for a caller. */
+  readonly onError: OnError;
+  /** Whether two services may share a database. */
+  readonly allowSharedDatabases: boolean;
+  /** The general TTLs in milliseconds; `undefined` is for ever. */
+  readonly ttl: {
+    /** Variable `CACHE_TTL_DEFAULT`, 1 hour. */
+    readonly default: number | undefined;
+    /** Variable `CACHE_TTL_SHORT`, 5 minutes. */
+    readonly short: number | undefined;
+    /** Variable `CACHE_TTL_LONG`, 1 day. */
+    readonly long: number | undefined;
+  };
+  /** The TTLs by variable in milliseconds, `undefined` for ever: those that were set, and the three general ones. */
+  readonly ttls: ReadonlyMap<string, number | undefined>;
+}
+
+/** A configuration: what holds for every driver, and the chosen driver with what it needs. */
+export type Config = CommonConfig &
+  (
+    | { readonly driver: "memory"; readonly memory: MemoryConfig }
+    | { readonly driver: "node-redis"; readonly redis: RedisConfig }
+    | { readonly driver: "upstash"; readonly upstash: UpstashConfig }
+  );
+
+/** What {@linkcode parseConfig} takes beside the variables. */
+export interface ParseConfigOptions {
+  /** Client options: they beat the variables, and problems name them. */
+  readonly options?: ConfigOptions;
+  /** Names of client options that are not configuration. @default [] */
+  readonly otherOptions?: readonly string[];
+  /** The TTL variables of an application's own services. @default [] */
+  readonly ttlVariables?: readonly string[];
+  /** Whether the runtime has TCP: where not, Upstash is taken before Redis when both are set. @default true */
+  readonly tcp?: boolean;
+}
+
+function reject(): never {
+  throw new RangeError();
+}
+
+/** A setting: `parse` answers its value, or throws when what was given is not what `accepted` says. */
+function setting<T>(accepted: string, parse: (given: unknown) => T, fallback?: string) {
+  const schema = v.pipe(
+    v.unknown(),
+    v.rawTransform<unknown, T>(({ dataset, addIssue, NEVER }) => {
+      try {
+        return parse(dataset.value);
+      } catch {
+        addIssue({ message: accepted });
+        return NEVER;
+      }
+    }),
+  );
+  return v.optional(schema, fallback);
+}
+
+function oneOf<const T extends string>(names: T[], fallback?: T) {
+  return setting(`one of ${names.join(", ")}`, (given) => names.find((name) => name === given) ?? reject(), fallback);
+}
+
+function whole(min: number, max: number, fallback?: string) {
+  const parse = (given: unknown) =>
+    /^\d{1,16}$/.test(`${given}`) && Number(given) >= min && Number(given) <= max ? Number(given) : reject();
+  return setting(`a whole number from ${min} to ${max}`, parse, fallback);
+}
+
+function flag(fallback?: string) {
+  const parse = (given: unknown) => /^(true|1)$/i.test(`${given}`) || (!/^(false|0)$/i.test(`${given}`) && reject());
+  return setting("true, false, 1 or 0", parse, fallback);
+}
+
+function text(accepted = "a string", pattern = /^/, fallback?: string) {
+  return setting(accepted, (given) => (typeof given === "string" && pattern.test(given) ? given : reject()), fallback);
+}
+
+/** What a URL says; its names are those of the options that say the same. */
+interface Address {
+  readonly driver: DriverName;
+  readonly base?: string;
+  readonly token?: string;
+  readonly host?: string;
+  readonly port?: number;
+  readonly path?: string;
+  readonly username?: string;
+  readonly password?: string;
+  readonly tls?: boolean;
+  readonly database?: number;
+}
+
+function parseUrl(given: unknown): Address {
+  const url = new URL(given as string);
+  const { protocol, hostname, pathname, port } = url;
+  const username = decodeURIComponent(url.username) || undefined;
+  const password = decodeURIComponent(url.password) || undefined;
+  if (/^https?:$/.test(protocol)) {
+    return defined({ driver: "upstash", base: (url.origin + pathname).replace(/\/+$/, ""), token: password });
+  }
+  if (/^rediss?:$/.test(protocol)) {
+    const [, database = reject()] = /^\/?(\d|1[0-5]|)$/.exec(pathname) ?? [];
+    return defined({
+      driver: "node-redis",
+      host: hostname.replace(/^\[|\]$/g, "") || reject(),
+      port: Number(port || 6379) || reject(),
+      username,
+      password,
+      tls: protocol === "rediss:" || undefined,
+      database: database ? Number(database) : undefined,
+    });
+  }
+  if (protocol === "memory:") return { driver: "memory" };
+  if (/^(redis\+)?unix:$/.test(protocol) && !hostname && /^\/./.test(pathname)) {
+    return { driver: "node-redis", path: decodeURIComponent(pathname) };
+  }
+  return reject();
+}
+
+/** Leaves out what is undefined. */
+function defined<T extends object>(values: { [K in keyof T]: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
+}
+
+/** A TTL; seconds may be text. `Infinity` stands for ever, because `undefined` is what is not set. */
+function ttl(fallback?: string) {
+  const parse = (given: unknown) =>
+    parseTtl((/^\d+$/.test(`${given}`) ? Number(given) : given) as Ttl) ?? Number.POSITIVE_INFINITY;
+  return setting(TTL_ACCEPTED, parse, fallback);
+}
+
+/** What the names of Upstash's variables start with: its own, and those of its integration in Vercel. */
+const REST = ["UPSTASH_REDIS_REST", "KV_REST_API"] as const;
+
+const SCHEMA = {
+  driver: oneOf(["memory", "node-redis", "upstash"]),
+  url: setting(
+    "memory: redis://host:6379/0 rediss://host:6379/0 unix:/path redis+unix:/path https://host or http://host",
+    parseUrl,
+  ),
+  token: text("a token without spaces", /^[!-~]+$/),
+  host: text("a host name or an IP address", /^([\w.-]+|[\da-f]*(:[\da-f.]*){2,})$/i),
+  port: whole(1, 65535),
+  username: text(),
+  password: text(),
+  tls: flag(),
+  pool: whole(1, 100, "1"),
+  prefix: text("a string", /^/, ""),
+  databases: oneOf(["auto", "numbered", "prefixed"], "auto"),
+  database: whole(0, 15),
+  timeout: whole(1, 2 ** 31 - 1, "500"),
+  onError: oneOf(["miss", "throw"], "miss"),
+  ttl: ttl("1h"),
+  CACHE_TTL_SHORT: ttl("5m"),
+  CACHE_TTL_LONG: ttl("1d"),
+  retries: whole(0, 10, "2"),
+  allowSharedDatabases: flag("0"),
+  maxEntries: whole(1, 2 ** 53 - 1),
+  maxBytes: whole(1, 2 ** 53 - 1),
+};
+
+/** The variable of each option. */
+const VARIABLES: Readonly<Record<keyof ConfigOptions, string>> = {
+  driver: "CACHE_DRIVER",
+  url: "CACHE_URL",
+  token: "UPSTASH_REDIS_REST_TOKEN",
+  host: "REDIS_HOST",
+  port: "REDIS_PORT",
+  username: "REDIS_USERNAME",
+  password: "REDIS_PASSWORD",
+  tls: "REDIS_TLS",
+  pool: "REDIS_POOL_SIZE",
+  prefix: "CACHE_PREFIX",
+  databases: "CACHE_DATABASES",
+  database: "REDIS_DB",
+  timeout: "CACHE_TIMEOUT_MS",
+  onError: "CACHE_ON_ERROR",
+  ttl: "CACHE_TTL_DEFAULT",
+  retries: "CACHE_RETRIES",
+  allowSharedDatabases: "CACHE_ALLOW_SHARED_DATABASES",
+  maxEntries: "CACHE_MAX_ENTRIES",
+  maxBytes: "CACHE_MAX_BYTES",
+};
+
+/** The TTL variables that are no option: the general ones and those of the services in this library. */
+const TTL_VARIABLES =
+  "SHORT LONG SESSIONS ROUTES PRODUCTS SEARCH CATEGORIES PERMISSIONS TOKENS PROFILES PREFERENCES ADDRESSES CARTS ORDER_STATUS ORDERS ORDER_HISTORY DASHBOARDS REPORTS PAYMENT_METHODS TRANSACTIONS TEMPLATES NOTIFICATION_PREFERENCES"
+    .split(" ")
+    .map((name) => `CACHE_TTL_${name}`);
+
+/** What was given, by setting: variables, and the options that beat them. */
+interface Given {
+  readonly given: Record<string, unknown>;
+  /** What each came from, for messages. */
+  readonly labels: Record<string, string>;
+  /** The TTL variables beside `CACHE_TTL_DEFAULT`. */
+  readonly ttlNames: Set<string>;
+  /** What the names of Upstash's variables start with. */
+  readonly api: string;
+}
+
+function gather(
+  record: Readonly<Record<string, string | undefined>>,
+  { options = {}, otherOptions = [], ttlVariables = [], tcp = true }: ParseConfigOptions,
+  problems: string[],
+): Given {
+  const given: Record<string, unknown> = {};
+  const labels: Record<string, string> = {};
+  const take = (key: string, name: string) => {
+    if (!env[name]) return;
+    // Kubernetes sets REDIS_PORT to "tcp://10.0.0.1:6379" where a service is named redis.
+    given[key] = key === "port" ? env[name].replace(/^tcp:.*:/, "") : env[name];
+    labels[key] = name;
+  };
+
+  const env: Record<string, string | undefined> = {};
+  for (const [name, value] of Object.entries(record)) {
+    // Spaces around a password or a prefix may be meant.
+    env[name] = /PASSWORD|PREFIX/.test(name) ? value : value?.trim();
+  }
+  const chosen: unknown = (options.driver as Driver | undefined)?.send ? "memory" : options.driver;
+  const moved = chosen !== options.driver || (options.url ?? options.host) !== undefined;
+  const addresses = ["CACHE_DRIVER", "CACHE_URL", "REDIS_URL", ...REST.map((api) => `${api}_URL`)];
+  if (moved) for (const name of addresses) delete env[name];
+  if (chosen !== undefined && driverOf(env.CACHE_URL) !== chosen) delete env.CACHE_URL;
+
+  for (const [option, name] of Object.entries(VARIABLES)) take(option, name);
+  const ttlNames = new Set([...TTL_VARIABLES, ...ttlVariables]);
+  const known = [...Object.values(VARIABLES), ...ttlNames];
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith("CACHE_") || !env[name] || known.includes(name)) continue;
+    const near = known.reduce((best, other) => (distance(name, other) < distance(name, best) ? other : best));
+    if (name.startsWith("CACHE_TTL_") && !isSlip(name, near)) ttlNames.add(name);
+    else problems.push(`${name} is not a known variable, the nearest is ${near}`);
+  }
+  for (const name of ttlNames) take(name, name);
+  const pool = Object(options.pool) === options.pool ? options.pool?.size : options.pool;
+  for (const [option, value] of Object.entries({ ...options, driver: chosen, pool })) {
+    if (!Object.hasOwn(VARIABLES, option)) {
+      const accepted = [...Object.keys(VARIABLES), ...otherOptions];
+      if (!accepted.includes(option)) {
+        problems.push(`option ${describe(option)} is unknown, expected one of ${accepted.join(", ")}`);
+      }
+    } else if (value !== undefined) {
+      given[option] = value;
+      labels[option] = `option "${option}"`;
+    }
+  }
+
+  const api = REST.find((api) => env[`${api}_URL`]) ?? REST[0];
+  if (given.url === undefined) {
+    const redis = env.REDIS_URL || given.host;
+    given.driver ??= env[`${api}_URL`] && !(tcp && redis) ? "upstash" : redis ? "node-redis" : "memory";
+    if (given.driver === "node-redis") take("url", "REDIS_URL");
+    if (given.driver === "upstash") {
+      take("url", `${api}_URL`);
+      if (options.token === undefined) take("token", `${api}_TOKEN`);
+    }
+  }
+  return { given, labels, ttlNames, api };
+}
+
+/**
+ * Makes a configuration from variables and options.
+ *
+ * The driver is `CACHE_DRIVER`, else that of `CACHE_URL`, else node-redis when `REDIS_URL` or `REDIS_HOST` is set, else
+ * upstash when `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL` is set, else memory. URLs of other drivers are not looked
+ * at. An empty variable is unset. A TTL variable that nobody declared is accepted unless its name is a slip of a known one;
+ * any other unknown `CACHE_*` is a problem.
+ *
+ * @param record The variables, such as `process.env`; only those of this library are looked at.
+ * @param settings The client's options, the TTL variables of an application's services, whether there is TCP.
+ * @returns The configuration.
+ * @throws {CacheConfigError} With every problem at once, free of passwords, tokens and credentials in URLs.
+ *
+ * @example
+ * ```ts
+ * import { parseConfig } from "@foodfast/larder";
+ *
+ * const config = parseConfig({ CACHE_URL: "redis://localhost:6379", CACHE_TTL_PRODUCTS: "2h" });
+ * console.log(config.driver); // "node-redis"
+ * ```
+ */
+export function parseConfig(
+  record: Readonly<Record<string, string | undefined>>,
+  settings: ParseConfigOptions = {},
+): Config {
+  const problems: string[] = [];
+  const { options = {} } = settings;
+  const { given, labels, ttlNames, api } = gather(record, settings, problems);
+  const say = (key: string, message: string) => problems.push(`${labels[key]} is ${show(key, given[key])}, ${message}`);
+
+  const own = Object.fromEntries([...ttlNames].map((name) => [name, SCHEMA[name as "CACHE_TTL_LONG"] ?? ttl()]));
+  const result = v.safeParse(v.object({ ...own, ...SCHEMA }), given);
+  const values = result.output as Partial<typeof result.output & Address> & Record<string, unknown>;
+  for (const { path, message } of result.issues ?? []) {
+    const key = path?.[0].key as string;
+    say(key, `expected ${message}`);
+    delete values[key];
+  }
+  for (const [key, said] of Object.entries(values.url ?? {})) {
+    const option = options[key as keyof ConfigOptions] !== undefined;
+    if (values[key] !== undefined && values[key] !== said) {
+      if (key === "driver") say("url", `but the driver is ${values[key]}`);
+      else if (option && options.url === undefined) continue;
+      else if (option || labels.url === "REDIS_URL") say(key, `but ${labels.url} says otherwise`);
+    }
+    values[key] = said;
+  }
+  if (values.driver === "upstash" && (given.driver ?? "upstash") === "upstash") {
+    for (const key of ["url", "token"]) {
+      if ((given[key] ?? values[key]) !== undefined) continue;
+      problems.push(
+        `${api}_${key.toUpperCase()} (option "${key}") is not set, expected the ${key} of Upstash's REST API`,
+      );
+    }
+  }
+  if (problems.length > 0) throw new CacheConfigError(problems);
+
+  const finite = (milliseconds: unknown) => (milliseconds === Number.POSITIVE_INFINITY ? undefined : milliseconds);
+  const ttls = new Map<string, unknown>();
+  for (const name of ttlNames) if (values[name] !== undefined) ttls.set(name, finite(values[name]));
+  ttls.set("CACHE_TTL_DEFAULT", finite(values.ttl));
+  const { driver = "memory", base, token, host, port, path, username, password, tls, maxEntries, maxBytes } = values;
+  return {
+    driver,
+    memory: defined({ maxEntries, maxBytes }),
+    redis: defined({
+      host: host ?? "localhost",
+      port: port ?? 6379,
+      path,
+      username,
+      password,
+      tls: tls ?? false,
+      poolSize: values.pool,
+    }),
+    upstash: { url: base, token },
+    prefix: values.prefix,
+    databases: values.databases,
+    database: values.database ?? 0,
+    timeout: values.timeout,
+    retries: values.retries,
+    onError: values.onError,
+    allowSharedDatabases: values.allowSharedDatabases,
+    ttl: {
+      default: finite(values.ttl),
+      short: finite(values.CACHE_TTL_SHORT),
+      long: finite(values.CACHE_TTL_LONG),
+    },
+    ttls,
+  } as Config;
+}
+
+/** Which driver a URL is for, by its scheme. */
+function driverOf(url = ""): DriverName {
+  return /^http/i.test(url) ? "upstash" : /^memory/i.test(url) ? "memory" : "node-redis";
+}
+
+/** Shows the value of a setting without its secrets. */
+function show(key: string, value: unknown): string {
+  if (key === "password" || key === "token") return "***";
+  const url = typeof value === "string" && (key === "url" || /@|:\/\//.test(value));
+  return describe(url ? redactUrl(value) : value);
+}
+
+/**
+ * Takes the secrets out of a URL: user, password, query and fragment. Of what has not the form of a URL, at most the
+ * scheme is left.
+ *
+ * @param url The URL, malformed or not.
+ * @returns The URL with `***` in the place of its secrets.
+ *
+ * @example
+ * ```ts
+ * import { redactUrl } from "@foodfast/larder";
+ *
+ * redactUrl("redis://app:secret@cache.internal:6379/0"); // "redis://***@cache.internal:6379/0"
+ * ```
+ */
+export function redactUrl(url: string): string {
+  const [match, scheme = "", user, host = "", tail] =
+    /^([a-z][\w+.-]*:\/\/)([^?#]*@)?((?:\[[\da-f:.]*\]|[\w.-]*)(?::\d{0,5})?(?:\/[\w./-]*)?)([?#][^@]*)?$/i.exec(url) ??
+    [];
+  if (match === undefined) return `${/^[a-z][\w+.-]*:\/\//i.exec(url) ?? ""}***`;
+  return scheme + (user ? "***@" : "") + host + (tail ? "?***" : "");
+}
+
+/** How many characters of the longer name are left when what both begin with and what both end with are taken off. */
+function distance(a: string, b: string): number {
+  const most = Math.min(a.length, b.length);
+  let start = 0;
+  while (start < most && a[start] === b[start]) start++;
+  let end = 0;
+  while (end < most - start && a.at(-1 - end) === b.at(-1 - end)) end++;
+  return Math.max(a.length, b.length) - start - end;
+}
+
+/** Whether one name is the other with a letter too many or with its letters in another order. */
+function isSlip(a: string, b: string): boolean {
+  const [x, y] = [a, b].map((name) => [...name].sort().join());
+  return x === y || (distance(a, b) < 2 && a.length !== b.length);
+}
