@@ -118,6 +118,14 @@ class UpstashDriver implements Driver {
   }
 }
 
+/**
+ * Deno's fetch repeats a request, executed or not, when a kept HTTP/1.1 connection breaks before the answer; a counter
+ * would move twice. This header keeps none. HTTP/2, which Deno speaks over TLS, has no such repeat and ignores the header.
+ */
+const SENT_ONCE: Record<string, string> = /^Deno\b/.test(globalThis.navigator?.userAgent)
+  ? { connection: "close" }
+  : {};
+
 /** What is used of the client's requester. */
 interface Requester {
   request(request: { path: string[]; body: unknown; signal: () => AbortSignal }): Promise<unknown>;
@@ -173,7 +181,7 @@ function quiet(client: UpstashClient): Requester {
     request: { value: own ?? base.request.bind(base) },
     retry: { value: { attempts: 0, backoff: () => 0 } },
     options: { value: { ...base.options, responseEncoding: false } },
-    headers: { value: headers },
+    headers: { value: { ...headers, ...SENT_ONCE } },
     upstashSyncToken: {
       get: () => base.upstashSyncToken,
       set: (token: string) => {
