@@ -45,13 +45,14 @@ export {
 } from "./src/errors.ts";
 export type { CacheEvent, CacheListener, CacheTarget, Logger } from "./src/events.ts";
 export type { Id } from "./src/keyspace.ts";
+export { createCacheClient, getCacheClient, getCacheService } from "./src/main.ts";
 export type { Schema, SchemaResult } from "./src/schema.ts";
 export {
-  collection,
   type CollectionDefinition,
   type CollectionOf,
   type CollectionOptions,
   type Collections,
+  collection,
   defineService,
   type PlainId,
   type ServiceBase,
@@ -79,4 +80,3 @@ export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./src
 export type { FoodFastClient } from "./src/shared.ts";
 export type { CacheStats } from "./src/stats.ts";
 export { parseTtl, type Ttl, type TtlUnit } from "./src/ttl.ts";
-export { createCacheClient, getCacheClient, getCacheService } from "./src/main.ts";

@@ -26,7 +26,7 @@ const WRITE = 1e6;
 export interface BatchOptions {
   /** The database that commands are sent to. */
   readonly database: number;
-  /** The driver, opened on the first call. */
+  /** The driver, opened on the first call. Throws once the client is closed. */
   readonly driver: () => Driver | Promise<Driver>;
   /** How often a command may be repeated. */
   readonly retries: number;
@@ -322,7 +322,9 @@ export class Batch {
   /** Never rejects. */
   async #deliver(slots: readonly Slot[], until: number): Promise<void> {
     try {
-      const driver = (this.#driver ??= await this.#options.driver());
+      const opened = this.#options.driver();
+      const driver = opened instanceof Promise ? await opened : opened;
+      this.#driver = driver;
       let flying: Promise<void>[] = [];
       const taken = new Set<string>();
       const { ordered } = driver.capabilities;

@@ -1,7 +1,7 @@
 import type { Reply, Script, StoreError } from "../drivers/driver.ts";
 import type { Batch } from "./batch.ts";
-import type { OnError } from "./config.ts";
 import { decode, encode } from "./codec.ts";
+import type { OnError } from "./config.ts";
 import { CacheConflictError, CacheSchemaError, type SchemaIssue, toStoreError } from "./errors.ts";
 import type { CacheTarget, Events } from "./events.ts";
 import type { Id, KeyShape, Keyspace } from "./keyspace.ts";

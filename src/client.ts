@@ -73,6 +73,8 @@ class Store {
   readonly name: string;
   readonly numbered: boolean;
   readonly #open: () => Driver | Promise<Driver>;
+  /** Whether the driver was handed in: then it is not the client's to close. */
+  readonly #ready: boolean;
   readonly #lanes = new Map<number, { batch: Batch; loads: Map<string, Load> }>();
   #driver: Driver | Promise<Driver> | undefined;
   #closed = false;
@@ -91,6 +93,7 @@ class Store {
       throw new TypeError(`cannot use numbered databases with ${this.name}: accepted are auto and prefixed`);
     }
     this.numbered = numbered && config.databases !== "prefixed";
+    this.#ready = ready !== undefined;
     this.#open = () => ready ?? (wire as Wire).open(config, options);
   }
 
@@ -126,6 +129,7 @@ class Store {
     if (this.#closed) return;
     await Promise.all([...this.#lanes.values()].map(({ batch }) => batch.idle(timeout)));
     this.#closed = true;
+    if (this.#ready) return;
     await (await Promise.resolve(this.#driver).catch(() => undefined))?.close();
   }
 }
@@ -283,7 +287,10 @@ export class CacheClient<S extends object = Record<never, never>> {
     return { ...Counters.total(all), services, wire: { ...this.#wire } };
   }
 
-  /** Waits for what was issued, then closes the connections. Later operations answer as with a store that is away. */
+  /**
+   * Waits for what was issued, then closes the connections; a driver that was handed in stays open. Later operations answer as with a
+   * store that is away.
+   */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#stores.values()].map((store) => store.close(this.#config.timeout)));

@@ -48,11 +48,11 @@ export type { CacheEvent, CacheListener, CacheTarget, Logger } from "./events.ts
 export type { Id } from "./keyspace.ts";
 export type { Schema, SchemaResult } from "./schema.ts";
 export {
-  collection,
   type CollectionDefinition,
   type CollectionOf,
   type CollectionOptions,
   type Collections,
+  collection,
   defineService,
   type PlainId,
   type ServiceBase,

@@ -164,7 +164,7 @@ function canonical(value: unknown): string {
 
 /** A glob over encoded ids that matches at least what `pattern` matches over ids: `?` and classes widen to `*`. */
 function idGlob(pattern: string): string {
-  return pattern.replace(/\\[^]|\[(?:\\[^]|[^\]\\])*\]?|\?|\*|[^\\[?*]+|\\/gu, (part) => {
+  return pattern.replace(/\\.|\[(?:\\.|[^\]\\])*\]?|\?|\*|[^\\[?*]+|\\/gsu, (part) => {
     if (part === "*" || part === "?" || part.startsWith("[")) return "*";
     return encodeText(part.length > 1 && part.startsWith("\\") ? part.slice(1) : part);
   });

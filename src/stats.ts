@@ -70,7 +70,10 @@ export class Counters {
   #percentile(rank: number): number {
     if (rank === 0) return 0;
     let seen = 0;
-    const bucket = this.#latency.findIndex((n) => (seen += n) >= rank);
+    const bucket = this.#latency.findIndex((n) => {
+      seen += n;
+      return seen >= rank;
+    });
     return 2 ** ((bucket + 0.5) / PER_OCTAVE) / 1000;
   }
 }

@@ -1,6 +1,6 @@
 import {
-  collection,
   type CollectionDefinition,
+  collection,
   defineService,
   type PlainId,
   type ServiceDefinition,

@@ -5,8 +5,8 @@ import { isCacheError } from "../errors.ts";
 import type { Id } from "../keyspace.ts";
 import { fixedWindow, increment, type LimitReply, slidingWindow, tokenBucket } from "../scripts.ts";
 import {
-  collection,
   type CollectionDefinition,
+  collection,
   defineService,
   type PlainId,
   type ServiceDefinition,

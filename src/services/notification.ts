@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import {
-  collection,
   type CollectionDefinition,
+  collection,
   defineService,
   type PlainId,
   type ServiceDefinition,

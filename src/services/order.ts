@@ -1,8 +1,8 @@
 import * as v from "valibot";
 import type { CallOptions, WriteOptions } from "../cache.ts";
 import {
-  collection,
   type CollectionDefinition,
+  collection,
   defineService,
   type PlainId,
   type ServiceDefinition,

@@ -2,8 +2,8 @@ import * as v from "valibot";
 import type { CallOptions } from "../cache.ts";
 import type { Id } from "../keyspace.ts";
 import {
-  collection,
   type CollectionDefinition,
+  collection,
   defineService,
   type PlainId,
   type ServiceDefinition,

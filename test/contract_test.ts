@@ -1,0 +1,18 @@
+import { memoryStore, redisStore, runContract, upstashStore } from "./helpers/contract.ts";
+
+function prefixed(start: () => Promise<{ open(): unknown; close?(): Promise<void> }>) {
+  return async () => {
+    const store = await start();
+    return { ...store, open: async () => ({ ...((await store.open()) as object), databases: "prefixed" as const }) };
+  };
+}
+
+runContract("memory, numbered", async () => memoryStore());
+runContract(
+  "memory, prefixed",
+  prefixed(async () => memoryStore()),
+);
+runContract("redis by TCP, numbered", redisStore);
+runContract("redis by TCP, prefixed", prefixed(redisStore));
+runContract("upstash through the bridge over redis", () => upstashStore("redis"));
+runContract("upstash through the bridge over memory", () => upstashStore("memory"));

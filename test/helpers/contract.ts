@@ -1,0 +1,88 @@
+import { after, before, describe, it } from "node:test";
+import { memory } from "../../drivers/memory.ts";
+import { nodeRedis } from "../../drivers/node_redis.ts";
+import { type ClientOptions, createCacheClient, type Driver, type FoodFastClient } from "../../mod.ts";
+import { bridge } from "../../src/bridge/bridge.ts";
+import type { Listener } from "../../src/runtime.ts";
+import { contract } from "../contract.ts";
+import { type RedisServer, startRedis } from "./redis_server.ts";
+import { serve } from "./serve.ts";
+
+/** Where the contract runs: `open` answers the options of a client on a store of its own for the case. */
+export interface ContractStore {
+  open(): Promise<ClientOptions> | ClientOptions;
+  close?(): Promise<void>;
+}
+
+/**
+ * Runs every case of the contract on one wire.
+ *
+ * @param name The wire and mode, for the tests' names.
+ * @param start Starts what all cases need.
+ */
+export function runContract(name: string, start: () => Promise<ContractStore>): void {
+  describe(`contract on ${name}`, () => {
+    let store: ContractStore;
+    before(async () => {
+      store = await start();
+    });
+    after(() => store?.close?.());
+    for (const { name: title, run } of contract) {
+      it(title, async () => {
+        const options = await store.open();
+        await run({
+          make: (more): FoodFastClient => createCacheClient({ env: {}, timeout: 5000, ...options, ...more }),
+        });
+      });
+    }
+  });
+}
+
+/** Memory: a driver that the clients of a case share, and that outlives them. */
+export function memoryStore(): ContractStore {
+  return { open: () => ({ driver: memory() }) };
+}
+
+/** A real Redis over TCP, emptied before each case. */
+export async function redisStore(): Promise<ContractStore> {
+  const redis = await startRedis();
+  return {
+    async open() {
+      await flush(redis);
+      return { url: redis.url };
+    },
+    close: () => redis.stop(),
+  };
+}
+
+/** Upstash through the bridge, over a real Redis or over memory. */
+export async function upstashStore(over: "redis" | "memory"): Promise<ContractStore> {
+  const token = "test-token";
+  const redis = over === "redis" ? await startRedis() : undefined;
+  let behind: Driver | undefined;
+  let server: Listener | undefined;
+  const stop = async (): Promise<void> => {
+    await server?.close();
+    await behind?.close();
+    server = behind = undefined;
+  };
+  return {
+    async open() {
+      await stop();
+      if (redis) await flush(redis);
+      behind = redis ? nodeRedis({ url: redis.url }) : memory();
+      server = await serve(bridge({ driver: behind, token }));
+      return { driver: "upstash", url: server.url, token };
+    },
+    async close() {
+      await stop();
+      await redis?.stop();
+    },
+  };
+}
+
+async function flush(redis: RedisServer): Promise<void> {
+  const driver = nodeRedis({ url: redis.url });
+  await driver.send(0, [["FLUSHALL"]]);
+  await driver.close();
+}
