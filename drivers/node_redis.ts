@@ -3,7 +3,8 @@
  *
  * node-redis reconnects by itself and holds commands back meanwhile, for as long as it takes; a cache wants the opposite.
  * Both are off here: a connection lives until it is lost or gives no answer in time, and the next send opens another,
- * after a pause where attempts fail. No socket and no timer keeps the process alive: whoever waits for a send does.
+ * after a pause where attempts fail. No timer and no open socket keeps the process alive: whoever waits for a send does.
+ * A socket that still connects, to an address that drops packets, holds Node and Bun for `connectTimeout` at the most.
  *
  * @module
  */
@@ -81,7 +82,7 @@ interface OwnClient extends NodeRedisClient {
   connect(): Promise<unknown>;
   disconnect(): Promise<unknown>;
   unref(): void;
-  on(event: "error" | "connect", listener: (error: Error) => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
 }
 
 /** The shape of a client's options, as far as the driver reads and writes them. */
@@ -96,7 +97,7 @@ interface Target {
   readonly size: number;
   readonly connectTimeout: number;
   readonly pingInterval: number | undefined;
-  create(database: number): OwnClient;
+  create(database: number, signal: AbortSignal): OwnClient;
 }
 
 const SHORTEST_PAUSE = 50;
@@ -145,7 +146,13 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
   let closed: Promise<unknown> | undefined;
   return {
     name: "node-redis",
-    capabilities: { numbered: true, scripts: true, ordered: target.size === 1, transactions: "multi" },
+    capabilities: {
+      numbered: true,
+      scripts: true,
+      ordered: target.size === 1,
+      // A ready client may lose its connection within a send, reconnect, and send the rest outside of MULTI.
+      ...(options.client ? {} : { transactions: "multi" }),
+    },
     send(database, commands, sendOptions) {
       if (closed) return Promise.reject(closedError());
       pools[database] ??= new Pool(target, database);
@@ -231,17 +238,15 @@ class Pool {
 
   async #connect(): Promise<Connection> {
     const { place, connectTimeout, pingInterval } = this.#target;
-    const client = this.#target.create(this.#database);
+    const abort = new AbortController();
+    const client = this.#target.create(this.#database, abort.signal);
     let lost: ((error: Error) => void) | undefined;
-    let connected = false;
     client.on("error", (error) => lost?.(error));
-    client.on("connect", () => {
-      connected = true;
-    });
     client.unref();
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
       await Promise.race([
+        // An answer, whichever: some proxies accept for servers that are gone, and a full server says so only now.
         client.connect().then(() => client.sendCommand(["PING"]).catch(refusal)),
         new Promise<never>((_, reject) => {
           this.#abandon = reject;
@@ -250,9 +255,8 @@ class Pool {
         }),
       ]);
     } catch (error) {
-      // node-redis cannot be disconnected before its socket is connected, nor in the tick in which that happens.
-      if (connected) disconnect(client);
-      else client.on("connect", () => setTimeout(disconnect, 0, client));
+      // node-redis itself cannot be stopped while its socket connects.
+      abort.abort();
       throw connectError(error, place, this.#database);
     } finally {
       clearTimeout(timer);
@@ -442,10 +446,10 @@ function atAddress(options: NodeRedisOptions, connectTimeout: number): Pick<Targ
   };
   return {
     place: path ?? `${host}:${port}`,
-    create: (database) =>
+    create: (database, signal) =>
       createClient({
-        // A copy, because node-redis fills in its defaults.
-        socket: { ...socket } as NonNullable<Parameters<typeof createClient>[0]>["socket"] & object,
+        // A copy for each, because node-redis fills in its defaults; the signal goes on to the socket itself.
+        socket: { ...socket, signal } as object,
         ...(username === undefined ? {} : { username }),
         ...(password === undefined ? {} : { password }),
         database,
@@ -459,12 +463,12 @@ function likeClient(client: NodeRedisClient): Pick<Target, "place" | "create"> {
   const { socket } = (client.options ?? {}) as ClientOptions;
   return {
     place: socket?.path ?? `${socket?.host ?? "localhost"}:${socket?.port ?? 6379}`,
-    create: (database) =>
+    create: (database, signal) =>
       client.duplicate({
         // A URL would be read again, and its database and socket would win.
         url: undefined,
         database,
-        socket: { ...socket, reconnectStrategy: false },
+        socket: { ...socket, reconnectStrategy: false, signal },
         disableOfflineQueue: true,
         pingInterval: undefined,
         // Plain RESP2, and nothing that needs RESP3.

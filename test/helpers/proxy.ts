@@ -28,7 +28,7 @@ export type ProxyMode =
   | { readonly replace: string };
 
 /** A proxy that a test started, and must stop. */
-export interface Proxy {
+export interface FaultProxy {
   readonly port: number;
   /** How many connections were accepted since the start. */
   readonly accepted: number;
@@ -43,7 +43,7 @@ export interface Proxy {
 }
 
 /** Starts a proxy in front of a port of 127.0.0.1. */
-export async function startProxy(targetPort: number): Promise<Proxy> {
+export async function startProxy(targetPort: number): Promise<FaultProxy> {
   const clients = new Set<Socket>();
   let mode: ProxyMode = "pass";
   let allowance = 0;

@@ -95,6 +95,10 @@ async function launch(port: number, args: readonly string[]): Promise<RedisServe
     child.stdout?.on("data", listen);
     child.stderr?.on("data", listen);
   });
+  // Not child.kill: Deno's does nothing the second time.
+  const signal = (name: NodeJS.Signals) => {
+    if (child.pid !== undefined && running.has(child)) process.kill(child.pid, name);
+  };
   return {
     port,
     url: `redis://127.0.0.1:${port}`,
@@ -103,8 +107,8 @@ async function launch(port: number, args: readonly string[]): Promise<RedisServe
       if (running.has(child)) child.kill("SIGKILL");
       return gone;
     },
-    pause: () => void child.kill("SIGSTOP"),
-    resume: () => void child.kill("SIGCONT"),
+    pause: () => signal("SIGSTOP"),
+    resume: () => signal("SIGCONT"),
   };
 }
 
