@@ -192,7 +192,8 @@ class Pool {
       else if (!best || connection.pending < best.pending) best = connection;
     }
     if (best) {
-      if (best.pending > 0 && this.#connections.length < this.#target.size && now >= this.#pausedUntil) this.#open();
+      const grow = best.pending > 0 && this.#connections.length < this.#target.size && now >= this.#pausedUntil;
+      if (grow && !this.#closed) this.#open();
       return best.send(commands, options?.timeout, now);
     }
     if (now < this.#pausedUntil && this.#failure) return Promise.reject(this.#failure);

@@ -820,7 +820,7 @@ describe("nodeRedis, the process", () => {
       const driver = nodeRedis({ port: ${port}, pool: { size: 2 }, pingInterval: 5000 });
       console.log(await Promise.race([driver.send(0, [["ECHO", "here"]], { timeout: 5000 }), deadline()]));`);
     assert.match(output, /here/);
-    assert.ok(took < 700, output);
+    assert.ok(took < 2000, output);
   });
 
   it("exits by itself when the port is refused", async () => {
@@ -828,7 +828,7 @@ describe("nodeRedis, the process", () => {
       const driver = nodeRedis({ port: ${await freePort()} });
       await Promise.race([driver.send(0, [["GET", "a"]]).catch((error) => console.log(error.message)), deadline()]);`);
     assert.match(output, /Cannot connect to Redis at localhost/);
-    assert.ok(took < 700, output);
+    assert.ok(took < 2000, output);
   });
 
   it("exits by itself when the server never answers", async () => {
@@ -840,7 +840,7 @@ describe("nodeRedis, the process", () => {
           const driver = nodeRedis({ host: "127.0.0.1", port: ${proxy.port}, tls: ${tls} });
           console.log(await Promise.race([driver.send(1, [["GET", "a"]], { timeout: 200 }), deadline()]));`);
         assert.match(output, /deadline/);
-        assert.ok(took < 700, output);
+        assert.ok(took < 2000, output);
       }
     } finally {
       await proxy.stop();
