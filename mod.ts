@@ -25,7 +25,7 @@ export {
   type StoreErrorKind,
 } from "./drivers/driver.ts";
 export { Cache, type CallOptions, type IncrementOptions, type WriteOptions } from "./src/cache.ts";
-export { CacheClient, type ClientOptions, type ClientStats, type Health } from "./src/client.ts";
+export { CacheClient, type ClientHooks, type ClientStats, type Health } from "./src/client.ts";
 export {
   type Config,
   type ConfigOptions,
@@ -43,8 +43,9 @@ export {
   isCacheError,
   type SchemaIssue,
 } from "./src/errors.ts";
-export type { CacheEvent, CacheListener, CacheTarget, Logger } from "./src/events.ts";
+export type { CacheEvent, CacheListener, CacheTarget } from "./src/events.ts";
 export type { Id } from "./src/keyspace.ts";
+export { type Logger, logTo } from "./src/logger.ts";
 export { createCacheClient, getCacheClient, getCacheService } from "./src/main.ts";
 export type { Schema, SchemaResult } from "./src/schema.ts";
 export {
@@ -77,6 +78,6 @@ export type { Cart, CartItem, Order, OrderVerbs } from "./src/services/order.ts"
 export type { PaymentMethod, Transaction } from "./src/services/payment.ts";
 export type { Category, Product, ProductVerbs } from "./src/services/product.ts";
 export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./src/services/user.ts";
-export type { FoodFastClient } from "./src/shared.ts";
+export type { ClientOptions, FoodFastClient } from "./src/shared.ts";
 export type { CacheStats } from "./src/stats.ts";
 export { parseTtl, type Ttl, type TtlUnit } from "./src/ttl.ts";

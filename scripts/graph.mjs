@@ -14,7 +14,7 @@ const LAYERS = [
   ["collection, service", /^src\/(collection|service)\.ts$/],
   ["services", /^src\/services\//],
   ["drivers", /^drivers\//],
-  ["client", /^src\/(client|shared|wires|wire_[a-z]+)\.ts$/],
+  ["client", /^src\/(store|client|shared|wires|wire_[a-z]+)\.ts$/],
   ["core, edge", /^src\/(core|edge)\.ts$/],
   ["manager, bridge", /^src\/(manager|bridge)\//],
   ["cli", /^src\/cli\//],

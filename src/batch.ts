@@ -7,7 +7,7 @@
  *   UNLINK; those of several callers one script, because each is told how many of its own keys were there.
  * - Commands for one key take effect in the order of the calls. A wire that keeps the order of overlapping sends needs no
  *   help; on others a command waits while an earlier one for its key, of which one is a write, is under way. So it does
- *   on every wire while an earlier one is being repeated.
+ *   on every wire while an earlier one is being repeated, and what a later one has overtaken is not repeated any more.
  * - What may be repeated is repeated, within the deadline. After a server forgot its scripts, a script is repeated as EVAL
  *   behind the rest of its batch.
  */
@@ -64,6 +64,10 @@ class Slot {
   script: Script | undefined;
   /** Whether the store was found to have forgotten the script. */
   reloaded = false;
+  /** Its place in the order of the calls. */
+  order = 0;
+  /** Whether a later command for one of its keys was executed while it was to be repeated. */
+  overtaken = false;
 
   constructor(kind: Slot["kind"], timeout: number, idempotent = true) {
     this.kind = kind;
@@ -73,6 +77,12 @@ class Slot {
 
   fail(error: StoreError): void {
     for (const reject of this.reject) reject(error);
+  }
+
+  /** Whether the order of the two matters. */
+  conflicts(other: Slot): boolean {
+    if (this.kind === "read" && other.kind === "read") return false;
+    return this.keys.some((key) => other.keys.includes(key));
   }
 
   settle(reply: Reply): void {
@@ -118,6 +128,11 @@ export class Batch {
   /** How many commands for a key are under way, where that matters: a write counts a million. */
   readonly #busy = new Map<string, number>();
   #held: Held[] = [];
+  /** What is to be repeated. */
+  readonly #again = new Set<Slot>();
+  #pushed = 0;
+  /** Spreads the repetitions of several processes; one for all of this batch's, so that they keep their order. */
+  readonly #jitter = 0.5 + Math.random();
   readonly #heldKeys = new Set<string>();
   readonly #loaded = new Set<string>();
   readonly #deliveries = new Set<Promise<void>>();
@@ -228,6 +243,7 @@ export class Batch {
   }
 
   #push(slot: Slot): Slot {
+    slot.order = this.#pushed++;
     this.#queue.push(slot);
     if (!this.#scheduled) {
       this.#scheduled = true;
@@ -264,6 +280,7 @@ export class Batch {
         clearTimeout(timer);
         const left = until - performance.now();
         if (left > 0) call(left).then(resolve, reject);
+        else reject(late(timeout));
       };
       this.#park({ keys, write, start });
     });
@@ -321,72 +338,119 @@ export class Batch {
 
   /** Never rejects. */
   async #deliver(slots: readonly Slot[], until: number): Promise<void> {
+    let release: (() => void) | undefined;
     try {
       const opened = this.#options.driver();
+      // Whether the wire keeps the order is known when it is open.
+      if (opened instanceof Promise) release = this.#occupy(slots);
       const driver = opened instanceof Promise ? await opened : opened;
       this.#driver = driver;
+      const { ordered } = driver.capabilities;
+      const parts = this.#split(slots, driver).map((part) => ({
+        part,
+        free: ordered ? undefined : this.#occupy(part),
+      }));
+      release?.();
+      release = undefined;
       let flying: Promise<void>[] = [];
       const taken = new Set<string>();
-      const { ordered } = driver.capabilities;
-      for (const part of this.#split(slots, driver)) {
+      for (const { part, free } of parts) {
         if (!ordered && flying.length > 0 && part.some((slot) => slot.keys.some((key) => taken.has(key)))) {
           await Promise.all(flying);
           flying = [];
           taken.clear();
         }
-        flying.push(this.#fly(part, driver, until));
+        flying.push(this.#fly(part, driver, until, free));
         if (!ordered) for (const slot of part) for (const key of slot.keys) taken.add(key);
       }
       await Promise.all(flying);
     } catch (error) {
       const failure = toStoreError(error);
       for (const slot of slots) slot.fail(failure);
+    } finally {
+      release?.();
     }
   }
 
-  async #fly(first: readonly Slot[], driver: Driver, until: number): Promise<void> {
-    const { database, retries, wire, onRetry } = this.#options;
+  /** Sends the slots until each has its answer; `free` ends the claim on their keys, where there is one. Never rejects. */
+  async #fly(first: readonly Slot[], driver: Driver, until: number, free: (() => void) | undefined): Promise<void> {
     let slots = first;
-    let release = driver.capabilities.ordered ? undefined : this.#occupy(slots);
-    for (let attempt = 1; ; attempt++) {
-      const fresh = new Set<string>();
-      const commands = slots.map((slot) => this.#render(slot, fresh));
-      wire.commands += commands.length;
-      wire.roundTrips++;
-      let replies: readonly Reply[];
-      try {
-        replies = await driver.send(database, commands, { timeout: Math.max(1, until - performance.now()) });
-      } catch (error) {
-        const failure = toStoreError(error);
-        replies = slots.map(() => failure);
-      }
-      const again: Slot[] = [];
-      let cause: StoreError | undefined;
-      for (let i = 0; i < slots.length; i++) {
-        const slot = slots[i] as Slot;
-        const reply = replies[i] ?? null;
-        if (reply instanceof Error && this.#mayRepeat(slot, reply, attempt <= retries)) {
-          again.push(slot);
-          cause = reply;
-        } else {
-          slot.settle(reply);
-          if (slot.script && !(reply instanceof Error)) this.#loaded.add(slot.script.sha1);
+    let release = free;
+    try {
+      for (let attempt = 1; slots.length > 0; attempt++) {
+        const replies = await this.#attempt(slots, driver, until);
+        const again: Slot[] = [];
+        let cause: StoreError | undefined;
+        for (let i = 0; i < slots.length; i++) {
+          const slot = slots[i] as Slot;
+          const reply = replies[i] ?? null;
+          if (reply instanceof Error && this.#mayRepeat(slot, reply, attempt <= this.#options.retries)) {
+            again.push(slot);
+            cause = reply;
+            if (reply.code !== "NOSCRIPT") this.#again.add(slot);
+          } else {
+            this.#again.delete(slot);
+            if (!(reply instanceof Error)) this.#executed(slot);
+            slot.settle(reply);
+          }
         }
+        if (!cause) break;
+        release ??= this.#occupy(again);
+        slots = await this.#pause(again, attempt, cause, until);
       }
-      if (!cause) break;
-      release ??= this.#occupy(again);
-      const pause = cause.code === "NOSCRIPT" || (attempt === 1 && cause.kind === "connection") ? 0 : 15 * 2 ** attempt;
-      const jittered = pause * (0.5 + Math.random());
-      if (performance.now() + jittered >= until) {
-        for (const slot of again) slot.fail(cause);
-        break;
-      }
-      if (pause > 0) await new Promise((resolve) => setTimeout(resolve, jittered));
-      wire.retries += again.length;
-      onRetry(attempt, again.length, cause);
-      slots = again;
+    } catch (error) {
+      const failure = toStoreError(error);
+      for (const slot of slots) slot.fail(failure);
+    } finally {
+      for (const slot of slots) this.#again.delete(slot);
+      release?.();
     }
-    release?.();
+  }
+
+  /** One send: a reply for each slot, its error where there is none. */
+  async #attempt(slots: readonly Slot[], driver: Driver, until: number): Promise<readonly Reply[]> {
+    const { database, wire } = this.#options;
+    const timeout = until - performance.now();
+    // Nobody waits any more, and all were told that it failed.
+    if (timeout <= 0) return slots.map(() => late(0));
+    const fresh = new Set<string>();
+    const commands = slots.map((slot) => this.#render(slot, fresh));
+    wire.commands += commands.length;
+    wire.roundTrips++;
+    try {
+      return await driver.send(database, commands, { timeout: Math.max(1, timeout) });
+    } catch (error) {
+      const failure = toStoreError(error);
+      return slots.map(() => failure);
+    }
+  }
+
+  #executed(done: Slot): void {
+    if (done.script) this.#loaded.add(done.script.sha1);
+    for (const slot of this.#again) if (slot.order < done.order && slot.conflicts(done)) slot.overtaken = true;
+  }
+
+  /** Waits before the slots are sent again, and answers those that may still be. */
+  async #pause(again: readonly Slot[], attempt: number, cause: StoreError, until: number): Promise<readonly Slot[]> {
+    const { wire, onRetry } = this.#options;
+    const atOnce = cause.code === "NOSCRIPT" || (attempt === 1 && cause.kind === "connection");
+    const pause = atOnce ? 0 : 15 * 2 ** attempt * this.#jitter;
+    const inTime = performance.now() + pause < until;
+    if (inTime && pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
+    const slots: Slot[] = [];
+    for (const slot of again) {
+      if (inTime && !slot.overtaken) {
+        slots.push(slot);
+      } else {
+        this.#again.delete(slot);
+        slot.fail(cause);
+      }
+    }
+    if (slots.length > 0) {
+      wire.retries += slots.length;
+      onRetry(attempt, slots.length, cause);
+    }
+    return slots;
   }
 
   #mayRepeat(slot: Slot, error: StoreError, more: boolean): boolean {

@@ -1,12 +1,12 @@
-import type { Reply, Script, StoreError } from "../drivers/driver.ts";
+import type { Command, Reply, Script, StoreError } from "../drivers/driver.ts";
 import type { Batch } from "./batch.ts";
 import { decode, encode } from "./codec.ts";
 import type { OnError } from "./config.ts";
-import { CacheConflictError, CacheSchemaError, type SchemaIssue, toStoreError } from "./errors.ts";
+import { CacheSchemaError, isCacheError, type SchemaIssue, toStoreError } from "./errors.ts";
 import type { CacheTarget, Events } from "./events.ts";
 import type { Id, KeyShape, Keyspace } from "./keyspace.ts";
 import { type Schema, schemaIssues } from "./schema.ts";
-import { compareAndSet, increment } from "./scripts.ts";
+import { increment } from "./scripts.ts";
 import { type CacheStats, Counters } from "./stats.ts";
 import { describe, parseTtl, type Ttl } from "./ttl.ts";
 
@@ -61,6 +61,10 @@ export interface CacheContext {
 /** How many keys a SCAN step looks at. */
 const SCAN_COUNT = 1000;
 
+/** What a cache stands on, for verbs outside the class. */
+// biome-ignore lint/suspicious/noExplicitAny: stands for caches of every type
+export let contextOf: (cache: Cache<any, any, any>) => CacheContext;
+
 /**
  * The verbs, over one keyspace. A collection is a cache whose keys, schema and TTL are declared.
  *
@@ -101,16 +105,16 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     const { space, shape, batch, counters, events, sliding, ttl } = this.#context;
     const logical = shape.encode(id);
     const key = space.key(logical);
-    const timeout = this.#timeout(options);
+    const timeout = timeoutOf(this.#context, options);
     const start = performance.now();
     let value: Out | undefined;
     try {
       const reply = await (sliding && ttl !== undefined
         ? batch.send(["GETEX", key, "PX", ttl], [key], timeout, true)
         : batch.get(key, timeout));
-      if (reply !== null) value = await this.#read(logical, reply);
+      if (reply !== null) value = (await readValue(this.#context, logical, reply)) as Out | undefined;
     } catch (error) {
-      this.#failed("get", error, options);
+      failed(this.#context, "get", error, options);
     }
     counters.time(performance.now() - start);
     if (value === undefined) counters.misses++;
@@ -151,9 +155,9 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    */
   async set(id: K, value: In, options?: WriteOptions): Promise<boolean> {
     const key = this.#context.space.key(this.#context.shape.encode(id));
-    const ttl = this.#ttl(options);
-    const timeout = this.#timeout(options);
-    const pending = this.#check(value);
+    const ttl = ttlOf(this.#context, options);
+    const timeout = timeoutOf(this.#context, options);
+    const pending = checkValue(this.#context, value);
     if (pending) await pending;
     return this.#write(key, encode(value), ttl, timeout, options);
   }
@@ -166,12 +170,12 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns How many were written.
    */
   async setMany(entries: Iterable<readonly [K, In]>, options?: WriteOptions): Promise<number> {
-    const ttl = this.#ttl(options);
-    const timeout = this.#timeout(options);
+    const ttl = ttlOf(this.#context, options);
+    const timeout = timeoutOf(this.#context, options);
     const texts: [string, string][] = [];
     for (const [id, value] of entries) {
       const key = this.#context.space.key(this.#context.shape.encode(id));
-      const pending = this.#check(value);
+      const pending = checkValue(this.#context, value);
       if (pending) await pending;
       texts.push([key, encode(value)]);
     }
@@ -195,7 +199,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   ): Promise<Out | V> {
     const { space, shape, loads, counters } = this.#context;
     const key = space.key(shape.encode(id));
-    this.#ttl(options);
+    ttlOf(this.#context, options);
     const running = loads.get(key);
     if (running) {
       counters.misses++;
@@ -221,7 +225,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns Whether it is there.
    */
   async has(id: K, options?: CallOptions): Promise<boolean> {
-    return (await this.#command("has", "EXISTS", id, [], options, true)) === 1;
+    return (await this.#command("has", "EXISTS", id, [], options)) === 1;
   }
 
   /**
@@ -276,7 +280,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns Seconds, with fractions; `"forever"` without expiry; `undefined` for a miss.
    */
   async ttl(id: K, options?: CallOptions): Promise<number | "forever" | undefined> {
-    const left = await this.#command("ttl", "PTTL", id, [], options, true);
+    const left = await this.#command("ttl", "PTTL", id, [], options);
     if (typeof left !== "number" || left === -2) return undefined;
     return left === -1 ? "forever" : left / 1000;
   }
@@ -291,8 +295,11 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    */
   async expire(id: K, ttl: Ttl, options?: CallOptions): Promise<boolean> {
     const ms = parseTtl(ttl);
-    if (ms === undefined) return (await this.persist(id, options)) || this.has(id, options);
-    return (await this.#command("expire", "PEXPIRE", id, [ms], options, true)) === 1;
+    if (ms === undefined) {
+      const reply = await this.#command("expire", "PERSIST", id, [], options);
+      return reply === 1 || (reply === 0 && this.has(id, options));
+    }
+    return (await this.#command("expire", "PEXPIRE", id, [ms], options)) === 1;
   }
 
   /**
@@ -303,7 +310,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns Whether the key was there and had one.
    */
   async persist(id: K, options?: CallOptions): Promise<boolean> {
-    return (await this.#command("persist", "PERSIST", id, [], options, true)) === 1;
+    return (await this.#command("persist", "PERSIST", id, [], options)) === 1;
   }
 
   /**
@@ -317,12 +324,13 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     const { by = 1 } = options ?? {};
     if (!Number.isSafeInteger(by))
       throw new TypeError(`cannot increment by ${describe(by)}: accepted are safe integers`);
+    const ttl = ttlOf(this.#context, options) ?? 0;
     try {
-      const reply = await this.run(increment, id, [by, this.#ttl(options) ?? 0], options);
+      const reply = await this.run(increment, id, [by, ttl], options);
       this.#context.counters.writes++;
       return (reply as number[])[0] as number;
     } catch (error) {
-      if (this.#throws(options)) throw error;
+      if (throws(this.#context, options) || !isCacheError(error)) throw error;
       return 0;
     }
   }
@@ -381,65 +389,16 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   ): Promise<Reply> {
     const { space, shape, batch, counters } = this.#context;
     const key = space.key(shape.encode(id));
+    const timeout = timeoutOf(this.#context, options);
     this.#supersede(key);
     const start = performance.now();
     try {
-      return await batch.run(script, [key], args, this.#timeout(options), options?.idempotent ?? false);
+      return await batch.run(script, [key], args, timeout, options?.idempotent ?? false);
     } catch (error) {
-      throw this.#report(script.name, error);
+      throw report(this.#context, script.name, error);
     } finally {
       counters.time(performance.now() - start);
     }
-  }
-
-  /**
-   * Reads, changes and writes a value atomically: the write takes place only when nobody else wrote in between, else it all
-   * begins anew.
-   *
-   * @param id The key or id.
-   * @param change Gives the new value for the current one (`undefined` for a miss); may run several times. `undefined` changes nothing.
-   * @param options TTL, deadline of each step, error handling, and `attempts` (default 10).
-   * @returns The value that stands there now; `undefined` when the store is away.
-   * @throws {CacheConflictError} When other writers were faster every time.
-   */
-  async update(
-    id: K,
-    change: (current: Out | undefined) => In | undefined | Promise<In | undefined>,
-    options?: WriteOptions & { readonly attempts?: number },
-  ): Promise<In | Out | undefined> {
-    const { space, shape, batch, target } = this.#context;
-    const logical = shape.encode(id);
-    const key = space.key(logical);
-    const ttl = this.#ttl(options) ?? 0;
-    const { attempts = 10 } = options ?? {};
-    for (let attempt = 0; attempt < attempts; attempt++) {
-      let text: Reply;
-      try {
-        text = await batch.get(key, this.#timeout(options));
-      } catch (error) {
-        this.#failed("update", error, options);
-        return undefined;
-      }
-      const current = text === null ? undefined : await this.#read(logical, text);
-      const next = await change(current);
-      if (next === undefined) return current;
-      const pending = this.#check(next);
-      if (pending) await pending;
-      const args = [text === null ? "0" : "1", String(text ?? ""), encode(next), ttl];
-      try {
-        if ((await this.run(compareAndSet, id, args, options)) === 1) {
-          this.#context.counters.writes++;
-          return next;
-        }
-      } catch (error) {
-        if (this.#throws(options)) throw error;
-        return undefined;
-      }
-      if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, Math.random() * 2 ** Math.min(attempt, 6)));
-    }
-    throw new CacheConflictError(
-      `cannot update ${target.service}.${target.collection}: other writers were faster ${attempts} times`,
-    );
   }
 
   async #write(
@@ -451,17 +410,11 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   ): Promise<boolean> {
     const { batch, counters } = this.#context;
     this.#supersede(key);
-    const start = performance.now();
-    try {
-      await batch.send(ttl === undefined ? ["SET", key, text] : ["SET", key, text, "PX", ttl], [key], timeout, true);
-      counters.writes++;
-      return true;
-    } catch (error) {
-      this.#failed("set", error, options);
-      return false;
-    } finally {
-      counters.time(performance.now() - start);
-    }
+    const command: Command = ttl === undefined ? ["SET", key, text] : ["SET", key, text, "PX", ttl];
+    const reply = await this.#settle("set", batch.send(command, [key], timeout, true), options);
+    if (reply === undefined) return false;
+    counters.writes++;
+    return true;
   }
 
   async #load<V extends In | undefined>(
@@ -502,119 +455,134 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     id: K,
     args: readonly number[],
     options: CallOptions | undefined,
-    idempotent: boolean,
-  ): Promise<Reply> {
-    const { space, shape, batch, counters } = this.#context;
+  ): Promise<Reply | undefined> {
+    const { space, shape, batch } = this.#context;
     const key = space.key(shape.encode(id));
-    const timeout = this.#timeout(options);
-    const start = performance.now();
-    try {
-      return await batch.send([name, key, ...args], [key], timeout, idempotent);
-    } catch (error) {
-      this.#failed(operation, error, options);
-      return null;
-    } finally {
-      counters.time(performance.now() - start);
-    }
+    return this.#settle(
+      operation,
+      batch.send([name, key, ...args], [key], timeoutOf(this.#context, options), true),
+      options,
+    );
   }
 
   async #unlink(operation: string, logical: readonly string[], options: CallOptions | undefined): Promise<number> {
     const { space, batch, counters } = this.#context;
     const keys = logical.map((key) => space.key(key));
-    const timeout = this.#timeout(options);
+    const timeout = timeoutOf(this.#context, options);
     for (const key of keys) this.#supersede(key);
+    const count = (await this.#settle(operation, batch.unlink(keys, timeout), options)) ?? 0;
+    counters.deletes += count;
+    return count;
+  }
+
+  /** Times what was sent; `undefined`, or an exception, when it fails. */
+  async #settle<T>(operation: string, sent: Promise<T>, options: CallOptions | undefined): Promise<T | undefined> {
     const start = performance.now();
     try {
-      const count = await batch.unlink(keys, timeout);
-      counters.deletes += count;
-      return count;
+      return await sent;
     } catch (error) {
-      this.#failed(operation, error, options);
-      return 0;
+      failed(this.#context, operation, error, options);
+      return undefined;
     } finally {
-      counters.time(performance.now() - start);
+      this.#context.counters.time(performance.now() - start);
     }
   }
 
   /** Pages of logical keys. Pages may be empty and keys may come twice. */
   async *#scan(operation: string, glob: string, options: CallOptions | undefined): AsyncGenerator<string[]> {
     const { space, batch } = this.#context;
+    const timeout = timeoutOf(this.#context, options);
     let cursor = "0";
     do {
       let page: readonly string[];
       try {
         const command = ["SCAN", cursor, "MATCH", space.match(glob), "COUNT", SCAN_COUNT] as const;
-        [cursor, page] = (await batch.send(command, [], this.#timeout(options), true)) as unknown as [string, string[]];
+        [cursor, page] = (await batch.send(command, [], timeout, true)) as unknown as [string, string[]];
       } catch (error) {
-        this.#failed(operation, error, options);
+        failed(this.#context, operation, error, options);
         return;
       }
       yield page.map((key) => space.strip(key));
     } while (cursor !== "0");
   }
 
-  #ttl(options: WriteOptions | undefined): number | undefined {
-    return options?.ttl === undefined ? this.#context.ttl : parseTtl(options.ttl);
+  static {
+    contextOf = (cache) => cache.#context;
   }
+}
 
-  #timeout(options: CallOptions | undefined): number {
-    const timeout = options?.timeout;
-    if (timeout === undefined) return this.#context.timeout;
-    if (timeout > 0 && timeout <= 0x7fffffff) return timeout;
-    throw new RangeError(`cannot wait ${describe(timeout)} ms: accepted are timeouts above 0 and up to 2147483647 ms`);
-  }
-
-  /** Throws for a bad value; answers a promise only where the schema does. */
-  #check(value: unknown): Promise<void> | undefined {
-    const { schema, refuse, target } = this.#context;
-    refuse?.(value);
-    const result = schema?.["~standard"].validate(value);
-    const judge = (settled: typeof result): void => {
-      if (settled && !(settled instanceof Promise) && settled.issues) {
-        throw new CacheSchemaError(`${target.service}.${target.collection}`, schemaIssues(settled));
-      }
-    };
-    if (result instanceof Promise) return result.then(judge);
-    judge(result);
-    return undefined;
-  }
-
-  /** The value of a stored text; `undefined`, with an event, for what cannot be read back. */
-  #read(key: string, reply: Reply): Out | undefined | Promise<Out | undefined> {
-    let value: unknown;
-    try {
-      value = decode(reply as string);
-    } catch {
-      return this.#corrupt(key, "payload", []);
+/** Throws for a bad value; answers a promise only where the schema does. */
+export function checkValue({ schema, refuse, target }: CacheContext, value: unknown): Promise<void> | undefined {
+  refuse?.(value);
+  const result = schema?.["~standard"].validate(value);
+  const judge = (settled: typeof result): void => {
+    if (settled && !(settled instanceof Promise) && settled.issues) {
+      throw new CacheSchemaError(`${target.service}.${target.collection}`, schemaIssues(settled));
     }
-    const { schema } = this.#context;
-    if (!schema || value === undefined) return value as Out | undefined;
-    const result = schema["~standard"].validate(value);
-    const judge = (settled: Awaited<typeof result>): Out | undefined =>
-      settled.issues ? this.#corrupt(key, "schema", schemaIssues(settled)) : (settled.value as Out);
-    return result instanceof Promise ? result.then(judge) : judge(result);
-  }
+  };
+  if (result instanceof Promise) return result.then(judge);
+  judge(result);
+  return undefined;
+}
 
-  #corrupt(key: string, reason: "payload" | "schema", issues: readonly SchemaIssue[]): undefined {
-    this.#context.counters.corrupt++;
-    this.#context.events.emit({ type: "corrupt", key, reason, issues, ...this.#context.target });
+/** The value of a stored text; `undefined`, with an event, for what cannot be read back. */
+export function readValue(context: CacheContext, key: string, reply: Reply): unknown {
+  let value: unknown;
+  try {
+    value = decode(reply as string);
+  } catch {
+    return corrupt(context, key, "payload", []);
   }
+  const { schema } = context;
+  if (!schema || value === undefined) return value;
+  const result = schema["~standard"].validate(value);
+  const judge = (settled: Awaited<typeof result>): unknown =>
+    settled.issues ? corrupt(context, key, "schema", schemaIssues(settled)) : settled.value;
+  return result instanceof Promise ? result.then(judge) : judge(result);
+}
 
-  /** Counts and tells of a failure, then throws it where the caller wants that. */
-  #failed(operation: string, thrown: unknown, options: CallOptions | undefined): void {
-    const error = this.#report(operation, thrown);
-    if (this.#throws(options)) throw error;
-  }
+function corrupt(
+  { counters, events, target }: CacheContext,
+  key: string,
+  reason: "payload" | "schema",
+  issues: readonly SchemaIssue[],
+): undefined {
+  counters.corrupt++;
+  events.emit({ type: "corrupt", key, reason, issues, ...target });
+}
 
-  #report(operation: string, thrown: unknown): StoreError {
-    const { counters, events, target } = this.#context;
-    const error = toStoreError(thrown);
-    counters.errors++;
-    events.emit({ type: "error", operation, error, ...target });
-    return error;
-  }
+/** Counts and tells of a failure, then throws it where the caller wants that. */
+export function failed(
+  context: CacheContext,
+  operation: string,
+  thrown: unknown,
+  options: CallOptions | undefined,
+): undefined {
+  const error = report(context, operation, thrown);
+  if (throws(context, options)) throw error;
+}
 
-  #throws(options: CallOptions | undefined): boolean {
-    return (options?.onError ?? this.#context.onError) === "throw";
-  }
+function report({ counters, events, target }: CacheContext, operation: string, thrown: unknown): StoreError {
+  const error = toStoreError(thrown);
+  counters.errors++;
+  events.emit({ type: "error", operation, error, ...target });
+  return error;
+}
+
+/** Whether a failure is to be thrown. */
+export function throws(context: CacheContext, options: CallOptions | undefined): boolean {
+  return (options?.onError ?? context.onError) === "throw";
+}
+
+/** The milliseconds of a write's TTL; `undefined` for no expiry. */
+export function ttlOf(context: CacheContext, options: WriteOptions | undefined): number | undefined {
+  return options?.ttl === undefined ? context.ttl : parseTtl(options.ttl);
+}
+
+/** The milliseconds until an operation ends. */
+export function timeoutOf(context: CacheContext, options: CallOptions | undefined): number {
+  const timeout = options?.timeout;
+  if (timeout === undefined) return context.timeout;
+  if (timeout > 0 && timeout <= 0x7fffffff) return timeout;
+  throw new RangeError(`cannot wait ${describe(timeout)} ms: accepted are timeouts above 0 and up to 2147483647 ms`);
 }

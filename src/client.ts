@@ -1,12 +1,10 @@
-import { type Driver, StoreError } from "../drivers/driver.ts";
+import type { StoreError } from "../drivers/driver.ts";
 import { Batch, type WireStats } from "./batch.ts";
 import { Cache, type CacheContext, type Load } from "./cache.ts";
-import type { Config, ConfigOptions, DriverName } from "./config.ts";
-import { parseConfig } from "./config.ts";
+import type { CommonConfig } from "./config.ts";
 import { toStoreError } from "./errors.ts";
-import { type CacheListener, Events, type Logger } from "./events.ts";
+import { type CacheListener, Events } from "./events.ts";
 import { Keyspace, rawKeys } from "./keyspace.ts";
-import { readEnvironment } from "./runtime.ts";
 import {
   type Collections,
   createService,
@@ -16,35 +14,32 @@ import {
   type ServiceOf,
 } from "./service.ts";
 import { type CacheStats, Counters } from "./stats.ts";
+import { type Opening, Store } from "./store.ts";
 import { describe } from "./ttl.ts";
 
-/** The options of a client. All but the functions can be set by environment variables too. */
-export interface ClientOptions extends ConfigOptions {
-  /** The time in milliseconds since 1970, for the memory driver. @default Date.now */
-  readonly clock?: () => number;
-  /** Told of failures: `console`, a pino logger, or anything with `warn(details, message)`. */
-  readonly logger?: Logger;
+/** What a client calls in the application. */
+export interface ClientHooks {
   /** Takes over work that may go on after the response, such as writing a loaded value. @default callers wait for it */
   readonly waitUntil?: (promise: Promise<unknown>) => void;
-  /** Variables to read in the place of the process's own: the `env` of a Worker. Values that are not strings are passed over. */
-  readonly env?: Readonly<Record<string, unknown>>;
 }
 
-const OTHER_OPTIONS = ["clock", "logger", "waitUntil", "env"];
-
-/** How to open a wire. */
-export interface Wire {
-  /** Whether the store has numbered databases. */
-  readonly numbered: boolean;
-  /** Opens the driver; loads its code where that is loaded lazily. */
-  open(config: Config, options: ClientOptions): Driver | Promise<Driver>;
+/** What a build of the library gives its clients. */
+export interface Setup<S> {
+  /** What the client calls. */
+  readonly hooks: ClientHooks;
+  /** Told of failures. */
+  readonly listener?: CacheListener | undefined;
+  /** The services that can be asked for by name. */
+  readonly services: S;
+  /** The configuration; for a service, with what is its own. @throws {CacheConfigError} With every problem. */
+  configure(service?: AnyService): CommonConfig;
+  /** How to open the store that a configuration names, and what tells it from others. */
+  store(config: CommonConfig): Opening & { readonly key: string };
 }
 
-/** The wires that a build can open by name. */
-export type Wires = Readonly<Partial<Record<DriverName, Wire>>>;
-
+/** A service of any type. */
 // biome-ignore lint/suspicious/noExplicitAny: stands for services of every type
-type AnyService = ServiceDefinition<any, any>;
+export type AnyService = ServiceDefinition<any, any>;
 
 /** What a client's health check found. */
 export interface Health {
@@ -68,72 +63,6 @@ export interface ClientStats extends CacheStats {
   readonly wire: Readonly<WireStats>;
 }
 
-/** One store, and what is gathered for it. */
-class Store {
-  readonly name: string;
-  readonly numbered: boolean;
-  readonly #open: () => Driver | Promise<Driver>;
-  /** Whether the driver was handed in: then it is not the client's to close. */
-  readonly #ready: boolean;
-  readonly #lanes = new Map<number, { batch: Batch; loads: Map<string, Load> }>();
-  #driver: Driver | Promise<Driver> | undefined;
-  #closed = false;
-
-  constructor(config: Config, options: ClientOptions, wires: Wires) {
-    const ready = typeof options.driver === "object" ? options.driver : undefined;
-    const wire = ready ? undefined : wires[config.driver];
-    if (!ready && !wire) {
-      const accepted =
-        Object.keys(wires).join(", ") || "a driver made by its own factory, such as upstash({ url, token })";
-      throw new TypeError(`cannot open the driver ${describe(config.driver)} here: accepted is ${accepted}`);
-    }
-    const numbered = ready?.capabilities.numbered ?? wire?.numbered ?? false;
-    this.name = ready?.name ?? config.driver;
-    if (config.databases === "numbered" && !numbered) {
-      throw new TypeError(`cannot use numbered databases with ${this.name}: accepted are auto and prefixed`);
-    }
-    this.numbered = numbered && config.databases !== "prefixed";
-    this.#ready = ready !== undefined;
-    this.#open = () => ready ?? (wire as Wire).open(config, options);
-  }
-
-  driver(): Driver | Promise<Driver> {
-    if (this.#closed) throw new StoreError("closed", "the cache client is closed");
-    if (this.#driver) return this.#driver;
-    const opening = this.#open();
-    this.#driver = opening;
-    if (opening instanceof Promise) {
-      opening.then(
-        (driver) => {
-          this.#driver = driver;
-        },
-        () => {
-          this.#driver = undefined;
-        },
-      );
-    }
-    return opening;
-  }
-
-  lane(database: number, make: (database: number) => Batch): { batch: Batch; loads: Map<string, Load> } {
-    let lane = this.#lanes.get(database);
-    if (!lane) {
-      lane = { batch: make(database), loads: new Map() };
-      this.#lanes.set(database, lane);
-    }
-    return lane;
-  }
-
-  /** Waits for what was issued, at most `timeout` ms, then closes the driver. */
-  async close(timeout: number): Promise<void> {
-    if (this.#closed) return;
-    await Promise.all([...this.#lanes.values()].map(({ batch }) => batch.idle(timeout)));
-    this.#closed = true;
-    if (this.#ready) return;
-    await (await Promise.resolve(this.#driver).catch(() => undefined))?.close();
-  }
-}
-
 /**
  * What an application holds: one configuration, its drivers, its services. Made by `createCacheClient`; no I/O takes place
  * before the first operation.
@@ -141,30 +70,21 @@ class Store {
  * @typeParam S The services that can be asked for by name.
  */
 export class CacheClient<S extends object = Record<never, never>> {
-  readonly #config: Config;
-  readonly #options: ClientOptions;
-  readonly #wires: Wires;
-  readonly #named: S;
-  readonly #events: Events;
+  readonly #setup: Setup<S>;
+  readonly #config: CommonConfig;
+  readonly #events: Events = new Events();
   readonly #stores = new Map<string, Store>();
   readonly #store: Store;
   readonly #services = new Map<string, { definition: AnyService; service: ServiceBase; counters: Counters[] }>();
   readonly #counters = new Counters();
-  #closed = false;
   readonly #wire: WireStats = { commands: 0, roundTrips: 0, retries: 0 };
+  #closed = false;
 
-  /**
-   * @param options The options; each beats its variable.
-   * @param wires The wires that can be opened by name.
-   * @param named The services that can be asked for by name.
-   * @throws {CacheConfigError} With every problem of the configuration.
-   */
-  constructor(options: ClientOptions, wires: Wires, named: S) {
-    this.#options = options;
-    this.#wires = wires;
-    this.#named = named;
-    this.#events = new Events(options.logger);
-    this.#config = this.#configure();
+  /** @param setup What the build gives its clients; the entry functions make it. */
+  constructor(setup: Setup<S>) {
+    this.#setup = setup;
+    if (setup.listener) this.#events.subscribe(setup.listener, true);
+    this.#config = setup.configure();
     this.#store = this.#storeOf(this.#config);
   }
 
@@ -198,7 +118,7 @@ export class CacheClient<S extends object = Record<never, never>> {
     const known = this.#services.get(definition.name);
     if (known && (known.definition === definition || typeof service === "string")) return known.service;
     if (known) throw new TypeError(`cannot use two declarations of the service ${definition.name} in one client`);
-    const config = this.#configure(definition);
+    const config = this.#setup.configure(definition);
     this.#admit(definition, config);
     const segment = config.allowSharedDatabases ? definition.name : "";
     const counters: Counters[] = [];
@@ -302,27 +222,14 @@ export class CacheClient<S extends object = Record<never, never>> {
   }
 
   #byName(name: string): AnyService {
-    const named = this.#named as Readonly<Record<string, AnyService>>;
+    const named = this.#setup.services as Readonly<Record<string, AnyService>>;
     const definition = Object.hasOwn(named, name) ? named[name] : this.#services.get(name)?.definition;
     if (definition) return definition;
-    const accepted = [...Object.keys(this.#named), "what defineService declares"].join(", ");
+    const accepted = [...Object.keys(this.#setup.services), "what defineService declares"].join(", ");
     throw new TypeError(`cannot use the service ${describe(name)}: accepted are ${accepted}`);
   }
 
-  /** The configuration, with a service's own file on top. */
-  #configure(definition?: AnyService): Config {
-    const { env } = this.#options;
-    const record = env ? strings(env) : readEnvironment(definition ? { service: definition.name } : {});
-    const collections = Object.values(definition?.collections ?? {}) as { variable?: string }[];
-    return parseConfig(record, {
-      options: this.#options,
-      otherOptions: OTHER_OPTIONS,
-      ttlVariables: collections.flatMap(({ variable }) => variable ?? []),
-      tcp: "node-redis" in this.#wires,
-    });
-  }
-
-  #admit({ name, database }: AnyService, config: Config): void {
+  #admit({ name, database }: AnyService, config: CommonConfig): void {
     if (config.allowSharedDatabases) return;
     const hint = "choose another from 8-15, or set CACHE_ALLOW_SHARED_DATABASES";
     const own = Object.hasOwn(SERVICE_DATABASES, name) ? SERVICE_DATABASES[name] : undefined;
@@ -341,19 +248,17 @@ export class CacheClient<S extends object = Record<never, never>> {
   }
 
   /** Configurations that name one store share its connections. */
-  #storeOf(config: Config): Store {
-    const { driver } = config;
-    const place = driver === "memory" ? config.memory : driver === "upstash" ? config.upstash : config.redis;
-    const key = JSON.stringify([driver, place, config.databases]);
-    let store = this.#stores.get(key);
+  #storeOf(config: CommonConfig): Store {
+    const opening = this.#setup.store(config);
+    let store = this.#stores.get(opening.key);
     if (!store) {
-      store = new Store(config, this.#options, this.#wires);
-      this.#stores.set(key, store);
+      store = new Store(opening, config.databases);
+      this.#stores.set(opening.key, store);
     }
     return store;
   }
 
-  #lane(database: number, config: Config): { batch: Batch; loads: Map<string, Load>; numbered: boolean } {
+  #lane(database: number, config: CommonConfig): { batch: Batch; loads: Map<string, Load>; numbered: boolean } {
     const store = this.#storeOf(config);
     const { numbered } = store;
     const lane = store.lane(numbered ? database : 0, (number) => {
@@ -370,7 +275,11 @@ export class CacheClient<S extends object = Record<never, never>> {
     return { ...lane, numbered };
   }
 
-  #context(config: Config, database: number, segment: string): Omit<CacheContext, "target" | "shape" | "counters"> {
+  #context(
+    config: CommonConfig,
+    database: number,
+    segment: string,
+  ): Omit<CacheContext, "target" | "shape" | "counters"> {
     const { batch, loads, numbered } = this.#lane(database, config);
     const { prefix, timeout, onError } = config;
     return {
@@ -381,13 +290,7 @@ export class CacheClient<S extends object = Record<never, never>> {
       space: new Keyspace(database, { numbered, prefix, segment }),
       events: this.#events,
       ttl: config.ttl.default,
-      waitUntil: this.#options.waitUntil,
+      waitUntil: this.#setup.hooks.waitUntil,
     };
   }
-}
-
-function strings(env: Readonly<Record<string, unknown>>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(env).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
-  );
 }

@@ -14,17 +14,88 @@
  * @module
  */
 import type { Driver } from "../drivers/driver.ts";
-import { CacheClient, type ClientOptions } from "./client.ts";
+import { CacheClient, type ClientHooks } from "./client.ts";
+import type { CommonConfig, DatabasesMode, OnError } from "./config.ts";
+import { CacheConfigError } from "./errors.ts";
+import { readyOpening } from "./store.ts";
+import { describe, parseTtl, type Ttl } from "./ttl.ts";
+
+/** The options of a client of this build. Nothing is read from the environment. */
+export interface CoreOptions extends ClientHooks {
+  /** The driver, made by its own factory. It is not closed with the client. */
+  readonly driver: Driver;
+  /** What every key starts with, a `:` after it. @default "" */
+  readonly prefix?: string;
+  /** How databases are kept apart. @default "auto" */
+  readonly databases?: DatabasesMode;
+  /** The database of the unnamed cache, 0-15. @default 0 */
+  readonly database?: number;
+  /** The deadline of an operation in milliseconds. @default 500 */
+  readonly timeout?: number;
+  /** What a failing store means for a caller. @default "miss" */
+  readonly onError?: OnError;
+  /** The TTL where nothing else gives one. @default "1h" */
+  readonly ttl?: Ttl;
+  /** The TTLs of collections, by the name of their variable, such as `CACHE_TTL_PRODUCTS`. */
+  readonly ttls?: Readonly<Record<string, Ttl>>;
+  /** How often a command that can be repeated is sent again, 0-10. @default 2 */
+  readonly retries?: number;
+  /** Whether two services may share a database. @default false */
+  readonly allowSharedDatabases?: boolean;
+}
+
+/** What each option must be, in words and as a test. */
+const ACCEPTED: Readonly<Record<string, readonly [string, (value: never) => boolean]>> = {
+  driver: ["a driver", (value: Driver) => typeof value.send === "function"],
+  prefix: ["a string", (value) => typeof value === "string"],
+  databases: ["auto, numbered or prefixed", (value) => ["auto", "numbered", "prefixed"].includes(value)],
+  database: ["0 to 15", (value) => whole(value, 0, 15)],
+  timeout: ["1 to 2147483647 ms", (value) => whole(value, 1, 2147483647)],
+  onError: ["miss or throw", (value) => ["miss", "throw"].includes(value)],
+  ttl: ["a TTL", (value) => value],
+  ttls: ["TTLs by name", (value) => typeof value === "object"],
+  retries: ["0 to 10", (value) => whole(value, 0, 10)],
+  allowSharedDatabases: ["true or false", (value) => typeof value === "boolean"],
+  waitUntil: ["a function", (value) => typeof value === "function"],
+};
 
 /**
  * Makes a client over a ready driver.
  *
- * @param options The options; `driver` must be made by a driver's factory. Services are passed to `client.service` as declarations.
+ * @param options The options. Services are passed to `client.service` as declarations.
  * @returns The client.
- * @throws {CacheConfigError} With every problem of the configuration.
+ * @throws {CacheConfigError} With every problem of the options.
+ * @throws {TypeError | RangeError} For a bad TTL.
  */
-export function createCacheClient(options: ClientOptions & { readonly driver: Driver }): CacheClient {
-  return new CacheClient(options, {}, {});
+export function createCacheClient(options: CoreOptions): CacheClient {
+  const problems: string[] = [];
+  for (const [name, value] of Object.entries({ ...EMPTY, ...options })) {
+    const rule = Object.hasOwn(ACCEPTED, name) ? ACCEPTED[name] : undefined;
+    const accepted = rule ? rule[0] : `one of the options ${Object.keys(ACCEPTED).join(", ")}`;
+    if (rule && name !== "driver" && value === undefined) continue;
+    if (!rule?.[1]((value ?? {}) as never)) problems.push(`option ${name} is ${describe(value)}, expected ${accepted}`);
+  }
+  if (problems.length > 0) throw new CacheConfigError(problems);
+  const ttl = { default: parseTtl(options.ttl ?? "1h"), short: parseTtl("5m"), long: parseTtl("1d") };
+  const config: CommonConfig = {
+    prefix: options.prefix ?? "",
+    databases: options.databases ?? "auto",
+    database: options.database ?? 0,
+    timeout: options.timeout ?? 500,
+    retries: options.retries ?? 2,
+    onError: options.onError ?? "miss",
+    allowSharedDatabases: options.allowSharedDatabases ?? false,
+    ttl,
+    ttls: new Map(Object.entries(options.ttls ?? {}).map(([name, value]) => [name, parseTtl(value, name)])),
+  };
+  const store = readyOpening(options.driver);
+  return new CacheClient({ hooks: options, services: {}, configure: () => config, store: () => store });
+}
+
+const EMPTY: { readonly driver?: Driver } = { driver: undefined as never };
+
+function whole(value: number, least: number, most: number): boolean {
+  return Number.isInteger(value) && value >= least && value <= most;
 }
 
 export {
@@ -38,7 +109,7 @@ export {
   type StoreErrorKind,
 } from "../drivers/driver.ts";
 export { Cache, type CallOptions, type IncrementOptions, type WriteOptions } from "./cache.ts";
-export { CacheClient, type ClientOptions, type ClientStats, type Health } from "./client.ts";
+export { CacheClient, type ClientHooks, type ClientStats, type Health } from "./client.ts";
 export {
   type Config,
   type ConfigOptions,
@@ -56,8 +127,9 @@ export {
   isCacheError,
   type SchemaIssue,
 } from "./errors.ts";
-export type { CacheEvent, CacheListener, CacheTarget, Logger } from "./events.ts";
+export type { CacheEvent, CacheListener, CacheTarget } from "./events.ts";
 export type { Id } from "./keyspace.ts";
+export { type Logger, logTo } from "./logger.ts";
 export type { Schema, SchemaResult } from "./schema.ts";
 export {
   type CollectionDefinition,

@@ -26,7 +26,7 @@ export {
   type StoreErrorKind,
 } from "../drivers/driver.ts";
 export { Cache, type CallOptions, type IncrementOptions, type WriteOptions } from "./cache.ts";
-export { CacheClient, type ClientOptions, type ClientStats, type Health } from "./client.ts";
+export { CacheClient, type ClientHooks, type ClientStats, type Health } from "./client.ts";
 export {
   type Config,
   type ConfigOptions,
@@ -44,8 +44,9 @@ export {
   isCacheError,
   type SchemaIssue,
 } from "./errors.ts";
-export type { CacheEvent, CacheListener, CacheTarget, Logger } from "./events.ts";
+export type { CacheEvent, CacheListener, CacheTarget } from "./events.ts";
 export type { Id } from "./keyspace.ts";
+export { type Logger, logTo } from "./logger.ts";
 export type { Schema, SchemaResult } from "./schema.ts";
 export {
   type CollectionDefinition,
@@ -77,6 +78,6 @@ export type { Cart, CartItem, Order, OrderVerbs } from "./services/order.ts";
 export type { PaymentMethod, Transaction } from "./services/payment.ts";
 export type { Category, Product, ProductVerbs } from "./services/product.ts";
 export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./services/user.ts";
-export type { FoodFastClient } from "./shared.ts";
+export type { ClientOptions, FoodFastClient } from "./shared.ts";
 export type { CacheStats } from "./stats.ts";
 export { parseTtl, type Ttl, type TtlUnit } from "./ttl.ts";

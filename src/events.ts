@@ -29,29 +29,16 @@ export type CacheEvent =
 /** A function that is told of every {@linkcode CacheEvent}. What it throws is ignored. */
 export type CacheListener = (event: CacheEvent) => void;
 
-/** A logger: `console`, pino, and whatever else has these methods. */
-export interface Logger {
-  /** Something failed and the application went on without the cache. */
-  warn(details: object, message: string): void;
-  /** Something that an operator may want to look at later. */
-  debug?(details: object, message: string): void;
-}
-
-/** Hands events to listeners, and to a logger at most one line a second and event type. */
+/** Hands events to listeners. */
 export class Events {
   readonly #listeners = new Set<CacheListener>();
-  /** Whether anybody listens: hits and misses are reported only then. */
+  /** Whether anybody listens for them: hits and misses are reported only then. */
   active = false;
 
-  /** @param logger Told of errors and corrupt entries (`warn`) and of retries (`debug`). */
-  constructor(logger?: Logger) {
-    if (logger) this.#listeners.add(logTo(logger));
-  }
-
-  /** Adds a listener and answers the function that removes it. */
-  subscribe(listener: CacheListener): () => void {
+  /** Adds a listener (a quiet one has no use for hits and misses) and answers the function that removes it. */
+  subscribe(listener: CacheListener, quiet = false): () => void {
     this.#listeners.add(listener);
-    this.active = true;
+    this.active ||= !quiet;
     return () => {
       this.#listeners.delete(listener);
     };
@@ -67,23 +54,4 @@ export class Events {
       }
     }
   }
-}
-
-function logTo(logger: Logger): CacheListener {
-  const last = new Map<string, { at: number; held: number }>();
-  return (event) => {
-    if (event.type !== "error" && event.type !== "corrupt" && event.type !== "retry") return;
-    const now = performance.now();
-    const seen = last.get(event.type);
-    if (seen && now - seen.at < 1000) {
-      seen.held++;
-      return;
-    }
-    last.set(event.type, { at: now, held: 0 });
-    const more = seen?.held ? ` (and ${seen.held} more)` : "";
-    const { type, ...details } = event;
-    const line = "error" in event ? { ...details, error: event.error.message, kind: event.error.kind } : details;
-    if (type === "retry") logger.debug?.(line, `cache retry${more}`);
-    else logger.warn(line, `cache ${type}${more}`);
-  };
 }

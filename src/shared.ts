@@ -1,14 +1,45 @@
-import { CacheClient, type ClientOptions, type Wires } from "./client.ts";
+import type { Driver } from "../drivers/driver.ts";
+import { type AnyService, CacheClient, type ClientHooks } from "./client.ts";
+import { CONFIG_VARIABLES, type Config, type ConfigOptions, type DriverName, parseConfig } from "./config.ts";
+import { type Logger, logTo } from "./logger.ts";
+import { readEnvironment } from "./runtime.ts";
 import type { ServiceOf } from "./service.ts";
 import { type FoodFastServices, services } from "./services/mod.ts";
+import { type Opening, readyOpening } from "./store.ts";
+
+/** The options of a client. All but the functions can be set by environment variables too. */
+export interface ClientOptions extends ConfigOptions, ClientHooks {
+  /** Told of failures: `console`, a pino logger, or anything with `warn(details, message)`. */
+  readonly logger?: Logger;
+  /** The time in milliseconds since 1970, for the memory driver. @default Date.now */
+  readonly clock?: () => number;
+  /** Variables to read in the place of the process's own: the `env` of a Worker. Values that are not strings are passed over. */
+  readonly env?: Readonly<Record<string, unknown>>;
+}
+
+const OTHER_OPTIONS = ["clock", "logger", "waitUntil", "env"];
+
+/** How to open a wire. */
+export interface Wire {
+  /** Whether the store has numbered databases. */
+  readonly numbered: boolean;
+  /** Opens the driver; loads its code where that is loaded lazily. */
+  open(config: Config, options: ClientOptions): Driver | Promise<Driver>;
+}
+
+/** The wires that a build can open by name. */
+export type Wires = Readonly<Partial<Record<DriverName, Wire>>>;
 
 /** A client that knows the services of Food Fast by name. */
 export type FoodFastClient = CacheClient<FoodFastServices>;
 
 /** What `mod.ts` and the edge build give, each with its own wires. */
 export interface Entry {
+  /** Makes a client. */
   createCacheClient(options?: ClientOptions): FoodFastClient;
+  /** The client that the process shares. */
   getCacheClient(): FoodFastClient;
+  /** A service on the shared client. */
   getCacheService<N extends keyof FoodFastServices>(name: N): ServiceOf<FoodFastServices[N]>;
 }
 
@@ -20,10 +51,44 @@ export interface Entry {
  */
 export function entry(wires: Wires): Entry {
   let shared: FoodFastClient | undefined;
-  const createCacheClient = (options: ClientOptions = {}): FoodFastClient => new CacheClient(options, wires, services);
+  const createCacheClient = (options: ClientOptions = {}): FoodFastClient =>
+    new CacheClient({
+      hooks: options,
+      services,
+      listener: options.logger && logTo(options.logger),
+      configure: (service) => configure(options, service, "node-redis" in wires),
+      store: (config) => opening(config as Config, options, wires),
+    });
   const getCacheClient = (): FoodFastClient => {
     if (!shared || shared.closed) shared = createCacheClient();
     return shared;
   };
   return { createCacheClient, getCacheClient, getCacheService: (name) => getCacheClient().service(name) };
+}
+
+function configure(options: ClientOptions, service: AnyService | undefined, tcp: boolean): Config {
+  const { env } = options;
+  const collections = Object.values(service?.collections ?? {}) as { variable?: string }[];
+  const ttlVariables = collections.flatMap(({ variable }) => variable ?? []);
+  const names = [...CONFIG_VARIABLES, ...ttlVariables];
+  const record = env ? strings(env) : readEnvironment({ names, ...(service && { service: service.name }) });
+  return parseConfig(record, { options, otherOptions: OTHER_OPTIONS, ttlVariables, tcp });
+}
+
+function opening(config: Config, options: ClientOptions, wires: Wires): Opening & { readonly key: string } {
+  if (typeof options.driver === "object") return readyOpening(options.driver);
+  const { driver: name } = config;
+  const wire = wires[name];
+  if (!wire) {
+    const accepted = Object.keys(wires).join(", ");
+    throw new TypeError(`cannot open the driver ${name} on this runtime: accepted are ${accepted}`);
+  }
+  const place = name === "memory" ? config.memory : name === "upstash" ? config.upstash : config.redis;
+  const key = JSON.stringify([name, place, config.databases]);
+  return { key, name, numbered: wire.numbered, ready: false, open: () => wire.open(config, options) };
+}
+
+function strings(env: Readonly<Record<string, unknown>>): Record<string, string> {
+  const entries = Object.entries(env).filter((entry): entry is [string, string] => typeof entry[1] === "string");
+  return Object.fromEntries(entries);
 }

@@ -1,5 +1,5 @@
-import type { Wire } from "./client.ts";
 import type { Config } from "./config.ts";
+import type { Wire } from "./shared.ts";
 
 /** Redis over TCP; node-redis is loaded when it is first used. Builds for the edge leave this file out. */
 export const tcpWire: Wire = {

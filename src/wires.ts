@@ -1,6 +1,6 @@
 import { memory } from "../drivers/memory.ts";
-import type { Wire } from "./client.ts";
 import type { Config } from "./config.ts";
+import type { Wire } from "./shared.ts";
 
 type ConfigOf<Name extends Config["driver"]> = Extract<Config, { driver: Name }>;
 

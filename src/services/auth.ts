@@ -3,7 +3,8 @@ import type { Script } from "../../drivers/driver.ts";
 import type { Cache, CallOptions } from "../cache.ts";
 import { isCacheError } from "../errors.ts";
 import type { Id } from "../keyspace.ts";
-import { fixedWindow, increment, type LimitReply, slidingWindow, tokenBucket } from "../scripts.ts";
+import { fixedWindow, type LimitReply, slidingWindow, tokenBucket } from "../rate_limits.ts";
+import { increment } from "../scripts.ts";
 import {
   type CollectionDefinition,
   collection,

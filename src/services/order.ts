@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import type { CallOptions, WriteOptions } from "../cache.ts";
+import type { CallOptions } from "../cache.ts";
 import {
   type CollectionDefinition,
   collection,
@@ -7,6 +7,7 @@ import {
   type PlainId,
   type ServiceDefinition,
 } from "../service.ts";
+import { type UpdateOptions, update } from "../update.ts";
 import { idSchema } from "./id.ts";
 
 /** One line of a cart. Further fields are kept. */
@@ -48,7 +49,7 @@ export interface OrderVerbs {
   updateCart(
     userId: PlainId,
     change: (cart: Cart | undefined) => Cart | undefined | Promise<Cart | undefined>,
-    options?: WriteOptions & { readonly attempts?: number },
+    options?: UpdateOptions,
   ): Promise<Cart | undefined>;
   /**
    * Deletes an order, its status and its user's history. The user is taken from the cached order where the caller does not say; where
@@ -100,7 +101,7 @@ export const order: ServiceDefinition<
     }),
   },
   verbs: ({ carts, statuses, orders, histories }): OrderVerbs => ({
-    updateCart: (userId, change, options) => carts.update(userId, change, options),
+    updateCart: (userId, change, options) => update(carts, userId, change, options),
     async invalidateOrder(id, options) {
       const userId = options?.userId ?? (await orders.get(id, options))?.userId;
       const counts = await Promise.all([
