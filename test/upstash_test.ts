@@ -434,8 +434,8 @@ describe("upstash with a ready client", () => {
         },
       },
     };
-    assert.deepEqual(await upstash({ client }).send(0, [["GET", "k"]]), ["v"]);
-    assert.deepEqual(asked, [[["pipeline"], [["GET", "k"]]]]);
+    assert.deepEqual(await upstash({ client }).send(0, [["INCRBY", "k", 5]]), ["v"]);
+    assert.deepEqual(asked, [[["pipeline"], [["INCRBY", "k", "5"]]]]);
     const wrong = { message: "Cannot use this client of Upstash; accepted: a Redis of @upstash/redis" };
     for (const client of [{}, { pipeline: () => ({}) }, { client: {} }]) {
       assert.throws(() => upstash({ client: client as UpstashClient }), wrong);
