@@ -72,7 +72,7 @@ describe("memory options", () => {
     const { name, capabilities } = memory();
     assert.deepEqual(
       { name, capabilities },
-      { name: "memory", capabilities: { numbered: true, scripts: true, ordered: true } },
+      { name: "memory", capabilities: { numbered: true, scripts: true, ordered: true, transactions: "atomic" } },
     );
   });
 });
