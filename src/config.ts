@@ -24,7 +24,7 @@ export type OnError = "miss" | "throw";
 
 /** The options of a client that are variables too. Each beats its variable. */
 export interface ConfigOptions {
-  /** The wire, by name or ready. Variable `CACHE_DRIVER`. @default by the URL, then by what the environment names */
+  /** The wire, by name or ready (then it is not closed with the client). Variable `CACHE_DRIVER`. @default by the URL, then by what the environment names */
   readonly driver?: DriverName | Driver;
   /** `memory:`, `redis://`, `rediss://`, `redis+unix:`, `unix:`, `https://` or `http://`. Variable `CACHE_URL`. */
   readonly url?: string;
@@ -298,6 +298,14 @@ const TTL_VARIABLES =
     .split(" ")
     .map((name) => `CACHE_TTL_${name}`);
 
+/** The variables that {@linkcode parseConfig} knows, those of an application's own services aside. */
+export const CONFIG_VARIABLES: readonly string[] = [
+  ...Object.values(VARIABLES),
+  "REDIS_URL",
+  ...REST.flatMap((api) => [`${api}_URL`, `${api}_TOKEN`]),
+  ...TTL_VARIABLES,
+];
+
 /** What was given, by setting: variables, and the options that beat them. */
 interface Given {
   readonly given: Record<string, unknown>;
@@ -336,7 +344,7 @@ function gather(
 
   for (const [option, name] of Object.entries(VARIABLES)) take(option, name);
   const ttlNames = new Set([...TTL_VARIABLES, ...ttlVariables]);
-  const known = [...Object.values(VARIABLES), ...ttlNames];
+  const known = [...CONFIG_VARIABLES, ...ttlVariables];
   for (const name of Object.keys(env)) {
     if (!name.startsWith("CACHE_") || !env[name] || known.includes(name)) continue;
     const near = known.reduce((best, other) => (distance(name, other) < distance(name, best) ? other : best));
