@@ -80,8 +80,8 @@ class UpstashDriver implements Driver {
 
   constructor(options: UpstashOptions) {
     const { maxBytes = 9_900_000 } = options;
-    if (!Number.isSafeInteger(maxBytes) || maxBytes < 1) {
-      throw new TypeError(`Cannot use ${maxBytes} as maxBytes of Upstash; accepted: a positive whole number`);
+    if (!(Number.isSafeInteger(maxBytes) && maxBytes > 0)) {
+      throw new TypeError(`Cannot use maxBytes ${maxBytes}; accepted: a positive whole number`);
     }
     this.capabilities = { numbered: false, scripts: true, ordered: false, maxCommands: 1000, maxBytes };
     this.#requester = quiet(options.client ?? connect(options));
@@ -156,16 +156,22 @@ function connect(options: { url: string; token: string; readYourWrites?: boolean
 
 /** The URL without trailing slashes. Its text is never in a message: it may be a secret in the wrong place. */
 function checkUrl(text: unknown): string {
-  const accepted = 'accepted: an http or https URL without credentials or query, such as "https://name.upstash.io"';
   const url = typeof text === "string" && !/\s/.test(text) && URL.canParse(text) ? new URL(text) : undefined;
-  if (!url)
-    throw new TypeError(`Cannot open Upstash with ${text ? "what is not a URL" : "a missing url"}; ${accepted}`);
-  if (url.protocol !== "https:" && url.protocol !== "http:") {
-    throw new TypeError(`Cannot open Upstash with a URL of the protocol "${url.protocol}"; ${accepted}`);
-  }
-  if (url.username || url.password) throw new TypeError(`Cannot open Upstash with credentials in the URL; ${accepted}`);
-  if (url.search || url.hash) throw new TypeError(`Cannot open Upstash with a query in the URL; ${accepted}`);
-  return url.href.replace(/\/+$/, "");
+  const wrong = !url
+    ? text
+      ? "what is not a URL"
+      : "a missing url"
+    : !/^https?:$/.test(url.protocol)
+      ? `a URL of the protocol "${url.protocol}"`
+      : url.username || url.password
+        ? "credentials in the URL"
+        : url.search || url.hash
+          ? "a query in the URL"
+          : "";
+  if (url && !wrong) return url.href.replace(/\/+$/, "");
+  throw new TypeError(
+    `Cannot open Upstash with ${wrong}; accepted: an http or https URL without credentials or query, such as "https://name.upstash.io"`,
+  );
 }
 
 /** Derives a requester that sends once and returns plain JSON, and leaves the client's own as it was. */

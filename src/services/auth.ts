@@ -5,13 +5,7 @@ import { isCacheError } from "../errors.ts";
 import type { Id } from "../keyspace.ts";
 import { fixedWindow, type LimitReply, slidingWindow, tokenBucket } from "../rate_limits.ts";
 import { increment } from "../scripts.ts";
-import {
-  type CollectionDefinition,
-  collection,
-  defineService,
-  type PlainId,
-  type ServiceDefinition,
-} from "../service.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
 import { describe, parseTtl, type Ttl } from "../ttl.ts";
 import { idSchema } from "./id.ts";
 
@@ -134,21 +128,21 @@ export const auth: ServiceDefinition<
     readonly rateLimits: CollectionDefinition<PlainId, unknown>;
   },
   AuthVerbs
-> = /* @__PURE__ */ defineService({
+> = {
   name: "auth",
   database: 2,
   collections: {
-    sessions: collection({
+    sessions: {
       key: "session:{tokenHash}",
       ttl: "30m",
       variable: "CACHE_TTL_SESSIONS",
       sliding: true,
       hashed: true,
       schema: v.looseObject({ userId: idSchema }),
-    }),
-    permissions: collection({ key: "permissions:{userId}", ttl: "1h", variable: "CACHE_TTL_PERMISSIONS" }),
-    tokens: collection({ key: "token:{id}", ttl: "1h", variable: "CACHE_TTL_TOKENS" }),
-    rateLimits: collection({ key: "rate_limit:{id}" }),
+    },
+    permissions: { key: "permissions:{userId}", ttl: "1h", variable: "CACHE_TTL_PERMISSIONS" },
+    tokens: { key: "token:{id}", ttl: "1h", variable: "CACHE_TTL_TOKENS" },
+    rateLimits: { key: "rate_limit:{id}" },
   },
   verbs: ({ cache, permissions, rateLimits }): AuthVerbs => ({
     async incrementRateLimit(key, options = {}) {
@@ -210,7 +204,7 @@ export const auth: ServiceDefinition<
       return revoked;
     },
   }),
-});
+};
 
 /** The reply of a limit's script; `undefined` when the store is away and the caller chose an answer for that. */
 async function attempt(

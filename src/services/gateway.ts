@@ -1,11 +1,5 @@
 import * as v from "valibot";
-import {
-  type CollectionDefinition,
-  collection,
-  defineService,
-  type PlainId,
-  type ServiceDefinition,
-} from "../service.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
 import { idSchema } from "./id.ts";
 
 /** A gateway session. Further fields are kept. */
@@ -26,21 +20,21 @@ export interface Route {
 export const gateway: ServiceDefinition<{
   readonly sessions: CollectionDefinition<PlainId, GatewaySession>;
   readonly routes: CollectionDefinition<PlainId, Route>;
-}> = /* @__PURE__ */ defineService({
+}> = {
   name: "gateway",
   database: 0,
   collections: {
-    sessions: collection({
+    sessions: {
       key: "session:{id}",
       ttl: "30m",
       variable: "CACHE_TTL_SESSIONS",
       schema: v.looseObject({ userId: v.optional(idSchema) }),
-    }),
-    routes: collection({
+    },
+    routes: {
       key: "route:{id}",
       ttl: "5m",
       variable: "CACHE_TTL_ROUTES",
       schema: v.looseObject({ target: v.string() }),
-    }),
+    },
   },
-});
+};

@@ -1,12 +1,6 @@
 import * as v from "valibot";
 import type { CallOptions } from "../cache.ts";
-import {
-  type CollectionDefinition,
-  collection,
-  defineService,
-  type PlainId,
-  type ServiceDefinition,
-} from "../service.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
 import { type UpdateOptions, update } from "../update.ts";
 import { idSchema } from "./id.ts";
 
@@ -71,11 +65,11 @@ export const order: ServiceDefinition<
     readonly histories: CollectionDefinition<PlainId, Order[]>;
   },
   OrderVerbs
-> = /* @__PURE__ */ defineService({
+> = {
   name: "order",
   database: 4,
   collections: {
-    carts: collection({
+    carts: {
       key: "cart:{userId}",
       ttl: "30m",
       variable: "CACHE_TTL_CARTS",
@@ -85,20 +79,20 @@ export const order: ServiceDefinition<
           v.looseObject({ productId: idSchema, quantity: v.pipe(v.number(), v.integer(), v.minValue(1)) }),
         ),
       }),
-    }),
-    statuses: collection({ key: "order_status:{id}", ttl: "5m", variable: "CACHE_TTL_ORDER_STATUS" }),
-    orders: collection({
+    },
+    statuses: { key: "order_status:{id}", ttl: "5m", variable: "CACHE_TTL_ORDER_STATUS" },
+    orders: {
       key: "order:{id}",
       ttl: "1h",
       variable: "CACHE_TTL_ORDERS",
       schema: orderSchema(),
-    }),
-    histories: collection({
+    },
+    histories: {
       key: "order_history:{userId}",
       ttl: "1h",
       variable: "CACHE_TTL_ORDER_HISTORY",
       schema: v.array(orderSchema()),
-    }),
+    },
   },
   verbs: ({ carts, statuses, orders, histories }): OrderVerbs => ({
     updateCart: (userId, change, options) => update(carts, userId, change, options),
@@ -112,7 +106,7 @@ export const order: ServiceDefinition<
       return counts.reduce((sum, count) => sum + count, 0);
     },
   }),
-});
+};
 
 function orderSchema(): v.GenericSchema<Order> {
   return v.looseObject({ id: idSchema, userId: v.optional(idSchema) });

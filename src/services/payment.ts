@@ -1,12 +1,6 @@
 import * as v from "valibot";
 import { CardNumberError } from "../errors.ts";
-import {
-  type CollectionDefinition,
-  collection,
-  defineService,
-  type PlainId,
-  type ServiceDefinition,
-} from "../service.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
 import { findCardNumber } from "./card_number.ts";
 import { idSchema } from "./id.ts";
 
@@ -24,22 +18,22 @@ export interface Transaction {
 export const payment: ServiceDefinition<{
   readonly methods: CollectionDefinition<PlainId, PaymentMethod[]>;
   readonly transactions: CollectionDefinition<PlainId, Transaction>;
-}> = /* @__PURE__ */ defineService({
+}> = {
   name: "payment",
   database: 6,
   collections: {
-    methods: collection({
+    methods: {
       key: "payment_methods:{userId}",
       ttl: "30m",
       variable: "CACHE_TTL_PAYMENT_METHODS",
       schema: v.array(v.record(v.string(), v.unknown())),
-    }),
-    transactions: collection({
+    },
+    transactions: {
       key: "transaction:{id}",
       ttl: "1h",
       variable: "CACHE_TTL_TRANSACTIONS",
       schema: v.looseObject({ id: idSchema }),
-    }),
+    },
   },
   refuse(value) {
     const path = findCardNumber(value);
@@ -48,4 +42,4 @@ export const payment: ServiceDefinition<{
       `cannot store a card number${path ? ` (at "${path}")` : ""}: store the provider's token and the last four digits`,
     );
   },
-});
+};

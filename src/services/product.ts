@@ -1,13 +1,7 @@
 import * as v from "valibot";
 import type { CallOptions } from "../cache.ts";
 import type { Id } from "../keyspace.ts";
-import {
-  type CollectionDefinition,
-  collection,
-  defineService,
-  type PlainId,
-  type ServiceDefinition,
-} from "../service.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
 import { idSchema } from "./id.ts";
 
 /** A product of the catalogue. Further fields are kept. */
@@ -61,11 +55,11 @@ export const product: ServiceDefinition<
     readonly categories: CollectionDefinition<PlainId, Category>;
   },
   ProductVerbs
-> = /* @__PURE__ */ defineService({
+> = {
   name: "product",
   database: 1,
   collections: {
-    products: collection({
+    products: {
       key: "product:{id}",
       ttl: "1h",
       variable: "CACHE_TTL_PRODUCTS",
@@ -75,14 +69,14 @@ export const product: ServiceDefinition<
         price: v.optional(v.number()),
         categoryId: v.optional(idSchema),
       }),
-    }),
-    searches: collection({ key: "search:{hash}", ttl: "30m", variable: "CACHE_TTL_SEARCH", hashed: true }),
-    categories: collection({
+    },
+    searches: { key: "search:{hash}", ttl: "30m", variable: "CACHE_TTL_SEARCH", hashed: true },
+    categories: {
       key: "category:{id}",
       ttl: "2h",
       variable: "CACHE_TTL_CATEGORIES",
       schema: v.looseObject({ id: idSchema, name: v.string() }),
-    }),
+    },
   },
   verbs: ({ products, searches, categories }): ProductVerbs => ({
     async invalidateProduct(id, options) {
@@ -99,4 +93,4 @@ export const product: ServiceDefinition<
       return gone + searched;
     },
   }),
-});
+};

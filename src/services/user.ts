@@ -1,12 +1,6 @@
 import * as v from "valibot";
 import type { CallOptions } from "../cache.ts";
-import {
-  type CollectionDefinition,
-  collection,
-  defineService,
-  type PlainId,
-  type ServiceDefinition,
-} from "../service.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
 import { idSchema } from "./id.ts";
 
 /** A user's profile. Further fields are kept. */
@@ -42,28 +36,28 @@ export const user: ServiceDefinition<
     readonly addresses: CollectionDefinition<PlainId, UserAddress[]>;
   },
   UserVerbs
-> = /* @__PURE__ */ defineService({
+> = {
   name: "user",
   database: 3,
   collections: {
-    profiles: collection({
+    profiles: {
       key: "user_profile:{id}",
       ttl: "1h",
       variable: "CACHE_TTL_PROFILES",
       schema: v.looseObject({ id: idSchema }),
-    }),
-    preferences: collection({
+    },
+    preferences: {
       key: "user_preferences:{id}",
       ttl: "2h",
       variable: "CACHE_TTL_PREFERENCES",
       schema: v.record(v.string(), v.unknown()),
-    }),
-    addresses: collection({
+    },
+    addresses: {
       key: "user_addresses:{id}",
       ttl: "1h",
       variable: "CACHE_TTL_ADDRESSES",
       schema: v.array(v.record(v.string(), v.unknown())),
-    }),
+    },
   },
   verbs: ({ profiles, preferences, addresses }): UserVerbs => ({
     async invalidateUser(id, options) {
@@ -72,4 +66,4 @@ export const user: ServiceDefinition<
       return counts.reduce((sum, count) => sum + count, 0);
     },
   }),
-});
+};
