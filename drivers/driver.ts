@@ -73,6 +73,7 @@ export type Repeat = "all" | "idempotent" | "none";
 
 /** An error of the store or of the wire to it. Its message never holds values, tokens, passwords or URLs with credentials. */
 export class StoreError extends Error {
+  /** Always `"StoreError"`. */
   override name = "StoreError";
   /** What went wrong. */
   readonly kind: StoreErrorKind;

@@ -44,13 +44,25 @@ const packed = once(async () => {
 /** The most bytes of a Worker with the core, one service and the REST driver, minified and gzipped. */
 const WORKER_BYTES = 34_000;
 
+/** A Worker over the smallest build. */
+const WORKER = `
+import { createCacheClient } from "${manifest.name}/core";
+import { upstash } from "${manifest.name}/drivers/upstash";
+import { product } from "${manifest.name}/services/product";
+
+export default {
+  async fetch(request, { url, token }) {
+    const client = createCacheClient({ driver: upstash({ url, token }) });
+    return Response.json(await client.service(product).products.get(new URL(request.url).pathname));
+  },
+};
+`;
+
 async function bundle() {
   await compiled();
   const { outputFiles, metafile } = await esbuild.build({
     stdin: {
-      contents: ["core", "services/product", "drivers/upstash"]
-        .map((part) => `export * from ${JSON.stringify(`${manifest.name}/${part}`)};\n`)
-        .join(""),
+      contents: WORKER,
       resolveDir: root,
     },
     bundle: true,

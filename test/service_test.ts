@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { memory } from "../drivers/memory.ts";
+import { collection, createCacheClient, type Driver, defineService, getCacheClient, getCacheService } from "../mod.ts";
+import { collectionKeys } from "../src/keyspace.ts";
+import { SERVICE_DATABASES } from "../src/service.ts";
+import { services } from "../src/services/mod.ts";
+import { parseTtl } from "../src/ttl.ts";
+
+/** The design's table: service, database, then collection, key, TTL, variable. */
+const TABLE = `
+gateway 0 sessions session:{id} 30m CACHE_TTL_SESSIONS, routes route:{id} 5m CACHE_TTL_ROUTES
+product 1 products product:{id} 1h CACHE_TTL_PRODUCTS, searches search:{hash} 30m CACHE_TTL_SEARCH, categories category:{id} 2h CACHE_TTL_CATEGORIES
+auth 2 sessions session:{tokenHash} 30m CACHE_TTL_SESSIONS, permissions permissions:{userId} 1h CACHE_TTL_PERMISSIONS, tokens token:{id} 1h CACHE_TTL_TOKENS
+user 3 profiles user_profile:{id} 1h CACHE_TTL_PROFILES, preferences user_preferences:{id} 2h CACHE_TTL_PREFERENCES, addresses user_addresses:{id} 1h CACHE_TTL_ADDRESSES
+order 4 carts cart:{userId} 30m CACHE_TTL_CARTS, statuses order_status:{id} 5m CACHE_TTL_ORDER_STATUS, orders order:{id} 1h CACHE_TTL_ORDERS, histories order_history:{userId} 1h CACHE_TTL_ORDER_HISTORY
+analytics 5 dashboards dashboard:{id} 5m CACHE_TTL_DASHBOARDS, reports report:{id} 1h CACHE_TTL_REPORTS
+payment 6 methods payment_methods:{userId} 30m CACHE_TTL_PAYMENT_METHODS, transactions transaction:{id} 1h CACHE_TTL_TRANSACTIONS
+notification 7 templates template:{id} 2h CACHE_TTL_TEMPLATES, preferences notification_preferences:{userId} 2h CACHE_TTL_NOTIFICATION_PREFERENCES
+`;
+
+/** A driver that tells what it was sent. */
+function recorded(driver: Driver): Driver & { readonly sent: string[] } {
+  const sent: string[] = [];
+  return {
+    name: driver.name,
+    capabilities: driver.capabilities,
+    sent,
+    send(database, commands, options) {
+      sent.push(...commands.map((command) => `${database}: ${command.join(" ")}`));
+      return driver.send(database, commands, options);
+    },
+    close: () => driver.close(),
+  };
+}
+
+describe("services", () => {
+  it("are declared as the table of services says", () => {
+    const lines: string[] = [];
+    for (const [name, definition] of Object.entries(services)) {
+      assert.equal(definition.name, name);
+      assert.equal(defineService(definition as never), definition);
+      assert.equal(SERVICE_DATABASES[name], definition.database);
+      const collections = Object.entries(definition.collections)
+        .filter(([collection]) => collection !== "rateLimits")
+        .map(([collection, declared]) => {
+          const { key, ttl, variable } = declared as { key: string; ttl: string; variable: string };
+          collectionKeys(key);
+          parseTtl(ttl as "1s");
+          return `${collection} ${key} ${ttl} ${variable}`;
+        });
+      lines.push(`${name} ${definition.database} ${collections.join(", ")}`);
+    }
+    assert.deepEqual(lines, TABLE.trim().split("\n"));
+  });
+
+  it("put their keys into their database under the prefix when the store has databases, and behind db{n}: when not", async () => {
+    for (const databases of ["numbered", "prefixed"] as const) {
+      const driver = recorded(memory());
+      const client = createCacheClient({ driver, databases, prefix: "shop", env: {} });
+      await client.service("product").products.get("a:b");
+      const key = databases === "numbered" ? "1: GET shop:product:a%3Ab" : "0: GET db1:shop:product:a%3Ab";
+      assert.deepEqual(driver.sent, [key]);
+    }
+  });
+
+  it("take a TTL from the call, then the variable, then the declaration, then the default", async () => {
+    const custom = defineService({
+      name: "custom",
+      database: 8,
+      collections: {
+        declared: collection<number>({ key: "a:{id}", ttl: "2m", variable: "CACHE_TTL_CUSTOM" }),
+        bare: collection<number>({ key: "b:{id}" }),
+      },
+    });
+    const env = { CACHE_TTL_DEFAULT: "7s" };
+    for (const [more, options, expected] of [
+      [{ CACHE_TTL_CUSTOM: "90" }, { ttl: "3s" }, [3000, 3000]],
+      [{ CACHE_TTL_CUSTOM: "90" }, {}, [90_000, 7000]],
+      [{}, {}, [120_000, 7000]],
+    ] as const) {
+      const driver = recorded(memory());
+      const client = createCacheClient({ driver, env: { ...env, ...more } });
+      const { declared, bare } = client.service(custom);
+      await Promise.all([declared.set(1, 1, options), bare.set(1, 1, options)]);
+      assert.deepEqual(
+        driver.sent.map((sent) => Number(sent.split(" PX ")[1])),
+        expected,
+      );
+    }
+    const driver = recorded(memory());
+    const client = createCacheClient({ driver, env: { CACHE_TTL_CUSTOM: "forever" } });
+    await client.service(custom).declared.set(1, 1);
+    assert.equal(driver.sent[0], '8: SET a:1 {"json":1}');
+  });
+
+  it("slide the TTL in the read's own round trip", async () => {
+    const driver = recorded(memory());
+    const { sessions } = createCacheClient({ driver, env: {} }).service("auth");
+    await sessions.get("token");
+    assert.match(driver.sent[0] ?? "", /^2: GETEX session:[0-9a-f]{40} PX 1800000$/);
+    assert.equal(driver.sent.length, 1);
+  });
+
+  it("cannot be declared with bad names, databases, keys or TTLs", () => {
+    const define = (more: object) => () => defineService({ name: "x", database: 8, collections: {}, ...more });
+    assert.throws(define({ name: "" }), /accepted/);
+    assert.throws(define({ name: "a b" }), /accepted/);
+    for (const database of [-1, 16, 1.5, Number.NaN]) assert.throws(define({ database }), /0 to 15/);
+    assert.throws(define({ collections: { cache: collection({ key: "a:{id}" }) } }), /every service has that/);
+    const twins = { a: collection({ key: "k:{id}" }), b: collection({ key: "k:{name}" }) };
+    assert.throws(define({ collections: twins }), /same keys/);
+    for (const key of ["", "k", "k:", "{id}", "k:{id}:{x}", "k*:{id}", "a:b:{id}"]) {
+      assert.throws(() => collection({ key }), /product:\{id\}/, key);
+    }
+    assert.throws(() => collection({ key: "k:{id}", ttl: 0 }), /expected/);
+  });
+});
+
+describe("the shared client", () => {
+  let client: ReturnType<typeof getCacheClient>;
+  before(() => {
+    client = getCacheClient();
+  });
+  after(() => client.close());
+
+  it("is one, serves services by name, and is made anew after it was closed", async () => {
+    assert.equal(getCacheClient(), client);
+    assert.equal(getCacheService("product"), client.service("product"));
+    await client.close();
+    const next = getCacheClient();
+    assert.notEqual(next, client);
+    client = next;
+  });
+});
