@@ -330,7 +330,9 @@ describe("memory bounds", () => {
     ];
     for (let round = 0; round < 50; round++) {
       for (const end of ends) {
-        const write: Command = `${end[0]?.[0]}`.startsWith("H") ? ["HSET", "big", "f", big] : ["SET", "big", big];
+        const write: Command = `${end[0]?.[0]}`.startsWith("H")
+          ? ["HSET", "big", "f", big, "g", "1"]
+          : ["SET", "big", big];
         const replies = await driver.send(0, [["DEL", "big"], ["SET", "small", "1"], write, ...end, ["GET", "small"]]);
         if (end[0]?.[0] !== "FLUSHALL") assert.equal(replies.at(-1), "1", `${end}`);
       }
