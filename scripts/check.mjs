@@ -2,7 +2,6 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
 import { build } from "./build.mjs";
 import { setupPackages } from "./setup.mjs";
 import { bin, files, root, run } from "./tools.mjs";
@@ -13,7 +12,7 @@ const { checkExports } = await import("./exports.mjs");
 const { checkGraph } = await import("./graph.mjs");
 const { publint } = await import("publint");
 const { formatMessage } = await import("publint/utils");
-const esbuild = await import("esbuild");
+const { bundleWorker, WORKER_BYTES } = await import("./bundle.mjs");
 
 const folder = mkdtempSync(join(tmpdir(), "larder-check-"));
 const sources = ["mod.ts", ...files("src", /\.ts$/), ...files("drivers", /\.ts$/)];
@@ -41,48 +40,13 @@ const packed = once(async () => {
   return join(folder, `${manifest.name.replace("@", "").replace("/", "-")}-${manifest.version}.tgz`);
 });
 
-/** The most bytes of a Worker with the core, one service and the REST driver, minified and gzipped. */
-const WORKER_BYTES = 34_000;
-
-/** A Worker over the smallest build. */
-const WORKER = `
-import { createCacheClient } from "${manifest.name}/core";
-import { upstash } from "${manifest.name}/drivers/upstash";
-import { product } from "${manifest.name}/services/product";
-
-export default {
-  async fetch(request, { url, token }) {
-    const client = createCacheClient({ driver: upstash({ url, token }) });
-    return Response.json(await client.service(product).products.get(new URL(request.url).pathname));
-  },
-};
-`;
-
 async function bundle() {
   await compiled();
-  const { outputFiles, metafile } = await esbuild.build({
-    stdin: {
-      contents: WORKER,
-      resolveDir: root,
-    },
-    bundle: true,
-    minify: true,
-    write: false,
-    metafile: true,
-    format: "esm",
-    target: "es2022",
-    conditions: ["workerd", "worker", "browser"],
-    external: ["node:*"],
-    logLevel: "silent",
-  });
-  const lines = [];
-  for (const { imports } of Object.values(metafile.outputs)) {
-    for (const { path } of imports) lines.push(`the Workers bundle imports ${path}`);
-  }
-  for (const path of Object.keys(metafile.inputs)) {
+  const { bytes, imports, inputs } = await bundleWorker();
+  const lines = imports.map((path) => `the Workers bundle imports ${path}`);
+  for (const path of Object.keys(inputs)) {
     if (/node_modules\/@?redis\//.test(path)) lines.push(`the Workers bundle holds ${path}`);
   }
-  const bytes = gzipSync(outputFiles[0].contents, { level: 9 }).length;
   if (bytes > WORKER_BYTES) lines.push(`the Workers bundle has ${bytes} bytes gzipped, more than ${WORKER_BYTES}`);
   return { ...problems(lines), note: `${bytes} bytes` };
 }

@@ -1,0 +1,41 @@
+// The smallest Worker: the core, one service and the REST driver, as a Worker's own bundler makes it of the package.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import * as esbuild from "esbuild";
+import { root } from "./tools.mjs";
+
+/** The most bytes that it may have, minified and gzipped. */
+export const WORKER_BYTES = 34_000;
+
+/** Bundles what `npm run build` made: `{ bytes, minified, imports, inputs }`, inputs with their minified bytes by path. */
+export async function bundleWorker() {
+  const { name } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const { outputFiles, metafile } = await esbuild.build({
+    stdin: {
+      contents: ["core", "services/product", "drivers/upstash"]
+        .map((part) => `export * from ${JSON.stringify(`${name}/${part}`)};\n`)
+        .join(""),
+      resolveDir: root,
+    },
+    absWorkingDir: root,
+    bundle: true,
+    minify: true,
+    write: false,
+    metafile: true,
+    format: "esm",
+    target: "es2022",
+    conditions: ["workerd", "worker", "browser"],
+    external: ["node:*"],
+    logLevel: "silent",
+  });
+  const [output] = Object.values(metafile.outputs);
+  return {
+    bytes: gzipSync(outputFiles[0].contents, { level: 9 }).length,
+    minified: outputFiles[0].contents.length,
+    imports: output.imports.map(({ path }) => path),
+    inputs: Object.fromEntries(
+      Object.keys(metafile.inputs).map((path) => [path, output.inputs[path]?.bytesInOutput ?? 0]),
+    ),
+  };
+}
