@@ -62,6 +62,7 @@ export {
   type ServiceOf,
   withSchemas,
 } from "./src/service.ts";
+export type { FoodFastServices } from "./src/services/all.ts";
 export type {
   AuthVerbs,
   RateCount,
@@ -72,7 +73,6 @@ export type {
   WhenUnavailable,
 } from "./src/services/auth.ts";
 export type { GatewaySession, Route } from "./src/services/gateway.ts";
-export type { FoodFastServices } from "./src/services/mod.ts";
 export type { NotificationPreferences } from "./src/services/notification.ts";
 export type { Cart, CartItem, Order, OrderVerbs } from "./src/services/order.ts";
 export type { PaymentMethod, Transaction } from "./src/services/payment.ts";

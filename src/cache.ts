@@ -33,7 +33,7 @@ export interface IncrementOptions extends WriteOptions {
 /** A loader run for a key that several callers may wait for. */
 export interface Load {
   readonly promise: Promise<unknown>;
-  /** Set when the key was written or deleted meanwhile: the result is handed out, not stored. */
+  /** Set when the key was written or deleted meanwhile, or the store is away: the result is handed out, not stored. */
   superseded: boolean;
 }
 
@@ -205,12 +205,15 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
       counters.misses++;
       return running.promise as Promise<V>;
     }
+    const timeout = timeoutOf(this.#context, options);
+    const start = performance.now();
     const value = await this.get(id, options);
     if (value !== undefined) return value;
     const joined = loads.get(key);
     if (joined) return joined.promise as Promise<V>;
     const load: Load = {
-      superseded: false,
+      // A store that gave no answer to the read would take the caller a second deadline for the write.
+      superseded: performance.now() - start > timeout - 1,
       promise: Promise.resolve().then(() => this.#load(id, key, load, loader, options)),
     };
     loads.set(key, load);

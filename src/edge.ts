@@ -62,6 +62,7 @@ export {
   type ServiceOf,
   withSchemas,
 } from "./service.ts";
+export type { FoodFastServices } from "./services/all.ts";
 export type {
   AuthVerbs,
   RateCount,
@@ -72,7 +73,6 @@ export type {
   WhenUnavailable,
 } from "./services/auth.ts";
 export type { GatewaySession, Route } from "./services/gateway.ts";
-export type { FoodFastServices } from "./services/mod.ts";
 export type { NotificationPreferences } from "./services/notification.ts";
 export type { Cart, CartItem, Order, OrderVerbs } from "./services/order.ts";
 export type { PaymentMethod, Transaction } from "./services/payment.ts";

@@ -4,7 +4,7 @@ import { CONFIG_VARIABLES, type Config, type ConfigOptions, type DriverName, par
 import { type Logger, logTo } from "./logger.ts";
 import { readEnvironment } from "./runtime.ts";
 import type { ServiceOf } from "./service.ts";
-import { type FoodFastServices, services } from "./services/mod.ts";
+import { type FoodFastServices, services } from "./services/all.ts";
 import { type Opening, readyOpening } from "./store.ts";
 
 /** The options of a client. All but the functions can be set by environment variables too. */

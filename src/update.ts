@@ -42,11 +42,12 @@ export async function update<K extends Id, Out, In>(
   const { space, shape, batch, counters, target } = context;
   const logical = shape.encode(id);
   const ttl = ttlOf(context, options) ?? 0;
+  const timeout = timeoutOf(context, options);
   const { attempts = 10 } = options ?? {};
   for (let attempt = 0; attempt < attempts; attempt++) {
     let text: Reply;
     try {
-      text = await batch.get(space.key(logical), timeoutOf(context, options));
+      text = await batch.get(space.key(logical), timeout);
     } catch (error) {
       return failed(context, "update", error, options);
     }

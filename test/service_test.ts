@@ -4,7 +4,7 @@ import { memory } from "../drivers/memory.ts";
 import { collection, createCacheClient, type Driver, defineService, getCacheClient, getCacheService } from "../mod.ts";
 import { collectionKeys } from "../src/keyspace.ts";
 import { SERVICE_DATABASES } from "../src/service.ts";
-import { services } from "../src/services/mod.ts";
+import { services } from "../src/services/all.ts";
 import { parseTtl } from "../src/ttl.ts";
 
 /** The design's table: service, database, then collection, key, TTL, variable. */
