@@ -28,8 +28,6 @@ const GROUPS = /^(?:1\d|[48](?:,[3-6])+(?:,[12])?|6,1[03]|8,8)$/;
 
 const UUID = /[\da-f]{8}-(?:[\da-f]{4}-){3}[\da-f]{12}/gi;
 const IBAN = /\b[A-Z]{2}\d\d(?:[ -]?[A-Z\d]{4}){2,7}(?:[ -]?[A-Z\d]{1,3})?\b/g;
-/** Words and tokens with letters in them, and decimal fractions. */
-const WORD = /[a-z\d]*[a-z][a-z\d]*|\d+\.\d+/gi;
 const RUN = /\+?\d+(?:[ -]{1,3}\d+)*/g;
 
 /**
@@ -56,7 +54,7 @@ export function findCardNumber(value: unknown): string | undefined {
       if (isText(item) && hasCardNumber(String(item))) return path;
     } else if (!seen.has(item) && !ArrayBuffer.isView(item)) {
       seen.add(item);
-      todo.push(...children(item, path).reverse());
+      for (const child of children(item, path).reverse()) todo.push(child);
     }
   }
   return undefined;
@@ -71,24 +69,27 @@ function children(container: object, path: string): [path: string, value: unknow
   const entries = container instanceof Map ? [...container] : Object.entries(container);
   return entries.flatMap(([key, item], index): [string, unknown][] => [
     [at("(key)"), key],
-    [at(typeof key === "string" ? key : index), item],
+    [at(typeof key === "string" || typeof key === "number" ? key : index), item],
   ]);
 }
 
 function isText(value: unknown): boolean {
-  return typeof value === "string" || typeof value === "bigint" || Number.isInteger(value) || value instanceof URL;
+  const number = typeof value === "bigint" || Number.isInteger(value);
+  return typeof value === "string" || value instanceof URL || (number && (value as number) > 0);
 }
 
 function hasCardNumber(text: string): boolean {
-  if (!/\d(?:[^\d]{0,3}\d){11}/.test(text.normalize("NFKC"))) return false;
-  const plain = text
-    .normalize("NFKC")
+  // Full-width digits, as East Asian keyboards give them
+  const normal = text.replace(/[\uff10-\uff19]/g, (digit) => String(digit.charCodeAt(0) - 0xff10));
+  if (!/\d(?:\D{0,3}\d){11}/.test(normal)) return false;
+  const plain = normal
     .replace(/\p{Zs}/gu, " ")
     .replace(/\p{Pd}/gu, "-")
     .replace(/%B(?=\d)/g, " ") // How the magnetic stripe's first track begins
     .replace(UUID, "x")
     .replace(IBAN, (iban) => (isIban(iban) ? "x" : iban))
-    .replace(WORD, "x");
+    .replace(/[a-z\d]+/gi, (word) => (/[a-z]/i.test(word) ? "x" : word))
+    .replace(/\d+(\.\d+)?/g, (number, fraction) => (fraction ? "x" : number));
   for (const [run] of plain.matchAll(RUN)) {
     const groups = run.replace("+", "").split(/[ -]+/);
     // E.164 phone numbers have at most 15 digits.
