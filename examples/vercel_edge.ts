@@ -1,0 +1,22 @@
+/**
+ * A Vercel Edge function over Upstash: in a project, the file `api/products/[id].ts`; it serves `/api/products/1`.
+ *
+ *     npm install @foodfast/larder
+ *     npx vercel integration add upstash                   (sets KV_REST_API_URL and KV_REST_API_TOKEN)
+ *     npx vercel deploy
+ */
+import { createCacheClient } from "@foodfast/larder";
+import { api } from "./api.ts";
+
+/** Tells Vercel where to run the function. */
+export const config: { readonly runtime: "edge" } = { runtime: "edge" };
+
+/** Answers a request. */
+export default function handler(
+  request: Request,
+  context: { waitUntil(promise: Promise<unknown>): void },
+): Promise<Response> {
+  // A client a request: what is in flight must not be shared between requests.
+  const client = createCacheClient({ waitUntil: context.waitUntil.bind(context), logger: console });
+  return api(client, request, request.headers.get("x-real-ip") ?? "unknown");
+}
