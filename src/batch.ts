@@ -68,6 +68,8 @@ class Slot {
   order = 0;
   /** Whether a later command for one of its keys was executed while it was to be repeated. */
   overtaken = false;
+  /** Whether the store has answered and it is not to be repeated. */
+  over = false;
 
   constructor(kind: Slot["kind"], timeout: number, idempotent = true) {
     this.kind = kind;
@@ -79,9 +81,9 @@ class Slot {
     for (const reject of this.reject) reject(error);
   }
 
-  /** Whether the order of the two matters. */
-  conflicts(other: Slot): boolean {
-    if (this.kind === "read" && other.kind === "read") return false;
+  /** Whether this one came first, and their order matters. */
+  precedes(other: Slot): boolean {
+    if (this.order >= other.order || (this.kind === "read" && other.kind === "read")) return false;
     return this.keys.some((key) => other.keys.includes(key));
   }
 
@@ -128,7 +130,9 @@ export class Batch {
   /** How many commands for a key are under way, where that matters: a write counts a million. */
   readonly #busy = new Map<string, number>();
   #held: Held[] = [];
-  /** What is to be repeated. */
+  /** What is under way. */
+  readonly #flights = new Set<readonly Slot[]>();
+  /** What of it is to be repeated. */
   readonly #again = new Set<Slot>();
   #pushed = 0;
   /** Spreads the repetitions of several processes; one for all of this batch's, so that they keep their order. */
@@ -376,6 +380,7 @@ export class Batch {
   async #fly(first: readonly Slot[], driver: Driver, until: number, free: (() => void) | undefined): Promise<void> {
     let slots = first;
     let release = free;
+    this.#flights.add(first);
     try {
       for (let attempt = 1; slots.length > 0; attempt++) {
         const replies = await this.#attempt(slots, driver, until);
@@ -389,6 +394,7 @@ export class Batch {
             cause = reply;
             if (reply.code !== "NOSCRIPT") this.#again.add(slot);
           } else {
+            slot.over = true;
             this.#again.delete(slot);
             if (!(reply instanceof Error)) this.#executed(slot);
             slot.settle(reply);
@@ -402,6 +408,7 @@ export class Batch {
       const failure = toStoreError(error);
       for (const slot of slots) slot.fail(failure);
     } finally {
+      this.#flights.delete(first);
       for (const slot of slots) this.#again.delete(slot);
       release?.();
     }
@@ -427,21 +434,24 @@ export class Batch {
 
   #executed(done: Slot): void {
     if (done.script) this.#loaded.add(done.script.sha1);
-    for (const slot of this.#again) if (slot.order < done.order && slot.conflicts(done)) slot.overtaken = true;
+    for (const slot of this.#again) if (slot.precedes(done)) slot.overtaken = true;
   }
 
   /** Waits before the slots are sent again, and answers those that may still be. */
   async #pause(again: readonly Slot[], attempt: number, cause: StoreError, until: number): Promise<readonly Slot[]> {
     const { wire, onRetry } = this.#options;
-    const atOnce = cause.code === "NOSCRIPT" || (attempt === 1 && cause.kind === "connection");
+    const forgotten = cause.code === "NOSCRIPT";
+    const atOnce = forgotten || (attempt === 1 && cause.kind === "connection");
     const pause = atOnce ? 0 : 15 * 2 ** attempt * this.#jitter;
     const inTime = performance.now() + pause < until;
-    if (inTime && pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
+    // Even without a pause, what else was lost with the connection gets to know it first.
+    if (inTime && !forgotten) await new Promise((resolve) => setTimeout(resolve, pause));
     const slots: Slot[] = [];
     for (const slot of again) {
-      if (inTime && !slot.overtaken) {
+      if (inTime && !this.#overtaken(slot)) {
         slots.push(slot);
       } else {
+        slot.over = true;
         this.#again.delete(slot);
         slot.fail(cause);
       }
@@ -451,6 +461,15 @@ export class Batch {
       onRetry(attempt, slots.length, cause);
     }
     return slots;
+  }
+
+  /** Whether a later command for one of the slot's keys was executed, or will be before the slot could be. */
+  #overtaken(slot: Slot): boolean {
+    if (slot.overtaken || !this.#again.has(slot)) return slot.overtaken;
+    for (const flight of this.#flights) {
+      if (flight.some((other) => !this.#again.has(other) && !other.over && slot.precedes(other))) return true;
+    }
+    return false;
   }
 
   #mayRepeat(slot: Slot, error: StoreError, more: boolean): boolean {
