@@ -24,15 +24,22 @@ export {
   StoreError,
   type StoreErrorKind,
 } from "./drivers/driver.ts";
-export { Cache, type CallOptions, type IncrementOptions, type WriteOptions } from "./src/cache.ts";
-export { CacheClient, type ClientHooks, type ClientStats, type Health } from "./src/client.ts";
+export type { WireStats } from "./src/batch.ts";
+export type { Cache, CallOptions, IncrementOptions, WriteOptions } from "./src/cache.ts";
+export type { AnyService, CacheClient, ClientHooks, ClientStats, Health, Setup } from "./src/client.ts";
 export {
+  type CommonConfig,
   type Config,
   type ConfigOptions,
   type DatabasesMode,
   type DriverName,
+  type MemoryConfig,
   type OnError,
+  type ParseConfigOptions,
   parseConfig,
+  type RedisConfig,
+  redactUrl,
+  type UpstashConfig,
 } from "./src/config.ts";
 export {
   CacheConfigError,
@@ -55,6 +62,7 @@ export {
   type Collections,
   collection,
   defineService,
+  type IdOf,
   type PlainId,
   type ServiceBase,
   type ServiceCore,
@@ -78,6 +86,8 @@ export type { Cart, CartItem, Order, OrderVerbs } from "./src/services/order.ts"
 export type { PaymentMethod, Transaction } from "./src/services/payment.ts";
 export type { Category, Product, ProductVerbs } from "./src/services/product.ts";
 export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./src/services/user.ts";
-export type { ClientOptions, FoodFastClient } from "./src/shared.ts";
+export type { ClientOptions, Entry, FoodFastClient } from "./src/shared.ts";
 export type { CacheStats } from "./src/stats.ts";
+export type { Opening } from "./src/store.ts";
 export { parseTtl, type Ttl, type TtlUnit } from "./src/ttl.ts";
+export type { UpdateOptions } from "./src/update.ts";

@@ -83,6 +83,8 @@ export class StoreError extends Error {
   readonly repeat: Repeat;
 
   /**
+   * Makes an error.
+   *
    * @param kind What went wrong.
    * @param message The message, free of values and secrets.
    * @param options `code`, `repeat` (default `"none"`) and `cause`.

@@ -116,12 +116,13 @@ const CLOSING = 1000;
  * @throws {RangeError} When a number is out of range.
  *
  * @example
- * ```ts no-eval
+ * ```ts
+ * import { createCacheClient } from "@foodfast/larder";
  * import { nodeRedis } from "@foodfast/larder/drivers/node-redis";
  *
- * const driver = nodeRedis({ url: "redis://127.0.0.1:6379", pool: { size: 2 } });
- * const [reply] = await driver.send(1, [["GET", "product:123"]], { timeout: 500 });
- * console.log(reply);
+ * const driver = nodeRedis({ url: "redis://127.0.0.1:6379", pool: { size: 2 } }); // nothing is opened yet
+ * const client = createCacheClient({ driver });
+ * console.log(client.driver); // "node-redis"
  * await driver.close();
  * ```
  */

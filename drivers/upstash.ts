@@ -60,11 +60,13 @@ export type UpstashOptions =
  * @throws {TypeError} When the URL, the token or the client is not of the accepted form.
  *
  * @example
- * ```ts no-run
+ * ```ts
+ * import { createCacheClient } from "@foodfast/larder";
  * import { upstash } from "@foodfast/larder/drivers/upstash";
  *
- * const driver = upstash({ url: "https://name.upstash.io", token: "..." });
- * console.log(await driver.send(0, [["GET", "product:123"]]));
+ * const driver = upstash({ url: "https://name.upstash.io", token: "..." }); // nothing is sent yet
+ * const client = createCacheClient({ driver });
+ * console.log(client.databases); // "prefixed"
  * ```
  */
 export function upstash(options: UpstashOptions): Driver {

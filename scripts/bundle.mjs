@@ -13,9 +13,16 @@ export async function bundleWorker() {
   const { name } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const { outputFiles, metafile } = await esbuild.build({
     stdin: {
-      contents: ["core", "services/product", "drivers/upstash"]
-        .map((part) => `export * from ${JSON.stringify(`${name}/${part}`)};\n`)
-        .join(""),
+      contents: `
+        import { createCacheClient } from "${name}/core";
+        import { upstash } from "${name}/drivers/upstash";
+        import { product } from "${name}/services/product";
+        export default {
+          async fetch(request, { url, token }) {
+            const client = createCacheClient({ driver: upstash({ url, token }) });
+            return Response.json(await client.service(product).products.get(new URL(request.url).pathname));
+          },
+        };`,
       resolveDir: root,
     },
     absWorkingDir: root,

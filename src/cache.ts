@@ -88,7 +88,11 @@ export let contextOf: (cache: Cache<any, any, any>) => CacheContext;
 export class Cache<K extends Id = string, Out = unknown, In = Out> {
   readonly #context: CacheContext;
 
-  /** @param context What the cache stands on; the client makes it. */
+  /**
+   * Makes a cache; a client does it.
+   *
+   * @param context What the cache stands on.
+   */
   constructor(context: CacheContext) {
     this.#context = context;
   }
@@ -369,7 +373,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     return this.deletePattern("*", options);
   }
 
-  /** What this cache or collection did in this process. */
+  /** What this cache or collection did since this client was made. */
   stats(): CacheStats {
     return Counters.total([this.#context.counters]);
   }

@@ -55,7 +55,7 @@ export interface Health {
   readonly error?: string;
 }
 
-/** What a client did in this process. */
+/** What a client did since this client was made. */
 export interface ClientStats extends CacheStats {
   /** The statistics of each service. */
   readonly services: Readonly<Record<string, CacheStats>>;
@@ -80,7 +80,11 @@ export class CacheClient<S extends object = Record<never, never>> {
   readonly #wire: WireStats = { commands: 0, roundTrips: 0, retries: 0 };
   #closed = false;
 
-  /** @param setup What the build gives its clients; the entry functions make it. */
+  /**
+   * Makes a client; `createCacheClient` does it.
+   *
+   * @param setup What the build gives its clients.
+   */
   constructor(setup: Setup<S>) {
     this.#setup = setup;
     if (setup.listener) this.#events.subscribe(setup.listener, true);
@@ -112,6 +116,12 @@ export class CacheClient<S extends object = Record<never, never>> {
    * outside 8-15 (`allowSharedDatabases` permits the last two).
    */
   service<N extends keyof S & string>(service: N): ServiceOf<S[N]>;
+  /**
+   * A declared service.
+   *
+   * @param service The declaration.
+   * @returns The service; the same one each time.
+   */
   service<D extends AnyService>(service: D): ServiceOf<D>;
   service(service: string | AnyService): unknown {
     const definition = typeof service === "string" ? this.#byName(service) : service;
@@ -196,7 +206,7 @@ export class CacheClient<S extends object = Record<never, never>> {
     return this.#events.subscribe(listener);
   }
 
-  /** What the client, its services and its wires did in this process. */
+  /** What the client, its services and its wires did since this client was made. */
   stats(): ClientStats {
     const all = [this.#counters];
     const services: Record<string, CacheStats> = {};

@@ -108,15 +108,22 @@ export {
   StoreError,
   type StoreErrorKind,
 } from "../drivers/driver.ts";
-export { Cache, type CallOptions, type IncrementOptions, type WriteOptions } from "./cache.ts";
-export { CacheClient, type ClientHooks, type ClientStats, type Health } from "./client.ts";
+export type { WireStats } from "./batch.ts";
+export type { Cache, CallOptions, IncrementOptions, WriteOptions } from "./cache.ts";
+export type { AnyService, CacheClient, ClientHooks, ClientStats, Health, Setup } from "./client.ts";
 export {
+  type CommonConfig,
   type Config,
   type ConfigOptions,
   type DatabasesMode,
   type DriverName,
+  type MemoryConfig,
   type OnError,
+  type ParseConfigOptions,
   parseConfig,
+  type RedisConfig,
+  redactUrl,
+  type UpstashConfig,
 } from "./config.ts";
 export {
   CacheConfigError,
@@ -138,6 +145,7 @@ export {
   type Collections,
   collection,
   defineService,
+  type IdOf,
   type PlainId,
   type ServiceBase,
   type ServiceCore,
@@ -146,4 +154,5 @@ export {
   withSchemas,
 } from "./service.ts";
 export type { CacheStats } from "./stats.ts";
+export type { Opening } from "./store.ts";
 export { parseTtl, type Ttl, type TtlUnit } from "./ttl.ts";

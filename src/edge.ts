@@ -25,15 +25,22 @@ export {
   StoreError,
   type StoreErrorKind,
 } from "../drivers/driver.ts";
-export { Cache, type CallOptions, type IncrementOptions, type WriteOptions } from "./cache.ts";
-export { CacheClient, type ClientHooks, type ClientStats, type Health } from "./client.ts";
+export type { WireStats } from "./batch.ts";
+export type { Cache, CallOptions, IncrementOptions, WriteOptions } from "./cache.ts";
+export type { AnyService, CacheClient, ClientHooks, ClientStats, Health, Setup } from "./client.ts";
 export {
+  type CommonConfig,
   type Config,
   type ConfigOptions,
   type DatabasesMode,
   type DriverName,
+  type MemoryConfig,
   type OnError,
+  type ParseConfigOptions,
   parseConfig,
+  type RedisConfig,
+  redactUrl,
+  type UpstashConfig,
 } from "./config.ts";
 export {
   CacheConfigError,
@@ -55,6 +62,7 @@ export {
   type Collections,
   collection,
   defineService,
+  type IdOf,
   type PlainId,
   type ServiceBase,
   type ServiceCore,
@@ -78,6 +86,8 @@ export type { Cart, CartItem, Order, OrderVerbs } from "./services/order.ts";
 export type { PaymentMethod, Transaction } from "./services/payment.ts";
 export type { Category, Product, ProductVerbs } from "./services/product.ts";
 export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./services/user.ts";
-export type { ClientOptions, FoodFastClient } from "./shared.ts";
+export type { ClientOptions, Entry, FoodFastClient } from "./shared.ts";
 export type { CacheStats } from "./stats.ts";
+export type { Opening } from "./store.ts";
 export { parseTtl, type Ttl, type TtlUnit } from "./ttl.ts";
+export type { UpdateOptions } from "./update.ts";

@@ -4,16 +4,22 @@ export { StoreError } from "../drivers/driver.ts";
 
 /** The base of the errors that this library throws for a caller to catch, {@linkcode StoreError} aside. */
 export class CacheError extends Error {
+  /** Always `"CacheError"`. */
   override name = "CacheError";
 }
 
 /** Thrown for a configuration with problems, all of which it lists. */
 export class CacheConfigError extends CacheError {
+  /** Always `"CacheConfigError"`. */
   override name = "CacheConfigError";
   /** One line a problem, each with the name of its variable or option. */
   readonly problems: readonly string[];
 
-  /** @param problems One line a problem. */
+  /**
+   * Makes an error that lists the problems.
+   *
+   * @param problems One line a problem.
+   */
   constructor(problems: readonly string[]) {
     super(`cache configuration: ${problems.join("; ")}`);
     this.problems = problems;
@@ -30,11 +36,14 @@ export interface SchemaIssue {
 
 /** Thrown by a write whose value the collection's schema rejects. Nothing was written. */
 export class CacheSchemaError extends CacheError {
+  /** Always `"CacheSchemaError"`. */
   override name = "CacheSchemaError";
   /** What the schema rejected; paths and messages, no values. */
   readonly issues: readonly SchemaIssue[];
 
   /**
+   * Makes an error that lists the issues.
+   *
    * @param target The collection, such as `"product.products"`.
    * @param issues What the schema rejected.
    */
@@ -46,11 +55,13 @@ export class CacheSchemaError extends CacheError {
 
 /** Thrown by an update that lost against other writers as often as it may try. */
 export class CacheConflictError extends CacheError {
+  /** Always `"CacheConflictError"`. */
   override name = "CacheConflictError";
 }
 
 /** Thrown by payment's collections for a value that carries a card number. Nothing was written. */
 export class CardNumberError extends CacheError {
+  /** Always `"CardNumberError"`. */
   override name = "CardNumberError";
 }
 

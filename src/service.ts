@@ -62,7 +62,7 @@ export interface ServiceBase {
   keys(pattern?: string, options?: CallOptions): AsyncGenerator<string, void, undefined>;
   /** Deletes the logical keys that match a glob, and answers how many. */
   deletePattern(pattern: string, options?: CallOptions): Promise<number>;
-  /** What the service and its collections did in this process. */
+  /** What the service and its collections did since this client was made. */
   stats(): CacheStats;
 }
 
@@ -204,7 +204,8 @@ export function withSchemas<
   return { ...definition, collections } as never;
 }
 
-type IdOf<D> = D extends CollectionDefinition<infer K, infer _Out, infer _In> ? K : never;
+/** The ids of a declared collection. */
+export type IdOf<D> = D extends CollectionDefinition<infer K, infer _Out, infer _In> ? K : never;
 
 /**
  * Makes a service of its declaration.

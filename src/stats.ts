@@ -1,4 +1,4 @@
-/** What a cache or a collection did in this process. Times are in milliseconds. */
+/** What a cache or a collection did since this client was made. Times are in milliseconds. */
 export interface CacheStats {
   /** Reads that found a value. */
   readonly hits: number;

@@ -9,13 +9,21 @@ import { user } from "./user.ts";
 
 /** The eight services of Food Fast, by name. */
 export interface FoodFastServices {
+  /** Sessions and the routing cache. */
   readonly gateway: typeof gateway;
+  /** The catalogue. */
   readonly product: typeof product;
+  /** Sessions, permissions, tokens and rate limits. */
   readonly auth: typeof auth;
+  /** Profiles, preferences and addresses. */
   readonly user: typeof user;
+  /** Carts and orders. */
   readonly order: typeof order;
+  /** Dashboards and reports. */
   readonly analytics: typeof analytics;
+  /** Payment methods and transactions. */
   readonly payment: typeof payment;
+  /** Templates and preferences. */
   readonly notification: typeof notification;
 }
 

@@ -13,6 +13,7 @@ import { idSchema } from "./id.ts";
 export interface Session {
   /** Whose session it is: what `revokeUser` looks for. */
   userId: string | number;
+  /** Further fields. */
   [field: string]: unknown;
 }
 

@@ -6,6 +6,7 @@ import { idSchema } from "./id.ts";
 export interface GatewaySession {
   /** Whose session it is. */
   userId?: string | number | undefined;
+  /** Further fields. */
   [field: string]: unknown;
 }
 
@@ -13,6 +14,7 @@ export interface GatewaySession {
 export interface Route {
   /** The upstream service or URL. */
   target: string;
+  /** Further fields. */
   [field: string]: unknown;
 }
 

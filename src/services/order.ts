@@ -10,6 +10,7 @@ export interface CartItem {
   productId: string | number;
   /** How many; an integer from 1. */
   quantity: number;
+  /** Further fields. */
   [field: string]: unknown;
 }
 
@@ -17,6 +18,7 @@ export interface CartItem {
 export interface Cart {
   /** Its lines. */
   items: CartItem[];
+  /** Further fields. */
   [field: string]: unknown;
 }
 
@@ -26,6 +28,7 @@ export interface Order {
   id: string | number;
   /** Whose order it is. */
   userId?: string | number | undefined;
+  /** Further fields. */
   [field: string]: unknown;
 }
 

@@ -11,6 +11,7 @@ export type PaymentMethod = Record<string, unknown>;
 export interface Transaction {
   /** The transaction's id. */
   id: string | number;
+  /** Further fields. */
   [field: string]: unknown;
 }
 

@@ -14,6 +14,7 @@ export interface Product {
   price?: number | undefined;
   /** Its category, which `invalidateProduct` clears with it. */
   categoryId?: string | number | undefined;
+  /** Further fields. */
   [field: string]: unknown;
 }
 
@@ -23,6 +24,7 @@ export interface Category {
   id: string | number;
   /** What it is called. */
   name: string;
+  /** Further fields. */
   [field: string]: unknown;
 }
 

@@ -7,6 +7,7 @@ import { idSchema } from "./id.ts";
 export interface UserProfile {
   /** The user's id. */
   id: string | number;
+  /** Further fields. */
   [field: string]: unknown;
 }
 
