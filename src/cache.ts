@@ -100,23 +100,24 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   /**
    * Reads a value.
    *
+   * @typeParam T The value's type, where the collection declares a wider one. It is not checked.
    * @param id The key or id.
    * @param options Deadline and error handling.
    * @returns The value, or `undefined` for a miss.
    * @throws {TypeError} For an id that is empty, too long or of no accepted type.
    */
-  async get(id: K, options?: CallOptions): Promise<Out | undefined> {
+  async get<T extends Out = Out>(id: K, options?: CallOptions): Promise<T | undefined> {
     const { space, shape, batch, counters, events, sliding, ttl } = this.#context;
     const logical = shape.encode(id);
     const key = space.key(logical);
     const timeout = timeoutOf(this.#context, options);
     const start = performance.now();
-    let value: Out | undefined;
+    let value: T | undefined;
     try {
       const reply = await (sliding && ttl !== undefined
         ? batch.send(["GETEX", key, "PX", ttl], [key], timeout, true)
         : batch.get(key, timeout));
-      if (reply !== null) value = (await readValue(this.#context, logical, reply)) as Out | undefined;
+      if (reply !== null) value = (await readValue(this.#context, logical, reply)) as T | undefined;
     } catch (error) {
       failed(this.#context, "get", error, options);
     }
@@ -136,10 +137,10 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @param options Deadline and error handling.
    * @returns The values that were there, by id, in the order asked for.
    */
-  async getMany(ids: Iterable<K>, options?: CallOptions): Promise<Map<K, Out>> {
+  async getMany<T extends Out = Out>(ids: Iterable<K>, options?: CallOptions): Promise<Map<K, T>> {
     const list = [...ids];
-    const values = await Promise.all(list.map((id) => this.get(id, options)));
-    const found = new Map<K, Out>();
+    const values = await Promise.all(list.map((id) => this.get<T>(id, options)));
+    const found = new Map<K, T>();
     list.forEach((id, i) => {
       const value = values[i];
       if (value !== undefined) found.set(id, value);
@@ -200,28 +201,29 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     id: K,
     loader: () => V | Promise<V>,
     options?: WriteOptions,
-  ): Promise<Out | V> {
+  ): Promise<unknown extends Out ? V : Out | V> {
+    type Result = unknown extends Out ? V : Out | V;
     const { space, shape, loads, counters } = this.#context;
     const key = space.key(shape.encode(id));
     ttlOf(this.#context, options);
     const running = loads.get(key);
     if (running) {
       counters.misses++;
-      return running.promise as Promise<V>;
+      return running.promise as Promise<Result>;
     }
     const timeout = timeoutOf(this.#context, options);
     const start = performance.now();
     const value = await this.get(id, options);
-    if (value !== undefined) return value;
+    if (value !== undefined) return value as Result;
     const joined = loads.get(key);
-    if (joined) return joined.promise as Promise<V>;
+    if (joined) return joined.promise as Promise<Result>;
     const load: Load = {
       // A store that gave no answer to the read would take the caller a second deadline for the write.
       superseded: performance.now() - start > timeout - 1,
       promise: Promise.resolve().then(() => this.#load(id, key, load, loader, options)),
     };
     loads.set(key, load);
-    return load.promise as Promise<V>;
+    return load.promise as Promise<Result>;
   }
 
   /**

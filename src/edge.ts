@@ -6,7 +6,8 @@
 import { type Entry, entry } from "./shared.ts";
 import { memoryWire, upstashWire } from "./wires.ts";
 
-const edge: Entry = entry({ memory: memoryWire, upstash: upstashWire });
+// A client lives as long as its request there; the embedded store lives as long as the isolate.
+const edge: Entry = entry({ memory: { ...memoryWire, kept: true }, upstash: upstashWire });
 
 /** As in `mod.ts`; the drivers are memory and upstash. */
 export const createCacheClient: Entry["createCacheClient"] = edge.createCacheClient;

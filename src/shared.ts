@@ -23,6 +23,8 @@ const OTHER_OPTIONS = ["clock", "logger", "waitUntil", "env"];
 export interface Wire {
   /** Whether the store has numbered databases. */
   readonly numbered: boolean;
+  /** Whether later clients get the same driver, which then outlives each. @default false */
+  readonly kept?: boolean;
   /** Opens the driver; loads its code where that is loaded lazily. */
   open(config: Config, options: ClientOptions): Driver | Promise<Driver>;
 }
@@ -51,13 +53,14 @@ export interface Entry {
  */
 export function entry(wires: Wires): Entry {
   let shared: FoodFastClient | undefined;
+  const kept = new Map<string, Driver | Promise<Driver>>();
   const createCacheClient = (options: ClientOptions = {}): FoodFastClient =>
     new CacheClient({
       hooks: options,
       services,
       listener: options.logger && logTo(options.logger),
       configure: (service) => configure(options, service, "node-redis" in wires),
-      store: (config) => opening(config as Config, options, wires),
+      store: (config) => opening(config as Config, options, wires, kept),
     });
   const getCacheClient = (): FoodFastClient => {
     if (!shared || shared.closed) shared = createCacheClient();
@@ -75,7 +78,12 @@ function configure(options: ClientOptions, service: AnyService | undefined, tcp:
   return parseConfig(record, { options, otherOptions: OTHER_OPTIONS, ttlVariables, tcp });
 }
 
-function opening(config: Config, options: ClientOptions, wires: Wires): Opening & { readonly key: string } {
+function opening(
+  config: Config,
+  options: ClientOptions,
+  wires: Wires,
+  kept: Map<string, Driver | Promise<Driver>>,
+): Opening & { readonly key: string } {
   if (typeof options.driver === "object") return readyOpening(options.driver);
   const { driver: name } = config;
   const wire = wires[name];
@@ -85,7 +93,12 @@ function opening(config: Config, options: ClientOptions, wires: Wires): Opening 
   }
   const place = name === "memory" ? config.memory : name === "upstash" ? config.upstash : config.redis;
   const key = JSON.stringify([name, place, config.databases]);
-  return { key, name, numbered: wire.numbered, ready: false, open: () => wire.open(config, options) };
+  const open = (): Driver | Promise<Driver> => {
+    const driver = kept.get(key) ?? wire.open(config, options);
+    if (wire.kept) kept.set(key, driver);
+    return driver;
+  };
+  return { key, name, numbered: wire.numbered, ready: wire.kept ?? false, open };
 }
 
 function strings(env: Readonly<Record<string, unknown>>): Record<string, string> {

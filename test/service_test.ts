@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { collection, createCacheClient, type Driver, defineService, getCacheClient, getCacheService } from "../mod.ts";
+import { createCacheClient as createEdgeClient } from "../src/edge.ts";
 import { collectionKeys } from "../src/keyspace.ts";
 import { SERVICE_DATABASES } from "../src/service.ts";
 import { services } from "../src/services/all.ts";
@@ -131,5 +132,19 @@ describe("the shared client", () => {
     const next = getCacheClient();
     assert.notEqual(next, client);
     client = next;
+  });
+});
+
+describe("the edge build", () => {
+  it("keeps one embedded store for the clients of all requests", async () => {
+    for (const value of [1, 2, 3]) {
+      const client = createEdgeClient({ env: {} });
+      assert.equal(await client.cache<number>().increment("requests"), value);
+      await client.close();
+    }
+  });
+
+  it("names the drivers that it has when asked for another", () => {
+    assert.throws(() => createEdgeClient({ env: { CACHE_DRIVER: "node-redis" } }), /node-redis.*memory, upstash/);
   });
 });
