@@ -213,14 +213,16 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     }
     const timeout = timeoutOf(this.#context, options);
     const start = performance.now();
+    const { errors } = counters;
     const value = await this.get(id, options);
     if (value !== undefined) return value as Result;
+    // With a store that is away, the write has what the read has left of the deadline.
+    const left = counters.errors === errors ? timeout : timeout - (performance.now() - start);
     const joined = loads.get(key);
     if (joined) return joined.promise as Promise<Result>;
     const load: Load = {
-      // A store that gave no answer to the read would take the caller a second deadline for the write.
-      superseded: performance.now() - start > timeout - 1,
-      promise: Promise.resolve().then(() => this.#load(id, key, load, loader, options)),
+      superseded: left < 1,
+      promise: Promise.resolve().then(() => this.#load(id, key, load, loader, { ...options, timeout: left })),
     };
     loads.set(key, load);
     return load.promise as Promise<Result>;
@@ -431,7 +433,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     key: string,
     load: Load,
     loader: () => V | Promise<V>,
-    options: WriteOptions | undefined,
+    options: WriteOptions,
   ): Promise<V> {
     const { counters, events, loads, target, shape, waitUntil } = this.#context;
     const start = performance.now();

