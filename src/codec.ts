@@ -63,7 +63,7 @@ function isPlain(value: unknown, seen: Set<object>): boolean {
 /** superjson drops functions and symbols without a word; a cache must not. */
 function assertStorable(value: unknown, path: string, seen: Set<unknown>): void {
   const type = typeof value;
-  if (type === "function" || type === "symbol" || (value === undefined && path === "")) {
+  if (type === "function" || type === "symbol" || (value === undefined && seen.size === 0)) {
     throw new TypeError(
       `cannot store ${path ? `the value at "${path}"` : "the value"}: ${type} is not serializable; ` +
         "accepted are JSON values and what superjson knows, such as Date, Map, Set, BigInt and URL",

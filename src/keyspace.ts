@@ -131,10 +131,12 @@ function encodeId(id: unknown): string {
 function hashId(id: unknown): string {
   if (
     id === "" ||
+    id === null ||
+    (typeof id === "number" && !Number.isFinite(id)) ||
     (typeof id !== "object" && typeof id !== "string" && typeof id !== "number" && typeof id !== "bigint")
   ) {
     throw new TypeError(
-      `cannot use ${describe(id)} as an id: accepted are strings that are not empty, numbers and objects`,
+      `cannot use ${describe(id)} as an id: accepted are strings that are not empty, finite numbers and objects`,
     );
   }
   return sha256(canonical(id)).slice(0, 40);
@@ -164,7 +166,8 @@ function canonical(value: unknown): string {
 
 /** A glob over encoded ids that matches at least what `pattern` matches over ids: `?` and classes widen to `*`. */
 function idGlob(pattern: string): string {
-  return pattern.replace(/\\.|\[(?:\\.|[^\]\\])*\]?|\?|\*|[^\\[?*]+|\\/gsu, (part) => {
+  // In a class, Redis takes any character as the end of a range, "]" and "\" too.
+  return pattern.replace(/\\.|\[\^?(?:\\.|[^\]\\]-.|[^\]])*\]?|\?|\*|[^\\[?*]+|\\/gsu, (part) => {
     if (part === "*" || part === "?" || part.startsWith("[")) return "*";
     return encodeText(part.length > 1 && part.startsWith("\\") ? part.slice(1) : part);
   });

@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
+import { StoreError } from "../drivers/driver.ts";
+import { memory } from "../drivers/memory.ts";
+import { type CacheEvent, createCacheClient, type Logger } from "../mod.ts";
+import { Events } from "../src/events.ts";
+import { logTo } from "../src/logger.ts";
+
+const target = { service: "product", collection: "products" };
+const failure = new StoreError("timeout", "no answer within 500 ms", { cause: new Error("S3CRET cause") });
+const error: CacheEvent = { type: "error", operation: "get", error: failure, ...target };
+const corrupt: CacheEvent = {
+  type: "corrupt",
+  key: "product:1",
+  reason: "schema",
+  issues: [{ path: "name", message: "Invalid type" }],
+  ...target,
+};
+const retry: CacheEvent = { type: "retry", attempt: 1, commands: 3, error: failure };
+
+describe("logTo", () => {
+  it("logs details and a message when something fails, retries for debugging, and nothing else", () => {
+    const lines: unknown[][] = [];
+    const log = logTo({
+      warn: (...line: unknown[]) => void lines.push(["warn", ...line]),
+      debug: (...line: unknown[]) => void lines.push(["debug", ...line]),
+    });
+    log({ type: "hit", key: "k", ...target });
+    log({ type: "miss", key: "k", ...target });
+    log({ type: "load", key: "k", ok: false, duration: 1, ...target });
+    for (const event of [error, corrupt, retry]) log(event);
+    assert.deepEqual(lines, [
+      ["warn", { operation: "get", error: "no answer within 500 ms", kind: "timeout", ...target }, "cache error"],
+      [
+        "warn",
+        { key: "product:1", reason: "schema", issues: [{ path: "name", message: "Invalid type" }], ...target },
+        "cache corrupt",
+      ],
+      ["debug", { attempt: 1, commands: 3, error: "no answer within 500 ms", kind: "timeout" }, "cache retry"],
+    ]);
+    assert.doesNotMatch(inspect(lines, { depth: 10 }), /S3CRET/);
+  });
+
+  it("logs one line a second for each type, and says how many it held back", async () => {
+    const lines: string[] = [];
+    const log = logTo({ warn: (_, message) => void lines.push(message) });
+    for (let i = 0; i < 5; i++) log(error);
+    log(corrupt);
+    log(corrupt);
+    log(retry);
+    assert.deepEqual(lines, ["cache error", "cache corrupt"]);
+    await sleep(1050);
+    log(error);
+    log(error);
+    assert.deepEqual(lines.slice(2), ["cache error (and 4 more)"]);
+    await sleep(1050);
+    log(error);
+    assert.deepEqual(lines.slice(3), ["cache error (and 1 more)"]);
+  });
+
+  it("takes a logger whose methods need their object, as pino's and console's do", () => {
+    class Pino implements Logger {
+      readonly #lines: string[] = [];
+      warn(details: object, message: string): void {
+        this.#lines.push(`${message} ${JSON.stringify(details)}`);
+      }
+      debug(_: object, message: string): void {
+        this.#lines.push(message);
+      }
+      get lines(): readonly string[] {
+        return this.#lines;
+      }
+    }
+    const pino = new Pino();
+    const log = logTo(pino);
+    for (const event of [error, retry]) log(event);
+    assert.equal(pino.lines.length, 2);
+    assert.match(pino.lines[0] ?? "", /^cache error \{.*"kind":"timeout"/);
+    const logger: Logger = console;
+    assert.equal(logger, console);
+  });
+});
+
+describe("Events", () => {
+  it("emit goes on to the next listener when one throws, and to none that has left", () => {
+    const events = new Events();
+    const seen: string[] = [];
+    const leave = events.subscribe((event) => void seen.push(`first ${event.type}`));
+    events.subscribe(() => {
+      throw new Error("the listener's own");
+    });
+    events.subscribe((event) => void seen.push(`last ${event.type}`));
+    events.emit(error);
+    leave();
+    events.emit(retry);
+    assert.deepEqual(seen, ["first error", "last error", "last retry"]);
+  });
+
+  it("a client answers as without a logger when the logger throws", async () => {
+    const logger: Logger = {
+      warn() {
+        throw new Error("disk full");
+      },
+    };
+    const client = createCacheClient({ env: {}, driver: memory(), logger });
+    const { products, cache } = client.service("product");
+    await cache.set("product:1", { id: 1 });
+    assert.equal(await products.get(1), undefined);
+    await client.close();
+  });
+
+  it("a client logs paths and messages of what a schema rejects, and no value", async () => {
+    const lines: unknown[] = [];
+    const events: CacheEvent[] = [];
+    const logger: Logger = { warn: (...line) => void lines.push(line) };
+    const client = createCacheClient({ env: {}, driver: memory(), logger });
+    client.subscribe((event) => events.push(event));
+    const { products, cache } = client.service("product");
+    const secrets = { id: 1, name: { nested: "S3CRET" }, price: "S3CRET", categoryId: ["S3CRET"] };
+    await cache.set("product:1", secrets);
+    assert.equal(await products.get(1), undefined);
+    await assert.rejects(products.set(2, secrets as never), (error) => !/S3CRET/.test(inspect(error, { depth: 10 })));
+    assert.equal(lines.length, 1);
+    assert.match(inspect(lines, { depth: 10 }), /corrupt/);
+    assert.doesNotMatch(inspect([lines, events], { depth: 10 }), /S3CRET/);
+    await client.close();
+  });
+});
