@@ -103,7 +103,7 @@ export type ServiceOf<D> = D extends ServiceDefinition<infer C, infer V> ? Servi
  */
 export function collection<Out = unknown, In = Out, Hashed extends boolean = false>(
   options: CollectionOptions<Out, In, Hashed>,
-): CollectionDefinition<Hashed extends true ? Id : PlainId, Out, In> {
+): CollectionDefinition<Hashed extends true ? Id : PlainId, NoInfer<Out>, NoInfer<In>> {
   collectionKeys(options.key);
   if (options.ttl !== undefined) parseTtl(options.ttl, `ttl of ${options.key}`);
   return options;

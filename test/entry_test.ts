@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
+import { describe, it } from "node:test";
+import * as mod from "../mod.ts";
+import * as core from "../src/core.ts";
+import * as edge from "../src/edge.ts";
+import { freePort } from "./helpers/redis_server.ts";
+
+const SHARED = [
+  "CacheConfigError",
+  "CacheConflictError",
+  "CacheError",
+  "CacheSchemaError",
+  "CardNumberError",
+  "StoreError",
+  "collection",
+  "createCacheClient",
+  "defineService",
+  "isCacheError",
+  "logTo",
+  "parseConfig",
+  "parseTtl",
+  "redactUrl",
+  "withSchemas",
+];
+const WITH_ENVIRONMENT = [...SHARED, "getCacheClient", "getCacheService"].sort();
+
+describe("entries", () => {
+  it("mod.ts exports its names, and the edge entry the same", () => {
+    assert.deepEqual(Object.keys(mod).sort(), WITH_ENVIRONMENT);
+    assert.deepEqual(Object.keys(edge).sort(), WITH_ENVIRONMENT);
+    const own = ["createCacheClient", "getCacheClient", "getCacheService"];
+    for (const name of WITH_ENVIRONMENT) {
+      const [here, there] = [mod, edge].map((entry) => (entry as Record<string, unknown>)[name]);
+      if (own.includes(name)) assert.equal(typeof there, "function");
+      else assert.equal(here, there, name);
+    }
+  });
+
+  it("the smallest build exports its names, without a shared client", () => {
+    assert.deepEqual(Object.keys(core).sort(), SHARED);
+    for (const name of SHARED) {
+      if (name === "createCacheClient") continue;
+      assert.equal((core as Record<string, unknown>)[name], (mod as Record<string, unknown>)[name], name);
+    }
+  });
+
+  it("the edge entry opens memory, and names its drivers when TCP is asked for", async () => {
+    await using client = edge.createCacheClient({ env: {} });
+    await client.cache().set("k", 1);
+    assert.equal(await client.cache().get("k"), 1);
+    for (const options of [{ driver: "node-redis" }, { url: "redis://:S3CRET@127.0.0.1:1" }] as const) {
+      assert.throws(
+        () => edge.createCacheClient({ env: {}, ...options }),
+        (error: Error) => /memory, upstash/.test(error.message) && !/S3CRET/.test(error.message),
+      );
+    }
+  });
+});
+
+describe("importing mod.ts", () => {
+  /** Runs a module in a process of its own and answers what it prints. */
+  async function run(code: string): Promise<string> {
+    const flags = process.versions.bun ? ["-e"] : "Deno" in globalThis ? ["eval"] : ["--input-type=module", "-e"];
+    const child = spawn(process.execPath, [...flags, code], { stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk) => {
+        output += chunk;
+      });
+    }
+    const [status] = await once(child, "close");
+    assert.equal(status, 0, output);
+    return output;
+  }
+
+  it("loads no client package until a wire is used, and node-redis then", async () => {
+    const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+    const entry = new URL(`../mod.${extension}`, import.meta.url).href;
+    const output = await run(`
+      import { createRequire } from "node:module";
+      const require = createRequire(${JSON.stringify(entry)});
+      const loaded = () => {
+        const files = Object.keys(require.cache).map((file) => file.replaceAll("\\\\", "/"));
+        return files.some((file) => /node_modules\\/.*@redis\\/client\\//.test(file)) ? "loaded" : "not loaded";
+      };
+      const { createCacheClient } = await import(${JSON.stringify(entry)});
+      console.log("1", loaded());
+      const idle = createCacheClient({ env: {}, url: "redis://127.0.0.1:${await freePort()}" });
+      console.log("2", loaded());
+      await createCacheClient({ env: {}, driver: "memory" }).cache().get("k");
+      console.log("3", loaded());
+      await idle.cache().get("k");
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      console.log("4", loaded());
+    `);
+    assert.deepEqual(output.trim().split(/\r?\n/), ["1 not loaded", "2 not loaded", "3 not loaded", "4 loaded"]);
+  });
+});
