@@ -411,8 +411,8 @@ class Connection {
 
   // The same functions for every send: a send makes no closures.
   readonly #reply = (reply: unknown): Reply => {
-    this.pending--;
-    this.#since = performance.now();
+    // With nothing left to wait for, when it was is of no use.
+    if (--this.pending > 0) this.#since = performance.now();
     return reply as Reply;
   };
 

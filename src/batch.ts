@@ -19,6 +19,10 @@ import { unlinkEach } from "./scripts.ts";
 const MAX_KEYS = 1000;
 /** Ends a tick that never falls silent. */
 const MAX_TURNS = 100;
+/** Its reactions are turns of the microtask queue: cheaper ones than `queueMicrotask` makes in Node. */
+const TICK = Promise.resolve();
+/** Whether a timer may outlast the call that set it: at the edge it ends with its request. */
+const KEEPS_TIMERS = !("WebSocketPair" in globalThis || "EdgeRuntime" in globalThis);
 /** More than the reads that can be under way. */
 const WRITE = 1e6;
 
@@ -46,18 +50,23 @@ export interface WireStats {
   retries: number;
 }
 
-type Settle = (reply: Reply) => void;
+/** Who waits for a reply: one of the two is called, once. Neither may throw. */
+export interface Caller {
+  resolve(reply: Reply): void;
+  reject(error: StoreError): void;
+}
 
 /** Commands of one kind that leave as one. */
 class Slot {
   readonly keys: string[] = [];
-  readonly resolve: Settle[] = [];
-  readonly reject: ((error: unknown) => void)[] = [];
+  readonly callers: Caller[] = [];
   readonly kind: "read" | "delete" | "other";
   readonly timeout: number;
   readonly idempotent: boolean;
-  /** For "read": the promise for each key. */
-  asked: Map<string, Promise<Reply>> | undefined;
+  /** For "read" of several keys: where each stands in `keys`. */
+  asked: Map<string, number> | undefined;
+  /** For "read" with more callers than keys: where each one's key stands. */
+  at: number[] | undefined;
   /** For "delete": where each caller's keys end. */
   readonly ends: number[] = [];
   command: Command | undefined;
@@ -70,6 +79,12 @@ class Slot {
   overtaken = false;
   /** Whether the store has answered and it is not to be repeated. */
   over = false;
+  /** Whether it was sent. */
+  sent = false;
+  /** When its callers stop waiting. */
+  until = 0;
+  /** Whether its callers were answered. */
+  settled = false;
 
   constructor(kind: Slot["kind"], timeout: number, idempotent = true) {
     this.kind = kind;
@@ -78,7 +93,9 @@ class Slot {
   }
 
   fail(error: StoreError): void {
-    for (const reject of this.reject) reject(error);
+    if (this.settled) return;
+    this.settled = true;
+    for (const caller of this.callers) caller.reject(error);
   }
 
   /** Whether this one came first, and their order matters. */
@@ -88,23 +105,58 @@ class Slot {
   }
 
   settle(reply: Reply): void {
-    if (reply instanceof Error) {
-      this.fail(reply);
-    } else if (this.kind === "read" && this.keys.length > 1) {
+    const several = this.kind === "read" ? this.keys.length > 1 : this.ends.length > 1;
+    if (reply instanceof Error || (several && !Array.isArray(reply))) {
+      this.fail(reply instanceof Error ? reply : new StoreError("protocol", "the store gave a reply of another form"));
+      return;
+    }
+    if (this.settled) return;
+    this.settled = true;
+    if (this.kind === "read" && several) {
       const values = reply as readonly Reply[];
-      for (let i = 0; i < this.resolve.length; i++) (this.resolve[i] as Settle)(values[i] ?? null);
+      const { callers, at } = this;
+      for (let i = 0; i < callers.length; i++) callers[i]?.resolve(values[at ? (at[i] as number) : i] ?? null);
     } else if (this.kind === "delete" && this.ends.length > 1) {
       const gone = reply as readonly number[];
       let from = 0;
       this.ends.forEach((end, i) => {
         let count = 0;
         while (from < end) count += gone[from++] ?? 0;
-        (this.resolve[i] as Settle)(count);
+        this.callers[i]?.resolve(count);
       });
     } else {
-      (this.resolve[0] as Settle)(reply);
+      for (const caller of this.callers) caller.resolve(reply);
     }
   }
+
+  /** Adds a caller who reads a key. */
+  ask(key: string, caller: Caller): void {
+    const { keys } = this;
+    let index = keys.length;
+    if (index === 1) this.asked ??= new Map([[keys[0] as string, 0]]);
+    const known = this.asked?.get(key);
+    if (known === undefined) {
+      this.asked?.set(key, index);
+      keys.push(key);
+    } else {
+      this.at ??= keys.map((_, i) => i);
+      index = known;
+    }
+    this.at?.push(index);
+    this.callers.push(caller);
+  }
+}
+
+/** What one send holds, until each of its slots has its answer. */
+interface Flight {
+  readonly slots: readonly Slot[];
+  readonly driver: Driver;
+  readonly until: number;
+  attempt: number;
+  /** Ends the claim on the slots' keys, where there is one. */
+  free: (() => void) | undefined;
+  /** Called at the end; absent where the flight is all that was flushed. */
+  done: (() => void) | undefined;
 }
 
 /** A call that waits for earlier ones for its keys. */
@@ -130,16 +182,20 @@ export class Batch {
   /** How many commands for a key are under way, where that matters: a write counts a million. */
   readonly #busy = new Map<string, number>();
   #held: Held[] = [];
-  /** What is under way. */
-  readonly #flights = new Set<readonly Slot[]>();
-  /** What of it is to be repeated. */
+  /** What is to be repeated. */
   readonly #again = new Set<Slot>();
   #pushed = 0;
   /** Spreads the repetitions of several processes; one for all of this batch's, so that they keep their order. */
   readonly #jitter = 0.5 + Math.random();
   readonly #heldKeys = new Set<string>();
   readonly #loaded = new Set<string>();
-  readonly #deliveries = new Set<Promise<void>>();
+  /** What was flushed and still has slots without an answer. */
+  readonly #flushed = new Set<readonly Slot[]>();
+  /** Told when nothing is under way. */
+  #waiting: (() => void)[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the timer fires. */
+  #alarm = 0;
   readonly #turn = (): void => this.#endTurn();
 
   /** @param options What the batch needs to know. */
@@ -155,27 +211,32 @@ export class Batch {
    * @returns The text, or `null`.
    */
   get(key: string, timeout: number): Promise<Reply> {
+    return new Promise((resolve, reject) => this.read(key, timeout, { resolve, reject }));
+  }
+
+  /**
+   * Reads one key, without a promise.
+   *
+   * @param key The physical key.
+   * @param timeout Milliseconds until the caller is rejected.
+   * @param caller Takes the text, or `null`.
+   */
+  read(key: string, timeout: number, caller: Caller): void {
     if (this.#busy.size > 0 && this.#conflicts([key], false)) {
-      return this.#hold([key], false, timeout, (left) => this.get(key, left));
+      const held = this.#hold([key], false, timeout, (left) => this.get(key, left));
+      held.then(
+        (reply) => caller.resolve(reply),
+        (error) => caller.reject(error),
+      );
+      return;
     }
     let slot = this.#reads;
     if (!slot || slot.timeout !== timeout || slot.keys.length >= MAX_KEYS || this.#written.has(key)) {
       slot = this.#reads = this.#push(new Slot("read", timeout));
-      slot.asked = new Map();
       this.#written.clear();
     }
-    const reads = slot;
-    const asked = reads.asked as Map<string, Promise<Reply>>;
-    const known = asked.get(key);
-    if (known) return known;
-    const promise = new Promise<Reply>((resolve, reject) => {
-      reads.keys.push(key);
-      reads.resolve.push(resolve);
-      reads.reject.push(reject);
-    });
-    asked.set(key, promise);
+    slot.ask(key, caller);
     this.#added++;
-    return promise;
   }
 
   /**
@@ -252,7 +313,7 @@ export class Batch {
     if (!this.#scheduled) {
       this.#scheduled = true;
       this.#quiet = this.#turns = 0;
-      queueMicrotask(this.#turn);
+      TICK.then(this.#turn);
     }
     return slot;
   }
@@ -265,8 +326,7 @@ export class Batch {
     slot.ends.push(slot.keys.length);
     this.#added++;
     return new Promise((resolve, reject) => {
-      slot.resolve.push(resolve);
-      slot.reject.push(reject);
+      slot.callers.push({ resolve, reject });
     });
   }
 
@@ -298,7 +358,7 @@ export class Batch {
   #endTurn(): void {
     if (this.#added !== this.#seen) this.#quiet = 0;
     this.#seen = this.#added;
-    if (this.#quiet++ < 2 && this.#turns++ < MAX_TURNS) queueMicrotask(this.#turn);
+    if (this.#quiet++ < 2 && this.#turns++ < MAX_TURNS) TICK.then(this.#turn);
     else this.#flush();
   }
 
@@ -306,134 +366,212 @@ export class Batch {
     const slots = this.#queue;
     this.#queue = [];
     this.#reads = undefined;
-    this.#written.clear();
+    if (this.#written.size > 0) this.#written.clear();
     this.#scheduled = false;
-    const timers: ReturnType<typeof setTimeout>[] = [];
-    let longest = 0;
-    let armed = -1;
-    for (const { timeout } of slots) {
-      if (timeout === armed) continue;
-      armed = timeout;
-      longest = Math.max(longest, timeout);
-      timers.push(setTimeout(expire, timeout, slots, timeout));
+    this.#flushed.add(slots);
+    const until = this.#watch(slots);
+    try {
+      const opened = this.#options.driver();
+      if (!(opened instanceof Promise)) {
+        this.#dispatch(slots, opened, until);
+        return;
+      }
+      // Whether the wire keeps the order is known when it is open.
+      const release = this.#occupy(slots);
+      opened.then(
+        (driver) => this.#dispatch(slots, driver, until, release),
+        (error) => {
+          this.#land(slots, error);
+          release();
+        },
+      );
+    } catch (error) {
+      this.#land(slots, error);
     }
-    const delivery = this.#deliver(slots, performance.now() + longest).then(() => {
-      for (const timer of timers) clearTimeout(timer);
-      this.#deliveries.delete(delivery);
-    });
-    this.#deliveries.add(delivery);
   }
+
+  /** All slots of a flush have their answer, or get the error. */
+  #land(slots: readonly Slot[], error?: unknown): void {
+    if (error) failAll(slots, error);
+    this.#flushed.delete(slots);
+    if (this.#flushed.size > 0) return;
+    const timer = this.#timer as { unref?(): void } | undefined;
+    // Nobody waits, so the timer must not keep the process alive; the next call finds it set.
+    if (KEEPS_TIMERS && timer?.unref) timer.unref();
+    else this.#disarm();
+    if (this.#scheduled) return;
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  /** Sees to it that no caller waits longer than it wants to; answers when the last one stops waiting. */
+  #watch(slots: readonly Slot[]): number {
+    const now = performance.now();
+    let first = Number.POSITIVE_INFINITY;
+    let last = 0;
+    for (const slot of slots) {
+      slot.until = now + slot.timeout;
+      if (slot.until < first) first = slot.until;
+      if (slot.until > last) last = slot.until;
+    }
+    if (this.#timer === undefined || this.#alarm > first) this.#arm(first, now);
+    else if (this.#flushed.size === 1) (this.#timer as { ref?(): void }).ref?.();
+    return last;
+  }
+
+  #arm(alarm: number, now: number): void {
+    this.#disarm();
+    this.#alarm = alarm;
+    this.#timer = setTimeout(this.#ring, alarm - now);
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #ring = (): void => {
+    this.#timer = undefined;
+    const now = performance.now();
+    let next = Number.POSITIVE_INFINITY;
+    for (const slots of this.#flushed) {
+      for (const slot of slots) {
+        if (slot.settled) continue;
+        if (slot.until <= now) slot.fail(late(slot.timeout));
+        else next = Math.min(next, slot.until);
+      }
+    }
+    if (next < Number.POSITIVE_INFINITY) this.#arm(next, now);
+  };
 
   /** Resolves when nothing is under way, at the latest after `timeout` ms. */
   async idle(timeout: number): Promise<void> {
+    if (!this.#scheduled && this.#flushed.size === 0) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<void>((resolve) => {
+    await new Promise<void>((resolve) => {
+      this.#waiting.push(resolve);
       timer = setTimeout(resolve, timeout);
     });
-    let over = false;
-    late.then(() => {
-      over = true;
-    });
-    while (!over && (this.#scheduled || this.#deliveries.size > 0)) {
-      await (this.#scheduled ? undefined : Promise.race([late, ...this.#deliveries]));
-    }
     clearTimeout(timer);
   }
 
-  /** Never rejects. */
-  async #deliver(slots: readonly Slot[], until: number): Promise<void> {
-    let release: (() => void) | undefined;
-    try {
-      const opened = this.#options.driver();
-      // Whether the wire keeps the order is known when it is open.
-      if (opened instanceof Promise) release = this.#occupy(slots);
-      const driver = opened instanceof Promise ? await opened : opened;
-      this.#driver = driver;
-      const { ordered } = driver.capabilities;
-      const parts = this.#split(slots, driver).map((part) => ({
-        part,
-        free: ordered ? undefined : this.#occupy(part),
-      }));
+  #dispatch(slots: readonly Slot[], driver: Driver, until: number, release?: () => void): void {
+    this.#driver = driver;
+    const { ordered } = driver.capabilities;
+    const parts = this.#split(slots, driver);
+    const flight = (part: readonly Slot[]): Flight => ({
+      slots: part,
+      driver,
+      until,
+      attempt: 1,
+      free: ordered ? undefined : this.#occupy(part),
+      done: undefined,
+    });
+    if (parts[0] === slots) {
+      const only = flight(slots);
       release?.();
-      release = undefined;
-      let flying: Promise<void>[] = [];
-      const taken = new Set<string>();
-      for (const { part, free } of parts) {
-        if (!ordered && flying.length > 0 && part.some((slot) => slot.keys.some((key) => taken.has(key)))) {
+      this.#fly(only, slots);
+    } else {
+      const flights = parts.map(flight);
+      release?.();
+      this.#flyAll(flights, ordered).then(() => this.#land(slots));
+    }
+  }
+
+  /** Parts leave together; on a wire that keeps no order, not before earlier ones for their keys are back. */
+  async #flyAll(flights: readonly Flight[], ordered: boolean): Promise<void> {
+    let flying: Promise<void>[] = [];
+    const taken = new Set<string>();
+    for (const flight of flights) {
+      const { slots } = flight;
+      if (!ordered) {
+        if (slots.some((slot) => slot.keys.some((key) => taken.has(key)))) {
           await Promise.all(flying);
           flying = [];
           taken.clear();
         }
-        flying.push(this.#fly(part, driver, until, free));
-        if (!ordered) for (const slot of part) for (const key of slot.keys) taken.add(key);
+        for (const slot of slots) for (const key of slot.keys) taken.add(key);
       }
-      await Promise.all(flying);
-    } catch (error) {
+      flying.push(
+        new Promise((done) => {
+          flight.done = done;
+          this.#fly(flight, slots);
+        }),
+      );
+    }
+    await Promise.all(flying);
+  }
+
+  /** Sends a flight's slots, or those that are left of them. Never throws. */
+  #fly(flight: Flight, slots: readonly Slot[]): void {
+    const fail = (error: unknown): void => {
       const failure = toStoreError(error);
-      for (const slot of slots) slot.fail(failure);
-    } finally {
-      release?.();
+      this.#settle(
+        flight,
+        slots,
+        slots.map(() => failure),
+      );
+    };
+    try {
+      const timeout = flight.until - performance.now();
+      // Nobody waits any more, and all were told that it failed.
+      if (timeout <= 0) throw late(0);
+      const { database, wire } = this.#options;
+      const commands = this.#render(slots);
+      wire.commands += commands.length;
+      wire.roundTrips++;
+      flight.driver
+        .send(database, commands, { timeout: Math.max(1, timeout) })
+        .then((replies) => this.#settle(flight, slots, replies), fail);
+    } catch (error) {
+      fail(error);
     }
   }
 
-  /** Sends the slots until each has its answer; `free` ends the claim on their keys, where there is one. Never rejects. */
-  async #fly(first: readonly Slot[], driver: Driver, until: number, free: (() => void) | undefined): Promise<void> {
-    let slots = first;
-    let release = free;
-    this.#flights.add(first);
+  /** Hands out the replies, and sends again what may be repeated. Never throws. */
+  #settle(flight: Flight, slots: readonly Slot[], replies: readonly Reply[]): void {
     try {
-      for (let attempt = 1; slots.length > 0; attempt++) {
-        const replies = await this.#attempt(slots, driver, until);
-        const again: Slot[] = [];
-        let cause: StoreError | undefined;
-        for (let i = 0; i < slots.length; i++) {
-          const slot = slots[i] as Slot;
-          const reply = replies[i] ?? null;
-          if (reply instanceof Error && this.#mayRepeat(slot, reply, attempt <= this.#options.retries)) {
-            again.push(slot);
-            cause = reply;
-            if (reply.code !== "NOSCRIPT") this.#again.add(slot);
-          } else {
-            slot.over = true;
-            this.#again.delete(slot);
-            if (!(reply instanceof Error)) this.#executed(slot);
-            slot.settle(reply);
-          }
+      let again: Slot[] | undefined;
+      let cause: StoreError | undefined;
+      for (let i = 0; i < slots.length; i++) {
+        const slot = slots[i] as Slot;
+        const reply = replies[i] ?? null;
+        if (reply instanceof Error && this.#mayRepeat(slot, reply, flight.attempt <= this.#options.retries)) {
+          again ??= [];
+          again.push(slot);
+          cause = reply;
+          if (reply.code !== "NOSCRIPT") this.#again.add(slot);
+        } else {
+          slot.over = true;
+          if (this.#again.size > 0) this.#again.delete(slot);
+          if (!(reply instanceof Error)) this.#executed(slot);
+          slot.settle(reply);
         }
-        if (!cause) break;
-        release ??= this.#occupy(again);
-        slots = await this.#pause(again, attempt, cause, until);
       }
+      if (!again || !cause) {
+        this.#end(flight);
+        return;
+      }
+      flight.free ??= this.#occupy(again);
+      this.#pause(again, flight.attempt++, cause, flight.until).then(
+        (left) => (left.length > 0 ? this.#fly(flight, left) : this.#end(flight)),
+        (error) => this.#end(flight, error),
+      );
     } catch (error) {
-      const failure = toStoreError(error);
-      for (const slot of slots) slot.fail(failure);
-    } finally {
-      this.#flights.delete(first);
-      for (const slot of slots) this.#again.delete(slot);
-      release?.();
+      this.#end(flight, error);
     }
   }
 
-  /** One send: a reply for each slot, its error where there is none. */
-  async #attempt(slots: readonly Slot[], driver: Driver, until: number): Promise<readonly Reply[]> {
-    const { database, wire } = this.#options;
-    const timeout = until - performance.now();
-    // Nobody waits any more, and all were told that it failed.
-    if (timeout <= 0) return slots.map(() => late(0));
-    const fresh = new Set<string>();
-    const commands = slots.map((slot) => this.#render(slot, fresh));
-    wire.commands += commands.length;
-    wire.roundTrips++;
-    try {
-      return await driver.send(database, commands, { timeout: Math.max(1, timeout) });
-    } catch (error) {
-      const failure = toStoreError(error);
-      return slots.map(() => failure);
-    }
+  #end(flight: Flight, error?: unknown): void {
+    if (error) failAll(flight.slots, error);
+    if (this.#again.size > 0) for (const slot of flight.slots) this.#again.delete(slot);
+    flight.free?.();
+    if (flight.done) flight.done();
+    else this.#land(flight.slots);
   }
 
   #executed(done: Slot): void {
     if (done.script) this.#loaded.add(done.script.sha1);
+    if (this.#again.size === 0) return;
     for (const slot of this.#again) if (slot.precedes(done)) slot.overtaken = true;
   }
 
@@ -466,8 +604,9 @@ export class Batch {
   /** Whether a later command for one of the slot's keys was executed, or will be before the slot could be. */
   #overtaken(slot: Slot): boolean {
     if (slot.overtaken || !this.#again.has(slot)) return slot.overtaken;
-    for (const flight of this.#flights) {
-      if (flight.some((other) => !this.#again.has(other) && !other.over && slot.precedes(other))) return true;
+    for (const slots of this.#flushed) {
+      if (slots.some((other) => other.sent && !other.over && !this.#again.has(other) && slot.precedes(other)))
+        return true;
     }
     return false;
   }
@@ -482,19 +621,24 @@ export class Batch {
     return error.repeat === "all" || (error.repeat === "idempotent" && slot.idempotent);
   }
 
-  #render(slot: Slot, fresh: Set<string>): Command {
-    const { keys } = slot;
-    if (slot.kind === "read") return keys.length === 1 ? ["GET", keys[0] as string] : ["MGET", ...keys];
-    if (slot.kind === "delete") {
-      if (slot.ends.length === 1) return ["UNLINK", ...keys];
-      slot.script = unlinkEach;
-    }
-    if (!slot.script) return slot.command as Command;
-    const { sha1, lua } = slot.script;
-    const known = this.#loaded.has(sha1) || fresh.has(sha1);
-    fresh.add(sha1);
-    const args = slot.command?.slice(1) ?? [];
-    return [known ? "EVALSHA" : "EVAL", known ? sha1 : lua, keys.length, ...keys, ...args];
+  #render(slots: readonly Slot[]): Command[] {
+    let fresh: Set<string> | undefined;
+    return slots.map((slot) => {
+      slot.sent = true;
+      const { keys } = slot;
+      if (slot.kind === "read") return keys.length === 1 ? ["GET", keys[0] as string] : ["MGET", ...keys];
+      if (slot.kind === "delete") {
+        if (slot.ends.length === 1) return ["UNLINK", ...keys];
+        slot.script = unlinkEach;
+      }
+      if (!slot.script) return slot.command as Command;
+      const { sha1, lua } = slot.script;
+      fresh ??= new Set();
+      const known = this.#loaded.has(sha1) || fresh.has(sha1);
+      fresh.add(sha1);
+      const args = slot.command?.slice(1) ?? [];
+      return [known ? "EVALSHA" : "EVAL", known ? sha1 : lua, keys.length, ...keys, ...args];
+    });
   }
 
   /** Cuts the slots to what one send may hold. */
@@ -551,9 +695,9 @@ function late(timeout: number): StoreError {
   return new StoreError("timeout", `no answer within ${Math.round(timeout)} ms`);
 }
 
-function expire(slots: readonly Slot[], timeout: number): void {
-  const error = late(timeout);
-  for (const slot of slots) if (slot.timeout === timeout) slot.fail(error);
+function failAll(slots: readonly Slot[], error: unknown): void {
+  const failure = toStoreError(error);
+  for (const slot of slots) slot.fail(failure);
 }
 
 /** The bytes of a slot's command as JSON, at the least exact and at the most a little over. */

@@ -1,11 +1,11 @@
 import type { Command, Reply, Script, StoreError } from "../drivers/driver.ts";
-import type { Batch } from "./batch.ts";
+import type { Batch, Caller } from "./batch.ts";
 import { decode, encode } from "./codec.ts";
 import type { OnError } from "./config.ts";
 import { CacheSchemaError, isCacheError, type SchemaIssue, toStoreError } from "./errors.ts";
 import type { CacheTarget, Events } from "./events.ts";
 import type { Id, KeyShape, Keyspace } from "./keyspace.ts";
-import { type Schema, schemaIssues } from "./schema.ts";
+import { fits, type Schema, schemaIssues } from "./schema.ts";
 import { increment } from "./scripts.ts";
 import { type CacheStats, Counters } from "./stats.ts";
 import { describe, parseTtl, type Ttl } from "./ttl.ts";
@@ -106,28 +106,24 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns The value, or `undefined` for a miss.
    * @throws {TypeError} For an id that is empty, too long or of no accepted type.
    */
-  async get<T extends Out = Out>(id: K, options?: CallOptions): Promise<T | undefined> {
-    const { space, shape, batch, counters, events, sliding, ttl } = this.#context;
-    const logical = shape.encode(id);
-    const key = space.key(logical);
-    const timeout = timeoutOf(this.#context, options);
-    const start = performance.now();
-    let value: T | undefined;
-    try {
-      const reply = await (sliding && ttl !== undefined
-        ? batch.send(["GETEX", key, "PX", ttl], [key], timeout, true)
-        : batch.get(key, timeout));
-      if (reply !== null) value = (await readValue(this.#context, logical, reply)) as T | undefined;
-    } catch (error) {
-      failed(this.#context, "get", error, options);
-    }
-    counters.time(performance.now() - start);
-    if (value === undefined) counters.misses++;
-    else counters.hits++;
-    if (events.active) {
-      events.emit({ type: value === undefined ? "miss" : "hit", key: logical, ...this.#context.target });
-    }
-    return value;
+  get<T extends Out = Out>(id: K, options?: CallOptions): Promise<T | undefined> {
+    // One promise and no await: a hit must be short, and 500 callers would pay for each 500 times.
+    return new Promise((resolve, reject) => {
+      const { space, shape, batch, sliding, ttl } = this.#context;
+      const logical = shape.encode(id);
+      const key = space.key(logical);
+      const timeout = timeoutOf(this.#context, options);
+      const read = new Read(this.#context, logical, options, resolve as (value: unknown) => void, reject);
+      if (sliding && ttl !== undefined) {
+        const sent = batch.send(["GETEX", key, "PX", ttl], [key], timeout, true);
+        sent.then(
+          (reply) => read.resolve(reply),
+          (error) => read.reject(error),
+        );
+      } else {
+        batch.read(key, timeout, read);
+      }
+    });
   }
 
   /**
@@ -536,6 +532,63 @@ export function checkValue({ schema, refuse, target }: CacheContext, value: unkn
   return undefined;
 }
 
+/** A read under way. */
+class Read implements Caller {
+  readonly #context: CacheContext;
+  readonly #key: string;
+  readonly #options: CallOptions | undefined;
+  readonly #done: (value: unknown) => void;
+  readonly #failed: (error: unknown) => void;
+  readonly #start = performance.now();
+
+  constructor(
+    context: CacheContext,
+    key: string,
+    options: CallOptions | undefined,
+    done: (value: unknown) => void,
+    failed: (error: unknown) => void,
+  ) {
+    this.#context = context;
+    this.#key = key;
+    this.#options = options;
+    this.#done = done;
+    this.#failed = failed;
+  }
+
+  resolve(reply: Reply): void {
+    try {
+      const value = reply === null ? undefined : readValue(this.#context, this.#key, reply);
+      if (value instanceof Promise) {
+        value.then(
+          (settled) => this.#end(settled),
+          (error) => this.reject(error),
+        );
+      } else {
+        this.#end(value);
+      }
+    } catch (error) {
+      this.reject(error);
+    }
+  }
+
+  reject(error: unknown): void {
+    try {
+      this.#end(failed(this.#context, "get", error, this.#options));
+    } catch (thrown) {
+      this.#failed(thrown);
+    }
+  }
+
+  #end(value: unknown): void {
+    const { counters, events, target } = this.#context;
+    counters.time(performance.now() - this.#start);
+    if (value === undefined) counters.misses++;
+    else counters.hits++;
+    if (events.active) events.emit({ type: value === undefined ? "miss" : "hit", key: this.#key, ...target });
+    this.#done(value);
+  }
+}
+
 /** The value of a stored text; `undefined`, with an event, for what cannot be read back. */
 export function readValue(context: CacheContext, key: string, reply: Reply): unknown {
   let value: unknown;
@@ -545,7 +598,7 @@ export function readValue(context: CacheContext, key: string, reply: Reply): unk
     return corrupt(context, key, "payload", []);
   }
   const { schema } = context;
-  if (!schema || value === undefined) return value;
+  if (!schema || value === undefined || fits(schema, value)) return value;
   const result = schema["~standard"].validate(value);
   const judge = (settled: Awaited<typeof result>): unknown =>
     settled.issues ? corrupt(context, key, "schema", schemaIssues(settled)) : settled.value;

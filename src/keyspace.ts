@@ -119,6 +119,7 @@ function hex(code: number, digits: number): string {
 }
 
 function encodeId(id: unknown): string {
+  if (Number.isSafeInteger(id)) return String(id);
   if (typeof id === "number" ? Number.isFinite(id) : typeof id === "string" || typeof id === "bigint") {
     const text = encodeText(String(id));
     if (text !== "" && text.length <= MAX_ID_LENGTH) return text;

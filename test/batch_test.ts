@@ -347,7 +347,7 @@ describe("Batch, repetition", () => {
   it("Batch fails the calls and goes on when a reply is of another form, or the driver cannot be opened", async () => {
     const { driver, get } = make({ ordered: false });
     driver.fate = async (send) => (send === 1 ? [null] : undefined);
-    assert.equal(await kindOf(Promise.all([get("a"), get("b")])), "connection");
+    assert.equal(await kindOf(Promise.all([get("a"), get("b")])), "protocol");
     assert.equal(await get("a"), null);
     let opens = 0;
     const batch = new Batch({
