@@ -16,6 +16,7 @@ await compare({
   theirs: one(theirs),
   peer,
   bar: 0.9,
-  rounds: 101,
+  rounds: 301,
+  milliseconds: 6,
 });
 await close();
