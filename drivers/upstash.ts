@@ -134,6 +134,7 @@ interface Requester {
   headers?: Record<string, string>;
   options?: object;
   retry?: object;
+  readYourWrites?: boolean;
   upstashSyncToken?: string;
 }
 
@@ -189,7 +190,14 @@ function quiet(client: UpstashClient): Requester {
     request: { value: own ?? base.request.bind(base) },
     retry: { value: { attempts: 0, backoff: () => 0 } },
     options: { value: { ...base.options, responseEncoding: false } },
-    headers: { value: { ...headers, ...SENT_ONCE } },
+    // Made for each request: versions before 1.39 send the token of the reply before last.
+    headers: {
+      get: () => ({
+        ...headers,
+        ...SENT_ONCE,
+        ...(base.readYourWrites && { "upstash-sync-token": base.upstashSyncToken }),
+      }),
+    },
     upstashSyncToken: {
       get: () => base.upstashSyncToken,
       set: (token: string) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { Redis } from "@upstash/redis";
+import { Redis } from "upstash-latest";
 import { type Command, type Driver, type Reply, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";

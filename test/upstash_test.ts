@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { Redis } from "@upstash/redis";
+import { Redis } from "upstash-latest";
 import { type Driver, type Reply, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { type UpstashClient, type UpstashOptions, upstash } from "../drivers/upstash.ts";
@@ -100,6 +100,27 @@ describe("upstash over the bridge", () => {
       requests.map(({ path }) => path),
       ["POST /pipeline", "POST /pipeline"],
     );
+  });
+
+  it("send shows the token of the reply before it, so that a request sees every write that was answered", async () => {
+    let replies = 0;
+    const server = await faulty(() => {
+      const headers = { "upstash-sync-token": `sync-${++replies}` };
+      return Response.json([{ result: "PONG" }], { headers });
+    });
+    const ready = new Redis({ url: server.url, token: TOKEN });
+    const drivers = [upstash({ url: server.url, token: TOKEN }), upstash({ client: ready })];
+    try {
+      for (const driver of drivers) for (let i = 0; i < 3; i++) await driver.send(0, [["PING"]]);
+      const shown = server.headers.map((headers) => headers.get("upstash-sync-token"));
+      assert.deepEqual(shown, ["", "sync-1", "sync-2", "", "sync-4", "sync-5"]);
+      const careless = upstash({ url: server.url, token: TOKEN, readYourWrites: false });
+      await careless.send(0, [["PING"]]);
+      assert.equal(server.headers.at(-1)?.get("upstash-sync-token"), null);
+    } finally {
+      for (const driver of drivers) await driver.close();
+      await server.close();
+    }
   });
 
   it("send gives text back as it was when it looks like JSON, numbers or base64", async () => {
