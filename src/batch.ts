@@ -258,7 +258,7 @@ export class Batch {
       last?.kind === "delete" &&
       last.timeout === timeout &&
       last.keys.length + keys.length <= MAX_KEYS &&
-      this.#driver?.capabilities.scripts !== false;
+      this.#driver?.capabilities.scripts === true;
     const slot = joins ? last : this.#push(new Slot("delete", timeout));
     return (await this.#add(slot, keys)) as number;
   }

@@ -62,8 +62,8 @@ function isPlain(value: unknown, seen: Set<object>): boolean {
 
 /** superjson drops functions and symbols without a word; a cache must not. */
 function assertStorable(value: unknown, path: string, seen: Set<unknown>): void {
-  const type = typeof value;
-  if (type === "function" || type === "symbol" || (value === undefined && seen.size === 0)) {
+  const type = value instanceof Promise ? "promise" : typeof value;
+  if (/^(function|symbol|promise)$/.test(type) || (value === undefined && seen.size === 0)) {
     throw new TypeError(
       `cannot store ${path ? `the value at "${path}"` : "the value"}: ${type} is not serializable; ` +
         "accepted are JSON values and what superjson knows, such as Date, Map, Set, BigInt and URL",

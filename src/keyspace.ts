@@ -3,7 +3,7 @@
  *
  *     [db{n}:] [CACHE_PREFIX:] [service:] logical key
  *
- * A prefix's own `:` and `%` are percent-encoded, and so is all in an id that is not a letter, a digit or one of `_-.~@`,
+ * A prefix's own `:`, `%` and lone surrogates are percent-encoded, and so is all in an id that is not a letter, a digit or one of `_-.~@`,
  * so no two ways of joining parts meet in one key and no id reaches another collection.
  */
 import { escapeGlob, globMatch } from "../drivers/glob.ts";
@@ -31,7 +31,7 @@ export class Keyspace {
   constructor(database: number, options: { numbered: boolean; prefix: string; segment?: string }) {
     this.database = options.numbered ? database : 0;
     const parts = [options.numbered ? "" : `db${database}`, options.prefix, options.segment ?? ""];
-    this.prefix = parts.map((part) => (part ? `${part.replace(/[%:]/g, encodeURIComponent)}:` : "")).join("");
+    this.prefix = parts.map((part) => (part ? `${part.replace(/[%:]|\p{Surrogate}/gu, percent)}:` : "")).join("");
     this.#glob = escapeGlob(this.prefix);
   }
 
@@ -108,14 +108,14 @@ export function collectionKeys(pattern: string, hashed = false): KeyShape {
 /** Percent-encodes what could mean something in a key or a glob; lone surrogates become `%uXXXX`, so that no two ids meet. */
 function encodeText(text: string): string {
   return text.replace(/[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]|[^\w.~@\u0080-\uffff-]/g, (char) => {
-    if (char.length === 2) return char;
-    const code = char.charCodeAt(0);
-    return code < 128 ? `%${hex(code, 2)}` : `%u${hex(code, 4)}`;
+    return char.length === 2 ? char : percent(char);
   });
 }
 
-function hex(code: number, digits: number): string {
-  return code.toString(16).toUpperCase().padStart(digits, "0");
+function percent(char: string): string {
+  const code = char.charCodeAt(0);
+  const hex = code.toString(16).toUpperCase();
+  return code < 128 ? `%${hex.padStart(2, "0")}` : `%u${hex.padStart(4, "0")}`;
 }
 
 function encodeId(id: unknown): string {

@@ -134,6 +134,15 @@ describe("Batch, one tick", () => {
     assert.deepEqual(driver.sends[2], [["EVAL", unlinkEach.lua, 5, "b", "c", "x", "d", "b"]]);
   });
 
+  it("unlink sends no script when the driver runs none, or is not open yet", async () => {
+    const { driver, batch } = make({ scripts: false });
+    for (let tick = 0; tick < 2; tick++) await Promise.all([batch.unlink(["a"], 1000), batch.unlink(["b"], 1000)]);
+    assert.deepEqual(driver.names, [
+      ["UNLINK", "UNLINK"],
+      ["UNLINK", "UNLINK"],
+    ]);
+  });
+
   it("unlink sends a thousand keys a command when there are more", async () => {
     const { driver, batch, set } = make();
     const keys = Array.from({ length: 2500 }, (_, i) => `k${i}`);

@@ -118,6 +118,8 @@ describe("codec", () => {
       [new Map([[Symbol("s"), 1]]), /"\(key\)": symbol/],
       [new Set([() => 1]), /"\(item\)": function/],
       [[1, [() => 1]], /"1\.0": function/],
+      [Promise.resolve(1), /the value: promise/],
+      [{ a: Promise.resolve(1) }, /"a": promise/],
       [{ toJSON: () => 1 }, /"toJSON": function/],
     ];
     for (const [value, message] of cases) {

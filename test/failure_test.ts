@@ -441,6 +441,24 @@ describe("a client over TCP", () => {
     );
   });
 
+  it("keeps the order of one key's calls over a pool of connections", async () => {
+    await proxied(redis.port, async (proxy) => {
+      await proxy.set({ delay: 2 });
+      await using(tcp(proxy.port, { pool: { size: 4 }, timeout: 5000 }), async ({ cache }) => {
+        const calls: Promise<unknown>[] = [];
+        for (let i = 0; i < 60; i++) {
+          const key = `pool${i % 3}`;
+          calls.push(cache.set(key, `${i}`));
+          calls.push(cache.get(key).then((seen) => assert.equal(seen, `${i}`)));
+          if (i % 4 === 0) await sleep(1);
+        }
+        await Promise.all(calls);
+        assert.ok(proxy.accepted > 1, "one connection did it all");
+        assert.deepEqual([...(await cache.getMany(["pool0", "pool1", "pool2"])).values()], ["57", "58", "59"]);
+      });
+    });
+  });
+
   it("ends each call at its own deadline when the server never answers", async () => {
     await proxied(redis.port, async (proxy) => {
       await proxy.set("blackhole");
