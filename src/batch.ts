@@ -1,7 +1,7 @@
 /**
  * Commands issued in one tick leave in one `send`.
  *
- * - A tick ends when two turns of the microtask queue in a row bring no further command; no timer is involved, so a
+ * - A tick ends when a whole turn of the microtask queue brings no further command; no timer is involved, so a
  *   caller is never held past its own tick.
  * - Reads join one MGET unless their key was written in between; the same key is asked once. Deletions in a row join one
  *   UNLINK; those of several callers one script, because each is told how many of its own keys were there.
@@ -190,7 +190,7 @@ export class Batch {
   readonly #heldKeys = new Set<string>();
   readonly #loaded = new Set<string>();
   /** What was flushed and still has slots without an answer. */
-  readonly #flushed = new Set<readonly Slot[]>();
+  readonly #flushed: (readonly Slot[])[] = [];
   /** Told when nothing is under way. */
   #waiting: (() => void)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -358,7 +358,7 @@ export class Batch {
   #endTurn(): void {
     if (this.#added !== this.#seen) this.#quiet = 0;
     this.#seen = this.#added;
-    if (this.#quiet++ < 2 && this.#turns++ < MAX_TURNS) TICK.then(this.#turn);
+    if (this.#quiet++ < 1 && this.#turns++ < MAX_TURNS) TICK.then(this.#turn);
     else this.#flush();
   }
 
@@ -368,7 +368,7 @@ export class Batch {
     this.#reads = undefined;
     if (this.#written.size > 0) this.#written.clear();
     this.#scheduled = false;
-    this.#flushed.add(slots);
+    this.#flushed.push(slots);
     const until = this.#watch(slots);
     try {
       const opened = this.#options.driver();
@@ -393,13 +393,14 @@ export class Batch {
   /** All slots of a flush have their answer, or get the error. */
   #land(slots: readonly Slot[], error?: unknown): void {
     if (error) failAll(slots, error);
-    this.#flushed.delete(slots);
-    if (this.#flushed.size > 0) return;
+    const last = this.#flushed.pop() as readonly Slot[];
+    if (last !== slots) this.#flushed[this.#flushed.indexOf(slots)] = last;
+    if (this.#flushed.length > 0) return;
     const timer = this.#timer as { unref?(): void } | undefined;
     // Nobody waits, so the timer must not keep the process alive; the next call finds it set.
     if (KEEPS_TIMERS && timer?.unref) timer.unref();
     else this.#disarm();
-    if (this.#scheduled) return;
+    if (this.#scheduled || this.#waiting.length === 0) return;
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
@@ -414,7 +415,7 @@ export class Batch {
       if (slot.until > last) last = slot.until;
     }
     if (this.#timer === undefined || this.#alarm > first) this.#arm(first, now);
-    else if (this.#flushed.size === 1) (this.#timer as { ref?(): void }).ref?.();
+    else if (this.#flushed.length === 1) (this.#timer as { ref?(): void }).ref?.();
     return last;
   }
 
@@ -445,7 +446,7 @@ export class Batch {
 
   /** Resolves when nothing is under way, at the latest after `timeout` ms. */
   async idle(timeout: number): Promise<void> {
-    if (!this.#scheduled && this.#flushed.size === 0) return;
+    if (!this.#scheduled && this.#flushed.length === 0) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve) => {
       this.#waiting.push(resolve);
@@ -514,7 +515,7 @@ export class Batch {
     try {
       const timeout = flight.until - performance.now();
       // Nobody waits any more, and all were told that it failed.
-      if (timeout <= 0) throw late(0);
+      if (timeout <= 0) throw new StoreError("timeout", "the deadline passed before the driver was open");
       const { database, wire } = this.#options;
       const commands = this.#render(slots);
       wire.commands += commands.length;

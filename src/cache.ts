@@ -106,7 +106,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns The value, or `undefined` for a miss.
    * @throws {TypeError} For an id that is empty, too long or of no accepted type.
    */
-  get<T extends Out = Out>(id: K, options?: CallOptions): Promise<T | undefined> {
+  get<T extends Out = Out>(id: K, options?: CallOptions): Promise<NoInfer<T> | undefined> {
     // One promise and no await: a hit must be short, and 500 callers would pay for each 500 times.
     return new Promise((resolve, reject) => {
       const { space, shape, batch, sliding, ttl } = this.#context;
@@ -133,7 +133,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @param options Deadline and error handling.
    * @returns The values that were there, by id, in the order asked for.
    */
-  async getMany<T extends Out = Out>(ids: Iterable<K>, options?: CallOptions): Promise<Map<K, T>> {
+  async getMany<T extends Out = Out>(ids: Iterable<K>, options?: CallOptions): Promise<Map<K, NoInfer<T>>> {
     const list = [...ids];
     const values = await Promise.all(list.map((id) => this.get<T>(id, options)));
     const found = new Map<K, T>();
@@ -325,7 +325,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    *
    * @param id The key or id.
    * @param options How much, TTL, deadline and error handling.
-   * @returns The count; 0 when the store is away.
+   * @returns The count; 0 when the store is away, or the key holds something that is no whole number.
    */
   async increment(id: K, options?: IncrementOptions): Promise<number> {
     const { by = 1 } = options ?? {};

@@ -13,8 +13,10 @@ export const LUA_NOW: string = "local t = redis.call('TIME')\nlocal now = t[1] *
 /** KEYS: counter. ARGV: by, TTL in ms or 0. Answers the count, the remaining ms (-1: none) and the store's clock. A lost TTL is set again. */
 export const increment: Script = /* @__PURE__ */ defineScript({
   name: "increment",
-  sha1: "46bc163471c468e8546b160f9e9ed04f36d27a72",
-  lua: `local n = redis.call('INCRBY', KEYS[1], ARGV[1])
+  sha1: "6c7633a570d2ead8ba28e398298c5eb45684b800",
+  lua: `local set = string.match(redis.call('GET', KEYS[1]) or '', '^{"json":(%-?%d+)}$')
+if set then redis.call('SET', KEYS[1], set, 'KEEPTTL') end
+local n = redis.call('INCRBY', KEYS[1], ARGV[1])
 local left = redis.call('PTTL', KEYS[1])
 if left < 0 and tonumber(ARGV[2]) > 0 then
   left = tonumber(ARGV[2])
@@ -22,6 +24,8 @@ if left < 0 and tonumber(ARGV[2]) > 0 then
 end
 ${LUA_NOW}return {n, left, now}`,
   twin(store, [key = ""], [by = "", ttl = ""]) {
+    const [, set] = /^\{"json":(-?\d+)\}$/.exec(String(store.call("GET", key))) ?? [];
+    if (set) store.call("SET", key, set, "KEEPTTL");
     const n = store.call("INCRBY", key, by);
     let left = store.call("PTTL", key) as number;
     if (left < 0 && Number(ttl) > 0) {

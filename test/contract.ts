@@ -246,6 +246,10 @@ contractCase("increment counts from nothing, sets the TTL once and repairs a los
   await cache.persist("n");
   assert.equal(await cache.increment("n", { ttl: "1m" }), -3);
   assert.ok(((await cache.ttl("n")) as number) <= 60);
+  await cache.set("written", 41, { ttl: "1m" });
+  assert.equal(await cache.increment("written", { ttl: "2h" }), 42);
+  assert.equal(await cache.get("written"), 42);
+  assert.ok(((await cache.ttl("written")) as number) <= 60);
   assert.equal(await cache.increment("free", { ttl: "forever" }), 1);
   assert.equal(await cache.ttl("free"), "forever");
   const many = await Promise.all(Array.from({ length: 100 }, () => cache.increment("m")));
@@ -579,8 +583,25 @@ for (const algorithm of ["fixed", "sliding", "token-bucket"] as const) {
   );
 }
 
+contractCase("resetRateLimit forgets what was counted for a key, and counts are apart from limits", async (client) => {
+  const { incrementRateLimit, checkRateLimit, resetRateLimit } = client.service("auth");
+  const use = async () => {
+    const replies = [(await incrementRateLimit("k", { by: 2 })).count <= 2];
+    for (const algorithm of ["fixed", "sliding", "token-bucket"] as const) {
+      replies.push((await checkRateLimit("k", { limit: 1, window: "1h", algorithm })).allowed);
+    }
+    return replies;
+  };
+  assert.deepEqual(await use(), [true, true, true, true]);
+  assert.deepEqual(await use(), [false, false, false, false]);
+  assert.equal(await resetRateLimit("k"), true);
+  assert.equal(await resetRateLimit("k"), false);
+  assert.deepEqual(await use(), [true, true, true, true]);
+});
+
 contractCase("checkRateLimit names what is accepted when an option is bad", async (client) => {
   const { checkRateLimit } = client.service("auth");
+  await assert.rejects(checkRateLimit("k", undefined as never), /limit undefined.*accepted/);
   const good = { limit: 5, window: "1m" } as const;
   const bad = [
     { limit: 0 },

@@ -101,6 +101,14 @@ export interface AuthVerbs {
    */
   checkRateLimit(key: PlainId, options: RateLimitOptions): Promise<RateLimitResult>;
   /**
+   * Forgets what was counted for a key, by either of the above and by every algorithm.
+   *
+   * @param key What was limited.
+   * @param options Deadline and error handling.
+   * @returns Whether anything was forgotten.
+   */
+  resetRateLimit(key: PlainId, options?: CallOptions): Promise<boolean>;
+  /**
    * Deletes every session and the permissions of a user. It reads all sessions, a page at a time.
    *
    * @param userId The user.
@@ -150,7 +158,7 @@ export const auth: ServiceDefinition<
       const { by = 1 } = options;
       const window = windowOf(options.window ?? "1m");
       whole("by", by, Number.MAX_SAFE_INTEGER);
-      const reply = await attempt(rateLimits, increment, limitKey("fixed", key), [by, window], options);
+      const reply = await attempt(rateLimits, increment, limitKey("count", key), [by, window], options);
       if (!reply) {
         const count = options.onUnavailable === "allow" ? 0 : Number.POSITIVE_INFINITY;
         return { count, resetAt: new Date(Date.now() + window), available: false };
@@ -159,7 +167,7 @@ export const auth: ServiceDefinition<
       return { count, resetAt: new Date(now + left), available: true };
     },
     async checkRateLimit(key, options) {
-      const { limit, algorithm = "fixed", cost = 1 } = options;
+      const { limit, algorithm = "fixed", cost = 1 } = options ?? {};
       whole("limit", limit, HIGHEST_LIMIT);
       whole("cost", cost, HIGHEST_LIMIT);
       const window = windowOf(options.window);
@@ -184,6 +192,10 @@ export const auth: ServiceDefinition<
         retryAfter: wait < 0 ? Number.POSITIVE_INFINITY : Math.ceil(wait / 1000),
         available: true,
       };
+    },
+    async resetRateLimit(key, options) {
+      const keys = ["count", ...Object.keys(ALGORITHMS)].map((name) => limitKey(name, key));
+      return (await rateLimits.delete(keys, options)) > 0;
     },
     async revokeUser(userId, options) {
       let revoked = 0;
