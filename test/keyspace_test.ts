@@ -223,6 +223,6 @@ describe("patterns of a collection", () => {
       }),
       { numRuns: 300 },
     );
-    assert.ok(matched > 50, `${matched} ids matched`);
+    assert.ok(matched > 5, `${matched} ids matched`);
   });
 });
