@@ -338,8 +338,12 @@ export class Batch {
   /** Starts the call when its keys are free, or rejects at its deadline. */
   #hold<T>(keys: readonly string[], write: boolean, timeout: number, call: (left: number) => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const until = performance.now() + timeout;
-      const timer = setTimeout(() => reject(late(timeout)), timeout);
+      let until = performance.now() + timeout;
+      const timer = setTimeout(() => {
+        // Timers may fire a little early; its caller was told, so it must not be sent any more.
+        until = 0;
+        reject(late(timeout));
+      }, timeout);
       const start = (): void => {
         clearTimeout(timer);
         const left = until - performance.now();
