@@ -644,7 +644,7 @@ export function ttlOf(context: CacheContext, options: WriteOptions | undefined):
 }
 
 /** The milliseconds until an operation ends. */
-export function timeoutOf(context: CacheContext, options: CallOptions | undefined): number {
+export function timeoutOf(context: Pick<CacheContext, "timeout">, options: CallOptions | undefined): number {
   const timeout = options?.timeout;
   if (timeout === undefined) return context.timeout;
   if (timeout > 0 && timeout <= 0x7fffffff) return timeout;

@@ -1,6 +1,6 @@
 import type { StoreError } from "../drivers/driver.ts";
 import { Batch, type WireStats } from "./batch.ts";
-import { Cache, type CacheContext, type Load } from "./cache.ts";
+import { Cache, type CacheContext, type Load, timeoutOf } from "./cache.ts";
 import type { CommonConfig } from "./config.ts";
 import { toStoreError } from "./errors.ts";
 import { type CacheListener, Events } from "./events.ts";
@@ -166,7 +166,7 @@ export class CacheClient<S extends object = Record<never, never>> {
    */
   async connect(options: { readonly timeout?: number } = {}): Promise<void> {
     const { batch } = this.#lane(this.#config.database, this.#config);
-    await batch.send(["PING"], [], options.timeout ?? this.#config.timeout, true);
+    await batch.send(["PING"], [], timeoutOf(this.#config, options), true);
   }
 
   /**
@@ -183,10 +183,11 @@ export class CacheClient<S extends object = Record<never, never>> {
    * How the store is.
    *
    * @param options `timeout`: the deadline in milliseconds.
-   * @returns What was found; never throws.
+   * @returns What was found; a store that is away is no exception.
    */
   async health(options: { readonly timeout?: number } = {}): Promise<Health> {
     const about = { driver: this.#store.name, databases: this.databases };
+    timeoutOf(this.#config, options);
     const start = performance.now();
     try {
       await this.connect(options);

@@ -711,6 +711,10 @@ contractCase("a command's own error is a miss with an event, or thrown when the 
 contractCase(
   "connect, ping and health tell that the store answers, close that it is gone",
   async (client, { make }) => {
+    for (const timeout of [0, -1, Number.NaN]) {
+      await assert.rejects(client.connect({ timeout }), /accepted/);
+      await assert.rejects(client.health({ timeout }), /accepted/);
+    }
     await client.connect();
     assert.equal(await client.ping(), true);
     const health = await client.health();
