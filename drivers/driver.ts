@@ -36,6 +36,26 @@ export interface SendOptions {
   readonly timeout?: number;
 }
 
+/** What is told of changed keys. None of the functions may throw. */
+export interface Tracker {
+  /**
+   * These keys were written, deleted or evicted, or have expired.
+   *
+   * @param keys The keys as the store has them, whichever database they are in; `null` where any may have changed (a flush).
+   */
+  invalidate(keys: readonly string[] | null): void;
+  /** From now on every change is told. Called again after each reconnection. */
+  up(): void;
+  /** Changes are not told any more: what is kept must not be used, and not be trusted after the next {@linkcode up}. */
+  down(): void;
+}
+
+/** A tracking under way. */
+export interface Tracking {
+  /** Ends it: the tracker is not called any more. Never throws; closing twice is closing once. */
+  close(): Promise<void>;
+}
+
 /** A wire to one store. */
 export interface Driver {
   /** The wire's name, such as `"memory"`. */
@@ -51,6 +71,16 @@ export interface Driver {
    * @throws {StoreError} When none of the commands was answered.
    */
   send(database: number, commands: readonly Command[], options?: SendOptions): Promise<Reply[]>;
+  /**
+   * Tells of changes of keys. Absent where the store cannot tell. Answers at once, connects in the background and
+   * reconnects by itself; nothing is told before the tracker's `up`. Closing the driver ends it with `down`.
+   *
+   * @param database The database that the keys are in. Changes of equal keys in other databases may be told too.
+   * @param prefix What the keys start with; `""` for all keys.
+   * @param tracker What is told.
+   * @returns The tracking, to be closed.
+   */
+  track?(database: number, prefix: string, tracker: Tracker): Tracking;
   /** Closes what the driver opened. Never throws; closing twice is closing once. */
   close(): Promise<void>;
 }
