@@ -1,13 +1,16 @@
 // `npm test [runner...] [name...]`: sets up, compiles, and runs the tests on every runtime.
 // Runners: bun deno node workerd edge (default: all). Names pick the test files that contain one of them.
-// The last line counts the tests of all runners.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+// What failed is listed again at the end; the last line counts the tests of all runners.
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "./build.mjs";
+import { readResults, shorten } from "./results.mjs";
 import { setupPackages, setupRedis } from "./setup.mjs";
 import { bin, files, run } from "./tools.mjs";
 
+/** Milliseconds that a runner may take in all. */
+const TIMEOUT = 420_000;
 const RUNNERS = ["bun", "deno", "node", "workerd", "edge"];
 const words = process.argv.slice(2);
 const chosen = words.filter((word) => RUNNERS.includes(word));
@@ -23,6 +26,8 @@ const nodeTest = (...paths) => ({
   command: process.execPath,
   args: (report) => [
     "--test",
+    // A file that does not end fails by its name, and the others are counted.
+    "--test-timeout=240000",
     "--test-reporter=spec",
     "--test-reporter-destination=stdout",
     "--test-reporter=junit",
@@ -50,40 +55,14 @@ const commands = {
   edge: nodeTest("dist/test/runtimes/edge.js"),
 };
 
-/** Counts the tests in a JUnit report. Suites, which Deno reports as tests, are left out. */
-function count(report) {
-  let xml;
-  try {
-    xml = readFileSync(report, "utf8");
-  } catch {
-    return { passed: 0, failed: 0, skipped: 0 };
-  }
-  const cases = [...xml.matchAll(/<testcase\b([^>]*?)(?:\/>|>([\s\S]*?)<\/testcase>)/g)].map(([, head, body = ""]) => ({
-    name: / name="([^"]*)"/.exec(head)?.[1] ?? "",
-    state: /<(failure|error)\b/.test(body) ? "failed" : /<skipped\b/.test(body) ? "skipped" : "passed",
-  }));
-  const suites = new Set();
-  for (const { name } of cases) {
-    const parts = name.split(" &gt; ");
-    for (let length = 1; length < parts.length; length++) suites.add(parts.slice(0, length).join(" &gt; "));
-  }
-  const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const { name, state } of cases) {
-    if (suites.has(name)) continue;
-    // Node reports a file in which no test ran as a test of that name that passed.
-    counts[/\.js$/.test(name) && state === "passed" ? "failed" : state]++;
-  }
-  return counts;
-}
-
 let passed = 0;
-let failed = 0;
+const failed = [];
 const lines = [];
 
 const compilation = await build();
 if (compilation.code !== 0) {
   process.stdout.write(compilation.output);
-  failed++;
+  failed.push({ runner: "build", name: "tsc", file: "", text: compilation.output });
   lines.push("build: FAIL (counted as one failed test)");
 }
 for (const runner of chosen.length > 0 ? chosen : RUNNERS) {
@@ -91,23 +70,26 @@ for (const runner of chosen.length > 0 ? chosen : RUNNERS) {
   const report = join(folder, `${runner}.xml`);
   const { command, args } = commands[runner];
   const started = performance.now();
-  const { code } = await run(command, args(report), { stream: true, timeout: 420_000 });
-  const counts = count(report);
-  const notes = [];
-  if (counts.passed + counts.failed === 0) {
-    counts.failed++;
-    notes.push("no test ran");
-  } else if (code !== 0 && counts.failed === 0) {
-    counts.failed++;
-    notes.push(code === 124 ? "timed out" : `exit code ${code}`);
-  }
+  const ended = await run(command, args(report), { stream: true, timeout: TIMEOUT });
+  const { skipped, failures, notes, ...counts } = readResults(report, ended);
   passed += counts.passed;
-  failed += counts.failed;
+  failed.push(...failures.map((failure) => ({ runner, ...failure })));
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  const extra = [`${counts.skipped} skipped`, `${seconds} s`, ...notes].join(", ");
-  lines.push(`${runner}: ${counts.passed} passed, ${counts.failed} failed (${extra})`);
+  const extra = [`${skipped} skipped`, `${seconds} s`, ...notes].join(", ");
+  lines.push(`${runner}: ${counts.passed} passed, ${failures.length} failed (${extra})`);
 }
 rmSync(folder, { recursive: true });
+
+// Continuous integration keeps the end of the output only, so what failed is told again, in few lines.
+if (failed.length > 0) {
+  console.log("\n=== failed");
+  const most = Math.max(1, Math.min(10, Math.floor(40 / failed.length)));
+  for (const { runner, name, file, text } of failed.slice(0, 30)) {
+    console.log(`${runner}: ${name}${file && ` (${file})`}`);
+    for (const line of shorten(text, most)) console.log(`    ${line}`);
+  }
+  if (failed.length > 30) console.log(`and ${failed.length - 30} more`);
+}
 console.log(`\n${lines.join("\n")}`);
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed > 0 ? 1 : 0;
+console.log(`${passed} passed, ${failed.length} failed`);
+process.exitCode = failed.length > 0 ? 1 : 0;
