@@ -327,8 +327,9 @@ describe("Batch, repetition", () => {
     const { driver, set } = make({}, 10);
     driver.fate = () => Promise.reject(lost("all"));
     const start = performance.now();
-    assert.match((await kindOf(set("a", "1", 120))) ?? "", /^(connection|timeout)$/);
-    assert.ok(performance.now() - start < 170, `${performance.now() - start}`);
+    assert.match((await kindOf(set("a", "1", 400))) ?? "", /^(connection|timeout)$/);
+    // All ten repetitions would take 15 s and more.
+    assert.ok(performance.now() - start < 4000, `${performance.now() - start}`);
     assert.ok(driver.sends.length >= 2 && driver.sends.length < 11);
   });
 
@@ -377,18 +378,12 @@ describe("Batch, deadlines", () => {
     const { driver, get, set } = make();
     driver.fate = () => new Promise(() => {});
     const start = performance.now();
-    const took = async (call: Promise<unknown>) => {
-      assert.equal(await kindOf(call), "timeout");
-      return performance.now() - start;
+    const ends = async (call: Promise<unknown>, least: number) => {
+      const late = sleep(least + 50, "late");
+      assert.equal(await Promise.race([kindOf(call), late]), "timeout");
+      assert.ok(performance.now() - start >= least - 2, `${performance.now() - start}`);
     };
-    const [short, middle, long] = await Promise.all([
-      took(set("a", "1", 40)),
-      took(get("b", 110)),
-      took(get("c", 180)),
-    ]);
-    assert.ok(short >= 38 && short < 90, `${short}`);
-    assert.ok(middle >= 108 && middle < 160, `${middle}`);
-    assert.ok(long >= 178 && long < 230, `${long}`);
+    await Promise.all([ends(set("a", "1", 40), 40), ends(get("b", 110), 110), ends(get("c", 180), 180)]);
   });
 
   it("Batch does not send a call whose deadline passed while the driver opened", async () => {
@@ -416,9 +411,7 @@ describe("Batch, deadlines", () => {
         : undefined;
     const first = set("k", "1");
     await sleep(1);
-    const start = performance.now();
-    assert.equal(await kindOf(set("k", "2", 40)), "timeout");
-    assert.ok(performance.now() - start < 90);
+    assert.equal(await Promise.race([kindOf(set("k", "2", 40)), sleep(90, "late")]), "timeout");
     free();
     await first;
     assert.equal(await get("k"), "1");
@@ -454,7 +447,7 @@ describe("Batch, deadlines", () => {
     get("b", 5000).catch(() => {});
     const start = performance.now();
     await batch.idle(50);
-    assert.ok(performance.now() - start >= 45 && performance.now() - start < 500);
+    assert.ok(performance.now() - start >= 45 && performance.now() - start < 4000);
   });
 });
 
@@ -462,7 +455,11 @@ describe("Batch, order", () => {
   it("a call waits for an earlier one for its key when the wire keeps no order, and no other waits", async () => {
     const { driver, set, get } = make({ ordered: false });
     const order: string[] = [];
-    driver.fate = (send) => (send === 1 ? sleep(60, undefined) : undefined);
+    let free = (): void => {};
+    const gate = new Promise<undefined>((resolve) => {
+      free = () => resolve(undefined);
+    });
+    driver.fate = (send) => (send === 1 ? gate : undefined);
     const calls = [set("k", "1").then(() => order.push("k1"))];
     await sleep(1);
     calls.push(set("k", "2").then(() => order.push("k2")));
@@ -470,6 +467,8 @@ describe("Batch, order", () => {
     calls.push(set("other", "1").then(() => order.push("other")));
     await sleep(1);
     calls.push(get("k").then((value) => order.push(`late get ${value}`)));
+    await sleep(1);
+    free();
     await Promise.all(calls);
     assert.deepEqual(order, ["other", "k1", "k2", "get 2", "late get 2"]);
     assert.deepEqual(driver.names, [["SET"], ["SET"], ["SET", "GET", "GET"]]);
@@ -478,12 +477,15 @@ describe("Batch, order", () => {
 
   it("reads of one key do not wait for each other when the wire keeps no order", async () => {
     const { driver, get } = make({ ordered: false });
-    driver.fate = (send) => (send === 1 ? sleep(60, undefined) : undefined);
+    let free = (): void => {};
+    const gate = new Promise<undefined>((resolve) => {
+      free = () => resolve(undefined);
+    });
+    driver.fate = (send) => (send === 1 ? gate : undefined);
     const slow = get("k");
     await sleep(1);
-    const start = performance.now();
-    await get("k");
-    assert.ok(performance.now() - start < 50);
+    assert.equal(await get("k"), null);
+    free();
     await slow;
   });
 
@@ -494,10 +496,11 @@ describe("Batch, order", () => {
     const first = set("k", "1");
     await sleep(1);
     const second = set("k", "2");
-    const start = performance.now();
+    const order: string[] = [];
+    first.then(() => order.push("first"));
     driver.fate = async (send) => (send === 2 && driver.sends[1]?.[0]?.[1] === "k" ? [loading] : undefined);
     await set("other", "1");
-    assert.ok(performance.now() - start < 40, "a call for another key was held");
+    assert.deepEqual(order, [], "a call for another key was held");
     await Promise.all([first, second]);
     assert.equal(await get("k"), "2");
   });

@@ -92,8 +92,7 @@ describe("importing mod.ts", () => {
       console.log("2", loaded());
       await createCacheClient({ env: {}, driver: "memory" }).cache().get("k");
       console.log("3", loaded());
-      await idle.cache().get("k");
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await idle.cache().get("k", { timeout: 20_000 });
       console.log("4", loaded());
     `);
     assert.deepEqual(output.trim().split(/\r?\n/), ["1 not loaded", "2 not loaded", "3 not loaded", "4 loaded"]);

@@ -25,28 +25,29 @@ import { type FaultProxy, type ProxyMode, startProxy } from "./helpers/proxy.ts"
 import { freePort, type RedisServer, rawClient, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
 
-/** Milliseconds of every operation, unless a test says otherwise. */
+/** Milliseconds of every operation where the store does not answer. */
 const DEADLINE = 200;
+/** Milliseconds of every operation elsewhere: what fails by itself does so long before, on a busy machine too. */
+const PATIENCE = 3000;
 const SECRETS = { password: "S3CRET-password", token: "S3CRET-token", value: "S3CRET-value" };
 
 /** Beyond the deadline: 50 ms, and what this process itself was kept from running by other processes. */
 class Watch {
   readonly #start = performance.now();
   #lag = 0;
-  #stopped = false;
+  #due = this.#start + 5;
+  readonly #ticks = setInterval(() => this.#tick(), 5);
 
-  constructor() {
-    const tick = (at: number) => {
-      const now = performance.now();
-      this.#lag = Math.max(this.#lag, now - at);
-      if (!this.#stopped) setTimeout(tick, 5, now + 5);
-    };
-    setTimeout(tick, 5, this.#start + 5);
+  #tick(): void {
+    const now = performance.now();
+    this.#lag += Math.max(0, now - this.#due);
+    this.#due = now + 5;
   }
 
   /** Fails when more than the deadline and 50 ms passed since the start. */
   check(what: string, deadline = DEADLINE): void {
-    this.#stopped = true;
+    clearInterval(this.#ticks);
+    this.#tick();
     const took = performance.now() - this.#start;
     assert.ok(took <= deadline + 50 + this.#lag, `${what} took ${took} ms, the event loop was late by ${this.#lag} ms`);
   }
@@ -58,13 +59,16 @@ class Subject {
   readonly cache: Cache<string | number, string>;
   readonly events: CacheEvent[] = [];
   readonly lines: unknown[] = [];
+  /** Milliseconds of every operation. */
+  readonly deadline: number;
 
   constructor(options: ClientOptions) {
+    this.deadline = options.timeout ?? PATIENCE;
     const logger = {
       warn: (...line: unknown[]) => void this.lines.push(["warn", ...line]),
       debug: (...line: unknown[]) => void this.lines.push(["debug", ...line]),
     };
-    this.client = createCacheClient({ env: {}, timeout: DEADLINE, logger, ...options });
+    this.client = createCacheClient({ env: {}, timeout: this.deadline, logger, ...options });
     this.cache = this.client.cache<string>({ database: 9 });
     this.client.subscribe((event) => this.events.push(event));
   }
@@ -138,14 +142,14 @@ async function using(options: ClientOptions, run: (subject: Subject) => Promise<
 
 /** What must hold while the store fails in one way, whatever the way. */
 async function assertAway(subject: Subject, kind: StoreErrorKind, code = ""): Promise<void> {
-  const { client, cache, events } = subject;
+  const { client, cache, events, deadline } = subject;
   const seen = (from: number) => events.slice(from).filter(({ type }) => type === "error").length;
   const before = client.stats();
   let from = events.length;
   let watch = new Watch();
   const operations = subject.operations();
   const answers = await Promise.all(operations.map(([, promise]) => promise));
-  watch.check("every operation");
+  watch.check("every operation", deadline);
   operations.forEach(([name, , fallback], i) => {
     assert.deepEqual(answers[i], fallback, name);
   });
@@ -163,13 +167,13 @@ async function assertAway(subject: Subject, kind: StoreErrorKind, code = ""): Pr
   from = events.length;
   watch = new Watch();
   const loaded = await cache.getOrSet("q", () => SECRETS.value);
-  watch.check("getOrSet");
+  watch.check("getOrSet", deadline);
   assert.equal(loaded, SECRETS.value);
   assert.ok(seen(from) >= 1 && seen(from) <= 2);
 
   watch = new Watch();
   const thrown = await Promise.allSettled(subject.operations("throw").map(([, promise]) => promise));
-  watch.check("every operation that throws");
+  watch.check("every operation that throws", deadline);
   thrown.forEach((outcome, i) => {
     assert.ok(outcome.status === "rejected", operations[i]?.[0]);
     const { name, kind: given, message } = outcome.reason as StoreError;
@@ -179,7 +183,7 @@ async function assertAway(subject: Subject, kind: StoreErrorKind, code = ""): Pr
 
   watch = new Watch();
   const health = await client.health();
-  watch.check("health");
+  watch.check("health", deadline);
   assert.equal(health.ok, false);
   assert.ok(health.error);
   subject.assertDiscreet(health, inspect(client, { depth: 5 }));
@@ -209,6 +213,9 @@ async function proxied(port: number, run: (proxy: FaultProxy) => Promise<void>):
     await proxy.stop();
   }
 }
+
+/** The deadline to set where an operation fails in this way. */
+const patience = (kind: StoreErrorKind): ClientOptions => ({ timeout: kind === "timeout" ? DEADLINE : PATIENCE });
 
 const tcp = (port: number, more: ClientOptions = {}): ClientOptions => ({
   driver: "node-redis",
@@ -255,8 +262,8 @@ describe("a client over TCP", () => {
   for (const { name, mode, kind, code, retried } of faults) {
     it(`answers misses in time when ${name}`, async () => {
       await proxied(redis.port, (proxy) =>
-        using(tcp(proxy.port), async (subject) => {
-          assert.equal(await subject.cache.set("warm", SECRETS.value), true);
+        using(tcp(proxy.port, patience(kind)), async (subject) => {
+          assert.equal(await subject.cache.set("warm", SECRETS.value, { timeout: PATIENCE }), true);
           await proxy.set(mode);
           await assertAway(subject, kind, code);
           assert.equal(subject.retries > 0, retried ?? false);
@@ -268,7 +275,8 @@ describe("a client over TCP", () => {
   it("answers misses in time when the server accepts and never answers from the first call on", async () => {
     await proxied(redis.port, async (proxy) => {
       await proxy.set("blackhole");
-      await using(tcp(proxy.port, { password: SECRETS.password }), (subject) => assertAway(subject, "timeout"));
+      const options = tcp(proxy.port, { password: SECRETS.password, timeout: DEADLINE });
+      await using(options, (subject) => assertAway(subject, "timeout"));
     });
   });
 
@@ -353,7 +361,7 @@ describe("a client over TCP", () => {
 
   it("repeats within the deadline when the server has loaded soon", async () => {
     await proxied(redis.port, (proxy) =>
-      using(tcp(proxy.port, { timeout: 1000 }), async (subject) => {
+      using(tcp(proxy.port), async (subject) => {
         const { cache, client } = subject;
         await cache.set("soon", "1");
         await proxy.set({ replace: "-LOADING Redis is loading the dataset in memory\r\n" });
@@ -369,7 +377,7 @@ describe("a client over TCP", () => {
 
   it("answers when replies are slow but in time", async () => {
     await proxied(redis.port, (proxy) =>
-      using(tcp(proxy.port, { timeout: 2000 }), async ({ cache, errors }) => {
+      using(tcp(proxy.port), async ({ cache, errors }) => {
         await cache.set("slow", "1");
         await proxy.set({ delay: 100 });
         assert.equal(await cache.get("slow"), "1");
@@ -388,9 +396,9 @@ describe("a client over TCP", () => {
         await first.stop();
         const watch = new Watch();
         assert.equal(await cache.get("a"), undefined);
-        watch.check("get");
+        watch.check("get", PATIENCE);
         second = await startRedis({ port: first.port });
-        const end = performance.now() + 5000;
+        const end = performance.now() + 20_000;
         while (!(await cache.set("a", "2"))) {
           assert.ok(performance.now() < end, "it did not come back");
           await sleep(5);
@@ -405,7 +413,7 @@ describe("a client over TCP", () => {
 
   it("counts once and repeats a set when the connection drops after execution", async () => {
     await proxied(redis.port, (proxy) =>
-      using(tcp(proxy.port, { timeout: 1000 }), async (subject) => {
+      using(tcp(proxy.port), async (subject) => {
         const { cache, client } = subject;
         const raw = await rawClient(redis.port);
         try {
@@ -462,7 +470,7 @@ describe("a client over TCP", () => {
   it("ends each call at its own deadline when the server never answers", async () => {
     await proxied(redis.port, async (proxy) => {
       await proxy.set("blackhole");
-      await using(tcp(proxy.port), async ({ cache }) => {
+      await using(tcp(proxy.port, { timeout: DEADLINE }), async ({ cache }) => {
         const start = performance.now();
         const took = (call: Promise<unknown>) => call.then(() => performance.now() - start);
         const watch = new Watch();
@@ -569,7 +577,7 @@ describe("a client over REST", () => {
   for (const { name, answer, kind, code, retried } of faults) {
     it(`answers misses in time when ${name}`, async () => {
       await served(answer, ({ url }) =>
-        using(rest(url), async (subject) => {
+        using(rest(url, patience(kind)), async (subject) => {
           await assertAway(subject, kind, code);
           assert.equal(subject.retries > 0, retried ?? false, `${subject.retries} retries`);
         }),
@@ -586,8 +594,8 @@ describe("a client over REST", () => {
     it(`answers misses in time when ${name}`, async () => {
       await served(bridge({ driver: memory(), token: SECRETS.token }), ({ port }) =>
         proxied(port, (proxy) =>
-          using(rest(`http://127.0.0.1:${proxy.port}`), async (subject) => {
-            assert.equal(await subject.cache.set("warm", SECRETS.value), true);
+          using(rest(`http://127.0.0.1:${proxy.port}`, patience(kind)), async (subject) => {
+            assert.equal(await subject.cache.set("warm", SECRETS.value, { timeout: PATIENCE }), true);
             await proxy.set(mode);
             await assertAway(subject, kind);
           }),
@@ -602,7 +610,7 @@ describe("a client over REST", () => {
     const answer = (request: Request) =>
       ++requests === 1 ? Response.json({ error: "Too Many Requests" }, { status: 429 }) : behind(request);
     await served(answer, ({ url }) =>
-      using(rest(url, { timeout: 1000 }), async (subject) => {
+      using(rest(url), async (subject) => {
         assert.deepEqual(await Promise.all([subject.cache.set("a", "1"), subject.cache.increment("n")]), [true, 1]);
         assert.deepEqual([subject.errors.length, subject.retries, requests], [0, 1, 2]);
       }),
@@ -614,7 +622,7 @@ describe("a client over REST", () => {
     const handler = bridge({ driver, token: SECRETS.token });
     let server = await serve(handler);
     try {
-      await using(rest(server.url, { timeout: 1000 }), async ({ cache }) => {
+      await using(rest(server.url), async ({ cache }) => {
         assert.equal(await cache.set("a", "1"), true);
         await server.close();
         assert.equal(await cache.get("a"), undefined);
@@ -642,7 +650,7 @@ describe("a client over REST", () => {
     };
     await served(bridge({ driver: watched, token: SECRETS.token }), ({ port }) =>
       proxied(port, (proxy) =>
-        using(rest(`http://127.0.0.1:${proxy.port}`, { timeout: 1000 }), async (subject) => {
+        using(rest(`http://127.0.0.1:${proxy.port}`), async (subject) => {
           const { cache, client } = subject;
           const { incrementRateLimit } = client.service("auth");
           await cache.increment("once");
@@ -676,19 +684,32 @@ describe("a client over REST", () => {
 
   it("keeps the order of one key's calls when the first request is delayed, and delays no other key", async () => {
     const behind = bridge({ driver: memory(), token: SECRETS.token });
+    let arrive = () => {};
+    let release = () => {};
+    const arrived = new Promise<void>((done) => {
+      arrive = done;
+    });
+    const released = new Promise<void>((done) => {
+      release = done;
+    });
     let requests = 0;
     const answer = async (request: Request) => {
-      if (++requests === 1) await sleep(120);
+      if (++requests === 1) {
+        arrive();
+        await released;
+      }
       return behind(request);
     };
     await served(answer, ({ url }) =>
-      using(rest(url, { timeout: 3000 }), async ({ cache }) => {
+      using(rest(url), async ({ cache }) => {
         const order: string[] = [];
         const first = cache.set("k", "1").then(() => order.push("first"));
-        await sleep(5);
+        await arrived;
         const second = cache.set("k", "2").then(() => order.push("second"));
         const read = cache.get("k").then((value) => order.push(`read ${value}`));
         const other = cache.set("other", "1").then(() => order.push("other"));
+        await other;
+        release();
         await Promise.all([first, second, read, other]);
         assert.deepEqual(order.slice(0, 2), ["other", "first"]);
         assert.deepEqual(order.slice(2).sort(), ["read 2", "second"]);
@@ -703,7 +724,7 @@ describe("a client over REST", () => {
     const answer = (request: Request) =>
       ++requests <= 2 ? Response.json({ error: "Too Many Requests" }, { status: 429 }) : behind(request);
     await served(answer, ({ url }) =>
-      using(rest(url, { timeout: 3000 }), async ({ cache, errors }) => {
+      using(rest(url), async ({ cache, errors }) => {
         const first = cache.set("k", "1");
         await sleep(5);
         assert.deepEqual(await Promise.all([first, cache.set("k", "2"), cache.get("k")]), [true, true, "2"]);
@@ -746,7 +767,7 @@ describe("rate limits while the store is away", () => {
   for (const { name, kind, open } of stores) {
     it(`answer what onUnavailable says, and deny by default, when ${name}`, async () => {
       await open((options) =>
-        using(options, async (subject) => {
+        using({ ...options, ...patience(kind) }, async (subject) => {
           const { checkRateLimit, incrementRateLimit } = subject.client.service("auth");
           const limit = { limit: 5, window: "1m" } as const;
           const watch = new Watch();
@@ -759,7 +780,7 @@ describe("rate limits while the store is away", () => {
             incrementRateLimit("f", { onUnavailable: "allow" }),
             incrementRateLimit("g", { onUnavailable: "throw" }),
           ]);
-          watch.check("every limit");
+          watch.check("every limit", subject.deadline);
           for (const outcome of [byDefault, deny]) {
             assert.ok(outcome?.status === "fulfilled" && !outcome.value.allowed && !outcome.value.available);
             assert.ok("retryAfter" in outcome.value && outcome.value.retryAfter > 0);
@@ -794,7 +815,7 @@ describe("verbs of services while the store is away", () => {
         client.service("auth").revokeUser("u"),
         client.service("auth").sessions.get(SECRETS.token),
       ]);
-      watch.check("every verb");
+      watch.check("every verb", subject.deadline);
       assert.deepEqual(answers, [undefined, 0, 0, 0, undefined]);
       await assert.rejects(
         updateCart("u", () => cart, { onError: "throw" }),
@@ -840,6 +861,9 @@ describe("verbs of services while the store is away", () => {
 });
 
 describe("the process", () => {
+  /** Milliseconds from the answer to the end of a process: less than node-redis waits for a connection. */
+  const EXIT = 3000;
+
   /** Runs code beside an import of `createCacheClient` in a process of its own, which must end by itself. */
   async function run(code: string): Promise<{ output: string; took: number }> {
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
@@ -847,9 +871,9 @@ describe("the process", () => {
     const script = `
       import process from "node:process";
       import { createCacheClient } from ${JSON.stringify(mod)};
-      const started = performance.now();
-      process.on("exit", (code) => console.log("exit", code, Math.round(performance.now() - started)));
-      ${code}`;
+      process.on("exit", (code) => console.log("exit", code, Math.round(performance.now() - answered)));
+      ${code}
+      const answered = performance.now();`;
     const flags = process.versions.bun ? ["-e"] : "Deno" in globalThis ? ["eval"] : ["--input-type=module", "-e"];
     const child = spawn(process.execPath, [...flags, script], { stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
@@ -858,7 +882,7 @@ describe("the process", () => {
         output += chunk;
       });
     }
-    const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
+    const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
     await once(child, "close");
     clearTimeout(timer);
     assert.doesNotMatch(output, /S3CRET|[Uu]nhandled|Uncaught/);
@@ -873,8 +897,7 @@ describe("the process", () => {
     void cache.set("a", ${JSON.stringify(SECRETS.value)});
     void cache.increment("n");
     void client.service("product").products.get(1);
-    const started2 = performance.now();
-    console.log("answer", typeof (await cache.get("a")), Math.round(performance.now() - started2));`;
+    console.log("answer", typeof (await cache.get("a")));`;
 
   const stores: { name: string; open(run: (options: ClientOptions) => Promise<void>): Promise<void> }[] = [
     { name: "memory", open: (run) => run({ driver: "memory" }) },
@@ -903,7 +926,7 @@ describe("the process", () => {
         const { output, took } = await run(script(options));
         if (name === "memory") assert.doesNotMatch(output, /answer undefined/);
         else assert.match(output, /answer undefined/);
-        assert.ok(took < 1500, output);
+        assert.ok(took < EXIT, output);
       });
     });
   }
@@ -914,7 +937,7 @@ describe("the process", () => {
       await client.cache().set("mine", 1);
       console.log("answer", await client.cache().get("mine"));`);
     assert.match(output, /answer 1/);
-    assert.ok(took < 2500, output);
+    assert.ok(took < EXIT, output);
   });
 
   it("ends by itself when REST answered and the client was not closed", async () => {

@@ -30,7 +30,7 @@ function check({ code, stdout, stderr }: Ended, store: string): void {
   assert.equal(found(/store +(.*)/)[0], store);
   assert.equal(found(/loaded +(\d+) products/)[0], "542");
   const served = Number(found(/served +(\d+) visits/)[0]);
-  assert.ok(served > 400 && served <= 4000, `${served}`);
+  assert.ok(served > 100 && served <= 4000, `${served}`);
   const [rate, reads, more] = found(/hit rate +([\d.]+) % of (\d+) reads(.*)/);
   assert.ok(Number(rate) > 50 && Number(rate) < 100, rate);
   assert.equal(more, "", "errors");
@@ -44,11 +44,11 @@ function check({ code, stdout, stderr }: Ended, store: string): void {
   assert.ok(Number(without) >= 1.9, without);
 
   const keys = found(/keys +1 product (\d+), 2 auth (\d+), 4 order (\d+)/).map(Number);
-  for (const [i, least] of [542, 10, 10].entries()) assert.ok((keys[i] as number) > least, stdout);
+  for (const [i, least] of [542, 5, 5].entries()) assert.ok((keys[i] as number) > least, stdout);
   const sum = keys.reduce((a, b) => a + b);
   assert.equal(Number(found(/Cleared (\d+) keys/)[0]), sum);
   const [commands, roundTrips] = found(/wire +(\d+) commands in (\d+) round trips/).map(Number) as [number, number];
-  assert.ok(roundTrips > 100 && roundTrips < commands, `${commands} ${roundTrips}`);
+  assert.ok(roundTrips > 50 && roundTrips < commands, `${commands} ${roundTrips}`);
   assert.match(stdout, /Gai ka doodh/);
   assert.ok(!stdout.includes("\x1b"), "colours in spite of NO_COLOR");
 }

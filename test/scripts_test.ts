@@ -127,6 +127,7 @@ describe("scripts", () => {
             ];
       const said = JSON.stringify(step);
       const passed = () => Date.now() - start + 5;
+      if (passed() > RUN_LENGTH) return compared;
       assertSame(ours, real, "command" in step ? [] : (measured[script.name] ?? []), passed, said);
       for (const key of keys) {
         const [a, b] = [await state(send, key), await state((...all) => client.command(...all), key)];
