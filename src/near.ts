@@ -1,0 +1,343 @@
+/**
+ * The near cache's store: decoded values kept in this process, in front of the wire.
+ *
+ * - A hit is one look-up by the id as the caller wrote it; no key is built, nothing is moved.
+ * - Bounded by entries and bytes. The hand of SIEVE goes over the entries from the oldest on: what was hit since it last
+ *   came by stays, the first that was not goes.
+ * - A value that was read is kept only if its key was not dropped while the read was under way. Drops are numbered and a
+ *   read remembers the number that it left at, so that a read that is given up leaves nothing behind. Of drops the last few
+ *   thousand are remembered; a read that is older than those is not kept.
+ *
+ * @module
+ */
+
+import type { Ttl } from "./ttl.ts";
+
+/** How decoded values are kept in this process. */
+export interface NearOptions {
+  /** The most entries. @default 10_000 */
+  readonly maxEntries?: number;
+  /** The most bytes, by the length of the stored texts. @default 16 MiB */
+  readonly maxBytes?: number;
+  /** The longest that a value is served without asking the store. @default "30s" where the store tells of changes, otherwise "5s" */
+  readonly ttl?: Ttl;
+  /**
+   * Whether each reader gets a `structuredClone` of its own. Otherwise all share one value, deeply frozen; what `Date`, `Map`,
+   * `Set` and typed arrays change by their methods cannot be frozen. Values that cannot be cloned are not kept. @default false
+   */
+  readonly clone?: boolean;
+}
+
+/** An id that an entry is found by without building its key. */
+export type NearId = string | number | bigint;
+
+/** What is kept of a value. */
+export interface NearValue {
+  /** The id that was asked for; `undefined` where it is an object. Ids of equal text mean the same key. */
+  readonly id: NearId | undefined;
+  /** The physical key. */
+  readonly key: string;
+  /** The decoded value. */
+  readonly value: unknown;
+  /** Until when it may be served, by the clock. */
+  readonly until: number;
+  /** The names of its tags. */
+  readonly tags: readonly string[];
+  /** When the store wrote it; the near cache only keeps it. */
+  readonly clock: number;
+  /** The length of the stored text. */
+  readonly bytes: number;
+}
+
+/** A value that is kept. */
+export interface NearEntry extends Omit<NearValue, "id"> {
+  /** Whether it was hit since the hand last came by. */
+  used: boolean;
+  /** What it is found by besides its key. */
+  readonly ids: NearId[];
+  /** The read that brought it. */
+  readonly mark: ReadMark;
+}
+
+/** A read under way: its number. */
+export type ReadMark = number;
+
+/** How many dropped keys each of the two generations remembers. */
+const REMEMBERED = 2048;
+
+/** The decoded values of one collection. */
+export class Near {
+  readonly #maxEntries: number;
+  readonly #maxBytes: number;
+  readonly #clone: boolean;
+  readonly #now: () => number;
+  readonly #ids = new Map<NearId, NearEntry>();
+  readonly #keys = new Map<string, NearEntry>();
+  #hand: Iterator<NearEntry> | undefined;
+  #bytes = 0;
+  #live = true;
+  /** Numbers reads and drops, in one row. */
+  #count = 0;
+  /** Reads of a smaller number are not kept. */
+  #floor = 0;
+  /** The number of each key's last drop, in two generations. */
+  #drops = new Map<string, number>();
+  #earlier = new Map<string, number>();
+  /** What is in the earlier generation has this number at the most. */
+  #turn = 0;
+
+  /**
+   * Makes an empty one.
+   *
+   * @param options The bounds, whether readers get copies, and the clock in milliseconds.
+   */
+  constructor(options: { maxEntries: number; maxBytes: number; clone: boolean; now: () => number }) {
+    this.#maxEntries = options.maxEntries;
+    this.#maxBytes = options.maxBytes;
+    this.#clone = options.clone;
+    this.#now = options.now;
+  }
+
+  /** Whether values are kept and served. Setting it to false, as when changes are not told, forgets everything. @default true */
+  get live(): boolean {
+    return this.#live;
+  }
+
+  set live(live: boolean) {
+    this.#live = live;
+    this.clear();
+  }
+
+  /** How many entries are kept. */
+  get size(): number {
+    return this.#keys.size;
+  }
+
+  /** How many bytes the stored texts of the entries have. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Finds an entry by its id.
+   *
+   * @param id The id.
+   * @returns The entry; `undefined` when there is none or its time is over.
+   */
+  hit(id: NearId): NearEntry | undefined {
+    const entry = this.#ids.get(id) ?? this.#alias(id);
+    return entry && this.#serve(entry);
+  }
+
+  /**
+   * Finds an entry by its physical key.
+   *
+   * @param key The key.
+   * @returns The entry; `undefined` when there is none or its time is over.
+   */
+  hitKey(key: string): NearEntry | undefined {
+    const entry = this.#keys.get(key);
+    return entry && this.#serve(entry);
+  }
+
+  /**
+   * What a reader gets of an entry.
+   *
+   * @param entry The entry.
+   * @returns Its value, or a copy.
+   */
+  value(entry: NearEntry): unknown {
+    return this.#clone ? structuredClone(entry.value) : entry.value;
+  }
+
+  /**
+   * Notes that a read leaves for the store. Nothing is held: a read that brings nothing needs no end.
+   *
+   * @returns The mark to give to {@linkcode put}.
+   */
+  begin(): ReadMark {
+    return this.#live ? ++this.#count : -1;
+  }
+
+  /**
+   * Keeps what a read brought, unless its key was dropped since, a later read's value is kept already, or it is too large.
+   *
+   * @param mark What {@linkcode begin} answered before the read.
+   * @param read The value.
+   * @returns The value to hand out: deeply frozen, or as it came where readers get copies.
+   */
+  put(mark: ReadMark, read: NearValue): unknown {
+    const { id, key, until, tags, clock, bytes } = read;
+    let { value } = read;
+    if (!this.#clone) deepFreeze(value);
+    const old = this.#keys.get(key);
+    const dropped = this.#drops.get(key) ?? this.#earlier.get(key) ?? 0;
+    if (mark < this.#floor || mark < dropped || (old && mark < old.mark)) return value;
+    if (old) this.#remove(old);
+    if (bytes > this.#maxBytes || this.#maxEntries < 1) return value;
+    if (this.#clone) {
+      try {
+        value = structuredClone(value);
+      } catch {
+        return value;
+      }
+    }
+    while (this.#keys.size >= this.#maxEntries || this.#bytes + bytes > this.#maxBytes) this.#evict();
+    const ids = id === undefined ? [] : [...new Set([id, plain(id)])];
+    const entry = { key, value, until, tags, clock, bytes, used: false, ids, mark };
+    this.#keys.set(key, entry);
+    for (const each of ids) this.#ids.set(each, entry);
+    this.#bytes += bytes;
+    return read.value;
+  }
+
+  /**
+   * Forgets keys, also for reads under way.
+   *
+   * @param keys The physical keys.
+   * @returns How many entries were dropped.
+   */
+  drop(keys: readonly string[]): number {
+    const number = ++this.#count;
+    let dropped = 0;
+    for (const key of keys) {
+      if (this.#drops.size >= REMEMBERED) {
+        this.#floor = Math.max(this.#floor, this.#turn);
+        this.#earlier = this.#drops;
+        this.#drops = new Map();
+        this.#turn = number;
+      }
+      this.#drops.set(key, number);
+      const entry = this.#keys.get(key);
+      if (!entry) continue;
+      this.#remove(entry);
+      dropped++;
+    }
+    return dropped;
+  }
+
+  /**
+   * Forgets what carries one of the tags. Reads under way are not kept either, whatever they bring.
+   *
+   * @param tags The names of the tags.
+   * @returns How many entries were dropped.
+   */
+  dropTags(tags: readonly string[]): number {
+    this.#floor = ++this.#count;
+    let dropped = 0;
+    for (const entry of this.#keys.values()) {
+      if (!entry.tags.some((tag) => tags.includes(tag))) continue;
+      this.#remove(entry);
+      dropped++;
+    }
+    return dropped;
+  }
+
+  /**
+   * Forgets everything. Reads under way are not kept either.
+   *
+   * @returns How many entries were dropped.
+   */
+  clear(): number {
+    const { size } = this.#keys;
+    this.#floor = this.#turn = ++this.#count;
+    this.#ids.clear();
+    this.#keys.clear();
+    this.#drops.clear();
+    this.#earlier.clear();
+    this.#hand = undefined;
+    this.#bytes = 0;
+    return size;
+  }
+
+  #serve(entry: NearEntry): NearEntry | undefined {
+    if (entry.until > this.#now()) {
+      entry.used = true;
+      return entry;
+    }
+    this.#remove(entry);
+    return undefined;
+  }
+
+  /** Finds an entry that was kept under an id of equal text, and keeps it under this one too. */
+  #alias(id: NearId): NearEntry | undefined {
+    const other = plain(id);
+    const entry = other === id ? undefined : this.#ids.get(other);
+    if (entry) {
+      entry.ids.push(id);
+      this.#ids.set(id, entry);
+    }
+    return entry;
+  }
+
+  #remove(entry: NearEntry): void {
+    this.#keys.delete(entry.key);
+    for (const id of entry.ids) if (this.#ids.get(id) === entry) this.#ids.delete(id);
+    this.#bytes -= entry.bytes;
+  }
+
+  /** Moves the hand on, from the oldest entry to the newest and round, until an entry is gone. */
+  #evict(): void {
+    for (;;) {
+      this.#hand ??= this.#keys.values();
+      const { value: entry, done } = this.#hand.next();
+      if (done) this.#hand = undefined;
+      else if (entry.used) entry.used = false;
+      else {
+        this.#remove(entry);
+        return;
+      }
+    }
+  }
+}
+
+/**
+ * Makes a clock that is asked once a turn of the event loop, for asking a clock costs more than a hit. Not for runtimes
+ * whose timers end with a request: the time would stand still.
+ *
+ * @param now The clock, in milliseconds.
+ * @returns A clock that is up to a turn, or a millisecond, behind.
+ */
+export function coarseClock(now: () => number): () => number {
+  let time: number | undefined;
+  const forget = () => {
+    time = undefined;
+  };
+  return () => {
+    if (time === undefined) {
+      time = now();
+      (setTimeout(forget, 1) as { unref?: () => void }).unref?.();
+    }
+    return time;
+  };
+}
+
+/** One for all ids of equal text: the number where its text is that of the id, otherwise the text. */
+function plain(id: NearId): string | number {
+  if (typeof id === "number") return id;
+  const number = Number(id);
+  return String(number) === String(id) ? number : String(id);
+}
+
+/** Freezes a value with what is in its arrays, plain objects, maps and sets, cycles too. */
+function deepFreeze(value: unknown): void {
+  // A set is walked through with what is added on the way.
+  const all = new Set<object>();
+  const add = (item: unknown) => {
+    // Of these, views cannot be frozen, and a frozen RegExp cannot be used.
+    if (typeof item === "object" && item !== null && !ArrayBuffer.isView(item) && !(item instanceof RegExp))
+      all.add(item);
+  };
+  add(value);
+  for (const one of all) {
+    Object.freeze(one);
+    if (one instanceof Map) for (const pair of one) pair.forEach(add);
+    else if (one instanceof Set) one.forEach(add);
+    else if (Array.isArray(one) || isPlain(one)) Object.values(one).forEach(add);
+  }
+}
+
+function isPlain(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}

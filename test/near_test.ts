@@ -1,0 +1,432 @@
+import assert from "node:assert/strict";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import fc from "fast-check";
+import { coarseClock, Near, type NearId, type NearValue } from "../src/near.ts";
+
+/** A near cache with a clock that stands at `time`. */
+function fresh(options: { maxEntries?: number; maxBytes?: number; clone?: boolean } = {}) {
+  const clock = { time: 0 };
+  const near = new Near({ maxEntries: 100, maxBytes: 1000, clone: false, ...options, now: () => clock.time });
+  return { near, clock };
+}
+
+/** What a read of a product brought. */
+function product(id: NearId, value: unknown = `product ${id}`, more: Partial<NearValue> = {}): NearValue {
+  return { id, key: `product:${id}`, value, until: 1000, tags: [], clock: 0, bytes: 1, ...more };
+}
+
+function keep(near: Near, read: NearValue): unknown {
+  return near.put(near.begin(), read);
+}
+
+describe("Near", () => {
+  it("hit finds what was put until its time is over", () => {
+    const { near, clock } = fresh();
+    keep(near, product(1, { name: "phở" }, { until: 50, tags: ["soups"], clock: 7, bytes: 20 }));
+    const entry = near.hit(1);
+    assert.deepEqual(entry?.value, { name: "phở" });
+    assert.deepEqual([entry?.key, entry?.until, entry?.tags, entry?.clock], ["product:1", 50, ["soups"], 7]);
+    assert.equal(near.hitKey("product:1"), entry);
+    assert.deepEqual([near.size, near.bytes], [1, 20]);
+    assert.equal(near.hit(2), undefined);
+    assert.equal(near.hitKey("product:2"), undefined);
+    clock.time = 49;
+    assert.equal(near.hit(1), entry);
+    clock.time = 50;
+    assert.equal(near.hit(1), undefined);
+    assert.deepEqual([near.size, near.bytes], [0, 0]);
+  });
+
+  it("hit tells null, false, 0 and undefined that are kept from a miss", () => {
+    const { near } = fresh();
+    for (const value of [null, false, 0, "", undefined]) {
+      keep(near, { ...product("x"), value });
+      assert.ok(near.hit("x"));
+      assert.equal(near.hit("x")?.value, value);
+    }
+  });
+
+  it("hit finds one entry by every id of the same text, and no other", () => {
+    const forms: NearId[] = [7, "7", 7n];
+    for (const put of forms) {
+      const { near } = fresh();
+      keep(near, product(put));
+      const entry = near.hit(put);
+      assert.ok(entry);
+      for (const form of [...forms, ...forms]) assert.equal(near.hit(form), entry, `${typeof put} ${typeof form}`);
+      for (const other of ["07", "7.0", "7n", " 7", 7.5, 70n, "seven"]) assert.equal(near.hit(other), undefined);
+      assert.equal(near.drop(["product:7"]), 1);
+      for (const form of forms) assert.equal(near.hit(form), undefined);
+      assert.deepEqual([near.size, near.bytes], [0, 0]);
+    }
+  });
+
+  it("hit keeps big ids apart when they are one as numbers", () => {
+    const { near } = fresh();
+    keep(near, product(9007199254740993n, "odd"));
+    keep(near, product("9007199254740992", "even"));
+    assert.equal(near.hit("9007199254740993")?.value, "odd");
+    assert.equal(near.hit(9007199254740992n)?.value, "even");
+    assert.equal(near.hit(9007199254740992)?.value, "even");
+    keep(near, product(Number.NaN, "NaN"));
+    assert.equal(near.hit("NaN")?.value, "NaN");
+    keep(near, product(-0, "zero"));
+    assert.equal(near.hit("0")?.value, "zero");
+    assert.equal(near.hit("-0"), undefined);
+  });
+
+  it("hitKey finds what was put with an object for its id", () => {
+    const { near } = fresh();
+    keep(near, { ...product("x"), id: undefined });
+    assert.equal(near.hit("x"), undefined);
+    assert.ok(near.hitKey("product:x"));
+    assert.equal(near.drop(["product:x"]), 1);
+  });
+
+  it("put replaces what is there", () => {
+    const { near } = fresh();
+    keep(near, product(1, "old", { bytes: 10 }));
+    keep(near, product("1", "new", { bytes: 30 }));
+    assert.deepEqual([near.hit(1)?.value, near.hit("1")?.value, near.size, near.bytes], ["new", "new", 1, 30]);
+  });
+
+  it("put freezes all of the value, cycles too, and answers it", () => {
+    const { near } = fresh();
+    const inMap = { a: 1 };
+    const inSet = { b: 2 };
+    const shallow = Object.freeze({ deep: { er: [1] } });
+    const value: Record<string, unknown> = {
+      list: [{ name: "bò" }],
+      none: null,
+      nothing: Object.assign(Object.create(null), { x: [] }),
+      date: new Date(0),
+      map: new Map<unknown, unknown>([["a", inMap]]),
+      set: new Set([inSet]),
+      bytes: new Uint8Array([1, 2]),
+      url: new URL("http://a/?b=1"),
+      regexp: /a/g,
+      shallow,
+      big: 1n,
+    };
+    value.self = value;
+    assert.equal(keep(near, product(1, value)), value);
+    assert.equal(near.hit(1)?.value, value);
+    const frozen = [value, value.list, (value.list as object[])[0], value.nothing, inMap, inSet, shallow.deep.er];
+    for (const one of frozen) assert.ok(Object.isFrozen(one));
+    assert.throws(() => (value.list as number[]).push(1), TypeError);
+    assert.ok((value.regexp as RegExp).test("a"));
+    assert.equal((value.url as URL).searchParams.get("b"), "1");
+    assert.equal((value.date as Date).getTime(), 0);
+  });
+
+  it("put freezes a value that is very deep", () => {
+    const { near } = fresh();
+    const innermost = {};
+    let value: object = innermost;
+    for (let i = 0; i < 100_000; i++) value = [value];
+    keep(near, product(1, value));
+    assert.ok(Object.isFrozen(innermost));
+  });
+
+  it("value gives every reader a copy when readers get copies", () => {
+    const { near } = fresh({ clone: true });
+    const value = { list: [1], when: new Date(5) };
+    assert.equal(keep(near, product(1, value)), value);
+    value.list.push(2);
+    const entry = near.hit(1);
+    assert.ok(entry);
+    const first = near.value(entry) as typeof value;
+    assert.deepEqual(first, { list: [1], when: new Date(5) });
+    first.list.push(3);
+    first.when.setTime(6);
+    assert.deepEqual(near.value(entry), { list: [1], when: new Date(5) });
+  });
+
+  it("value gives the same frozen value when readers share it", () => {
+    const { near } = fresh();
+    const value = keep(near, product(1, { a: 1 }));
+    const entry = near.hit(1);
+    assert.ok(entry);
+    assert.equal(near.value(entry), value);
+  });
+
+  it("put does not keep what cannot be cloned", () => {
+    const { near } = fresh({ clone: true });
+    const value = { call: () => 1 };
+    assert.equal(keep(near, product(1, value)), value);
+    assert.equal(near.size, 0);
+  });
+
+  it("put does not keep what is larger than the bound, and forgets what was there", () => {
+    const { near } = fresh({ maxBytes: 100 });
+    keep(near, product(1, "small"));
+    keep(near, product(2, "two"));
+    const value = { large: true };
+    assert.equal(keep(near, product(1, value, { bytes: 101 })), value);
+    assert.equal(near.hit(1), undefined);
+    assert.ok(near.hit(2));
+    keep(near, product(3, "all", { bytes: 100 }));
+    assert.deepEqual([near.size, near.bytes], [1, 100]);
+  });
+
+  it("put keeps nothing when no entry is allowed", () => {
+    const { near } = fresh({ maxEntries: 0 });
+    assert.equal(keep(near, product(1, "a")), "a");
+    assert.equal(near.size, 0);
+  });
+
+  it("put evicts what was not hit since the hand last came by", () => {
+    const { near } = fresh({ maxEntries: 3 });
+    for (const id of [1, 2, 3]) keep(near, product(id));
+    near.hit(1);
+    near.hit(2);
+    keep(near, product(4));
+    assert.deepEqual(
+      [1, 2, 3, 4].filter((id) => near.hitKey(`product:${id}`)),
+      [1, 2, 4],
+    );
+    // All were hit now: the hand, which has come to 4, goes once round.
+    keep(near, product(5));
+    assert.deepEqual(
+      [1, 2, 4, 5].filter((id) => near.hitKey(`product:${id}`)),
+      [1, 2, 5],
+    );
+  });
+
+  it("put keeps the popular when a scan passes", () => {
+    const { near } = fresh({ maxEntries: 100 });
+    for (let i = 0; i < 20_000; i++) {
+      const popular = i % 50;
+      if (!near.hit(popular)) keep(near, product(popular));
+      keep(near, product(`scan ${i}`));
+    }
+    const left = Array.from({ length: 50 }, (_, id) => near.hit(id)).filter(Boolean).length;
+    assert.ok(left >= 45, `${left}`);
+  });
+
+  it("dropTags forgets what carries a tag", () => {
+    const { near } = fresh();
+    keep(near, product(1, "a", { tags: ["soups", "hot"] }));
+    keep(near, product(2, "b", { tags: ["salads"] }));
+    keep(near, product(3, "c"));
+    keep(near, product(4, "d", { tags: ["hot"] }));
+    assert.equal(near.dropTags(["none"]), 0);
+    assert.equal(near.dropTags(["hot", "soups"]), 2);
+    assert.deepEqual(
+      [1, 2, 3, 4].map((id) => near.hit(id)?.value),
+      [undefined, "b", "c", undefined],
+    );
+  });
+
+  it("clear forgets everything", () => {
+    const { near } = fresh();
+    for (const id of [1, 2, "a"]) keep(near, product(id));
+    assert.equal(near.clear(), 3);
+    assert.deepEqual([near.hit(1), near.hitKey("product:a"), near.size, near.bytes], [undefined, undefined, 0, 0]);
+    keep(near, product(1));
+    assert.ok(near.hit(1));
+  });
+});
+
+describe("Near, reads under way", () => {
+  const forgetting: Record<string, (near: Near) => unknown> = {
+    "its key is dropped": (near) => near.drop(["other", "product:1"]),
+    "a tag is dropped": (near) => near.dropTags(["none"]),
+    "everything is forgotten": (near) => near.clear(),
+    "changes are not told for a while": (near) => {
+      near.live = false;
+      near.live = true;
+    },
+    "more keys are dropped than are remembered": (near) =>
+      near.drop(["product:1", ...Array.from({ length: 10_000 }, (_, i) => `k${i}`)]),
+    "more drops follow than are remembered": (near) => {
+      near.drop(["product:1"]);
+      for (let i = 0; i < 10_000; i++) near.drop([`k${i}`]);
+    },
+    "a tag is dropped, and then many keys": (near) => {
+      for (let i = 0; i < 3000; i++) near.drop([`k${i}`]);
+      near.dropTags(["none"]);
+      for (let i = 0; i < 1500; i++) near.drop([`k${i}`]);
+    },
+  };
+  for (const [when, forget] of Object.entries(forgetting)) {
+    it(`put does not keep what left before ${when}`, () => {
+      const { near } = fresh();
+      const [first, second] = [near.begin(), near.begin()];
+      forget(near);
+      const third = near.begin();
+      const value = {};
+      assert.equal(near.put(first, product(1, value)), value);
+      assert.ok(Object.isFrozen(value));
+      assert.equal(near.hit(1), undefined);
+      near.put(third, product(1, "after"));
+      near.put(second, product(1, "before"));
+      assert.equal(near.hit(1)?.value, "after");
+    });
+  }
+
+  it("put keeps what left before another key was dropped", () => {
+    const { near } = fresh();
+    const mark = near.begin();
+    for (let i = 0; i < 2000; i++) near.drop([`k${i}`]);
+    near.put(mark, product(1));
+    assert.ok(near.hit(1));
+  });
+
+  it("put keeps the later read when the earlier one comes back last", () => {
+    const { near } = fresh();
+    const [first, second] = [near.begin(), near.begin()];
+    near.put(second, product(1, "later"));
+    assert.equal(near.put(first, product(1, "earlier")), "earlier");
+    assert.equal(near.hit(1)?.value, "later");
+  });
+
+  it("put keeps and hit serves nothing while not live, and what left meanwhile is never kept", () => {
+    const { near } = fresh();
+    keep(near, product(1));
+    assert.equal(near.live, true);
+    near.live = false;
+    assert.equal(near.live, false);
+    assert.equal(near.hit(1), undefined);
+    const mark = near.begin();
+    keep(near, product(1));
+    assert.equal(near.size, 0);
+    near.live = true;
+    near.put(mark, product(1));
+    assert.equal(near.size, 0);
+    keep(near, product(1));
+    assert.ok(near.hit(1));
+  });
+});
+
+describe("Near, as a whole", () => {
+  it("stays within its bounds and serves only what was put last when anything happens", () => {
+    const ids = fc.constantFrom<NearId>(0, 1, 2, 3, "0", "1", "2", "3", 1n, 2n, "a", "b", "c", "d");
+    const step = fc.oneof(
+      { weight: 4, arbitrary: fc.record({ do: fc.constant("hit" as const), id: ids }) },
+      { weight: 3, arbitrary: fc.record({ do: fc.constant("begin" as const), id: ids }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          do: fc.constant("put" as const),
+          which: fc.nat(5),
+          bytes: fc.integer({ min: 0, max: 12 }),
+          time: fc.integer({ min: 1, max: 30 }),
+          tags: fc.subarray(["x", "y"]),
+        }),
+      },
+      fc.record({ do: fc.constant("drop" as const), ids: fc.array(ids, { maxLength: 3 }) }),
+      fc.record({ do: fc.constant("tags" as const), tags: fc.subarray(["x", "y"]) }),
+      fc.record({ do: fc.constantFrom("clear" as const, "down" as const, "up" as const) }),
+      fc.record({ do: fc.constant("pass" as const), time: fc.nat(10) }),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 120 }),
+        fc.integer({ min: 1, max: 6 }),
+        fc.integer({ min: 1, max: 30 }),
+        (steps, maxEntries, maxBytes) => {
+          const { near, clock } = fresh({ maxEntries, maxBytes });
+          interface Kept extends NearValue {
+            readonly order: number;
+          }
+          /** What may be served, with no regard to the bounds. */
+          const model = new Map<string, Kept>();
+          const reads: { id: NearId; mark: number; order: number; alive: boolean }[] = [];
+          let order = 0;
+          const kill = (dead: (key: string) => boolean) => {
+            for (const read of reads) if (dead(`product:${read.id}`)) read.alive = false;
+          };
+          const forget = (dead: (kept: Kept) => boolean) => {
+            for (const [key, kept] of model) if (dead(kept)) model.delete(key);
+          };
+          for (const step of steps) {
+            if (step.do === "hit") {
+              const key = `product:${step.id}`;
+              const [byId, byKey] = [near.hit(step.id), near.hitKey(key)];
+              const kept = model.get(key);
+              if (byId) {
+                assert.equal(byId, byKey);
+                assert.equal(byId.value, kept?.value);
+                assert.ok(kept && kept.until > clock.time);
+              }
+            } else if (step.do === "begin") {
+              reads.push({ id: step.id, mark: near.begin(), order: order++, alive: near.live });
+            } else if (step.do === "put") {
+              const [read] = reads.splice(step.which % (reads.length || 1), 1);
+              if (!read) continue;
+              const more = { until: clock.time + step.time, bytes: step.bytes, tags: step.tags };
+              const value = product(read.id, Symbol(), more);
+              near.put(read.mark, value);
+              const old = model.get(value.key);
+              if (!read.alive) continue;
+              // Where the entry of a later read was evicted, the earlier one may be kept.
+              const before = near.hitKey(value.key);
+              if (old && old.order > read.order && before?.value !== value.value) continue;
+              if (step.bytes > maxBytes) model.delete(value.key);
+              else model.set(value.key, { ...value, order: read.order });
+              if (step.bytes <= maxBytes) assert.equal(before?.value, value.value);
+            } else if (step.do === "drop") {
+              const keys = step.ids.map((id) => `product:${id}`);
+              near.drop(keys);
+              kill((key) => keys.includes(key));
+              forget((kept) => keys.includes(kept.key));
+            } else if (step.do === "tags") {
+              near.dropTags(step.tags);
+              kill(() => true);
+              forget((kept) => kept.tags.some((tag) => step.tags.includes(tag)));
+            } else if (step.do === "pass") {
+              clock.time += step.time;
+            } else {
+              if (step.do === "clear") near.clear();
+              else near.live = step.do === "up";
+              kill(() => true);
+              model.clear();
+            }
+            assert.ok(near.size <= maxEntries && near.bytes <= maxBytes && near.bytes >= 0);
+            if (near.size === 0) assert.equal(near.bytes, 0);
+          }
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  it("takes no more memory after a million keys, reads that brought nothing and drops", { timeout: 60_000 }, () => {
+    const { near } = fresh({ maxEntries: 1000, maxBytes: 1e9 });
+    const used = () => process.memoryUsage().heapUsed;
+    let last = 0;
+    const more = (count: number) => {
+      for (const end = last + count; last < end; last++) {
+        const id = last % 3 === 0 ? last : last % 3 === 1 ? `${last}` : BigInt(last);
+        near.put(near.begin(), { id, key: `p:${last}`, value: last, until: 1000, tags: [], clock: 0, bytes: 1 });
+        near.begin();
+        if (last % 4 === 0) near.hit(`${last}`);
+        if (last % 4 === 1) near.drop([`p:${last - 500}`, `p:${last + 1}`]);
+      }
+    };
+    more(10_000);
+    const before = used();
+    more(1_000_000);
+    assert.ok(near.size > 500 && near.size <= 1000, `${near.size}`);
+    // What a million of the smallest things take is several times as much, and garbage is collected sooner or later.
+    while (used() > before + 12e6) {
+      assert.ok(last < 4_000_000, `${used() - before} bytes more`);
+      more(10_000);
+    }
+  });
+});
+
+describe("coarseClock", () => {
+  it("stands within a turn of the event loop, and goes on after it", async () => {
+    let time = 1;
+    const clock = coarseClock(() => time);
+    assert.equal(clock(), 1);
+    time = 2;
+    assert.equal(clock(), 1);
+    while (clock() === 1) await sleep(1);
+    assert.equal(clock(), 2);
+  });
+});
