@@ -11,7 +11,7 @@
  * @module
  */
 
-import type { Ttl } from "./ttl.ts";
+import { parseTtl, type Ttl } from "./ttl.ts";
 
 /** How decoded values are kept in this process. */
 export interface NearOptions {
@@ -74,6 +74,7 @@ export class Near {
   readonly #ids = new Map<NearId, NearEntry>();
   readonly #keys = new Map<string, NearEntry>();
   #hand: Iterator<NearEntry> | undefined;
+  #puts = 0;
   #bytes = 0;
   #live = true;
   /** Numbers reads and drops, in one row. */
@@ -188,6 +189,8 @@ export class Near {
     this.#keys.set(key, entry);
     for (const each of ids) this.#ids.set(each, entry);
     this.#bytes += bytes;
+    // An iterator holds every table that its map has outgrown since it last moved, so it may not rest for long.
+    if (++this.#puts % 64 === 0) this.#hand?.next();
     return read.value;
   }
 
@@ -340,4 +343,17 @@ function deepFreeze(value: unknown): void {
 function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);
   return prototype === null || prototype === Object.prototype;
+}
+
+/** Throws for bad options of a near cache. */
+export function checkNear(options: unknown): void {
+  if (typeof options === "boolean") return;
+  const known = ["maxEntries", "maxBytes", "ttl", "clone"];
+  const { maxEntries = 1, maxBytes = 1, ttl, clone = false } = Object(options) as NearOptions;
+  const bounds = [maxEntries, maxBytes].every((bound) => Number.isSafeInteger(bound) && bound > 0);
+  if (ttl !== undefined) parseTtl(ttl, "near.ttl");
+  if (Object(options) === options && bounds && typeof clone === "boolean") {
+    if (Object.keys(options as object).every((name) => known.includes(name))) return;
+  }
+  throw new TypeError(`cannot use these options of a near cache: accepted are true, false and { ${known.join(", ")} }`);
 }

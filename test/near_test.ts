@@ -394,29 +394,39 @@ describe("Near, as a whole", () => {
     );
   });
 
-  it("takes no more memory after a million keys, reads that brought nothing and drops", { timeout: 60_000 }, () => {
-    const { near } = fresh({ maxEntries: 1000, maxBytes: 1e9 });
-    const used = () => process.memoryUsage().heapUsed;
-    let last = 0;
-    const more = (count: number) => {
-      for (const end = last + count; last < end; last++) {
-        const id = last % 3 === 0 ? last : last % 3 === 1 ? `${last}` : BigInt(last);
-        near.put(near.begin(), { id, key: `p:${last}`, value: last, until: 1000, tags: [], clock: 0, bytes: 1 });
-        near.begin();
-        if (last % 4 === 0) near.hit(`${last}`);
-        if (last % 4 === 1) near.drop([`p:${last - 500}`, `p:${last + 1}`]);
+  const million = (near: Near, i: number) => {
+    const id = i % 3 === 0 ? i : i % 3 === 1 ? `${i}` : BigInt(i);
+    near.put(near.begin(), { id, key: `p:${i}`, value: i, until: 1000, tags: [], clock: 0, bytes: 1 });
+    near.begin();
+    if (i % 4 === 0) near.hit(`${i}`);
+    if (i % 4 === 1) near.drop([`p:${i - 500}`, `p:${i + 1}`]);
+  };
+  const replaced = (near: Near, i: number) => {
+    keep(near, { ...product(i % 900), key: `p:${i % 900}` });
+  };
+  for (const [name, step, times] of [
+    ["a million keys, reads that brought nothing and drops", million, 1_000_000],
+    ["half a million puts that evict nothing", replaced, 500_000],
+  ] as const) {
+    it(`takes no more memory after ${name}`, { timeout: 60_000 }, () => {
+      const { near } = fresh({ maxEntries: 1000, maxBytes: 1e9 });
+      const used = () => process.memoryUsage().heapUsed;
+      let last = 0;
+      const more = (step: (near: Near, i: number) => void, count: number) => {
+        for (const end = last + count; last < end; last++) step(near, last);
+      };
+      more(million, 10_000);
+      near.drop(Array.from({ length: 10_000 }, (_, i) => `p:${i}`).slice(0, -100));
+      const before = used();
+      more(step, times);
+      assert.ok(near.size > 500 && near.size <= 1000, `${near.size}`);
+      // What as many of the smallest things take is several times as much, and garbage is collected sooner or later.
+      while (used() > before + 12e6) {
+        assert.ok(last < 4_000_000, `${used() - before} bytes more`);
+        more(step, 10_000);
       }
-    };
-    more(10_000);
-    const before = used();
-    more(1_000_000);
-    assert.ok(near.size > 500 && near.size <= 1000, `${near.size}`);
-    // What a million of the smallest things take is several times as much, and garbage is collected sooner or later.
-    while (used() > before + 12e6) {
-      assert.ok(last < 4_000_000, `${used() - before} bytes more`);
-      more(10_000);
-    }
-  });
+    });
+  }
 });
 
 describe("coarseClock", () => {
