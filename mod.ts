@@ -23,9 +23,12 @@ export {
   type SendOptions,
   StoreError,
   type StoreErrorKind,
+  type Tracker,
+  type Tracking,
 } from "./drivers/driver.ts";
 export type { WireStats } from "./src/batch.ts";
-export type { Cache, CallOptions, IncrementOptions, WriteOptions } from "./src/cache.ts";
+export type { BreakerOptions, BreakerState } from "./src/breaker.ts";
+export type { Cache, GetOrSetOptions, IncrementOptions, WriteOptions } from "./src/cache.ts";
 export type { AnyService, CacheClient, ClientHooks, ClientStats, Health, Setup } from "./src/client.ts";
 export {
   type CommonConfig,
@@ -41,20 +44,36 @@ export {
   redactUrl,
   type UpstashConfig,
 } from "./src/config.ts";
+export type { CallOptions, Migrations } from "./src/context.ts";
 export {
   CacheConfigError,
   CacheConflictError,
   CacheError,
+  CacheLockError,
   CacheSchemaError,
+  CacheTimeoutError,
   CardNumberError,
   isCacheError,
   type SchemaIssue,
 } from "./src/errors.ts";
-export type { CacheEvent, CacheListener, CacheTarget } from "./src/events.ts";
+export type { CacheEvent, CacheListener, CacheTarget, LoadReason } from "./src/events.ts";
+export type { FleetStats } from "./src/fleet.ts";
 export type { Id } from "./src/keyspace.ts";
+export type { LoadContext } from "./src/load.ts";
+export type { Lock, LockOptions } from "./src/lock.ts";
 export { type Logger, logTo } from "./src/logger.ts";
 export { createCacheClient, getCacheClient, getCacheService } from "./src/main.ts";
+export type { NearOptions } from "./src/near.ts";
+export type {
+  CacheDefaults,
+  ClientDefaults,
+  EntryOptions,
+  LoadLockOptions,
+  LoadOptions,
+  TagSource,
+} from "./src/policy.ts";
 export type { Schema, SchemaResult } from "./src/schema.ts";
+export type { EncryptionOptions } from "./src/seal.ts";
 export {
   type CollectionDefinition,
   type CollectionOf,
@@ -68,6 +87,7 @@ export {
   type ServiceCore,
   type ServiceDefinition,
   type ServiceOf,
+  withOptions,
   withSchemas,
 } from "./src/service.ts";
 export type { FoodFastServices } from "./src/services/all.ts";

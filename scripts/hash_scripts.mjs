@@ -1,15 +1,17 @@
 // Writes the SHA-1 of each Lua source into its definition.
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
 
-const common = readFileSync(new URL("../src/scripts.ts", import.meta.url), "utf8");
-const now = JSON.parse(/const LUA_NOW: string =\s*("(?:[^"\\]|\\.)*")/.exec(common)[1]);
 for (const name of ["scripts", "rate_limits"]) {
-  const file = new URL(`../src/${name}.ts`, import.meta.url);
-  const source = readFileSync(file, "utf8");
-  const hashed = source.replace(/sha1: "[0-9a-f]*",(\s+)lua: `([^`]*)`/g, (_, gap, lua) => {
-    const sha1 = createHash("sha1").update(lua.replaceAll("${LUA_NOW}", now)).digest("hex");
-    return `sha1: "${sha1}",${gap}lua: \`${lua}\``;
-  });
-  writeFileSync(file, hashed);
+  const file = fileURLToPath(new URL(`../src/${name}.ts`, import.meta.url));
+  const { outputFiles } = await build({ entryPoints: [file], bundle: true, write: false, format: "esm" });
+  const module = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
+  let source = readFileSync(file, "utf8");
+  for (const { name, lua } of Object.values(module).filter((value) => value?.lua)) {
+    const sha1 = createHash("sha1").update(lua).digest("hex");
+    source = source.replace(new RegExp(`(name: "${name}",\\s+sha1: )"[0-9a-f]*"`), `$1"${sha1}"`);
+  }
+  writeFileSync(file, source);
 }

@@ -3,8 +3,8 @@
  *
  * - A tick ends when a whole turn of the microtask queue brings no further command; no timer is involved, so a
  *   caller is never held past its own tick.
- * - Reads join one MGET unless their key was written in between; the same key is asked once. Deletions in a row join one
- *   UNLINK; those of several callers one script, because each is told how many of its own keys were there.
+ * - Reads join one MGET, or one script where the store must look at their tags, unless their key was written in between;
+ *   the same key is asked once. With them comes the clock of their keyspace. Deletions in a row join one UNLINK; those of several callers one script, because each is told how many of its own keys were there.
  * - Commands for one key take effect in the order of the calls. A wire that keeps the order of overlapping sends needs no
  *   help; on others a command waits while an earlier one for its key, of which one is a write, is under way. So it does
  *   on every wire while an earlier one is being repeated, and what a later one has overtaken is not repeated any more.
@@ -12,6 +12,7 @@
  *   behind the rest of its batch.
  */
 import { type Command, type Driver, type Reply, type Script, StoreError } from "../drivers/driver.ts";
+import type { Breaker } from "./breaker.ts";
 import { toStoreError } from "./errors.ts";
 import { unlinkEach } from "./scripts.ts";
 
@@ -36,6 +37,10 @@ export interface BatchOptions {
   readonly retries: number;
   /** Counters to add to. */
   readonly wire: WireStats;
+  /** Keeps commands from a store that fails again and again. */
+  readonly breaker?: Breaker | undefined;
+  /** Called before what was gathered leaves; what it adds leaves with it. */
+  readonly onLeave?: (() => void) | undefined;
   /** Told before commands are repeated. */
   readonly onRetry: (attempt: number, commands: number, error: StoreError) => void;
 }
@@ -52,8 +57,19 @@ export interface WireStats {
 
 /** Who waits for a reply: one of the two is called, once. Neither may throw. */
 export interface Caller {
-  resolve(reply: Reply): void;
+  /** `clock` comes with every read, `left` (PTTL's answer) with those of {@linkcode Batch.look}. */
+  resolve(reply: Reply, clock?: Reply, left?: Reply): void;
   reject(error: StoreError): void;
+}
+
+/** A way to read that needs a script: reads that share it, and follow each other in one tick, are one command. */
+export interface Look {
+  /** Answers the clock, then for each key its text and its PTTL. */
+  readonly script: Script;
+  /** The key of the clock, the script's first. */
+  readonly clock: string;
+  /** The script's arguments. */
+  readonly args: readonly (string | number)[];
 }
 
 /** Commands of one kind that leave as one. */
@@ -63,10 +79,17 @@ class Slot {
   readonly kind: "read" | "delete" | "other";
   readonly timeout: number;
   readonly idempotent: boolean;
+  /** For "read" by a script: how. */
+  readonly look: Look | undefined;
   /** For "read" of several keys: where each stands in `keys`. */
   asked: Map<string, number> | undefined;
   /** For "read" with more callers than keys: where each one's key stands. */
   at: number[] | undefined;
+  /** For "read" by MGET: the keys of the clocks, and where each caller's stands, if there are several. */
+  clocks: string[] | undefined;
+  clockAt: number[] | undefined;
+  /** Keys of a script beside those whose order matters. */
+  also: readonly string[] | undefined;
   /** For "delete": where each caller's keys end. */
   readonly ends: number[] = [];
   command: Command | undefined;
@@ -86,10 +109,11 @@ class Slot {
   /** Whether its callers were answered. */
   settled = false;
 
-  constructor(kind: Slot["kind"], timeout: number, idempotent = true) {
+  constructor(kind: Slot["kind"], timeout: number, idempotent = true, look?: Look) {
     this.kind = kind;
     this.timeout = timeout;
     this.idempotent = idempotent;
+    this.look = look;
   }
 
   fail(error: StoreError): void {
@@ -105,17 +129,23 @@ class Slot {
   }
 
   settle(reply: Reply): void {
-    const several = this.kind === "read" ? this.keys.length > 1 : this.ends.length > 1;
+    const several = this.kind === "read" || this.ends.length > 1;
     if (reply instanceof Error || (several && !Array.isArray(reply))) {
       this.fail(reply instanceof Error ? reply : new StoreError("protocol", "the store gave a reply of another form"));
       return;
     }
     if (this.settled) return;
     this.settled = true;
-    if (this.kind === "read" && several) {
+    if (this.kind === "read") {
       const values = reply as readonly Reply[];
-      const { callers, at } = this;
-      for (let i = 0; i < callers.length; i++) callers[i]?.resolve(values[at ? (at[i] as number) : i] ?? null);
+      const { callers, at, clockAt, look } = this;
+      const clocks = this.keys.length;
+      for (let i = 0; i < callers.length; i++) {
+        const place = at ? (at[i] as number) : i;
+        if (look) callers[i]?.resolve(values[2 * place + 1] ?? null, values[0], values[2 * place + 2]);
+        else
+          callers[i]?.resolve(values[place] ?? null, values[clocks + (clockAt ? (clockAt[i] as number) : 0)] ?? null);
+      }
     } else if (this.kind === "delete" && this.ends.length > 1) {
       const gone = reply as readonly number[];
       let from = 0;
@@ -129,9 +159,15 @@ class Slot {
     }
   }
 
-  /** Adds a caller who reads a key. */
-  ask(key: string, caller: Caller): void {
-    const { keys } = this;
+  /** Adds a caller who reads a key, and its keyspace's clock. */
+  ask(key: string, caller: Caller, clock: string): void {
+    const { keys, clocks } = this;
+    if (!clocks) this.clocks = [clock];
+    else if (clocks[0] !== clock || this.clockAt) {
+      this.clockAt ??= this.callers.map(() => 0);
+      const known = clocks.indexOf(clock);
+      this.clockAt.push(known < 0 ? clocks.push(clock) - 1 : known);
+    }
     let index = keys.length;
     if (index === 1) this.asked ??= new Map([[keys[0] as string, 0]]);
     const known = this.asked?.get(key);
@@ -172,7 +208,9 @@ export class Batch {
   #driver: Driver | undefined;
   #queue: Slot[] = [];
   #reads: Slot | undefined;
-  /** Keys written since `#reads` began. */
+  /** The reads by script that others may still join. */
+  readonly #looks = new Map<Look, Slot>();
+  /** Keys written since the first of the reads that others may join. */
   #written = new Set<string>();
   #scheduled = false;
   #quiet = 0;
@@ -204,39 +242,73 @@ export class Batch {
   }
 
   /**
-   * Reads one key.
+   * Reads one key, and its keyspace's clock.
    *
    * @param key The physical key.
-   * @param timeout Milliseconds until the promise rejects.
-   * @returns The text, or `null`.
-   */
-  get(key: string, timeout: number): Promise<Reply> {
-    return new Promise((resolve, reject) => this.read(key, timeout, { resolve, reject }));
-  }
-
-  /**
-   * Reads one key, without a promise.
-   *
-   * @param key The physical key.
+   * @param clock The key of the clock.
    * @param timeout Milliseconds until the caller is rejected.
    * @param caller Takes the text, or `null`.
    */
-  read(key: string, timeout: number, caller: Caller): void {
-    if (this.#busy.size > 0 && this.#conflicts([key], false)) {
-      const held = this.#hold([key], false, timeout, (left) => this.get(key, left));
-      held.then(
-        (reply) => caller.resolve(reply),
-        (error) => caller.reject(error),
-      );
+  read(key: string, clock: string, timeout: number, caller: Caller): void {
+    if (this.#busy.size > 0 && this.#conflicts([key, clock], false)) {
+      this.#holdRead([key, clock], timeout, caller, (left, later) => this.read(key, clock, left, later));
       return;
     }
+    if (this.#written.size > 0) this.#separate(key, clock);
     let slot = this.#reads;
-    if (!slot || slot.timeout !== timeout || slot.keys.length >= MAX_KEYS || this.#written.has(key)) {
+    if (!slot || slot.timeout !== timeout || slot.keys.length >= MAX_KEYS) {
       slot = this.#reads = this.#push(new Slot("read", timeout));
-      this.#written.clear();
     }
-    slot.ask(key, caller);
+    slot.ask(key, caller, clock);
     this.#added++;
+  }
+
+  /**
+   * Reads one key by a script.
+   *
+   * @param look How; reads of one tick that share the object are one command.
+   * @param key The physical key.
+   * @param timeout Milliseconds until the caller is rejected.
+   * @param caller Takes the text or `null`, and the key's PTTL.
+   */
+  look(look: Look, key: string, timeout: number, caller: Caller): void {
+    if (this.#busy.size > 0 && this.#conflicts([key, look.clock], false)) {
+      this.#holdRead([key, look.clock], timeout, caller, (left, later) => this.look(look, key, left, later));
+      return;
+    }
+    if (this.#written.size > 0) this.#separate(key, look.clock);
+    let slot = this.#looks.get(look);
+    if (!slot || slot.timeout !== timeout || slot.keys.length >= MAX_KEYS) {
+      slot = this.#push(new Slot("read", timeout, true, look));
+      this.#looks.set(look, slot);
+    }
+    slot.ask(key, caller, look.clock);
+    this.#added++;
+  }
+
+  /** What was written in this tick is not read by a command from before. */
+  #separate(key: string, clock: string): void {
+    if (!this.#written.has(key) && !this.#written.has(clock)) return;
+    this.#reads = undefined;
+    this.#looks.clear();
+    this.#written.clear();
+  }
+
+  #holdRead(
+    keys: readonly string[],
+    timeout: number,
+    caller: Caller,
+    call: (left: number, later: Caller) => void,
+  ): void {
+    const held = this.#hold(keys, false, timeout, (left) => {
+      return new Promise<Parameters<Caller["resolve"]>>((resolve, reject) => {
+        call(left, { resolve: (...reply) => resolve(reply), reject });
+      });
+    });
+    held.then(
+      (reply) => caller.resolve(...reply),
+      (error) => caller.reject(error),
+    );
   }
 
   /**
@@ -289,6 +361,7 @@ export class Batch {
    * @param args The arguments.
    * @param timeout Milliseconds until the promise rejects.
    * @param idempotent As for {@linkcode Batch.send}.
+   * @param also Further keys of the script, whose order does not matter.
    * @returns Its reply. Rejects with the store's error.
    */
   run(
@@ -297,12 +370,14 @@ export class Batch {
     args: readonly (string | number)[],
     timeout: number,
     idempotent: boolean,
+    also?: readonly string[],
   ): Promise<Reply> {
     if (this.#conflicts(keys, true)) {
-      return this.#hold(keys, true, timeout, (left) => this.run(script, keys, args, left, idempotent));
+      return this.#hold(keys, true, timeout, (left) => this.run(script, keys, args, left, idempotent, also));
     }
     const slot = this.#push(new Slot("other", timeout, idempotent));
     slot.script = script;
+    slot.also = also;
     slot.command = [script.name, ...args];
     return this.#add(slot, keys);
   }
@@ -321,7 +396,7 @@ export class Batch {
   #add(slot: Slot, keys: readonly string[]): Promise<Reply> {
     for (const key of keys) {
       slot.keys.push(key);
-      if (this.#reads) this.#written.add(key);
+      if (this.#reads || this.#looks.size > 0) this.#written.add(key);
     }
     slot.ends.push(slot.keys.length);
     this.#added++;
@@ -367,12 +442,19 @@ export class Batch {
   }
 
   #flush(): void {
+    const { breaker, onLeave } = this.#options;
+    onLeave?.();
     const slots = this.#queue;
     this.#queue = [];
     this.#reads = undefined;
+    if (this.#looks.size > 0) this.#looks.clear();
     if (this.#written.size > 0) this.#written.clear();
     this.#scheduled = false;
     this.#flushed.push(slots);
+    if (breaker && !breaker.allows()) {
+      this.#land(slots, breaker.error());
+      return;
+    }
     const until = this.#watch(slots);
     try {
       const opened = this.#options.driver();
@@ -385,6 +467,7 @@ export class Batch {
       opened.then(
         (driver) => this.#dispatch(slots, driver, until, release),
         (error) => {
+          breaker?.fail(toStoreError(error));
           this.#land(slots, error);
           release();
         },
@@ -508,8 +591,11 @@ export class Batch {
 
   /** Sends a flight's slots, or those that are left of them. Never throws. */
   #fly(flight: Flight, slots: readonly Slot[]): void {
+    const { database, wire, breaker } = this.#options;
+    const sent = performance.now();
     const fail = (error: unknown): void => {
       const failure = toStoreError(error);
+      breaker?.fail(failure, sent);
       this.#settle(
         flight,
         slots,
@@ -520,13 +606,13 @@ export class Batch {
       const timeout = flight.until - performance.now();
       // Nobody waits any more, and all were told that it failed.
       if (timeout <= 0) throw new StoreError("timeout", "the deadline passed before the driver was open");
-      const { database, wire } = this.#options;
       const commands = this.#render(slots);
       wire.commands += commands.length;
       wire.roundTrips++;
-      flight.driver
-        .send(database, commands, { timeout: Math.max(1, timeout) })
-        .then((replies) => this.#settle(flight, slots, replies), fail);
+      flight.driver.send(database, commands, { timeout: Math.max(1, timeout) }).then((replies) => {
+        breaker?.succeed();
+        this.#settle(flight, slots, replies);
+      }, fail);
     } catch (error) {
       fail(error);
     }
@@ -540,7 +626,11 @@ export class Batch {
       for (let i = 0; i < slots.length; i++) {
         const slot = slots[i] as Slot;
         const reply = replies[i] ?? null;
-        if (reply instanceof Error && this.#mayRepeat(slot, reply, flight.attempt <= this.#options.retries)) {
+        // What follows a script that the store had forgotten is repeated behind it.
+        const early = again?.some((other) => other.reloaded && other.precedes(slot)) && slot.idempotent;
+        if (early) {
+          again?.push(slot);
+        } else if (reply instanceof Error && this.#mayRepeat(slot, reply, flight.attempt <= this.#options.retries)) {
           again ??= [];
           again.push(slot);
           cause = reply;
@@ -622,7 +712,7 @@ export class Batch {
       this.#loaded.delete(slot.script.sha1);
       return true;
     }
-    if (!more) return false;
+    if (!more || this.#options.breaker?.state === "open") return false;
     return error.repeat === "all" || (error.repeat === "idempotent" && slot.idempotent);
   }
 
@@ -631,7 +721,9 @@ export class Batch {
     return slots.map((slot) => {
       slot.sent = true;
       const { keys } = slot;
-      if (slot.kind === "read") return keys.length === 1 ? ["GET", keys[0] as string] : ["MGET", ...keys];
+      const { look } = slot;
+      if (slot.kind === "read" && !look) return ["MGET", ...keys, ...(slot.clocks as string[])];
+      if (look) slot.script = look.script;
       if (slot.kind === "delete") {
         if (slot.ends.length === 1) return ["UNLINK", ...keys];
         slot.script = unlinkEach;
@@ -641,8 +733,9 @@ export class Batch {
       fresh ??= new Set();
       const known = this.#loaded.has(sha1) || fresh.has(sha1);
       fresh.add(sha1);
-      const args = slot.command?.slice(1) ?? [];
-      return [known ? "EVALSHA" : "EVAL", known ? sha1 : lua, keys.length, ...keys, ...args];
+      const args = look?.args ?? slot.command?.slice(1) ?? [];
+      const all = look ? [look.clock, ...keys] : slot.also ? [...keys, ...slot.also] : keys;
+      return [known ? "EVALSHA" : "EVAL", known ? sha1 : lua, all.length, ...all, ...args];
     });
   }
 
@@ -707,8 +800,10 @@ function failAll(slots: readonly Slot[], error: unknown): void {
 
 /** The bytes of a slot's command as JSON, at the least exact and at the most a little over. */
 function jsonBytes(slot: Slot): number {
-  let bytes = 2 + (slot.script ? slot.script.lua.length + 80 : 20);
-  for (const text of slot.keys) bytes += textBytes(text);
+  const { script = slot.look?.script, also, clocks, look } = slot;
+  let bytes = 2 + (script ? script.lua.length * 2 : 20);
+  for (const text of [...slot.keys, ...(also ?? clocks ?? [])]) bytes += textBytes(text);
+  if (look) for (const arg of look.args) bytes += textBytes(String(arg));
   if (slot.command) for (const arg of slot.command) bytes += typeof arg === "string" ? textBytes(arg) : 26;
   return bytes;
 }

@@ -1,69 +1,35 @@
-import type { Command, Reply, Script, StoreError } from "../drivers/driver.ts";
-import type { Batch, Caller } from "./batch.ts";
-import { decode, encode } from "./codec.ts";
-import type { OnError } from "./config.ts";
-import { CacheSchemaError, isCacheError, type SchemaIssue, toStoreError } from "./errors.ts";
-import type { CacheTarget, Events } from "./events.ts";
-import type { Id, KeyShape, Keyspace } from "./keyspace.ts";
-import { fits, type Schema, schemaIssues } from "./schema.ts";
-import { increment } from "./scripts.ts";
+import type { Reply, Script } from "../drivers/driver.ts";
+import { type CacheContext, type CallOptions, failed, report, supersede, throws, timeoutOf } from "./context.ts";
+import { isCacheError } from "./errors.ts";
+import { type FleetStats, fleetStats } from "./fleet.ts";
+import { encodeTag, type Id, isOwn } from "./keyspace.ts";
+import { type AnyLoader, type LoadContext, ReadThrough } from "./load.ts";
+import { group } from "./load_many.ts";
+import { type Lock, type LockOptions, withLock } from "./lock.ts";
+import { type EntryOptions, type LoadOptions, policyOf } from "./policy.ts";
+import { Get, Look, type Read } from "./read.ts";
+import { entryOf, save, withEntry } from "./save.ts";
+import { EVERYTHING, increment, invalidate, touch } from "./scripts.ts";
 import { type CacheStats, Counters } from "./stats.ts";
 import { describe, parseTtl, type Ttl } from "./ttl.ts";
-
-/** Options of every operation. */
-export interface CallOptions {
-  /** Milliseconds until the operation ends, whatever the store does. @default the client's, 500 */
-  readonly timeout?: number;
-  /** What to do when the store is away. @default the client's, "miss" */
-  readonly onError?: OnError;
-}
+import { type UpdateOptions, update } from "./update.ts";
 
 /** Options of writes. */
-export interface WriteOptions extends CallOptions {
-  /** The time to live: seconds, a string with a unit, or `"forever"`. @default the collection's, or CACHE_TTL_DEFAULT */
-  readonly ttl?: Ttl;
-}
+export interface WriteOptions extends CallOptions, EntryOptions {}
+
+/** Options of {@linkcode Cache.getOrSet}. */
+export interface GetOrSetOptions extends CallOptions, LoadOptions {}
 
 /** Options of {@linkcode Cache.increment}. */
-export interface IncrementOptions extends WriteOptions {
+export interface IncrementOptions extends CallOptions {
+  /** The TTL of a counter that has none: seconds, a string with a unit, or `"forever"`. @default the collection's, or CACHE_TTL_DEFAULT */
+  readonly ttl?: Ttl;
   /** How much to add; a safe integer, negative to subtract. @default 1 */
   readonly by?: number;
 }
 
-/** A loader run for a key that several callers may wait for. */
-export interface Load {
-  readonly promise: Promise<unknown>;
-  /** Set when the key was written or deleted meanwhile, or the store is away: the result is handed out, not stored. */
-  superseded: boolean;
-}
-
-/** What a cache stands on; made by the client. */
-export interface CacheContext {
-  readonly target: CacheTarget;
-  readonly space: Keyspace;
-  readonly shape: KeyShape;
-  readonly batch: Batch;
-  readonly events: Events;
-  readonly counters: Counters;
-  /** Loads under way by physical key, shared by the caches of one client and database. */
-  readonly loads: Map<string, Load>;
-  readonly timeout: number;
-  readonly onError: OnError;
-  /** Milliseconds; `undefined` for no expiry. */
-  readonly ttl: number | undefined;
-  readonly sliding?: boolean;
-  readonly schema?: Schema | undefined;
-  /** Throws for values that must not be stored. */
-  readonly refuse?: ((value: unknown) => void) | undefined;
-  readonly waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
-}
-
 /** How many keys a SCAN step looks at. */
 const SCAN_COUNT = 1000;
-
-/** What a cache stands on, for verbs outside the class. */
-// biome-ignore lint/suspicious/noExplicitAny: stands for caches of every type
-export let contextOf: (cache: Cache<any, any, any>) => CacheContext;
 
 /**
  * The verbs, over one keyspace. A collection is a cache whose keys, schema and TTL are declared.
@@ -108,21 +74,15 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    */
   get<T extends Out = Out>(id: K, options?: CallOptions): Promise<NoInfer<T> | undefined> {
     // One promise and no await: a hit must be short, and 500 callers would pay for each 500 times.
+    const near = this.#near(id);
+    if (near) return near as Promise<NoInfer<T> | undefined>;
     return new Promise((resolve, reject) => {
-      const { space, shape, batch, sliding, ttl } = this.#context;
-      const logical = shape.encode(id);
-      const key = space.key(logical);
-      const timeout = timeoutOf(this.#context, options);
-      const read = new Read(this.#context, logical, options, resolve as (value: unknown) => void, reject);
-      if (sliding && ttl !== undefined) {
-        const sent = batch.send(["GETEX", key, "PX", ttl], [key], timeout, true);
-        sent.then(
-          (reply) => read.resolve(reply),
-          (error) => read.reject(error),
-        );
-      } else {
-        batch.read(key, timeout, read);
-      }
+      const context = this.#context;
+      const key = context.shape.encode(id);
+      const timeout = timeoutOf(context, options);
+      const read = new Get(context, id, key, options, resolve as (value: unknown) => void, reject);
+      if (context.look) context.batch.look(context.look, context.space.key(key), timeout, read.leave());
+      else context.batch.read(context.space.key(key), context.space.clock, timeout, read);
     });
   }
 
@@ -155,12 +115,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @throws {CacheSchemaError} For a value that the schema rejects.
    */
   async set(id: K, value: In, options?: WriteOptions): Promise<boolean> {
-    const key = this.#context.space.key(this.#context.shape.encode(id));
-    const ttl = ttlOf(this.#context, options);
-    const timeout = timeoutOf(this.#context, options);
-    const pending = checkValue(this.#context, value);
-    if (pending) await pending;
-    return this.#write(key, encode(value), ttl, timeout, options);
+    return this.#set("set", id, value, options);
   }
 
   /**
@@ -171,57 +126,151 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns How many were written.
    */
   async setMany(entries: Iterable<readonly [K, In]>, options?: WriteOptions): Promise<number> {
-    const ttl = ttlOf(this.#context, options);
-    const timeout = timeoutOf(this.#context, options);
-    const texts: [string, string][] = [];
+    // All entries are made before the first is written: a bad one refuses all.
+    const context = this.#context;
+    const policy = policyOf(context.policy, options);
+    const timeout = timeoutOf(context, options);
+    const made: { key: string; entry: ReturnType<typeof entryOf> }[] = [];
     for (const [id, value] of entries) {
-      const key = this.#context.space.key(this.#context.shape.encode(id));
-      const pending = checkValue(this.#context, value);
-      if (pending) await pending;
-      texts.push([key, encode(value)]);
+      const key = context.shape.encode(id);
+      stored(value);
+      const entry = entryOf(context, id, key, value, policy, {});
+      made.push({ key, entry: context.schema && entry instanceof Promise ? await entry : entry });
     }
-    const written = await Promise.all(texts.map(([key, text]) => this.#write(key, text, ttl, timeout, options)));
+    const written = await Promise.all(
+      made.map(({ key, entry }) =>
+        withEntry(context, entry, (ready) => this.#write("setMany", key, ready, policy, timeout, options)),
+      ),
+    );
     return written.filter(Boolean).length;
   }
 
   /**
    * Reads a value, and on a miss loads and writes it. Callers that miss one key at the same time share one run of the loader,
-   * its value and its error. A write or deletion of the key meanwhile is not undone by the late result.
+   * its value and its error. A write, deletion or invalidation meanwhile is not undone by the late result.
    *
    * @param id The key or id.
-   * @param loader Gives the value; what it throws is thrown. `undefined` is handed out and not stored.
-   * @param options TTL, deadline of the store's part, and error handling.
+   * @param loader Gives the value; what it throws is thrown. `undefined` is handed out, and remembered only with `negativeTtl`. Its argument
+   * tells it when to stop, and takes the value's own TTL and tags.
+   * @param options How the value is kept fresh and loaded, deadline of the store's part, and error handling.
    * @returns The value.
+   * @throws {TypeError | RangeError} For a bad id or option, or a loaded value that cannot be stored.
+   * @throws {CacheTimeoutError} For a loader that took longer than `hardTimeout`.
    */
-  async getOrSet<V extends In | undefined>(
+  getOrSet<V extends In | undefined>(
     id: K,
-    loader: () => V | Promise<V>,
-    options?: WriteOptions,
+    loader: (context: LoadContext<Out>) => V | Promise<V>,
+    options?: GetOrSetOptions,
   ): Promise<unknown extends Out ? V : Out | V> {
     type Result = unknown extends Out ? V : Out | V;
-    const { space, shape, loads, counters } = this.#context;
-    const key = space.key(shape.encode(id));
-    ttlOf(this.#context, options);
-    const running = loads.get(key);
-    if (running) {
-      counters.misses++;
-      return running.promise as Promise<Result>;
-    }
-    const timeout = timeoutOf(this.#context, options);
-    const start = performance.now();
-    const { errors } = counters;
-    const value = await this.get(id, options);
-    if (value !== undefined) return value as Result;
-    // With a store that is away, the write has what the read has left of the deadline.
-    const left = counters.errors === errors ? timeout : timeout - (performance.now() - start);
-    const joined = loads.get(key);
-    if (joined) return joined.promise as Promise<Result>;
-    const load: Load = {
-      superseded: left < 1,
-      promise: Promise.resolve().then(() => this.#load(id, key, load, loader, { ...options, timeout: left })),
-    };
-    loads.set(key, load);
-    return load.promise as Promise<Result>;
+    const near = this.#near(id);
+    if (near) return near as Promise<Result>;
+    return new Promise((resolve, reject) => {
+      const context = this.#context;
+      const key = context.shape.encode(id);
+      const timeout = timeoutOf(context, options);
+      const done = resolve as (value: unknown) => void;
+      const read = new ReadThrough(context, id, key, options, loader as AnyLoader, done, reject);
+      if (context.look) context.batch.look(context.look, context.space.key(key), timeout, read.leave());
+      else context.batch.read(context.space.key(key), context.space.clock, timeout, read);
+    });
+  }
+
+  /**
+   * Reads several values, and loads and writes those that are missing: with one run of the loader for all that no other load is
+   * under way for.
+   *
+   * @param ids The keys or ids.
+   * @param loader Takes the ids to load and gives their values by id; ids that it leaves out have none.
+   * @param options As for {@linkcode Cache.getOrSet}.
+   * @returns The values by id, in the order asked for; without those that there are none for.
+   */
+  async getOrSetMany<V extends In | undefined>(
+    ids: Iterable<K>,
+    loader: (ids: K[], context: LoadContext<Out>) => ReadonlyMap<K, V> | Promise<ReadonlyMap<K, V>>,
+    options?: GetOrSetOptions,
+  ): Promise<Map<K, unknown extends Out ? V : Out | V>> {
+    type Result = unknown extends Out ? V : Out | V;
+    const context = this.#context;
+    const timeout = timeoutOf(context, options);
+    const list = [...new Set(ids)];
+    const keys = list.map((id) => context.shape.encode(id));
+    const loads = group(list.length, loader as never);
+    const values = await Promise.all(
+      list.map((id, i) => {
+        const near = this.#near(id);
+        if (near) loads.decided();
+        return (
+          near ??
+          new Promise((resolve, reject) => {
+            const key = keys[i] as string;
+            const load = (said: LoadContext<never>) => loads.load(id, said);
+            const read = new ReadThrough(context, id, key, options, load, resolve, reject, () => loads.decided());
+            const physical = context.space.key(key);
+            if (context.look) context.batch.look(context.look, physical, timeout, read.leave());
+            else context.batch.read(physical, context.space.clock, timeout, read);
+          })
+        );
+      }),
+    );
+    const found = new Map<K, Result>();
+    list.forEach((id, i) => {
+      if (values[i] !== undefined) found.set(id, values[i] as Result);
+    });
+    return found;
+  }
+
+  /**
+   * Reads, changes and writes a value atomically: the write takes place only when nobody else wrote in between, else it all
+   * begins anew with what stands there then.
+   *
+   * @param id The key or id.
+   * @param change Gives the new value for the current one (`undefined` for a miss); may run several times. `undefined` changes nothing.
+   * @param options How the value is kept, deadline of each step, error handling, and `attempts`.
+   * @returns The value that stands there now; `undefined` when the store is away.
+   * @throws {CacheConflictError} When other writers were faster every time.
+   */
+  update(
+    id: K,
+    change: (current: Out | undefined) => In | undefined | Promise<In | undefined>,
+    options?: UpdateOptions,
+  ): Promise<Out | In | undefined> {
+    return update(this.#context, id, change as (current: unknown) => unknown, options) as Promise<Out | In | undefined>;
+  }
+
+  /**
+   * Runs a function while no other process runs one for the same key.
+   *
+   * @param id The key or id; its value has nothing to do with the lock.
+   * @param run The function. It is given the fencing token, and a signal that is aborted when the lock is lost.
+   * @param options How long the lock lasts when its holder dies, how long to wait for it, and the deadline of each step.
+   * @returns What the function answers.
+   * @throws {CacheLockError} When the lock could not be had in time.
+   * @throws {StoreError} When the store is away, whatever `onError` says: the function did not run.
+   */
+  async withLock<T>(id: K, run: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T> {
+    return withLock(this.#context, this.#context.shape.encode(id), run, options);
+  }
+
+  /**
+   * Makes every entry of this database that carries one of the tags a miss, in one round trip however many there are. No read that
+   * begins after it resolves, in any process, answers what was loaded before it.
+   *
+   * @param tags The tags.
+   * @returns Whether the store took it.
+   */
+  async invalidateTags(...tags: string[]): Promise<boolean> {
+    return tags.length === 0 || this.#invalidate(tags);
+  }
+
+  /**
+   * Makes every entry of this database a miss, as {@linkcode Cache.invalidateTags} does. Counters, locks and rate limits stay.
+   *
+   * @param options Deadline and error handling.
+   * @returns Whether the store took it.
+   */
+  invalidateAll(options?: CallOptions): Promise<boolean> {
+    return this.#invalidate(undefined, options);
   }
 
   /**
@@ -232,7 +281,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns Whether it is there.
    */
   async has(id: K, options?: CallOptions): Promise<boolean> {
-    return (await this.#command("has", "EXISTS", id, [], options)) === 1;
+    const { state, document } = await this.#head("has", id, options);
+    return state === "fresh" && document?.none === undefined;
   }
 
   /**
@@ -262,16 +312,17 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns How many were deleted, until the store went away if it did.
    */
   async deletePattern(pattern: string, options?: CallOptions): Promise<number> {
-    const { space, shape, loads } = this.#context;
+    const { space, shape, loads, nears } = this.#context;
     const { glob, test } = shape.match(pattern);
     for (const [key, load] of loads) {
       if (key.startsWith(space.prefix)) load.superseded = loads.delete(key);
     }
+    for (const near of nears) near.invalidate(space);
     let count = 0;
     let unlinking: Promise<number> | undefined;
     for await (const page of this.#scan("deletePattern", glob, options)) {
       count += (await unlinking) ?? 0;
-      const keys = test ? page.filter((key) => test(shape.decode(key))) : page;
+      const keys = page.filter((key) => !isOwn(key) && (!test || test(shape.decode(key))));
       // Not awaited here: the next SCAN and this UNLINK leave in one send.
       unlinking = keys.length > 0 ? this.#unlink("deletePattern", keys, options) : undefined;
       unlinking?.catch(() => {});
@@ -287,9 +338,11 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns Seconds, with fractions; `"forever"` without expiry; `undefined` for a miss.
    */
   async ttl(id: K, options?: CallOptions): Promise<number | "forever" | undefined> {
-    const left = await this.#command("ttl", "PTTL", id, [], options);
-    if (typeof left !== "number" || left === -2) return undefined;
-    return left === -1 ? "forever" : left / 1000;
+    const { state, document, left } = await this.#head("ttl", id, options);
+    if (state !== "fresh" || document?.none || typeof left !== "number") return undefined;
+    if (left < 0) return "forever";
+    const { at, ttl = 0 } = document ?? {};
+    return (at === undefined ? left : Math.min(left, at + ttl - this.#context.now())) / 1000;
   }
 
   /**
@@ -301,12 +354,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns Whether the key was there.
    */
   async expire(id: K, ttl: Ttl, options?: CallOptions): Promise<boolean> {
-    const ms = parseTtl(ttl);
-    if (ms === undefined) {
-      const reply = await this.#command("expire", "PERSIST", id, [], options);
-      return reply === 1 || (reply === 0 && this.has(id, options));
-    }
-    return (await this.#command("expire", "PEXPIRE", id, [ms], options)) === 1;
+    const reply = await this.#touch("expire", id, parseTtl(ttl) ?? 0, options);
+    return reply !== undefined && reply !== 0;
   }
 
   /**
@@ -317,7 +366,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns Whether the key was there and had one.
    */
   async persist(id: K, options?: CallOptions): Promise<boolean> {
-    return (await this.#command("persist", "PERSIST", id, [], options)) === 1;
+    return (await this.#touch("persist", id, 0, options)) === 1;
   }
 
   /**
@@ -331,9 +380,9 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     const { by = 1 } = options ?? {};
     if (!Number.isSafeInteger(by))
       throw new TypeError(`cannot increment by ${describe(by)}: accepted are safe integers`);
-    const ttl = ttlOf(this.#context, options) ?? 0;
+    const { ttl } = policyOf(this.#context.policy, options?.ttl === undefined ? undefined : { ttl: options.ttl });
     try {
-      const reply = await this.run(increment, id, [by, ttl], options);
+      const reply = await this.run(increment, id, [by, ttl < Number.POSITIVE_INFINITY ? ttl : 0], options);
       this.#context.counters.writes++;
       return (reply as number[])[0] as number;
     } catch (error) {
@@ -354,11 +403,13 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     const { glob, test } = shape.match(pattern);
     const seen = new Set<string>();
     for await (const page of this.#scan("keys", glob, options)) {
-      for (const key of page) {
-        const id = shape.decode(key);
-        if (seen.has(id) || (test && !test(id))) continue;
-        seen.add(id);
-        yield id;
+      const fresh = page.filter((key) => !isOwn(key) && !seen.has(key) && (!test || test(shape.decode(key))));
+      for (const key of fresh) seen.add(key);
+      // What `get` would not give is no key.
+      const reads = await Promise.all(fresh.map((key) => this.#peek("keys", key, options)));
+      for (let i = 0; i < fresh.length; i++) {
+        const { state, document } = reads[i] as Read;
+        if (state === "fresh" && document?.none === undefined) yield shape.decode(fresh[i] as string);
       }
     }
   }
@@ -374,8 +425,16 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   }
 
   /** What this cache or collection did since this client was made. */
-  stats(): CacheStats {
-    return Counters.total([this.#context.counters]);
+  stats(): CacheStats;
+  /**
+   * What it did in all processes that count together: those whose clients have `fleetStats` on.
+   *
+   * @param options `scope: "fleet"`; deadline and error handling.
+   * @returns The counts; `undefined` when the store is away.
+   */
+  stats(options: { readonly scope: "fleet" } & CallOptions): Promise<FleetStats | undefined>;
+  stats(options?: { readonly scope: "fleet" } & CallOptions): CacheStats | Promise<FleetStats | undefined> {
+    return options ? fleetStats([this.#context], options) : Counters.total([this.#context.counters]);
   }
 
   /**
@@ -397,7 +456,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     const { space, shape, batch, counters } = this.#context;
     const key = space.key(shape.encode(id));
     const timeout = timeoutOf(this.#context, options);
-    this.#supersede(key);
+    supersede(this.#context, key);
     const start = performance.now();
     try {
       return await batch.run(script, [key], args, timeout, options?.idempotent ?? false);
@@ -408,76 +467,111 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     }
   }
 
+  /** The near cache's answer, if it has one. */
+  #near(id: K): Promise<unknown> | undefined {
+    const { near, space, shape, counters, events, target } = this.#context;
+    if (!near) return undefined;
+    const entry = typeof id === "object" ? near.hitKey(space.key(shape.encode(id))) : near.hit(id);
+    if (!entry) return undefined;
+    counters.hits++;
+    counters.nearHits++;
+    if (events.active) events.emit({ type: "hit", key: space.strip(entry.key), near: true, ...target });
+    return Promise.resolve(near.value(entry));
+  }
+
+  #set(operation: string, id: K, value: In, options: WriteOptions | undefined): Promise<boolean> {
+    const context = this.#context;
+    const key = context.shape.encode(id);
+    const policy = policyOf(context.policy, options);
+    const timeout = timeoutOf(context, options);
+    stored(value);
+    const entry = entryOf(context, id, key, value, policy, {});
+    return withEntry(context, entry, (ready) => this.#write(operation, key, ready, policy, timeout, options));
+  }
+
   async #write(
+    operation: string,
     key: string,
-    text: string,
-    ttl: number | undefined,
+    entry: Awaited<ReturnType<typeof entryOf>>,
+    policy: ReturnType<typeof policyOf>,
     timeout: number,
-    options: WriteOptions | undefined,
+    options: CallOptions | undefined,
   ): Promise<boolean> {
-    const { batch, counters } = this.#context;
-    this.#supersede(key);
-    const command: Command = ttl === undefined ? ["SET", key, text] : ["SET", key, text, "PX", ttl];
-    const reply = await this.#settle("set", batch.send(command, [key], timeout, true), options);
-    if (reply === undefined) return false;
-    counters.writes++;
+    const context = this.#context;
+    supersede(context, context.space.key(key));
+    const written = await this.#settle(operation, save(context, key, entry, policy, {}, timeout), options);
+    if (written) context.counters.writes++;
+    return written ?? false;
+  }
+
+  async #invalidate(tags?: readonly string[], options?: CallOptions): Promise<boolean> {
+    const context = this.#context;
+    const { space, batch, loads, nears, events, target } = context;
+    const names = tags?.map(encodeTag);
+    for (const [key, load] of loads) {
+      if (key.startsWith(space.prefix)) load.superseded = loads.delete(key);
+    }
+    const forget = (): void => {
+      for (const near of nears) near.invalidate(space, names);
+    };
+    forget();
+    const args = [space.marks, ...(names ?? [EVERYTHING])];
+    const sent = batch.run(invalidate, [space.clock], args, timeoutOf(context, options), true);
+    const clock = await this.#settle("invalidate", sent, options);
+    if (clock === undefined) return false;
+    space.see(clock);
+    // What was read meanwhile may be from before.
+    forget();
+    events.emit({ type: "invalidate", service: target.service, ...(tags && { tags }) });
     return true;
   }
 
-  async #load<V extends In | undefined>(
-    id: K,
-    key: string,
-    load: Load,
-    loader: () => V | Promise<V>,
-    options: WriteOptions,
-  ): Promise<V> {
-    const { counters, events, loads, target, shape, waitUntil } = this.#context;
-    const start = performance.now();
-    let ok = false;
-    counters.loads++;
-    try {
-      const value = await loader();
-      ok = true;
-      if (value !== undefined && !load.superseded) {
-        const writing = this.set(id, value as In & V, options);
-        if (waitUntil) waitUntil(writing.catch(() => {}));
-        else await writing;
-      }
-      return value;
-    } finally {
-      if (loads.get(key) === load) loads.delete(key);
-      events.emit({ type: "load", key: shape.encode(id), ok, duration: performance.now() - start, ...target });
-    }
+  #head(operation: string, id: K, options: CallOptions | undefined): Promise<Read> {
+    return this.#peek(operation, this.#context.shape.encode(id), options);
   }
 
-  /** A load under way must not overwrite what is written or deleted now. */
-  #supersede(key: string): void {
-    const load = this.#context.loads.get(key);
-    if (load) load.superseded = this.#context.loads.delete(key);
+  /** What is known of an entry, without its value. */
+  async #peek(operation: string, key: string, options: CallOptions | undefined): Promise<Read> {
+    const context = this.#context;
+    const read = await new Promise<Read>((resolve, reject) => {
+      const look = new Look(context, key, { ...options, operation }, resolve, reject);
+      context.batch.look(context.heads, context.space.key(key), timeoutOf(context, options), look);
+    });
+    context.counters.time(performance.now() - read.start);
+    return read;
   }
 
-  async #command(
-    operation: string,
-    name: string,
-    id: K,
-    args: readonly number[],
-    options: CallOptions | undefined,
-  ): Promise<Reply | undefined> {
-    const { space, shape, batch } = this.#context;
-    const key = space.key(shape.encode(id));
+  /** Gives an entry a TTL; 0 takes it away. */
+  async #touch(operation: string, id: K, ms: number, options: CallOptions | undefined): Promise<Reply | undefined> {
+    const context = this.#context;
+    const { space, batch, policy } = context;
+    const key = space.key(context.shape.encode(id));
+    const extra = Math.min(Math.max(policy.staleFor, policy.failSafeFor), 1e12);
+    const args = [space.marks, ms, extra, Math.floor(context.now())];
+    for (const near of context.nears) near.forget(key);
     return this.#settle(
       operation,
-      batch.send([name, key, ...args], [key], timeoutOf(this.#context, options), true),
+      batch.run(touch, [key], args, timeoutOf(context, options), true, [space.clock]),
       options,
     );
   }
 
   async #unlink(operation: string, logical: readonly string[], options: CallOptions | undefined): Promise<number> {
-    const { space, batch, counters } = this.#context;
+    const { space, batch, counters, nears, policy } = this.#context;
     const keys = logical.map((key) => space.key(key));
     const timeout = timeoutOf(this.#context, options);
-    for (const key of keys) this.#supersede(key);
-    const count = (await this.#settle(operation, batch.unlink(keys, timeout), options)) ?? 0;
+    for (const key of keys) supersede(this.#context, key);
+    const unlinking = batch.unlink(keys, timeout);
+    // Without its lock, no load of another process undoes this.
+    if (policy.lock)
+      batch
+        .unlink(
+          logical.map((key) => space.lock(key)),
+          timeout,
+        )
+        .catch(() => {});
+    const count = (await this.#settle(operation, unlinking, options)) ?? 0;
+    for (const near of nears) for (const key of keys) near.forget(key);
     counters.deletes += count;
     return count;
   }
@@ -512,141 +606,12 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
       yield page.map((key) => space.strip(key));
     } while (cursor !== "0");
   }
-
-  static {
-    contextOf = (cache) => cache.#context;
-  }
 }
 
-/** Throws for a bad value; answers a promise only where the schema does. */
-export function checkValue({ schema, refuse, target }: CacheContext, value: unknown): Promise<void> | undefined {
-  refuse?.(value);
-  const result = schema?.["~standard"].validate(value);
-  const judge = (settled: typeof result): void => {
-    if (settled && !(settled instanceof Promise) && settled.issues) {
-      throw new CacheSchemaError(`${target.service}.${target.collection}`, schemaIssues(settled));
-    }
-  };
-  if (result instanceof Promise) return result.then(judge);
-  judge(result);
-  return undefined;
-}
-
-/** A read under way. */
-class Read implements Caller {
-  readonly #context: CacheContext;
-  readonly #key: string;
-  readonly #options: CallOptions | undefined;
-  readonly #done: (value: unknown) => void;
-  readonly #failed: (error: unknown) => void;
-  readonly #start = performance.now();
-
-  constructor(
-    context: CacheContext,
-    key: string,
-    options: CallOptions | undefined,
-    done: (value: unknown) => void,
-    failed: (error: unknown) => void,
-  ) {
-    this.#context = context;
-    this.#key = key;
-    this.#options = options;
-    this.#done = done;
-    this.#failed = failed;
-  }
-
-  resolve(reply: Reply): void {
-    try {
-      const value = reply === null ? undefined : readValue(this.#context, this.#key, reply);
-      if (value instanceof Promise) {
-        value.then(
-          (settled) => this.#end(settled),
-          (error) => this.reject(error),
-        );
-      } else {
-        this.#end(value);
-      }
-    } catch (error) {
-      this.reject(error);
-    }
-  }
-
-  reject(error: unknown): void {
-    try {
-      this.#end(failed(this.#context, "get", error, this.#options));
-    } catch (thrown) {
-      this.#failed(thrown);
-    }
-  }
-
-  #end(value: unknown): void {
-    const { counters, events, target } = this.#context;
-    counters.time(performance.now() - this.#start);
-    if (value === undefined) counters.misses++;
-    else counters.hits++;
-    if (events.active) events.emit({ type: value === undefined ? "miss" : "hit", key: this.#key, ...target });
-    this.#done(value);
-  }
-}
-
-/** The value of a stored text; `undefined`, with an event, for what cannot be read back. */
-export function readValue(context: CacheContext, key: string, reply: Reply): unknown {
-  let value: unknown;
-  try {
-    value = decode(reply as string);
-  } catch {
-    return corrupt(context, key, "payload", []);
-  }
-  const { schema } = context;
-  if (!schema || value === undefined || fits(schema, value)) return value;
-  const result = schema["~standard"].validate(value);
-  const judge = (settled: Awaited<typeof result>): unknown =>
-    settled.issues ? corrupt(context, key, "schema", schemaIssues(settled)) : settled.value;
-  return result instanceof Promise ? result.then(judge) : judge(result);
-}
-
-function corrupt(
-  { counters, events, target }: CacheContext,
-  key: string,
-  reason: "payload" | "schema",
-  issues: readonly SchemaIssue[],
-): undefined {
-  counters.corrupt++;
-  events.emit({ type: "corrupt", key, reason, issues, ...target });
-}
-
-/** Counts and tells of a failure, then throws it where the caller wants that. */
-export function failed(
-  context: CacheContext,
-  operation: string,
-  thrown: unknown,
-  options: CallOptions | undefined,
-): undefined {
-  const error = report(context, operation, thrown);
-  if (throws(context, options)) throw error;
-}
-
-function report({ counters, events, target }: CacheContext, operation: string, thrown: unknown): StoreError {
-  const error = toStoreError(thrown);
-  counters.errors++;
-  events.emit({ type: "error", operation, error, ...target });
-  return error;
-}
-
-/** Whether a failure is to be thrown. */
-export function throws(context: CacheContext, options: CallOptions | undefined): boolean {
-  return (options?.onError ?? context.onError) === "throw";
-}
-
-/** The milliseconds of a write's TTL; `undefined` for no expiry. */
-export function ttlOf(context: CacheContext, options: WriteOptions | undefined): number | undefined {
-  return options?.ttl === undefined ? context.ttl : parseTtl(options.ttl);
-}
-
-/** The milliseconds until an operation ends. */
-export function timeoutOf(context: Pick<CacheContext, "timeout">, options: CallOptions | undefined): number {
-  const timeout = options?.timeout;
-  if (timeout === undefined) return context.timeout;
-  if (timeout > 0 && timeout <= 0x7fffffff) return timeout;
-  throw new RangeError(`cannot wait ${describe(timeout)} ms: accepted are timeouts above 0 and up to 2147483647 ms`);
+/** Throws for what no write takes: `undefined` is a miss. */
+function stored(value: unknown): void {
+  if (value === undefined)
+    throw new TypeError(
+      "cannot store the value: undefined is a miss; accepted are JSON values and what superjson knows",
+    );
 }

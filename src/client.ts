@@ -1,10 +1,16 @@
-import type { StoreError } from "../drivers/driver.ts";
 import { Batch, type WireStats } from "./batch.ts";
-import { Cache, type CacheContext, type Load, timeoutOf } from "./cache.ts";
+import { Breaker, type BreakerState } from "./breaker.ts";
+import { Cache } from "./cache.ts";
 import type { CommonConfig } from "./config.ts";
+import { type CacheContext, type CallOptions, lookAt, timeoutOf } from "./context.ts";
 import { toStoreError } from "./errors.ts";
-import { type CacheListener, Events } from "./events.ts";
+import { type CacheListener, type CacheTarget, Events } from "./events.ts";
+import { Fleet, type FleetStats } from "./fleet.ts";
 import { Keyspace, rawKeys } from "./keyspace.ts";
+import type { NearOptions } from "./near.ts";
+import { NearCache } from "./near_cache.ts";
+import { DEFAULT_POLICY, policyOf } from "./policy.ts";
+import { type KeyRing, keyRing } from "./seal.ts";
 import {
   type Collections,
   createService,
@@ -14,13 +20,15 @@ import {
   type ServiceOf,
 } from "./service.ts";
 import { type CacheStats, Counters } from "./stats.ts";
-import { type Opening, Store } from "./store.ts";
+import { type Lane, type Opening, Store } from "./store.ts";
 import { describe } from "./ttl.ts";
 
 /** What a client calls in the application. */
 export interface ClientHooks {
   /** Takes over work that may go on after the response, such as writing a loaded value. @default callers wait for it */
   readonly waitUntil?: (promise: Promise<unknown>) => void;
+  /** The time in milliseconds since 1970, for the age of entries and for the memory driver. @default Date.now */
+  readonly clock?: () => number;
 }
 
 /** What a build of the library gives its clients. */
@@ -49,6 +57,8 @@ export interface Health {
   readonly driver: string;
   /** How databases are kept apart. */
   readonly databases: "numbered" | "prefixed";
+  /** What the circuit breaker lets through; `"closed"` where there is none. */
+  readonly breaker: BreakerState;
   /** How long the store took to answer, in milliseconds. */
   readonly latency?: number;
   /** Why it did not, without secrets. */
@@ -72,23 +82,25 @@ export interface ClientStats extends CacheStats {
 export class CacheClient<S extends object = Record<never, never>> {
   readonly #setup: Setup<S>;
   readonly #config: CommonConfig;
-  readonly #events: Events = new Events();
-  readonly #stores = new Map<string, Store>();
   readonly #store: Store;
-  readonly #services = new Map<string, { definition: AnyService; service: ServiceBase; counters: Counters[] }>();
-  readonly #counters = new Counters();
-  readonly #wire: WireStats = { commands: 0, roundTrips: 0, retries: 0 };
+  readonly #shared: Shared;
+  readonly #stores: Map<string, Store>;
+  readonly #services = new Map<string, { definition: AnyService; service: ServiceBase }>();
+  readonly #caches = new Map<number, Cache<string | number>>();
   #closed = false;
 
   /**
    * Makes a client; `createCacheClient` does it.
    *
    * @param setup What the build gives its clients.
+   * @param shared What another client shares with it.
    */
-  constructor(setup: Setup<S>) {
+  constructor(setup: Setup<S>, shared?: Shared) {
     this.#setup = setup;
-    if (setup.listener) this.#events.subscribe(setup.listener, true);
-    this.#config = setup.configure();
+    this.#shared = shared ?? new Shared(setup);
+    this.#stores = (SHARES_SOCKETS && shared?.stores) || new Map();
+    this.#shared.stores ??= this.#stores;
+    this.#config = this.#shared.config;
     this.#store = this.#storeOf(this.#config);
   }
 
@@ -131,10 +143,26 @@ export class CacheClient<S extends object = Record<never, never>> {
     const config = this.#setup.configure(definition);
     this.#admit(definition, config);
     const segment = config.allowSharedDatabases ? definition.name : "";
-    const counters: Counters[] = [];
-    const context = this.#context(config, definition.database, segment);
-    const made = createService<Collections, object>(definition, context, config.ttls, counters);
-    this.#services.set(definition.name, { definition, service: made, counters });
+    const { context, lane } = this.#context(config, definition.database, segment);
+    const { ring } = this.#shared;
+    let counters = this.#shared.counters.get(definition.name);
+    if (!counters) {
+      counters = [];
+      this.#shared.counters.set(definition.name, counters);
+    }
+    const made = createService<Collections, object>(definition, {
+      context,
+      ring,
+      counters,
+      ttls: config.ttls,
+      defaults: config.defaults,
+      near: (options, collection, prefix) => {
+        const target = { service: definition.name, collection };
+        return this.#near(config, lane, context.space, target, prefix, options);
+      },
+      fleet: lane.fleet,
+    });
+    this.#services.set(definition.name, { definition, service: made });
     return made;
   }
 
@@ -150,12 +178,52 @@ export class CacheClient<S extends object = Record<never, never>> {
     if (!(Number.isInteger(database) && database >= 0 && database <= 15)) {
       throw new RangeError(`cannot use database ${describe(database)}: accepted are 0 to 15`);
     }
-    return new Cache({
-      ...this.#context(this.#config, database, ""),
-      target: { service: "cache", collection: "" },
-      shape: rawKeys,
-      counters: this.#counters,
-    });
+    let cache = this.#caches.get(database);
+    if (!cache) {
+      const { context, lane } = this.#context(this.#config, database, "");
+      const { near, compressAbove = false } = this.#config.defaults;
+      const target = { service: "cache", collection: "" };
+      const made: CacheContext = {
+        ...context,
+        target,
+        shape: rawKeys,
+        counters: this.#shared.rest,
+        look: near ? lookAt(context.space) : undefined,
+        near: near ? this.#near(this.#config, lane, context.space, target, "", near === true ? {} : near) : undefined,
+        sealing: compressAbove === false ? undefined : { compressAbove },
+      };
+      lane.fleet?.add(made);
+      cache = new Cache(made);
+      this.#caches.set(database, cache);
+    }
+    return cache as Cache<string | number, T>;
+  }
+
+  /**
+   * This client for one request of a Worker: what it leaves for after the response goes through `waitUntil`. Where the runtime forbids that
+   * requests share sockets, timers or promises, it has its own; counts, the breaker and near caches are shared.
+   *
+   * @param hooks `waitUntil`, as the runtime gives it for the request.
+   * @returns A client; it need not be closed.
+   *
+   * @example
+   * ```ts
+   * import { createCacheClient } from "@foodfast/larder";
+   *
+   * const client = createCacheClient({ driver: "memory" });
+   * const worker = {
+   *   async fetch(_request: Request, _env: unknown, context: { waitUntil(promise: Promise<unknown>): void }) {
+   *     const cache = client.forRequest({ waitUntil: (promise) => context.waitUntil(promise) }).cache();
+   *     return new Response(await cache.getOrSet("greeting", () => "hello", { staleFor: "1m" }));
+   *   },
+   * };
+   * const response = await worker.fetch(new Request("https://shop.example/"), {}, { waitUntil() {} });
+   * console.log(await response.text()); // "hello"
+   * ```
+   */
+  forRequest(hooks: Required<Pick<ClientHooks, "waitUntil">>): CacheClient<S> {
+    const setup = this.#setup;
+    return new CacheClient({ ...setup, hooks: { ...setup.hooks, ...hooks } }, this.#shared);
   }
 
   /**
@@ -165,8 +233,8 @@ export class CacheClient<S extends object = Record<never, never>> {
    * @throws {StoreError} When the store does not answer in time, whatever `onError` says.
    */
   async connect(options: { readonly timeout?: number } = {}): Promise<void> {
-    const { batch } = this.#lane(this.#config.database, this.#config);
-    await batch.send(["PING"], [], timeoutOf(this.#config, options), true);
+    const { lane } = this.#lane(this.#config.database, this.#config);
+    await lane.batch.send(["PING"], [], timeoutOf(this.#config, options), true);
   }
 
   /**
@@ -189,11 +257,12 @@ export class CacheClient<S extends object = Record<never, never>> {
     const about = { driver: this.#store.name, databases: this.databases };
     timeoutOf(this.#config, options);
     const start = performance.now();
+    const breaker = (): BreakerState => this.#store.breaker?.state ?? "closed";
     try {
       await this.connect(options);
-      return { ok: true, ...about, latency: performance.now() - start };
+      return { ok: true, ...about, breaker: breaker(), latency: performance.now() - start };
     } catch (error) {
-      return { ok: false, ...about, error: toStoreError(error).message };
+      return { ok: false, ...about, breaker: breaker(), error: toStoreError(error).message };
     }
   }
 
@@ -204,18 +273,34 @@ export class CacheClient<S extends object = Record<never, never>> {
    * @returns Stops listening.
    */
   subscribe(listener: CacheListener): () => void {
-    return this.#events.subscribe(listener);
+    return this.#shared.events.subscribe(listener);
   }
 
   /** What the client, its services and its wires did since this client was made. */
-  stats(): ClientStats {
-    const all = [this.#counters];
+  stats(): ClientStats;
+  /**
+   * What they did in all processes that count together: those whose clients have `fleetStats` on.
+   *
+   * @param options `scope: "fleet"`; deadline and error handling.
+   * @returns The counts of each service that this client has used; without those whose store is away.
+   */
+  stats(options: { readonly scope: "fleet" } & CallOptions): Promise<Readonly<Record<string, FleetStats>>>;
+  stats(
+    options?: { readonly scope: "fleet" } & CallOptions,
+  ): ClientStats | Promise<Readonly<Record<string, FleetStats>>> {
+    if (options) return this.#fleetStats(options);
+    const { counters, rest, wire } = this.#shared;
     const services: Record<string, CacheStats> = {};
-    for (const [name, { service, counters }] of this.#services) {
-      services[name] = service.stats();
-      all.push(...counters);
-    }
-    return { ...Counters.total(all), services, wire: { ...this.#wire } };
+    for (const [name, own] of counters) services[name] = Counters.total(own);
+    return { ...Counters.total([rest, ...[...counters.values()].flat()]), services, wire: { ...wire } };
+  }
+
+  async #fleetStats(options: { readonly scope: "fleet" } & CallOptions): Promise<Record<string, FleetStats>> {
+    const entries = [...this.#services].map(
+      async ([name, { service }]) => [name, await service.stats(options)] as const,
+    );
+    const found = (await Promise.all(entries)).filter((entry): entry is [string, FleetStats] => entry[1] !== undefined);
+    return Object.fromEntries(found);
   }
 
   /**
@@ -263,45 +348,119 @@ export class CacheClient<S extends object = Record<never, never>> {
     const opening = this.#setup.store(config);
     let store = this.#stores.get(opening.key);
     if (!store) {
-      store = new Store(opening, config.databases);
+      store = new Store(opening, config.databases, this.#shared.breaker(opening, config));
       this.#stores.set(opening.key, store);
     }
     return store;
   }
 
-  #lane(database: number, config: CommonConfig): { batch: Batch; loads: Map<string, Load>; numbered: boolean } {
+  #lane(database: number, config: CommonConfig): { lane: Lane; numbered: boolean } {
     const store = this.#storeOf(config);
-    const { numbered } = store;
+    const { numbered, breaker } = store;
+    const { events, wire } = this.#shared;
     const lane = store.lane(numbered ? database : 0, (number) => {
-      const options = {
+      const fleet = config.defaults.fleetStats ? new Fleet() : undefined;
+      const batch: Batch = new Batch({
         database: number,
         driver: () => store.driver(),
         retries: config.retries,
-        wire: this.#wire,
-        onRetry: (attempt: number, commands: number, error: StoreError): void =>
-          this.#events.emit({ type: "retry", attempt, commands, error }),
-      };
-      return new Batch(options);
+        wire,
+        breaker,
+        onLeave: fleet && (() => fleet.ride(batch, config.timeout)),
+        onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
+      });
+      return { batch, loads: new Map(), nears: new Set(), fleet };
     });
-    return { ...lane, numbered };
+    return { lane, numbered };
   }
 
   #context(
     config: CommonConfig,
     database: number,
     segment: string,
-  ): Omit<CacheContext, "target" | "shape" | "counters"> {
-    const { batch, loads, numbered } = this.#lane(database, config);
-    const { prefix, timeout, onError } = config;
-    return {
-      batch,
-      loads,
+  ): { lane: Lane; context: Omit<CacheContext, "target" | "shape" | "counters" | "look"> } {
+    const { lane, numbered } = this.#lane(database, config);
+    const { prefix, timeout, onError, ttl, defaults } = config;
+    const { hooks } = this.#setup;
+    const space = new Keyspace(database, { numbered, prefix, segment });
+    const context = {
+      batch: lane.batch,
+      loads: lane.loads,
+      nears: lane.nears,
       timeout,
       onError,
-      space: new Keyspace(database, { numbered, prefix, segment }),
-      events: this.#events,
-      ttl: config.ttl.default,
-      waitUntil: this.#setup.hooks.waitUntil,
+      space,
+      events: this.#shared.events,
+      policy: { ...policyOf(DEFAULT_POLICY, defaults), ttl: ttl.default ?? Number.POSITIVE_INFINITY },
+      texts: lookAt(space),
+      heads: lookAt(space, 0, true),
+      now: hooks.clock ?? Date.now,
+      waitUntil: hooks.waitUntil,
     };
+    return { lane, context };
+  }
+
+  #near(
+    config: CommonConfig,
+    lane: Lane,
+    space: Keyspace,
+    target: CacheTarget,
+    prefix: string,
+    options: NearOptions,
+  ): NearCache {
+    const store = this.#storeOf(config);
+    const { events, nears } = this.#shared;
+    const { service, collection } = target;
+    const place = `${space.database} ${service} ${collection}`;
+    let near = nears.get(place);
+    if (!near) {
+      const { clock = () => performance.now() } = this.#setup.hooks;
+      const driver = SHARES_SOCKETS ? () => store.driver() : undefined;
+      const { database } = space;
+      near = new NearCache({ options, space, target, database, prefix: space.key(prefix), events, driver, now: clock });
+      nears.set(place, near);
+    }
+    lane.nears.add(near);
+    return near;
+  }
+}
+
+/** Whether the requests of a process may share sockets, timers and promises: at the edge they may not. */
+const SHARES_SOCKETS = !("WebSocketPair" in globalThis || "EdgeRuntime" in globalThis);
+
+/** What the client of a request shares with the one that it was made of. */
+class Shared {
+  readonly config: CommonConfig;
+  readonly events: Events = new Events();
+  readonly wire: WireStats = { commands: 0, roundTrips: 0, retries: 0 };
+  /** The counters of each service and its collections. */
+  readonly counters: Map<string, Counters[]> = new Map();
+  /** The counters of caches without a service. */
+  readonly rest: Counters = new Counters();
+  readonly ring: KeyRing | undefined;
+  /** The near caches by database, service and collection. */
+  readonly nears: Map<string, NearCache> = new Map();
+  readonly #breakers: Map<string, Breaker> = new Map();
+  stores: Map<string, Store> | undefined;
+
+  constructor(setup: Setup<object>) {
+    if (setup.listener) this.events.subscribe(setup.listener, true);
+    this.config = setup.configure();
+    const { encryption } = this.config.defaults;
+    this.ring = encryption && keyRing(encryption);
+  }
+
+  breaker({ key, name }: { key: string; name: string }, { defaults }: CommonConfig): Breaker | undefined {
+    if (defaults.breaker === false) return undefined;
+    let breaker = this.#breakers.get(key);
+    if (!breaker) {
+      breaker = new Breaker(
+        defaults.breaker ?? {},
+        () => performance.now(),
+        (state, error) => this.events.emit({ type: "breaker", driver: name, state, ...(error && { error }) }),
+      );
+      this.#breakers.set(key, breaker);
+    }
+    return breaker;
   }
 }

@@ -28,6 +28,53 @@ export function encode(value: unknown): string {
   }
 }
 
+/** A stored document: superjson's, and before it what is known of the entry. */
+export interface Document {
+  /** The clock of its keyspace when it was loaded. */
+  readonly born?: number;
+  /** Its tags, as in the keys of their marks. */
+  readonly tags?: readonly string[];
+  /** When it was written, by the writer's clock, and for how many milliseconds from then it is fresh; absent where its expiry says it. */
+  readonly at?: number;
+  readonly ttl?: number;
+  /** How long its load took, in milliseconds. */
+  readonly load?: number;
+  /** The version of its schema. @default 1 */
+  readonly version?: number;
+  /** Whether the loader found nothing. */
+  readonly none?: 1;
+  /** The encrypted or compressed document, in the place of `json` and `meta`. */
+  readonly sealed?: string;
+  readonly packed?: string;
+  readonly json?: unknown;
+  readonly meta?: unknown;
+}
+
+/**
+ * Reads a stored text.
+ *
+ * @param text The document, or a counter's bare integer.
+ * @returns The document, or the count.
+ * @throws {SyntaxError} When the text is no such document.
+ */
+export function parse(text: string): Document | number {
+  const document = JSON.parse(text);
+  if (typeof document === "number") return document;
+  if (
+    typeof document !== "object" ||
+    document === null ||
+    !("json" in document || "sealed" in document || "packed" in document)
+  ) {
+    throw new SyntaxError("not a superjson document");
+  }
+  return document;
+}
+
+/** The value of a document. */
+export function fromDocument(document: Document): unknown {
+  return document.meta === undefined ? document.json : superjson.deserialize(document as never, { inPlace: true });
+}
+
 /**
  * Turns a superjson document back into its value.
  *
@@ -36,12 +83,8 @@ export function encode(value: unknown): string {
  * @throws {SyntaxError} When the text is no such document.
  */
 export function decode(text: string): unknown {
-  const document = JSON.parse(text);
-  if (typeof document === "number") return document;
-  if (typeof document !== "object" || document === null || !("json" in document)) {
-    throw new SyntaxError("not a superjson document");
-  }
-  return document.meta === undefined ? document.json : superjson.deserialize(document, { inPlace: true });
+  const document = parse(text);
+  return typeof document === "number" ? document : fromDocument(document);
 }
 
 /** Whether JSON.stringify alone keeps all of the value: superjson would add no `meta`. */

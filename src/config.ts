@@ -10,7 +10,11 @@
 
 import * as v from "valibot";
 import type { Driver } from "../drivers/driver.ts";
+import { Breaker } from "./breaker.ts";
 import { CacheConfigError } from "./errors.ts";
+import { checkNear } from "./near.ts";
+import { type ClientDefaults, DEFAULT_POLICY, policyOf } from "./policy.ts";
+import { type EncryptionOptions, keyRing } from "./seal.ts";
 import { describe, parseTtl, TTL_ACCEPTED, type Ttl } from "./ttl.ts";
 
 /** The wires that the configuration can choose. */
@@ -23,7 +27,7 @@ export type DatabasesMode = "auto" | "numbered" | "prefixed";
 export type OnError = "miss" | "throw";
 
 /** The options of a client that are variables too. Each beats its variable. */
-export interface ConfigOptions {
+export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   /** The wire, by name or ready (then it is not closed with the client). Variable `CACHE_DRIVER`. @default by the URL, then by what the environment names */
   readonly driver?: DriverName | Driver;
   /** `memory:`, `redis://`, `rediss://`, `redis+unix:`, `unix:`, `https://` or `http://`. Variable `CACHE_URL`. */
@@ -125,6 +129,8 @@ export interface CommonConfig {
   };
   /** The TTLs by variable in milliseconds, `undefined` for ever: those that were set, and the three general ones. */
   readonly ttls: ReadonlyMap<string, number | undefined>;
+  /** What holds for all entries where nothing nearer says otherwise, and for the store. */
+  readonly defaults: ClientDefaults;
 }
 
 /** A configuration: what holds for every driver, and the chosen driver with what it needs. */
@@ -239,6 +245,38 @@ function ttl(fallback?: string) {
   return setting(TTL_ACCEPTED, parse, fallback);
 }
 
+/** What holds for all entries and for the store: as an option, or as the text of its variable. */
+function asDefault<N extends keyof ClientDefaults>(name: N, accepted: string) {
+  const parse = (given: unknown): ClientDefaults[N] => {
+    const value = typeof given === "string" ? ofText(name, given) : given;
+    checkDefault(name, value);
+    return value as ClientDefaults[N];
+  };
+  return setting(accepted, parse);
+}
+
+function ofText(name: keyof ClientDefaults, text: string): unknown {
+  if (name === "encryption") {
+    const pairs = text.split(",").map((pair) => pair.trim().split(/:(.*)/s).slice(0, 2));
+    return { keys: Object.fromEntries(pairs), current: pairs[0]?.[0] };
+  }
+  if (/^(false|off|0)$/i.test(text)) return name === "jitter" ? 0 : false;
+  if (/^(true|on)$/i.test(text)) return true;
+  return /^\d+(\.\d+)?$/.test(text) ? Number(text) : text;
+}
+
+function checkDefault(name: keyof ClientDefaults, value: unknown): void {
+  policyOf(DEFAULT_POLICY, { [name]: value });
+  if (name === "compressAbove" && value !== false && !(typeof value === "number" && value >= 0)) reject();
+  if (name === "encryption") keyRing(value as EncryptionOptions);
+  if (name === "breaker" && value !== false) {
+    new Breaker(Object(value) === value ? (value as object) : reject(), Date.now, () => {});
+  }
+  if (name === "near") checkNear(value);
+  if (name === "lock" && typeof value !== "boolean" && Object(value) !== value) reject();
+  if (name === "fleetStats" && typeof value !== "boolean") reject();
+}
+
 /** What the names of Upstash's variables start with: its own, and those of its integration in Vercel. */
 const REST = ["UPSTASH_REDIS_REST", "KV_REST_API"] as const;
 
@@ -267,7 +305,36 @@ const SCHEMA = {
   allowSharedDatabases: flag("0"),
   maxEntries: whole(1, 2 ** 53 - 1),
   maxBytes: whole(1, 2 ** 53 - 1),
+  staleFor: asDefault("staleFor", `${TTL_ACCEPTED}, or false`),
+  failSafeFor: asDefault("failSafeFor", `${TTL_ACCEPTED}, or false`),
+  negativeTtl: asDefault("negativeTtl", `${TTL_ACCEPTED}, or false`),
+  softTimeout: asDefault("softTimeout", "milliseconds up to 2147483647, or false"),
+  hardTimeout: asDefault("hardTimeout", "milliseconds up to 2147483647, or false"),
+  jitter: asDefault("jitter", "a share from 0 to 1"),
+  earlyRefresh: asDefault("earlyRefresh", "true, false or a number up to 1000"),
+  lock: asDefault("lock", "true, false or { ttl, wait }"),
+  near: asDefault("near", "true, false or { maxEntries, maxBytes, ttl, clone }"),
+  compressAbove: asDefault("compressAbove", "a number of characters, or false"),
+  encryption: asDefault("encryption", "keys of 16 or 32 bytes in base64, as id:key,id:key or { keys, current }"),
+  breaker: asDefault("breaker", "false or { failures, openFor, maxOpenFor }"),
+  fleetStats: asDefault("fleetStats", "true or false"),
 };
+
+const DEFAULTS = [
+  "staleFor",
+  "failSafeFor",
+  "negativeTtl",
+  "softTimeout",
+  "hardTimeout",
+  "jitter",
+  "earlyRefresh",
+  "lock",
+  "near",
+  "compressAbove",
+  "encryption",
+  "breaker",
+  "fleetStats",
+] as const;
 
 /** The variable of each option. */
 const VARIABLES: Readonly<Record<keyof ConfigOptions, string>> = {
@@ -290,6 +357,19 @@ const VARIABLES: Readonly<Record<keyof ConfigOptions, string>> = {
   allowSharedDatabases: "CACHE_ALLOW_SHARED_DATABASES",
   maxEntries: "CACHE_MAX_ENTRIES",
   maxBytes: "CACHE_MAX_BYTES",
+  staleFor: "CACHE_STALE_FOR",
+  failSafeFor: "CACHE_FAIL_SAFE_FOR",
+  negativeTtl: "CACHE_NEGATIVE_TTL",
+  softTimeout: "CACHE_SOFT_TIMEOUT_MS",
+  hardTimeout: "CACHE_HARD_TIMEOUT_MS",
+  jitter: "CACHE_JITTER",
+  earlyRefresh: "CACHE_EARLY_REFRESH",
+  lock: "CACHE_LOCK",
+  near: "CACHE_NEAR",
+  compressAbove: "CACHE_COMPRESS_ABOVE",
+  encryption: "CACHE_ENCRYPTION_KEYS",
+  breaker: "CACHE_BREAKER",
+  fleetStats: "CACHE_FLEET_STATS",
 };
 
 /** The TTL variables that are no option: the general ones and those of the services in this library. */
@@ -466,7 +546,8 @@ export function parseConfig(
       long: finite(values.CACHE_TTL_LONG),
     },
     ttls,
-  } as Config;
+    defaults: defined(Object.fromEntries(DEFAULTS.map((name) => [name, values[name]]))),
+  } as unknown as Config;
 }
 
 /** Which driver a URL is for, by its scheme. */
@@ -476,7 +557,7 @@ function driverOf(url = ""): DriverName {
 
 /** Shows the value of a setting without its secrets. */
 function show(key: string, value: unknown): string {
-  if (key === "password" || key === "token") return "***";
+  if (/^(password|token|encryption)$/.test(key)) return "***";
   const url = typeof value === "string" && (key === "url" || /@|:\/\//.test(value));
   return describe(url ? redactUrl(value) : value);
 }

@@ -17,11 +17,12 @@ import type { Driver } from "../drivers/driver.ts";
 import { CacheClient, type ClientHooks } from "./client.ts";
 import type { CommonConfig, DatabasesMode, OnError } from "./config.ts";
 import { CacheConfigError } from "./errors.ts";
+import { type ClientDefaults, DEFAULT_POLICY, policyOf } from "./policy.ts";
 import { readyOpening } from "./store.ts";
 import { describe, parseTtl, type Ttl } from "./ttl.ts";
 
 /** The options of a client of this build. Nothing is read from the environment. */
-export interface CoreOptions extends ClientHooks {
+export interface CoreOptions extends ClientHooks, ClientDefaults {
   /** The driver, made by its own factory. It is not closed with the client. */
   readonly driver: Driver;
   /** What every key starts with, a `:` after it. @default "" */
@@ -57,7 +58,11 @@ const ACCEPTED: Readonly<Record<string, readonly [string, (value: never) => bool
   retries: ["0 to 10", (value) => whole(value, 0, 10)],
   allowSharedDatabases: ["true or false", (value) => typeof value === "boolean"],
   waitUntil: ["a function", (value) => typeof value === "function"],
+  clock: ["a function", (value) => typeof value === "function"],
 };
+
+/** What is checked where it is used. */
+const DEFAULTS = [...Object.keys(DEFAULT_POLICY), "near", "compressAbove", "encryption", "breaker", "fleetStats"];
 
 /**
  * Makes a client over a ready driver.
@@ -70,12 +75,14 @@ const ACCEPTED: Readonly<Record<string, readonly [string, (value: never) => bool
 export function createCacheClient(options: CoreOptions): CacheClient {
   const problems: string[] = [];
   for (const [name, value] of Object.entries({ ...EMPTY, ...options })) {
+    if (name !== "ttl" && DEFAULTS.includes(name)) continue;
     const rule = Object.hasOwn(ACCEPTED, name) ? ACCEPTED[name] : undefined;
-    const accepted = rule ? rule[0] : `one of the options ${Object.keys(ACCEPTED).join(", ")}`;
+    const accepted = rule ? rule[0] : `one of the options ${[...Object.keys(ACCEPTED), ...DEFAULTS].join(", ")}`;
     if (rule && name !== "driver" && value === undefined) continue;
     if (!rule?.[1]((value ?? {}) as never)) problems.push(`option ${name} is ${describe(value)}, expected ${accepted}`);
   }
   if (problems.length > 0) throw new CacheConfigError(problems);
+  policyOf(DEFAULT_POLICY, options);
   const ttl = { default: parseTtl(options.ttl ?? "1h"), short: parseTtl("5m"), long: parseTtl("1d") };
   const config: CommonConfig = {
     prefix: options.prefix ?? "",
@@ -86,6 +93,7 @@ export function createCacheClient(options: CoreOptions): CacheClient {
     onError: options.onError ?? "miss",
     allowSharedDatabases: options.allowSharedDatabases ?? false,
     ttl,
+    defaults: options,
     ttls: new Map(Object.entries(options.ttls ?? {}).map(([name, value]) => [name, parseTtl(value, name)])),
   };
   const store = readyOpening(options.driver);
@@ -107,9 +115,12 @@ export {
   type SendOptions,
   StoreError,
   type StoreErrorKind,
+  type Tracker,
+  type Tracking,
 } from "../drivers/driver.ts";
 export type { WireStats } from "./batch.ts";
-export type { Cache, CallOptions, IncrementOptions, WriteOptions } from "./cache.ts";
+export type { BreakerOptions, BreakerState } from "./breaker.ts";
+export type { Cache, GetOrSetOptions, IncrementOptions, WriteOptions } from "./cache.ts";
 export type { AnyService, CacheClient, ClientHooks, ClientStats, Health, Setup } from "./client.ts";
 export {
   type CommonConfig,
@@ -125,19 +136,35 @@ export {
   redactUrl,
   type UpstashConfig,
 } from "./config.ts";
+export type { CallOptions, Migrations } from "./context.ts";
 export {
   CacheConfigError,
   CacheConflictError,
   CacheError,
+  CacheLockError,
   CacheSchemaError,
+  CacheTimeoutError,
   CardNumberError,
   isCacheError,
   type SchemaIssue,
 } from "./errors.ts";
-export type { CacheEvent, CacheListener, CacheTarget } from "./events.ts";
+export type { CacheEvent, CacheListener, CacheTarget, LoadReason } from "./events.ts";
+export type { FleetStats } from "./fleet.ts";
 export type { Id } from "./keyspace.ts";
+export type { LoadContext } from "./load.ts";
+export type { Lock, LockOptions } from "./lock.ts";
 export { type Logger, logTo } from "./logger.ts";
+export type { NearOptions } from "./near.ts";
+export type {
+  CacheDefaults,
+  ClientDefaults,
+  EntryOptions,
+  LoadLockOptions,
+  LoadOptions,
+  TagSource,
+} from "./policy.ts";
 export type { Schema, SchemaResult } from "./schema.ts";
+export type { EncryptionOptions } from "./seal.ts";
 export {
   type CollectionDefinition,
   type CollectionOf,
@@ -151,8 +178,10 @@ export {
   type ServiceCore,
   type ServiceDefinition,
   type ServiceOf,
+  withOptions,
   withSchemas,
 } from "./service.ts";
 export type { CacheStats } from "./stats.ts";
 export type { Opening } from "./store.ts";
 export { parseTtl, type Ttl, type TtlUnit } from "./ttl.ts";
+export type { UpdateOptions } from "./update.ts";

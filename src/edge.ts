@@ -35,4 +35,3 @@ export type { PaymentMethod, Transaction } from "./services/payment.ts";
 export type { Category, Product, ProductVerbs } from "./services/product.ts";
 export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./services/user.ts";
 export type { ClientOptions, Entry, FoodFastClient } from "./shared.ts";
-export type { UpdateOptions } from "./update.ts";

@@ -59,6 +59,18 @@ export class CacheConflictError extends CacheError {
   override name = "CacheConflictError";
 }
 
+/** Thrown by a load that took longer than its `hardTimeout`, when no old value was kept for that. */
+export class CacheTimeoutError extends CacheError {
+  /** Always `"CacheTimeoutError"`. */
+  override name = "CacheTimeoutError";
+}
+
+/** Thrown when a lock could not be had in time, or was lost. */
+export class CacheLockError extends CacheError {
+  /** Always `"CacheLockError"`. */
+  override name = "CacheLockError";
+}
+
 /** Thrown by payment's collections for a value that carries a card number. Nothing was written. */
 export class CardNumberError extends CacheError {
   /** Always `"CardNumberError"`. */
@@ -79,11 +91,18 @@ export class CardNumberError extends CacheError {
  * ```
  */
 export function isCacheError(error: unknown): error is CacheError | StoreError {
-  return error instanceof Error && /^(Cache(Config|Schema|Conflict)?|Store|CardNumber)Error$/.test(error.name);
+  return (
+    error instanceof Error && /^(Cache(Config|Schema|Conflict|Timeout|Lock)?|Store|CardNumber)Error$/.test(error.name)
+  );
+}
+
+/** Whether a thrown value is a {@linkcode StoreError}. */
+export function isStoreError(error: unknown): error is StoreError {
+  return error instanceof Error && error.name === "StoreError";
 }
 
 /** Any thrown value as a {@linkcode StoreError}; what is none already becomes one of kind `"connection"`. */
 export function toStoreError(error: unknown): StoreError {
-  if (error instanceof Error && error.name === "StoreError") return error as StoreError;
+  if (isStoreError(error)) return error;
   return new StoreError("connection", "the driver failed without a store error", { cause: error });
 }

@@ -1,4 +1,5 @@
 import type { StoreError } from "../drivers/driver.ts";
+import type { BreakerState } from "./breaker.ts";
 import type { SchemaIssue } from "./errors.ts";
 
 /** Where something happened. */
@@ -9,20 +10,63 @@ export interface CacheTarget {
   readonly collection: string;
 }
 
-/** Everything that a client reports, told apart by `type`. Keys are logical keys; values never appear. */
+/** Why a loader runs: nothing was there, what was there is stale, or it will be soon. */
+export type LoadReason = "miss" | "stale" | "early";
+
+/** Everything that a client reports, told apart by `type`. Keys are logical keys; values never appear. Durations are in milliseconds. */
 export type CacheEvent =
-  | (CacheTarget & { readonly type: "hit" | "miss"; readonly key: string })
-  /** A `getOrSet` loader ended; `duration` is in milliseconds. */
-  | (CacheTarget & { readonly type: "load"; readonly key: string; readonly duration: number; readonly ok: boolean })
+  /** A read found a value: a stale one, or in the near cache, where it says so. */
+  | (CacheTarget & { readonly type: "hit"; readonly key: string; readonly stale?: true; readonly near?: true })
+  | (CacheTarget & { readonly type: "miss"; readonly key: string })
+  /** A loader of `getOrSet` begins. */
+  | (CacheTarget & { readonly type: "load-start"; readonly key: string; readonly reason: LoadReason })
+  /** A loader gave a value; `stored` tells whether it is to be written. */
+  | (CacheTarget & {
+      readonly type: "load-end";
+      readonly key: string;
+      readonly duration: number;
+      readonly stored: boolean;
+    })
+  /** A loader failed or took too long; `error` is what it threw, `kept` whether callers got an old value instead. */
+  | (CacheTarget & {
+      readonly type: "load-error";
+      readonly key: string;
+      readonly duration: number;
+      readonly error: unknown;
+      readonly kept: boolean;
+    })
+  /** Another process loads the key, or holds the lock: this one waits. */
+  | (CacheTarget & { readonly type: "lock-wait"; readonly key: string })
+  /** A lock was lost before it was given up: its holder was held up for longer than it lasts. */
+  | (CacheTarget & { readonly type: "lock-lost"; readonly key: string })
   /** An operation failed and answered with its fallback. */
   | (CacheTarget & { readonly type: "error"; readonly operation: string; readonly error: StoreError })
-  /** A stored payload could not be read, or its schema rejected it: the read was a miss. */
+  /** A stored payload could not be read, was not sealed as it should be, or its schema rejected it: the read was a miss. */
   | (CacheTarget & {
       readonly type: "corrupt";
       readonly key: string;
-      readonly reason: "payload" | "schema";
+      readonly reason: "payload" | "schema" | "sealed";
       readonly issues: readonly SchemaIssue[];
     })
+  /** An entry of another version of its schema was read: upgraded (`ok`), or passed over. */
+  | (CacheTarget & {
+      readonly type: "migrate";
+      readonly key: string;
+      readonly from: number;
+      readonly to: number;
+      readonly ok: boolean;
+    })
+  /** Tags were invalidated, or everything when `tags` is absent. */
+  | { readonly type: "invalidate"; readonly service: string; readonly tags?: readonly string[] }
+  /** The near cache forgot entries because the store told of changes, or forgot all because it cannot tell any more. */
+  | (CacheTarget & { readonly type: "near-invalidate"; readonly entries: number; readonly reason: "change" | "lost" })
+  /** The circuit breaker of a driver changed its state. */
+  | {
+      readonly type: "breaker";
+      readonly driver: string;
+      readonly state: BreakerState;
+      readonly error?: StoreError;
+    }
   /** Commands are sent again; `attempt` counts from 1. */
   | { readonly type: "retry"; readonly attempt: number; readonly commands: number; readonly error: StoreError };
 

@@ -13,6 +13,23 @@ import { describe } from "./ttl.ts";
 /** The longest id, in characters of its encoded form. */
 export const MAX_ID_LENGTH = 1024;
 
+/** What the library's own keys start with: marks of tags, locks, counts. They are no entries. */
+const OWN = "#larder:";
+/** The longest tag, in characters of its encoded form. */
+const MAX_TAG_LENGTH = 256;
+
+/** Whether a logical key is one of the library's own. */
+export function isOwn(logical: string): boolean {
+  return logical.startsWith(OWN);
+}
+
+/** The clock of a keyspace: its value, and the value at the last invalidation of everything. */
+export interface Clock {
+  readonly text: string | null;
+  readonly seq: number;
+  readonly all: number;
+}
+
 /** What an id may be. Objects are hashed, the order of their keys aside. */
 export type Id = string | number | bigint | object;
 
@@ -22,6 +39,12 @@ export class Keyspace {
   readonly database: number;
   /** What stands in front of every key. */
   readonly prefix: string;
+  /** The key of its clock. */
+  readonly clock: string;
+  /** What the keys of tags' marks start with. */
+  readonly marks: string;
+  /** The clock as it was last seen. */
+  seen: Clock = { text: null, seq: 0, all: 0 };
   readonly #glob: string;
 
   /**
@@ -33,6 +56,28 @@ export class Keyspace {
     const parts = [options.numbered ? "" : `db${database}`, options.prefix, options.segment ?? ""];
     this.prefix = parts.map((part) => (part ? `${part.replace(/[%:]|\p{Surrogate}/gu, percent)}:` : "")).join("");
     this.#glob = escapeGlob(this.prefix);
+    this.clock = this.own("clock");
+    this.marks = this.own("tag:");
+  }
+
+  /** The physical key of one of the library's own. */
+  own(name: string): string {
+    return `${this.prefix}${OWN}${name}`;
+  }
+
+  /** The key of a key's lock. */
+  lock(logical: string): string {
+    return this.own(`lock:${logical}`);
+  }
+
+  /** Notes the clock's text, as a read brought it. */
+  see(text: unknown): Clock {
+    if (text === this.seen.text || (text !== null && typeof text !== "string")) return this.seen;
+    const [seq = 0, all = 0] = text?.split(" ").map(Number) ?? [];
+    const clock = { text, seq, all };
+    // Replies of overlapping sends may come out of order.
+    if (seq >= this.seen.seq || text === null) this.seen = clock;
+    return clock;
   }
 
   /** The physical key. */
@@ -65,9 +110,9 @@ export interface KeyShape {
 export const rawKeys: KeyShape = {
   encode(id) {
     const key = typeof id === "number" || typeof id === "bigint" ? String(id) : id;
-    if (typeof key !== "string" || key === "" || key.length > MAX_ID_LENGTH || !key.isWellFormed()) {
+    if (typeof key !== "string" || key === "" || key.length > MAX_ID_LENGTH || !key.isWellFormed() || isOwn(key)) {
       throw new TypeError(
-        `cannot use ${describe(id)} as a key: accepted are well-formed strings of 1 to ${MAX_ID_LENGTH} characters`,
+        `cannot use ${describe(id)} as a key: accepted are well-formed strings of 1 to ${MAX_ID_LENGTH} characters that do not start with ${OWN}`,
       );
     }
     return key;
@@ -103,6 +148,15 @@ export function collectionKeys(pattern: string, hashed = false): KeyShape {
       return /^[^\\[?*]*\*?$/.test(pattern) ? { glob } : { glob, test: (id) => globMatch(pattern, id) };
     },
   };
+}
+
+/** A tag as it stands in keys and documents. @throws {TypeError} For one that is empty, too long or no string. */
+export function encodeTag(tag: unknown): string {
+  const text = typeof tag === "string" ? encodeText(tag) : "";
+  if (text !== "" && text.length <= MAX_TAG_LENGTH) return text;
+  throw new TypeError(
+    `cannot use ${describe(tag)} as a tag: accepted are strings of 1 to ${MAX_TAG_LENGTH} characters once encoded`,
+  );
 }
 
 /** Percent-encodes what could mean something in a key or a glob; lone surrogates become `%uXXXX`, so that no two ids meet. */

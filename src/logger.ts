@@ -9,7 +9,7 @@ export interface Logger {
 }
 
 /**
- * A listener that logs: failures and corrupt entries as warnings, retries for debugging, each at most once a second.
+ * A listener that logs: failures, corrupt entries, lost locks and the breaker as warnings, retries for debugging, each at most once a second.
  *
  * @param logger `console`, a pino logger, or anything with `warn(details, message)`.
  * @returns The listener, for `client.subscribe`.
@@ -17,7 +17,9 @@ export interface Logger {
 export function logTo(logger: Logger): CacheListener {
   const last = new Map<string, { at: number; held: number }>();
   return (event) => {
-    if (event.type !== "error" && event.type !== "corrupt" && event.type !== "retry") return;
+    if (!/^(error|corrupt|retry|breaker|lock-lost|load-error)$/.test(event.type)) return;
+    // Its caller gets to see what was not replaced by an old value.
+    if (event.type === "load-error" && !event.kept) return;
     const now = performance.now();
     const seen = last.get(event.type);
     if (seen && now - seen.at < 1000) {
@@ -27,7 +29,11 @@ export function logTo(logger: Logger): CacheListener {
     last.set(event.type, { at: now, held: 0 });
     const more = seen?.held ? ` (and ${seen.held} more)` : "";
     const { type, ...details } = event;
-    const line = "error" in event ? { ...details, error: event.error.message, kind: event.error.kind } : details;
+    const error = "error" in event ? event.error : undefined;
+    const line =
+      error instanceof Error
+        ? { ...details, error: error.message, ...("kind" in error && { kind: error.kind }) }
+        : details;
     if (type === "retry") logger.debug?.(line, `cache retry${more}`);
     else logger.warn(line, `cache ${type}${more}`);
   };

@@ -1,6 +1,12 @@
-import { Cache, type CacheContext, type CallOptions } from "./cache.ts";
+import { Cache } from "./cache.ts";
+import { type CacheContext, type CallOptions, lookAt, type Migrations } from "./context.ts";
+import { type Fleet, type FleetStats, fleetStats } from "./fleet.ts";
 import { collectionKeys, type Id, rawKeys } from "./keyspace.ts";
+import type { NearOptions } from "./near.ts";
+import type { NearCache } from "./near_cache.ts";
+import { type CacheDefaults, DEFAULT_POLICY, policyOf } from "./policy.ts";
 import type { Schema } from "./schema.ts";
+import type { KeyRing } from "./seal.ts";
 import { type CacheStats, Counters } from "./stats.ts";
 import { describe, parseTtl, type Ttl } from "./ttl.ts";
 
@@ -20,7 +26,7 @@ export const SERVICE_DATABASES: Readonly<Record<string, number>> = {
 export type PlainId = string | number | bigint;
 
 /** How a collection is declared. */
-export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boolean = boolean> {
+export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boolean = boolean> extends CacheDefaults {
   /** The key pattern: a name, a colon and a placeholder, such as `"product:{id}"`. */
   readonly key: string;
   /** The TTL where neither the call nor the variable gives one. @default CACHE_TTL_DEFAULT, 1 hour */
@@ -29,8 +35,12 @@ export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boole
   readonly variable?: string;
   /** Checks values on write (what it rejects is an error) and on read (a miss): a valibot schema or any Standard Schema. */
   readonly schema?: Schema<In, Out>;
-  /** Whether each read begins the TTL anew. @default false */
+  /** Whether each read begins the TTL anew; then `staleFor`, `failSafeFor` and `earlyRefresh` mean nothing. @default false */
   readonly sliding?: boolean;
+  /** The version of the schema: a whole number from 1. Values of older versions are upgraded by `migrate`, or are misses. @default 1 */
+  readonly version?: number;
+  /** The steps from older versions: that of n takes a value of version n and gives one of version n + 1. */
+  readonly migrate?: Migrations;
   /** Whether ids are hashed: for ids that are objects, long or secret. @default false */
   readonly hashed?: Hashed;
 }
@@ -62,15 +72,22 @@ export interface ServiceBase {
   keys(pattern?: string, options?: CallOptions): AsyncGenerator<string, void, undefined>;
   /** Deletes the logical keys that match a glob, and answers how many. */
   deletePattern(pattern: string, options?: CallOptions): Promise<number>;
+  /** Makes every entry that carries one of the tags a miss, and answers whether the store took it: see `Cache.invalidateTags`. */
+  invalidateTags(...tags: string[]): Promise<boolean>;
+  /** Makes every entry a miss, and answers whether the store took it; counters, locks and rate limits stay. */
+  invalidateAll(options?: CallOptions): Promise<boolean>;
   /** What the service and its collections did since this client was made. */
   stats(): CacheStats;
+  /** What they did in all processes that count together: those whose clients have `fleetStats` on. */
+  stats(options: { readonly scope: "fleet" } & CallOptions): Promise<FleetStats | undefined>;
 }
 
 /** A service as its own verbs see it. */
 export type ServiceCore<C extends Collections> = ServiceBase & { readonly [N in keyof C]: CollectionOf<C[N]> };
 
 /** A declared service. */
-export interface ServiceDefinition<C extends Collections = Collections, V extends object = object> {
+export interface ServiceDefinition<C extends Collections = Collections, V extends object = object>
+  extends CacheDefaults {
   /** The name: letters, digits, `_` and `-`. */
   readonly name: string;
   /** The database: 8-15 for a custom service. */
@@ -81,6 +98,8 @@ export interface ServiceDefinition<C extends Collections = Collections, V extend
   readonly verbs?: (service: ServiceCore<C>) => V;
   /** Throws for values that no collection of the service may store. */
   readonly refuse?: (value: unknown) => void;
+  /** Whether its values are encrypted, by a client that has `encryption` keys. @default false */
+  readonly encrypted?: boolean;
 }
 
 /** What a declaration's service becomes. */
@@ -106,10 +125,28 @@ export function collection<Out = unknown, In = Out, Hashed extends boolean = fal
 ): CollectionDefinition<Hashed extends true ? Id : PlainId, NoInfer<Out>, NoInfer<In>> {
   collectionKeys(options.key);
   if (options.ttl !== undefined) parseTtl(options.ttl, `ttl of ${options.key}`);
+  const { version = 1 } = options;
+  if (!(Number.isInteger(version) && version > 0)) {
+    throw new RangeError(
+      `cannot use version ${describe(version)} of ${options.key}: accepted are whole numbers from 1`,
+    );
+  }
+  policyOf(DEFAULT_POLICY, options);
   return options;
 }
 
-const RESERVED = ["name", "database", "cache", "clear", "keys", "deletePattern", "stats", "then"];
+const RESERVED = [
+  "name",
+  "database",
+  "cache",
+  "clear",
+  "keys",
+  "deletePattern",
+  "invalidateTags",
+  "invalidateAll",
+  "stats",
+  "then",
+];
 
 /**
  * Declares a service: the collections of one domain, and its verbs.
@@ -207,31 +244,64 @@ export function withSchemas<
 /** The ids of a declared collection. */
 export type IdOf<D> = D extends CollectionDefinition<infer K, infer _Out, infer _In> ? K : never;
 
+/** What a client gives the caches of a service. */
+export interface ServiceSetup {
+  /** What they stand on: all but what a collection declares itself. */
+  readonly context: Omit<CacheContext, "target" | "shape" | "counters" | "look">;
+  /** The TTLs that variables set, in milliseconds; `undefined` for no expiry. */
+  readonly ttls: ReadonlyMap<string, number | undefined>;
+  /** Takes the counters of the service and of each collection. */
+  readonly counters: Counters[];
+  /** Where counts go that all processes share. */
+  readonly fleet: Fleet | undefined;
+  /** The keys of an encrypted service. */
+  readonly ring?: KeyRing | undefined;
+  /** The client's own defaults. */
+  readonly defaults: CacheDefaults;
+  /** Makes a near cache for a collection, by its name and what its logical keys start with. */
+  near(options: NearOptions, collection: string, prefix: string): NearCache;
+}
+
 /**
  * Makes a service of its declaration.
  *
  * @param definition The declaration.
- * @param context What its caches stand on: all but what a collection declares itself.
- * @param ttls The TTLs that variables set, in milliseconds.
- * @param counters Takes the counters of the service and of each collection.
+ * @param setup What the client gives.
  * @returns The service.
  */
 export function createService<C extends Collections, V extends object>(
   definition: ServiceDefinition<C, V>,
-  context: Omit<CacheContext, "target" | "shape" | "counters">,
-  ttls: ReadonlyMap<string, number | undefined>,
-  counters: Counters[],
+  setup: ServiceSetup,
 ): ServiceCore<C> & V {
-  const { name, database, collections, refuse } = definition;
-  const rest = new Counters();
-  counters.push(rest);
-  const cache = new Cache<string>({
-    ...context,
-    refuse,
+  const { name, database, collections, refuse, encrypted } = definition;
+  const { context, ttls, counters, defaults } = setup;
+  // Of a client's clients for requests, each makes the service anew; they count together.
+  let next = 0;
+  const counter = (): Counters => {
+    const known = counters[next] ?? new Counters();
+    counters[next++] = known;
+    return known;
+  };
+  const ring = encrypted ? setup.ring : undefined;
+  const sealing = (compressAbove: number | false = false): CacheContext["sealing"] =>
+    ring || compressAbove !== false
+      ? { ring, compressAbove: compressAbove === false ? undefined : compressAbove }
+      : undefined;
+  const { near: nearHere = defaults.near, compressAbove: compressHere = defaults.compressAbove } = definition;
+  const policy = policyOf(context.policy, definition);
+  const contexts: CacheContext[] = [];
+  const make = (own: Pick<CacheContext, "target" | "shape" | "counters"> & Partial<CacheContext>): Cache<Id> => {
+    const made: CacheContext = { ...context, refuse, policy, look: undefined, ...own };
+    contexts.push(made);
+    setup.fleet?.add(made);
+    return new Cache(made);
+  };
+  const cache = make({
     target: { service: name, collection: "" },
     shape: rawKeys,
-    counters: rest,
-  });
+    counters: counter(),
+    sealing: sealing(compressHere),
+  }) as unknown as Cache;
   const core: ServiceBase & Record<string, unknown> = {
     name,
     database,
@@ -239,22 +309,81 @@ export function createService<C extends Collections, V extends object>(
     clear: (options) => cache.clear(options),
     keys: (pattern, options) => cache.keys(pattern, options),
     deletePattern: (pattern, options) => cache.deletePattern(pattern, options),
-    stats: () => Counters.total(counters),
+    invalidateTags: (...tags) => cache.invalidateTags(...tags),
+    invalidateAll: (options) => cache.invalidateAll(options),
+    stats: ((options?: CallOptions) =>
+      options ? fleetStats(contexts, options) : Counters.total(counters)) as ServiceBase["stats"],
   };
-  for (const [collection, { key, ttl, variable = "", schema, sliding, hashed }] of Object.entries(collections)) {
-    const own = new Counters();
-    counters.push(own);
-    core[collection] = new Cache({
-      ...context,
-      refuse,
+  for (const [collection, declared] of Object.entries(collections)) {
+    const { key, variable = "", schema, sliding = false, hashed, version, migrate } = declared;
+    const { near = nearHere, compressAbove = compressHere } = declared;
+    let lives = policyOf(policy, declared);
+    if (ttls.has(variable)) lives = { ...lives, ttl: ttls.get(variable) ?? Number.POSITIVE_INFINITY };
+    const nearby =
+      near && !sliding
+        ? setup.near(near === true ? {} : near, collection, key.slice(0, key.indexOf(":") + 1))
+        : undefined;
+    const slide = sliding && lives.ttl < Number.POSITIVE_INFINITY ? lives.ttl : 0;
+    // Where it is known beforehand that MGET does not tell enough, the first read need not find out.
+    const tagged = typeof lives.tags === "function" || lives.tags.length > 0;
+    core[collection] = make({
       schema,
-      sliding: sliding ?? false,
+      sliding,
+      version,
+      migrate,
       target: { service: name, collection },
       shape: collectionKeys(key, hashed),
-      counters: own,
-      ttl: ttls.has(variable) ? ttls.get(variable) : ttl === undefined ? context.ttl : parseTtl(ttl),
+      counters: counter(),
+      policy: lives,
+      near: nearby,
+      sealing: sealing(compressAbove),
+      look: tagged || slide > 0 || nearby ? lookAt(context.space, slide) : undefined,
     });
   }
   const service = core as unknown as ServiceCore<C>;
   return Object.assign(service, definition.verbs?.(service));
 }
+
+/**
+ * A service with defaults of the application's own: for entries of all its collections, or of some.
+ *
+ * @param definition The service, such as `product`.
+ * @param options What holds for all of its collections and, in `collections`, for those that are named.
+ * @returns The declaration.
+ * @throws {TypeError} For a name that is no collection of the service.
+ * @throws {TypeError | RangeError} For a bad option.
+ *
+ * @example
+ * ```ts
+ * import { createCacheClient, withOptions } from "@foodfast/larder";
+ * import { product } from "@foodfast/larder/services/product";
+ *
+ * const shop = withOptions(product, { staleFor: "5m", collections: { products: { near: true } } });
+ * await using client = createCacheClient({ driver: "memory" });
+ * await client.service(shop).products.set(1, { id: 1, name: "Pho" });
+ * ```
+ */
+export function withOptions<D extends AnyDefinition>(
+  definition: D,
+  options: CacheDefaults & {
+    readonly collections?: { readonly [N in keyof D["collections"]]?: CacheDefaults & { readonly ttl?: Ttl } };
+  },
+): D {
+  const { collections: own = {}, ...all } = options;
+  policyOf(DEFAULT_POLICY, all);
+  const collections: Record<string, CollectionDefinition> = { ...definition.collections };
+  for (const [name, chosen] of Object.entries(own) as [string, CacheDefaults][]) {
+    const known = collections[name];
+    if (!known) {
+      const accepted = Object.keys(collections).join(", ");
+      throw new TypeError(`cannot give ${definition.name}.${name} options: its collections are ${accepted}`);
+    }
+    policyOf(DEFAULT_POLICY, chosen);
+    collections[name] = { ...known, ...chosen };
+  }
+  return { ...definition, ...all, collections };
+}
+
+/** A declaration of any type. */
+// biome-ignore lint/suspicious/noExplicitAny: stands for services of every type
+type AnyDefinition = ServiceDefinition<any, any>;

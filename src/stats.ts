@@ -2,6 +2,10 @@
 export interface CacheStats {
   /** Reads that found a value. */
   readonly hits: number;
+  /** Those of `hits` that were stale. */
+  readonly staleHits: number;
+  /** Those of `hits` that the near cache answered. */
+  readonly nearHits: number;
   /** Reads that found none, failed ones included. */
   readonly misses: number;
   /** `hits / (hits + misses)`; 0 before the first read. */
@@ -20,6 +24,19 @@ export interface CacheStats {
   readonly latency: { readonly count: number; readonly p50: number; readonly p95: number; readonly p99: number };
 }
 
+/** What is counted. */
+export const COUNTS = [
+  "hits",
+  "staleHits",
+  "nearHits",
+  "misses",
+  "writes",
+  "deletes",
+  "loads",
+  "errors",
+  "corrupt",
+] as const;
+
 /** Buckets an octave: the width of one is 2^(1/8), hence the error of its middle 4.4 %. */
 const PER_OCTAVE = 8;
 /** From 1 microsecond to 67 seconds. */
@@ -28,6 +45,8 @@ const BUCKETS = 26 * PER_OCTAVE;
 /** Counters and a latency histogram of fixed size. */
 export class Counters {
   hits = 0;
+  staleHits = 0;
+  nearHits = 0;
   misses = 0;
   writes = 0;
   deletes = 0;
@@ -52,7 +71,7 @@ export class Counters {
   static total(all: Iterable<Counters>): CacheStats {
     const sum = new Counters();
     for (const one of all) {
-      for (const name of ["hits", "misses", "writes", "deletes", "loads", "errors", "corrupt"] as const) {
+      for (const name of COUNTS) {
         sum[name] += one[name];
       }
       one.#latency.forEach((n, i) => {
@@ -60,11 +79,11 @@ export class Counters {
       });
     }
     const count = sum.#latency.reduce((a, b) => a + b, 0);
-    const { hits, misses, writes, deletes, loads, errors, corrupt } = sum;
+    const { hits, staleHits, nearHits, misses, writes, deletes, loads, errors, corrupt } = sum;
     const hitRate = hits + misses > 0 ? hits / (hits + misses) : 0;
     const at = (share: number): number => sum.#percentile(count * share);
     const latency = { count, p50: at(0.5), p95: at(0.95), p99: at(0.99) };
-    return { hits, misses, hitRate, writes, deletes, loads, errors, corrupt, latency };
+    return { hits, staleHits, nearHits, misses, hitRate, writes, deletes, loads, errors, corrupt, latency };
   }
 
   #percentile(rank: number): number {

@@ -1,7 +1,10 @@
 import { type Driver, StoreError } from "../drivers/driver.ts";
 import type { Batch } from "./batch.ts";
-import type { Load } from "./cache.ts";
+import type { Breaker } from "./breaker.ts";
 import type { DatabasesMode } from "./config.ts";
+import type { Load } from "./context.ts";
+import type { Fleet } from "./fleet.ts";
+import type { NearCache } from "./near_cache.ts";
 
 /** How to open a store. */
 export interface Opening {
@@ -16,9 +19,12 @@ export interface Opening {
 }
 
 /** What is gathered for one database. */
-interface Lane {
+export interface Lane {
   readonly batch: Batch;
   readonly loads: Map<string, Load>;
+  readonly nears: Set<NearCache>;
+  /** Where the instance's counts go, if they are shared. */
+  readonly fleet: Fleet | undefined;
 }
 
 /** One store, and what is gathered for it. */
@@ -27,6 +33,8 @@ export class Store {
   readonly name: string;
   /** Whether databases are numbered; otherwise they are key prefixes. */
   readonly numbered: boolean;
+  /** Keeps commands from it while it fails. */
+  readonly breaker: Breaker | undefined;
   readonly #open: () => Driver | Promise<Driver>;
   readonly #ready: boolean;
   readonly #lanes = new Map<number, Lane>();
@@ -36,13 +44,15 @@ export class Store {
   /**
    * @param opening How to open it.
    * @param databases How databases are to be kept apart.
+   * @param breaker Its circuit breaker, if it has one.
    * @throws {TypeError} For numbered databases where the store has none.
    */
-  constructor({ name, numbered, ready, open }: Opening, databases: DatabasesMode) {
+  constructor({ name, numbered, ready, open }: Opening, databases: DatabasesMode, breaker: Breaker | undefined) {
     if (databases === "numbered" && !numbered) {
       throw new TypeError(`cannot use numbered databases with ${name}: accepted are auto and prefixed`);
     }
     this.name = name;
+    this.breaker = breaker;
     this.numbered = numbered && databases !== "prefixed";
     this.#ready = ready;
     this.#open = open;
@@ -67,11 +77,11 @@ export class Store {
     return opening;
   }
 
-  /** What is gathered for one database; `make` makes its batch. */
-  lane(database: number, make: (database: number) => Batch): Lane {
+  /** What is gathered for one database; made when it is first asked for. */
+  lane(database: number, make: (database: number) => Lane): Lane {
     let lane = this.#lanes.get(database);
     if (!lane) {
-      lane = { batch: make(database), loads: new Map() };
+      lane = make(database);
       this.#lanes.set(database, lane);
     }
     return lane;
@@ -80,8 +90,11 @@ export class Store {
   /** Waits for what was issued, at most `timeout` ms, then closes the driver. */
   async close(timeout: number): Promise<void> {
     if (this.#closed) return;
-    await Promise.all([...this.#lanes.values()].map(({ batch }) => batch.idle(timeout)));
+    const lanes = [...this.#lanes.values()];
+    for (const { batch, fleet } of lanes) fleet?.ride(batch, timeout, true);
+    await Promise.all(lanes.map(({ batch }) => batch.idle(timeout)));
     this.#closed = true;
+    await Promise.all(lanes.flatMap(({ nears }) => [...nears].map((near) => near.close())));
     if (this.#ready) return;
     await (await Promise.resolve(this.#driver).catch(() => undefined))?.close();
   }

@@ -51,9 +51,14 @@ function make(capabilities: Partial<Capabilities> = {}, retries = 2) {
     void retried.push([attempt, commands, error.kind]);
   const batch = new Batch({ database: 0, driver: () => driver, retries, wire, onRetry });
   const set = (key: string, value: string, timeout = 1000) => batch.send(["SET", key, value], [key], timeout, true);
-  const get = (key: string, timeout = 1000) => batch.get(key, timeout);
+  const get = (key: string, timeout = 1000) => readFrom(batch, key, timeout);
   const count = (key: string, timeout = 1000) => batch.run(increment, [key], [1, 0], timeout, false);
   return { driver, batch, wire, retried, set, get, count };
+}
+
+/** Reads a key; its keyspace's clock is read with it. */
+function readFrom(batch: Batch, key: string, timeout: number): Promise<Reply> {
+  return new Promise((resolve, reject) => batch.read(key, "clock", timeout, { resolve, reject }));
 }
 
 const lost = (repeat: "all" | "idempotent" | "none" = "idempotent") => new StoreError("connection", "lost", { repeat });
@@ -367,7 +372,7 @@ describe("Batch, repetition", () => {
       wire: { commands: 0, roundTrips: 0, retries: 0 },
       onRetry() {},
     });
-    const [first, held] = [kindOf(batch.get("a", 500)), sleep(0).then(() => batch.get("a", 500))];
+    const [first, held] = [kindOf(readFrom(batch, "a", 500)), sleep(0).then(() => readFrom(batch, "a", 500))];
     assert.equal(await first, "connection");
     assert.equal(await held, null);
   });
@@ -396,7 +401,7 @@ describe("Batch, deadlines", () => {
     const batch = new Batch({ database: 0, driver: () => opening, retries: 2, wire, onRetry() {} });
     assert.equal(await kindOf(batch.send(["SET", "a", "1"], ["a"], 30, true)), "timeout");
     open(driver);
-    assert.equal(await batch.get("a", 1000), null);
+    assert.equal(await readFrom(batch, "a", 1000), null);
     assert.deepEqual(driver.sends, [[["GET", "a"]]]);
   });
 
@@ -515,7 +520,7 @@ describe("Batch, order", () => {
     await sleep(5);
     const second = batch.send(["SET", "k", "2"], ["k"], 1000, true);
     await Promise.all([first, second]);
-    assert.equal(await batch.get("k", 1000), "2");
+    assert.equal(await readFrom(batch, "k", 1000), "2");
   });
 
   it("a held call waits for the last part when a tick is cut in several and the wire keeps no order", async () => {
@@ -661,7 +666,7 @@ async function play(ordered: boolean, { ops, fates, maxCommands, lazy }: Scenari
     const name = `${verb === "count" ? "n" : "k"}${key}`;
     let call: Promise<Reply>;
     if (verb === "set") call = batch.send(["SET", name, `v${i}`], [name], 5000, true);
-    else if (verb === "get") call = batch.get(name, 5000);
+    else if (verb === "get") call = readFrom(batch, name, 5000);
     else if (verb === "del") call = batch.unlink([name], 5000);
     else call = batch.run(increment, [name], [`mark${i}`], 5000, false);
     calls.push(

@@ -690,7 +690,7 @@ contractCase("events tell of hits, misses, loads and corrupt entries in their or
   await products.get(1);
   await cache.set("product:2", 5);
   await products.get(2);
-  assert.deepEqual(events, ["miss", "load", "hit", "corrupt", "miss"]);
+  assert.deepEqual(events, ["miss", "load-start", "load-end", "hit", "corrupt", "miss"]);
   stop();
   await products.get(1);
   assert.equal(events.length, 5);

@@ -29,7 +29,15 @@ describe("logTo", () => {
     });
     log({ type: "hit", key: "k", ...target });
     log({ type: "miss", key: "k", ...target });
-    log({ type: "load", key: "k", ok: false, duration: 1, ...target });
+    log({ type: "load-end", key: "k", stored: true, duration: 1, ...target });
+    log({
+      type: "load-error",
+      key: "k",
+      error: new Error("thrown to its caller"),
+      kept: false,
+      duration: 1,
+      ...target,
+    });
     for (const event of [error, corrupt, retry]) log(event);
     assert.deepEqual(lines, [
       ["warn", { operation: "get", error: "no answer within 500 ms", kind: "timeout", ...target }, "cache error"],

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import type { Script } from "../../drivers/driver.ts";
-import type { Cache, CallOptions } from "../cache.ts";
+import type { Cache } from "../cache.ts";
+import type { CallOptions } from "../context.ts";
 import { isCacheError } from "../errors.ts";
 import type { Id } from "../keyspace.ts";
 import { fixedWindow, type LimitReply, slidingWindow, tokenBucket } from "../rate_limits.ts";

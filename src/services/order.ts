@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import type { CallOptions } from "../cache.ts";
+import type { CallOptions } from "../context.ts";
 import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
-import { type UpdateOptions, update } from "../update.ts";
+import type { UpdateOptions } from "../update.ts";
 import { idSchema } from "./id.ts";
 
 /** One line of a cart. Further fields are kept. */
@@ -98,7 +98,7 @@ export const order: ServiceDefinition<
     },
   },
   verbs: ({ carts, statuses, orders, histories }): OrderVerbs => ({
-    updateCart: (userId, change, options) => update(carts, userId, change, options),
+    updateCart: (userId, change, options) => carts.update(userId, change, options),
     async invalidateOrder(id, options) {
       const userId = options?.userId ?? (await orders.get(id, options))?.userId;
       const counts = await Promise.all([

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import type { CallOptions } from "../cache.ts";
+import type { CallOptions } from "../context.ts";
 import type { Id } from "../keyspace.ts";
 import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
 import { idSchema } from "./id.ts";

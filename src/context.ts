@@ -1,0 +1,115 @@
+/** What a cache stands on, and what its verbs have in common. */
+import type { StoreError } from "../drivers/driver.ts";
+import type { Batch, Look } from "./batch.ts";
+import type { OnError } from "./config.ts";
+import { toStoreError } from "./errors.ts";
+import type { CacheTarget, Events } from "./events.ts";
+import type { Clock, KeyShape, Keyspace } from "./keyspace.ts";
+import type { NearCache } from "./near_cache.ts";
+import type { Policy } from "./policy.ts";
+import type { Schema } from "./schema.ts";
+import { read } from "./scripts.ts";
+import type { SealOptions } from "./seal.ts";
+import type { Counters } from "./stats.ts";
+import { describe } from "./ttl.ts";
+
+/** Options of every operation. */
+export interface CallOptions {
+  /** Milliseconds until the operation ends, whatever the store does. @default the client's, 500 */
+  readonly timeout?: number;
+  /** What to do when the store is away. @default the client's, "miss" */
+  readonly onError?: OnError;
+}
+
+/** A load under way for a key that several callers may wait for. */
+export interface Load {
+  readonly promise: Promise<unknown>;
+  /** The clock from before it: its value is as old as that. */
+  readonly clock: Clock;
+  /** Set when the key was written or deleted meanwhile, or the store is away: the result is handed out, not stored. */
+  superseded: boolean;
+}
+
+/** Steps that bring the value of an older version up to date: the step of version n gives the value of version n + 1. */
+// biome-ignore lint/suspicious/noExplicitAny: stands for values of earlier versions
+export type Migrations = Readonly<Record<number, (value: any) => unknown>>;
+
+/** What a cache stands on; made by the client. */
+export interface CacheContext {
+  readonly target: CacheTarget;
+  readonly space: Keyspace;
+  readonly shape: KeyShape;
+  readonly batch: Batch;
+  readonly events: Events;
+  readonly counters: Counters;
+  /** Loads under way by physical key, shared by the caches of one client and database. */
+  readonly loads: Map<string, Load>;
+  /** The near caches of one client and database: each forgets what any of its caches writes. */
+  readonly nears: Set<NearCache>;
+  readonly near?: NearCache | undefined;
+  readonly timeout: number;
+  readonly onError: OnError;
+  readonly policy: Policy;
+  /** Whether each read begins the TTL anew. */
+  readonly sliding?: boolean;
+  readonly schema?: Schema | undefined;
+  readonly version?: number | undefined;
+  readonly migrate?: Migrations | undefined;
+  readonly sealing?: SealOptions | undefined;
+  /** Throws for values that must not be stored. */
+  readonly refuse?: ((value: unknown) => void) | undefined;
+  readonly waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** How to read where MGET does not tell enough: tagged, sliding and near entries. Set when the first tagged entry is seen. */
+  look: Look | undefined;
+  /** How to read whole entries, or what is known of them, with the store's look at their tags. */
+  readonly texts: Look;
+  readonly heads: Look;
+  /** Settles when the entries that take time to make, as sealed ones do, are made. */
+  preparing?: Promise<unknown>;
+}
+
+/** How to read entries whose tags the store must look at; `slide` is the TTL to begin anew, in milliseconds. */
+export function lookAt(space: Keyspace, slide = 0, headsOnly = false): Look {
+  return { script: read, clock: space.clock, args: [space.marks, slide, headsOnly ? 1 : 0] };
+}
+
+/** What is written or deleted now must not be undone by a load under way, nor be hidden by a near cache. */
+export function supersede({ loads, nears }: CacheContext, key: string): void {
+  const load = loads.get(key);
+  if (load) load.superseded = loads.delete(key);
+  for (const near of nears) near.forget(key);
+}
+
+/** Counts and tells of a failure, then throws it where the caller wants that. */
+export function failed(
+  context: CacheContext,
+  operation: string,
+  thrown: unknown,
+  options: CallOptions | undefined,
+): undefined {
+  const error = report(context, operation, thrown);
+  if (throws(context, options)) throw error;
+}
+
+/** Counts and tells of a failure. */
+export function report({ counters, events, target }: CacheContext, operation: string, thrown: unknown): StoreError {
+  const error = toStoreError(thrown);
+  counters.errors++;
+  events.emit({ type: "error", operation, error, ...target });
+  return error;
+}
+
+/** Whether a failure is to be thrown. */
+export function throws(context: CacheContext, options: CallOptions | undefined): boolean {
+  return (options?.onError ?? context.onError) === "throw";
+}
+
+/** The milliseconds until an operation ends. */
+export function timeoutOf(context: Pick<CacheContext, "timeout">, options: CallOptions | undefined): number {
+  const timeout = options?.timeout;
+  if (timeout === undefined) return context.timeout;
+  if (timeout > 0 && timeout <= 0x7fffffff) return timeout;
+  throw new RangeError(`cannot wait ${describe(timeout)} ms: accepted are timeouts above 0 and up to 2147483647 ms`);
+}

@@ -1,0 +1,81 @@
+/** Statistics of all processes together: counts that ride to the store with what is sent anyway. */
+
+import type { Batch } from "./batch.ts";
+import { type CacheContext, type CallOptions, failed, timeoutOf } from "./context.ts";
+import { addCounts } from "./scripts.ts";
+import { COUNTS, type Counters } from "./stats.ts";
+
+/** What caches or collections did in all processes that count together, since their counts were first written. */
+export type FleetStats = Readonly<Record<(typeof COUNTS)[number], number>> & {
+  /** `hits / (hits + misses)`; 0 before the first read. */
+  readonly hitRate: number;
+};
+
+/** How often an instance adds its counts, in milliseconds: the first time at once, for it may not live long. */
+const EVERY_MS = 10_000;
+
+/** Adds what an instance counts to the store's counts. */
+export class Fleet {
+  readonly #sources: {
+    readonly counters: Counters;
+    readonly name: string;
+    readonly key: string;
+    readonly sent: number[];
+  }[] = [];
+  #last = Number.NEGATIVE_INFINITY;
+
+  /** Counts what a cache's counters count from now on. */
+  add({ counters, target, space }: Pick<CacheContext, "counters" | "target" | "space">): void {
+    const sent = COUNTS.map((name) => counters[name]);
+    this.#sources.push({ counters, name: target.collection, key: space.own(`stats:${target.service}`), sent });
+  }
+
+  /** Called when commands are about to leave, and at the end: sends what is new along. */
+  ride(batch: Batch, timeout: number, last = false): void {
+    const now = performance.now();
+    if (now - this.#last < EVERY_MS && !last) return;
+    const news = new Map<string, (string | number)[]>();
+    for (const { counters, name, key, sent } of this.#sources) {
+      COUNTS.forEach((count, i) => {
+        const added = counters[count] - (sent[i] as number);
+        if (added === 0) return;
+        sent[i] = counters[count];
+        news.set(key, [...(news.get(key) ?? []), `${name}:${count}`, added]);
+      });
+    }
+    if (news.size === 0) return;
+    this.#last = now;
+    for (const [key, args] of news) batch.run(addCounts, [key], args, timeout, false).catch(() => {});
+  }
+}
+
+/**
+ * Reads the fleet's counts.
+ *
+ * @param contexts The caches to take together, of one service.
+ * @param options Deadline and error handling.
+ * @returns Their sum; `undefined` when the store is away.
+ */
+export async function fleetStats(
+  contexts: readonly CacheContext[],
+  options: CallOptions,
+): Promise<FleetStats | undefined> {
+  const [first] = contexts as [CacheContext];
+  const { space, batch, target } = first;
+  const key = space.own(`stats:${target.service}`);
+  let reply: unknown;
+  try {
+    reply = await batch.send(["HGETALL", key], [key], timeoutOf(first, options), true);
+  } catch (error) {
+    return failed(first, "stats", error, options);
+  }
+  const names = new Set(contexts.map((context) => context.target.collection));
+  const sum = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<(typeof COUNTS)[number], number>;
+  const flat = reply as string[];
+  for (let i = 0; i < flat.length; i += 2) {
+    const [collection = "", count = ""] = String(flat[i]).split(":");
+    if (names.has(collection) && Object.hasOwn(sum, count)) sum[count as keyof typeof sum] += Number(flat[i + 1]);
+  }
+  const reads = sum.hits + sum.misses;
+  return { ...sum, hitRate: reads > 0 ? sum.hits / reads : 0 };
+}

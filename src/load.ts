@@ -1,0 +1,277 @@
+/**
+ * The read-through engine: what `getOrSet` does after its read.
+ *
+ * - One load a key is under way in a process; its value and its error go to all who wait. It is as old as the clock was
+ *   before it: whoever has seen a later invalidation does not join it, and what it stores does not hold.
+ * - What is written, deleted or cleared meanwhile in this process takes the load's right to store its value; with a lock, what
+ *   other processes write or delete does too.
+ * - An entry that is kept beyond its TTL is served at once while it is stale, and instead of an error while it is fail-safe.
+ * - A loader that takes longer than its hard timeout is aborted and forgotten: it blocks nobody, and stores nothing.
+ */
+import { type CacheContext, type CallOptions, failed, type Load, throws, timeoutOf } from "./context.ts";
+import { CacheTimeoutError } from "./errors.ts";
+import type { LoadReason } from "./events.ts";
+import type { Id } from "./keyspace.ts";
+import { awaitTurn, type Turn } from "./lock.ts";
+import { type LoadOptions, type Policy, policyOf } from "./policy.ts";
+import { count, Read } from "./read.ts";
+import { entryOf, type Origin, save, withEntry } from "./save.ts";
+import type { Ttl } from "./ttl.ts";
+
+/** What a loader is told, and what it may say of its value. */
+export interface LoadContext<Out = unknown> {
+  /** Aborted when nobody waits for the value any more: at the hard timeout. */
+  readonly signal: AbortSignal;
+  /** The old value, where one is kept. */
+  readonly old: Out | undefined;
+  /** Set it to give the value a TTL of its own. */
+  ttl: Ttl | undefined;
+  /** Add to it to tag the value. */
+  readonly tags: string[];
+  /** Set it to `false` to hand the value out without storing it. */
+  store: boolean;
+}
+
+/** A loader of any type. */
+export type AnyLoader = (context: LoadContext<never>) => unknown;
+
+/** The read of a `getOrSet`. */
+export class ReadThrough extends Read {
+  readonly loader: AnyLoader;
+  readonly policy: Policy;
+  readonly #done: (value: unknown) => void;
+  #decided: (() => void) | undefined;
+
+  constructor(
+    context: CacheContext,
+    id: Id,
+    key: string,
+    options: (CallOptions & LoadOptions) | undefined,
+    loader: AnyLoader,
+    done: (value: unknown) => void,
+    refuse: (error: unknown) => void,
+    decided?: () => void,
+  ) {
+    super(context, id, key, options, refuse);
+    this.policy = policyOf(context.policy, options);
+    this.loader = loader;
+    this.#done = done;
+    this.#decided = decided;
+  }
+
+  protected override get wantsOld(): boolean {
+    return true;
+  }
+
+  /** Whether there is an old value for when the loader fails. */
+  get kept(): boolean {
+    return this.state === "old" && this.value !== undefined && this.age < this.policy.failSafeFor;
+  }
+
+  /** For how long its TTL has been over, in milliseconds; below 0 while it is fresh. */
+  get age(): number {
+    const { at = 0, ttl = 0 } = this.document ?? {};
+    return this.context.now() - at - ttl;
+  }
+
+  /** Called when it is known whether its own loader runs for it: at once or, where it waits for a lock, later. */
+  decided(): void {
+    this.#decided?.();
+    this.#decided = undefined;
+  }
+
+  override reject(error: unknown): void {
+    super.reject(error);
+    if (throws(this.context, this.options)) this.decided();
+  }
+
+  protected override end(): void {
+    const { state, policy, value } = this;
+    if (state === "fresh") {
+      count(this, true);
+      const { load } = this.document ?? {};
+      // XFetch: an entry seems older by a random share of what its load takes.
+      if (load && policy.earlyRefresh > 0 && this.age - load * policy.earlyRefresh * Math.log(Math.random()) >= 0) {
+        this.#refresh("early");
+      }
+      this.decided();
+      this.#done(value);
+    } else if (state === "old" && value !== undefined && this.age < policy.staleFor) {
+      count(this, true, true);
+      this.#refresh("stale");
+      this.decided();
+      this.#done(value);
+    } else {
+      count(this, false);
+      const load = begin(this, "miss");
+      if (this.kept) orKept(this, load).then(this.#done, this.refuse);
+      else load.promise.then(this.#done, this.refuse);
+    }
+  }
+
+  #refresh(reason: LoadReason): void {
+    const { loads, waitUntil, space } = this.context;
+    const running = loads.has(space.key(this.key));
+    const { promise } = begin(this, reason);
+    if (!running) waitUntil?.(promise.catch(() => {}));
+  }
+}
+
+/** The load that is under way for a key, or a new one. */
+function begin(read: ReadThrough, reason: LoadReason): Load {
+  const { context, clock } = read;
+  const { loads, space } = context;
+  const key = space.key(read.key);
+  const running = loads.get(key);
+  if (running) {
+    // A later invalidation concerns everything, or some tag.
+    if (running.clock.all >= clock.all && (!context.look || running.clock.seq >= clock.seq)) {
+      read.decided();
+      return running;
+    }
+    running.superseded = true;
+  }
+  const load: { -readonly [N in keyof Load]: Load[N] } = { promise: NEVER, clock, superseded: false };
+  loads.set(key, load);
+  load.promise = run(read, key, load, reason);
+  load.promise.catch(() => {});
+  return load;
+}
+
+const NEVER: Promise<unknown> = new Promise(() => {});
+
+/** Waits for a load, for no longer than the soft timeout, and not for its error: then the old value serves. */
+async function orKept(read: ReadThrough, { promise }: Load): Promise<unknown> {
+  const { softTimeout } = read.policy;
+  const { waitUntil } = read.context;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  try {
+    if (softTimeout === Number.POSITIVE_INFINITY) return await promise;
+    const late = new Promise<typeof LATE>((resolve) => {
+      timer = setTimeout(() => resolve(LATE), softTimeout);
+    });
+    const first = await Promise.race([promise, late]);
+    if (first !== LATE) return first;
+    waitUntil?.(promise.catch(() => {}));
+  } catch {
+    // Whoever started the load has told of it.
+  } finally {
+    clearTimeout(timer);
+  }
+  const { counters, events, target } = read.context;
+  counters.staleHits++;
+  if (events.active) events.emit({ type: "hit", key: read.key, stale: true, ...target });
+  return read.value;
+}
+
+const LATE = Symbol();
+
+/** Runs a load: waits for its turn, loads, writes. It is under way until its value is written, though its callers may go on before. */
+async function run(read: ReadThrough, key: string, load: Load, reason: LoadReason): Promise<unknown> {
+  const { context, policy, options } = read;
+  const { events, loads, target, waitUntil } = context;
+  let start = performance.now();
+  // With a store that is away, the write has what the read has left of the deadline.
+  const timeout = timeoutOf(context, options);
+  const left = read.failed ? timeout - (start - read.start) : timeout;
+  const locks = policy.lock && reason !== "early" && left >= 1 ? policy.lock : undefined;
+  let turn: Turn = {};
+  let writing: Promise<unknown> | undefined;
+  try {
+    if (locks) turn = await awaitTurn(read, locks);
+    if (turn.found) return turn.found.value;
+    start = performance.now();
+    context.counters.loads++;
+    events.emit({ type: "load-start", key: read.key, reason, ...target });
+    let result: Loaded;
+    try {
+      result = await call(read, load);
+    } catch (error) {
+      const duration = performance.now() - start;
+      events.emit({
+        type: "load-error",
+        key: read.key,
+        duration,
+        error,
+        kept: read.kept || reason !== "miss",
+        ...target,
+      });
+      throw error;
+    }
+    const { value, said } = result;
+    const duration = performance.now() - start;
+    const worth = value !== undefined || policy.negativeTtl > 0;
+    const stored = said.store && worth && !load.superseded && left >= 1;
+    events.emit({ type: "load-end", key: read.key, duration, stored, ...target });
+    if (!stored) return value;
+    const { token } = turn;
+    const lives = said.ttl === undefined ? policy : policyOf(policy, { ttl: said.ttl });
+    const origin: Origin = {
+      load: duration,
+      tags: said.tags,
+      ...(!read.failed && { born: read.clock.seq }),
+      ...(token !== undefined && { token }),
+    };
+    const entry = entryOf(context, read.id, read.key, value, lives, origin);
+    writing = withEntry(context, entry, async (made) => {
+      if (load.superseded) return;
+      try {
+        if (await save(context, read.key, made, lives, origin, left)) context.counters.writes++;
+        turn.release = undefined;
+      } catch (error) {
+        failed(context, "set", error, options);
+      }
+    });
+    if (!waitUntil) await writing;
+    return value;
+  } finally {
+    const end = async (): Promise<void> => {
+      await writing?.catch(() => {});
+      if (loads.get(key) === load) loads.delete(key);
+      turn.stop?.();
+      await turn.release?.();
+    };
+    const ending = end();
+    waitUntil?.(ending);
+  }
+}
+
+/** What a loader gave. */
+interface Loaded {
+  readonly value: unknown;
+  readonly said: LoadContext<never>;
+}
+
+/** Calls the loader, and waits for it as long as the hard timeout allows. */
+async function call(read: ReadThrough, load: Load): Promise<Loaded> {
+  const { hardTimeout } = read.policy;
+  const control = new AbortController();
+  const said: LoadContext<never> = {
+    signal: control.signal,
+    old: (read.state === "old" ? read.value : undefined) as undefined,
+    ttl: undefined,
+    tags: [],
+    store: true,
+  };
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  try {
+    const loading = read.loader(said);
+    read.decided();
+    if (hardTimeout === Number.POSITIVE_INFINITY) return { value: await loading, said };
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const { service, collection } = read.context.target;
+        const error = new CacheTimeoutError(
+          `the loader of ${service}.${collection} took longer than ${hardTimeout} ms`,
+        );
+        load.superseded = true;
+        reject(error);
+        control.abort(error);
+      }, hardTimeout);
+    });
+    return { value: await Promise.race([loading, late]), said };
+  } finally {
+    read.decided();
+    clearTimeout(timer);
+  }
+}

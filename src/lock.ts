@@ -1,0 +1,181 @@
+/** Locks in the store: for loads, and for whoever asks. */
+import type { Reply } from "../drivers/driver.ts";
+import { type CacheContext, type CallOptions, report, timeoutOf } from "./context.ts";
+import { CacheLockError } from "./errors.ts";
+import type { Policy } from "./policy.ts";
+import { Look, type Read } from "./read.ts";
+import { acquire, hold, take } from "./scripts.ts";
+import { describe, parseTtl, type Ttl } from "./ttl.ts";
+
+/** The first and the longest pause between two looks at a lock that another holds, in milliseconds. */
+const PAUSES = { first: 20, longest: 250 };
+
+/** What waiting for a turn came to: the value of another's load, the lock, or neither. */
+export interface Turn {
+  readonly found?: Read;
+  readonly token?: string;
+  /** Ends the renewal. */
+  readonly stop?: () => void;
+  /** Gives the lock up. */
+  release?: (() => Promise<unknown>) | undefined;
+}
+
+/**
+ * Waits until another's load has stored its value, or it is this one's turn to load.
+ *
+ * @param read The read that found no fresh value.
+ * @param lock How long the lock lasts, and how long to wait.
+ * @returns The read that found the value; or the lock; or nothing, when the store is away or the wait was too long: then the loader runs
+ * without a lock.
+ */
+export async function awaitTurn(
+  read: Read & { decided(): void },
+  { ttl, wait }: NonNullable<Policy["lock"]>,
+): Promise<Turn> {
+  const { context, key, options } = read;
+  const { space, batch, events, target } = context;
+  const token = crypto.randomUUID();
+  const ms = lasting(ttl);
+  const until = performance.now() + wait;
+  for (let pause = 0; ; pause = next(pause)) {
+    let reply: readonly Reply[];
+    try {
+      const also = [space.key(key), space.clock];
+      const args = [token, ms, space.marks, Math.floor(context.now())];
+      const timeout = timeoutOf(context, options);
+      reply = (await batch.run(acquire, [space.lock(key)], args, timeout, true, also)) as readonly Reply[];
+    } catch (error) {
+      report(context, "lock", error);
+      return {};
+    }
+    const [taken, clock, text = null, left = -1] = reply;
+    if (taken === 1) {
+      read.clock = space.see(clock);
+      const lock = space.lock(key);
+      return { token, stop: renew(context, key, lock, token, ms), release: () => giveUp(context, lock, token) };
+    }
+    if (text !== null) {
+      const found = await look(context, key, [text, clock ?? null, left]);
+      if (found.state === "fresh") return { found };
+    }
+    if (pause === 0) events.emit({ type: "lock-wait", key, ...target });
+    read.decided();
+    if (performance.now() >= until) return {};
+    await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
+  }
+}
+
+function next(pause: number): number {
+  return Math.min(pause ? pause * 1.5 : PAUSES.first, PAUSES.longest);
+}
+
+/** What a reply is worth. */
+function look(context: CacheContext, key: string, reply: readonly [Reply, Reply, Reply]): Promise<Read> {
+  return new Promise((resolve, reject) => {
+    new Look(context, key, { operation: "getOrSet", value: true }, resolve, reject).resolve(...reply);
+  });
+}
+
+/** Holds a lock until the function that it answers is called; `lost` is called when it cannot. */
+function renew(
+  { batch, events, target, timeout }: CacheContext,
+  key: string,
+  lock: string,
+  token: string,
+  ms: number,
+  lost?: () => void,
+): () => void {
+  let since = performance.now();
+  const timer = setInterval(async () => {
+    const now = performance.now();
+    const held = await batch.run(hold, [lock], [token, ms], timeout, true).catch(() => undefined);
+    if (held === 1) since = now;
+    else if (held === 0 || performance.now() - since >= ms) {
+      clearInterval(timer);
+      events.emit({ type: "lock-lost", key, ...target });
+      lost?.();
+    }
+  }, ms / 3);
+  return () => clearInterval(timer);
+}
+
+function giveUp({ batch, timeout }: CacheContext, lock: string, token: string): Promise<unknown> {
+  return batch.run(hold, [lock], [token, 0], timeout, true).catch(() => {});
+}
+
+function lasting(ttl: number): number {
+  return Math.min(ttl, 0x7fffffff);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
+}
+
+/** Options of {@linkcode Cache.withLock}. */
+export interface LockOptions extends CallOptions {
+  /** After how long a holder that died is replaced; a living one renews it. @default "10s" */
+  readonly ttl?: Ttl;
+  /** How long to wait for the lock; `false` for not at all. @default "10s" */
+  readonly wait?: Ttl | false;
+}
+
+/** A lock that is held. */
+export interface Lock {
+  /**
+   * The fencing token: higher than that of every earlier holder of a lock in this database. What a holder writes elsewhere is safe
+   * from one that was held up when the place refuses lower tokens than it has seen.
+   */
+  readonly token: number;
+  /** Aborted when the lock is lost. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs a function while nobody else holds the lock of a key.
+ *
+ * @param context What the cache stands on.
+ * @param key The logical key.
+ * @param run The function.
+ * @param options How long it lasts and how long to wait.
+ * @returns What the function answers.
+ * @throws {CacheLockError} When the lock could not be had in time.
+ * @throws {StoreError} When the store is away: the function did not run.
+ */
+export async function withLock<T>(
+  context: CacheContext,
+  key: string,
+  run: (lock: Lock) => T | Promise<T>,
+  options: LockOptions = {},
+): Promise<T> {
+  const { space, batch, events, target } = context;
+  const ms = lasting(parseTtl(options.ttl ?? "10s", "lock ttl") ?? Number.POSITIVE_INFINITY);
+  const wait = options.wait === false ? 0 : (parseTtl(options.wait ?? "10s", "wait") ?? Number.POSITIVE_INFINITY);
+  const timeout = timeoutOf(context, options);
+  const lock = space.own(`held:${key}`);
+  const id = crypto.randomUUID();
+  const until = performance.now() + wait;
+  let fence = 0;
+  for (let pause = 0; ; pause = next(pause)) {
+    try {
+      fence = (await batch.run(take, [lock], [id, ms], timeout, true, [space.own("fence")])) as number;
+    } catch (error) {
+      throw report(context, "withLock", error);
+    }
+    if (fence > 0) break;
+    if (pause === 0) events.emit({ type: "lock-wait", key, ...target });
+    if (performance.now() >= until) {
+      throw new CacheLockError(`cannot lock ${describe(key)}: another held it for ${Math.round(wait)} ms`);
+    }
+    await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
+  }
+  const control = new AbortController();
+  const stop = renew(context, key, lock, id, ms, () => {
+    control.abort(new CacheLockError(`the lock of ${describe(key)} was lost: it was not renewed within ${ms} ms`));
+  });
+  try {
+    return await run({ token: fence, signal: control.signal });
+  } finally {
+    stop();
+    await giveUp(context, lock, id);
+  }
+}

@@ -1,0 +1,165 @@
+/** The near cache of one cache or collection: which reads it keeps, and how it hears of changes. */
+import type { Driver, Tracking } from "../drivers/driver.ts";
+import type { CacheTarget, Events } from "./events.ts";
+import type { Keyspace } from "./keyspace.ts";
+import { Near, type NearEntry, type NearId, type NearOptions } from "./near.ts";
+import type { Read } from "./read.ts";
+import { EVERYTHING } from "./scripts.ts";
+import { parseTtl } from "./ttl.ts";
+
+/** What a near cache stands on. */
+export interface NearSetup {
+  readonly options: NearOptions;
+  readonly space: Keyspace;
+  readonly database: number;
+  /** What the physical keys of its entries start with. */
+  readonly prefix: string;
+  readonly target: CacheTarget;
+  readonly events: Events;
+  /** Opens the driver, to be told of changes; absent where nothing may outlive a request. */
+  readonly driver?: (() => Driver | Promise<Driver>) | undefined;
+  /** Milliseconds, for times to live. */
+  readonly now: () => number;
+}
+
+/** A near cache, and what keeps it coherent: the store's word where it gives that, otherwise a short time. */
+export class NearCache {
+  readonly #setup: NearSetup;
+  readonly #near: Near;
+  #ttl: number;
+  #trackings: Tracking[] = [];
+  #state: "new" | "opening" | "open" | "closed" = "new";
+  #tracked = false;
+
+  /** @param setup What it stands on. */
+  constructor(setup: NearSetup) {
+    const { options, now } = setup;
+    const { maxEntries = 10_000, maxBytes = 2 ** 24, clone = false, ttl } = options;
+    this.#setup = setup;
+    this.#near = new Near({ maxEntries, maxBytes, clone, now });
+    this.#near.live = !setup.driver;
+    this.#ttl = (ttl === undefined ? 5000 : parseTtl(ttl, "near.ttl")) ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** The entry of an id, when it may be served. */
+  hit(id: NearId): NearEntry | undefined {
+    return this.#valid(this.#near.hit(id));
+  }
+
+  /** The entry of a physical key. */
+  hitKey(key: string): NearEntry | undefined {
+    return this.#valid(this.#near.hitKey(key));
+  }
+
+  /** What a reader gets of an entry. */
+  value(entry: NearEntry): unknown {
+    return this.#near.value(entry);
+  }
+
+  /** Notes that a read leaves. The first one begins to listen to the store. */
+  begin(): number {
+    const { driver } = this.#setup;
+    if (driver && this.#state === "new") this.#open(driver);
+    return this.#near.begin();
+  }
+
+  /** Keeps what a read brought, if it may. Its value is frozen then. */
+  keep(mark: number | undefined, read: Read): void {
+    const { left, text, document, state, value, context, id } = read;
+    if (mark === undefined || !this.#near.live || state !== "fresh" || typeof left !== "number" || text === null)
+      return;
+    const { now } = this.#setup;
+    const { at, ttl = 0, tags = [] } = document ?? {};
+    let span = left < 0 ? this.#ttl : Math.min(left, this.#ttl);
+    if (at !== undefined) span = Math.min(span, at + ttl - context.now());
+    read.value = this.#near.put(mark, {
+      id: typeof id === "object" ? undefined : id,
+      key: context.space.key(read.key),
+      value,
+      until: now() + span,
+      tags,
+      clock: read.clock.seq,
+      bytes: text.length,
+    });
+  }
+
+  /** Forgets a physical key, also for reads under way. */
+  forget(key: string): void {
+    if (key.startsWith(this.#setup.prefix)) this.#near.drop([key]);
+  }
+
+  /** Forgets what carries one of the tags; everything without tags. */
+  invalidate(space: Keyspace, tags?: readonly string[]): void {
+    if (space.prefix !== this.#setup.space.prefix) return;
+    if (tags) this.#near.dropTags(tags);
+    else this.#near.clear();
+  }
+
+  /** Forgets everything and listens no more. */
+  async close(): Promise<void> {
+    this.#state = "closed";
+    this.#near.live = false;
+    await Promise.all(this.#trackings.map((tracking) => tracking.close()));
+  }
+
+  #valid(entry: NearEntry | undefined): NearEntry | undefined {
+    if (!entry || this.#tracked) return entry;
+    const { seq, all } = this.#setup.space.seen;
+    // Some read has brought a later clock: what it says of the entry's tags, only the store knows.
+    return entry.clock < (entry.tags.length > 0 ? seq : all) ? undefined : entry;
+  }
+
+  async #open(open: NonNullable<NearSetup["driver"]>): Promise<void> {
+    this.#state = "opening";
+    try {
+      const driver = await open();
+      if (this.#state !== "opening") return;
+      this.#state = "open";
+      if (driver.track) this.#track(driver);
+      else this.#near.live = true;
+    } catch {
+      // The next read opens it anew.
+      if (this.#state === "opening") this.#state = "new";
+    }
+  }
+
+  #track(driver: Driver): void {
+    const { space, database, prefix, options } = this.#setup;
+    const near = this.#near;
+    const changed = (keys: readonly string[] | null): number => {
+      if (!keys) return near.clear();
+      const tags = keys.filter((key) => key.startsWith(space.marks)).map((key) => key.slice(space.marks.length));
+      if (tags.includes(EVERYTHING)) return near.clear();
+      const dropped = tags.length > 0 ? near.dropTags(tags) : 0;
+      return dropped + (tags.length < keys.length ? near.drop(keys) : 0);
+    };
+    const prefixes = space.marks.startsWith(prefix) ? [prefix] : [prefix, space.marks];
+    let up = 0;
+    this.#tracked = true;
+    if (options.ttl === undefined) this.#ttl = 30_000;
+    this.#trackings = prefixes.map((start) => {
+      let alive = false;
+      const tracker = {
+        invalidate: (keys: readonly string[] | null) => this.#tell(changed(keys), "change"),
+        up: () => {
+          if (!alive) up++;
+          alive = true;
+          if (up === prefixes.length) near.live = true;
+        },
+        down: () => {
+          if (alive) up--;
+          alive = false;
+          const { size } = near;
+          near.live = false;
+          this.#tell(size, "lost");
+        },
+      };
+      return (driver.track as NonNullable<Driver["track"]>)(database, start, tracker);
+    });
+  }
+
+  #tell(entries: number, reason: "change" | "lost"): void {
+    const { events, target } = this.#setup;
+    if (entries > 0) events.emit({ type: "near-invalidate", entries, reason, ...target });
+  }
+}

@@ -1,0 +1,148 @@
+/** How values are kept fresh: what callers may write, and what it means in milliseconds. */
+import type { BreakerOptions } from "./breaker.ts";
+import type { NearOptions } from "./near.ts";
+import type { EncryptionOptions } from "./seal.ts";
+import { describe, parseTtl, type Ttl } from "./ttl.ts";
+
+/** Tags of an entry: a list, or a function that takes the value and its id. */
+// biome-ignore lint/suspicious/noExplicitAny: stands for values and ids of every type
+export type TagSource = readonly string[] | ((value: any, id: any) => readonly string[]);
+
+/** How an entry lives. `false` turns off what a client, service or collection has turned on. */
+export interface EntryOptions {
+  /** The time to live: seconds, a string with a unit, or `"forever"`. @default the collection's, or CACHE_TTL_DEFAULT */
+  readonly ttl?: Ttl | undefined;
+  /** How long after its TTL `getOrSet` still serves it, while one load in the background renews it. @default false */
+  readonly staleFor?: Ttl | false | undefined;
+  /** How long after its TTL `getOrSet` serves it when the loader fails or takes too long. @default false */
+  readonly failSafeFor?: Ttl | false | undefined;
+  /** The share of the TTL, 0-1, by which it is shortened at random, so that what was written together does not expire together. @default 0 */
+  readonly jitter?: number | undefined;
+  /** The tags by which `invalidateTags` finds it. @default none */
+  readonly tags?: TagSource | undefined;
+}
+
+/** Options of the lock of `getOrSet`. */
+export interface LoadLockOptions {
+  /** After how long a holder that died is replaced; while its loader runs, the lock is renewed. @default "5s" */
+  readonly ttl?: Ttl;
+  /** How long others wait for the holder's value before they run the loader themselves. @default "30s" */
+  readonly wait?: Ttl;
+}
+
+/** How `getOrSet` loads. */
+export interface LoadOptions extends EntryOptions {
+  /** Milliseconds after which a caller gets the old value, if `failSafeFor` kept one, while the load goes on. @default false */
+  readonly softTimeout?: number | false | undefined;
+  /** Milliseconds after which a load is given up: its signal is aborted, its result dropped. @default false */
+  readonly hardTimeout?: number | false | undefined;
+  /**
+   * Renews an entry in the background at random before it expires, the sooner the longer its load took (XFetch); a number above 1
+   * makes that earlier. @default false
+   */
+  readonly earlyRefresh?: number | boolean | undefined;
+  /** How long it is remembered that the loader gave `undefined`. @default false */
+  readonly negativeTtl?: Ttl | false | undefined;
+  /** Whether only one process loads a key at a time; the others wait for its value. @default false */
+  readonly lock?: boolean | LoadLockOptions | undefined;
+}
+
+/** What holds for a client's, a service's or a collection's entries, where nothing nearer says otherwise. */
+export interface CacheDefaults extends Omit<LoadOptions, "ttl"> {
+  /** Whether decoded values are kept in this process, and how. Sliding collections have none. @default false */
+  readonly near?: boolean | NearOptions | undefined;
+  /** From how many characters on stored documents are compressed. @default false */
+  readonly compressAbove?: number | false | undefined;
+}
+
+/** What a client may say of all of its entries, and of its store. */
+export interface ClientDefaults extends CacheDefaults {
+  /** The keys with which the values of services that declare `encrypted`, payment and auth among them, are encrypted. @default none: nothing is */
+  readonly encryption?: EncryptionOptions | undefined;
+  /** When a store that fails again and again is left alone, and for how long; `false` for never. @default { failures: 5, openFor: 1000 } */
+  readonly breaker?: BreakerOptions | false | undefined;
+  /** Whether counts are added to those of all processes, for `stats({ scope: "fleet" })`: one more command every 10 seconds. @default false */
+  readonly fleetStats?: boolean | undefined;
+}
+
+/** {@linkcode LoadOptions}, checked. Times are in milliseconds; `Infinity` is for ever, or no limit. */
+export interface Policy {
+  readonly ttl: number;
+  readonly staleFor: number;
+  readonly failSafeFor: number;
+  readonly jitter: number;
+  readonly tags: TagSource;
+  readonly softTimeout: number;
+  readonly hardTimeout: number;
+  readonly earlyRefresh: number;
+  readonly negativeTtl: number;
+  readonly lock: { readonly ttl: number; readonly wait: number } | undefined;
+}
+
+const PARSERS: { readonly [N in keyof Policy]: (value: never) => Policy[N] } = {
+  ttl: (value: Ttl) => parseTtl(value) ?? Number.POSITIVE_INFINITY,
+  staleFor: (value: Ttl | false) => span(value, "staleFor"),
+  failSafeFor: (value: Ttl | false) => span(value, "failSafeFor"),
+  negativeTtl: (value: Ttl | false) => span(value, "negativeTtl"),
+  softTimeout: (value: number | false) => limit(value, "softTimeout"),
+  hardTimeout: (value: number | false) => limit(value, "hardTimeout"),
+  jitter: (value: number) => between(value, 1, "jitter"),
+  earlyRefresh: (value: number | boolean) => between(Number(value), 1000, "earlyRefresh"),
+  tags(value: TagSource) {
+    if (typeof value === "function" || Array.isArray(value)) return value;
+    throw new TypeError(`cannot use the tags ${describe(value)}: accepted are a list of strings and a function`);
+  },
+  lock(value: boolean | LoadLockOptions) {
+    if (!value) return undefined;
+    const { ttl = "5s", wait = "30s" } = value === true ? {} : value;
+    return { ttl: span(ttl, "lock.ttl"), wait: span(wait, "lock.wait") };
+  },
+};
+
+/** What holds where nothing is said. */
+export const DEFAULT_POLICY: Policy = {
+  ttl: 36e5,
+  staleFor: 0,
+  failSafeFor: 0,
+  jitter: 0,
+  tags: [],
+  softTimeout: Number.POSITIVE_INFINITY,
+  hardTimeout: Number.POSITIVE_INFINITY,
+  earlyRefresh: 0,
+  negativeTtl: 0,
+  lock: undefined,
+};
+
+/**
+ * Lays options over a policy.
+ *
+ * @param base What holds where the options are silent.
+ * @param options The options; others than a policy's are passed over.
+ * @returns The policy.
+ * @throws {TypeError | RangeError} For a bad option, by its name.
+ */
+export function policyOf(base: Policy, options: LoadOptions | undefined): Policy {
+  let policy: Record<string, unknown> | undefined;
+  for (const name in options) {
+    const value = options[name as keyof LoadOptions];
+    if (value === undefined || !Object.hasOwn(PARSERS, name)) continue;
+    policy ??= { ...base };
+    policy[name] = PARSERS[name as keyof Policy](value as never);
+  }
+  return (policy as Policy | undefined) ?? base;
+}
+
+function span(value: Ttl | false, what: string): number {
+  return value === false ? 0 : (parseTtl(value, what) ?? Number.POSITIVE_INFINITY);
+}
+
+function limit(value: number | false, what: string): number {
+  if (value === false) return Number.POSITIVE_INFINITY;
+  if (value > 0 && value <= 0x7fffffff) return value;
+  throw new RangeError(`cannot use ${what} ${describe(value)}: accepted are false and up to 2147483647 ms`);
+}
+
+function between(value: number, most: number, what: string): number {
+  if (value >= 0 && value <= most) return value;
+  throw new RangeError(`cannot use ${what} ${describe(value)}: accepted are 0 to ${most}`);
+}
