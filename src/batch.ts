@@ -626,15 +626,14 @@ export class Batch {
       for (let i = 0; i < slots.length; i++) {
         const slot = slots[i] as Slot;
         const reply = replies[i] ?? null;
-        // What follows a script that the store had forgotten is repeated behind it.
-        const early = again?.some((other) => other.reloaded && other.precedes(slot)) && slot.idempotent;
-        if (early) {
-          again?.push(slot);
-        } else if (reply instanceof Error && this.#mayRepeat(slot, reply, flight.attempt <= this.#options.retries)) {
+        if (reply instanceof Error && this.#mayRepeat(slot, reply, flight.attempt <= this.#options.retries)) {
           again ??= [];
           again.push(slot);
           cause = reply;
           if (reply.code !== "NOSCRIPT") this.#again.add(slot);
+        } else if (slot.idempotent && again?.some((other) => other.reloaded && other.precedes(slot))) {
+          // What follows a script that the store had forgotten is repeated behind it.
+          again.push(slot);
         } else {
           slot.over = true;
           if (this.#again.size > 0) this.#again.delete(slot);

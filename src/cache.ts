@@ -259,8 +259,19 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @param tags The tags.
    * @returns Whether the store took it.
    */
-  async invalidateTags(...tags: string[]): Promise<boolean> {
-    return tags.length === 0 || this.#invalidate(tags);
+  invalidateTags(...tags: string[]): Promise<boolean>;
+  /**
+   * The same, with options.
+   *
+   * @param tags The tags.
+   * @param options Deadline and error handling.
+   * @returns Whether the store took it.
+   */
+  invalidateTags(tags: readonly string[], options?: CallOptions): Promise<boolean>;
+  async invalidateTags(...given: unknown[]): Promise<boolean> {
+    const [first, options] = given;
+    const tags = (Array.isArray(first) ? first : given) as string[];
+    return tags.length === 0 || this.#invalidate(tags, tags === given ? undefined : (options as CallOptions));
   }
 
   /**

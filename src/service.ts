@@ -73,7 +73,7 @@ export interface ServiceBase {
   /** Deletes the logical keys that match a glob, and answers how many. */
   deletePattern(pattern: string, options?: CallOptions): Promise<number>;
   /** Makes every entry that carries one of the tags a miss, and answers whether the store took it: see `Cache.invalidateTags`. */
-  invalidateTags(...tags: string[]): Promise<boolean>;
+  readonly invalidateTags: Cache["invalidateTags"];
   /** Makes every entry a miss, and answers whether the store took it; counters, locks and rate limits stay. */
   invalidateAll(options?: CallOptions): Promise<boolean>;
   /** What the service and its collections did since this client was made. */
@@ -309,7 +309,7 @@ export function createService<C extends Collections, V extends object>(
     clear: (options) => cache.clear(options),
     keys: (pattern, options) => cache.keys(pattern, options),
     deletePattern: (pattern, options) => cache.deletePattern(pattern, options),
-    invalidateTags: (...tags) => cache.invalidateTags(...tags),
+    invalidateTags: cache.invalidateTags.bind(cache) as Cache["invalidateTags"],
     invalidateAll: (options) => cache.invalidateAll(options),
     stats: ((options?: CallOptions) =>
       options ? fleetStats(contexts, options) : Counters.total(counters)) as ServiceBase["stats"],

@@ -110,13 +110,14 @@ export interface AuthVerbs {
    */
   resetRateLimit(key: PlainId, options?: CallOptions): Promise<boolean>;
   /**
-   * Deletes every session and the permissions of a user. It reads all sessions, a page at a time.
+   * Makes every session and the permissions of a user misses, in one round trip however many there are. No read that begins after it
+   * resolves, in any process, finds one.
    *
    * @param userId The user.
-   * @param options Deadline of each step, and error handling.
-   * @returns How many sessions were deleted.
+   * @param options Deadline and error handling.
+   * @returns Whether the store took it; `false` when it is away: then nothing was revoked.
    */
-  revokeUser(userId: string | number, options?: CallOptions): Promise<number>;
+  revokeUser(userId: string | number, options?: CallOptions): Promise<boolean>;
 }
 
 const ALGORITHMS: Readonly<Record<string, Script>> = {
@@ -149,12 +150,19 @@ export const auth: ServiceDefinition<
       sliding: true,
       hashed: true,
       schema: v.looseObject({ userId: idSchema }),
+      tags: ({ userId }: Session) => [userTag(userId)],
     },
-    permissions: { key: "permissions:{userId}", ttl: "1h", variable: "CACHE_TTL_PERMISSIONS" },
+    permissions: {
+      key: "permissions:{userId}",
+      ttl: "1h",
+      variable: "CACHE_TTL_PERMISSIONS",
+      tags: (_, userId) => [userTag(userId)],
+    },
     tokens: { key: "token:{id}", ttl: "1h", variable: "CACHE_TTL_TOKENS" },
     rateLimits: { key: "rate_limit:{id}" },
   },
-  verbs: ({ cache, permissions, rateLimits }): AuthVerbs => ({
+  encrypted: true,
+  verbs: ({ cache, rateLimits }): AuthVerbs => ({
     async incrementRateLimit(key, options = {}) {
       const { by = 1 } = options;
       const window = windowOf(options.window ?? "1m");
@@ -198,27 +206,14 @@ export const auth: ServiceDefinition<
       const keys = ["count", ...Object.keys(ALGORITHMS)].map((name) => limitKey(name, key));
       return (await rateLimits.delete(keys, options)) > 0;
     },
-    async revokeUser(userId, options) {
-      let revoked = 0;
-      let page: string[] = [];
-      const revoke = async (): Promise<void> => {
-        const found = await cache.getMany(page, options);
-        page = [];
-        const theirs = [...found].filter(([, session]) => String((session as Session)?.userId) === String(userId));
-        revoked += await cache.delete(
-          theirs.map(([key]) => key),
-          options,
-        );
-      };
-      for await (const key of cache.keys("session:*", options)) {
-        if (page.push(key) >= 1000) await revoke();
-      }
-      await revoke();
-      await permissions.delete(userId, options);
-      return revoked;
-    },
+    revokeUser: async (userId, options) => cache.invalidateTags([userTag(userId)], options),
   }),
 };
+
+function userTag(userId: unknown): string {
+  if ((typeof userId === "string" && userId !== "") || Number.isFinite(userId)) return `user:${userId}`;
+  throw new TypeError(`cannot use the user ${describe(userId)}: accepted are strings that are not empty, and numbers`);
+}
 
 /** The reply of a limit's script; `undefined` when the store is away and the caller chose an answer for that. */
 async function attempt(

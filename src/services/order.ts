@@ -49,12 +49,12 @@ export interface OrderVerbs {
     options?: UpdateOptions,
   ): Promise<Cart | undefined>;
   /**
-   * Deletes an order, its status and its user's history. The user is taken from the cached order where the caller does not say; where
-   * neither is known, all histories are deleted.
+   * Makes misses of an order, its status and its user's history. The user is taken from the cached order where the caller does not
+   * say, which costs a round trip; where neither is known, all histories are made misses.
    *
    * @param id The order.
    * @param options `userId`, when the caller knows it; deadline of each step, and error handling.
-   * @returns How many entries were deleted.
+   * @returns How many entries were deleted; histories that were made misses without looking at them are not counted.
    */
   invalidateOrder(id: PlainId, options?: CallOptions & { readonly userId?: PlainId }): Promise<number>;
 }
@@ -94,17 +94,20 @@ export const order: ServiceDefinition<
       key: "order_history:{userId}",
       ttl: "1h",
       variable: "CACHE_TTL_ORDER_HISTORY",
+      tags: ["histories"],
       schema: v.array(orderSchema()),
     },
   },
-  verbs: ({ carts, statuses, orders, histories }): OrderVerbs => ({
+  verbs: ({ cache, carts, statuses, orders, histories }): OrderVerbs => ({
     updateCart: (userId, change, options) => carts.update(userId, change, options),
     async invalidateOrder(id, options) {
       const userId = options?.userId ?? (await orders.get(id, options))?.userId;
       const counts = await Promise.all([
         orders.delete(id, options),
         statuses.delete(id, options),
-        userId === undefined ? histories.clear(options) : histories.delete(userId, options),
+        userId === undefined
+          ? cache.invalidateTags(["histories"], options).then(() => 0)
+          : histories.delete(userId, options),
       ]);
       return counts.reduce((sum, count) => sum + count, 0);
     },

@@ -36,6 +36,7 @@ export const payment: ServiceDefinition<{
       schema: v.looseObject({ id: idSchema }),
     },
   },
+  encrypted: true,
   refuse(value) {
     const path = findCardNumber(value);
     if (path === undefined) return;

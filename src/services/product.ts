@@ -31,22 +31,23 @@ export interface Category {
 /** What {@linkcode product} can do beside its collections. */
 export interface ProductVerbs {
   /**
-   * Deletes what a change of the product makes wrong: the product, its category and all searches. The category is taken from the
-   * cached product; where neither is known, all categories are deleted.
+   * Makes misses of what a change of the product makes wrong: the product, its category and all searches. The category is taken
+   * from the cached product, which costs a round trip; where neither is known, all categories are made misses. The rest is one
+   * round trip, however many searches there are.
    *
    * @param id The product.
    * @param options `categoryId`, when the caller knows it; deadline of each step, and error handling.
-   * @returns How many entries were deleted.
+   * @returns Whether the store took it.
    */
-  invalidateProduct(id: PlainId, options?: CallOptions & { readonly categoryId?: PlainId }): Promise<number>;
+  invalidateProduct(id: PlainId, options?: CallOptions & { readonly categoryId?: PlainId }): Promise<boolean>;
   /**
-   * Deletes a category and all searches.
+   * Makes misses of a category and all searches, in one round trip.
    *
    * @param id The category.
-   * @param options Deadline of each step, and error handling.
-   * @returns How many entries were deleted.
+   * @param options Deadline and error handling.
+   * @returns Whether the store took it.
    */
-  invalidateCategory(id: PlainId, options?: CallOptions): Promise<number>;
+  invalidateCategory(id: PlainId, options?: CallOptions): Promise<boolean>;
 }
 
 /** The product service: catalogue, search results and categories, in database 1. */
@@ -72,27 +73,27 @@ export const product: ServiceDefinition<
         categoryId: v.optional(idSchema),
       }),
     },
-    searches: { key: "search:{hash}", ttl: "30m", variable: "CACHE_TTL_SEARCH", hashed: true },
+    searches: { key: "search:{hash}", ttl: "30m", variable: "CACHE_TTL_SEARCH", hashed: true, tags: ["searches"] },
     categories: {
       key: "category:{id}",
       ttl: "2h",
       variable: "CACHE_TTL_CATEGORIES",
       schema: v.looseObject({ id: idSchema, name: v.string() }),
+      tags: ["categories"],
     },
   },
-  verbs: ({ products, searches, categories }): ProductVerbs => ({
+  verbs: ({ cache, products, categories }): ProductVerbs => ({
     async invalidateProduct(id, options) {
       const category = options?.categoryId ?? (await products.get(id, options))?.categoryId;
-      const counts = await Promise.all([
-        products.delete(id, options),
-        category === undefined ? categories.clear(options) : categories.delete(category, options),
-        searches.clear(options),
-      ]);
-      return counts.reduce((sum, count) => sum + count, 0);
+      const tags = category === undefined ? ["searches", "categories"] : ["searches"];
+      // Issued together, they leave together.
+      const gone = [products.delete(id, options), category !== undefined && categories.delete(category, options)];
+      const [taken] = await Promise.all([cache.invalidateTags(tags, options), ...gone]);
+      return taken;
     },
     async invalidateCategory(id, options) {
-      const [gone, searched] = await Promise.all([categories.delete(id, options), searches.clear(options)]);
-      return gone + searched;
+      const [taken] = await Promise.all([cache.invalidateTags(["searches"], options), categories.delete(id, options)]);
+      return taken;
     },
   }),
 };
