@@ -13,7 +13,16 @@
  * @module
  */
 
-import { type Command, type Driver, errorReply, findScript, type Reply, type Script, StoreError } from "./driver.ts";
+import {
+  type Command,
+  type Driver,
+  errorReply,
+  findScript,
+  type Reply,
+  type Script,
+  StoreError,
+  type Tracker,
+} from "./driver.ts";
 import { globMatcher } from "./glob.ts";
 
 /** Options of {@linkcode memory}. */
@@ -106,6 +115,8 @@ class Store {
   current!: Database;
   /** SHA-1 of the scripts that EVALSHA knows. */
   readonly loaded: Set<string> = new Set();
+  /** The keys that the commands being run change: `null` for all of them, `undefined` where nobody wants to know. */
+  changed: string[] | null | undefined;
   readonly #maxEntries: number;
   readonly #maxBytes: number;
   #births = 0;
@@ -217,12 +228,21 @@ class Store {
   resize(entry: Entry, bytes: number): void {
     this.#bytes += bytes - entry.bytes;
     entry.bytes = bytes;
+    this.changed?.push(entry.key);
     while (this.#count > this.#maxEntries || this.#bytes > this.#maxBytes) this.remove(this.#ring.newer);
+  }
+
+  /** Changes when an entry expires. */
+  expire(entry: Entry, at: number): void {
+    entry.expires = at;
+    this.changed?.push(entry.key);
+    if (at <= this.now) this.remove(entry);
   }
 
   /** Takes an entry out. */
   remove(entry: Entry): void {
     const { database } = entry;
+    this.changed?.push(entry.key);
     database.entries.delete(entry.key);
     entry.newer.older = entry.older;
     entry.older.newer = entry.newer;
@@ -253,6 +273,7 @@ class Store {
 
   /** Removes the entries of a database. */
   flush(database: Database): void {
+    if (this.changed) this.changed = null;
     for (const entry of database.entries.values()) this.remove(entry);
   }
 }
@@ -321,11 +342,8 @@ function getEx(store: Store, args: Args): Reply {
   const entry = store.use(args[1], "string");
   if (!entry) return null;
   const { value } = entry;
-  if (flags.has("PERSIST")) entry.expires = Infinity;
-  if (word) {
-    entry.expires = expiry(store, args[0], word, amount, 1n);
-    if (word.endsWith("AT") && entry.expires <= store.now) store.remove(entry);
-  }
+  if (flags.has("PERSIST")) store.expire(entry, Infinity);
+  if (word) store.expire(entry, expiry(store, args[0], word, amount, 1n));
   return value;
 }
 
@@ -404,8 +422,7 @@ function expire(store: Store, args: Args): Reply {
   if (!entry) return 0;
   const old = entry.expires;
   if ((nx && old < Infinity) || (xx && old === Infinity) || (gt && at <= old) || (lt && at >= old)) return 0;
-  entry.expires = at;
-  if (at <= store.now) store.remove(entry);
+  store.expire(entry, at);
   return 1;
 }
 
@@ -423,7 +440,7 @@ function remaining(unit: 1 | 1000, absolute: boolean): Run {
 function persist(store: Store, args: Args): Reply {
   const entry = store.find(args[1]);
   if (!entry || entry.expires === Infinity) return 0;
-  entry.expires = Infinity;
+  store.expire(entry, Infinity);
   return 1;
 }
 
@@ -687,6 +704,7 @@ export function memory(options: MemoryOptions = {}): Driver {
     }
   }
   const store = new Store(maxEntries, maxBytes);
+  const trackers = new Map<object, { readonly prefix: string; readonly tracker: Tracker }>();
   let closed = false;
 
   const answer = (command: Command): Reply => {
@@ -707,11 +725,33 @@ export function memory(options: MemoryOptions = {}): Driver {
       if (!current) throw errorReply("ERR DB index is out of range");
       store.current = current;
       store.now = Math.floor(clock());
-      return commands.map(answer);
+      store.changed = trackers.size ? [] : undefined;
+      const replies = commands.map(answer);
+      const { changed } = store;
+      if (changed === undefined) return replies;
+      // After all commands, for who is told may send some.
+      for (const { prefix, tracker } of trackers.values()) {
+        const keys = changed && [...new Set(changed)].filter((key) => key.startsWith(prefix));
+        if (keys === null || keys.length) tracker.invalidate(keys);
+      }
+      return replies;
+    },
+    track(_database, prefix, tracker) {
+      const tracking = {
+        async close() {
+          trackers.delete(tracking);
+        },
+      };
+      if (closed) return tracking;
+      trackers.set(tracking, { prefix, tracker });
+      tracker.up();
+      return tracking;
     },
     async close() {
       closed = true;
       store.reset();
+      for (const { tracker } of trackers.values()) tracker.down();
+      trackers.clear();
     },
   };
 }

@@ -10,7 +10,16 @@
  */
 
 import { createClient, ErrorReply } from "redis";
-import { type Command, type Driver, errorReply, type Reply, type SendOptions, StoreError } from "./driver.ts";
+import {
+  type Command,
+  type Driver,
+  errorReply,
+  type Reply,
+  type SendOptions,
+  StoreError,
+  type Tracker,
+  type Tracking,
+} from "./driver.ts";
 
 /** TLS settings, named as in Node's `tls.connect`; files are given by their contents. */
 export interface NodeRedisTls {
@@ -65,7 +74,10 @@ export interface NodeRedisOptions {
   readonly pool?: { readonly size?: number };
   /** Milliseconds that opening a connection may take, log-in included. @default 5000 */
   readonly connectTimeout?: number;
-  /** Milliseconds of silence after which a connection is kept alive with a PING. @default no PING */
+  /**
+   * Milliseconds of silence after which a connection is kept alive with a PING. @default no PING; 10 s on the connection
+   * that tells of changes
+   */
   readonly pingInterval?: number;
   /**
    * A connected client of node-redis 4, 5 or 6, in the place of everything above but `connectTimeout` and `pingInterval`.
@@ -81,6 +93,7 @@ export interface NodeRedisOptions {
 interface OwnClient extends NodeRedisClient {
   connect(): Promise<unknown>;
   disconnect(): Promise<unknown>;
+  subscribe(channel: string, listener: (message: unknown) => void): Promise<unknown>;
   unref(): void;
   on(event: "error", listener: (error: Error) => void): unknown;
 }
@@ -104,6 +117,8 @@ const SHORTEST_PAUSE = 50;
 const LONGEST_PAUSE = 2000;
 /** The most milliseconds that closing waits for the replies to what was sent before. */
 const CLOSING = 1000;
+/** How often the connection that tells of changes is asked whether it is alive, in milliseconds. */
+const PINGS = 10_000;
 
 /**
  * Makes a driver over TCP or a Unix socket. Nothing is opened before the first send.
@@ -144,6 +159,7 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
     const database = options.database ?? (options.client.options as ClientOptions | undefined)?.database ?? 0;
     pools[whole("database", database, 0)] = new Lent(options.client, target.place);
   }
+  const watch = new Watch(target);
   let closed: Promise<unknown> | undefined;
   return {
     name: "node-redis",
@@ -159,7 +175,9 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
       pools[database] ??= new Pool(target, database);
       return pools[database].send(commands, sendOptions);
     },
+    track: (_database, prefix, tracker) => watch.add(prefix, tracker),
     async close() {
+      watch.close();
       closed ??= Promise.all(pools.map((pool) => pool.close()));
       await closed;
     },
@@ -173,7 +191,7 @@ class Pool {
   #connections: readonly Connection[] = [];
   /** The one attempt to connect that every send shares. */
   #attempt: Promise<Connection> | undefined;
-  #abandon: ((error: StoreError) => void) | undefined;
+  #abort: AbortController | undefined;
   #failures = 0;
   #pausedUntil = 0;
   #failure: StoreError | undefined;
@@ -212,7 +230,7 @@ class Pool {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#abandon?.(closedError());
+    this.#abort?.abort(closedError());
     await Promise.all(this.#connections.map((connection) => connection.close()));
   }
 
@@ -240,30 +258,18 @@ class Pool {
 
   async #connect(): Promise<Connection> {
     const { place, connectTimeout, pingInterval } = this.#target;
-    const abort = new AbortController();
-    const client = this.#target.create(this.#database, abort.signal);
     let lost: ((error: Error) => void) | undefined;
-    client.on("error", (error) => lost?.(error));
-    client.unref();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    try {
-      await Promise.race([
-        // An answer, whichever: some proxies accept for servers that are gone, and a full server says so only now.
-        client.connect().then(() => client.sendCommand(["PING"]).catch(refusal)),
-        new Promise<never>((_, reject) => {
-          this.#abandon = reject;
-          timer = setTimeout(() => reject(new Error(`no answer within ${connectTimeout} ms`)), connectTimeout);
-          unref(timer);
-        }),
-      ]);
-    } catch (error) {
-      // node-redis itself cannot be stopped while its socket connects.
-      abort.abort();
-      throw connectError(error, place, this.#database);
-    } finally {
-      clearTimeout(timer);
-      this.#abandon = undefined;
-    }
+    this.#abort = new AbortController();
+    const client = await dial(
+      this.#target,
+      this.#database,
+      this.#abort,
+      (error) => lost?.(error),
+      // An answer, whichever: some proxies accept for servers that are gone, and a full server says so only now.
+      (client) => client.sendCommand(["PING"]).catch(refusal),
+    ).finally(() => {
+      this.#abort = undefined;
+    });
     const connection = new Connection(client, place, () => {
       this.#connections = this.#connections.filter((other) => other !== connection);
       disconnect(client);
@@ -272,6 +278,201 @@ class Pool {
     if (pingInterval) connection.keepAlive(pingInterval, connectTimeout);
     return connection;
   }
+}
+
+/** Opens a connection and makes it ready, within the time that it may take. */
+async function dial(
+  { place, connectTimeout, create }: Target,
+  database: number,
+  abort: AbortController,
+  onError: (error: Error) => void,
+  prepare: (client: OwnClient) => Promise<unknown>,
+): Promise<OwnClient> {
+  const { signal } = abort;
+  const client = create(database, signal);
+  client.on("error", onError);
+  client.unref();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  try {
+    await Promise.race([
+      client.connect().then(() => prepare(client)),
+      new Promise<never>((_, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason));
+        timer = setTimeout(() => reject(new Error(`no answer within ${connectTimeout} ms`)), connectTimeout);
+        unref(timer);
+      }),
+    ]);
+    return client;
+  } catch (error) {
+    // node-redis itself cannot be stopped while its socket connects.
+    abort.abort();
+    throw connectError(error, place, database);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Who is told of changes, of which keys, and whether that is so now. */
+interface Watcher {
+  readonly prefix: string;
+  readonly tracker: Tracker;
+  up: boolean;
+}
+
+/**
+ * The one connection of a driver that the server tells of changes on. It is not said in which database they are, so one
+ * serves all. It redirects what it is told to itself, where it arrives as messages to a subscriber: RESP2 has no other way.
+ * A subscriber can ask for nothing more, so a prefix that is not covered takes a new connection.
+ */
+class Watch {
+  readonly #target: Target;
+  readonly #watchers = new Set<Watcher>();
+  #attempt: AbortController | undefined;
+  #client: OwnClient | undefined;
+  /** What the server tells of on the connection. */
+  #prefixes: readonly string[] = [];
+  #failures = 0;
+  #pause: ReturnType<typeof setTimeout> | undefined;
+  #pings: ReturnType<typeof setInterval> | undefined;
+  #closed = false;
+
+  constructor(target: Target) {
+    this.#target = target;
+  }
+
+  add(prefix: string, tracker: Tracker): Tracking {
+    const watcher = { prefix, tracker, up: false };
+    if (!this.#closed) {
+      this.#watchers.add(watcher);
+      this.#serve();
+    }
+    return {
+      close: async () => {
+        if (this.#watchers.delete(watcher) && this.#watchers.size === 0) this.#leave();
+      },
+    };
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#leave();
+    this.#watchers.clear();
+  }
+
+  /** Brings up those that the connection serves, and opens another one where that is not all. */
+  #serve(): void {
+    for (const watcher of this.#watchers) {
+      if (watcher.up || !this.#client || !this.#prefixes.some((prefix) => watcher.prefix.startsWith(prefix))) continue;
+      watcher.up = true;
+      watcher.tracker.up();
+    }
+    if (this.#attempt || this.#pause || [...this.#watchers].every(({ up }) => up)) return;
+    this.#leave();
+    this.#open();
+  }
+
+  async #open(): Promise<void> {
+    const attempt = new AbortController();
+    this.#attempt = attempt;
+    let client: OwnClient | undefined;
+    let prefixes: readonly string[] = [];
+    let pause: number | undefined;
+    try {
+      client = await dial(
+        this.#target,
+        0,
+        attempt,
+        () => this.#lose(client),
+        async (client) => {
+          prefixes = shortest([...this.#watchers].map(({ prefix }) => prefix));
+          const id = await client.sendCommand(["CLIENT", "ID"]);
+          const names = prefixes.flatMap((prefix) => ["PREFIX", prefix]);
+          await client.sendCommand(["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", ...names]);
+          await client.subscribe("__redis__:invalidate", (keys) => this.#tell(keys as readonly string[] | null));
+        },
+      );
+    } catch (error) {
+      // What the server refuses now it is likely to refuse for long.
+      pause = (error as StoreError).code ? LONGEST_PAUSE : this.#nextPause();
+    }
+    // It was left meanwhile.
+    if (this.#attempt !== attempt) {
+      if (client) disconnect(client);
+      return;
+    }
+    this.#attempt = undefined;
+    if (!client?.isReady) {
+      this.#retry(pause ?? this.#nextPause());
+      return;
+    }
+    this.#client = client;
+    this.#prefixes = prefixes;
+    this.#failures = 0;
+    this.#keepAlive(client);
+    this.#serve();
+  }
+
+  #tell(keys: readonly string[] | null): void {
+    for (const { up, prefix, tracker } of this.#watchers) {
+      if (!up) continue;
+      const own = keys?.filter((key) => key.startsWith(prefix));
+      if (own?.length !== 0) tracker.invalidate(own ?? null);
+    }
+  }
+
+  /** A connection that has fallen silent looks like one that has nothing to tell. */
+  #keepAlive(client: OwnClient): void {
+    const { pingInterval, connectTimeout } = this.#target;
+    const lose = () => this.#lose(client);
+    this.#pings = setInterval(() => {
+      const late = setTimeout(lose, connectTimeout);
+      unref(late);
+      const answered = () => clearTimeout(late);
+      client.sendCommand(["PING"]).then(answered, (error) => (isErrorReply(error) ? answered() : lose()));
+    }, pingInterval || PINGS);
+    unref(this.#pings);
+  }
+
+  #lose(client: OwnClient | undefined): void {
+    if (!client || client !== this.#client) return;
+    this.#leave();
+    this.#retry(this.#nextPause());
+  }
+
+  #nextPause(): number {
+    return Math.min(SHORTEST_PAUSE * 2 ** this.#failures++, LONGEST_PAUSE);
+  }
+
+  #retry(pause: number): void {
+    this.#pause ??= setTimeout(() => {
+      this.#pause = undefined;
+      this.#serve();
+    }, pause);
+    unref(this.#pause);
+  }
+
+  /** Ends the connection, or the attempt at one. */
+  #leave(): void {
+    const client = this.#client;
+    this.#client = undefined;
+    this.#attempt?.abort(closedError());
+    this.#attempt = undefined;
+    clearTimeout(this.#pause);
+    this.#pause = undefined;
+    clearInterval(this.#pings);
+    if (client) disconnect(client);
+    for (const watcher of this.#watchers) {
+      if (!watcher.up) continue;
+      watcher.up = false;
+      watcher.tracker.down();
+    }
+  }
+}
+
+/** Leaves out the prefixes that start with another one: the server refuses them on one connection. */
+function shortest(prefixes: readonly string[]): readonly string[] {
+  const shorter = (prefix: string, other: string) => prefix !== other && prefix.startsWith(other);
+  return [...new Set(prefixes)].filter((prefix, _, all) => !all.some((other) => shorter(prefix, other)));
 }
 
 /** Ready clients that have an error listener of ours: without any, an error would end the process. */
