@@ -13,7 +13,7 @@ import {
 } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { Batch } from "../src/batch.ts";
-import { increment, unlinkEach } from "../src/scripts.ts";
+import { increment, invalidate, read, unlinkEach } from "../src/scripts.ts";
 
 /** A memory driver that keeps what is sent, and does what `fate` says before it. */
 class Recorder implements Driver {
@@ -81,15 +81,82 @@ describe("Batch, one tick", () => {
       null,
       "1",
     ]);
-    assert.deepEqual(driver.sends[1], [["MGET", "a", "b", "c"]]);
+    assert.deepEqual(driver.sends[1], [["MGET", "a", "b", "c", "clock"]]);
     assert.equal(driver.sends.length, 2);
     assert.deepEqual(wire, { commands: 2, roundTrips: 2, retries: 0 });
   });
 
-  it("get sends GET when one key is asked for, however often", async () => {
+  it("get asks once for one key and its clock, however often it is asked for", async () => {
     const { driver, get } = make();
     await Promise.all([get("a"), get("a")]);
-    assert.deepEqual(driver.sends, [[["GET", "a"]]]);
+    assert.deepEqual(driver.sends, [[["MGET", "a", "clock"]]]);
+  });
+
+  it("get gives each caller its own keyspace's clock when keyspaces share a tick", async () => {
+    const { driver, batch, set } = make();
+    await Promise.all([set("a", "1"), set("x", "2"), set("clock", "7 0"), set("other", "9 9")]);
+    const pair = (key: string, clock: string) =>
+      new Promise<Reply[]>((resolve, reject) =>
+        batch.read(key, clock, 1000, { resolve: (reply, seen) => resolve([reply, seen ?? null]), reject }),
+      );
+    const reads = [
+      pair("a", "clock"),
+      pair("x", "other"),
+      pair("b", "clock"),
+      pair("a", "clock"),
+      pair("y", "none"),
+      pair("x", "other"),
+    ];
+    assert.deepEqual(await Promise.all(reads), [
+      ["1", "7 0"],
+      ["2", "9 9"],
+      [null, "7 0"],
+      ["1", "7 0"],
+      [null, null],
+      ["2", "9 9"],
+    ]);
+    assert.deepEqual(driver.sends[1], [["MGET", "a", "x", "b", "y", "clock", "other", "none"]]);
+  });
+
+  it("look joins reads of one way in one script, gives each its PTTL, and does not join across a write of its key", async () => {
+    const { driver, batch, set } = make();
+    await Promise.all([batch.send(["SET", "a", "{}", "PX", 9000], ["a"], 1000, true), set("b", "[]")]);
+    const one = { script: read, clock: "clock", args: ["tag:", 0, 0] };
+    const two = { ...one };
+    const look = (key: string, way = one) =>
+      new Promise<Reply[]>((resolve, reject) => {
+        batch.look(way, key, 1000, { resolve: (...reply) => resolve(reply.map((part) => part ?? null)), reject });
+      });
+    const [a, b, again, c, other, , later] = await Promise.all([
+      look("a"),
+      look("b"),
+      look("a"),
+      look("c"),
+      look("a", two),
+      set("b", "{}"),
+      look("b"),
+    ]);
+    assert.deepEqual(
+      [b, c, later],
+      [
+        ["[]", null, -1],
+        [null, null, -2],
+        ["{}", null, -1],
+      ],
+    );
+    for (const [text, clock, left] of [a, again, other] as Reply[][]) {
+      assert.deepEqual([text, clock], ["{}", null]);
+      assert.ok((left as number) > 0 && (left as number) <= 9000, `${left}`);
+    }
+    assert.deepEqual(
+      driver.sends[1]?.map(([name, , ...rest]) => [name, ...rest]),
+      [
+        ["EVAL", 4, "clock", "a", "b", "c", "tag:", 0, 0],
+        ["EVALSHA", 2, "clock", "a", "tag:", 0, 0],
+        ["SET", "{}"],
+        ["EVALSHA", 2, "clock", "b", "tag:", 0, 0],
+      ],
+    );
   });
 
   it("Batch sends once when calls come from continuations of the same tick", async () => {
@@ -102,7 +169,7 @@ describe("Batch, one tick", () => {
     await Promise.all([get("a"), chained("b"), Promise.resolve().then(() => get("c"))]);
     assert.deepEqual(
       driver.sends.map((commands) => commands.map((command) => [...command].sort())),
-      [[["MGET", "a", "b", "c"]]],
+      [[["MGET", "a", "b", "c", "clock"]]],
     );
   });
 
@@ -112,10 +179,10 @@ describe("Batch, one tick", () => {
     assert.deepEqual(replies, [null, "OK", null, "OK", "2", null, null]);
     assert.deepEqual(driver.sends, [
       [
-        ["MGET", "a", "c"],
+        ["MGET", "a", "c", "clock"],
         ["SET", "b", "1"],
         ["SET", "a", "2"],
-        ["MGET", "a", "c", "d"],
+        ["MGET", "a", "c", "d", "clock"],
       ],
     ]);
   });
@@ -125,8 +192,23 @@ describe("Batch, one tick", () => {
     await Promise.all([...Array.from({ length: 1001 }, (_, i) => get(`k${i}`)), get("x", 50)]);
     assert.deepEqual(
       driver.sends[0]?.map((command) => command.length),
-      [1001, 2, 2],
+      [1002, 3, 3],
     );
+  });
+
+  it("get asks anew when its keyspace's clock was moved on in the same tick", async () => {
+    const { driver, batch, get } = make();
+    const args = ["tag:", "t"];
+    const [, moved, seen] = await Promise.all([
+      get("a"),
+      batch.run(invalidate, ["clock"], args, 1000, true),
+      new Promise<Reply>((resolve, reject) =>
+        batch.read("a", "clock", 1000, { resolve: (_, clock) => resolve(clock ?? null), reject }),
+      ),
+    ]);
+    assert.equal(typeof moved, "string");
+    assert.equal(seen, moved);
+    assert.deepEqual(driver.names, [["MGET", "EVAL", "MGET"]]);
   });
 
   it("unlink sends one command for one caller, and one script that counts for each of several", async () => {
@@ -276,6 +358,43 @@ describe("Batch, scripts", () => {
     await batch.idle(1000);
   });
 
+  for (const ordered of [true, false]) {
+    it(`a read sees what a script of its tick wrote when the store had forgotten that and the wire keeps ${ordered ? "" : "no "}order`, async () => {
+      const { driver, batch, count, get, set, wire } = make({ ordered });
+      await count("a");
+      const way = { script: read, clock: "clock", args: ["tag:", 0, 0] };
+      const look = (key: string) =>
+        new Promise<Reply>((resolve, reject) => batch.look(way, key, 1000, { resolve, reject }));
+      await look("a");
+      await driver.store.send(0, [["SCRIPT", "FLUSH"]]);
+      driver.sends.length = 0;
+      const [before, counted, value, text, other] = await Promise.all([
+        get("a"),
+        count("a"),
+        get("a"),
+        look("a"),
+        set("b", "1"),
+      ]);
+      assert.deepEqual([before, (counted as number[])[0], value, text, other], ["1", 2, "2", "2", "OK"]);
+      // What does not follow from the script is not sent again.
+      assert.deepEqual(driver.names, [
+        ["MGET", "EVALSHA", "MGET", "EVALSHA", "SET"],
+        ["EVAL", "MGET", "EVAL"],
+      ]);
+      assert.equal(wire.retries, 3);
+      assert.equal(await get("a"), "2");
+    });
+  }
+
+  it("a deletion in the tick of a script that the store had forgotten takes away what it wrote", async () => {
+    const { driver, batch, count, get } = make();
+    await count("a");
+    await driver.store.send(0, [["SCRIPT", "FLUSH"]]);
+    const [, deleted] = await Promise.all([count("a"), batch.unlink(["a"], 1000)]);
+    assert.equal(deleted, 1);
+    assert.equal(await get("a"), null);
+  });
+
   it("run fails with NOSCRIPT when the store forgets the script twice", async () => {
     const { driver, count } = make();
     await count("a");
@@ -316,8 +435,8 @@ describe("Batch, repetition", () => {
     const [a, b, c] = await Promise.all([kindOf(set("a", "1")), kindOf(count("b")), kindOf(get("c"))]);
     assert.deepEqual([a, b, c], [undefined, "connection", undefined]);
     assert.deepEqual(driver.names, [
-      ["SET", "EVAL", "GET"],
-      ["SET", "GET"],
+      ["SET", "EVAL", "MGET"],
+      ["SET", "MGET"],
     ]);
   });
 
@@ -340,10 +459,10 @@ describe("Batch, repetition", () => {
 
   it("Batch answers a command's own error at once when it is not to be repeated", async () => {
     const { driver, set, get } = make();
-    driver.fate = async (send) => (send === 1 ? [errorReply("OOM command not allowed"), "v"] : undefined);
+    driver.fate = async (send) => (send === 1 ? [errorReply("OOM command not allowed"), ["v", null]] : undefined);
     const [refused, value] = await Promise.allSettled([set("a", "1"), get("b")]);
     assert.ok(refused?.status === "rejected" && refused.reason.code === "OOM");
-    assert.equal(value?.status, "fulfilled");
+    assert.deepEqual(value, { status: "fulfilled", value: "v" });
     assert.equal(driver.sends.length, 1);
   });
 
@@ -402,7 +521,7 @@ describe("Batch, deadlines", () => {
     assert.equal(await kindOf(batch.send(["SET", "a", "1"], ["a"], 30, true)), "timeout");
     open(driver);
     assert.equal(await readFrom(batch, "a", 1000), null);
-    assert.deepEqual(driver.sends, [[["GET", "a"]]]);
+    assert.deepEqual(driver.sends, [[["MGET", "a", "clock"]]]);
   });
 
   it("a held call ends at its deadline, and is not sent when its key is free too late", async () => {
@@ -476,7 +595,7 @@ describe("Batch, order", () => {
     free();
     await Promise.all(calls);
     assert.deepEqual(order, ["other", "k1", "k2", "get 2", "late get 2"]);
-    assert.deepEqual(driver.names, [["SET"], ["SET"], ["SET", "GET", "GET"]]);
+    assert.deepEqual(driver.names, [["SET"], ["SET"], ["SET", "MGET", "MGET"]]);
     assert.equal(await get("k"), "2");
   });
 
