@@ -1,0 +1,69 @@
+// How many frames of the library lie between the caller of getOrSet and the driver's send, on a hit?
+//
+// A hit has two parts. The first runs on the caller's stack, from getOrSet to the batch's method that takes the read: its
+// frames are read off the stack when the batch schedules the end of its tick by a `then`, which is watched for as long as the
+// call lasts. The second runs when the tick ends, from the microtask queue down to the driver: its frames are read off the
+// stack inside `send`. A frame is a line of a stack that names a file of src/ or drivers/. Both ends are counted, but for
+// this file and the driver; what the batch calls in the first part returns before the read goes on, and is not. Calls at a
+// function's end leave no frame on Bun.
+import assert from "node:assert/strict";
+import type { Driver } from "../drivers/driver.ts";
+import { memory } from "../drivers/memory.ts";
+import { createCacheClient } from "../mod.ts";
+import { product } from "../test/fixtures/product.ts";
+import { heading, verdict } from "./helpers/compare.ts";
+
+const BAR = 5;
+heading(
+  "Frames of a getOrSet that hits, from its caller to the driver",
+  "Counted on the stacks, see the head of this file.",
+);
+Error.stackTraceLimit = 100;
+
+let sent: string[] = [];
+const store = memory();
+const driver: Driver = {
+  name: "watching",
+  capabilities: store.capabilities,
+  send(...args) {
+    sent = frames();
+    return store.send(...args);
+  },
+  close: () => store.close(),
+};
+const client = createCacheClient({ env: {}, driver });
+const { products } = client.service("product");
+await products.set(1, product(1));
+const load = () => assert.fail("a hit was loaded");
+await products.getOrSet(1, load);
+
+const { then } = Promise.prototype;
+const setThen = (value: unknown) =>
+  // biome-ignore lint/suspicious/noThenProperty: a promise's own
+  Object.defineProperty(Promise.prototype, "then", { value, writable: true, configurable: true });
+let queued: string[] = [];
+setThen(function (this: Promise<unknown>, ...args: never[]) {
+  const seen = frames();
+  const batch = seen.findIndex((frame) => frame.endsWith("src/batch"));
+  if (batch >= 0) queued = seen.slice(0, batch + 1);
+  return Reflect.apply(then, this, args);
+});
+const answer = products.getOrSet(1, load);
+setThen(then);
+assert.deepEqual(await answer, product(1));
+assert.ok(queued.length > 0 && sent.length > 0, "a part was not seen");
+const all = [...queued, ...sent];
+verdict("frames", `${BAR} or fewer`, `${all.length} (${queued.join(", ")}; ${sent.join(", ")})`, all.length <= BAR);
+await client.close();
+
+/** The library's frames on the stack, the caller's side first. */
+function frames(): string[] {
+  const lines = (new Error().stack ?? "").split("\n").filter((line) => !/\bat async\b/.test(line));
+  return lines
+    .flatMap((line) => {
+      const file = /\/((?:src|drivers)\/[\w/]+)\.[jt]s:/.exec(line)?.[1];
+      const name = /at (?:new )?([\w$.#<>[\] ]+?) \(/.exec(line)?.[1] ?? "anonymous";
+      return file ? [`${name} of ${file}`] : [];
+    })
+    .reverse();
+}
