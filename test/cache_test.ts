@@ -34,6 +34,11 @@ async function all(keys: AsyncIterable<string>): Promise<string[]> {
   return list;
 }
 
+/** The keys of entries that a script is sent, given what follows its text: their number, the clock, them, its arguments. */
+function keysOf([count, , ...rest]: readonly unknown[]): unknown[] {
+  return rest.slice(0, Number(count) - 1);
+}
+
 /** Pages of SCAN as a server may give them: one is empty, one key comes twice, the cursors are no safe integers. */
 function pages(): (command: Command) => Reply | undefined {
   const given: Record<string, [string, string[]]> = {
@@ -48,11 +53,33 @@ function pages(): (command: Command) => Reply | undefined {
 describe("Cache, scans", () => {
   it("keys gives each key once when pages are empty and keys come twice", async () => {
     const driver = scripted(pages());
-    assert.deepEqual(await all(client(driver).cache().keys()), ["a", "b", "c"]);
+    const cache = client(driver).cache();
+    await cache.setMany([
+      ["a", 1],
+      ["b", null],
+      ["c", 1],
+    ]);
+    driver.sent.length = 0;
+    assert.deepEqual(await all(cache.keys()), ["a", "b", "c"]);
     assert.deepEqual(
-      driver.sent.map(([, cursor]) => cursor),
-      ["0", "18446744073709551614", "7", "9"],
+      driver.sent.map(([name, at, ...rest]) => (name === "SCAN" ? at : [...keysOf(rest), rest.at(-1)])),
+      ["0", ["a", "b", 1], "18446744073709551614", "7", ["c", 1], "9"],
     );
+  });
+
+  it("keys gives only what get would give", async () => {
+    const driver = scripted(pages());
+    const cache = client(driver).cache();
+    await cache.set("a", 1, { tags: ["t"] });
+    await cache.set("b", 1);
+    assert.deepEqual(await all(cache.keys()), ["a", "b"]);
+    await cache.invalidateTags("t");
+    assert.deepEqual(await all(cache.keys()), ["b"]);
+    assert.deepEqual(await Promise.all([cache.has("a"), cache.ttl("a"), cache.get("a")]), [
+      false,
+      undefined,
+      undefined,
+    ]);
   });
 
   it("deletePattern counts what was there, and sends no UNLINK of no keys", async () => {
@@ -76,8 +103,12 @@ describe("Cache, scans", () => {
     const paged = pages();
     const driver = scripted((command) => (command[1] === "7" ? new StoreError("connection", "gone") : paged(command)));
     const caching = client(driver);
-    caching.subscribe((event) => events.push(event));
     const cache = caching.cache();
+    await cache.setMany([
+      ["a", 1],
+      ["b", 1],
+    ]);
+    caching.subscribe((event) => events.push(event));
     assert.deepEqual(await all(cache.keys()), ["a", "b"]);
     assert.deepEqual(
       events.map((event) => event.type === "error" && event.operation),
@@ -178,9 +209,13 @@ describe("Cache, loads", () => {
     await Promise.all(handed);
     assert.equal(await cache.get("k"), "v");
     // What is handed over never rejects.
-    await cache.getOrSet("bad", () => (() => 1) as never);
+    await assert.rejects(
+      cache.getOrSet("bad", () => (() => 1) as never),
+      /function is not serializable/,
+    );
     await Promise.all(handed);
     assert.equal(handed.length, 2);
+    assert.equal(await cache.has("bad"), false);
   });
 
   it("getOrSet hands out what a loader gives when the store is away, once for all", async () => {
@@ -196,7 +231,7 @@ describe("Cache, replies", () => {
   it("get is a miss, counted and told, when what is stored is no document of ours", async () => {
     for (const text of ["", "S3CRET", "{", "[]", '{"a":1}', "null", "true"]) {
       const events: CacheEvent[] = [];
-      const caching = client(scripted(([name]) => (name === "GET" ? text : undefined)));
+      const caching = client(scripted(([name]) => (name === "MGET" ? [text, null] : undefined)));
       caching.subscribe((event) => events.push(event));
       assert.equal(await caching.cache().get("k"), undefined);
       assert.deepEqual(
