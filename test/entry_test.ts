@@ -12,7 +12,9 @@ const SHARED = [
   "CacheConfigError",
   "CacheConflictError",
   "CacheError",
+  "CacheLockError",
   "CacheSchemaError",
+  "CacheTimeoutError",
   "CardNumberError",
   "StoreError",
   "collection",
@@ -23,6 +25,7 @@ const SHARED = [
   "parseConfig",
   "parseTtl",
   "redactUrl",
+  "withOptions",
   "withSchemas",
 ];
 const WITH_ENVIRONMENT = [...SHARED, "getCacheClient", "getCacheService"].sort();
