@@ -32,6 +32,18 @@ function reference(value: unknown): { text: string; plain: boolean; back: unknow
   }
 }
 
+/** The value with lists in place of its Maps and Sets: Bun holds two Maps to differ when keys of one are alike. */
+function listed(value: unknown): unknown {
+  if (value instanceof Map) return { map: [...value].map(listed) };
+  if (value instanceof Set) return { set: [...value].map(listed) };
+  if (Array.isArray(value)) return value.map(listed);
+  if (typeof value !== "object" || value === null) return value;
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) return value;
+  const copy = Object.fromEntries(Object.entries(value).map(([name, inside]) => [name, listed(inside)]));
+  return Object.setPrototypeOf(copy, prototype);
+}
+
 describe("codec", () => {
   it("decode gives back what superjson does, and encode writes its document where it is plain", () => {
     let plain = 0;
@@ -42,8 +54,9 @@ describe("codec", () => {
         const theirs = reference(value);
         if (!theirs) return;
         const text = encode(value);
-        assert.deepStrictEqual(decode(text), theirs.back);
-        assert.deepStrictEqual(superjson.parse(text), theirs.back);
+        const back = listed(theirs.back);
+        assert.deepStrictEqual(listed(decode(text)), back);
+        assert.deepStrictEqual(listed(superjson.parse(text)), back);
         if (theirs.plain) {
           plain++;
           assert.equal(text, theirs.text);
