@@ -4,6 +4,7 @@ import { memory } from "../drivers/memory.ts";
 import { collection, createCacheClient, type Driver, defineService, getCacheClient, getCacheService } from "../mod.ts";
 import { createCacheClient as createEdgeClient } from "../src/edge.ts";
 import { collectionKeys } from "../src/keyspace.ts";
+import { read, store } from "../src/scripts.ts";
 import { SERVICE_DATABASES } from "../src/service.ts";
 import { services } from "../src/services/all.ts";
 import { parseTtl } from "../src/ttl.ts";
@@ -20,7 +21,9 @@ payment 6 methods payment_methods:{userId} 30m CACHE_TTL_PAYMENT_METHODS, transa
 notification 7 templates template:{id} 2h CACHE_TTL_TEMPLATES, preferences notification_preferences:{userId} 2h CACHE_TTL_NOTIFICATION_PREFERENCES
 `;
 
-/** A driver that tells what it was sent. */
+const NOW = 1_700_000_000_000;
+
+/** A driver that tells what it was sent; of scripts, the names. */
 function recorded(driver: Driver): Driver & { readonly sent: string[] } {
   const sent: string[] = [];
   return {
@@ -28,7 +31,11 @@ function recorded(driver: Driver): Driver & { readonly sent: string[] } {
     capabilities: driver.capabilities,
     sent,
     send(database, commands, options) {
-      sent.push(...commands.map((command) => `${database}: ${command.join(" ")}`));
+      for (const [name, ...args] of commands) {
+        const [text, ...rest] = args;
+        const script = [read, store].find(({ lua, sha1 }) => lua === text || sha1 === text);
+        sent.push(`${database}: ${(script ? [script.name, ...rest] : [name, ...args]).join(" ")}`);
+      }
       return driver.send(database, commands, options);
     },
     close: () => driver.close(),
@@ -60,7 +67,10 @@ describe("services", () => {
       const driver = recorded(memory());
       const client = createCacheClient({ driver, databases, prefix: "shop", env: {} });
       await client.service("product").products.get("a:b");
-      const key = databases === "numbered" ? "1: GET shop:product:a%3Ab" : "0: GET db1:shop:product:a%3Ab";
+      const key =
+        databases === "numbered"
+          ? "1: MGET shop:product:a%3Ab shop:#larder:clock"
+          : "0: MGET db1:shop:product:a%3Ab db1:shop:#larder:clock";
       assert.deepEqual(driver.sent, [key]);
     }
   });
@@ -80,27 +90,39 @@ describe("services", () => {
       [{ CACHE_TTL_CUSTOM: "90" }, {}, [90_000, 7000]],
       [{}, {}, [120_000, 7000]],
     ] as const) {
-      const driver = recorded(memory());
+      const driver = memory({ clock: () => NOW });
       const client = createCacheClient({ driver, env: { ...env, ...more } });
       const { declared, bare } = client.service(custom);
       await Promise.all([declared.set(1, 1, options), bare.set(1, 1, options)]);
-      assert.deepEqual(
-        driver.sent.map((sent) => Number(sent.split(" PX ")[1])),
-        expected,
-      );
+      const left = [
+        ["PTTL", "a:1"],
+        ["PTTL", "b:1"],
+      ] as const;
+      assert.deepEqual(await driver.send(8, left), expected);
     }
     const driver = recorded(memory());
     const client = createCacheClient({ driver, env: { CACHE_TTL_CUSTOM: "forever" } });
     await client.service(custom).declared.set(1, 1);
-    assert.equal(driver.sent[0], '8: SET a:1 {"json":1}');
+    assert.deepEqual(driver.sent, ['8: store 2 a:1 #larder:clock {"json":1} 0  * #larder:tag: ']);
+    assert.deepEqual(await driver.send(8, [["PTTL", "a:1"]]), [-1]);
   });
 
   it("slide the TTL in the read's own round trip", async () => {
-    const driver = recorded(memory());
+    let now = NOW;
+    const driver = recorded(memory({ clock: () => now }));
     const { sessions } = createCacheClient({ driver, env: {} }).service("auth");
-    await sessions.get("token");
-    assert.match(driver.sent[0] ?? "", /^2: GETEX session:[0-9a-f]{40} PX 1800000$/);
+    await sessions.set("token", { userId: 1 });
+    driver.sent.length = 0;
+    now += 1_799_000;
+    assert.deepEqual(await sessions.get("token"), { userId: 1 });
+    assert.match(driver.sent[0] ?? "", /^2: read 2 #larder:clock session:[0-9a-f]{40} #larder:tag: 1800000 0$/);
     assert.equal(driver.sent.length, 1);
+    assert.equal(await sessions.ttl("token"), 1800);
+    // Its mark lives as long, or the session would be one of a user that was revoked.
+    now += 1_799_000;
+    assert.deepEqual(await sessions.get("token"), { userId: 1 });
+    now += 1_800_001;
+    assert.equal(await sessions.get("token"), undefined);
   });
 
   it("cannot be declared with bad names, databases, keys or TTLs", () => {
