@@ -57,9 +57,19 @@ export interface WireStats {
 
 /** Who waits for a reply: one of the two is called, once. Neither may throw. */
 export interface Caller {
-  /** `clock` comes with every read, `left` (PTTL's answer) with those of {@linkcode Batch.look}. */
+  /** `clock` comes with every read, `left` (PTTL's answer) with those by a {@linkcode Look}. */
   resolve(reply: Reply, clock?: Reply, left?: Reply): void;
   reject(error: StoreError): void;
+}
+
+/** Who waits for a key's text. */
+export interface Reader extends Caller {
+  /** The physical key. */
+  readonly physical: string;
+  /** Its keyspace: the key of the clock is what is needed of it. */
+  readonly space: { readonly clock: string };
+  /** Milliseconds until it is rejected. */
+  readonly timeout: number;
 }
 
 /** A way to read that needs a script: reads that share it, and follow each other in one tick, are one command. */
@@ -234,7 +244,13 @@ export class Batch {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** When the timer fires. */
   #alarm = 0;
-  readonly #turn = (): void => this.#endTurn();
+  /** Ends the tick when a turn brought nothing new. A property, for it is called as a reaction. */
+  readonly #turn = (): void => {
+    if (this.#added !== this.#seen) this.#quiet = 0;
+    this.#seen = this.#added;
+    if (this.#quiet++ < 1 && this.#turns++ < MAX_TURNS) TICK.then(this.#turn);
+    else this.#flush();
+  };
 
   /** @param options What the batch needs to know. */
   constructor(options: BatchOptions) {
@@ -244,70 +260,42 @@ export class Batch {
   /**
    * Reads one key, and its keyspace's clock.
    *
-   * @param key The physical key.
-   * @param clock The key of the clock.
-   * @param timeout Milliseconds until the caller is rejected.
-   * @param caller Takes the text, or `null`.
+   * @param reader What to read, and who takes the text or `null`.
+   * @param look How, where MGET does not do; the key's PTTL comes with it. Reads of one tick that share the object are one command.
    */
-  read(key: string, clock: string, timeout: number, caller: Caller): void {
+  read(reader: Reader, look?: Look): void {
+    const { physical: key, space, timeout } = reader;
+    const { clock } = space;
     if (this.#busy.size > 0 && this.#conflicts([key, clock], false)) {
-      this.#holdRead([key, clock], timeout, caller, (left, later) => this.read(key, clock, left, later));
+      this.#holdRead(reader, look);
       return;
     }
-    if (this.#written.size > 0) this.#separate(key, clock);
-    let slot = this.#reads;
-    if (!slot || slot.timeout !== timeout || slot.keys.length >= MAX_KEYS) {
-      slot = this.#reads = this.#push(new Slot("read", timeout));
+    if (this.#written.size > 0 && (this.#written.has(key) || this.#written.has(clock))) {
+      // What was written in this tick is not read by a command from before.
+      this.#reads = undefined;
+      this.#looks.clear();
+      this.#written.clear();
     }
-    slot.ask(key, caller, clock);
-    this.#added++;
-  }
-
-  /**
-   * Reads one key by a script.
-   *
-   * @param look How; reads of one tick that share the object are one command.
-   * @param key The physical key.
-   * @param timeout Milliseconds until the caller is rejected.
-   * @param caller Takes the text or `null`, and the key's PTTL.
-   */
-  look(look: Look, key: string, timeout: number, caller: Caller): void {
-    if (this.#busy.size > 0 && this.#conflicts([key, look.clock], false)) {
-      this.#holdRead([key, look.clock], timeout, caller, (left, later) => this.look(look, key, left, later));
-      return;
-    }
-    if (this.#written.size > 0) this.#separate(key, look.clock);
-    let slot = this.#looks.get(look);
+    let slot = look ? this.#looks.get(look) : this.#reads;
     if (!slot || slot.timeout !== timeout || slot.keys.length >= MAX_KEYS) {
       slot = this.#push(new Slot("read", timeout, true, look));
-      this.#looks.set(look, slot);
+      if (look) this.#looks.set(look, slot);
+      else this.#reads = slot;
     }
-    slot.ask(key, caller, look.clock);
+    slot.ask(key, reader, clock);
     this.#added++;
   }
 
-  /** What was written in this tick is not read by a command from before. */
-  #separate(key: string, clock: string): void {
-    if (!this.#written.has(key) && !this.#written.has(clock)) return;
-    this.#reads = undefined;
-    this.#looks.clear();
-    this.#written.clear();
-  }
-
-  #holdRead(
-    keys: readonly string[],
-    timeout: number,
-    caller: Caller,
-    call: (left: number, later: Caller) => void,
-  ): void {
-    const held = this.#hold(keys, false, timeout, (left) => {
+  #holdRead(reader: Reader, look: Look | undefined): void {
+    const { physical, space, timeout } = reader;
+    const held = this.#hold([physical, space.clock], false, timeout, (left) => {
       return new Promise<Parameters<Caller["resolve"]>>((resolve, reject) => {
-        call(left, { resolve: (...reply) => resolve(reply), reject });
+        this.read({ physical, space, timeout: left, resolve: (...reply) => resolve(reply), reject }, look);
       });
     });
     held.then(
-      (reply) => caller.resolve(...reply),
-      (error) => caller.reject(error),
+      (reply) => reader.resolve(...reply),
+      (error) => reader.reject(error),
     );
   }
 
@@ -432,13 +420,6 @@ export class Batch {
   #park(held: Held): void {
     this.#held.push(held);
     for (const key of held.keys) this.#heldKeys.add(key);
-  }
-
-  #endTurn(): void {
-    if (this.#added !== this.#seen) this.#quiet = 0;
-    this.#seen = this.#added;
-    if (this.#quiet++ < 1 && this.#turns++ < MAX_TURNS) TICK.then(this.#turn);
-    else this.#flush();
   }
 
   #flush(): void {

@@ -76,14 +76,14 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     // One promise and no await: a hit must be short, and 500 callers would pay for each 500 times.
     const near = this.#near(id);
     if (near) return near as Promise<NoInfer<T> | undefined>;
-    return new Promise((resolve, reject) => {
-      const context = this.#context;
-      const key = context.shape.encode(id);
-      const timeout = timeoutOf(context, options);
-      const read = new Get(context, id, key, options, resolve as (value: unknown) => void, reject);
-      if (context.look) context.batch.look(context.look, context.space.key(key), timeout, read.leave());
-      else context.batch.read(context.space.key(key), context.space.clock, timeout, read);
+    const context = this.#context;
+    // What throws in here rejects; the read leaves from outside, a frame nearer to the wire.
+    let read: Get | undefined;
+    const result = new Promise<NoInfer<T> | undefined>((resolve, reject) => {
+      read = new Get(context, id, context.shape.encode(id), options, resolve as (value: unknown) => void, reject);
     });
+    if (read) context.batch.read(read, context.look);
+    return result;
   }
 
   /**
@@ -165,15 +165,15 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     type Result = unknown extends Out ? V : Out | V;
     const near = this.#near(id);
     if (near) return near as Promise<Result>;
-    return new Promise((resolve, reject) => {
-      const context = this.#context;
+    const context = this.#context;
+    let read: ReadThrough | undefined;
+    const result = new Promise<Result>((resolve, reject) => {
       const key = context.shape.encode(id);
-      const timeout = timeoutOf(context, options);
       const done = resolve as (value: unknown) => void;
-      const read = new ReadThrough(context, id, key, options, loader as AnyLoader, done, reject);
-      if (context.look) context.batch.look(context.look, context.space.key(key), timeout, read.leave());
-      else context.batch.read(context.space.key(key), context.space.clock, timeout, read);
+      read = new ReadThrough(context, id, key, options, loader as AnyLoader, done, reject);
     });
+    if (read) context.batch.read(read, context.look);
+    return result;
   }
 
   /**
@@ -192,7 +192,6 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   ): Promise<Map<K, unknown extends Out ? V : Out | V>> {
     type Result = unknown extends Out ? V : Out | V;
     const context = this.#context;
-    const timeout = timeoutOf(context, options);
     const list = [...new Set(ids)];
     const keys = list.map((id) => context.shape.encode(id));
     const loads = group(list.length, loader as never);
@@ -205,10 +204,11 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
           new Promise((resolve, reject) => {
             const key = keys[i] as string;
             const load = (said: LoadContext<never>) => loads.load(id, said);
-            const read = new ReadThrough(context, id, key, options, load, resolve, reject, () => loads.decided());
-            const physical = context.space.key(key);
-            if (context.look) context.batch.look(context.look, physical, timeout, read.leave());
-            else context.batch.read(physical, context.space.clock, timeout, read);
+            const decided = () => loads.decided();
+            context.batch.read(
+              new ReadThrough(context, id, key, options, load, resolve, reject, decided),
+              context.look,
+            );
           })
         );
       }),
@@ -480,14 +480,18 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
 
   /** The near cache's answer, if it has one. */
   #near(id: K): Promise<unknown> | undefined {
-    const { near, space, shape, counters, events, target } = this.#context;
-    if (!near) return undefined;
-    const entry = typeof id === "object" ? near.hitKey(space.key(shape.encode(id))) : near.hit(id);
-    if (!entry) return undefined;
+    const context = this.#context;
+    if (context.near === undefined) return undefined;
+    const { near } = context.near;
+    const entry = typeof id === "object" ? near.hitKey(context.space.key(context.shape.encode(id))) : near.hit(id);
+    if (entry === undefined) return undefined;
+    const { counters, events } = context;
     counters.hits++;
     counters.nearHits++;
-    if (events.active) events.emit({ type: "hit", key: space.strip(entry.key), near: true, ...target });
-    return Promise.resolve(near.value(entry));
+    if (events.active) {
+      events.emit({ type: "hit", key: context.space.strip(entry.key), near: true, ...context.target });
+    }
+    return near.value(entry);
   }
 
   #set(operation: string, id: K, value: In, options: WriteOptions | undefined): Promise<boolean> {
@@ -545,8 +549,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   async #peek(operation: string, key: string, options: CallOptions | undefined): Promise<Read> {
     const context = this.#context;
     const read = await new Promise<Read>((resolve, reject) => {
-      const look = new Look(context, key, { ...options, operation }, resolve, reject);
-      context.batch.look(context.heads, context.space.key(key), timeoutOf(context, options), look);
+      context.batch.read(new Look(context, key, { ...options, operation }, resolve, reject), context.heads);
     });
     context.counters.time(performance.now() - read.start);
     return read;

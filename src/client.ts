@@ -414,7 +414,7 @@ export class CacheClient<S extends object = Record<never, never>> {
     const place = `${space.database} ${service} ${collection}`;
     let near = nears.get(place);
     if (!near) {
-      const { clock = () => performance.now() } = this.#setup.hooks;
+      const { clock = Date.now } = this.#setup.hooks;
       const driver = SHARES_SOCKETS ? () => store.driver() : undefined;
       const { database } = space;
       near = new NearCache({ options, space, target, database, prefix: space.key(prefix), events, driver, now: clock });

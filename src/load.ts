@@ -57,6 +57,7 @@ export class ReadThrough extends Read {
     this.loader = loader;
     this.#done = done;
     this.#decided = decided;
+    this.mark = context.near?.begin();
   }
 
   protected override get wantsOld(): boolean {

@@ -39,11 +39,12 @@ export interface NearValue {
   readonly key: string;
   /** The decoded value. */
   readonly value: unknown;
-  /** Until when it may be served, by the clock. */
+  /** From when until when it may be served, by the clock: one that is set back before the first serves nothing. */
+  readonly from: number;
   readonly until: number;
   /** The names of its tags. */
   readonly tags: readonly string[];
-  /** When the store wrote it; the near cache only keeps it. */
+  /** The keyspace's clock when it was read. */
   readonly clock: number;
   /** The length of the stored text. */
   readonly bytes: number;
@@ -53,6 +54,8 @@ export interface NearValue {
 export interface NearEntry extends Omit<NearValue, "id"> {
   /** Whether it was hit since the hand last came by. */
   used: boolean;
+  /** What readers get, where they share it. */
+  promise: Promise<unknown> | undefined;
   /** What it is found by besides its key. */
   readonly ids: NearId[];
   /** The read that brought it. */
@@ -127,7 +130,7 @@ export class Near {
    */
   hit(id: NearId): NearEntry | undefined {
     const entry = this.#ids.get(id) ?? this.#alias(id);
-    return entry && this.#serve(entry);
+    return entry === undefined ? undefined : this.#serve(entry);
   }
 
   /**
@@ -147,8 +150,11 @@ export class Near {
    * @param entry The entry.
    * @returns Its value, or a copy.
    */
-  value(entry: NearEntry): unknown {
-    return this.#clone ? structuredClone(entry.value) : entry.value;
+  value(entry: NearEntry): Promise<unknown> {
+    // All readers of a frozen value may share its promise too.
+    if (this.#clone) return Promise.resolve(structuredClone(entry.value));
+    entry.promise ??= Promise.resolve(entry.value);
+    return entry.promise;
   }
 
   /**
@@ -168,7 +174,7 @@ export class Near {
    * @returns The value to hand out: deeply frozen, or as it came where readers get copies.
    */
   put(mark: ReadMark, read: NearValue): unknown {
-    const { id, key, until, tags, clock, bytes } = read;
+    const { id, key, from, until, tags, clock, bytes } = read;
     let { value } = read;
     if (!this.#clone) deepFreeze(value);
     const old = this.#keys.get(key);
@@ -185,7 +191,7 @@ export class Near {
     }
     while (this.#keys.size >= this.#maxEntries || this.#bytes + bytes > this.#maxBytes) this.#evict();
     const ids = id === undefined ? [] : [...new Set([id, plain(id)])];
-    const entry = { key, value, until, tags, clock, bytes, used: false, ids, mark };
+    const entry = { key, value, from, until, tags, clock, bytes, used: false, promise: undefined, ids, mark };
     this.#keys.set(key, entry);
     for (const each of ids) this.#ids.set(each, entry);
     this.#bytes += bytes;
@@ -237,6 +243,18 @@ export class Near {
   }
 
   /**
+   * Forgets what an invalidation may concern that was not told: everything from before `all`, and what carries tags from before `seq`.
+   *
+   * @param seq The keyspace's clock.
+   * @param all Its value at the last invalidation of everything.
+   */
+  outdate(seq: number, all: number): void {
+    for (const entry of this.#keys.values()) {
+      if (entry.clock < (entry.tags.length > 0 ? seq : all)) this.#remove(entry);
+    }
+  }
+
+  /**
    * Forgets everything. Reads under way are not kept either.
    *
    * @returns How many entries were dropped.
@@ -254,7 +272,8 @@ export class Near {
   }
 
   #serve(entry: NearEntry): NearEntry | undefined {
-    if (entry.until > this.#now()) {
+    const now = this.#now();
+    if (now >= entry.from && now < entry.until) {
       entry.used = true;
       return entry;
     }

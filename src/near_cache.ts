@@ -1,8 +1,8 @@
 /** The near cache of one cache or collection: which reads it keeps, and how it hears of changes. */
 import type { Driver, Tracking } from "../drivers/driver.ts";
 import type { CacheTarget, Events } from "./events.ts";
-import type { Keyspace } from "./keyspace.ts";
-import { Near, type NearEntry, type NearId, type NearOptions } from "./near.ts";
+import type { Clock, Keyspace } from "./keyspace.ts";
+import { Near, type NearOptions } from "./near.ts";
 import type { Read } from "./read.ts";
 import { EVERYTHING } from "./scripts.ts";
 import { parseTtl } from "./ttl.ts";
@@ -25,7 +25,8 @@ export interface NearSetup {
 /** A near cache, and what keeps it coherent: the store's word where it gives that, otherwise a short time. */
 export class NearCache {
   readonly #setup: NearSetup;
-  readonly #near: Near;
+  /** The entries. */
+  readonly near: Near;
   #ttl: number;
   #trackings: Tracking[] = [];
   #state: "new" | "opening" | "open" | "closed" = "new";
@@ -36,47 +37,37 @@ export class NearCache {
     const { options, now } = setup;
     const { maxEntries = 10_000, maxBytes = 2 ** 24, clone = false, ttl } = options;
     this.#setup = setup;
-    this.#near = new Near({ maxEntries, maxBytes, clone, now });
-    this.#near.live = !setup.driver;
+    this.near = new Near({ maxEntries, maxBytes, clone, now });
+    this.near.live = !setup.driver;
     this.#ttl = (ttl === undefined ? 5000 : parseTtl(ttl, "near.ttl")) ?? Number.POSITIVE_INFINITY;
   }
 
-  /** The entry of an id, when it may be served. */
-  hit(id: NearId): NearEntry | undefined {
-    return this.#valid(this.#near.hit(id));
-  }
-
-  /** The entry of a physical key. */
-  hitKey(key: string): NearEntry | undefined {
-    return this.#valid(this.#near.hitKey(key));
-  }
-
-  /** What a reader gets of an entry. */
-  value(entry: NearEntry): unknown {
-    return this.#near.value(entry);
+  /** Some read has brought a later clock: where changes are not told, only the store knows what it concerns. */
+  outdate({ seq, all }: Clock): void {
+    if (!this.#tracked) this.near.outdate(seq, all);
   }
 
   /** Notes that a read leaves. The first one begins to listen to the store. */
   begin(): number {
     const { driver } = this.#setup;
     if (driver && this.#state === "new") this.#open(driver);
-    return this.#near.begin();
+    return this.near.begin();
   }
 
   /** Keeps what a read brought, if it may. Its value is frozen then. */
   keep(mark: number | undefined, read: Read): void {
     const { left, text, document, state, value, context, id } = read;
-    if (mark === undefined || !this.#near.live || state !== "fresh" || typeof left !== "number" || text === null)
-      return;
-    const { now } = this.#setup;
+    if (mark === undefined || !this.near.live || state !== "fresh" || typeof left !== "number" || text === null) return;
+    const from = this.#setup.now();
     const { at, ttl = 0, tags = [] } = document ?? {};
     let span = left < 0 ? this.#ttl : Math.min(left, this.#ttl);
     if (at !== undefined) span = Math.min(span, at + ttl - context.now());
-    read.value = this.#near.put(mark, {
+    read.value = this.near.put(mark, {
       id: typeof id === "object" ? undefined : id,
       key: context.space.key(read.key),
       value,
-      until: now() + span,
+      from,
+      until: from + span,
       tags,
       clock: read.clock.seq,
       bytes: text.length,
@@ -85,28 +76,21 @@ export class NearCache {
 
   /** Forgets a physical key, also for reads under way. */
   forget(key: string): void {
-    if (key.startsWith(this.#setup.prefix)) this.#near.drop([key]);
+    if (key.startsWith(this.#setup.prefix)) this.near.drop([key]);
   }
 
   /** Forgets what carries one of the tags; everything without tags. */
   invalidate(space: Keyspace, tags?: readonly string[]): void {
     if (space.prefix !== this.#setup.space.prefix) return;
-    if (tags) this.#near.dropTags(tags);
-    else this.#near.clear();
+    if (tags) this.near.dropTags(tags);
+    else this.near.clear();
   }
 
   /** Forgets everything and listens no more. */
   async close(): Promise<void> {
     this.#state = "closed";
-    this.#near.live = false;
+    this.near.live = false;
     await Promise.all(this.#trackings.map((tracking) => tracking.close()));
-  }
-
-  #valid(entry: NearEntry | undefined): NearEntry | undefined {
-    if (!entry || this.#tracked) return entry;
-    const { seq, all } = this.#setup.space.seen;
-    // Some read has brought a later clock: what it says of the entry's tags, only the store knows.
-    return entry.clock < (entry.tags.length > 0 ? seq : all) ? undefined : entry;
   }
 
   async #open(open: NonNullable<NearSetup["driver"]>): Promise<void> {
@@ -116,7 +100,7 @@ export class NearCache {
       if (this.#state !== "opening") return;
       this.#state = "open";
       if (driver.track) this.#track(driver);
-      else this.#near.live = true;
+      else this.near.live = true;
     } catch {
       // The next read opens it anew.
       if (this.#state === "opening") this.#state = "new";
@@ -125,7 +109,7 @@ export class NearCache {
 
   #track(driver: Driver): void {
     const { space, database, prefix, options } = this.#setup;
-    const near = this.#near;
+    const near = this.near;
     const changed = (keys: readonly string[] | null): number => {
       if (!keys) return near.clear();
       const tags = keys.filter((key) => key.startsWith(space.marks)).map((key) => key.slice(space.marks.length));

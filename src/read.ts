@@ -2,11 +2,11 @@
  * A read under way, from the reply to the value: whether the entry holds and is fresh, what it decodes to, whether its schema takes it.
  */
 import type { Reply } from "../drivers/driver.ts";
-import type { Caller } from "./batch.ts";
+import type { Reader } from "./batch.ts";
 import { type Document, fromDocument, parse } from "./codec.ts";
 import { type CacheContext, type CallOptions, failed, lookAt, timeoutOf } from "./context.ts";
 import type { SchemaIssue } from "./errors.ts";
-import type { Clock, Id } from "./keyspace.ts";
+import type { Clock, Id, Keyspace } from "./keyspace.ts";
 import { fits, schemaIssues } from "./schema.ts";
 import { open } from "./seal.ts";
 
@@ -14,11 +14,14 @@ import { open } from "./seal.ts";
 const SKEW_MS = 1000;
 
 /** A read under way. What it ends in, its kinds say. */
-export abstract class Read implements Caller {
+export abstract class Read implements Reader {
   readonly context: CacheContext;
   readonly id: Id;
   /** The logical key. */
   readonly key: string;
+  readonly physical: string;
+  readonly space: Keyspace;
+  timeout: number;
   readonly options: CallOptions | undefined;
   readonly start: number = performance.now();
   /** Whether there is an entry: a fresh one, or one that is kept beyond its TTL. */
@@ -34,7 +37,8 @@ export abstract class Read implements Caller {
   /** Whether the store did not answer. */
   failed = false;
   protected readonly refuse: (error: unknown) => void;
-  #mark: number | undefined;
+  /** What the near cache knows it by, where it may keep what comes back. */
+  protected mark: number | undefined;
 
   constructor(
     context: CacheContext,
@@ -47,6 +51,9 @@ export abstract class Read implements Caller {
     this.id = id;
     this.key = key;
     this.options = options;
+    this.space = context.space;
+    this.physical = context.space.key(key);
+    this.timeout = timeoutOf(context, options);
     this.clock = context.space.seen;
     this.refuse = refuse;
   }
@@ -67,16 +74,12 @@ export abstract class Read implements Caller {
   /** Whether the value is of use, or only what is known of it. */
   protected wantsValue = true;
 
-  /** Notes that it leaves for the store: what comes back may be kept near. */
-  leave(): this {
-    this.#mark = this.context.near?.begin();
-    return this;
-  }
-
   resolve(reply: Reply, clock?: Reply, left?: Reply): void {
     const { context } = this;
     try {
+      const before = context.space.seen;
       this.clock = context.space.see(clock);
+      if (context.space.seen !== before) for (const near of context.nears) near.outdate(context.space.seen);
       if (typeof reply !== "string") {
         this.#finish();
         return;
@@ -103,9 +106,8 @@ export abstract class Read implements Caller {
         if (tags) {
           context.look ??= lookAt(context.space);
           if (born < this.clock.seq) {
-            const spent = performance.now() - this.start;
-            const timeout = Math.max(1, timeoutOf(context, this.options) - spent);
-            context.batch.look(context.look, context.space.key(this.key), timeout, this);
+            this.timeout = Math.max(1, this.timeout - (performance.now() - this.start));
+            context.batch.read(this, context.look);
             return;
           }
         }
@@ -235,7 +237,7 @@ export abstract class Read implements Caller {
 
   #finish(): void {
     const { near } = this.context;
-    if (near) near.keep(this.#mark, this);
+    if (near) near.keep(this.mark, this);
     this.end();
   }
 }
@@ -254,6 +256,7 @@ export class Get extends Read {
   ) {
     super(context, id, key, options, refuse);
     this.#done = done;
+    this.mark = context.near?.begin();
   }
 
   protected override end(): void {

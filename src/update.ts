@@ -25,8 +25,10 @@ export async function update(
   const { attempts = 10 } = options;
   for (let attempt = 0; attempt < attempts; attempt++) {
     const read = await new Promise<Read>((resolve, reject) => {
-      const look = new Look(context, key, { ...options, operation: "update", value: true }, resolve, reject);
-      batch.look(context.texts, space.key(key), timeout, look);
+      batch.read(
+        new Look(context, key, { ...options, operation: "update", value: true }, resolve, reject),
+        context.texts,
+      );
     });
     if (read.failed) return undefined;
     const current = read.state === "fresh" ? read.value : undefined;

@@ -12,7 +12,7 @@ import {
   type StoreErrorKind,
 } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
-import { Batch } from "../src/batch.ts";
+import { Batch, type Look } from "../src/batch.ts";
 import { increment, invalidate, read, unlinkEach } from "../src/scripts.ts";
 
 /** A memory driver that keeps what is sent, and does what `fate` says before it. */
@@ -57,8 +57,20 @@ function make(capabilities: Partial<Capabilities> = {}, retries = 2) {
 }
 
 /** Reads a key; its keyspace's clock is read with it. */
-function readFrom(batch: Batch, key: string, timeout: number): Promise<Reply> {
-  return new Promise((resolve, reject) => batch.read(key, "clock", timeout, { resolve, reject }));
+async function readFrom(batch: Batch, key: string, timeout: number): Promise<Reply> {
+  return (await replyOf(batch, key, { timeout }))[0] as Reply;
+}
+
+/** All that comes with a read: the text, the clock and, by a look, the PTTL. */
+function replyOf(
+  batch: Batch,
+  key: string,
+  { look, clock = "clock", timeout = 1000 }: { look?: Look; clock?: string; timeout?: number } = {},
+): Promise<Reply[]> {
+  return new Promise((resolve, reject) => {
+    const done = (...reply: (Reply | undefined)[]) => resolve(reply.map((part) => part ?? null));
+    batch.read({ physical: key, space: { clock }, timeout, resolve: done, reject }, look);
+  });
 }
 
 const lost = (repeat: "all" | "idempotent" | "none" = "idempotent") => new StoreError("connection", "lost", { repeat });
@@ -95,10 +107,7 @@ describe("Batch, one tick", () => {
   it("get gives each caller its own keyspace's clock when keyspaces share a tick", async () => {
     const { driver, batch, set } = make();
     await Promise.all([set("a", "1"), set("x", "2"), set("clock", "7 0"), set("other", "9 9")]);
-    const pair = (key: string, clock: string) =>
-      new Promise<Reply[]>((resolve, reject) =>
-        batch.read(key, clock, 1000, { resolve: (reply, seen) => resolve([reply, seen ?? null]), reject }),
-      );
+    const pair = async (key: string, clock: string) => (await replyOf(batch, key, { clock })).slice(0, 2);
     const reads = [
       pair("a", "clock"),
       pair("x", "other"),
@@ -123,10 +132,7 @@ describe("Batch, one tick", () => {
     await Promise.all([batch.send(["SET", "a", "{}", "PX", 9000], ["a"], 1000, true), set("b", "[]")]);
     const one = { script: read, clock: "clock", args: ["tag:", 0, 0] };
     const two = { ...one };
-    const look = (key: string, way = one) =>
-      new Promise<Reply[]>((resolve, reject) => {
-        batch.look(way, key, 1000, { resolve: (...reply) => resolve(reply.map((part) => part ?? null)), reject });
-      });
+    const look = (key: string, way = one) => replyOf(batch, key, { look: way });
     const [a, b, again, c, other, , later] = await Promise.all([
       look("a"),
       look("b"),
@@ -202,9 +208,7 @@ describe("Batch, one tick", () => {
     const [, moved, seen] = await Promise.all([
       get("a"),
       batch.run(invalidate, ["clock"], args, 1000, true),
-      new Promise<Reply>((resolve, reject) =>
-        batch.read("a", "clock", 1000, { resolve: (_, clock) => resolve(clock ?? null), reject }),
-      ),
+      replyOf(batch, "a").then(([, clock]) => clock),
     ]);
     assert.equal(typeof moved, "string");
     assert.equal(seen, moved);
@@ -363,8 +367,7 @@ describe("Batch, scripts", () => {
       const { driver, batch, count, get, set, wire } = make({ ordered });
       await count("a");
       const way = { script: read, clock: "clock", args: ["tag:", 0, 0] };
-      const look = (key: string) =>
-        new Promise<Reply>((resolve, reject) => batch.look(way, key, 1000, { resolve, reject }));
+      const look = async (key: string) => (await replyOf(batch, key, { look: way }))[0];
       await look("a");
       await driver.store.send(0, [["SCRIPT", "FLUSH"]]);
       driver.sends.length = 0;

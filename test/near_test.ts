@@ -14,7 +14,7 @@ function fresh(options: { maxEntries?: number; maxBytes?: number; clone?: boolea
 
 /** What a read of a product brought. */
 function product(id: NearId, value: unknown = `product ${id}`, more: Partial<NearValue> = {}): NearValue {
-  return { id, key: `product:${id}`, value, until: 1000, tags: [], clock: 0, bytes: 1, ...more };
+  return { id, key: `product:${id}`, value, until: 1000, tags: [], clock: 0, bytes: 1, from: 0, ...more };
 }
 
 function keep(near: Near, read: NearValue): unknown {
@@ -130,26 +130,26 @@ describe("Near", () => {
     assert.ok(Object.isFrozen(innermost));
   });
 
-  it("value gives every reader a copy when readers get copies", () => {
+  it("value gives every reader a copy when readers get copies", async () => {
     const { near } = fresh({ clone: true });
     const value = { list: [1], when: new Date(5) };
     assert.equal(keep(near, product(1, value)), value);
     value.list.push(2);
     const entry = near.hit(1);
     assert.ok(entry);
-    const first = near.value(entry) as typeof value;
+    const first = (await near.value(entry)) as typeof value;
     assert.deepEqual(first, { list: [1], when: new Date(5) });
     first.list.push(3);
     first.when.setTime(6);
-    assert.deepEqual(near.value(entry), { list: [1], when: new Date(5) });
+    assert.deepEqual(await near.value(entry), { list: [1], when: new Date(5) });
   });
 
-  it("value gives the same frozen value when readers share it", () => {
+  it("value gives the same frozen value when readers share it", async () => {
     const { near } = fresh();
     const value = keep(near, product(1, { a: 1 }));
     const entry = near.hit(1);
     assert.ok(entry);
-    assert.equal(near.value(entry), value);
+    assert.equal(await near.value(entry), value);
   });
 
   it("put does not keep what cannot be cloned", () => {
@@ -396,7 +396,7 @@ describe("Near, as a whole", () => {
 
   const million = (near: Near, i: number) => {
     const id = i % 3 === 0 ? i : i % 3 === 1 ? `${i}` : BigInt(i);
-    near.put(near.begin(), { id, key: `p:${i}`, value: i, until: 1000, tags: [], clock: 0, bytes: 1 });
+    near.put(near.begin(), { id, key: `p:${i}`, value: i, from: 0, until: 1000, tags: [], clock: 0, bytes: 1 });
     near.begin();
     if (i % 4 === 0) near.hit(`${i}`);
     if (i % 4 === 1) near.drop([`p:${i - 500}`, `p:${i + 1}`]);
