@@ -479,29 +479,44 @@ contractCase("an object id finds the same entry whatever the order of its keys",
   assert.equal(await searches.delete([{ page: 2, q: "pho", filter: { spicy: true, tags: ["a", "b"] } }]), 1);
 });
 
-contractCase("invalidateProduct deletes the product, its category and the searches, no more", async (client) => {
-  const { products, searches, categories, invalidateProduct, invalidateCategory } = client.service("product");
-  const fill = async () => {
-    await products.set(1, { id: 1, name: "Pho", categoryId: "soup" });
-    await products.set(2, { id: 2, name: "Roll" });
-    await categories.set("soup", { id: "soup", name: "Soups" });
-    await categories.set("side", { id: "side", name: "Sides" });
-    await searches.set({ q: "pho" }, [1]);
-    await searches.set({ q: "roll" }, [2]);
-  };
-  await fill();
-  assert.equal(await invalidateProduct(1), 4);
-  assert.deepEqual(await all(products.keys()), ["2"]);
-  assert.deepEqual(await all(categories.keys()), ["side"]);
-  await fill();
-  assert.equal(await invalidateProduct(1, { categoryId: "side" }), 4);
-  assert.deepEqual(await all(categories.keys()), ["soup"]);
-  await fill();
-  assert.equal(await invalidateProduct(2), 5);
-  await fill();
-  assert.equal(await invalidateCategory("soup"), 3);
-  assert.deepEqual(await all(products.keys()), ["1", "2"]);
-});
+contractCase(
+  "invalidateProduct makes misses of the product, its category and the searches, no more",
+  async (client) => {
+    const { products, searches, categories, invalidateProduct, invalidateCategory } = client.service("product");
+    const fill = async () => {
+      await products.set(1, { id: 1, name: "Pho", categoryId: "soup" });
+      await products.set(2, { id: 2, name: "Roll" });
+      await categories.set("soup", { id: "soup", name: "Soups" });
+      await categories.set("side", { id: "side", name: "Sides" });
+      await searches.set({ q: "pho" }, [1]);
+      await searches.set({ q: "roll" }, [2]);
+    };
+    const left = async () => ({
+      products: [...(await products.getMany([1, 2])).keys()],
+      categories: [...(await categories.getMany(["side", "soup"])).keys()],
+      searches: [...(await searches.getMany([{ q: "pho" }, { q: "roll" }])).keys()],
+    });
+    const everything = { products: [1, 2], categories: ["side", "soup"], searches: [{ q: "pho" }, { q: "roll" }] };
+    const cases = [
+      { call: () => invalidateProduct(1), products: [2], categories: ["side"] },
+      { call: () => invalidateProduct(1, { categoryId: "side" }), products: [2], categories: ["soup"] },
+      { call: () => invalidateProduct(2), products: [1], categories: [] },
+      { call: () => invalidateCategory("soup"), products: [1, 2], categories: ["side"] },
+    ];
+    for (const { call, ...kept } of cases) {
+      await fill();
+      assert.deepEqual(await left(), everything);
+      assert.equal(await call(), true);
+      assert.deepEqual(await left(), { ...kept, searches: [] });
+      // What is no hit is no key.
+      assert.deepEqual(await all(products.keys()), kept.products.map(String));
+      assert.deepEqual(await all(categories.keys()), kept.categories);
+      assert.deepEqual(await all(searches.keys()), []);
+      assert.equal(await searches.has({ q: "pho" }), false);
+      assert.equal(await searches.ttl({ q: "pho" }), undefined);
+    }
+  },
+);
 
 contractCase("invalidateUser and invalidateOrder delete their kin, no more", async (client) => {
   const { profiles, preferences, addresses, invalidateUser } = client.service("user");
@@ -518,6 +533,11 @@ contractCase("invalidateUser and invalidateOrder delete their kin, no more", asy
   await histories.set("u2", [{ id: "o2" }]);
   assert.equal(await invalidateOrder("o1"), 3);
   assert.deepEqual(await all(histories.keys()), ["u2"]);
+  assert.deepEqual([await orders.has("o1"), await statuses.has("o1")], [false, false]);
+  // Nobody knows whose order it is.
+  await statuses.set("o2", "paid");
+  assert.equal(await invalidateOrder("o2"), 1);
+  assert.equal(await histories.get("u2"), undefined);
 });
 
 contractCase("a session is found by its token, slides when read, and never shows the token", async (client) => {
@@ -529,15 +549,24 @@ contractCase("a session is found by its token, slides when read, and never shows
   for (const key of await all(cache.keys())) assert.match(key, /^session:[0-9a-f]{40}$/);
 });
 
-contractCase("revokeUser deletes every session of the user and no other's", async (client) => {
+contractCase("revokeUser makes misses of every session of the user and of no other's", async (client) => {
   const { sessions, permissions, revokeUser } = client.service("auth");
   for (let i = 0; i < 30; i++) await sessions.set(`token-${i}`, { userId: i % 3 === 0 ? "mallory" : `user-${i}` });
   await permissions.set("mallory", ["admin"]);
-  assert.equal(await revokeUser("mallory"), 10);
-  assert.equal(await revokeUser("mallory"), 0);
-  assert.equal(await sessions.get("token-0"), undefined);
-  assert.deepEqual(await sessions.get("token-1"), { userId: "user-1" });
-  assert.equal(await permissions.has("mallory"), false);
+  await permissions.set("user-1", ["user"]);
+  const tokens = Array.from({ length: 30 }, (_, i) => `token-${i}`);
+  assert.equal((await sessions.getMany(tokens)).size, 30);
+  assert.equal(await revokeUser("mallory"), true);
+  assert.deepEqual(
+    [...(await sessions.getMany(tokens)).keys()],
+    tokens.filter((_, i) => i % 3 !== 0),
+  );
+  assert.deepEqual([await permissions.has("mallory"), await permissions.has("user-1")], [false, true]);
+  assert.equal((await all(sessions.keys())).length, 20);
+  assert.equal(await revokeUser("mallory"), true);
+  // A user may sign in again.
+  await sessions.set("token-0", { userId: "mallory" });
+  assert.deepEqual(await sessions.get("token-0"), { userId: "mallory" });
 });
 
 contractCase("incrementRateLimit counts in one window whose end it knows", async (client) => {
@@ -693,7 +722,7 @@ contractCase("events tell of hits, misses, loads and corrupt entries in their or
   assert.deepEqual(events, ["miss", "load-start", "load-end", "hit", "corrupt", "miss"]);
   stop();
   await products.get(1);
-  assert.equal(events.length, 5);
+  assert.equal(events.length, 6);
 });
 
 contractCase("a command's own error is a miss with an event, or thrown when the caller wants that", async (client) => {

@@ -76,7 +76,7 @@ async function services(client: FoodFastClient): Promise<void> {
   yes<Equal<Awaited<ReturnType<typeof carts.get>>, Cart | undefined>>();
   yes<Equal<Awaited<ReturnType<typeof auth.sessions.get>>, Session | undefined>>();
   yes<Equal<Awaited<ReturnType<typeof auth.checkRateLimit>>, RateLimitResult>>();
-  yes<Equal<Awaited<ReturnType<typeof invalidateProduct>>, number>>();
+  yes<Equal<Awaited<ReturnType<typeof invalidateProduct>>, boolean>>();
   yes<typeof products extends Cache<PlainId, Product> ? true : false>();
 
   await products.get(123);
