@@ -29,7 +29,7 @@ export {
 export type { WireStats } from "./src/batch.ts";
 export type { BreakerOptions, BreakerState } from "./src/breaker.ts";
 export type { Cache, GetOrSetOptions, IncrementOptions, WriteOptions } from "./src/cache.ts";
-export type { AnyService, CacheClient, ClientHooks, ClientStats, Health, Setup } from "./src/client.ts";
+export type { CacheClient, ClientHooks, ClientStats, Health, Setup } from "./src/client.ts";
 export {
   type CommonConfig,
   type Config,
@@ -75,6 +75,7 @@ export type {
 export type { Schema, SchemaResult } from "./src/schema.ts";
 export type { EncryptionOptions } from "./src/seal.ts";
 export {
+  type AnyService,
   type CollectionDefinition,
   type CollectionOf,
   type CollectionOptions,

@@ -12,11 +12,11 @@ import { NearCache } from "./near_cache.ts";
 import { DEFAULT_POLICY, policyOf } from "./policy.ts";
 import { type KeyRing, keyRing } from "./seal.ts";
 import {
+  type AnyService,
   type Collections,
   createService,
   SERVICE_DATABASES,
   type ServiceBase,
-  type ServiceDefinition,
   type ServiceOf,
 } from "./service.ts";
 import { type CacheStats, Counters } from "./stats.ts";
@@ -44,10 +44,6 @@ export interface Setup<S> {
   /** How to open the store that a configuration names, and what tells it from others. */
   store(config: CommonConfig): Opening & { readonly key: string };
 }
-
-/** A service of any type. */
-// biome-ignore lint/suspicious/noExplicitAny: stands for services of every type
-export type AnyService = ServiceDefinition<any, any>;
 
 /** What a client's health check found. */
 export interface Health {

@@ -121,7 +121,7 @@ export {
 export type { WireStats } from "./batch.ts";
 export type { BreakerOptions, BreakerState } from "./breaker.ts";
 export type { Cache, GetOrSetOptions, IncrementOptions, WriteOptions } from "./cache.ts";
-export type { AnyService, CacheClient, ClientHooks, ClientStats, Health, Setup } from "./client.ts";
+export type { CacheClient, ClientHooks, ClientStats, Health, Setup } from "./client.ts";
 export {
   type CommonConfig,
   type Config,
@@ -166,6 +166,7 @@ export type {
 export type { Schema, SchemaResult } from "./schema.ts";
 export type { EncryptionOptions } from "./seal.ts";
 export {
+  type AnyService,
   type CollectionDefinition,
   type CollectionOf,
   type CollectionOptions,

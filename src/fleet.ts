@@ -3,13 +3,10 @@
 import type { Batch } from "./batch.ts";
 import { type CacheContext, type CallOptions, failed, timeoutOf } from "./context.ts";
 import { addCounts } from "./scripts.ts";
-import { COUNTS, type Counters } from "./stats.ts";
+import { type CacheStats, COUNTS, type Counters } from "./stats.ts";
 
 /** What caches or collections did in all processes that count together, since their counts were first written. */
-export type FleetStats = Readonly<Record<(typeof COUNTS)[number], number>> & {
-  /** `hits / (hits + misses)`; 0 before the first read. */
-  readonly hitRate: number;
-};
+export interface FleetStats extends Omit<CacheStats, "latency"> {}
 
 /** How often an instance adds its counts, in milliseconds: the first time at once, for it may not live long. */
 const EVERY_MS = 10_000;

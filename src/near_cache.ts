@@ -1,9 +1,9 @@
 /** The near cache of one cache or collection: which reads it keeps, and how it hears of changes. */
-import type { Driver, Tracking } from "../drivers/driver.ts";
+import type { Driver, Reply, Tracking } from "../drivers/driver.ts";
+import type { Document } from "./codec.ts";
 import type { CacheTarget, Events } from "./events.ts";
-import type { Clock, Keyspace } from "./keyspace.ts";
+import type { Clock, Id, Keyspace } from "./keyspace.ts";
 import { Near, type NearOptions } from "./near.ts";
-import type { Read } from "./read.ts";
 import { EVERYTHING } from "./scripts.ts";
 import { parseTtl } from "./ttl.ts";
 
@@ -20,6 +20,19 @@ export interface NearSetup {
   readonly driver?: (() => Driver | Promise<Driver>) | undefined;
   /** Milliseconds, for times to live. */
   readonly now: () => number;
+}
+
+/** What a read brought, as far as it matters here. */
+export interface NearRead {
+  readonly state: string;
+  readonly id: Id;
+  readonly physical: string;
+  readonly text: string | null;
+  readonly document: Document | undefined;
+  readonly left: Reply | undefined;
+  readonly clock: Clock;
+  readonly context: { readonly now: () => number };
+  value: unknown;
 }
 
 /** A near cache, and what keeps it coherent: the store's word where it gives that, otherwise a short time. */
@@ -55,7 +68,7 @@ export class NearCache {
   }
 
   /** Keeps what a read brought, if it may. Its value is frozen then. */
-  keep(mark: number | undefined, read: Read): void {
+  keep(mark: number | undefined, read: NearRead): void {
     const { left, text, document, state, value, context, id } = read;
     if (mark === undefined || !this.near.live || state !== "fresh" || typeof left !== "number" || text === null) return;
     const from = this.#setup.now();
@@ -64,7 +77,7 @@ export class NearCache {
     if (at !== undefined) span = Math.min(span, at + ttl - context.now());
     read.value = this.near.put(mark, {
       id: typeof id === "object" ? undefined : id,
-      key: context.space.key(read.key),
+      key: read.physical,
       value,
       from,
       until: from + span,

@@ -199,13 +199,10 @@ function keyBytes(key: unknown): Bytes {
   }
 }
 
-/** What newer runtimes have of their own. */
-interface Base64Bytes extends Bytes {
-  toBase64?(): string;
-}
-
-function toBase64(bytes: Base64Bytes): string {
-  if (bytes.toBase64) return bytes.toBase64();
+function toBase64(bytes: Bytes): string {
+  // Newer runtimes have it of their own.
+  const native = bytes as { toBase64?(): string };
+  if (native.toBase64) return native.toBase64();
   let binary = "";
   for (let at = 0; at < bytes.length; at += 8192) {
     binary += String.fromCharCode.apply(null, bytes.subarray(at, at + 8192) as unknown as number[]);

@@ -102,6 +102,10 @@ export interface ServiceDefinition<C extends Collections = Collections, V extend
   readonly encrypted?: boolean;
 }
 
+/** A service of any type. */
+// biome-ignore lint/suspicious/noExplicitAny: stands for services of every type
+export type AnyService = ServiceDefinition<any, any>;
+
 /** What a declaration's service becomes. */
 export type ServiceOf<D> = D extends ServiceDefinition<infer C, infer V> ? ServiceCore<C> & V : never;
 
@@ -363,7 +367,7 @@ export function createService<C extends Collections, V extends object>(
  * await client.service(shop).products.set(1, { id: 1, name: "Pho" });
  * ```
  */
-export function withOptions<D extends AnyDefinition>(
+export function withOptions<D extends AnyService>(
   definition: D,
   options: CacheDefaults & {
     readonly collections?: { readonly [N in keyof D["collections"]]?: CacheDefaults & { readonly ttl?: Ttl } };
@@ -383,7 +387,3 @@ export function withOptions<D extends AnyDefinition>(
   }
   return { ...definition, ...all, collections };
 }
-
-/** A declaration of any type. */
-// biome-ignore lint/suspicious/noExplicitAny: stands for services of every type
-type AnyDefinition = ServiceDefinition<any, any>;

@@ -1,9 +1,9 @@
 import type { Driver } from "../drivers/driver.ts";
-import { type AnyService, CacheClient, type ClientHooks } from "./client.ts";
+import { CacheClient, type ClientHooks } from "./client.ts";
 import { CONFIG_VARIABLES, type Config, type ConfigOptions, type DriverName, parseConfig } from "./config.ts";
 import { type Logger, logTo } from "./logger.ts";
 import { readEnvironment } from "./runtime.ts";
-import type { ServiceOf } from "./service.ts";
+import type { AnyService, ServiceOf } from "./service.ts";
 import { type FoodFastServices, services } from "./services/all.ts";
 import { type Opening, readyOpening } from "./store.ts";
 
