@@ -44,7 +44,7 @@ export {
   redactUrl,
   type UpstashConfig,
 } from "./src/config.ts";
-export type { CallOptions, Migrations } from "./src/context.ts";
+export type { CallOptions, Migrations, ReadOptions } from "./src/context.ts";
 export {
   CacheConfigError,
   CacheConflictError,

@@ -1,5 +1,14 @@
 import type { Reply, Script } from "../drivers/driver.ts";
-import { type CacheContext, type CallOptions, failed, report, supersede, throws, timeoutOf } from "./context.ts";
+import {
+  type CacheContext,
+  type CallOptions,
+  failed,
+  type ReadOptions,
+  report,
+  supersede,
+  throws,
+  timeoutOf,
+} from "./context.ts";
 import { isCacheError } from "./errors.ts";
 import { type FleetStats, fleetStats } from "./fleet.ts";
 import { encodeTag, type Id, isOwn } from "./keyspace.ts";
@@ -18,7 +27,7 @@ import { type UpdateOptions, update } from "./update.ts";
 export interface WriteOptions extends CallOptions, EntryOptions {}
 
 /** Options of {@linkcode Cache.getOrSet}. */
-export interface GetOrSetOptions extends CallOptions, LoadOptions {}
+export interface GetOrSetOptions extends ReadOptions, LoadOptions {}
 
 /** Options of {@linkcode Cache.increment}. */
 export interface IncrementOptions extends CallOptions {
@@ -72,9 +81,9 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns The value, or `undefined` for a miss.
    * @throws {TypeError} For an id that is empty, too long or of no accepted type.
    */
-  get<T extends Out = Out>(id: K, options?: CallOptions): Promise<NoInfer<T> | undefined> {
+  get<T extends Out = Out>(id: K, options?: ReadOptions): Promise<NoInfer<T> | undefined> {
     // One promise and no await: a hit must be short, and 500 callers would pay for each 500 times.
-    const near = this.#near(id);
+    const near = this.#near(id, options);
     if (near) return near as Promise<NoInfer<T> | undefined>;
     const context = this.#context;
     // What throws in here rejects; the read leaves from outside, a frame nearer to the wire.
@@ -93,7 +102,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @param options Deadline and error handling.
    * @returns The values that were there, by id, in the order asked for.
    */
-  async getMany<T extends Out = Out>(ids: Iterable<K>, options?: CallOptions): Promise<Map<K, NoInfer<T>>> {
+  async getMany<T extends Out = Out>(ids: Iterable<K>, options?: ReadOptions): Promise<Map<K, NoInfer<T>>> {
     const list = [...ids];
     const values = await Promise.all(list.map((id) => this.get<T>(id, options)));
     const found = new Map<K, T>();
@@ -163,7 +172,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     options?: GetOrSetOptions,
   ): Promise<unknown extends Out ? V : Out | V> {
     type Result = unknown extends Out ? V : Out | V;
-    const near = this.#near(id);
+    const near = this.#near(id, options);
     if (near) return near as Promise<Result>;
     const context = this.#context;
     let read: ReadThrough | undefined;
@@ -197,7 +206,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     const loads = group(list.length, loader as never);
     const values = await Promise.all(
       list.map((id, i) => {
-        const near = this.#near(id);
+        const near = this.#near(id, options);
         if (near) loads.decided();
         return (
           near ??
@@ -479,9 +488,9 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   }
 
   /** The near cache's answer, if it has one. */
-  #near(id: K): Promise<unknown> | undefined {
+  #near(id: K, options: ReadOptions | undefined): Promise<unknown> | undefined {
     const context = this.#context;
-    if (context.near === undefined) return undefined;
+    if (context.near === undefined || options?.near === false) return undefined;
     const { near } = context.near;
     const entry = typeof id === "object" ? near.hitKey(context.space.key(context.shape.encode(id))) : near.hit(id);
     if (entry === undefined) return undefined;

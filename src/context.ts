@@ -21,6 +21,12 @@ export interface CallOptions {
   readonly onError?: OnError;
 }
 
+/** Options of reads. */
+export interface ReadOptions extends CallOptions {
+  /** `false` passes the near cache by, and asks the store. @default true */
+  readonly near?: boolean;
+}
+
 /** A load under way for a key that several callers may wait for. */
 export interface Load {
   readonly promise: Promise<unknown>;

@@ -136,7 +136,7 @@ export {
   redactUrl,
   type UpstashConfig,
 } from "./config.ts";
-export type { CallOptions, Migrations } from "./context.ts";
+export type { CallOptions, Migrations, ReadOptions } from "./context.ts";
 export {
   CacheConfigError,
   CacheConflictError,
