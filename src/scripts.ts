@@ -4,7 +4,8 @@
  * What invalidation rests on: each keyspace has a clock, a number that every invalidation moves on. An entry carries the clock's
  * value from before it was loaded (`born`), a tag the value at its last invalidation (its mark); an entry holds while none of
  * its tags has a later mark. So no two processes need to agree on the time. The clock's key holds two numbers: its value, and the value at the
- * last invalidation of everything. A tag without a mark invalidates: marks are made with the entries, outlive them, and are gone only
+ * last invalidation of everything; and a third one until the first invalidation, by which it is known that what was loaded before there was a
+ * clock is as good as new. A tag without a mark invalidates: marks are made with the entries, outlive them, and are gone only
  * when the store evicted them.
  */
 import { defineScript, type Reply, type Script, type TwinStore } from "../drivers/driver.ts";
@@ -21,19 +22,20 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 `;
 
 /**
- * Defines `holds`: whether no invalidation is later than an entry, and its tags; and `outlive`: keeps the marks of tags as long as an
- * entry, and makes those that are missing where `born` is given.
+ * Defines `find`: the text of an entry, and its tags, where no invalidation is later than it; and `outlive`: keeps the marks of tags longer
+ * than an entry, and makes those that are missing where `born` is given. Marks last twice as long as they must, so that not each write of an
+ * entry is one of its marks: near caches hear of those.
  */
-export const LUA_HOLDS: string = `local function holds(v, clock, prefix)
-  if not v then return false end
-  local born, tags = string.match(v, '^{"born":(%d+),"tags":%[([^%]]*)%]')
+export const LUA_FIND: string = `local function find(key, clock, prefix)
+  local v = redis.pcall('GET', key)
+  if type(v) ~= 'string' then return false end
+  local born, tags = string.match(v, '^{"born":(%d+),"tags":%[([^%]]*)')
   born = tonumber(born or string.match(v, '^{"born":(%d+)') or 0)
-  if clock and string.sub(v, 1, 1) == '{' and born < tonumber(string.match(clock, '%d+$')) then return false end
+  if clock and string.find(v, '^{') and born < tonumber(string.match(clock, ' (%d+)')) then return false end
   for tag in string.gmatch(tags or '', '"([^"]*)"') do
-    local mark = redis.call('GET', prefix .. tag)
-    if not mark or tonumber(mark) > born then return false end
+    if (tonumber(redis.call('GET', prefix .. tag)) or 1 / 0) > born then return false end
   end
-  return true, tags
+  return v, tags
 end
 local function outlive(tags, ms, prefix, born)
   for tag in string.gmatch(tags or '', '"([^"]*)"') do
@@ -42,29 +44,43 @@ local function outlive(tags, ms, prefix, born)
     if left == -2 and born then redis.call('SET', mark, born) end
     if ms == 0 then
       redis.call('PERSIST', mark)
-    elseif left == -2 or (left >= 0 and left < ms) then
-      redis.call('PEXPIRE', mark, ms)
+    elseif left ~= -1 and left < ms then
+      redis.call('PEXPIRE', mark, ms * 2)
     end
   end
 end
 `;
 
-const HEAD = /^\{"born":(\d+)(?:,"tags":\[([^\]]*)\])?/;
+/** Defines `fresh`: whether the TTL in a text, if there is one, is not over; `now` is the reader's time. Reads in TypeScript judge alike. */
+export const LUA_FRESH: string = `local function fresh(v, now)
+  local at, ttl = string.match(v, '^{[^{}]-"at":(%d+),"ttl":(%d+)')
+  return not at or (now - at < tonumber(ttl) and now - at > -1000)
+end
+`;
+
+const HEAD = /^\{"born":(\d+)(?:,"tags":\[([^\]]*))?/;
 
 /** The names in the text of a document's tags. */
 function names(tags: string | undefined): string[] {
   return (tags?.match(/"[^"]*"/g) ?? []).map((tag) => tag.slice(1, -1));
 }
 
-function holds(store: TwinStore, text: Reply, clock: Reply, prefix: string): boolean {
-  if (typeof text !== "string") return false;
+/** The text at a key, if it is one. */
+function textAt(store: TwinStore, key: string): string | null {
+  return (store.call("MGET", key) as readonly (string | null)[])[0] ?? null;
+}
+
+function find(store: TwinStore, key: string, clock: Reply, prefix: string): string | null {
+  const text = textAt(store, key);
+  if (text === null) return null;
   const [, bornText = "0", tags] = HEAD.exec(text) ?? [];
   const born = Number(bornText);
-  if (clock && text.startsWith("{") && born < Number(String(clock).split(" ")[1])) return false;
-  return names(tags).every((tag) => {
+  if (clock && text.startsWith("{") && born < Number(String(clock).split(" ")[1])) return null;
+  const holds = names(tags).every((tag) => {
     const mark = store.call("GET", prefix + tag);
     return mark !== null && Number(mark) <= born;
   });
+  return holds ? text : null;
 }
 
 function outlive(store: TwinStore, tags: string | undefined, ms: number, prefix: string, born?: string): void {
@@ -73,9 +89,18 @@ function outlive(store: TwinStore, tags: string | undefined, ms: number, prefix:
     const left = store.call("PTTL", mark) as number;
     if (left === -2 && born !== undefined) store.call("SET", mark, born);
     if (ms === 0) store.call("PERSIST", mark);
-    else if (left === -2 || (left >= 0 && left < ms)) store.call("PEXPIRE", mark, ms);
+    else if (left !== -1 && left < ms) store.call("PEXPIRE", mark, ms * 2);
   }
 }
+
+function fresh(text: string, now: string): boolean {
+  const [, at, ttl] = /^\{[^{}]*?"at":(\d+),"ttl":(\d+)/.exec(text) ?? [];
+  const age = Number(now) - Number(at);
+  return at === undefined || (age < Number(ttl) && age > -1000);
+}
+
+/** What is known not to be there does not begin anew, nor does it get another TTL. */
+const NONE = /^\{[^{}]*?"none":/;
 
 /**
  * KEYS: clock, entries. ARGV: start of marks' keys; ms to slide to or 0; 1 for heads only. Answers the clock, then for each entry its text (nil
@@ -83,20 +108,17 @@ function outlive(store: TwinStore, tags: string | undefined, ms: number, prefix:
  */
 export const read: Script = /* @__PURE__ */ defineScript({
   name: "read",
-  sha1: "243ce271bb35273af1297f9495fd17b2caa1c62e",
-  lua: `${LUA_HOLDS}local clock = redis.call('GET', KEYS[1])
+  sha1: "29bfe0df4c8f62b7cf9d354eb66992c948dc8d76",
+  lua: `${LUA_FIND}local clock = redis.call('GET', KEYS[1])
 local r = {clock}
 for i = 2, #KEYS do
-  local v = redis.pcall('GET', KEYS[i])
-  if type(v) ~= 'string' then v = false end
-  local ok, tags = holds(v, clock, ARGV[1])
-  if not ok then v = false end
-  if v and ARGV[2] ~= '0' then
+  local v, tags = find(KEYS[i], clock, ARGV[1])
+  if v and ARGV[2] ~= '0' and not string.find(v, '^{[^{}]-"none":') then
     redis.call('PEXPIRE', KEYS[i], ARGV[2])
     outlive(tags, tonumber(ARGV[2]), ARGV[1])
   end
   if v and ARGV[3] == '1' then
-    local head = string.match(v, '^({.-)"json":') or string.match(v, '^({.-)"sealed":') or string.match(v, '^({.-)"packed":')
+    local head = string.match(v, '^({.-)"[jsp][sea][oac][nlk]e?d?":')
     if head then v = head .. '"json":null}' end
   end
   r[2 * i - 2] = v
@@ -108,15 +130,13 @@ return r`,
     return [
       clock,
       ...keys.flatMap((key) => {
-        let text = store.call("MGET", key) as Reply;
-        text = (text as readonly Reply[])[0] ?? null;
-        if (!holds(store, text, clock, prefix)) text = null;
-        if (text !== null && slide !== "0") {
+        let text = find(store, key, clock, prefix);
+        if (text !== null && slide !== "0" && !NONE.test(text)) {
           store.call("PEXPIRE", key, slide);
-          outlive(store, HEAD.exec(text as string)?.[2], Number(slide), prefix);
+          outlive(store, HEAD.exec(text)?.[2], Number(slide), prefix);
         }
         if (text !== null && headsOnly === "1") {
-          const [, head] = /^(\{.*?)"(?:json|sealed|packed)":/s.exec(text as string) ?? [];
+          const [, head] = /^(\{.*?)"(?:json|sealed|packed)":/s.exec(text) ?? [];
           if (head) text = `${head}"json":null}`;
         }
         return [text, store.call("PTTL", key)];
@@ -133,29 +153,22 @@ return r`,
  */
 export const store: Script = /* @__PURE__ */ defineScript({
   name: "store",
-  sha1: "ed5d787c0e2b69919baaee7c21b360f7c14eb51d",
-  lua: `${LUA_HOLDS}${LUA_NOW}if KEYS[3] then
-  if ARGV[4] ~= '*' and redis.call('GET', KEYS[3]) ~= ARGV[4] then return 0 end
-  redis.call('DEL', KEYS[3])
-end
+  sha1: "ba2c22f01c2d687c0ce8fd49d68756eaf03dc25d",
+  lua: `${LUA_FIND}local lock, born, tags = KEYS[3], ARGV[3], ARGV[6]
+if lock and ARGV[4] ~= '*' and redis.call('GET', lock) ~= ARGV[4] then return 0 end
 local clock = redis.call('GET', KEYS[2])
-if ARGV[7] then
-  local old = redis.call('GET', KEYS[1])
-  if not holds(old, clock, ARGV[5]) then old = false end
-  if old ~= (ARGV[7] == '1' and ARGV[8]) then return 0 end
+if ARGV[7] and find(KEYS[1], clock, ARGV[5]) ~= (ARGV[7] == '1' and ARGV[8]) then return 0 end
+if lock then redis.call('DEL', lock) end
+if tags ~= '' and not clock then
+  ${LUA_NOW}clock = string.format('%.0f 0 0', now * 1000)
+  redis.call('SET', KEYS[2], clock)
 end
-local seq = clock and string.match(clock, '^%d+')
-local born = ARGV[3]
-if ARGV[6] ~= '' and not seq then
-  seq = string.format('%.0f', now * 1000)
-  redis.call('SET', KEYS[2], seq .. ' 0')
-  if born == '0' then born = seq end
-end
-if born == '' then born = seq or '0' end
+local seq = clock and string.match(clock, '^%d+') or '0'
+if born == '' or (born == '0' and clock and string.find(clock, ' 0 ')) then born = seq end
 local head = ''
-if ARGV[6] ~= '' then
-  head = '"born":' .. born .. ',"tags":[' .. ARGV[6] .. '],'
-  outlive(ARGV[6], tonumber(ARGV[2]), ARGV[5], born)
+if tags ~= '' then
+  head = '"born":' .. born .. ',"tags":[' .. tags .. '],'
+  outlive(tags, tonumber(ARGV[2]), ARGV[5], born)
 elseif born ~= '0' then
   head = '"born":' .. born .. ','
 end
@@ -168,23 +181,16 @@ end
 return 1`,
   twin(store, [key = "", clockKey = "", lock], args) {
     const [text = "", ms = "", bornText = "", token = "", prefix = "", tags = "", known, expected] = args;
-    if (lock) {
-      if (token !== "*" && store.call("GET", lock) !== token) return 0;
-      store.call("DEL", lock);
+    if (lock && token !== "*" && store.call("GET", lock) !== token) return 0;
+    let clock = store.call("GET", clockKey) as string | null;
+    if (known && find(store, key, clock, prefix) !== (known === "1" ? expected : null)) return 0;
+    if (lock) store.call("DEL", lock);
+    if (tags && !clock) {
+      clock = `${time(store) * 1000} 0 0`;
+      store.call("SET", clockKey, clock);
     }
-    const clock = store.call("GET", clockKey);
-    if (known) {
-      const old = store.call("GET", key);
-      if ((holds(store, old, clock, prefix) ? old : null) !== (known === "1" ? expected : null)) return 0;
-    }
-    let seq = typeof clock === "string" ? clock.split(" ")[0] : undefined;
-    let born = bornText;
-    if (tags && !seq) {
-      seq = String(time(store) * 1000);
-      store.call("SET", clockKey, `${seq} 0`);
-      if (born === "0") born = seq;
-    }
-    if (born === "") born = seq ?? "0";
+    const seq = clock?.split(" ")[0] ?? "0";
+    const born = bornText === "" || (bornText === "0" && clock?.includes(" 0 ")) ? seq : bornText;
     let head = "";
     if (tags) {
       head = `"born":${born},"tags":[${tags}],`;
@@ -206,9 +212,8 @@ export const EVERYTHING = "*";
 /** KEYS: clock. ARGV: start of marks' keys; the tags, or {@linkcode EVERYTHING}. Moves the clock on, marks the tags, and answers the clock. */
 export const invalidate: Script = /* @__PURE__ */ defineScript({
   name: "invalidate",
-  sha1: "70bd1b646c10444ff0ace36c168b3d85b6884029",
-  lua: `${LUA_NOW}local clock = redis.call('GET', KEYS[1]) or '0 0'
-local seq, all = string.match(clock, '^(%d+) (%d+)$')
+  sha1: "325f2c8bb73d440987918024dda4d2beb938a129",
+  lua: `${LUA_NOW}local seq, all = string.match(redis.call('GET', KEYS[1]) or '0 0', '^(%d+) (%d+)')
 seq = string.format('%.0f', math.max(tonumber(seq) + 1, now * 1000))
 if ARGV[2] == '*' then all = seq end
 redis.call('SET', KEYS[1], seq .. ' ' .. all)
@@ -237,36 +242,29 @@ return seq .. ' ' .. all`,
 });
 
 /**
- * KEYS: lock, entry, clock. ARGV: token; ms that the lock lasts; start of marks' keys; the caller's time in ms. Takes the lock unless it is
- * taken or the entry is there and fresh. Answers {whether it was taken, the clock, the entry's text or nil, its PTTL}.
+ * KEYS: lock, entry, clock. ARGV: token; ms that the lock lasts; start of marks' keys; the caller's time in ms; a text that is of no use to it, if
+ * it knows one. Takes the lock unless it is taken or the entry is there and fresh. Answers {whether it was taken, the clock, the entry's text or
+ * nil, its PTTL}.
  */
 export const acquire: Script = /* @__PURE__ */ defineScript({
   name: "acquire",
-  sha1: "ae02f1ca18b1219fe4b454f2db69df4e7ee33b77",
-  lua: `${LUA_HOLDS}local clock = redis.call('GET', KEYS[3])
-local v = redis.pcall('GET', KEYS[2])
-if type(v) ~= 'string' or not holds(v, clock, ARGV[3]) then v = false end
-local fresh = v
-if v then
-  local at, ttl = string.match(v, '^{[^{}]-"at":(%d+),"ttl":(%d+)')
-  fresh = not at or (tonumber(at) + tonumber(ttl) > tonumber(ARGV[4]))
-end
+  sha1: "a239037feec184fb56058a7942c3bad9f3abade8",
+  lua: `${LUA_FIND}${LUA_FRESH}local clock = redis.call('GET', KEYS[3])
+local v = find(KEYS[2], clock, ARGV[3])
 local taken = 0
-if not fresh and (redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') or redis.call('GET', KEYS[1]) == ARGV[1]) then
+if not (v and v ~= ARGV[5] and fresh(v, ARGV[4])) and (redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') or redis.call('GET', KEYS[1]) == ARGV[1]) then
   taken = 1
 end
 return {taken, clock, v, redis.call('PTTL', KEYS[2])}`,
-  twin(store, [lock = "", key = "", clockKey = ""], [token = "", ms = "", prefix = "", now = ""]) {
+  twin(store, [lock = "", key = "", clockKey = ""], [token = "", ms = "", prefix = "", now = "", useless]) {
     const clock = store.call("GET", clockKey);
-    let text = (store.call("MGET", key) as readonly Reply[])[0] ?? null;
-    if (!holds(store, text, clock, prefix)) text = null;
-    const [, at, ttl] = /^\{[^{}]*?"at":(\d+),"ttl":(\d+)/.exec(String(text)) ?? [];
-    const fresh = text !== null && (at === undefined || Number(at) + Number(ttl) > Number(now));
-    return [fresh ? 0 : own(store, lock, token, ms), clock, text, store.call("PTTL", key)];
+    const text = find(store, key, clock, prefix);
+    const good = text !== null && text !== useless && fresh(text, now);
+    return [good ? 0 : own(store, lock, token, ms), clock, text, store.call("PTTL", key)];
   },
 });
 
-/** KEYS: lock, and for a fenced lock its counter. ARGV: token; ms. Takes a lock: answers 0, or the fencing token (1 without a counter). */
+/** KEYS: lock, counter. ARGV: token; ms. Takes a lock: answers 0, or the fencing token, which the counter counts. */
 export const take: Script = /* @__PURE__ */ defineScript({
   name: "take",
   sha1: "abc7361f459997ff7a79cd361fcc2b4ee25e277c",
@@ -299,50 +297,46 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
 
 /**
  * KEYS: entry, clock. ARGV: start of marks' keys; ms to live or 0 for ever; how long it is kept beyond that; the caller's time in ms. Answers 1, 0 when there
- * is no such entry, or 2 when it had no expiry already and is to have none.
+ * is no such entry or its TTL is over, or 2 when it had no expiry already and is to have none.
  */
 export const touch: Script = /* @__PURE__ */ defineScript({
   name: "touch",
-  sha1: "132458224861be705d9e8a5603b70f227bf3ac88",
-  lua: `${LUA_HOLDS}local v = redis.pcall('GET', KEYS[1])
-local text = type(v) == 'string'
-local tags
-if text then
-  local ok
-  ok, tags = holds(v, redis.call('GET', KEYS[2]), ARGV[1])
-  if not ok then return 0 end
-elseif redis.call('EXISTS', KEYS[1]) == 0 then
+  sha1: "3d313ef2adeef6606cba6685f603f189f09014b1",
+  lua: `${LUA_FIND}${LUA_FRESH}local key, ms, now = KEYS[1], tonumber(ARGV[2]), ARGV[4]
+local v, tags = find(key, redis.call('GET', KEYS[2]), ARGV[1])
+local keep, head, rest = ms
+if v then
+  if not fresh(v, now) or string.find(v, '^{[^{}]-"none":') then return 0 end
+  head, rest = string.match(v, '^({[^{}]-)"at":%d+,"ttl":%d+,(.*)$')
+elseif type(redis.pcall('GET', key)) ~= 'table' then
   return 0
 end
-local ms = tonumber(ARGV[2])
-local keep = ms
-if text then
-  local head, rest = string.match(v, '^({[^{}]-)"at":%d+,"ttl":%d+,(.*)$')
-  if head then
-    if ms > 0 then
-      head = head .. '"at":' .. ARGV[4] .. ',"ttl":' .. ARGV[2] .. ','
-      keep = ms + tonumber(ARGV[3])
-    end
-    redis.call('SET', KEYS[1], head .. rest, 'KEEPTTL')
+if head then
+  if ms > 0 then
+    head = head .. '"at":' .. now .. ',"ttl":' .. ARGV[2] .. ','
+    keep = ms + ARGV[3]
   end
+  redis.call('SET', key, head .. rest, 'KEEPTTL')
 end
 outlive(tags, keep, ARGV[1])
-if ms > 0 then return redis.call('PEXPIRE', KEYS[1], keep) end
-return 2 - redis.call('PERSIST', KEYS[1])`,
+if ms > 0 then return redis.call('PEXPIRE', key, keep) end
+if redis.call('PERSIST', key) == 1 or head then return 1 end
+return 2`,
   twin(store, [key = "", clockKey = ""], [prefix = "", ms = "", extra = "", now = ""]) {
-    const text = (store.call("MGET", key) as readonly Reply[])[0] ?? null;
-    if (text !== null ? !holds(store, text, store.call("GET", clockKey), prefix) : store.call("EXISTS", key) === 0)
+    const text = find(store, key, store.call("GET", clockKey), prefix);
+    if (
+      text === null ? textAt(store, key) !== null || !store.call("EXISTS", key) : !fresh(text, now) || NONE.test(text)
+    )
       return 0;
     let keep = Number(ms);
-    const timed = /^(\{[^{}]*?)"at":\d+,"ttl":\d+,(.*)$/s.exec(String(text));
-    if (timed) {
+    const [timed, head, rest] = /^(\{[^{}]*?)"at":\d+,"ttl":\d+,(.*)$/s.exec(String(text)) ?? [];
+    if (timed !== undefined) {
       if (keep > 0) keep += Number(extra);
-      const head = ms === "0" ? "" : `"at":${now},"ttl":${ms},`;
-      store.call("SET", key, `${timed[1]}${head}${timed[2]}`, "KEEPTTL");
+      store.call("SET", key, `${head}${ms === "0" ? "" : `"at":${now},"ttl":${ms},`}${rest}`, "KEEPTTL");
     }
     outlive(store, HEAD.exec(String(text))?.[2], keep, prefix);
     if (keep > 0) return store.call("PEXPIRE", key, keep);
-    return 2 - (store.call("PERSIST", key) as number);
+    return store.call("PERSIST", key) === 1 || timed !== undefined ? 1 : 2;
   },
 });
 
