@@ -72,7 +72,9 @@ export class ReadThrough extends Read {
   /** For how long its TTL has been over, in milliseconds; below 0 while it is fresh. */
   get age(): number {
     const { at = 0, ttl = 0 } = this.document ?? {};
-    return this.context.now() - at - ttl;
+    const age = this.context.now() - at - ttl;
+    // An old one from the future, for a clock was set back, is over all the same.
+    return this.state === "old" ? Math.max(0, age) : age;
   }
 
   /** Called when it is known whether its own loader runs for it: at once or, where it waits for a lock, later. */
@@ -125,8 +127,8 @@ function begin(read: ReadThrough, reason: LoadReason): Load {
   const key = space.key(read.key);
   const running = loads.get(key);
   if (running) {
-    // A later invalidation concerns everything, or some tag.
-    if (running.clock.all >= clock.all && (!context.look || running.clock.seq >= clock.seq)) {
+    // A later invalidation may concern it: its loader may still give it tags.
+    if (running.clock.seq >= clock.seq) {
       read.decided();
       return running;
     }
@@ -210,7 +212,7 @@ async function run(read: ReadThrough, key: string, load: Load, reason: LoadReaso
     const origin: Origin = {
       load: duration,
       tags: said.tags,
-      ...(!read.failed && { born: read.clock.seq }),
+      born: read.clock.seq,
       ...(token !== undefined && { token }),
     };
     const entry = entryOf(context, read.id, read.key, value, lives, origin);
@@ -226,6 +228,7 @@ async function run(read: ReadThrough, key: string, load: Load, reason: LoadReaso
     if (!waitUntil) await writing;
     return value;
   } finally {
+    read.decided();
     const end = async (): Promise<void> => {
       await writing?.catch(() => {});
       if (loads.get(key) === load) loads.delete(key);
