@@ -1,0 +1,152 @@
+/** What the tests of the read-through engine stand on: every wire, a clock to turn, loads that are held. */
+import assert from "node:assert/strict";
+import process from "node:process";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { nodeRedis } from "../../drivers/node_redis.ts";
+import { upstash } from "../../drivers/upstash.ts";
+import { type ClientOptions, createCacheClient, type Driver, type FoodFastClient, type Reply } from "../../mod.ts";
+import { type ContractStore, memoryStore, redisStore, upstashStore } from "./contract.ts";
+
+/** What a case gets: clients of it share one store, as processes do, and one clock for the age of entries. */
+export interface Case {
+  /** The time in milliseconds since 1970, for what is fresh. The store expires keys by its own, real time. */
+  now: number;
+  /** The options of the clients, without their clock. */
+  readonly options: ClientOptions;
+  /** Makes a client; it is closed with the case. */
+  make(options?: ClientOptions): FoodFastClient;
+  /** Sends a command to a database, past every client. The first argument is a key. */
+  raw(database: number, name: string, key: string, ...args: (string | number)[]): Promise<Reply>;
+}
+
+/** Declares a case. */
+export type Declare = (title: string, run: (it: Case) => Promise<void>) => void;
+
+/** A promise that a test settles. */
+export interface Gate<T> {
+  readonly promise: Promise<T>;
+  open(value: T): void;
+  fail(error: unknown): void;
+}
+
+type WireName = "memory" | "TCP" | "REST";
+
+const WIRES: Readonly<Record<WireName, () => Promise<ContractStore>>> = {
+  memory: async () => memoryStore(),
+  TCP: redisStore,
+  REST: () => upstashStore("redis"),
+};
+
+/** Milliseconds that a case may take: bun's own limit is 5 s. */
+const LIMIT = { timeout: 60_000 };
+
+/**
+ * Declares cases that hold on every wire.
+ *
+ * @param title The subject.
+ * @param declare Declares them, by the function that it is given.
+ * @param wires Where they hold.
+ */
+export function onWires(
+  title: string,
+  declare: (test: Declare, wire: WireName) => void,
+  wires: readonly WireName[] = ["memory", "TCP", "REST"],
+): void {
+  for (const wire of wires) {
+    describe(`${title} over ${wire}`, () => {
+      let store: ContractStore;
+      before(async () => {
+        store = await WIRES[wire]();
+      });
+      after(() => store?.close?.());
+      declare((name, run) => void it(name, LIMIT, async () => runCase(await store.open(), run)), wire);
+    });
+  }
+}
+
+/** Runs one case on a store of its own. */
+async function runCase(given: ClientOptions, run: (it: Case) => Promise<void>): Promise<void> {
+  const options: ClientOptions = { env: {}, timeout: 5000, ...given };
+  const clients: FoodFastClient[] = [];
+  let driver: Driver | undefined;
+  const it: Case = {
+    now: 1_700_000_000_000,
+    options,
+    make(more) {
+      const client = createCacheClient({ ...options, clock: () => it.now, ...more });
+      clients.push(client);
+      return client;
+    },
+    async raw(database, name, key, ...args) {
+      driver ??= rawDriver(options);
+      const numbered = driver.capabilities.numbered;
+      const at = numbered ? database : 0;
+      const [reply] = await driver.send(at, [[name, numbered ? key : `db${database}:${key}`, ...args]]);
+      return reply as Reply;
+    },
+  };
+  try {
+    await run(it);
+  } finally {
+    await Promise.all(clients.map((client) => client.close()));
+    if (driver !== options.driver) await driver?.close();
+  }
+}
+
+function rawDriver({ driver, url = "", token = "" }: ClientOptions): Driver {
+  if (typeof driver === "object") return driver;
+  return driver === "upstash" ? upstash({ url, token }) : nodeRedis({ url });
+}
+
+/** A promise to settle later. What it rejects with is handled. */
+export function gate<T = void>(): Gate<T> {
+  let open: (value: T) => void = () => {};
+  let fail: (error: unknown) => void = () => {};
+  const promise = new Promise<T>((resolve, reject) => {
+    open = resolve;
+    fail = reject;
+  });
+  promise.catch(() => {});
+  return { promise, open, fail };
+}
+
+/** Takes what a client leaves for later. */
+export class Background {
+  /** How many promises it was handed. */
+  taken = 0;
+  readonly waitUntil = (promise: Promise<unknown>): void => {
+    this.taken++;
+    this.#all.push(promise);
+  };
+  #all: Promise<unknown>[] = [];
+
+  /** Resolves when all of it is done, also what came meanwhile. */
+  async done(): Promise<void> {
+    while (this.#all.length > 0) await Promise.all(this.#all.splice(0));
+  }
+}
+
+/** Waits until a condition holds. */
+export async function eventually(condition: () => boolean | Promise<boolean>, patience = 20_000): Promise<void> {
+  const end = performance.now() + patience;
+  while (!(await condition())) {
+    assert.ok(performance.now() < end, `still not: ${condition}`);
+    await sleep(5);
+  }
+}
+
+/** Runs, and fails when a rejection was left unhandled meanwhile. */
+export async function handlingAll(run: () => Promise<void>): Promise<void> {
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown): void => void unhandled.push(reason);
+  process.on("unhandledRejection", note);
+  try {
+    await run();
+    // They are told of after the microtasks of a turn.
+    await sleep(5);
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+  assert.deepEqual(unhandled, []);
+}
