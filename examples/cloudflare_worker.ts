@@ -5,7 +5,7 @@
  *     npx wrangler secret put UPSTASH_REDIS_REST_URL       (and UPSTASH_REDIS_REST_TOKEN)
  *     npx wrangler deploy examples/cloudflare_worker.ts --name food-fast
  */
-import { createCacheClient } from "@foodfast/larder";
+import { createCacheClient, type FoodFastClient } from "@foodfast/larder";
 import { api } from "./api.ts";
 
 /** The Worker's bindings. */
@@ -19,10 +19,14 @@ interface Worker {
   fetch(request: Request, env: Env, ctx: { waitUntil(promise: Promise<unknown>): void }): Promise<Response>;
 }
 
+/** One for the isolate: it keeps counts and the circuit breaker between requests. */
+let shared: FoodFastClient | undefined;
+
 const worker: Worker = {
   fetch(request, env, ctx) {
-    // A client a request: what is in flight must not be shared between requests. It costs nothing before its first command.
-    const client = createCacheClient({ env: { ...env }, waitUntil: ctx.waitUntil.bind(ctx), logger: console });
+    shared ??= createCacheClient({ env: { ...env }, logger: console });
+    // What is in flight must not be shared between requests: each has a client of its own, which costs nothing before its first command.
+    const client = shared.forRequest({ waitUntil: ctx.waitUntil.bind(ctx) });
     return api(client, request, request.headers.get("cf-connecting-ip") ?? "unknown");
   },
 };

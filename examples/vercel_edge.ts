@@ -11,12 +11,15 @@ import { api } from "./api.ts";
 /** Tells Vercel where to run the function. */
 export const config: { readonly runtime: "edge" } = { runtime: "edge" };
 
+/** One for the isolate: it keeps counts and the circuit breaker between requests. */
+const shared = createCacheClient({ logger: console });
+
 /** Answers a request. */
 export default function handler(
   request: Request,
   context: { waitUntil(promise: Promise<unknown>): void },
 ): Promise<Response> {
-  // A client a request: what is in flight must not be shared between requests.
-  const client = createCacheClient({ waitUntil: context.waitUntil.bind(context), logger: console });
+  // What is in flight must not be shared between requests: each has a client of its own.
+  const client = shared.forRequest({ waitUntil: context.waitUntil.bind(context) });
   return api(client, request, request.headers.get("x-real-ip") ?? "unknown");
 }
