@@ -23,17 +23,19 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
 /**
  * Defines `find`: the text of an entry, and its tags, where no invalidation is later than it; and `outlive`: keeps the marks of tags longer
- * than an entry, and makes those that are missing where `born` is given. Marks last twice as long as they must, so that not each write of an
- * entry is one of its marks: near caches hear of those.
+ * than an entry, and makes those that are missing where `born` is given. Marks last twice as long as they must, so that not every write of an
+ * entry is a write of its marks too: near caches hear of those. One script asks for each mark once.
  */
-export const LUA_FIND: string = `local function find(key, clock, prefix)
+export const LUA_FIND: string = `local marks = {}
+local function find(key, clock, prefix)
   local v = redis.pcall('GET', key)
   if type(v) ~= 'string' then return false end
   local born, tags = string.match(v, '^{"born":(%d+),"tags":%[([^%]]*)')
   born = tonumber(born or string.match(v, '^{"born":(%d+)') or 0)
   if clock and string.find(v, '^{') and born < tonumber(string.match(clock, ' (%d+)')) then return false end
   for tag in string.gmatch(tags or '', '"([^"]*)"') do
-    if (tonumber(redis.call('GET', prefix .. tag)) or 1 / 0) > born then return false end
+    marks[tag] = marks[tag] or tonumber(redis.call('GET', prefix .. tag)) or 1 / 0
+    if marks[tag] > born then return false end
   end
   return v, tags
 end
@@ -108,7 +110,7 @@ const NONE = /^\{[^{}]*?"none":/;
  */
 export const read: Script = /* @__PURE__ */ defineScript({
   name: "read",
-  sha1: "29bfe0df4c8f62b7cf9d354eb66992c948dc8d76",
+  sha1: "b8140be626c0db165e64c171bf8e0ff74ca8cb20",
   lua: `${LUA_FIND}local clock = redis.call('GET', KEYS[1])
 local r = {clock}
 for i = 2, #KEYS do
@@ -153,7 +155,7 @@ return r`,
  */
 export const store: Script = /* @__PURE__ */ defineScript({
   name: "store",
-  sha1: "ba2c22f01c2d687c0ce8fd49d68756eaf03dc25d",
+  sha1: "7fd183140245fde693be43d9ed6198973b96fa02",
   lua: `${LUA_FIND}local lock, born, tags = KEYS[3], ARGV[3], ARGV[6]
 if lock and ARGV[4] ~= '*' and redis.call('GET', lock) ~= ARGV[4] then return 0 end
 local clock = redis.call('GET', KEYS[2])
@@ -248,7 +250,7 @@ return seq .. ' ' .. all`,
  */
 export const acquire: Script = /* @__PURE__ */ defineScript({
   name: "acquire",
-  sha1: "a239037feec184fb56058a7942c3bad9f3abade8",
+  sha1: "070800490e45057e6aeef95a6a71fbc6bb24299d",
   lua: `${LUA_FIND}${LUA_FRESH}local clock = redis.call('GET', KEYS[3])
 local v = find(KEYS[2], clock, ARGV[3])
 local taken = 0
@@ -301,7 +303,7 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
  */
 export const touch: Script = /* @__PURE__ */ defineScript({
   name: "touch",
-  sha1: "3d313ef2adeef6606cba6685f603f189f09014b1",
+  sha1: "372f02570cc37f33a428812c3517c2954636139c",
   lua: `${LUA_FIND}${LUA_FRESH}local key, ms, now = KEYS[1], tonumber(ARGV[2]), ARGV[4]
 local v, tags = find(key, redis.call('GET', KEYS[2]), ARGV[1])
 local keep, head, rest = ms
