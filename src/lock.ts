@@ -37,11 +37,13 @@ export async function awaitTurn(
   const token = crypto.randomUUID();
   const ms = lasting(ttl);
   const until = performance.now() + wait;
+  // What stands there and is no value, of another schema, version or key of encryption, is not waited for.
+  let useless = read.state === "none" ? read.text : null;
   for (let pause = 0; ; pause = next(pause)) {
     let reply: readonly Reply[];
     try {
       const also = [space.key(key), space.clock];
-      const args = [token, ms, space.marks, Math.floor(context.now())];
+      const args = [token, ms, space.marks, Math.floor(context.now()), ...(useless === null ? [] : [useless])];
       const timeout = timeoutOf(context, options);
       reply = (await batch.run(acquire, [space.lock(key)], args, timeout, true, also)) as readonly Reply[];
     } catch (error) {
@@ -57,6 +59,7 @@ export async function awaitTurn(
     if (text !== null) {
       const found = await look(context, key, [text, clock ?? null, left]);
       if (found.state === "fresh") return { found };
+      if (found.state === "none") useless = found.text;
     }
     if (pause === 0) events.emit({ type: "lock-wait", key, ...target });
     read.decided();
