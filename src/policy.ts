@@ -138,11 +138,11 @@ function span(value: Ttl | false, what: string): number {
 
 function limit(value: number | false, what: string): number {
   if (value === false) return Number.POSITIVE_INFINITY;
-  if (value > 0 && value <= 0x7fffffff) return value;
+  if (typeof value === "number" && value > 0 && value <= 0x7fffffff) return value;
   throw new RangeError(`cannot use ${what} ${describe(value)}: accepted are false and up to 2147483647 ms`);
 }
 
 function between(value: number, most: number, what: string): number {
-  if (value >= 0 && value <= most) return value;
+  if (typeof value === "number" && value >= 0 && value <= most) return value;
   throw new RangeError(`cannot use ${what} ${describe(value)}: accepted are 0 to ${most}`);
 }
