@@ -35,6 +35,12 @@ const ready: Driver = {
   close: () => Promise.resolve(),
 };
 
+/** Keys of 32 and 16 bytes. */
+const KEYS = {
+  k1: "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+  k2: "-_-_AAECAwQFBgcICQoLDA",
+};
+
 describe("parseConfig", () => {
   it("parseConfig answers the memory driver and the defaults when nothing is set", () => {
     const { ttls, ...config } = parseConfig({});
@@ -483,7 +489,35 @@ describe("parseConfig with options", () => {
     [{ pool: { size: 0 } }, /^option "pool" is 0, expected a whole number from 1 to 100$/],
     [{ prefix: 5 }, /^option "prefix" is 5, expected a string$/],
     [{ databases: ["auto"] }, /^option "databases" is object, expected one of auto, numbered, prefixed$/],
-    [{ timeOut: 5 }, /^option "timeOut" is unknown, expected one of driver, url, .*, maxBytes, logger, clock$/],
+    [
+      { timeOut: 5 },
+      /^option "timeOut" is unknown, expected one of driver, url, .*, maxBytes, staleFor, .*, fleetStats, logger, clock$/,
+    ],
+    [{ staleFor: "5 minutes" }, /^option "staleFor" is "5 minutes", expected seconds .*, or false$/],
+    [{ failSafeFor: -1 }, /^option "failSafeFor" is -1, expected seconds .*, or false$/],
+    [{ negativeTtl: true }, /^option "negativeTtl" is true, expected seconds .*, or false$/],
+    [{ softTimeout: 0 }, /^option "softTimeout" is 0, expected milliseconds up to 2147483647, or false$/],
+    [
+      { hardTimeout: 2 ** 31 },
+      /^option "hardTimeout" is 2147483648, expected milliseconds up to 2147483647, or false$/,
+    ],
+    [{ hardTimeout: true }, /^option "hardTimeout" is true, expected milliseconds up to 2147483647, or false$/],
+    [{ jitter: true }, /^option "jitter" is true, expected a share from 0 to 1$/],
+    [{ jitter: 1.1 }, /^option "jitter" is 1.1, expected a share from 0 to 1$/],
+    [{ earlyRefresh: -1 }, /^option "earlyRefresh" is -1, expected true, false or a number up to 1000$/],
+    [{ lock: 5 }, /^option "lock" is 5, expected true, false or \{ ttl, wait \}$/],
+    [{ lock: { ttl: "soon" } }, /^option "lock" is object, expected true, false or \{ ttl, wait \}$/],
+    [{ near: { maxEntry: 5 } }, /^option "near" is object, expected true, false or \{ maxEntries, /],
+    [{ compressAbove: true }, /^option "compressAbove" is true, expected a number of characters, or false$/],
+    [{ encryption: {} }, /^option "encryption" is \*\*\*, expected keys of 16 or 32 bytes in base64, /],
+    [
+      { encryption: { keys: { k1: KEYS.k1 }, current: "k2" } },
+      /^option "encryption" is \*\*\*, expected keys of 16 or /,
+    ],
+    [{ breaker: true }, /^option "breaker" is true, expected false or \{ failures, openFor, maxOpenFor \}$/],
+    [{ breaker: { failures: 0 } }, /^option "breaker" is object, expected false or \{ failures, /],
+    [{ fleetStats: "yes" }, /^option "fleetStats" is "yes", expected true or false$/],
+    [{ tags: ["t"] }, /^option "tags" is unknown, expected one of driver, /],
     [{ constructor: 5 }, /^option "constructor" is unknown, expected one of driver, /],
     [{ CACHE_TTL_SHORT: 5 }, /^option "CACHE_TTL_SHORT" is unknown, expected one of driver, /],
   ];
@@ -498,6 +532,118 @@ describe("parseConfig with options", () => {
   it("parseConfig passes over options that are not configuration when they are announced", () => {
     const options = { logger: console, timeout: 7 } as ConfigOptions;
     assert.equal(parseConfig({}, { options, otherOptions: ["logger"] }).timeout, 7);
+  });
+});
+
+describe("parseConfig with defaults of entries and of the store", () => {
+  const taken: [string, string, Config["defaults"]][] = [
+    ["CACHE_STALE_FOR", "5m", { staleFor: "5m" }],
+    ["CACHE_STALE_FOR", "90", { staleFor: 90 }],
+    ["CACHE_STALE_FOR", "off", { staleFor: false }],
+    ["CACHE_FAIL_SAFE_FOR", "1d", { failSafeFor: "1d" }],
+    ["CACHE_FAIL_SAFE_FOR", "forever", { failSafeFor: "forever" }],
+    ["CACHE_FAIL_SAFE_FOR", "0", { failSafeFor: false }],
+    ["CACHE_NEGATIVE_TTL", "1.5m", { negativeTtl: "1.5m" }],
+    ["CACHE_NEGATIVE_TTL", "false", { negativeTtl: false }],
+    ["CACHE_SOFT_TIMEOUT_MS", "150", { softTimeout: 150 }],
+    ["CACHE_SOFT_TIMEOUT_MS", "false", { softTimeout: false }],
+    ["CACHE_HARD_TIMEOUT_MS", " 2000 ", { hardTimeout: 2000 }],
+    ["CACHE_HARD_TIMEOUT_MS", "OFF", { hardTimeout: false }],
+    ["CACHE_JITTER", "0.1", { jitter: 0.1 }],
+    ["CACHE_JITTER", "0", { jitter: 0 }],
+    ["CACHE_JITTER", "1", { jitter: 1 }],
+    ["CACHE_EARLY_REFRESH", "true", { earlyRefresh: true }],
+    ["CACHE_EARLY_REFRESH", "1.5", { earlyRefresh: 1.5 }],
+    ["CACHE_EARLY_REFRESH", "false", { earlyRefresh: false }],
+    ["CACHE_LOCK", "True", { lock: true }],
+    ["CACHE_LOCK", "off", { lock: false }],
+    ["CACHE_NEAR", "on", { near: true }],
+    ["CACHE_NEAR", "false", { near: false }],
+    ["CACHE_COMPRESS_ABOVE", "4096", { compressAbove: 4096 }],
+    ["CACHE_COMPRESS_ABOVE", "false", { compressAbove: false }],
+    ["CACHE_ENCRYPTION_KEYS", `k1:${KEYS.k1}`, { encryption: { keys: { k1: KEYS.k1 }, current: "k1" } }],
+    ["CACHE_ENCRYPTION_KEYS", `k2:${KEYS.k2},k1:${KEYS.k1}`, { encryption: { keys: KEYS, current: "k2" } }],
+    // Whole numbers are sorted in objects: what is current is said.
+    [
+      "CACHE_ENCRYPTION_KEYS",
+      ` 10:${KEYS.k1} , 9:${KEYS.k2} `,
+      { encryption: { keys: { 9: KEYS.k2, 10: KEYS.k1 }, current: "10" } },
+    ],
+    ["CACHE_BREAKER", "off", { breaker: false }],
+    ["CACHE_FLEET_STATS", "true", { fleetStats: true }],
+    ["CACHE_FLEET_STATS", "false", { fleetStats: false }],
+  ];
+  for (const [name, value, expected] of taken) {
+    const shown = name === "CACHE_ENCRYPTION_KEYS" ? value.split(/:[^,]*/).join(" ") : value;
+    it(`parseConfig takes ${name} when it is ${shown}`, () => {
+      assert.deepEqual(parseConfig({ [name]: value }).defaults, expected);
+    });
+  }
+
+  const spans = /expected seconds as a number, a string such as .*, or "forever", or false$/;
+  const limits = /expected milliseconds up to 2147483647, or false$/;
+  const keys =
+    /^CACHE_ENCRYPTION_KEYS is \*\*\*, expected keys of 16 or 32 bytes in base64, as id:key,id:key or \{ keys, current \}$/;
+  const refused: [string, readonly string[], RegExp][] = [
+    ["CACHE_STALE_FOR", ["soon", "5 minutes", "-1", "1e3", "true"], spans],
+    ["CACHE_FAIL_SAFE_FOR", ["-5m", "0s", "never", "101000d"], spans],
+    ["CACHE_NEGATIVE_TTL", ["none", "1w", "NaN"], spans],
+    ["CACHE_SOFT_TIMEOUT_MS", ["150ms", "2147483648", "-1", "true", "forever"], limits],
+    ["CACHE_HARD_TIMEOUT_MS", ["2s", "Infinity"], limits],
+    ["CACHE_JITTER", ["1.01", "-0.1", "10%", "much", "true"], /expected a share from 0 to 1$/],
+    ["CACHE_EARLY_REFRESH", ["1001", "-1", "early"], /expected true, false or a number up to 1000$/],
+    ["CACHE_LOCK", ["5s", "yes"], /expected true, false or \{ ttl, wait \}$/],
+    ["CACHE_NEAR", ["10000", "yes", "{}"], /expected true, false or \{ maxEntries, maxBytes, ttl, clone \}$/],
+    ["CACHE_COMPRESS_ABOVE", ["4kB", "-1", "true"], /expected a number of characters, or false$/],
+    ["CACHE_BREAKER", ["true", "5", "closed"], /expected false or \{ failures, openFor, maxOpenFor \}$/],
+    ["CACHE_FLEET_STATS", ["yes", "10"], /expected true or false$/],
+    [
+      "CACHE_ENCRYPTION_KEYS",
+      [
+        KEYS.k1,
+        "k1:",
+        "k1",
+        "k1:short",
+        `k1:${KEYS.k1}${KEYS.k1}`,
+        `k1:${KEYS.k1},`,
+        `k1:${KEYS.k1},k2:short`,
+        `:${KEYS.k1}`,
+        `a b:${KEYS.k1}`,
+        "true",
+        "false",
+        "0",
+      ],
+      keys,
+    ],
+  ];
+  for (const [name, values, message] of refused) {
+    it(`parseConfig names ${name} and what is accepted when it is something else`, () => {
+      for (const value of values) {
+        const [problem = "", ...more] = problems({ [name]: value });
+        assert.deepEqual(more, []);
+        assert.match(problem, message);
+        const shown = name === "CACHE_ENCRYPTION_KEYS" ? "***" : JSON.stringify(value);
+        assert.ok(problem.startsWith(`${name} is ${shown}, `), problem);
+      }
+    });
+  }
+
+  it("parseConfig lists every problem of theirs at once, and takes options over variables", () => {
+    const record = { CACHE_JITTER: "x", CACHE_LOCK: "x", CACHE_NEAR: "x", CACHE_STALE_FOR: "x" };
+    const found = problems(record).map((problem) => problem.split(" ")[0]);
+    assert.deepEqual(found.sort(), Object.keys(record).sort());
+    const options: ConfigOptions = { jitter: 0.5, lock: { ttl: "1s" }, near: { clone: true }, staleFor: "1m" };
+    assert.deepEqual(parseConfig(record, { options }).defaults, options);
+    assert.deepEqual(parseConfig({}).defaults, {});
+  });
+
+  it("parseConfig names the nearest variable, and no value, when one of theirs is misspelt", () => {
+    assert.deepEqual(problems({ CACHE_ENCRYPTION_KEY: `k1:${KEYS.k1}` }), [
+      "CACHE_ENCRYPTION_KEY is not a known variable, the nearest is CACHE_ENCRYPTION_KEYS",
+    ]);
+    assert.deepEqual(problems({ CACHE_STALE: "5m" }), [
+      "CACHE_STALE is not a known variable, the nearest is CACHE_STALE_FOR",
+    ]);
   });
 });
 
@@ -530,8 +676,13 @@ describe("secrets", () => {
             REDIS_PASSWORD: hidden,
             UPSTASH_REDIS_REST_TOKEN: hidden,
             REDIS_DB: "x",
+            CACHE_ENCRYPTION_KEYS: `k1:${hidden},${hidden}:${before}`,
           };
-          for (const settings of [{}, { options: { url, token: `${hidden} `, password: hidden, timeout: 0 } }]) {
+          const encryption = { keys: { k1: hidden, [hidden]: before }, current: hidden };
+          for (const settings of [
+            {},
+            { options: { url, token: `${hidden} `, password: hidden, timeout: 0, encryption } },
+          ]) {
             const found = problems(record, settings).join("\n");
             assert(!/Q5ecr3tQ/.test(found), found);
           }
@@ -573,6 +724,16 @@ describe("any input", () => {
     "CACHE_ALLOW_SHARED_DATABASES",
     "CACHE_MAX_ENTRIES",
     "CACHE_MAX_BYTES",
+    "CACHE_STALE_FOR",
+    "CACHE_SOFT_TIMEOUT_MS",
+    "CACHE_JITTER",
+    "CACHE_EARLY_REFRESH",
+    "CACHE_LOCK",
+    "CACHE_NEAR",
+    "CACHE_COMPRESS_ABOVE",
+    "CACHE_ENCRYPTION_KEYS",
+    "CACHE_BREAKER",
+    "CACHE_FLEET_STATS",
     "CACHE_TTL_DEFAULT",
     "CACHE_TTL_X",
     "REDIS_URL",
