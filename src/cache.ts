@@ -156,10 +156,11 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
 
   /**
    * Reads a value, and on a miss loads and writes it. Callers that miss one key at the same time share one run of the loader,
-   * its value and its error. A write, deletion or invalidation meanwhile is not undone by the late result.
+   * its value and its error. A write, deletion or invalidation meanwhile is not undone by the late result; by a load in another process an
+   * invalidation never is, a write or deletion not where the collection has `lock`.
    *
    * @param id The key or id.
-   * @param loader Gives the value; what it throws is thrown. `undefined` is handed out, and remembered only with `negativeTtl`. Its argument
+   * @param loader Gives the value; what it throws is thrown, unless `failSafeFor` kept an old value. `undefined` is handed out, and remembered only with `negativeTtl`. Its argument
    * tells it when to stop, and takes the value's own TTL and tags.
    * @param options How the value is kept fresh and loaded, deadline of the store's part, and error handling.
    * @returns The value.
@@ -435,7 +436,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   }
 
   /**
-   * Deletes every key of this cache or collection, and no other.
+   * Deletes every key of this cache or collection that is there, and no other. {@linkcode Cache.invalidateAll} is one step, and holds for loads of other
+   * processes too.
    *
    * @param options Deadline of each step, and error handling.
    * @returns How many were deleted.

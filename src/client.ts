@@ -27,7 +27,10 @@ import { describe } from "./ttl.ts";
 export interface ClientHooks {
   /** Takes over work that may go on after the response, such as writing a loaded value. @default callers wait for it */
   readonly waitUntil?: (promise: Promise<unknown>) => void;
-  /** The time in milliseconds since 1970, for the age of entries and for the memory driver. @default Date.now */
+  /**
+   * The time in milliseconds since 1970, for the age of entries, near caches and the memory driver. Processes of one store should agree within a
+   * second. @default Date.now
+   */
   readonly clock?: () => number;
 }
 

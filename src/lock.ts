@@ -129,7 +129,7 @@ export interface Lock {
    * from one that was held up when the place refuses lower tokens than it has seen.
    */
   readonly token: number;
-  /** Aborted when the lock is lost. */
+  /** Aborted when the lock is lost: another may hold it by now. */
   readonly signal: AbortSignal;
 }
 

@@ -4,7 +4,10 @@ import type { NearOptions } from "./near.ts";
 import type { EncryptionOptions } from "./seal.ts";
 import { describe, parseTtl, type Ttl } from "./ttl.ts";
 
-/** Tags of an entry: a list, or a function that takes the value and its id. */
+/**
+ * Tags of an entry: a list, or a function that takes the value and its id. A tag is 1 to 256 characters once encoded; each costs the store a key
+ * that outlives its entries.
+ */
 // biome-ignore lint/suspicious/noExplicitAny: stands for values and ids of every type
 export type TagSource = readonly string[] | ((value: any, id: any) => readonly string[]);
 
@@ -12,13 +15,16 @@ export type TagSource = readonly string[] | ((value: any, id: any) => readonly s
 export interface EntryOptions {
   /** The time to live: seconds, a string with a unit, or `"forever"`. @default the collection's, or CACHE_TTL_DEFAULT */
   readonly ttl?: Ttl | undefined;
-  /** How long after its TTL `getOrSet` still serves it, while one load in the background renews it. @default false */
+  /**
+   * How long after its TTL `getOrSet` still serves it, while one load in the background renews it; for `get` and `has` it is a miss by then. The
+   * clocks of processes should agree within a second. Sliding collections have none. @default false
+   */
   readonly staleFor?: Ttl | false | undefined;
   /** How long after its TTL `getOrSet` serves it when the loader fails or takes too long. @default false */
   readonly failSafeFor?: Ttl | false | undefined;
   /** The share of the TTL, 0-1, by which it is shortened at random, so that what was written together does not expire together. @default 0 */
   readonly jitter?: number | undefined;
-  /** The tags by which `invalidateTags` finds it. @default none */
+  /** The tags by which `invalidateTags` finds it, beside those that a loader adds. @default the collection's */
   readonly tags?: TagSource | undefined;
 }
 
@@ -26,7 +32,7 @@ export interface EntryOptions {
 export interface LoadLockOptions {
   /** After how long a holder that died is replaced; while its loader runs, the lock is renewed. @default "5s" */
   readonly ttl?: Ttl;
-  /** How long others wait for the holder's value before they run the loader themselves. @default "30s" */
+  /** How long others wait for the holder's value before they run the loader themselves, without the lock. @default "30s" */
   readonly wait?: Ttl;
 }
 
@@ -43,21 +49,35 @@ export interface LoadOptions extends EntryOptions {
   readonly earlyRefresh?: number | boolean | undefined;
   /** How long it is remembered that the loader gave `undefined`. @default false */
   readonly negativeTtl?: Ttl | false | undefined;
-  /** Whether only one process loads a key at a time; the others wait for its value. @default false */
+  /**
+   * Whether only one process loads a key at a time; the others wait for its value, and when the store is away each loads. What another process
+   * sets or deletes meanwhile is not undone by the load where that process has `lock` on for the collection too. @default false
+   */
   readonly lock?: boolean | LoadLockOptions | undefined;
 }
 
 /** What holds for a client's, a service's or a collection's entries, where nothing nearer says otherwise. */
 export interface CacheDefaults extends Omit<LoadOptions, "ttl"> {
-  /** Whether decoded values are kept in this process, and how. Sliding collections have none. @default false */
+  /**
+   * Whether decoded values are kept in this process, and how; frozen, unless readers get copies. Over TCP the store tells of changes; elsewhere what
+   * other processes change is served until its `ttl` is over. Sliding collections have none. @default false
+   */
   readonly near?: boolean | NearOptions | undefined;
   /** From how many characters on stored documents are compressed. @default false */
   readonly compressAbove?: number | false | undefined;
 }
 
-/** What a client may say of all of its entries, and of its store. */
+/**
+ * What a client may say of all of its entries, and of its store. Variables: `CACHE_STALE_FOR CACHE_FAIL_SAFE_FOR CACHE_NEGATIVE_TTL
+ * CACHE_SOFT_TIMEOUT_MS CACHE_HARD_TIMEOUT_MS CACHE_JITTER CACHE_EARLY_REFRESH CACHE_LOCK CACHE_NEAR CACHE_COMPRESS_ABOVE CACHE_ENCRYPTION_KEYS
+ * CACHE_BREAKER CACHE_FLEET_STATS`.
+ */
 export interface ClientDefaults extends CacheDefaults {
-  /** The keys with which the values of services that declare `encrypted`, payment and auth among them, are encrypted. @default none: nothing is */
+  /**
+   * The keys with which the values of services that declare `encrypted`, payment and auth among them, are encrypted; ids and tags are not. What such
+   * a service stored before there were keys, or by a key that is gone, is a miss. As a variable: `id:base64,id:base64`, the first writes.
+   * @default none: nothing is encrypted
+   */
   readonly encryption?: EncryptionOptions | undefined;
   /** When a store that fails again and again is left alone, and for how long; `false` for never. @default { failures: 5, openFor: 1000 } */
   readonly breaker?: BreakerOptions | false | undefined;

@@ -98,7 +98,7 @@ export interface ServiceDefinition<C extends Collections = Collections, V extend
   readonly verbs?: (service: ServiceCore<C>) => V;
   /** Throws for values that no collection of the service may store. */
   readonly refuse?: (value: unknown) => void;
-  /** Whether its values are encrypted, by a client that has `encryption` keys. @default false */
+  /** Whether its values, not its ids and tags, are encrypted by a client that has `encryption` keys. @default false */
   readonly encrypted?: boolean;
 }
 
@@ -349,7 +349,8 @@ export function createService<C extends Collections, V extends object>(
 }
 
 /**
- * A service with defaults of the application's own: for entries of all its collections, or of some.
+ * A service with defaults of the application's own: for entries of all its collections, or of some. They beat what it declares and what the client
+ * says; options of a call beat them. To a client it is another declaration than the service it is made of: make it once.
  *
  * @param definition The service, such as `product`.
  * @param options What holds for all of its collections and, in `collections`, for those that are named.
