@@ -39,8 +39,9 @@ export interface NearValue {
   readonly key: string;
   /** The decoded value. */
   readonly value: unknown;
-  /** From when until when it may be served, by the clock: one that is set back before the first serves nothing. */
+  /** From when it may be served, by the clock: one that is set back before that serves nothing. */
   readonly from: number;
+  /** Until when it may be served. */
   readonly until: number;
   /** The names of its tags. */
   readonly tags: readonly string[];
