@@ -247,7 +247,9 @@ async function main(): Promise<void> {
   }
 
   const cleared = (await clear()).reduce((sum, count) => sum + count, 0);
-  console.log(`\n  Cleared ${cleared} keys. The same elsewhere, by the environment alone:`);
+  console.log(
+    `\n  Cleared ${cleared} keys, invalidated ones among them. The same elsewhere, by the environment alone:`,
+  );
   console.log(`  ${dim("REDIS_URL=redis://127.0.0.1:6379 npm start")}`);
   console.log(`  ${dim("UPSTASH_REDIS_REST_URL=https://... UPSTASH_REDIS_REST_TOKEN=... npm start")}`);
 }
