@@ -586,15 +586,12 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     const keys = logical.map((key) => space.key(key));
     const timeout = timeoutOf(this.#context, options);
     for (const key of keys) supersede(this.#context, key);
+    // Without its lock, no load of another process undoes this; it goes first, for that load's write may come in between.
+    if (policy.lock) {
+      const locks = logical.map((key) => space.lock(key));
+      batch.unlink(locks, timeout).catch(() => {});
+    }
     const unlinking = batch.unlink(keys, timeout);
-    // Without its lock, no load of another process undoes this.
-    if (policy.lock)
-      batch
-        .unlink(
-          logical.map((key) => space.lock(key)),
-          timeout,
-        )
-        .catch(() => {});
     const count = (await this.#settle(operation, unlinking, options)) ?? 0;
     for (const near of nears) for (const key of keys) near.forget(key);
     counters.deletes += count;
