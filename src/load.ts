@@ -218,6 +218,8 @@ async function run(read: ReadThrough, key: string, load: Load, reason: LoadReaso
     const entry = entryOf(context, read.id, read.key, value, lives, origin);
     writing = withEntry(context, entry, async (made) => {
       if (load.superseded) return;
+      // The write gives the lock up: a renewal behind it would find it lost.
+      turn.stop?.();
       try {
         if (await save(context, read.key, made, lives, origin, left)) context.counters.writes++;
         turn.release = undefined;
