@@ -303,7 +303,7 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
  */
 export const touch: Script = /* @__PURE__ */ defineScript({
   name: "touch",
-  sha1: "372f02570cc37f33a428812c3517c2954636139c",
+  sha1: "4d0792dce276f5994bd74588b53f35183ef8eb31",
   lua: `${LUA_FIND}${LUA_FRESH}local key, ms, now = KEYS[1], tonumber(ARGV[2]), ARGV[4]
 local v, tags = find(key, redis.call('GET', KEYS[2]), ARGV[1])
 local keep, head, rest = ms
@@ -318,7 +318,7 @@ if head then
     head = head .. '"at":' .. now .. ',"ttl":' .. ARGV[2] .. ','
     keep = ms + ARGV[3]
   end
-  redis.call('SET', key, head .. rest, 'KEEPTTL')
+  redis.call('SET', key, head .. rest)
 end
 outlive(tags, keep, ARGV[1])
 if ms > 0 then return redis.call('PEXPIRE', key, keep) end
@@ -334,7 +334,7 @@ return 2`,
     const [timed, head, rest] = /^(\{[^{}]*?)"at":\d+,"ttl":\d+,(.*)$/s.exec(String(text)) ?? [];
     if (timed !== undefined) {
       if (keep > 0) keep += Number(extra);
-      store.call("SET", key, `${head}${ms === "0" ? "" : `"at":${now},"ttl":${ms},`}${rest}`, "KEEPTTL");
+      store.call("SET", key, `${head}${ms === "0" ? "" : `"at":${now},"ttl":${ms},`}${rest}`);
     }
     outlive(store, HEAD.exec(String(text))?.[2], keep, prefix);
     if (keep > 0) return store.call("PEXPIRE", key, keep);
