@@ -112,7 +112,7 @@ class Slot {
   overtaken = false;
   /** Whether the store has answered and it is not to be repeated. */
   over = false;
-  /** Whether it was sent. */
+  /** Whether it is on its way to the store, or was executed. */
   sent = false;
   /** When its callers stop waiting. */
   until = 0;
@@ -503,11 +503,21 @@ export class Batch {
     const now = performance.now();
     let next = Number.POSITIVE_INFINITY;
     for (const slots of this.#flushed) {
+      let last: Slot | undefined;
+      let waits = false;
       for (const slot of slots) {
         if (slot.settled) continue;
-        if (slot.until <= now) slot.fail(late(slot.timeout));
-        else next = Math.min(next, slot.until);
+        if (slot.until > now) {
+          waits = true;
+          next = Math.min(next, slot.until);
+        } else {
+          last = slot;
+          slot.fail(late(slot.timeout));
+        }
       }
+      // A wire may give up much later, as one does that is being opened. Of a short deadline nothing follows.
+      if (last && !waits && last.timeout >= 100)
+        this.#options.breaker?.fail(late(last.timeout), last.until - last.timeout);
     }
     if (next < Number.POSITIVE_INFINITY) this.#arm(next, now);
   };
@@ -576,7 +586,8 @@ export class Batch {
     const sent = performance.now();
     const fail = (error: unknown): void => {
       const failure = toStoreError(error);
-      breaker?.fail(failure, sent);
+      // When nobody waits any more, that was counted.
+      if (slots.some((slot) => !slot.settled || slot.timeout < 100)) breaker?.fail(failure, sent);
       this.#settle(
         flight,
         slots,
@@ -626,6 +637,7 @@ export class Batch {
         this.#end(flight);
         return;
       }
+      for (const slot of again) slot.sent = false;
       flight.free ??= this.#occupy(again);
       this.#pause(again, flight.attempt++, cause, flight.until).then(
         (left) => (left.length > 0 ? this.#fly(flight, left) : this.#end(flight)),
@@ -680,8 +692,7 @@ export class Batch {
   #overtaken(slot: Slot): boolean {
     if (slot.overtaken || !this.#again.has(slot)) return slot.overtaken;
     for (const slots of this.#flushed) {
-      if (slots.some((other) => other.sent && !other.over && !this.#again.has(other) && slot.precedes(other)))
-        return true;
+      if (slots.some((other) => other.sent && !other.over && slot.precedes(other))) return true;
     }
     return false;
   }

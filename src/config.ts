@@ -261,7 +261,7 @@ function ofText(name: keyof ClientDefaults, text: string): unknown {
     return { keys: Object.fromEntries(pairs), current: pairs[0]?.[0] };
   }
   if (/^(false|off|0)$/i.test(text)) return name === "jitter" ? 0 : false;
-  if (/^(true|on)$/i.test(text)) return true;
+  if (/^(true|on)$/i.test(text) || (text === "1" && /^(lock|near|fleetStats)$/.test(name))) return true;
   return /^\d+(\.\d+)?$/.test(text) ? Number(text) : text;
 }
 

@@ -73,7 +73,9 @@ export class Keyspace {
   /** Notes the clock's text, as a read brought it. */
   see(text: unknown): Clock {
     if (text === this.seen.text || (text !== null && typeof text !== "string")) return this.seen;
-    const [seq = 0, all = 0] = text?.split(" ").map(Number) ?? [];
+    const [value = 0, all = 0, first] = text?.split(" ").map(Number) ?? [];
+    // Its third number says that nothing was invalidated yet: loads from before it was made are as good.
+    const seq = first === undefined ? value : 0;
     const clock = { text, seq, all };
     // Replies of overlapping sends may come out of order.
     if (seq >= this.seen.seq || text === null) this.seen = clock;

@@ -114,9 +114,9 @@ export class ReadThrough extends Read {
 
   #refresh(reason: LoadReason): void {
     const { loads, waitUntil, space } = this.context;
-    const running = loads.has(space.key(this.key));
-    const { promise } = begin(this, reason);
-    if (!running) waitUntil?.(promise.catch(() => {}));
+    const running = loads.get(space.key(this.key));
+    const load = begin(this, reason);
+    if (load !== running) waitUntil?.(load.promise.catch(() => {}));
   }
 }
 
@@ -177,11 +177,11 @@ async function run(read: ReadThrough, key: string, load: Load, reason: LoadReaso
   // With a store that is away, the write has what the read has left of the deadline.
   const timeout = timeoutOf(context, options);
   const left = read.failed ? timeout - (start - read.start) : timeout;
-  const locks = policy.lock && reason !== "early" && left >= 1 ? policy.lock : undefined;
+  const locks = left >= 1 ? policy.lock : undefined;
   let turn: Turn = {};
   let writing: Promise<unknown> | undefined;
   try {
-    if (locks) turn = await awaitTurn(read, locks);
+    if (locks) turn = await awaitTurn(read, locks, reason === "early");
     if (turn.found) return turn.found.value;
     start = performance.now();
     context.counters.loads++;

@@ -23,49 +23,49 @@ export interface Turn {
 /**
  * Waits until another's load has stored its value, or it is this one's turn to load.
  *
- * @param read The read that found no fresh value.
- * @param lock How long the lock lasts, and how long to wait.
- * @returns The read that found the value; or the lock; or nothing, when the store is away or the wait was too long: then the loader runs
- * without a lock.
+ * @param read The read that found no fresh value, or one to renew.
+ * @param lock How long the lock lasts, and how long to wait before it is taken from who has it, whose value is not stored then.
+ * @param atOnce Whether it is taken from whoever has it without a wait: there is a fresh value, to be renewed.
+ * @returns The read that found the value; or the lock; or nothing, when the store is away: then the loader runs without a lock.
  */
 export async function awaitTurn(
   read: Read & { decided(): void },
   { ttl, wait }: NonNullable<Policy["lock"]>,
+  atOnce: boolean,
 ): Promise<Turn> {
   const { context, key, options } = read;
   const { space, batch, events, target } = context;
   const token = crypto.randomUUID();
   const ms = lasting(ttl);
+  const lock = space.lock(key);
+  const timeout = timeoutOf(context, options);
   const until = performance.now() + wait;
   // What stands there and is no value, of another schema, version or key of encryption, is not waited for.
   let useless = read.state === "none" ? read.text : null;
-  for (let pause = 0; ; pause = next(pause)) {
-    let reply: readonly Reply[];
-    try {
+  try {
+    for (let pause = 0; !atOnce; pause = next(pause)) {
       const also = [space.key(key), space.clock];
       const args = [token, ms, space.marks, Math.floor(context.now()), ...(useless === null ? [] : [useless])];
-      const timeout = timeoutOf(context, options);
-      reply = (await batch.run(acquire, [space.lock(key)], args, timeout, true, also)) as readonly Reply[];
-    } catch (error) {
-      report(context, "lock", error);
-      return {};
-    }
-    const [taken, clock, text = null, left = -1] = reply;
-    if (taken === 1) {
+      const reply = (await batch.run(acquire, [lock], args, timeout, true, also)) as readonly Reply[];
+      const [taken, clock, text = null, left = -1] = reply;
       read.clock = space.see(clock);
-      const lock = space.lock(key);
-      return { token, stop: renew(context, key, lock, token, ms), release: () => giveUp(context, lock, token) };
+      if (taken === 1) break;
+      if (text !== null) {
+        const found = await look(context, key, [text, clock ?? null, left]);
+        if (found.state === "fresh") return { found };
+        if (found.state === "none") useless = found.text;
+      }
+      if (pause === 0) events.emit({ type: "lock-wait", key, ...target });
+      read.decided();
+      atOnce = performance.now() >= until;
+      if (!atOnce) await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
     }
-    if (text !== null) {
-      const found = await look(context, key, [text, clock ?? null, left]);
-      if (found.state === "fresh") return { found };
-      if (found.state === "none") useless = found.text;
-    }
-    if (pause === 0) events.emit({ type: "lock-wait", key, ...target });
-    read.decided();
-    if (performance.now() >= until) return {};
-    await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
+    if (atOnce) await batch.send(["SET", lock, token, "PX", ms], [lock], timeout, true);
+  } catch (error) {
+    report(context, "lock", error);
+    return {};
   }
+  return { token, stop: renew(context, key, lock, token, ms), release: () => giveUp(context, lock, token) };
 }
 
 function next(pause: number): number {

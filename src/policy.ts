@@ -32,7 +32,7 @@ export interface EntryOptions {
 export interface LoadLockOptions {
   /** After how long a holder that died is replaced; while its loader runs, the lock is renewed. @default "5s" */
   readonly ttl?: Ttl;
-  /** How long others wait for the holder's value before they run the loader themselves, without the lock. @default "30s" */
+  /** How long others wait for the holder's value before one takes the lock over and loads; what the holder brings is not stored then. @default "30s" */
   readonly wait?: Ttl;
 }
 

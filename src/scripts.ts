@@ -106,11 +106,11 @@ const NONE = /^\{[^{}]*?"none":/;
 
 /**
  * KEYS: clock, entries. ARGV: start of marks' keys; ms to slide to or 0; 1 for heads only. Answers the clock, then for each entry its text (nil
- * for one that does not hold, or is no text) and its PTTL.
+ * for one that does not hold, or is no text; with heads only, "0" for what is there and no text) and its PTTL.
  */
 export const read: Script = /* @__PURE__ */ defineScript({
   name: "read",
-  sha1: "b8140be626c0db165e64c171bf8e0ff74ca8cb20",
+  sha1: "409a6bfd77382225cda1909c6bbd2256bd98f833",
   lua: `${LUA_FIND}local clock = redis.call('GET', KEYS[1])
 local r = {clock}
 for i = 2, #KEYS do
@@ -119,9 +119,10 @@ for i = 2, #KEYS do
     redis.call('PEXPIRE', KEYS[i], ARGV[2])
     outlive(tags, tonumber(ARGV[2]), ARGV[1])
   end
-  if v and ARGV[3] == '1' then
-    local head = string.match(v, '^({.-)"[jsp][sea][oac][nlk]e?d?":')
+  if ARGV[3] == '1' then
+    local head = v and string.match(v, '^({.-)"[jsp][sea][oac][nlk]e?d?":')
     if head then v = head .. '"json":null}' end
+    if not v and not string.find('string none', redis.call('TYPE', KEYS[i]).ok) then v = '0' end
   end
   r[2 * i - 2] = v
   r[2 * i - 1] = redis.call('PTTL', KEYS[i])
@@ -137,9 +138,10 @@ return r`,
           store.call("PEXPIRE", key, slide);
           outlive(store, HEAD.exec(text)?.[2], Number(slide), prefix);
         }
-        if (text !== null && headsOnly === "1") {
-          const [, head] = /^(\{.*?)"(?:json|sealed|packed)":/s.exec(text) ?? [];
+        if (headsOnly === "1") {
+          const [, head] = /^(\{.*?)"(?:json|sealed|packed)":/s.exec(text ?? "") ?? [];
           if (head) text = `${head}"json":null}`;
+          if (text === null && !/string|none/.test(String(store.call("TYPE", key)))) text = "0";
         }
         return [text, store.call("PTTL", key)];
       }),

@@ -13,6 +13,7 @@ import {
 } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { Batch, type Look } from "../src/batch.ts";
+import { Breaker } from "../src/breaker.ts";
 import { increment, invalidate, read, unlinkEach } from "../src/scripts.ts";
 
 /** A memory driver that keeps what is sent, and does what `fate` says before it. */
@@ -578,6 +579,43 @@ describe("Batch, deadlines", () => {
   });
 });
 
+describe("Batch, breaker", () => {
+  function guarded(failures: number) {
+    const driver = new Recorder();
+    const wire = { commands: 0, roundTrips: 0, retries: 0 };
+    const breaker = new Breaker(
+      { failures },
+      () => performance.now(),
+      () => {},
+    );
+    const batch = new Batch({ database: 0, driver: () => driver, retries: 0, wire, breaker, onRetry() {} });
+    return { driver, breaker, batch };
+  }
+
+  it("Batch tells the breaker once of a send whose deadlines have all passed, whatever the wire says later", async () => {
+    const { driver, breaker, batch } = guarded(2);
+    const rejects: ((error: StoreError) => void)[] = [];
+    driver.fate = () => new Promise((_, reject) => void rejects.push(reject));
+    const calls = [readFrom(batch, "a", 110), readFrom(batch, "b", 130)].map(kindOf);
+    assert.deepEqual(await Promise.all(calls), ["timeout", "timeout"]);
+    for (const fail of rejects) fail(lost());
+    await sleep(1);
+    assert.equal(breaker.state, "closed");
+    assert.equal(await kindOf(readFrom(batch, "a", 110)), "timeout");
+    assert.equal(breaker.state, "open");
+    assert.equal(await kindOf(readFrom(batch, "a", 110)), "connection");
+    assert.equal(driver.sends.length, 2);
+  });
+
+  it("Batch tells the breaker of no deadline when a later one of the same send is met", async () => {
+    const { driver, breaker, batch } = guarded(1);
+    driver.fate = () => sleep(150, undefined);
+    const calls = [kindOf(readFrom(batch, "a", 110)), kindOf(readFrom(batch, "b", 5000))];
+    assert.deepEqual(await Promise.all(calls), ["timeout", undefined]);
+    assert.equal(breaker.state, "closed");
+  });
+});
+
 describe("Batch, order", () => {
   it("a call waits for an earlier one for its key when the wire keeps no order, and no other waits", async () => {
     const { driver, set, get } = make({ ordered: false });
@@ -669,6 +707,29 @@ describe("Batch, order", () => {
     assert.equal(repeated?.status, "fulfilled");
     assert.equal(later?.status, "fulfilled");
     assert.deepEqual([await get("k"), await get("other")], ["2", "1"]);
+  });
+
+  it("a write is not repeated behind a later one for its key that is being repeated already", async () => {
+    const { driver, set, get } = make();
+    const ends: { answer(replies: Reply[] | undefined): void; lose(error: StoreError): void }[] = [];
+    driver.fate = (send) =>
+      send <= 3 ? new Promise((resolve, reject) => void ends.push({ answer: resolve, lose: reject })) : undefined;
+    const first = set("k", "1");
+    await sleep(1);
+    const second = set("k", "2");
+    const settled = Promise.allSettled([first, second]);
+    await sleep(1);
+    ends[0]?.answer([errorReply("LOADING Redis is loading the dataset in memory")]);
+    ends[1]?.lose(lost());
+    // The second is repeated at once, the first after a pause of 45 ms at the most.
+    while (driver.sends.length < 3) await sleep(1);
+    await sleep(70);
+    assert.equal(driver.sends.length, 3);
+    ends[2]?.answer(undefined);
+    const [overtaken, later] = await settled;
+    assert.ok(overtaken?.status === "rejected" && overtaken.reason.code === "LOADING");
+    assert.equal(later?.status, "fulfilled");
+    assert.equal(await get("k"), "2");
   });
 
   it("writes of two sends keep their order when both are lost again and again", async () => {
@@ -856,7 +917,7 @@ describe("Batch, any calls over any wire", () => {
           const failed = await Promise.all(scenarios.map((each) => play(ordered, each)));
           failures += failed.reduce((sum, count) => sum + count, 0);
         }),
-        { numRuns: 12, interruptAfterTimeLimit: 20_000, endOnFailure: true },
+        { numRuns: 12, interruptAfterTimeLimit: 20_000, endOnFailure: true, includeErrorInReport: true },
       );
       assert.ok(failures > 0, "no call ever failed: the wire was not rough");
     });

@@ -556,8 +556,10 @@ describe("parseConfig with defaults of entries and of the store", () => {
     ["CACHE_EARLY_REFRESH", "1.5", { earlyRefresh: 1.5 }],
     ["CACHE_EARLY_REFRESH", "false", { earlyRefresh: false }],
     ["CACHE_LOCK", "True", { lock: true }],
+    ["CACHE_LOCK", "1", { lock: true }],
     ["CACHE_LOCK", "off", { lock: false }],
     ["CACHE_NEAR", "on", { near: true }],
+    ["CACHE_NEAR", "1", { near: true }],
     ["CACHE_NEAR", "false", { near: false }],
     ["CACHE_COMPRESS_ABOVE", "4096", { compressAbove: 4096 }],
     ["CACHE_COMPRESS_ABOVE", "false", { compressAbove: false }],
@@ -571,6 +573,7 @@ describe("parseConfig with defaults of entries and of the store", () => {
     ],
     ["CACHE_BREAKER", "off", { breaker: false }],
     ["CACHE_FLEET_STATS", "true", { fleetStats: true }],
+    ["CACHE_FLEET_STATS", "1", { fleetStats: true }],
     ["CACHE_FLEET_STATS", "false", { fleetStats: false }],
   ];
   for (const [name, value, expected] of taken) {

@@ -569,6 +569,27 @@ contractCase("revokeUser makes misses of every session of the user and of no oth
   assert.deepEqual(await sessions.get("token-0"), { userId: "mallory" });
 });
 
+contractCase("every verb but get knows of a rate limit, whatever the store keeps it in", async (client) => {
+  const { checkRateLimit, incrementRateLimit, rateLimits, cache, keys, clear } = client.service("auth");
+  const limit = { limit: 5, window: "1m" } as const;
+  for (const algorithm of ["fixed", "sliding", "token-bucket"] as const) {
+    await checkRateLimit(algorithm, { ...limit, algorithm });
+  }
+  await incrementRateLimit("count");
+  const ids = await all(rateLimits.keys());
+  assert.equal(ids.length, 4, ids.join());
+  assert.equal((await all(keys())).length, 4);
+  for (const key of await all(cache.keys("rate_limit:*"))) {
+    assert.equal(await cache.has(key), true, key);
+    const left = (await cache.ttl(key)) as number;
+    assert.ok(left > 5 && left <= 120, `${key} ${left}`);
+    assert.equal(await cache.expire(key, "1h"), true, key);
+    assert.ok(((await cache.ttl(key)) as number) > 3500, key);
+  }
+  assert.equal(await clear(), 4);
+  assert.deepEqual(await all(keys()), []);
+});
+
 contractCase("incrementRateLimit counts in one window whose end it knows", async (client) => {
   const { incrementRateLimit } = client.service("auth");
   const first = await incrementRateLimit("api:203.0.113.7", { window: "10m" });

@@ -21,6 +21,7 @@ import {
 } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { type Listener, listen } from "../src/runtime.ts";
+import { store } from "../src/scripts.ts";
 import { type FaultProxy, type ProxyMode, startProxy } from "./helpers/proxy.ts";
 import { freePort, type RedisServer, rawClient, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
@@ -214,8 +215,60 @@ async function proxied(port: number, run: (proxy: FaultProxy) => Promise<void>):
   }
 }
 
-/** The deadline to set where an operation fails in this way. */
-const patience = (kind: StoreErrorKind): ClientOptions => ({ timeout: kind === "timeout" ? DEADLINE : PATIENCE });
+/**
+ * What to set where an operation fails in this way: the deadline, and no circuit breaker, so that every failure is the store's own.
+ */
+const patience = (kind: StoreErrorKind): ClientOptions => ({
+  timeout: kind === "timeout" ? DEADLINE : PATIENCE,
+  breaker: false,
+});
+
+/** What must hold once the breaker has seen failures enough: answers come at once, and nothing is sent. */
+async function assertLeftAlone(options: ClientOptions): Promise<void> {
+  // It stays open for longer than this takes.
+  const breaker = { failures: 3, openFor: 60_000 };
+  await using({ ...options, breaker }, async (subject) => {
+    const { client, cache, events } = subject;
+    for (let i = 0; i < 30 && (await client.health()).breaker !== "open"; i++) await cache.get("a");
+    assert.equal((await client.health()).breaker, "open");
+    assert.equal(events.filter((event) => event.type === "breaker" && event.state === "open").length, 1);
+    const { wire } = client.stats();
+    const from = events.length;
+    const watch = new Watch();
+    const operations = subject.operations();
+    const answers = await Promise.all(operations.map(([, promise]) => promise));
+    assert.equal(await cache.getOrSet("q", () => SECRETS.value), SECRETS.value);
+    const thrown = await Promise.allSettled(subject.operations("throw").map(([, promise]) => promise));
+    watch.check("every operation", 0);
+    operations.forEach(([name, , fallback], i) => {
+      assert.deepEqual(answers[i], fallback, name);
+      const outcome = thrown[i];
+      assert.ok(outcome?.status === "rejected" && outcome.reason.kind === "connection", name);
+      assert.match(outcome.reason.message, /failed 3 times in a row/);
+    });
+    assert.deepEqual(client.stats().wire, wire);
+    const told = events.slice(from).filter(({ type }) => type !== "error" && type !== "miss");
+    assert.deepEqual(
+      told.map(({ type }) => type),
+      ["load-start", "load-end"],
+    );
+    subject.assertDiscreet(thrown, await client.health());
+  });
+}
+
+/** What must hold where the store is there, though it refuses: it is asked each time. `fail` makes it refuse. */
+async function assertAsked(options: ClientOptions, fail?: () => Promise<void>): Promise<void> {
+  await using({ ...options, breaker: { failures: 3, openFor: 60_000 } }, async ({ client, cache, events }) => {
+    if (fail) assert.equal(await cache.set("warm", SECRETS.value), true);
+    await fail?.();
+    for (let i = 0; i < 5; i++) await cache.get("a");
+    const before = client.stats().wire.roundTrips;
+    await cache.get("a");
+    assert.ok(client.stats().wire.roundTrips > before, "nothing was sent");
+    assert.equal((await client.health()).breaker, "closed");
+    assert.ok(events.every(({ type }) => type !== "breaker"));
+  });
+}
 
 const tcp = (port: number, more: ClientOptions = {}): ClientOptions => ({
   driver: "node-redis",
@@ -226,7 +279,9 @@ const tcp = (port: number, more: ClientOptions = {}): ClientOptions => ({
 
 describe("a client over TCP", () => {
   it("answers misses in time when the port is refused", async () => {
-    await using(tcp(await freePort(), { password: SECRETS.password }), (subject) => assertAway(subject, "connection"));
+    const options = tcp(await freePort(), { password: SECRETS.password });
+    await using({ ...options, ...patience("connection") }, (subject) => assertAway(subject, "connection"));
+    await assertLeftAlone(options);
   });
 
   const faults: { name: string; mode: ProxyMode; kind: StoreErrorKind; code?: string; retried?: boolean }[] = [
@@ -267,6 +322,10 @@ describe("a client over TCP", () => {
           await proxy.set(mode);
           await assertAway(subject, kind, code);
           assert.equal(subject.retries > 0, retried ?? false);
+          const options = tcp(proxy.port, { timeout: subject.deadline });
+          if (kind !== "command") return assertLeftAlone(options);
+          await proxy.set("pass");
+          await assertAsked(options, () => proxy.set(mode));
         }),
       );
     });
@@ -275,7 +334,7 @@ describe("a client over TCP", () => {
   it("answers misses in time when the server accepts and never answers from the first call on", async () => {
     await proxied(redis.port, async (proxy) => {
       await proxy.set("blackhole");
-      const options = tcp(proxy.port, { password: SECRETS.password, timeout: DEADLINE });
+      const options = tcp(proxy.port, { password: SECRETS.password, ...patience("timeout") });
       await using(options, (subject) => assertAway(subject, "timeout"));
     });
   });
@@ -289,6 +348,7 @@ describe("a client over TCP", () => {
           assert.equal(subject.errors[0]?.kind, "auth", subject.errors[0]?.message);
           await assertAway(subject, "auth", more.password ? "WRONGPASS" : "NOAUTH");
         });
+        await assertAsked(tcp(locked.port, more));
       }
     } finally {
       await locked.stop();
@@ -514,7 +574,9 @@ const rest = (url: string, more: ClientOptions = {}): ClientOptions => ({
 
 describe("a client over REST", () => {
   it("answers misses in time when the port is refused", async () => {
-    await using(rest(`http://127.0.0.1:${await freePort()}`), (subject) => assertAway(subject, "connection"));
+    const options = rest(`http://127.0.0.1:${await freePort()}`);
+    await using({ ...options, ...patience("connection") }, (subject) => assertAway(subject, "connection"));
+    await assertLeftAlone(options);
   });
 
   const json = (status: number, body: unknown) => async () => Response.json(body, { status });
@@ -580,6 +642,8 @@ describe("a client over REST", () => {
         using(rest(url, patience(kind)), async (subject) => {
           await assertAway(subject, kind, code);
           assert.equal(subject.retries > 0, retried ?? false, `${subject.retries} retries`);
+          const options = rest(url, { timeout: subject.deadline });
+          await (kind === "command" || kind === "auth" ? assertAsked(options) : assertLeftAlone(options));
         }),
       );
     });
@@ -598,6 +662,7 @@ describe("a client over REST", () => {
             assert.equal(await subject.cache.set("warm", SECRETS.value, { timeout: PATIENCE }), true);
             await proxy.set(mode);
             await assertAway(subject, kind);
+            await assertLeftAlone(rest(`http://127.0.0.1:${proxy.port}`, { timeout: subject.deadline }));
           }),
         ),
       );
@@ -672,10 +737,10 @@ describe("a client over REST", () => {
           seen.length = 0;
           assert.equal(await cache.set("twice", SECRETS.value), true);
           assert.equal(subject.retries, 1);
-          assert.deepEqual(
-            seen.map(([name]) => name),
-            ["SET", "SET"],
-          );
+          const text = `{"json":"${SECRETS.value}"}`;
+          const script = ["EVAL", store.lua, 2, "db9:twice", "db9:#larder:clock", text, 3_600_000];
+          const sent = seen.map((command) => command.slice(0, script.length).map(String));
+          assert.deepEqual(sent, [script.map(String), script.map(String)]);
           assert.equal(await cache.get("twice"), SECRETS.value);
         }),
       ),
@@ -816,7 +881,7 @@ describe("verbs of services while the store is away", () => {
         client.service("auth").sessions.get(SECRETS.token),
       ]);
       watch.check("every verb", subject.deadline);
-      assert.deepEqual(answers, [undefined, 0, 0, 0, undefined]);
+      assert.deepEqual(answers, [undefined, 0, false, false, undefined]);
       await assert.rejects(
         updateCart("u", () => cart, { onError: "throw" }),
         { name: "StoreError", kind: "connection" },

@@ -93,7 +93,7 @@ onWires("getOrSet with a lock", (test) => {
     assert.equal(await it.raw(0, "EXISTS", "#larder:lock:k"), 0);
   });
 
-  test("loads without the lock when the wait was too long", async ({ make }) => {
+  test("takes the lock over when the wait was too long: the late value is handed out, not stored", async ({ make }) => {
     const [one, two] = [make().cache<string>(), make().cache<string>()];
     const source = gate<string>();
     const started = gate();
@@ -109,6 +109,59 @@ onWires("getOrSet with a lock", (test) => {
     assert.equal(await two.getOrSet("k", () => "second", { lock: { wait: "30ms" } }), "second");
     source.open("first");
     assert.equal(await first, "first");
+    assert.equal(await one.get("k"), "second");
+  });
+
+  test("does not undo another's deletion by a load that waited in vain, nor by an early one", async (it) => {
+    const [one, two] = [it.make().service(kitchen), it.make().service(kitchen)];
+    const [first, second] = [gate<string>(), gate<string>()];
+    const started = gate();
+    const holding = one.dishes.getOrSet("d", () => {
+      started.open();
+      return first.promise;
+    });
+    await started.promise;
+    const begun = gate();
+    const load = () => {
+      begun.open();
+      return second.promise;
+    };
+    const loading = two.dishes.getOrSet("d", load, { lock: { wait: "1ms" } });
+    await begun.promise;
+    await one.dishes.delete("d");
+    second.open("late");
+    first.open("later");
+    assert.deepEqual([await loading, await holding], ["late", "later"]);
+    assert.equal(await one.dishes.get("d"), undefined);
+
+    const { random } = Math;
+    Math.random = () => 0.5;
+    try {
+      const options = { ttl: "1h", failSafeFor: "1h", earlyRefresh: true } as const;
+      await one.dishes.getOrSet("early", () => sleep(30, "old"), options);
+      it.now += 3_599_999;
+      const renewing = gate();
+      const source = gate<string>();
+      assert.equal(
+        await one.dishes.getOrSet(
+          "early",
+          () => {
+            renewing.open();
+            return source.promise;
+          },
+          options,
+        ),
+        "old",
+      );
+      await renewing.promise;
+      assert.equal(await two.dishes.delete("early"), 1);
+      source.open("late");
+      await eventually(async () => (await it.raw(9, "EXISTS", "#larder:lock:early")) === 0);
+      await sleep(20);
+      assert.equal(await two.dishes.get("early"), undefined);
+    } finally {
+      Math.random = random;
+    }
   });
 
   test("gives the lock up when there is nothing to store: the next loads at once", async (it) => {

@@ -1,12 +1,22 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import * as v from "valibot";
 import { memory } from "../drivers/memory.ts";
-import { collection, createCacheClient, type Driver, defineService, getCacheClient, getCacheService } from "../mod.ts";
+import {
+  collection,
+  createCacheClient,
+  type Driver,
+  defineService,
+  getCacheClient,
+  getCacheService,
+  withSchemas,
+} from "../mod.ts";
 import { createCacheClient as createEdgeClient } from "../src/edge.ts";
 import { collectionKeys } from "../src/keyspace.ts";
 import { read, store } from "../src/scripts.ts";
 import { SERVICE_DATABASES } from "../src/service.ts";
 import { services } from "../src/services/all.ts";
+import { auth } from "../src/services/auth.ts";
 import { parseTtl } from "../src/ttl.ts";
 
 /** The design's table: service, database, then collection, key, TTL, variable. */
@@ -123,6 +133,14 @@ describe("services", () => {
     assert.deepEqual(await sessions.get("token"), { userId: 1 });
     now += 1_800_001;
     assert.equal(await sessions.get("token"), undefined);
+  });
+
+  it("store sessions of an application's own form, which revokeUser knows nothing of", async () => {
+    const own = withSchemas(auth, { sessions: v.object({ user: v.object({ id: v.number() }) }) });
+    const { sessions, revokeUser } = createCacheClient({ driver: memory(), env: {} }).service(own);
+    assert.equal(await sessions.set("token", { user: { id: 1 } }), true);
+    assert.equal(await revokeUser(1), true);
+    assert.deepEqual(await sessions.get("token"), { user: { id: 1 } });
   });
 
   it("cannot be declared with bad names, databases, keys or TTLs", () => {

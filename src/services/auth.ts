@@ -150,7 +150,8 @@ export const auth: ServiceDefinition<
       sliding: true,
       hashed: true,
       schema: v.looseObject({ userId: idSchema }),
-      tags: ({ userId }: Session) => [userTag(userId)],
+      // An application's own sessions may say otherwise whose they are.
+      tags: ({ userId }: Partial<Session>) => (userId === undefined ? [] : [userTag(userId)]),
     },
     permissions: {
       key: "permissions:{userId}",
