@@ -3,9 +3,11 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { heading, verdict, version } from "./helpers/compare.ts";
 
+/** The bar, in bytes; what `npm run check` holds the bundle to is a little above its present size. */
+const BAR = 38_000;
+
 /** What scripts/bundle.mjs answers, as far as it is used here. */
 interface Bundler {
-  readonly WORKER_BYTES: number;
   bundleWorker(): Promise<{
     readonly bytes: number;
     readonly minified: number;
@@ -18,10 +20,10 @@ heading(
   `Workers bundle of the core, the product service and the upstash driver (${version("esbuild")}, gzip -9)`,
   "The shares are of the minified bytes, because bytes that are compressed together belong to nobody alone.",
 );
-const { bundleWorker, WORKER_BYTES } = (await import(pathToFileURL(resolve("scripts/bundle.mjs")).href)) as Bundler;
+const { bundleWorker } = (await import(pathToFileURL(resolve("scripts/bundle.mjs")).href)) as Bundler;
 const { bytes, minified, imports, inputs } = await bundleWorker();
 const kib = (bytes: number): string => `${(bytes / 1024).toFixed(1)} KiB`;
-verdict("minified and gzipped", `${WORKER_BYTES} bytes`, `${bytes} bytes, ${kib(bytes)}`, bytes <= WORKER_BYTES);
+verdict("minified and gzipped", `${BAR} bytes`, `${bytes} bytes, ${kib(bytes)}`, bytes <= BAR);
 verdict("imports left in it", "0", `${imports.length} ${imports.join(" ")}`.trim(), imports.length === 0);
 
 const owners = new Map<string, number>();

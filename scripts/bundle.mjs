@@ -5,8 +5,8 @@ import { gzipSync } from "node:zlib";
 import * as esbuild from "esbuild";
 import { root } from "./tools.mjs";
 
-/** The most bytes that it may have, minified and gzipped. */
-export const WORKER_BYTES = 34_000;
+/** The most bytes that it may have, minified and gzipped: a little above what it has, so that growth is noticed. */
+export const WORKER_BYTES = 46_000;
 
 /** Bundles what `npm run build` made: `{ bytes, minified, imports, inputs }`, inputs with their minified bytes by path. */
 export async function bundleWorker() {
