@@ -36,6 +36,36 @@ export interface SendOptions {
   readonly timeout?: number;
 }
 
+/** One command whose arguments are sent as they are: text as UTF-8, bytes as bytes. */
+export type RawCommand = readonly (string | number | Uint8Array)[];
+
+/** One reply as the store gave it: simple strings are text, bulk strings are bytes, integers beyond 2^53 are bigint; nil is `null`. */
+export type RawReply = string | Uint8Array | number | bigint | null | StoreError | readonly RawReply[];
+
+/** A connection of the caller's own, on which bytes go and come as they are. */
+export interface Connection {
+  /**
+   * Sends the commands in order in one write. They may change the connection's state: nobody else is on it.
+   *
+   * @param commands The commands, at least one.
+   * @param options `timeout`: after it the connection is closed, for replies could not be told apart any more.
+   * @returns One reply a command, in their order. A {@linkcode StoreError} in a command's place is that command's own error.
+   * @throws {StoreError} When the connection is lost, closed, or did not answer in time.
+   */
+  send(commands: readonly RawCommand[], options?: SendOptions): Promise<RawReply[]>;
+  /**
+   * Sends a command after which the store talks by itself: SUBSCRIBE, PSUBSCRIBE or MONITOR.
+   *
+   * @param command The command.
+   * @param told Called with each reply, the first one included. It must not throw.
+   * @returns Resolves when the connection was closed.
+   * @throws {StoreError} When the connection is lost.
+   */
+  listen(command: RawCommand, told: (reply: RawReply) => void): Promise<void>;
+  /** Closes it. Never throws; closing twice is closing once. */
+  close(): Promise<void>;
+}
+
 /** What is told of changed keys. None of the functions may throw. */
 export interface Tracker {
   /**
@@ -81,6 +111,15 @@ export interface Driver {
    * @returns The tracking, to be closed.
    */
   track?(database: number, prefix: string, tracker: Tracker): Tracking;
+  /**
+   * Opens a connection of the caller's own. Absent where the wire has none: over REST, and in the embedded store.
+   *
+   * @param database The database number.
+   * @param options `timeout`: milliseconds that opening may take.
+   * @returns The connection, logged in and in the database. Closing the driver closes it.
+   * @throws {StoreError} When it cannot be opened.
+   */
+  connect?(database: number, options?: SendOptions): Promise<Connection>;
   /** Closes what the driver opened. Never throws; closing twice is closing once. */
   close(): Promise<void>;
 }
@@ -162,7 +201,7 @@ export interface TwinStore {
   call(name: string, ...args: (string | number)[]): Reply;
 }
 
-/** An atomic operation: Lua for real stores, and the twin that the memory driver runs in its place. */
+/** An atomic operation in Lua. */
 export interface Script {
   /** The name, for messages. */
   readonly name: string;
@@ -170,11 +209,15 @@ export interface Script {
   readonly lua: string;
   /** SHA-1 of the source in lower-case hex. */
   readonly sha1: string;
+}
+
+/** A script, and what the memory driver runs in the place of its Lua. */
+export interface TwinnedScript extends Script {
   /** Does what the Lua source does, reply for reply. */
   readonly twin: (store: TwinStore, keys: readonly string[], args: readonly string[]) => Reply;
 }
 
-const scripts = new Map<string, Script>();
+const scripts = new Map<string, TwinnedScript>();
 
 /**
  * Registers a script, so that the memory driver can run its twin.
@@ -182,7 +225,7 @@ const scripts = new Map<string, Script>();
  * @param script The script.
  * @returns The same script.
  */
-export function defineScript(script: Script): Script {
+export function defineScript(script: TwinnedScript): TwinnedScript {
   scripts.set(script.sha1, script).set(script.lua, script);
   return script;
 }
@@ -193,6 +236,6 @@ export function defineScript(script: Script): Script {
  * @param shaOrSource The SHA-1 in lower-case hex, or the Lua source.
  * @returns The script, or `undefined`.
  */
-export function findScript(shaOrSource: string): Script | undefined {
+export function findScript(shaOrSource: string): TwinnedScript | undefined {
   return scripts.get(shaOrSource);
 }
