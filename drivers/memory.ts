@@ -13,15 +13,17 @@
  * @module
  */
 
+import { twins } from "../src/twins.ts";
 import {
   type Command,
   type Driver,
+  defineScript,
   errorReply,
   findScript,
   type Reply,
-  type Script,
   StoreError,
   type Tracker,
+  type TwinnedScript,
 } from "./driver.ts";
 import { globMatcher } from "./glob.ts";
 
@@ -510,7 +512,7 @@ function evaluate(store: Store, args: Args): Reply {
   return script.twin(twin, args.slice(3, 3 + total), args.slice(3 + total));
 }
 
-function registered(source: string): Script {
+function registered(source: string): TwinnedScript {
   const script = findScript(source);
   if (script?.lua === source) return script;
   throw errorReply("ERR the memory store has no Lua: it runs only scripts registered with defineScript");
@@ -703,6 +705,7 @@ export function memory(options: MemoryOptions = {}): Driver {
       throw new RangeError(`Cannot make a memory store: ${name} is ${value}; it must be a whole number above 0`);
     }
   }
+  for (const script of twins) defineScript(script);
   const store = new Store(maxEntries, maxBytes);
   const trackers = new Map<object, { readonly prefix: string; readonly tracker: Tracker }>();
   let closed = false;

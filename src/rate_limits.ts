@@ -1,6 +1,6 @@
-/** Rate limits as scripts: Lua for real stores, a twin for the memory driver. */
-import { defineScript, type Reply, type Script } from "../drivers/driver.ts";
-import { LUA_NOW, time } from "./scripts.ts";
+/** Rate limits as scripts, with twins in `twins.ts`. */
+import type { Reply, Script } from "../drivers/driver.ts";
+import { LUA_NOW } from "./scripts.ts";
 
 /*
  * Rate limits. KEYS: state. ARGV: limit, window in ms, cost. Each answers {allowed, remaining, reset, retry after, now}: reset is
@@ -9,7 +9,7 @@ import { LUA_NOW, time } from "./scripts.ts";
  */
 
 /** Counts in windows that begin with their first request. */
-export const fixedWindow: Script = /* @__PURE__ */ defineScript({
+export const fixedWindow: Script = {
   name: "fixedWindow",
   sha1: "827be008eee1a746fdbae27ac7a0d96cad600813",
   lua: `${LUA_NOW}local limit, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -33,27 +33,10 @@ local wait = 0
 if allowed == 0 then wait = left end
 if cost > limit then wait = -1 end
 return {allowed, math.max(0, limit - count), left, wait, now}`,
-  twin(store, [key = ""], [limitText = "", windowText = "", costText = ""]) {
-    const now = time(store);
-    const [limit, window, cost] = [Number(limitText), Number(windowText), Number(costText)];
-    let count = Number(store.call("GET", key) ?? "0");
-    let left = store.call("PTTL", key) as number;
-    if (left < 0) {
-      left = window;
-      if (count > 0) store.call("PEXPIRE", key, windowText);
-    }
-    const allowed = count + cost <= limit ? 1 : 0;
-    if (allowed) {
-      if (count === 0) store.call("SET", key, costText, "PX", left);
-      else store.call("INCRBY", key, costText);
-      count += cost;
-    }
-    return [allowed, Math.max(0, limit - count), left, cost > limit ? -1 : allowed ? 0 : left, now];
-  },
-});
+};
 
 /** Counts in aligned windows; the window before weighs in for the part of it that still lies within one window's length. */
-export const slidingWindow: Script = /* @__PURE__ */ defineScript({
+export const slidingWindow: Script = {
   name: "slidingWindow",
   sha1: "18c742bc15898cb0951e06ebe26afdb561121e09",
   lua: `${LUA_NOW}local limit, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -92,39 +75,10 @@ elseif allowed == 0 then
   end
 end
 return {allowed, free, reset, wait, now}`,
-  twin(store, [key = ""], args) {
-    const now = time(store);
-    const [limit = 0, window = 0, cost = 0] = args.map(Number);
-    const index = Math.floor(now / window);
-    const rest = window - (now - index * window);
-    const [i, c, p] = store.call("HMGET", key, "i", "c", "p") as (string | null)[];
-    let count = 0;
-    let before = 0;
-    if (i != null && Number(i) === index) [count, before] = [Number(c), Number(p)];
-    else if (i != null && Number(i) === index - 1) before = Number(c);
-    const allowed = before * rest + (count + cost) * window <= limit * window ? 1 : 0;
-    if (allowed) {
-      count += cost;
-      store.call("HSET", key, "i", index, "c", count, "p", before);
-      store.call("PEXPIRE", key, window * 2);
-    }
-    const free = Math.max(0, Math.floor((limit * window - before * rest - count * window) / window));
-    const reset = count > 0 ? rest + window : before > 0 ? rest : 0;
-    let wait = 0;
-    if (cost > limit) {
-      wait = -1;
-    } else if (!allowed) {
-      const room = (limit - count - cost) * window;
-      if (before > 0 && room >= 0) wait = rest - Math.floor(room / before);
-      else if (count > 0) wait = rest + window - Math.min(window, Math.floor(((limit - cost) * window) / count));
-      else wait = rest;
-    }
-    return [allowed, free, reset, wait, now];
-  },
-});
+};
 
 /** A bucket of `limit` tokens that fills evenly, whole in one window. Levels are kept in tokens times window, hence in integers. */
-export const tokenBucket: Script = /* @__PURE__ */ defineScript({
+export const tokenBucket: Script = {
   name: "tokenBucket",
   sha1: "cbe8772ddcf76bc6009fdc1eae4272b1f442638c",
   lua: `${LUA_NOW}local limit, window, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -145,22 +99,7 @@ local wait = 0
 if allowed == 0 then wait = math.ceil((cost * window - level) / limit) end
 if cost > limit then wait = -1 end
 return {allowed, math.floor(level / window), math.ceil((full - level) / limit), wait, now}`,
-  twin(store, [key = ""], args) {
-    const now = time(store);
-    const [limit = 0, window = 0, cost = 0] = args.map(Number);
-    const full = limit * window;
-    const [l, t] = store.call("HMGET", key, "l", "t") as (string | null)[];
-    let level = l == null ? full : Math.min(full, Number(l) + Math.max(0, now - Number(t)) * limit);
-    const allowed = level >= cost * window ? 1 : 0;
-    if (allowed) level -= cost * window;
-    if (level < full) {
-      store.call("HSET", key, "l", level, "t", now);
-      store.call("PEXPIRE", key, Math.ceil((full - level) / limit) + 1);
-    }
-    const wait = cost > limit ? -1 : allowed ? 0 : Math.ceil((cost * window - level) / limit);
-    return [allowed, Math.floor(level / window), Math.ceil((full - level) / limit), wait, now];
-  },
-});
+};
 
 /** What a rate-limit script answers. */
 export type LimitReply = [allowed: number, remaining: number, reset: number, wait: number, now: number] & Reply;

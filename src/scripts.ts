@@ -1,5 +1,5 @@
 /**
- * The atomic operations: Lua for real stores, a twin for the memory driver. Clocks are the store's own.
+ * The atomic operations in Lua; what the memory driver runs in their place stands in `twins.ts`. Clocks are the store's own.
  *
  * What invalidation rests on: each keyspace has a clock, a number that every invalidation moves on. An entry carries the clock's
  * value from before it was loaded (`born`), a tag the value at its last invalidation (its mark); an entry holds while none of
@@ -8,13 +8,7 @@
  * clock is as good as new. A tag without a mark invalidates: marks are made with the entries, outlive them, and are gone only
  * when the store evicted them.
  */
-import { defineScript, type Reply, type Script, type TwinStore } from "../drivers/driver.ts";
-
-/** The store's clock in milliseconds. */
-export function time(store: TwinStore): number {
-  const [seconds, micros] = store.call("TIME") as [string, string];
-  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
-}
+import type { Script } from "../drivers/driver.ts";
 
 /** Sets `now`, the store's clock in milliseconds. */
 export const LUA_NOW: string = `local t = redis.call('TIME')
@@ -60,55 +54,11 @@ export const LUA_FRESH: string = `local function fresh(v, now)
 end
 `;
 
-const HEAD = /^\{"born":(\d+)(?:,"tags":\[([^\]]*))?/;
-
-/** The names in the text of a document's tags. */
-function names(tags: string | undefined): string[] {
-  return (tags?.match(/"[^"]*"/g) ?? []).map((tag) => tag.slice(1, -1));
-}
-
-/** The text at a key, if it is one. */
-function textAt(store: TwinStore, key: string): string | null {
-  return (store.call("MGET", key) as readonly (string | null)[])[0] ?? null;
-}
-
-function find(store: TwinStore, key: string, clock: Reply, prefix: string): string | null {
-  const text = textAt(store, key);
-  if (text === null) return null;
-  const [, bornText = "0", tags] = HEAD.exec(text) ?? [];
-  const born = Number(bornText);
-  if (clock && text.startsWith("{") && born < Number(String(clock).split(" ")[1])) return null;
-  const holds = names(tags).every((tag) => {
-    const mark = store.call("GET", prefix + tag);
-    return mark !== null && Number(mark) <= born;
-  });
-  return holds ? text : null;
-}
-
-function outlive(store: TwinStore, tags: string | undefined, ms: number, prefix: string, born?: string): void {
-  for (const tag of names(tags)) {
-    const mark = prefix + tag;
-    const left = store.call("PTTL", mark) as number;
-    if (left === -2 && born !== undefined) store.call("SET", mark, born);
-    if (ms === 0) store.call("PERSIST", mark);
-    else if (left !== -1 && left < ms) store.call("PEXPIRE", mark, ms * 2);
-  }
-}
-
-function fresh(text: string, now: string): boolean {
-  const [, at, ttl] = /^\{[^{}]*?"at":(\d+),"ttl":(\d+)/.exec(text) ?? [];
-  const age = Number(now) - Number(at);
-  return at === undefined || (age < Number(ttl) && age > -1000);
-}
-
-/** What is known not to be there does not begin anew, nor does it get another TTL. */
-const NONE = /^\{[^{}]*?"none":/;
-
 /**
  * KEYS: clock, entries. ARGV: start of marks' keys; ms to slide to or 0; 1 for heads only. Answers the clock, then for each entry its text (nil
  * for one that does not hold, or is no text; with heads only, "0" for what is there and no text) and its PTTL.
  */
-export const read: Script = /* @__PURE__ */ defineScript({
+export const read: Script = {
   name: "read",
   sha1: "409a6bfd77382225cda1909c6bbd2256bd98f833",
   lua: `${LUA_FIND}local clock = redis.call('GET', KEYS[1])
@@ -128,26 +78,7 @@ for i = 2, #KEYS do
   r[2 * i - 1] = redis.call('PTTL', KEYS[i])
 end
 return r`,
-  twin(store, [clockKey = "", ...keys], [prefix = "", slide = "", headsOnly = ""]) {
-    const clock = store.call("GET", clockKey);
-    return [
-      clock,
-      ...keys.flatMap((key) => {
-        let text = find(store, key, clock, prefix);
-        if (text !== null && slide !== "0" && !NONE.test(text)) {
-          store.call("PEXPIRE", key, slide);
-          outlive(store, HEAD.exec(text)?.[2], Number(slide), prefix);
-        }
-        if (headsOnly === "1") {
-          const [, head] = /^(\{.*?)"(?:json|sealed|packed)":/s.exec(text ?? "") ?? [];
-          if (head) text = `${head}"json":null}`;
-          if (text === null && !/string|none/.test(String(store.call("TYPE", key)))) text = "0";
-        }
-        return [text, store.call("PTTL", key)];
-      }),
-    ];
-  },
-});
+};
 
 /**
  * KEYS: entry, clock, lock if there is one. ARGV: the text; ms to live or 0; the clock's value that it is born at, or "" for now's;
@@ -155,7 +86,7 @@ return r`,
  * document; "1" and the text that must stand there, or "0" for no entry, or nothing. Answers 1, or 0 when the lock was lost or
  * something else stands there.
  */
-export const store: Script = /* @__PURE__ */ defineScript({
+export const store: Script = {
   name: "store",
   sha1: "7fd183140245fde693be43d9ed6198973b96fa02",
   lua: `${LUA_FIND}local lock, born, tags = KEYS[3], ARGV[3], ARGV[6]
@@ -183,38 +114,13 @@ else
   redis.call('SET', KEYS[1], text, 'PX', ARGV[2])
 end
 return 1`,
-  twin(store, [key = "", clockKey = "", lock], args) {
-    const [text = "", ms = "", bornText = "", token = "", prefix = "", tags = "", known, expected] = args;
-    if (lock && token !== "*" && store.call("GET", lock) !== token) return 0;
-    let clock = store.call("GET", clockKey) as string | null;
-    if (known && find(store, key, clock, prefix) !== (known === "1" ? expected : null)) return 0;
-    if (lock) store.call("DEL", lock);
-    if (tags && !clock) {
-      clock = `${time(store) * 1000} 0 0`;
-      store.call("SET", clockKey, clock);
-    }
-    const seq = clock?.split(" ")[0] ?? "0";
-    const born = bornText === "" || (bornText === "0" && clock?.includes(" 0 ")) ? seq : bornText;
-    let head = "";
-    if (tags) {
-      head = `"born":${born},"tags":[${tags}],`;
-      outlive(store, tags, Number(ms), prefix, born);
-    } else if (born !== "0") {
-      head = `"born":${born},`;
-    }
-    store.call("SET", key, `{${head}${text.slice(1)}`, ...(ms === "0" ? [] : ["PX", ms]));
-    return 1;
-  },
-});
-
-/** A day: how long a mark lasts that no entry asked for. By then, no load from before it is under way. */
-const MARK_MS = 864e5;
+};
 
 /** The mark that is set when everything is invalidated: no tag is encoded like that. It tells those who listen to changes of keys. */
 export const EVERYTHING = "*";
 
 /** KEYS: clock. ARGV: start of marks' keys; the tags, or {@linkcode EVERYTHING}. Moves the clock on, marks the tags, and answers the clock. */
-export const invalidate: Script = /* @__PURE__ */ defineScript({
+export const invalidate: Script = {
   name: "invalidate",
   sha1: "325f2c8bb73d440987918024dda4d2beb938a129",
   lua: `${LUA_NOW}local seq, all = string.match(redis.call('GET', KEYS[1]) or '0 0', '^(%d+) (%d+)')
@@ -231,26 +137,14 @@ for i = 2, #ARGV do
   end
 end
 return seq .. ' ' .. all`,
-  twin(store, [clockKey = ""], [prefix = "", ...tags]) {
-    const [seqText = "0", allText = "0"] = String(store.call("GET", clockKey) ?? "0 0").split(" ");
-    const seq = Math.max(Number(seqText) + 1, time(store) * 1000);
-    const clock = `${seq} ${tags[0] === EVERYTHING ? seq : allText}`;
-    store.call("SET", clockKey, clock);
-    for (const tag of tags) {
-      const mark = prefix + tag;
-      const left = store.call("PTTL", mark) as number;
-      store.call("SET", mark, seq, ...(left === -1 ? [] : ["PX", Math.max(left, MARK_MS)]));
-    }
-    return clock;
-  },
-});
+};
 
 /**
  * KEYS: lock, entry, clock. ARGV: token; ms that the lock lasts; start of marks' keys; the caller's time in ms; a text that is of no use to it, if
  * it knows one. Takes the lock unless it is taken or the entry is there and fresh. Answers {whether it was taken, the clock, the entry's text or
  * nil, its PTTL}.
  */
-export const acquire: Script = /* @__PURE__ */ defineScript({
+export const acquire: Script = {
   name: "acquire",
   sha1: "070800490e45057e6aeef95a6a71fbc6bb24299d",
   lua: `${LUA_FIND}${LUA_FRESH}local clock = redis.call('GET', KEYS[3])
@@ -260,50 +154,32 @@ if not (v and v ~= ARGV[5] and fresh(v, ARGV[4])) and (redis.call('SET', KEYS[1]
   taken = 1
 end
 return {taken, clock, v, redis.call('PTTL', KEYS[2])}`,
-  twin(store, [lock = "", key = "", clockKey = ""], [token = "", ms = "", prefix = "", now = "", useless]) {
-    const clock = store.call("GET", clockKey);
-    const text = find(store, key, clock, prefix);
-    const good = text !== null && text !== useless && fresh(text, now);
-    return [good ? 0 : own(store, lock, token, ms), clock, text, store.call("PTTL", key)];
-  },
-});
+};
 
 /** KEYS: lock, counter. ARGV: token; ms. Takes a lock: answers 0, or the fencing token, which the counter counts. */
-export const take: Script = /* @__PURE__ */ defineScript({
+export const take: Script = {
   name: "take",
   sha1: "abc7361f459997ff7a79cd361fcc2b4ee25e277c",
   lua: `if not redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') and redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
 return redis.call('INCR', KEYS[2])`,
-  twin(store, [lock = "", fence = ""], [token = "", ms = ""]) {
-    return own(store, lock, token, ms) ? store.call("INCR", fence) : 0;
-  },
-});
-
-/** Takes a lock, or finds that it was taken with this token: a script may be repeated. */
-function own(store: TwinStore, lock: string, token: string, ms: string): 0 | 1 {
-  return store.call("SET", lock, token, "PX", ms, "NX") !== null || store.call("GET", lock) === token ? 1 : 0;
-}
+};
 
 /** KEYS: lock. ARGV: token; ms to hold it from now, or 0 to give it up. Answers whether it was held. */
-export const hold: Script = /* @__PURE__ */ defineScript({
+export const hold: Script = {
   name: "hold",
   sha1: "ac3769cd746b809816021f4235a22de3e744acaf",
   lua: `if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] == '0' then return redis.call('DEL', KEYS[1]) end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
-  twin(store, [lock = ""], [token = "", ms = ""]) {
-    if (store.call("GET", lock) !== token) return 0;
-    return ms === "0" ? store.call("DEL", lock) : store.call("PEXPIRE", lock, ms);
-  },
-});
+};
 
 /**
  * KEYS: entry, clock. ARGV: start of marks' keys; ms to live or 0 for ever; how long it is kept beyond that; the caller's time in ms. Answers 1, 0 when there
  * is no such entry or its TTL is over, or 2 when it had no expiry already and is to have none.
  */
-export const touch: Script = /* @__PURE__ */ defineScript({
+export const touch: Script = {
   name: "touch",
   sha1: "4d0792dce276f5994bd74588b53f35183ef8eb31",
   lua: `${LUA_FIND}${LUA_FRESH}local key, ms, now = KEYS[1], tonumber(ARGV[2]), ARGV[4]
@@ -326,38 +202,18 @@ outlive(tags, keep, ARGV[1])
 if ms > 0 then return redis.call('PEXPIRE', key, keep) end
 if redis.call('PERSIST', key) == 1 or head then return 1 end
 return 2`,
-  twin(store, [key = "", clockKey = ""], [prefix = "", ms = "", extra = "", now = ""]) {
-    const text = find(store, key, store.call("GET", clockKey), prefix);
-    if (
-      text === null ? textAt(store, key) !== null || !store.call("EXISTS", key) : !fresh(text, now) || NONE.test(text)
-    )
-      return 0;
-    let keep = Number(ms);
-    const [timed, head, rest] = /^(\{[^{}]*?)"at":\d+,"ttl":\d+,(.*)$/s.exec(String(text)) ?? [];
-    if (timed !== undefined) {
-      if (keep > 0) keep += Number(extra);
-      store.call("SET", key, `${head}${ms === "0" ? "" : `"at":${now},"ttl":${ms},`}${rest}`);
-    }
-    outlive(store, HEAD.exec(String(text))?.[2], keep, prefix);
-    if (keep > 0) return store.call("PEXPIRE", key, keep);
-    return store.call("PERSIST", key) === 1 || timed !== undefined ? 1 : 2;
-  },
-});
+};
 
 /** KEYS: hash. ARGV: fields and how much to add to each. */
-export const addCounts: Script = /* @__PURE__ */ defineScript({
+export const addCounts: Script = {
   name: "addCounts",
   sha1: "fbb9bb42006f6bef37fda9d09d878f9a1ebb09d4",
   lua: `for i = 1, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1`,
-  twin(store, [key = ""], args) {
-    for (let i = 0; i < args.length; i += 2) store.call("HINCRBY", key, args[i] as string, args[i + 1] as string);
-    return 1;
-  },
-});
+};
 
 /** KEYS: counter. ARGV: by, TTL in ms or 0. Answers the count, the remaining ms (-1: none) and the store's clock. A lost TTL is set again. */
-export const increment: Script = /* @__PURE__ */ defineScript({
+export const increment: Script = {
   name: "increment",
   sha1: "1970b3784bdb5ca8e0ae9b568ed988edf3d0bd51",
   lua: `local set = string.match(redis.call('GET', KEYS[1]) or '', '^{[^{}]-"json":(%-?%d+)}$')
@@ -369,25 +225,13 @@ if left < 0 and tonumber(ARGV[2]) > 0 then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 ${LUA_NOW}return {n, left, now}`,
-  twin(store, [key = ""], [by = "", ttl = ""]) {
-    const [, set] = /^\{[^{}]*?"json":(-?\d+)\}$/.exec(String(store.call("GET", key))) ?? [];
-    if (set) store.call("SET", key, set, "KEEPTTL");
-    const n = store.call("INCRBY", key, by);
-    let left = store.call("PTTL", key) as number;
-    if (left < 0 && Number(ttl) > 0) {
-      left = Number(ttl);
-      store.call("PEXPIRE", key, ttl);
-    }
-    return [n, left, time(store)];
-  },
-});
+};
 
 /** KEYS: keys. Unlinks each and answers, for each, whether it was there: one command for the deletions of several callers. */
-export const unlinkEach: Script = /* @__PURE__ */ defineScript({
+export const unlinkEach: Script = {
   name: "unlinkEach",
   sha1: "f4f8d0fa8dd764b801682b07ced66ad3f23afbb6",
   lua: `local r = {}
 for i, key in ipairs(KEYS) do r[i] = redis.call('UNLINK', key) end
 return r`,
-  twin: (store, keys) => keys.map((key) => store.call("UNLINK", key)),
-});
+};

@@ -15,8 +15,7 @@
  * @module
  */
 
-import { type Command, type Driver, defineScript, type Reply, StoreError } from "../../drivers/driver.ts";
-import { allScripts } from "../all_scripts.ts";
+import { type Command, type Driver, type Reply, StoreError } from "../../drivers/driver.ts";
 import { blocked, isRead } from "./commands.ts";
 import { parseJson } from "./json.ts";
 
@@ -57,8 +56,6 @@ export function bridge(options: BridgeOptions): (request: Request) => Promise<Re
   if (options.readOnlyToken === options.token) {
     throw new TypeError("Cannot open the bridge with one token for both uses; accepted: two different tokens");
   }
-  // Over the memory driver the library's scripts run as their twins, which this process may not have loaded otherwise.
-  for (const script of allScripts) defineScript(script);
   return async (request) => {
     try {
       return await answer(request, options);
