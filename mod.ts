@@ -29,7 +29,7 @@ export {
 export type { WireStats } from "./src/batch.ts";
 export type { BreakerOptions, BreakerState } from "./src/breaker.ts";
 export type { Cache, GetOrSetOptions, IncrementOptions, WriteOptions } from "./src/cache.ts";
-export type { CacheClient, ClientHooks, ClientStats, Health, Setup } from "./src/client.ts";
+export type { CacheClient, ClientHooks, ClientStats, Health, Place, PlaceOf, Setup } from "./src/client.ts";
 export {
   type CommonConfig,
   type Config,

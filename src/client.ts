@@ -1,3 +1,4 @@
+import type { Driver } from "../drivers/driver.ts";
 import { Batch, type WireStats } from "./batch.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import { Cache } from "./cache.ts";
@@ -62,6 +63,30 @@ export interface Health {
   readonly latency?: number;
   /** Why it did not, without secrets. */
   readonly error?: string;
+}
+
+/** What to find the {@linkcode Place} of. */
+export interface PlaceOf {
+  /** A service's name or declaration. */
+  readonly service?: string | AnyService | undefined;
+  /** A database, 0-15, where no service is given. @default REDIS_DB, else 0 */
+  readonly database?: number | undefined;
+}
+
+/** Where keys live: for tools that speak to the store themselves. */
+export interface Place {
+  /** The wire to the store, opened. It is the client's to close. */
+  readonly driver: Driver;
+  /** The database as it is sent: 0 where databases are prefixes. */
+  readonly database: number;
+  /** What stands in front of every key in the store. */
+  readonly prefix: string;
+  /** The service's name, if it is one's place. */
+  readonly service?: string | undefined;
+  /** The database's number, 0-15. */
+  readonly number: number;
+  /** Whether the store has numbered databases, and they are used. */
+  readonly numbered: boolean;
 }
 
 /** What a client did since this client was made. */
@@ -196,6 +221,34 @@ export class CacheClient<S extends object = Record<never, never>> {
       this.#caches.set(database, cache);
     }
     return cache as Cache<string | number, T>;
+  }
+
+  /**
+   * Where the keys of a service or of a database live in the store, for tools.
+   *
+   * @param of The service, or the database.
+   * @returns The place.
+   * @throws {TypeError | RangeError} As {@linkcode CacheClient.service} and {@linkcode CacheClient.cache} do.
+   * @throws {StoreError} When the client was closed, or its driver cannot be opened.
+   */
+  async place({ service, database }: PlaceOf): Promise<Place> {
+    let config = this.#config;
+    let number = database ?? config.database;
+    let segment = "";
+    let name: string | undefined;
+    if (service === undefined) {
+      this.cache({ database: number });
+    } else {
+      const made = this.service(service as AnyService);
+      name = made.name;
+      number = made.database;
+      config = this.#setup.configure(this.#services.get(made.name)?.definition);
+      if (config.allowSharedDatabases) segment = made.name;
+    }
+    const { numbered } = this.#lane(number, config);
+    const { database: sent, prefix } = new Keyspace(number, { numbered, prefix: config.prefix, segment });
+    const driver = await this.#storeOf(config).driver();
+    return { driver, database: sent, prefix, service: name, number, numbered };
   }
 
   /**

@@ -121,7 +121,7 @@ export {
 export type { WireStats } from "./batch.ts";
 export type { BreakerOptions, BreakerState } from "./breaker.ts";
 export type { Cache, GetOrSetOptions, IncrementOptions, WriteOptions } from "./cache.ts";
-export type { CacheClient, ClientHooks, ClientStats, Health, Setup } from "./client.ts";
+export type { CacheClient, ClientHooks, ClientStats, Health, Place, PlaceOf, Setup } from "./client.ts";
 export {
   type CommonConfig,
   type Config,
