@@ -1,0 +1,43 @@
+import { CacheError } from "../errors.ts";
+
+/** Thrown for a backup that is damaged, of another format, or none. Nothing was written. */
+export class BackupError extends CacheError {
+  /** Always `"BackupError"`. */
+  override name = "BackupError";
+  /** The line that shows it, from 1; 0 for the file as a whole. */
+  readonly line: number;
+
+  /**
+   * Makes an error.
+   *
+   * @param line The line.
+   * @param reason What is wrong with it.
+   */
+  constructor(line: number, reason: string) {
+    super(`cannot restore this file: ${line > 0 ? `line ${line}: ` : ""}${reason}`);
+    this.line = line;
+  }
+}
+
+/** Thrown when keys are there already that were not to be replaced. Nothing was written. */
+export class ConflictError extends CacheError {
+  /** Always `"ConflictError"`. */
+  override name = "ConflictError";
+  /** How many. */
+  readonly count: number;
+  /** The first of them, 10 at the most. */
+  readonly keys: readonly string[];
+
+  /**
+   * Makes an error.
+   *
+   * @param count How many keys are there.
+   * @param keys The first of them.
+   */
+  constructor(count: number, keys: readonly string[]) {
+    const more = count > keys.length ? ", ..." : "";
+    super(`cannot write ${count} keys that are there already (${keys.join(", ")}${more}): skip or replace them`);
+    this.count = count;
+    this.keys = keys;
+  }
+}
