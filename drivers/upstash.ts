@@ -142,8 +142,9 @@ function connect(options: { url: string; token: string; readYourWrites?: boolean
   const { token, readYourWrites = true } = options;
   const url = checkUrl(options.url);
   if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
-    const given = token === undefined || token === "" ? "a missing token" : "a token of this form";
-    throw new TypeError(`Cannot open Upstash with ${given}; accepted: the REST token, without spaces or line breaks`);
+    throw new TypeError(
+      `Cannot open Upstash with ${token ? "this" : "a missing"} token; accepted: the REST token, without spaces or line breaks`,
+    );
   }
   return new Redis({
     url,
@@ -159,21 +160,12 @@ function connect(options: { url: string; token: string; readYourWrites?: boolean
 
 /** The URL without trailing slashes. Its text is never in a message: it may be a secret in the wrong place. */
 function checkUrl(text: unknown): string {
-  const url = typeof text === "string" && !/\s/.test(text) && URL.canParse(text) ? new URL(text) : undefined;
-  const wrong = !url
-    ? text
-      ? "what is not a URL"
-      : "a missing url"
-    : !/^https?:$/.test(url.protocol)
-      ? `a URL of the protocol "${url.protocol}"`
-      : url.username || url.password
-        ? "credentials in the URL"
-        : url.search || url.hash
-          ? "a query in the URL"
-          : "";
-  if (url && !wrong) return url.href.replace(/\/+$/, "");
+  if (typeof text === "string" && !/\s/.test(text) && URL.canParse(text)) {
+    const { href, protocol, username, password, search, hash } = new URL(text);
+    if (/^https?:$/.test(protocol) && !(username || password || search || hash)) return href.replace(/\/+$/, "");
+  }
   throw new TypeError(
-    `Cannot open Upstash with ${wrong}; accepted: an http or https URL without credentials or query, such as "https://name.upstash.io"`,
+    `Cannot open Upstash with ${text ? "this" : "a missing"} url; accepted: an http or https URL without credentials or query, such as "https://name.upstash.io"`,
   );
 }
 
@@ -238,13 +230,8 @@ function toStoreError(error: unknown): StoreError {
   const reasons = describe(error);
   if (/refused/i.test(reasons)) return new StoreError("connection", "Cannot reach Upstash: the connection was refused");
   const code = /\bE[A-Z]{3,}\b/.exec(reasons)?.[0];
-  return new StoreError(
-    "connection",
-    `The request to Upstash failed before its answer came${code ? ` (${code})` : ""}`,
-    {
-      repeat: "idempotent",
-    },
-  );
+  const failure = `The request to Upstash failed before its answer came${code ? ` (${code})` : ""}`;
+  return new StoreError("connection", failure, { repeat: "idempotent" });
 }
 
 /** The codes and messages of an error and of what caused it, to be searched. */
