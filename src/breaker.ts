@@ -8,6 +8,7 @@
  * Time is asked for, no timer runs: an open breaker notices that its time is over with the next send.
  */
 import { StoreError } from "../drivers/driver.ts";
+import { checkNames } from "./check.ts";
 
 /** When a client stops sending to a store that fails, and for how long. */
 export interface BreakerOptions {
@@ -45,9 +46,10 @@ export class Breaker {
    * @param options When to open, and for how long.
    * @param now Monotonic milliseconds.
    * @param onChange Told each new state, and the failure that opened it. Must not throw.
-   * @throws {RangeError} For an option out of its range.
+   * @throws {TypeError | RangeError} For an unknown option, and one out of its range.
    */
   constructor(options: BreakerOptions, now: () => number, onChange: (state: BreakerState, error?: StoreError) => void) {
+    checkNames(options, ["failures", "openFor", "maxOpenFor"], "breaker", "false and ");
     const { failures = 5, openFor = 1000, maxOpenFor = Math.max(30_000, openFor) } = options;
     check("failures", failures, Number.isInteger(failures) && failures > 0, "whole numbers from 1");
     check("openFor", openFor, Number.isFinite(openFor) && openFor > 0, "milliseconds above 0");

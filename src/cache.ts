@@ -1,4 +1,5 @@
 import type { Reply, Script } from "../drivers/driver.ts";
+import { checkNames } from "./check.ts";
 import {
   type CacheContext,
   type CallOptions,
@@ -36,6 +37,9 @@ export interface IncrementOptions extends CallOptions {
   /** How much to add; a safe integer, negative to subtract. @default 1 */
   readonly by?: number;
 }
+
+/** What a loader of several values gives: a Map, whose keys may be of a wider type than the ids. */
+type Loaded<I, V> = Pick<ReadonlyMap<I, V>, "get">;
 
 /** How many keys a SCAN step looks at. */
 const SCAN_COUNT = 1000;
@@ -137,8 +141,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   async setMany(entries: Iterable<readonly [K, In]>, options?: WriteOptions): Promise<number> {
     // All entries are made before the first is written: a bad one refuses all.
     const context = this.#context;
-    const policy = policyOf(context.policy, options);
     const timeout = timeoutOf(context, options);
+    const policy = policyOf(context.policy, options, true);
     const made: { key: string; entry: ReturnType<typeof entryOf> }[] = [];
     for (const [id, value] of entries) {
       const key = context.shape.encode(id);
@@ -191,15 +195,15 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * under way for.
    *
    * @param ids The keys or ids.
-   * @param loader Takes the ids to load and gives their values by id; ids that it leaves out have none.
+   * @param loader Takes the ids to load and gives a Map of their values by id; ids that it leaves out have none.
    * @param options As for {@linkcode Cache.getOrSet}.
    * @returns The values by id, in the order asked for; without those that there are none for.
    */
-  async getOrSetMany<V extends In | undefined>(
-    ids: Iterable<K>,
-    loader: (ids: K[], context: LoadContext<Out>) => ReadonlyMap<K, V> | Promise<ReadonlyMap<K, V>>,
+  async getOrSetMany<V extends In | undefined, I extends K = K>(
+    ids: Iterable<I>,
+    loader: (ids: I[], context: LoadContext<Out>) => Loaded<I, V> | Promise<Loaded<I, V>>,
     options?: GetOrSetOptions,
-  ): Promise<Map<K, unknown extends Out ? V : Out | V>> {
+  ): Promise<Map<I, unknown extends Out ? V : Out | V>> {
     type Result = unknown extends Out ? V : Out | V;
     const context = this.#context;
     const list = [...new Set(ids)];
@@ -223,7 +227,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
         );
       }),
     );
-    const found = new Map<K, Result>();
+    const found = new Map<I, Result>();
     list.forEach((id, i) => {
       if (values[i] !== undefined) found.set(id, values[i] as Result);
     });
@@ -280,6 +284,9 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   invalidateTags(tags: readonly string[], options?: CallOptions): Promise<boolean>;
   async invalidateTags(...given: unknown[]): Promise<boolean> {
     const [first, options] = given;
+    if (typeof first === "string" && Object(given.at(-1)) === given.at(-1)) {
+      throw new TypeError("cannot take options behind single tags: accepted is invalidateTags([...tags], options)");
+    }
     const tags = (Array.isArray(first) ? first : given) as string[];
     return tags.length === 0 || this.#invalidate(tags, tags === given ? undefined : (options as CallOptions));
   }
@@ -399,6 +406,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    */
   async increment(id: K, options?: IncrementOptions): Promise<number> {
     const { by = 1 } = options ?? {};
+    if (options) checkNames(options, ["by", "ttl", "timeout", "onError"], "increment");
     if (!Number.isSafeInteger(by))
       throw new TypeError(`cannot increment by ${describe(by)}: accepted are safe integers`);
     const { ttl } = policyOf(this.#context.policy, options?.ttl === undefined ? undefined : { ttl: options.ttl });
@@ -452,7 +460,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * What it did in all processes that count together: those whose clients have `fleetStats` on.
    *
    * @param options `scope: "fleet"`; deadline and error handling.
-   * @returns The counts; `undefined` when the store is away.
+   * @returns The counts, zeros where no client has `fleetStats` on; `undefined` when the store is away.
    */
   stats(options: { readonly scope: "fleet" } & CallOptions): Promise<FleetStats | undefined>;
   stats(options?: { readonly scope: "fleet" } & CallOptions): CacheStats | Promise<FleetStats | undefined> {
@@ -492,7 +500,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   /** The near cache's answer, if it has one. */
   #near(id: K, options: ReadOptions | undefined): Promise<unknown> | undefined {
     const context = this.#context;
-    if (context.near === undefined || options?.near === false) return undefined;
+    if (context.near === undefined || (options?.near ?? true) !== true) return undefined;
     const { near } = context.near;
     const entry = typeof id === "object" ? near.hitKey(context.space.key(context.shape.encode(id))) : near.hit(id);
     if (entry === undefined) return undefined;
@@ -508,8 +516,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   #set(operation: string, id: K, value: In, options: WriteOptions | undefined): Promise<boolean> {
     const context = this.#context;
     const key = context.shape.encode(id);
-    const policy = policyOf(context.policy, options);
     const timeout = timeoutOf(context, options);
+    const policy = policyOf(context.policy, options, true);
     stored(value);
     const entry = entryOf(context, id, key, value, policy, {});
     return withEntry(context, entry, (ready) => this.#write(operation, key, ready, policy, timeout, options));

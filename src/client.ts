@@ -2,11 +2,12 @@ import type { Driver } from "../drivers/driver.ts";
 import { Batch, type WireStats } from "./batch.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import { Cache } from "./cache.ts";
+import { checkFunction } from "./check.ts";
 import type { CommonConfig } from "./config.ts";
 import { type CacheContext, type CallOptions, lookAt, timeoutOf } from "./context.ts";
 import { toStoreError } from "./errors.ts";
 import { type CacheListener, type CacheTarget, Events } from "./events.ts";
-import { Fleet, type FleetStats } from "./fleet.ts";
+import { checkScope, Fleet, type FleetStats } from "./fleet.ts";
 import { Keyspace, rawKeys } from "./keyspace.ts";
 import type { NearOptions } from "./near.ts";
 import { NearCache } from "./near_cache.ts";
@@ -257,6 +258,7 @@ export class CacheClient<S extends object = Record<never, never>> {
    *
    * @param hooks `waitUntil`, as the runtime gives it for the request.
    * @returns A client; it need not be closed.
+   * @throws {TypeError} Without `waitUntil`.
    *
    * @example
    * ```ts
@@ -275,6 +277,7 @@ export class CacheClient<S extends object = Record<never, never>> {
    */
   forRequest(hooks: Required<Pick<ClientHooks, "waitUntil">>): CacheClient<S> {
     const setup = this.#setup;
+    checkFunction((hooks as typeof hooks | undefined)?.waitUntil, "waitUntil");
     return new CacheClient({ ...setup, hooks: { ...setup.hooks, ...hooks } }, this.#shared);
   }
 
@@ -334,7 +337,7 @@ export class CacheClient<S extends object = Record<never, never>> {
    * What they did in all processes that count together: those whose clients have `fleetStats` on.
    *
    * @param options `scope: "fleet"`; deadline and error handling.
-   * @returns The counts of each service that this client has used; without those whose store is away.
+   * @returns The counts of each service that this client has used, zeros where no client has `fleetStats` on; without those whose store is away.
    */
   stats(options: { readonly scope: "fleet" } & CallOptions): Promise<Readonly<Record<string, FleetStats>>>;
   stats(
@@ -348,6 +351,7 @@ export class CacheClient<S extends object = Record<never, never>> {
   }
 
   async #fleetStats(options: { readonly scope: "fleet" } & CallOptions): Promise<Record<string, FleetStats>> {
+    checkScope(options);
     const entries = [...this.#services].map(
       async ([name, { service }]) => [name, await service.stats(options)] as const,
     );

@@ -12,8 +12,7 @@ import * as v from "valibot";
 import type { Driver } from "../drivers/driver.ts";
 import { Breaker } from "./breaker.ts";
 import { CacheConfigError } from "./errors.ts";
-import { checkNear } from "./near.ts";
-import { type ClientDefaults, DEFAULT_POLICY, policyOf } from "./policy.ts";
+import { type ClientDefaults, checkDefaults } from "./policy.ts";
 import { type EncryptionOptions, keyRing } from "./seal.ts";
 import { describe, parseTtl, TTL_ACCEPTED, type Ttl } from "./ttl.ts";
 
@@ -266,14 +265,9 @@ function ofText(name: keyof ClientDefaults, text: string): unknown {
 }
 
 function checkDefault(name: keyof ClientDefaults, value: unknown): void {
-  policyOf(DEFAULT_POLICY, { [name]: value });
-  if (name === "compressAbove" && value !== false && !(typeof value === "number" && value >= 0)) reject();
+  checkDefaults({ [name]: value });
   if (name === "encryption") keyRing(value as EncryptionOptions);
-  if (name === "breaker" && value !== false) {
-    new Breaker(Object(value) === value ? (value as object) : reject(), Date.now, () => {});
-  }
-  if (name === "near") checkNear(value);
-  if (name === "lock" && typeof value !== "boolean" && Object(value) !== value) reject();
+  if (name === "breaker" && value !== false) new Breaker(value as object, Date.now, () => {});
   if (name === "fleetStats" && typeof value !== "boolean") reject();
 }
 
@@ -558,6 +552,9 @@ function driverOf(url = ""): DriverName {
 /** Shows the value of a setting without its secrets. */
 function show(key: string, value: unknown): string {
   if (/^(password|token|encryption)$/.test(key)) return "***";
+  // Of options with names of their own, these tell which was meant.
+  if (/^(lock|near|breaker)$/.test(key) && Object(value) === value)
+    return `{ ${Object.keys(value as object).join(", ")} }`;
   const url = typeof value === "string" && (key === "url" || /@|:\/\//.test(value));
   return describe(url ? redactUrl(value) : value);
 }

@@ -112,10 +112,16 @@ export function throws(context: CacheContext, options: CallOptions | undefined):
   return (options?.onError ?? context.onError) === "throw";
 }
 
-/** The milliseconds until an operation ends. */
-export function timeoutOf(context: Pick<CacheContext, "timeout">, options: CallOptions | undefined): number {
-  const timeout = options?.timeout;
-  if (timeout === undefined) return context.timeout;
-  if (timeout > 0 && timeout <= 0x7fffffff) return timeout;
+/** The milliseconds until an operation ends. Throws for bad options of a call. */
+export function timeoutOf(context: Pick<CacheContext, "timeout">, options: ReadOptions | undefined): number {
+  if (!options) return context.timeout;
+  if (typeof options !== "object")
+    throw new TypeError(`cannot use options ${describe(options)}: accepted is an object`);
+  const { timeout = context.timeout, onError = "miss", near = true } = options;
+  if (onError !== "miss" && onError !== "throw") {
+    throw new TypeError(`cannot use onError ${describe(onError)}: accepted are miss and throw`);
+  }
+  if (typeof near !== "boolean") throw new TypeError(`cannot use near ${describe(near)}: accepted are true and false`);
+  if (typeof timeout === "number" && timeout > 0 && timeout <= 0x7fffffff) return timeout;
   throw new RangeError(`cannot wait ${describe(timeout)} ms: accepted are timeouts above 0 and up to 2147483647 ms`);
 }

@@ -17,7 +17,7 @@ import type { Driver } from "../drivers/driver.ts";
 import { CacheClient, type ClientHooks } from "./client.ts";
 import type { CommonConfig, DatabasesMode, OnError } from "./config.ts";
 import { CacheConfigError } from "./errors.ts";
-import { type ClientDefaults, DEFAULT_POLICY, policyOf } from "./policy.ts";
+import { type ClientDefaults, checkDefaults, DEFAULT_NAMES } from "./policy.ts";
 import { readyOpening } from "./store.ts";
 import { describe, parseTtl, type Ttl } from "./ttl.ts";
 
@@ -62,7 +62,7 @@ const ACCEPTED: Readonly<Record<string, readonly [string, (value: never) => bool
 };
 
 /** What is checked where it is used. */
-const DEFAULTS = [...Object.keys(DEFAULT_POLICY), "near", "compressAbove", "encryption", "breaker", "fleetStats"];
+const DEFAULTS = [...DEFAULT_NAMES, "encryption", "breaker", "fleetStats"];
 
 /**
  * Makes a client over a ready driver.
@@ -70,7 +70,7 @@ const DEFAULTS = [...Object.keys(DEFAULT_POLICY), "near", "compressAbove", "encr
  * @param options The options. Services are passed to `client.service` as declarations.
  * @returns The client.
  * @throws {CacheConfigError} With every problem of the options.
- * @throws {TypeError | RangeError} For a bad TTL.
+ * @throws {TypeError | RangeError} For a bad TTL, or a bad default of entries.
  */
 export function createCacheClient(options: CoreOptions): CacheClient {
   const problems: string[] = [];
@@ -82,7 +82,7 @@ export function createCacheClient(options: CoreOptions): CacheClient {
     if (!rule?.[1]((value ?? {}) as never)) problems.push(`option ${name} is ${describe(value)}, expected ${accepted}`);
   }
   if (problems.length > 0) throw new CacheConfigError(problems);
-  policyOf(DEFAULT_POLICY, options);
+  checkDefaults(options);
   const ttl = { default: parseTtl(options.ttl ?? "1h"), short: parseTtl("5m"), long: parseTtl("1d") };
   const config: CommonConfig = {
     prefix: options.prefix ?? "",

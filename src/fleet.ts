@@ -4,6 +4,7 @@ import type { Batch } from "./batch.ts";
 import { type CacheContext, type CallOptions, failed, timeoutOf } from "./context.ts";
 import { addCounts } from "./scripts.ts";
 import { type CacheStats, COUNTS, type Counters } from "./stats.ts";
+import { describe } from "./ttl.ts";
 
 /** What caches or collections did in all processes that count together, since their counts were first written. */
 export interface FleetStats extends Omit<CacheStats, "latency"> {}
@@ -46,17 +47,23 @@ export class Fleet {
   }
 }
 
+/** Throws for another scope than the fleet. */
+export function checkScope({ scope }: { readonly scope?: unknown }): void {
+  if (scope !== "fleet") throw new TypeError(`cannot count the scope ${describe(scope)}: accepted is "fleet"`);
+}
+
 /**
  * Reads the fleet's counts.
  *
  * @param contexts The caches to take together, of one service.
  * @param options Deadline and error handling.
- * @returns Their sum; `undefined` when the store is away.
+ * @returns Their sum, zeros where no client has `fleetStats` on; `undefined` when the store is away.
  */
 export async function fleetStats(
   contexts: readonly CacheContext[],
-  options: CallOptions,
+  options: CallOptions & { readonly scope?: unknown },
 ): Promise<FleetStats | undefined> {
+  checkScope(options);
   const [first] = contexts as [CacheContext];
   const { space, batch, target } = first;
   const key = space.own(`stats:${target.service}`);

@@ -8,6 +8,7 @@
  * - An entry that is kept beyond its TTL is served at once while it is stale, and instead of an error while it is fail-safe.
  * - A loader that takes longer than its hard timeout is aborted and forgotten: it blocks nobody, and stores nothing.
  */
+import { checkFunction } from "./check.ts";
 import { type CacheContext, type CallOptions, failed, type Load, throws, timeoutOf } from "./context.ts";
 import { CacheTimeoutError } from "./errors.ts";
 import type { LoadReason } from "./events.ts";
@@ -15,7 +16,7 @@ import type { Id } from "./keyspace.ts";
 import { awaitTurn, type Turn } from "./lock.ts";
 import { type LoadOptions, type Policy, policyOf } from "./policy.ts";
 import { count, Read } from "./read.ts";
-import { entryOf, type Origin, save, withEntry } from "./save.ts";
+import { type Entry, entryOf, type Origin, save, withEntry } from "./save.ts";
 import type { Ttl } from "./ttl.ts";
 
 /** What a loader is told, and what it may say of its value. */
@@ -53,7 +54,8 @@ export class ReadThrough extends Read {
     decided?: () => void,
   ) {
     super(context, id, key, options, refuse);
-    this.policy = policyOf(context.policy, options);
+    this.policy = policyOf(context.policy, options, true);
+    checkFunction(loader, "a loader");
     this.loader = loader;
     this.#done = done;
     this.#decided = decided;
@@ -186,36 +188,34 @@ async function run(read: ReadThrough, key: string, load: Load, reason: LoadReaso
     start = performance.now();
     context.counters.loads++;
     events.emit({ type: "load-start", key: read.key, reason, ...target });
-    let result: Loaded;
-    try {
-      result = await call(read, load);
-    } catch (error) {
+    const tell = (error: unknown): never => {
       const duration = performance.now() - start;
-      events.emit({
-        type: "load-error",
-        key: read.key,
-        duration,
-        error,
-        kept: read.kept || reason !== "miss",
-        ...target,
-      });
+      const kept = read.kept || reason !== "miss";
+      events.emit({ type: "load-error", key: read.key, duration, error, kept, ...target });
       throw error;
-    }
-    const { value, said } = result;
+    };
+    const { value, said } = await call(read, load).catch(tell);
     const duration = performance.now() - start;
     const worth = value !== undefined || policy.negativeTtl > 0;
     const stored = said.store && worth && !load.superseded && left >= 1;
-    events.emit({ type: "load-end", key: read.key, duration, stored, ...target });
-    if (!stored) return value;
     const { token } = turn;
-    const lives = said.ttl === undefined ? policy : policyOf(policy, { ttl: said.ttl });
     const origin: Origin = {
       load: duration,
       tags: said.tags,
       born: read.clock.seq,
       ...(token !== undefined && { token }),
     };
-    const entry = entryOf(context, read.id, read.key, value, lives, origin);
+    let lives = policy;
+    let entry: Entry | Promise<Entry> | undefined;
+    try {
+      if (said.ttl !== undefined) lives = policyOf(policy, { ttl: said.ttl });
+      if (stored) entry = entryOf(context, read.id, read.key, value, lives, origin);
+      if (entry instanceof Promise) entry = entry.catch(tell);
+    } catch (error) {
+      tell(error);
+    }
+    events.emit({ type: "load-end", key: read.key, duration, stored, ...target });
+    if (!entry) return value;
     writing = withEntry(context, entry, async (made) => {
       if (load.superseded) return;
       // The write gives the lock up: a renewal behind it would find it lost.

@@ -1,4 +1,5 @@
 /** One run of a batch loader for the loads of several keys. */
+import { checkFunction, checkTags } from "./check.ts";
 import type { LoadContext } from "./load.ts";
 
 /** The loads of one `getOrSetMany`. */
@@ -24,6 +25,7 @@ export function group(
     said: LoadContext<never>,
   ) => ReadonlyMap<unknown, unknown> | Promise<ReadonlyMap<unknown, unknown>>,
 ): Group {
+  checkFunction(loader, "a loader");
   let open = size;
   let asked: { id: unknown; said: LoadContext<never>; resolve: (value: unknown) => void }[] = [];
   const fire = async (): Promise<void> => {
@@ -36,7 +38,11 @@ export function group(
         all.map(({ id }) => id),
         first.said,
       );
-      const { ttl, tags, store } = first.said;
+      if (typeof values?.get !== "function") {
+        throw new TypeError(`cannot use what the loader gave, of type ${typeof values}: accepted is a Map by id`);
+      }
+      const { ttl, tags = [], store } = first.said;
+      checkTags(tags);
       for (const { said } of all) {
         said.ttl = ttl;
         said.store = store;

@@ -1,5 +1,6 @@
 /** Locks in the store: for loads, and for whoever asks. */
 import type { Reply } from "../drivers/driver.ts";
+import { checkFunction } from "./check.ts";
 import { type CacheContext, type CallOptions, report, timeoutOf } from "./context.ts";
 import { CacheLockError } from "./errors.ts";
 import type { Policy } from "./policy.ts";
@@ -151,6 +152,7 @@ export async function withLock<T>(
   options: LockOptions = {},
 ): Promise<T> {
   const { space, batch, events, target } = context;
+  checkFunction(run, "what is to run under a lock");
   const ms = lasting(parseTtl(options.ttl ?? "10s", "lock ttl") ?? Number.POSITIVE_INFINITY);
   const wait = options.wait === false ? 0 : (parseTtl(options.wait ?? "10s", "wait") ?? Number.POSITIVE_INFINITY);
   const timeout = timeoutOf(context, options);

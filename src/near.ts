@@ -11,7 +11,8 @@
  * @module
  */
 
-import { parseTtl, type Ttl } from "./ttl.ts";
+import { checkNames } from "./check.ts";
+import { describe, parseTtl, type Ttl } from "./ttl.ts";
 
 /** How decoded values are kept in this process. */
 export interface NearOptions {
@@ -368,12 +369,12 @@ function isPlain(value: object): boolean {
 /** Throws for bad options of a near cache. */
 export function checkNear(options: unknown): void {
   if (typeof options === "boolean") return;
-  const known = ["maxEntries", "maxBytes", "ttl", "clone"];
-  const { maxEntries = 1, maxBytes = 1, ttl, clone = false } = Object(options) as NearOptions;
-  const bounds = [maxEntries, maxBytes].every((bound) => Number.isSafeInteger(bound) && bound > 0);
+  checkNames(options, ["maxEntries", "maxBytes", "ttl", "clone"], "near", "true, false and ");
+  const { maxEntries = 1, maxBytes = 1, ttl, clone = false } = options as NearOptions;
   if (ttl !== undefined) parseTtl(ttl, "near.ttl");
-  if (Object(options) === options && bounds && typeof clone === "boolean") {
-    if (Object.keys(options as object).every((name) => known.includes(name))) return;
-  }
-  throw new TypeError(`cannot use these options of a near cache: accepted are true, false and { ${known.join(", ")} }`);
+  const bad = [maxEntries, maxBytes].find((bound) => !Number.isSafeInteger(bound) || bound < 1);
+  if (bad === undefined && typeof clone === "boolean") return;
+  throw new TypeError(
+    `cannot use ${describe(bad ?? clone)} in near: accepted are whole numbers above 0, and a boolean for clone`,
+  );
 }

@@ -1,15 +1,16 @@
 /** How values are kept fresh: what callers may write, and what it means in milliseconds. */
 import type { BreakerOptions } from "./breaker.ts";
-import type { NearOptions } from "./near.ts";
+import { checkNames, checkTags } from "./check.ts";
+import { checkNear, type NearOptions } from "./near.ts";
 import type { EncryptionOptions } from "./seal.ts";
 import { describe, parseTtl, type Ttl } from "./ttl.ts";
 
 /**
- * Tags of an entry: a list, or a function that takes the value and its id. A tag is 1 to 256 characters once encoded; each costs the store a key
- * that outlives its entries.
+ * Tags of an entry: a list, or a function that takes the value and its id, and may answer `undefined` for none. A tag is 1 to 256 characters once
+ * encoded; each costs the store a key that outlives its entries.
  */
 // biome-ignore lint/suspicious/noExplicitAny: stands for values and ids of every type
-export type TagSource = readonly string[] | ((value: any, id: any) => readonly string[]);
+export type TagSource = readonly string[] | ((value: any, id: any) => readonly string[] | undefined);
 
 /** How an entry lives. `false` turns off what a client, service or collection has turned on. */
 export interface EntryOptions {
@@ -107,14 +108,17 @@ const PARSERS: { readonly [N in keyof Policy]: (value: never) => Policy[N] } = {
   softTimeout: (value: number | false) => limit(value, "softTimeout"),
   hardTimeout: (value: number | false) => limit(value, "hardTimeout"),
   jitter: (value: number) => between(value, 1, "jitter"),
-  earlyRefresh: (value: number | boolean) => between(Number(value), 1000, "earlyRefresh"),
+  earlyRefresh: (value: number | boolean) =>
+    between(typeof value === "boolean" ? Number(value) : value, 1000, "earlyRefresh"),
   tags(value: TagSource) {
-    if (typeof value === "function" || Array.isArray(value)) return value;
-    throw new TypeError(`cannot use the tags ${describe(value)}: accepted are a list of strings and a function`);
+    if (typeof value !== "function") checkTags(value);
+    return value;
   },
   lock(value: boolean | LoadLockOptions) {
-    if (!value) return undefined;
-    const { ttl = "5s", wait = "30s" } = value === true ? {} : value;
+    if (value === false) return undefined;
+    const options = value === true ? {} : value;
+    checkNames(options, ["ttl", "wait"], "lock", "true, false and ");
+    const { ttl = "5s", wait = "30s" } = options;
     return { ttl: span(ttl, "lock.ttl"), wait: span(wait, "lock.wait") };
   },
 };
@@ -133,23 +137,47 @@ export const DEFAULT_POLICY: Policy = {
   lock: undefined,
 };
 
+/** What a collection, a service or a client may say of its entries. */
+export const DEFAULT_NAMES: readonly string[] = [...Object.keys(PARSERS), "near", "compressAbove"];
+
+/** What calls may say beside a policy's options. */
+const OF_CALLS = ["timeout", "onError", "near", "attempts"];
+
 /**
  * Lays options over a policy.
  *
  * @param base What holds where the options are silent.
  * @param options The options; others than a policy's are passed over.
+ * @param ofCall Whether those that no call has are errors. @default false
  * @returns The policy.
  * @throws {TypeError | RangeError} For a bad option, by its name.
  */
-export function policyOf(base: Policy, options: LoadOptions | undefined): Policy {
+export function policyOf(base: Policy, options: LoadOptions | undefined, ofCall = false): Policy {
+  if (options === undefined) return base;
   let policy: Record<string, unknown> | undefined;
   for (const name in options) {
     const value = options[name as keyof LoadOptions];
-    if (value === undefined || !Object.hasOwn(PARSERS, name)) continue;
-    policy ??= { ...base };
-    policy[name] = PARSERS[name as keyof Policy](value as never);
+    if (!Object.hasOwn(PARSERS, name)) {
+      if (ofCall && !OF_CALLS.includes(name)) checkNames(options, [...Object.keys(PARSERS), ...OF_CALLS], "a call");
+    } else if (value !== undefined) {
+      policy ??= { ...base };
+      policy[name] = PARSERS[name as keyof Policy](value as never);
+    }
   }
   return (policy as Policy | undefined) ?? base;
+}
+
+/**
+ * Checks what is declared of entries; names are the caller's to check.
+ *
+ * @param options The options.
+ * @throws {TypeError | RangeError} For a bad option, by its name.
+ */
+export function checkDefaults(options: CacheDefaults): void {
+  const { near, compressAbove = false } = options;
+  policyOf(DEFAULT_POLICY, options);
+  if (near !== undefined) checkNear(near);
+  if (compressAbove !== false) between(compressAbove, Number.POSITIVE_INFINITY, "compressAbove");
 }
 
 function span(value: Ttl | false, what: string): number {

@@ -1,5 +1,6 @@
 /** How a value becomes an entry of the store. */
 import type { Command, Reply } from "../drivers/driver.ts";
+import { checkTags } from "./check.ts";
 import { encode } from "./codec.ts";
 import type { CacheContext } from "./context.ts";
 import { CacheSchemaError } from "./errors.ts";
@@ -77,12 +78,13 @@ export function entryOf(
   if (timed && origin.load !== undefined) head += `"load":${Math.ceil(origin.load)},`;
   if (version !== 1) head += `"version":${version},`;
   if (none) head += '"none":1,';
-  const finish = (body: string): Entry => ({
-    text: head ? `{${head}${body.slice(1)}` : body,
-    keep: keep < Number.POSITIVE_INFINITY ? keep : 0,
-    tags: tagsOf(policy, id, value, origin),
-  });
   const make = (): Entry | Promise<Entry> => {
+    const tags = tagsOf(policy, id, value, origin);
+    const finish = (body: string): Entry => ({
+      text: head ? `{${head}${body.slice(1)}` : body,
+      keep: keep < Number.POSITIVE_INFINITY ? keep : 0,
+      tags,
+    });
     const document = none ? NOTHING : encode(value);
     const sealed = sealing && seal(document, sealing, `${target.service}:${key}`);
     return sealed ? sealed.then((body) => finish(body ? `{${body}}` : document)) : finish(document);
@@ -94,10 +96,12 @@ export function entryOf(
 /** superjson's document of `undefined`. */
 const NOTHING = '{"json":null,"meta":{"values":["undefined"]}}';
 
-function tagsOf({ tags: source }: Policy, id: Id, value: unknown, { tags }: Origin): string {
+function tagsOf({ tags: source }: Policy, id: Id, value: unknown, { tags = [] }: Origin): string {
   let all = source;
-  if (typeof all === "function") all = value === undefined ? [] : all(value, id);
-  if (tags) all = [...all, ...tags];
+  if (typeof all === "function") all = value === undefined ? [] : (all(value, id) ?? []);
+  checkTags(all);
+  checkTags(tags);
+  if (tags.length > 0) all = [...all, ...tags];
   return all.length === 0 ? "" : [...new Set(all)].map((tag) => `"${encodeTag(tag)}"`).join();
 }
 

@@ -1,10 +1,11 @@
 import { Cache } from "./cache.ts";
+import { checkNames } from "./check.ts";
 import { type CacheContext, type CallOptions, lookAt, type Migrations } from "./context.ts";
 import { type Fleet, type FleetStats, fleetStats } from "./fleet.ts";
-import { collectionKeys, type Id, rawKeys } from "./keyspace.ts";
+import { collectionKeys, encodeTag, type Id, rawKeys } from "./keyspace.ts";
 import type { NearOptions } from "./near.ts";
 import type { NearCache } from "./near_cache.ts";
-import { type CacheDefaults, DEFAULT_POLICY, policyOf } from "./policy.ts";
+import { type CacheDefaults, checkDefaults, DEFAULT_NAMES, policyOf } from "./policy.ts";
 import type { Schema } from "./schema.ts";
 import type { KeyRing } from "./seal.ts";
 import { type CacheStats, Counters } from "./stats.ts";
@@ -78,7 +79,7 @@ export interface ServiceBase {
   invalidateAll(options?: CallOptions): Promise<boolean>;
   /** What the service and its collections did since this client was made. */
   stats(): CacheStats;
-  /** What they did in all processes that count together: those whose clients have `fleetStats` on. */
+  /** What they did in all processes that count together: those whose clients have `fleetStats` on; zeros where none has. */
   stats(options: { readonly scope: "fleet" } & CallOptions): Promise<FleetStats | undefined>;
 }
 
@@ -115,7 +116,7 @@ export type ServiceOf<D> = D extends ServiceDefinition<infer C, infer V> ? Servi
  * @param options Key pattern, TTL, variable, schema, and whether reads slide the TTL and ids are hashed.
  * @returns The declaration, for {@linkcode defineService}.
  * @throws {TypeError} For a key pattern of another form.
- * @throws {TypeError | RangeError} For a bad TTL.
+ * @throws {TypeError | RangeError} For an unknown option, and for a bad one.
  *
  * @example
  * ```ts
@@ -127,16 +128,34 @@ export type ServiceOf<D> = D extends ServiceDefinition<infer C, infer V> ? Servi
 export function collection<Out = unknown, In = Out, Hashed extends boolean = false>(
   options: CollectionOptions<Out, In, Hashed>,
 ): CollectionDefinition<Hashed extends true ? Id : PlainId, NoInfer<Out>, NoInfer<In>> {
-  collectionKeys(options.key);
-  if (options.ttl !== undefined) parseTtl(options.ttl, `ttl of ${options.key}`);
-  const { version = 1 } = options;
-  if (!(Number.isInteger(version) && version > 0)) {
-    throw new RangeError(
-      `cannot use version ${describe(version)} of ${options.key}: accepted are whole numbers from 1`,
-    );
-  }
-  policyOf(DEFAULT_POLICY, options);
+  checkCollection(options);
   return options;
+}
+
+/** What a collection may say, and what a service may, beside the defaults of entries. */
+const OF_COLLECTIONS = ["key", "variable", "schema", "sliding", "version", "migrate", "hashed", "id"];
+const OF_SERVICES = ["name", "database", "collections", "verbs", "refuse", "encrypted"];
+/** A collection has a TTL of its own, a service none. */
+const SERVICE_DEFAULTS = DEFAULT_NAMES.filter((name) => name !== "ttl");
+
+function checkCollection(options: CollectionOptions): void {
+  const { key, ttl, version = 1, migrate = {} } = options;
+  collectionKeys(key);
+  if (ttl !== undefined) parseTtl(ttl, `ttl of ${key}`);
+  checkDeclared(options, [...OF_COLLECTIONS, ...DEFAULT_NAMES], key);
+  if (!(Number.isInteger(version) && version > 0)) {
+    throw new RangeError(`cannot use version ${describe(version)} of ${key}: accepted are whole numbers from 1`);
+  }
+  if (typeof migrate !== "object" || Object.values({ ...migrate }).some((step) => typeof step !== "function")) {
+    throw new TypeError(`cannot use migrate of ${key}: accepted are functions by version`);
+  }
+}
+
+/** Throws for bad defaults of entries, and for names beside those that are known. */
+function checkDeclared(options: CacheDefaults, known: readonly string[], what: string): void {
+  checkNames(options, known, what);
+  checkDefaults(options);
+  if (Array.isArray(options.tags)) options.tags.forEach(encodeTag);
 }
 
 const RESERVED = [
@@ -159,6 +178,7 @@ const RESERVED = [
  * @returns The declaration, for `client.service(...)`.
  * @throws {TypeError} For a bad name, a collection that is named like a verb of every service, or two collections with one key pattern.
  * @throws {RangeError} For a database outside 0-15.
+ * @throws {TypeError | RangeError} For an unknown option of the service or of a collection, and for a bad one.
  *
  * @example
  * ```ts
@@ -184,8 +204,11 @@ export function defineService<const C extends Collections, V extends object = Re
   if (!(Number.isInteger(database) && database >= 0 && database <= 15)) {
     throw new RangeError(`cannot define the service ${name} in database ${describe(database)}: accepted are 0 to 15`);
   }
+  checkDeclared(definition, [...OF_SERVICES, ...SERVICE_DEFAULTS], name);
   const taken = new Map<string, string>();
-  for (const [collection, { key }] of Object.entries(collections)) {
+  for (const [collection, declared] of Object.entries(collections)) {
+    const { key } = declared;
+    checkCollection(declared);
     if (RESERVED.includes(collection)) {
       throw new TypeError(`cannot name a collection of ${name} ${collection}: every service has that already`);
     }
@@ -356,7 +379,7 @@ export function createService<C extends Collections, V extends object>(
  * @param options What holds for all of its collections and, in `collections`, for those that are named.
  * @returns The declaration.
  * @throws {TypeError} For a name that is no collection of the service.
- * @throws {TypeError | RangeError} For a bad option.
+ * @throws {TypeError | RangeError} For an unknown option, and for a bad one.
  *
  * @example
  * ```ts
@@ -375,7 +398,7 @@ export function withOptions<D extends AnyService>(
   },
 ): D {
   const { collections: own = {}, ...all } = options;
-  policyOf(DEFAULT_POLICY, all);
+  checkDeclared(all, SERVICE_DEFAULTS, definition.name);
   const collections: Record<string, CollectionDefinition> = { ...definition.collections };
   for (const [name, chosen] of Object.entries(own) as [string, CacheDefaults][]) {
     const known = collections[name];
@@ -383,7 +406,7 @@ export function withOptions<D extends AnyService>(
       const accepted = Object.keys(collections).join(", ");
       throw new TypeError(`cannot give ${definition.name}.${name} options: its collections are ${accepted}`);
     }
-    policyOf(DEFAULT_POLICY, chosen);
+    checkDeclared(chosen, DEFAULT_NAMES, `${definition.name}.${name}`);
     collections[name] = { ...known, ...chosen };
   }
   return { ...definition, ...all, collections };

@@ -11,8 +11,6 @@ import { type Opening, readyOpening } from "./store.ts";
 export interface ClientOptions extends ConfigOptions, ClientHooks {
   /** Told of failures: `console`, a pino logger, or anything with `warn(details, message)`. */
   readonly logger?: Logger;
-  /** The time in milliseconds since 1970, for the memory driver. @default Date.now */
-  readonly clock?: () => number;
   /** Variables to read in the place of the process's own: the `env` of a Worker. Values that are not strings are passed over. */
   readonly env?: Readonly<Record<string, unknown>>;
 }

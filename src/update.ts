@@ -1,9 +1,11 @@
+import { checkFunction } from "./check.ts";
 import { type CacheContext, type CallOptions, failed, supersede, timeoutOf } from "./context.ts";
 import { CacheConflictError, isStoreError } from "./errors.ts";
 import type { Id } from "./keyspace.ts";
 import { type EntryOptions, policyOf } from "./policy.ts";
 import { Look, type Read } from "./read.ts";
 import { entryOf, save, withEntry } from "./save.ts";
+import { describe } from "./ttl.ts";
 
 /** Options of {@linkcode Cache.update}. */
 export interface UpdateOptions extends CallOptions, EntryOptions {
@@ -20,9 +22,13 @@ export async function update(
 ): Promise<unknown> {
   const { space, shape, batch, counters, target } = context;
   const key = shape.encode(id);
-  const policy = policyOf(context.policy, options);
   const timeout = timeoutOf(context, options);
+  const policy = policyOf(context.policy, options, true);
   const { attempts = 10 } = options;
+  checkFunction(change, "a change");
+  if (!(typeof attempts === "number" && attempts >= 1)) {
+    throw new RangeError(`cannot try ${describe(attempts)} times: accepted are attempts from 1`);
+  }
   for (let attempt = 0; attempt < attempts; attempt++) {
     const read = await new Promise<Read>((resolve, reject) => {
       batch.read(

@@ -186,6 +186,39 @@ async function ownServices(client: FoodFastClient): Promise<void> {
   core.service("product");
 }
 
+type IdsOf<M> = M extends Map<infer I, unknown> ? I : never;
+
+/** Never run. */
+async function batchLoads(client: FoodFastClient, ids: number[], rows: ReadonlyMap<number, Points>): Promise<void> {
+  const { points } = client.service(loyalty);
+  const many = await points.getOrSetMany(ids, async (missing) => {
+    yes<Equal<typeof missing, number[]>>();
+    return new Map(missing.map((id) => [id, { balance: id }]));
+  });
+  yes<Equal<IdsOf<typeof many>, number>>();
+  // The ids are literals, the rows' are not.
+  const some = await points.getOrSetMany([1, 2], (_: number[]) => rows);
+  yes<Equal<ReturnType<typeof some.get>, Points | undefined>>();
+  const byName = await points.getOrSetMany(new Set(["a"]), () => new Map([["a", { balance: 1 }]]));
+  yes<Equal<IdsOf<typeof byName>, string>>();
+  const raw = client.cache();
+  const texts = await raw.getOrSetMany(["a"], (missing) => new Map(missing.map((id) => [id, `${id}!`])));
+  yes<Equal<ReturnType<typeof texts.get>, string | undefined>>();
+  const mixed = await points.getOrSetMany([1, "a"] as PlainId[], async () => new Map<PlainId, Points>());
+  yes<Equal<IdsOf<typeof mixed>, PlainId>>();
+
+  // @ts-expect-error ids that the loader does not know
+  await points.getOrSetMany(["a"], (missing: number[]) => new Map(missing.map((id) => [id, { balance: 1 }])));
+  // @ts-expect-error rows by another type of id
+  await points.getOrSetMany(["a", "b"], () => rows);
+  // @ts-expect-error values of another type
+  await points.getOrSetMany(ids, () => new Map([[1, { balance: "1" }]]));
+  // @ts-expect-error a list is no Map
+  await points.getOrSetMany(ids, () => [{ balance: 1 }]);
+  // @ts-expect-error an object is no id here
+  await points.getOrSetMany([{ id: 1 }], () => rows);
+}
+
 /** Never run. */
 async function caches(client: FoodFastClient): Promise<void> {
   const cache = client.cache<{ n: number }>({ database: 9 });
@@ -288,7 +321,7 @@ describe("types", () => {
     assert.throws(() => withSchemas(product, { dishes: v.string() } as never), TypeError);
     assert.throws(() => collection({ ttl: "5m" } as never), TypeError);
     assert.throws(() => collection({ key: "a:{id}", ttl: "5min" as "5m" }), TypeError);
-    for (const check of [services, ownServices, caches, options]) assert.equal(typeof check, "function");
+    for (const check of [services, ownServices, batchLoads, caches, options]) assert.equal(typeof check, "function");
   });
 
   it("defineService gives verbs their collections when it is used as the types say", async () => {

@@ -1,0 +1,33 @@
+/** What may be said of arguments that are no times, ids or values. */
+import { describe } from "./ttl.ts";
+
+/**
+ * Throws for what is no object, and for an option of a name that is not known.
+ *
+ * @param options What was given.
+ * @param known The names.
+ * @param what Whose options they are, for the message.
+ * @param also What is accepted in the place of an object, for the message.
+ * @throws {TypeError} By the name that is not known, with those that are.
+ */
+export function checkNames(options: unknown, known: readonly string[], what: string, also = ""): void {
+  const isObject = typeof options === "object" && options !== null;
+  const unknown = isObject && Object.keys(options).find((name) => !known.includes(name));
+  if (isObject && unknown === undefined) return;
+  const given = isObject ? `option ${describe(unknown)} of ${what}` : `${what} ${describe(options)}`;
+  throw new TypeError(`cannot use ${given}: accepted are ${also}{ ${known.join(", ")} }`);
+}
+
+/** Throws for what is no function. What it is instead may be a value to be cached, so the message tells its type only. */
+export function checkFunction(given: unknown, what: string): void {
+  if (typeof given === "function") return;
+  throw new TypeError(`cannot use ${what} of type ${typeof given}: accepted is a function`);
+}
+
+/** Throws for tags that are no list; the tags in it are looked at when they are encoded. */
+export function checkTags(tags: unknown): void {
+  if (Array.isArray(tags)) return;
+  throw new TypeError(
+    `cannot use tags of type ${typeof tags}: accepted are a list of strings, and a function that gives one`,
+  );
+}
