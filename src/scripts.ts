@@ -24,17 +24,17 @@ export const LUA_FIND: string = `local marks = {}
 local function find(key, clock, prefix)
   local v = redis.pcall('GET', key)
   if type(v) ~= 'string' then return false end
-  local born, tags = string.match(v, '^{"born":(%d+),"tags":%[([^%]]*)')
-  born = tonumber(born or string.match(v, '^{"born":(%d+)') or 0)
-  if clock and string.find(v, '^{') and born < tonumber(string.match(clock, ' (%d+)')) then return false end
-  for tag in string.gmatch(tags or '', '"([^"]*)"') do
+  local born, tags = v:match('^{"born":(%d+),"tags":%[([^%]]*)')
+  born = tonumber(born or v:match('^{"born":(%d+)') or 0)
+  if clock and v:find('^{') and born < tonumber(clock:match(' (%d+)')) then return false end
+  for tag in (tags or ''):gmatch('"([^"]*)"') do
     marks[tag] = marks[tag] or tonumber(redis.call('GET', prefix .. tag)) or 1 / 0
     if marks[tag] > born then return false end
   end
   return v, tags
 end
 local function outlive(tags, ms, prefix, born)
-  for tag in string.gmatch(tags or '', '"([^"]*)"') do
+  for tag in (tags or ''):gmatch('"([^"]*)"') do
     local mark = prefix .. tag
     local left = redis.call('PTTL', mark)
     if left == -2 and born then redis.call('SET', mark, born) end
@@ -49,7 +49,7 @@ end
 
 /** Defines `fresh`: whether the TTL in a text, if there is one, is not over; `now` is the reader's time. Reads in TypeScript judge alike. */
 export const LUA_FRESH: string = `local function fresh(v, now)
-  local at, ttl = string.match(v, '^{[^{}]-"at":(%d+),"ttl":(%d+)')
+  local at, ttl = v:match('^{[^{}]-"at":(%d+),"ttl":(%d+)')
   return not at or (now - at < tonumber(ttl) and now - at > -1000)
 end
 `;
@@ -60,19 +60,19 @@ end
  */
 export const read: Script = {
   name: "read",
-  sha1: "409a6bfd77382225cda1909c6bbd2256bd98f833",
+  sha1: "8935094b8e9ddff29656d402d24f317524bfa157",
   lua: `${LUA_FIND}local clock = redis.call('GET', KEYS[1])
 local r = {clock}
 for i = 2, #KEYS do
   local v, tags = find(KEYS[i], clock, ARGV[1])
-  if v and ARGV[2] ~= '0' and not string.find(v, '^{[^{}]-"none":') then
+  if v and ARGV[2] ~= '0' and not v:find('^{[^{}]-"none":') then
     redis.call('PEXPIRE', KEYS[i], ARGV[2])
     outlive(tags, tonumber(ARGV[2]), ARGV[1])
   end
   if ARGV[3] == '1' then
-    local head = v and string.match(v, '^({.-)"[jsp][sea][oac][nlk]e?d?":')
+    local head = v and v:match('^({.-)"[jsp][sea][oac][nlk]e?d?":')
     if head then v = head .. '"json":null}' end
-    if not v and not string.find('string none', redis.call('TYPE', KEYS[i]).ok) then v = '0' end
+    if not v and not ('string none'):find(redis.call('TYPE', KEYS[i]).ok) then v = '0' end
   end
   r[2 * i - 2] = v
   r[2 * i - 1] = redis.call('PTTL', KEYS[i])
@@ -88,18 +88,18 @@ return r`,
  */
 export const store: Script = {
   name: "store",
-  sha1: "7fd183140245fde693be43d9ed6198973b96fa02",
+  sha1: "d4f0e7a6ca00804ed5e4770b0ad7a8035531cacd",
   lua: `${LUA_FIND}local lock, born, tags = KEYS[3], ARGV[3], ARGV[6]
 if lock and ARGV[4] ~= '*' and redis.call('GET', lock) ~= ARGV[4] then return 0 end
 local clock = redis.call('GET', KEYS[2])
 if ARGV[7] and find(KEYS[1], clock, ARGV[5]) ~= (ARGV[7] == '1' and ARGV[8]) then return 0 end
 if lock then redis.call('DEL', lock) end
 if tags ~= '' and not clock then
-  ${LUA_NOW}clock = string.format('%.0f 0 0', now * 1000)
+  ${LUA_NOW}clock = ('%.0f 0 0'):format(now * 1000)
   redis.call('SET', KEYS[2], clock)
 end
-local seq = clock and string.match(clock, '^%d+') or '0'
-if born == '' or (born == '0' and clock and string.find(clock, ' 0 ')) then born = seq end
+local seq = clock and clock:match('^%d+') or '0'
+if born == '' or (born == '0' and clock and clock:find(' 0 ')) then born = seq end
 local head = ''
 if tags ~= '' then
   head = '"born":' .. born .. ',"tags":[' .. tags .. '],'
@@ -107,7 +107,7 @@ if tags ~= '' then
 elseif born ~= '0' then
   head = '"born":' .. born .. ','
 end
-local text = '{' .. head .. string.sub(ARGV[1], 2)
+local text = '{' .. head .. ARGV[1]:sub(2)
 if ARGV[2] == '0' then
   redis.call('SET', KEYS[1], text)
 else
@@ -122,9 +122,9 @@ export const EVERYTHING = "*";
 /** KEYS: clock. ARGV: start of marks' keys; the tags, or {@linkcode EVERYTHING}. Moves the clock on, marks the tags, and answers the clock. */
 export const invalidate: Script = {
   name: "invalidate",
-  sha1: "325f2c8bb73d440987918024dda4d2beb938a129",
-  lua: `${LUA_NOW}local seq, all = string.match(redis.call('GET', KEYS[1]) or '0 0', '^(%d+) (%d+)')
-seq = string.format('%.0f', math.max(tonumber(seq) + 1, now * 1000))
+  sha1: "e77483fcd8f9e991b5778a24e24380ff0f07b37c",
+  lua: `${LUA_NOW}local seq, all = (redis.call('GET', KEYS[1]) or '0 0'):match('^(%d+) (%d+)')
+seq = ('%.0f'):format(math.max(tonumber(seq) + 1, now * 1000))
 if ARGV[2] == '*' then all = seq end
 redis.call('SET', KEYS[1], seq .. ' ' .. all)
 for i = 2, #ARGV do
@@ -139,6 +139,12 @@ end
 return seq .. ' ' .. all`,
 };
 
+/** Defines `own`: takes a lock, or finds that it was taken with this token: a script may be repeated. */
+const LUA_OWN = `local function own()
+  return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') or redis.call('GET', KEYS[1]) == ARGV[1]
+end
+`;
+
 /**
  * KEYS: lock, entry, clock. ARGV: token; ms that the lock lasts; start of marks' keys; the caller's time in ms; a text that is of no use to it, if
  * it knows one. Takes the lock unless it is taken or the entry is there and fresh. Answers {whether it was taken, the clock, the entry's text or
@@ -146,24 +152,18 @@ return seq .. ' ' .. all`,
  */
 export const acquire: Script = {
   name: "acquire",
-  sha1: "070800490e45057e6aeef95a6a71fbc6bb24299d",
-  lua: `${LUA_FIND}${LUA_FRESH}local clock = redis.call('GET', KEYS[3])
+  sha1: "cc07e09489c6001ac3f072d92d72203cc6739820",
+  lua: `${LUA_FIND}${LUA_FRESH}${LUA_OWN}local clock = redis.call('GET', KEYS[3])
 local v = find(KEYS[2], clock, ARGV[3])
-local taken = 0
-if not (v and v ~= ARGV[5] and fresh(v, ARGV[4])) and (redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') or redis.call('GET', KEYS[1]) == ARGV[1]) then
-  taken = 1
-end
-return {taken, clock, v, redis.call('PTTL', KEYS[2])}`,
+local good = v and v ~= ARGV[5] and fresh(v, ARGV[4])
+return {not good and own() and 1 or 0, clock, v, redis.call('PTTL', KEYS[2])}`,
 };
 
 /** KEYS: lock, counter. ARGV: token; ms. Takes a lock: answers 0, or the fencing token, which the counter counts. */
 export const take: Script = {
   name: "take",
-  sha1: "abc7361f459997ff7a79cd361fcc2b4ee25e277c",
-  lua: `if not redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') and redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return 0
-end
-return redis.call('INCR', KEYS[2])`,
+  sha1: "7105a7ac2ff1248f85d19d2a14a8a99474ffccdc",
+  lua: `${LUA_OWN}return own() and redis.call('INCR', KEYS[2]) or 0`,
 };
 
 /** KEYS: lock. ARGV: token; ms to hold it from now, or 0 to give it up. Answers whether it was held. */
@@ -181,13 +181,13 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
  */
 export const touch: Script = {
   name: "touch",
-  sha1: "4d0792dce276f5994bd74588b53f35183ef8eb31",
+  sha1: "3a565f57b506a1324117cca10b0da9a6198c13a9",
   lua: `${LUA_FIND}${LUA_FRESH}local key, ms, now = KEYS[1], tonumber(ARGV[2]), ARGV[4]
 local v, tags = find(key, redis.call('GET', KEYS[2]), ARGV[1])
 local keep, head, rest = ms
 if v then
-  if not fresh(v, now) or string.find(v, '^{[^{}]-"none":') then return 0 end
-  head, rest = string.match(v, '^({[^{}]-)"at":%d+,"ttl":%d+,(.*)$')
+  if not fresh(v, now) or v:find('^{[^{}]-"none":') then return 0 end
+  head, rest = v:match('^({[^{}]-)"at":%d+,"ttl":%d+,(.*)$')
 elseif type(redis.pcall('GET', key)) ~= 'table' then
   return 0
 end
@@ -212,17 +212,27 @@ export const addCounts: Script = {
 return 1`,
 };
 
-/** KEYS: counter. ARGV: by, TTL in ms or 0. Answers the count, the remaining ms (-1: none) and the store's clock. A lost TTL is set again. */
+/**
+ * KEYS: counter, clock where a value that was set may stand there. ARGV: by; TTL in ms or 0; start of marks' keys; the caller's time in ms. Answers
+ * the count, the remaining ms (-1: none) and the store's clock. A lost TTL is set again. What was set counts on where it would be read, else the
+ * counter begins anew.
+ */
 export const increment: Script = {
   name: "increment",
-  sha1: "1970b3784bdb5ca8e0ae9b568ed988edf3d0bd51",
-  lua: `local set = string.match(redis.call('GET', KEYS[1]) or '', '^{[^{}]-"json":(%-?%d+)}$')
+  sha1: "7c97e3e10bf82fd97cb06377ae956693f19ef47b",
+  lua: `${LUA_FIND}${LUA_FRESH}local v = redis.call('GET', KEYS[1]) or ''
+if KEYS[2] and v:find('^{') and (v:find('^{[^{}]-"none":') or not fresh(v, ARGV[4]) or not find(KEYS[1], redis.call('GET', KEYS[2]), ARGV[3])) then
+  redis.call('DEL', KEYS[1])
+  v = ''
+end
+local set = v:match('^{[^{}]-"json":(%-?%d+)}$')
 if set then redis.call('SET', KEYS[1], set, 'KEEPTTL') end
 local n = redis.call('INCRBY', KEYS[1], ARGV[1])
 local left = redis.call('PTTL', KEYS[1])
-if left < 0 and tonumber(ARGV[2]) > 0 then
-  left = tonumber(ARGV[2])
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local ttl = tonumber(ARGV[2])
+if left < 0 and ttl > 0 then
+  left = ttl
+  redis.call('PEXPIRE', KEYS[1], ttl)
 end
 ${LUA_NOW}return {n, left, now}`,
 };
