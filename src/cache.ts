@@ -398,7 +398,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   }
 
   /**
-   * Adds to a counter, in one atomic step with its TTL, which is set when the counter has none. It is never sent twice.
+   * Adds to a counter, in one atomic step with its TTL, which is set when the counter has none. It is never sent twice. A whole number that was set
+   * counts on while `get` would give it; what counts has no tags, and no invalidation ends it.
    *
    * @param id The key or id.
    * @param options How much, TTL, deadline and error handling.
@@ -411,8 +412,10 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
       throw new TypeError(`cannot increment by ${describe(by)}: accepted are safe integers`);
     const { ttl } = policyOf(this.#context.policy, options?.ttl === undefined ? undefined : { ttl: options.ttl });
     try {
-      const reply = await this.run(increment, id, [by, ttl < Number.POSITIVE_INFINITY ? ttl : 0], options);
-      this.#context.counters.writes++;
+      const { space, now, counters } = this.#context;
+      const args = [by, ttl < Number.POSITIVE_INFINITY ? ttl : 0, space.marks, Math.floor(now())];
+      const reply = await this.#run(increment, id, args, options, [space.clock]);
+      counters.writes++;
       return (reply as number[])[0] as number;
     } catch (error) {
       if (throws(this.#context, options) || !isCacheError(error)) throw error;
@@ -477,11 +480,21 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns The script's reply.
    * @throws {StoreError} Whenever it fails: what to answer then is the verb's to decide.
    */
-  async run(
+  run(
     script: Script,
     id: K,
     args: readonly (string | number)[],
     options?: CallOptions & { readonly idempotent?: boolean },
+  ): Promise<Reply> {
+    return this.#run(script, id, args, options);
+  }
+
+  async #run(
+    script: Script,
+    id: K,
+    args: readonly (string | number)[],
+    options?: CallOptions & { readonly idempotent?: boolean },
+    also?: readonly string[],
   ): Promise<Reply> {
     const { space, shape, batch, counters } = this.#context;
     const key = space.key(shape.encode(id));
@@ -489,7 +502,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     supersede(this.#context, key);
     const start = performance.now();
     try {
-      return await batch.run(script, [key], args, timeout, options?.idempotent ?? false);
+      return await batch.run(script, [key], args, timeout, options?.idempotent ?? false, also);
     } catch (error) {
       throw report(this.#context, script.name, error);
     } finally {

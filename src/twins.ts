@@ -179,8 +179,15 @@ export const twins: readonly TwinnedScript[] = [
   },
   {
     ...increment,
-    twin(store, [key = ""], [by = "", ttl = ""]) {
-      const [, set] = /^\{[^{}]*?"json":(-?\d+)\}$/.exec(String(store.call("GET", key))) ?? [];
+    twin(store, [key = "", clockKey], [by = "", ttl = "", prefix = "", now = ""]) {
+      let text = String(store.call("GET", key) ?? "");
+      const holds = (clock: string): boolean =>
+        !NONE.test(text) && fresh(text, now) && find(store, key, store.call("GET", clock), prefix) !== null;
+      if (clockKey !== undefined && text.startsWith("{") && !holds(clockKey)) {
+        store.call("DEL", key);
+        text = "";
+      }
+      const [, set] = /^\{[^{}]*?"json":(-?\d+)\}$/.exec(text) ?? [];
       if (set) store.call("SET", key, set, "KEEPTTL");
       const n = store.call("INCRBY", key, by);
       let left = store.call("PTTL", key) as number;

@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { type Command, type Driver, type Reply, type Script, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
-import { acquire, hold, invalidate, read, store, take, touch } from "../src/scripts.ts";
+import { acquire, hold, increment, invalidate, read, store, take, touch } from "../src/scripts.ts";
 import { twins } from "../src/twins.ts";
 import { type RawClient, type RedisServer, rawClient, startRedis } from "./helpers/redis_server.ts";
 
@@ -200,6 +200,10 @@ const entryCalls = {
     keys: entry.map((one) => [one, CLOCK]),
     args: fc.tuple(some(MARKS), ttlOrNone, some("0", "3600000"), now),
   }),
+  increment: fc.record({
+    keys: entry.map((one) => [one, CLOCK]),
+    args: fc.tuple(int(-5, 5), ttlOrNone, some(MARKS), now),
+  }),
 } as const satisfies Readonly<Record<string, fc.Arbitrary<Call>>>;
 
 /** The calls of each script, by its name. */
@@ -363,12 +367,21 @@ describe("scripts", () => {
       take,
       hold,
       touch,
+      increment,
     };
     const all = Object.entries(entryCalls).map(([name, call]) =>
       (call as fc.Arbitrary<Call>).map((one): Call => ({ ...one, script: scripts[name as keyof typeof scripts] })),
     );
     await explore({ ...entries, call: fc.oneof(...all) }, undefined);
   });
+
+  it(
+    "increment answers and leaves the same in memory as in Redis when values stand at its keys",
+    {
+      timeout: 60_000,
+    },
+    () => explore({ ...entries, call: entryCalls.increment }, increment),
+  );
 
   it("a script works with Redis's own clock when it reads the time", async () => {
     for (const script of twins.filter(timed)) {
