@@ -20,7 +20,10 @@ export interface NearOptions {
   readonly maxEntries?: number;
   /** The most bytes, by the length of the stored texts. @default 16 MiB */
   readonly maxBytes?: number;
-  /** The longest that a value is served without asking the store. @default "30s" where the store tells of changes, otherwise "5s" */
+  /**
+   * The longest that a value is served without asking the store; the time is taken once a turn of the event loop, so a turn may see its values out.
+   * @default "30s" where the store tells of changes, otherwise "5s"
+   */
   readonly ttl?: Ttl;
   /**
    * Whether each reader gets a `structuredClone` of its own. Otherwise all share one value, deeply frozen; what `Date`, `Map`,
@@ -315,23 +318,31 @@ export class Near {
   }
 }
 
+/** So many calls get one time: a loop over hits never ends its turn, and without a bound the time would stand still for it. */
+const CALLS = 256;
+
 /**
  * Makes a clock that is asked once a turn of the event loop, for asking a clock costs more than a hit. Not for runtimes
  * whose timers end with a request: the time would stand still.
  *
  * @param now The clock, in milliseconds.
- * @returns A clock that is up to a turn, or a millisecond, behind.
+ * @returns A clock that is behind by a millisecond, or by the rest of a longer turn, but by no more than 255 calls.
  */
 export function coarseClock(now: () => number): () => number {
-  let time: number | undefined;
+  let time = 0;
+  let left = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const forget = () => {
-    time = undefined;
+    left = 0;
   };
   return () => {
-    if (time === undefined) {
-      time = now();
-      (setTimeout(forget, 1) as { unref?: () => void }).unref?.();
-    }
+    if (left-- > 0) return time;
+    left = CALLS - 1;
+    time = now();
+    clearTimeout(timer);
+    timer = setTimeout(forget, 1);
+    // Where it cannot be let go, it keeps the process for this millisecond.
+    (timer as { unref?(): void }).unref?.();
     return time;
   };
 }

@@ -473,4 +473,12 @@ describe("coarseClock", () => {
     while (clock() === 1) await sleep(1);
     assert.equal(clock(), 2);
   });
+
+  it("goes on within a turn that does not end, after 256 calls", () => {
+    let time = 1;
+    const clock = coarseClock(() => time++);
+    const times = Array.from({ length: 513 }, clock);
+    assert.deepEqual(new Set(times), new Set([1, 2, 3]));
+    assert.equal(times.lastIndexOf(1), 255);
+  });
 });
