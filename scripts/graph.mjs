@@ -112,19 +112,24 @@ function tcpClients(graph) {
     if (!graph.has(file)) problems.push(`${file} is missing`);
     else if (closure(graph, file, true).has("redis")) problems.push(`${file} can load the TCP client`);
   }
+  for (const file of ["mod.ts", "src/core.ts", "src/edge.ts"]) {
+    if (closure(graph, file, true).has(RUNTIME[1])) problems.push(`${file} can load ${RUNTIME[1]}`);
+  }
   return problems;
 }
 
-/** Only src/runtime.ts touches a runtime's own globals and modules. */
+/** Only these touch a runtime's own globals and modules; the second one is what commands and the manager use, and no cache. */
+const RUNTIME = ["src/runtime.ts", "src/system.ts"];
+
 function runtimeGlobals(graph) {
   const problems = [];
   const use = /["'`]node:[a-z]|\b(?:Deno|Bun|process)\s*(?:\?\.|[.[])|typeof\s+(?:Deno|Bun|process)\b/;
   for (const file of graph.keys()) {
-    if (file === "src/runtime.ts") continue;
+    if (RUNTIME.includes(file)) continue;
     const source = readFileSync(join(root, file), "utf8");
     // Compiled, so that comments and types do not count.
     const found = use.exec(transformSync(source, { loader: "ts", target: "es2022", legalComments: "none" }).code);
-    if (found) problems.push(`${file} uses ${found[0]}: only src/runtime.ts may`);
+    if (found) problems.push(`${file} uses ${found[0]}: only ${RUNTIME.join(" and ")} may`);
   }
   return problems;
 }

@@ -1,4 +1,9 @@
-import { type ManagedClient, type StepOptions, type Target, unfinished } from "./target.ts";
+import type { RawReply } from "../../drivers/driver.ts";
+import type { ManagedClient, StepOptions, Target } from "./target.ts";
+import { checkPattern, openWire } from "./wire.ts";
+
+/** How many keys a step looks at and deletes: those of another client's commands that come meanwhile wait for one step. */
+const PAGE = 500;
 
 /** Options of {@linkcode clear}. */
 export type ClearOptions = Target &
@@ -30,5 +35,31 @@ export interface ClearProgress {
  * @throws {StoreError} When the store goes away: what was deleted until then is.
  */
 export async function* clear(client: ManagedClient, options: ClearOptions): AsyncGenerator<ClearProgress, void, void> {
-  yield* unfinished(client, options);
+  const pattern = checkPattern(options.pattern ?? "*");
+  const wire = await openWire(client, options);
+  let keys = 0;
+  let unreadable = 0;
+  let unlinking: Promise<RawReply[]> | undefined;
+  try {
+    for await (const page of wire.scan(pattern, PAGE)) {
+      const found = page.filter((key) => !wire.isOwn(key));
+      const known = wire.exact ? found : found.filter((key) => !wire.doubtful(key));
+      unreadable += found.length - known.length;
+      if (known.length > 0 && !options.dryRun) {
+        keys += deleted(await unlinking);
+        // Awaited with the next page: the store is never without work, and never has much of it.
+        unlinking = wire.must([["UNLINK", ...known]]);
+        unlinking.catch(() => {});
+      } else {
+        keys += known.length;
+      }
+      yield { keys, unreadable, done: false };
+    }
+    keys += deleted(await unlinking);
+    yield { keys, unreadable, done: true };
+  } finally {
+    await wire.close();
+  }
 }
+
+const deleted = (replies: RawReply[] | undefined): number => Number(replies?.[0] ?? 0);

@@ -1,4 +1,10 @@
-import { type Bulk, type ManagedClient, type StepOptions, type Target, unfinished } from "./target.ts";
+import type { RawCommand, RawReply } from "../../drivers/driver.ts";
+import { fromDocument, parse } from "../codec.ts";
+import { open } from "../seal.ts";
+import { describe } from "../ttl.ts";
+import { looker } from "./list.ts";
+import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
+import { asText, openWire } from "./wire.ts";
 
 /** Options of {@linkcode get}. */
 export type GetOptions = Target &
@@ -44,6 +50,8 @@ export interface KeyDetails {
   readonly value: unknown;
   /** How many elements there are, where `value` holds only the first 1000 of them. */
   readonly length?: number;
+  /** Whether `value` holds what may be bytes that are not UTF-8, which the wire cannot carry: over REST. */
+  readonly unreadable?: true;
 }
 
 /**
@@ -56,5 +64,105 @@ export interface KeyDetails {
  * @throws {StoreError} When the store is away.
  */
 export async function get(client: ManagedClient, options: GetOptions): Promise<KeyDetails | undefined> {
-  return unfinished(client, options);
+  const { key } = options;
+  const given = typeof key === "string" ? key.isWellFormed() : (key as unknown) instanceof Uint8Array;
+  if (!given || key.length === 0) {
+    throw new TypeError(`cannot read ${describe(key)}: accepted are keys of text or bytes that are not empty`);
+  }
+  const wire = await openWire(client, options);
+  try {
+    const physical = wire.physical(key);
+    if (typeof physical !== "string" && !wire.place.driver.connect) {
+      throw new TypeError(`cannot read a key of bytes over ${wire.place.driver.name}: accepted is text`);
+    }
+    const [entry] = await looker(wire)([physical]);
+    if (!entry) return undefined;
+    const { type, ttl, size } = entry;
+    const read = READS[type];
+    if (!read) return { type, ttl, size, value: undefined };
+    const [count] = read.count ? await wire.must([[read.count, physical]]) : [0];
+    const long = Number(count) > MOST;
+    const [answer] = await wire.must([(long && read.part ? read.part : read.whole)(physical)]);
+    const reply = long && read.part && read.scans ? (answer as RawReply[])[1] : answer;
+    if (reply === null || (Array.isArray(reply) && reply.length === 0 && type !== "stream")) return undefined;
+    const found = type === "string" ? await stored(reply as Bulk) : { value: shape(type, reply as RawReply) };
+    const doubtful = !wire.exact && JSON.stringify(found.value)?.includes("\ufffd");
+    return { type, ttl, size, ...found, ...(long && { length: Number(count) }), ...(doubtful && { unreadable: true }) };
+  } finally {
+    await wire.close();
+  }
+}
+
+/** The most elements of a collection. */
+const MOST = 1000;
+
+/** How a type is read: how many elements it has, all of them, and the first. */
+interface Reading {
+  readonly count?: string;
+  readonly whole: (key: Bulk) => RawCommand;
+  readonly part?: (key: Bulk) => RawCommand;
+  /** Whether `part` answers a cursor first. */
+  readonly scans?: true;
+}
+
+const READS: Readonly<Record<string, Reading>> = {
+  string: { whole: (key) => ["GET", key] },
+  hash: {
+    count: "HLEN",
+    whole: (key) => ["HGETALL", key],
+    part: (key) => ["HSCAN", key, 0, "COUNT", MOST],
+    scans: true,
+  },
+  list: { count: "LLEN", whole: (key) => ["LRANGE", key, 0, MOST - 1] },
+  set: {
+    count: "SCARD",
+    whole: (key) => ["SMEMBERS", key],
+    part: (key) => ["SSCAN", key, 0, "COUNT", MOST],
+    scans: true,
+  },
+  zset: { count: "ZCARD", whole: (key) => ["ZRANGE", key, 0, MOST - 1, "WITHSCORES"] },
+  stream: { count: "XLEN", whole: (key) => ["XRANGE", key, "-", "+", "COUNT", MOST] },
+};
+
+/** Replies as they are to be shown: text where it is text. */
+function plain(reply: RawReply): unknown {
+  if (reply instanceof Uint8Array) return asText(reply) ?? Uint8Array.from(reply);
+  return Array.isArray(reply) ? reply.map(plain) : reply;
+}
+
+function pairs(flat: readonly unknown[]): unknown[][] {
+  return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
+}
+
+function shape(type: string, reply: RawReply): unknown {
+  const all = plain(reply);
+  if (!Array.isArray(all)) return undefined;
+  if (type === "hash") return pairs(all).slice(0, MOST);
+  if (type === "zset") return pairs(all).map(([member, score]) => [member, Number(score)]);
+  if (type === "stream") return all.map(([id, fields]) => [id, pairs(fields)]);
+  return all.slice(0, MOST);
+}
+
+/** The value of a string: of an entry what was stored. */
+async function stored(bulk: Bulk): Promise<{ value: unknown; entry?: EntryHead }> {
+  const text = asText(bulk);
+  if (text === undefined) return { value: plain(bulk) };
+  try {
+    const document = parse(text);
+    if (typeof document === "number") return { value: text };
+    const { json: _, meta: __, sealed, packed, none, ...head } = document;
+    const id = typeof sealed === "string" ? /^([\w-]{1,40})[.~]/.exec(sealed)?.[1] : undefined;
+    const entry: EntryHead = {
+      ...head,
+      ...(none && { none: true }),
+      ...(id && { sealed: id }),
+      ...(packed !== undefined && { packed: true }),
+    };
+    if (sealed !== undefined) return { value: undefined, entry };
+    if (packed === undefined) return { value: fromDocument(document), entry };
+    const inner = parse(await open(document, {}, ""));
+    return { value: typeof inner === "number" ? inner : fromDocument(inner), entry };
+  } catch {
+    return { value: text };
+  }
 }

@@ -1,4 +1,10 @@
-import { type ManagedClient, type StepOptions, type Target, unfinished } from "./target.ts";
+import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { describe } from "../ttl.ts";
+import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
+import { asText, checkPattern, openWire, shown, type Wire, word } from "./wire.ts";
+
+/** How many keys a step looks at. */
+const PAGE = 500;
 
 /** Options of {@linkcode list}. */
 export type ListOptions = Target &
@@ -40,5 +46,94 @@ export interface KeyEntry {
  * @throws {StoreError} When the store goes away.
  */
 export async function* list(client: ManagedClient, options: ListOptions): AsyncGenerator<KeyEntry, void, void> {
-  yield* unfinished(client, options);
+  const { limit = Number.POSITIVE_INFINITY, sort } = options;
+  const pattern = checkPattern(options.pattern ?? "*");
+  if (!(limit === Number.POSITIVE_INFINITY || (Number.isSafeInteger(limit) && limit > 0))) {
+    throw new RangeError(`cannot use limit ${describe(limit)}: accepted are whole numbers from 1 on`);
+  }
+  const order = sort === undefined ? undefined : Object.hasOwn(ORDERS, sort) && ORDERS[sort];
+  if (order === false) throw new TypeError(`cannot sort by ${describe(sort)}: accepted are key, size and ttl`);
+  const wire = await openWire(client, options);
+  const look = looker(wire);
+  // A scan may give a key twice; what is bounded anyway can tell.
+  const seen = order || limit < Number.POSITIVE_INFINITY ? new Set<string>() : undefined;
+  let kept: KeyEntry[] = [];
+  try {
+    let yielded = 0;
+    for await (const page of wire.scan(pattern, PAGE)) {
+      for (const entry of await look(page.filter((key) => !wire.isOwn(key)))) {
+        const id = entry.bytes ? `${entry.bytes}` : `=${entry.key}`;
+        if (seen?.has(id)) continue;
+        if (order) {
+          seen?.add(id);
+          kept.push(entry);
+        } else {
+          if (yielded === limit) return;
+          seen?.add(id);
+          yield entry;
+          yielded++;
+        }
+      }
+      if (order && kept.length >= 2 * limit + PAGE) kept = kept.sort(order).slice(0, limit);
+    }
+    if (order) yield* kept.sort(order).slice(0, limit);
+  } finally {
+    await wire.close();
+  }
+}
+
+/** `null` comes last. */
+const number = (a: number | null, b: number | null): number =>
+  (a ?? Number.POSITIVE_INFINITY) === (b ?? Number.POSITIVE_INFINITY)
+    ? 0
+    : (a ?? Number.POSITIVE_INFINITY) - (b ?? Number.POSITIVE_INFINITY);
+const negative = (size: number | null): number | null => (size === null ? null : -size);
+
+const ORDERS: Readonly<Record<string, (a: KeyEntry, b: KeyEntry) => number>> = {
+  key: (a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0),
+  size: (a, b) => number(negative(a.size), negative(b.size)),
+  ttl: (a, b) => number(a.ttl, b.ttl),
+};
+
+/**
+ * Answers a function that looks at keys.
+ *
+ * @param wire The wire.
+ * @returns Takes physical keys, and answers what is known of those that are there.
+ */
+export function looker(wire: Wire): (keys: readonly Bulk[]) => Promise<KeyEntry[]> {
+  // Stores without MEMORY say so once.
+  let size = (key: Bulk): RawCommand => ["MEMORY", "USAGE", key];
+  return async (keys) => {
+    const known = keys.filter((key) => wire.exact || !wire.doubtful(key));
+    const ask = (): Promise<RawReply[]> =>
+      wire.send(known.flatMap((key) => [["TYPE", key], ["PTTL", key], size(key)] as RawCommand[]));
+    let replies = await ask();
+    const refused = known.findIndex((_, i) => replies[3 * i + 2] instanceof StoreError) >= 0;
+    if (refused && size("")[0] === "MEMORY") {
+      size = (key) => ["STRLEN", key];
+      replies = await ask();
+    }
+    const entries: KeyEntry[] = [];
+    known.forEach((physical, i) => {
+      const [kind, left, bytes] = replies.slice(3 * i, 3 * i + 3);
+      if (kind instanceof StoreError) throw kind;
+      const type = word(kind);
+      if (type === "none") return;
+      const key = wire.logical(physical);
+      const text = asText(key);
+      entries.push({
+        key: text ?? shown(key),
+        ...(text === undefined && { bytes: Uint8Array.from(key as Uint8Array) }),
+        type,
+        ttl: typeof left === "number" && left >= 0 ? left : null,
+        size: typeof bytes === "number" ? bytes : null,
+      });
+    });
+    for (const key of known.length < keys.length ? keys : []) {
+      if (!wire.doubtful(key)) continue;
+      entries.push({ key: shown(wire.logical(key)), unreadable: true, type: "unknown", ttl: null, size: null });
+    }
+    return entries;
+  };
 }

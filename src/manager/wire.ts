@@ -1,0 +1,206 @@
+/**
+ * The store as the manager speaks to it: over a connection of its own, where keys and values are bytes as they are; where the wire has none,
+ * by text. Then what is not UTF-8 cannot be had: over REST it arrives with U+FFFD in it, and is taken for unreadable.
+ */
+import { type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { escapeGlob } from "../../drivers/glob.ts";
+import type { Place, PlaceOf } from "../client.ts";
+import { describe } from "../ttl.ts";
+import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
+
+const encoder = new TextEncoder();
+// A byte order mark is a part of the text.
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** What the library's own keys start with, below the prefix. */
+const OWN = "#larder:";
+const OWN_BYTES = encoder.encode(OWN);
+
+/** The longest text of one send over a wire with limits: none of its characters takes more than 6 bytes of JSON. */
+const BYTES_A_CHARACTER = 6;
+
+/** Text as it is; bytes as text where they are UTF-8, otherwise `undefined`. */
+export function asText(bulk: Bulk): string | undefined {
+  if (typeof bulk === "string") return bulk;
+  try {
+    return strict.decode(bulk);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Text for people: what is not UTF-8 is replaced. */
+export function shown(bulk: Bulk): string {
+  return typeof bulk === "string" ? bulk : lenient.decode(bulk);
+}
+
+/** The text of a reply that is words of the server, never a user's bytes. */
+export function word(reply: RawReply | undefined): string {
+  return reply instanceof Uint8Array ? lenient.decode(reply) : String(reply ?? "");
+}
+
+/** A place and a connection to it. */
+export class Wire {
+  readonly place: Place;
+  /** Whether all that comes is what is stored: bytes, or the embedded store's text. */
+  readonly exact: boolean;
+  readonly #connection: Connection | undefined;
+  readonly #prefix: Uint8Array;
+  readonly #signal: AbortSignal | undefined;
+  readonly #timeout: number;
+
+  constructor(place: Place, connection: Connection | undefined, signal: AbortSignal | undefined, timeout: number) {
+    this.place = place;
+    this.exact = connection !== undefined || place.driver.name === "memory";
+    this.#connection = connection;
+    this.#prefix = encoder.encode(place.prefix);
+    this.#signal = signal;
+    this.#timeout = timeout;
+  }
+
+  /** What to call the place in messages. */
+  get name(): string {
+    return this.place.service ?? `database ${this.place.number}`;
+  }
+
+  /** Sends the commands in order, in as few round trips as the wire allows. A command's own error stands in its reply's place. */
+  async send(commands: readonly RawCommand[]): Promise<RawReply[]> {
+    this.#signal?.throwIfAborted();
+    if (commands.length === 0) return [];
+    if (this.#connection) return this.#wait(this.#connection.send(commands, { timeout: this.#timeout }));
+    const { driver, database } = this.place;
+    const { maxCommands = commands.length, maxBytes = Number.POSITIVE_INFINITY } = driver.capabilities;
+    const replies: RawReply[] = [];
+    for (let from = 0, to = 0; from < commands.length; from = to) {
+      for (let room = maxBytes / BYTES_A_CHARACTER; to < commands.length && to - from < maxCommands; to++) {
+        for (const arg of commands[to] as RawCommand) room -= String(arg).length + 4;
+        if (room < 0 && to > from) break;
+      }
+      const part = commands.slice(from, to) as unknown as Parameters<typeof driver.send>[1];
+      replies.push(...(await this.#wait(driver.send(database, part, { timeout: this.#timeout }))));
+    }
+    return replies;
+  }
+
+  /** Sends the commands. @throws {StoreError} The first error of one of them, too. */
+  async must(commands: readonly RawCommand[]): Promise<RawReply[]> {
+    const replies = await this.send(commands);
+    for (const reply of replies) if (reply instanceof StoreError) throw reply;
+    return replies;
+  }
+
+  /** Waits for replies, but neither beyond the deadline nor after the signal. */
+  #wait<T>(sent: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const late = (): void => {
+        const { name } = this.place.driver;
+        end(() => reject(new StoreError("timeout", `the store (${name}) did not answer within ${this.#timeout} ms`)));
+      };
+      const timer = setTimeout(late, this.#timeout);
+      const abort = (): void => end(() => reject(this.#signal?.reason));
+      const end = (settle: () => void): void => {
+        clearTimeout(timer);
+        this.#signal?.removeEventListener("abort", abort);
+        settle();
+      };
+      this.#signal?.addEventListener("abort", abort);
+      sent.then(
+        (value) => end(() => resolve(value)),
+        (error) => end(() => reject(error)),
+      );
+    });
+  }
+
+  /** The physical key of a logical one. */
+  physical(logical: Bulk): Bulk {
+    if (typeof logical === "string") return this.place.prefix + logical;
+    const key = new Uint8Array(this.#prefix.length + logical.length);
+    key.set(this.#prefix);
+    key.set(logical, this.#prefix.length);
+    return key;
+  }
+
+  /** The logical key of a physical one. */
+  logical(physical: Bulk): Bulk {
+    return typeof physical === "string"
+      ? physical.slice(this.place.prefix.length)
+      : physical.subarray(this.#prefix.length);
+  }
+
+  /** Whether a physical key is one of the library's own. */
+  isOwn(physical: Bulk): boolean {
+    if (typeof physical === "string") return physical.startsWith(OWN, this.place.prefix.length);
+    const from = this.#prefix.length;
+    if (physical[from] !== 35) return false;
+    for (let i = 1; i < OWN_BYTES.length; i++) if (physical[from + i] !== OWN_BYTES[i]) return false;
+    return true;
+  }
+
+  /** The physical key of one of the library's own. */
+  own(name: string): string {
+    return `${this.place.prefix}${OWN}${name}`;
+  }
+
+  /** Whether a text that came may be what bytes that are no UTF-8 were made into. */
+  doubtful(text: Bulk): boolean {
+    if (typeof text !== "string") return false;
+    return this.exact ? !text.isWellFormed() : text.includes("\ufffd");
+  }
+
+  /**
+   * Pages of physical keys that match a logical glob, the library's own included. Pages may be empty and keys may come twice. The next page is
+   * asked for when one is handed out.
+   */
+  async *scan(pattern: string, count: number): AsyncGenerator<Bulk[], void, void> {
+    const match = escapeGlob(this.place.prefix) + pattern;
+    const ask = (cursor: string): Promise<RawReply[]> => {
+      const page = this.must([["SCAN", cursor, "MATCH", match, "COUNT", count]]);
+      page.catch(() => {});
+      return page;
+    };
+    let next: Promise<RawReply[]> | undefined = ask("0");
+    while (next) {
+      const [cursor, keys] = (await next)[0] as [RawReply, Bulk[]];
+      next = word(cursor) === "0" ? undefined : ask(word(cursor));
+      yield keys;
+    }
+  }
+
+  /** Closes the connection. */
+  async close(): Promise<void> {
+    await this.#connection?.close();
+  }
+}
+
+/** How long one step may take by default, in milliseconds. */
+const TIMEOUT_MS = 10_000;
+
+/**
+ * Opens a connection to a place.
+ *
+ * @param client The client.
+ * @param options Whose place; how steps are taken.
+ * @returns The connection, to be closed.
+ */
+export async function openWire(client: ManagedClient, options: PlaceOf & StepOptions): Promise<Wire> {
+  const { service, database, signal, timeout = TIMEOUT_MS } = options;
+  if (service === undefined && database === undefined) {
+    throw new TypeError("cannot tell whose keys are meant: accepted are a service or a database");
+  }
+  if (!(Number.isInteger(timeout) && timeout > 0 && timeout < 2 ** 31)) {
+    throw new RangeError(`cannot use timeout ${describe(timeout)}: accepted are 1 to 2147483647 ms`);
+  }
+  signal?.throwIfAborted();
+  const place = await client.place({ service, database });
+  const connection = await place.driver.connect?.(place.database, { timeout });
+  return new Wire(place, connection, signal, timeout);
+}
+
+/** A glob, checked. @throws {TypeError} For an empty one. */
+export function checkPattern(pattern: unknown): string {
+  if (typeof pattern === "string" && pattern !== "" && pattern.isWellFormed()) return pattern;
+  throw new TypeError(
+    `cannot use ${describe(pattern)} as a pattern: accepted is a glob that is not empty, such as "search:*"`,
+  );
+}
