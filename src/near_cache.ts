@@ -55,9 +55,9 @@ export class NearCache {
     this.#ttl = (ttl === undefined ? 5000 : parseTtl(ttl, "near.ttl")) ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Some read has brought a later clock: where changes are not told, only the store knows what it concerns. */
-  outdate({ seq, all }: Clock): void {
-    if (!this.#tracked) this.near.outdate(seq, all);
+  /** Some read has brought a later clock of a keyspace: where changes are not told, only the store knows what it concerns. */
+  outdate({ prefix, seen }: Keyspace): void {
+    if (!this.#tracked && prefix === this.#setup.space.prefix) this.near.outdate(seen.seq, seen.all);
   }
 
   /** Notes that a read leaves. The first one begins to listen to the store. */

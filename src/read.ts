@@ -79,7 +79,7 @@ export abstract class Read implements Reader {
     try {
       const before = context.space.seen;
       this.clock = context.space.see(clock);
-      if (context.space.seen !== before) for (const near of context.nears) near.outdate(context.space.seen);
+      if (context.space.seen !== before) for (const near of context.nears) near.outdate(context.space);
       if (typeof reply !== "string") {
         this.#finish();
         return;
