@@ -580,6 +580,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   /** What is known of an entry, without its value. */
   async #peek(operation: string, key: string, options: CallOptions | undefined): Promise<Read> {
     const context = this.#context;
+    timeoutOf(context, options);
     const read = await new Promise<Read>((resolve, reject) => {
       context.batch.read(new Look(context, key, { ...options, operation }, resolve, reject), context.heads);
     });

@@ -101,7 +101,7 @@ export interface Policy {
 }
 
 const PARSERS: { readonly [N in keyof Policy]: (value: never) => Policy[N] } = {
-  ttl: (value: Ttl) => parseTtl(value) ?? Number.POSITIVE_INFINITY,
+  ttl: (value: Ttl) => lasting(value, "ttl"),
   staleFor: (value: Ttl | false) => span(value, "staleFor"),
   failSafeFor: (value: Ttl | false) => span(value, "failSafeFor"),
   negativeTtl: (value: Ttl | false) => span(value, "negativeTtl"),
@@ -119,7 +119,7 @@ const PARSERS: { readonly [N in keyof Policy]: (value: never) => Policy[N] } = {
     const options = value === true ? {} : value;
     checkNames(options, ["ttl", "wait"], "lock", "true, false and ");
     const { ttl = "5s", wait = "30s" } = options;
-    return { ttl: span(ttl, "lock.ttl"), wait: span(wait, "lock.wait") };
+    return { ttl: lasting(ttl, "lock.ttl"), wait: lasting(wait, "lock.wait") };
   },
 };
 
@@ -181,7 +181,11 @@ export function checkDefaults(options: CacheDefaults): void {
 }
 
 function span(value: Ttl | false, what: string): number {
-  return value === false ? 0 : (parseTtl(value, what) ?? Number.POSITIVE_INFINITY);
+  return value === false ? 0 : lasting(value, what);
+}
+
+function lasting(value: Ttl, what: string): number {
+  return parseTtl(value, what) ?? Number.POSITIVE_INFINITY;
 }
 
 function limit(value: number | false, what: string): number {

@@ -1,0 +1,499 @@
+/** What callers give wrongly, and what they are told: where it was given, by its name, with what is accepted. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import * as v from "valibot";
+import { memory } from "../drivers/memory.ts";
+import {
+  type CacheEvent,
+  type ClientOptions,
+  type CollectionOptions,
+  collection,
+  createCacheClient,
+  type Driver,
+  defineService,
+  type FoodFastClient,
+  type LoadContext,
+  withOptions,
+} from "../mod.ts";
+import { createCacheClient as createCoreClient } from "../src/core.ts";
+import { product } from "../src/services/product.ts";
+import { onWires } from "./helpers/engine.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: stands for what the compiler would refuse
+type Bad = any;
+
+const MINUTE = 60_000;
+
+/** Memory, and how many commands it was sent. */
+function counted(): Driver & { sent: number } {
+  const driver = memory();
+  return {
+    ...driver,
+    sent: 0,
+    name: driver.name,
+    capabilities: driver.capabilities,
+    send(database, commands, options) {
+      this.sent += commands.length;
+      return driver.send(database, commands, options);
+    },
+    close: () => driver.close(),
+  };
+}
+
+const make = (driver: Driver = memory(), more: ClientOptions = {}): FoodFastClient =>
+  createCacheClient({ env: {}, driver, ...more });
+
+/** A service with one collection, its options as given. */
+const menu = (options: Partial<CollectionOptions<Bad>>) =>
+  defineService({
+    name: "menu",
+    database: 9,
+    collections: {
+      dishes: collection<string>({ key: "dish:{id}", ...options } as CollectionOptions<string, string, false>),
+    },
+  });
+
+/** Asserts that a message says what was given and what is accepted, and nothing of `secret`. */
+function says(...parts: RegExp[]): (error: Error) => true {
+  return (error) => {
+    for (const part of [/^cannot /i, /accepted (is|are)|expected/, ...parts]) assert.match(error.message, part);
+    assert.doesNotMatch(error.message, /S3CRET/);
+    return true;
+  };
+}
+
+describe("tags", () => {
+  const lists = says(/tags of type \w+: accepted are a list of strings, and a function that gives one/);
+
+  it("are refused when a collection's function gives no list, and nothing is written", async () => {
+    for (const bad of ["S3CRET", 5, true, new Set(["a"]), { a: 1 }, Promise.resolve(["a"])]) {
+      const driver = counted();
+      const { dishes } = make(driver).service(menu({ tags: (() => bad) as Bad }));
+      await assert.rejects(dishes.set(1, "pho"), lists);
+      await assert.rejects(dishes.setMany([[1, "pho"]]), lists);
+      assert.equal(driver.sent, 0);
+      await assert.rejects(
+        dishes.getOrSet(1, () => "pho"),
+        lists,
+      );
+      assert.equal(await dishes.get(1), undefined);
+    }
+  });
+
+  it("are none when a collection's function gives undefined or null", async () => {
+    for (const none of [undefined, null]) {
+      const { dishes, invalidateTags } = make().service(menu({ tags: () => none as undefined }));
+      assert.equal(await dishes.set(1, "pho"), true);
+      assert.equal(await dishes.getOrSet(2, () => "bun"), "bun");
+      await invalidateTags("undefined", "null");
+      assert.deepEqual([...(await dishes.getMany([1, 2])).values()], ["pho", "bun"]);
+    }
+  });
+
+  it("are refused as an option that is neither a list nor a function, and in a list by each", async () => {
+    const cache = make().cache();
+    for (const bad of ["menu", 5, null, {}]) {
+      await assert.rejects(cache.set("k", 1, { tags: bad as Bad }), lists);
+      assert.throws(() => menu({ tags: bad as Bad }), lists);
+      assert.throws(() => defineService({ ...menu({}), tags: bad as Bad }), lists);
+      assert.throws(() => withOptions(product, { tags: bad as Bad }), lists);
+    }
+    for (const bad of ["", 5, null]) {
+      assert.throws(() => menu({ tags: ["good", bad as Bad] }), says(/as a tag/));
+      assert.throws(
+        () => withOptions(product, { collections: { products: { tags: [bad as Bad] } } }),
+        says(/as a tag/),
+      );
+    }
+  });
+
+  it("are refused when a loader sets no list, for one value and for several", async () => {
+    const cache = make().cache<string>();
+    const load = (context: LoadContext<string>) => {
+      (context as Bad).tags = "S3CRET";
+      return "pho";
+    };
+    await assert.rejects(cache.getOrSet("k", load), lists);
+    const many = (ids: readonly unknown[], context: LoadContext<string>) => {
+      (context as Bad).tags = "S3CRET";
+      return new Map(ids.map((id) => [id as string, "pho"]));
+    };
+    await assert.rejects(cache.getOrSetMany(["a", "b"], many), lists);
+    assert.deepEqual((await cache.getMany(["k", "a", "b"])).size, 0);
+    const own = (context: LoadContext<string>) => {
+      (context as Bad).tags = ["soups"];
+      return "pho";
+    };
+    assert.equal(await cache.getOrSet("k", own), "pho");
+    await cache.invalidateTags("soups");
+    assert.equal(await cache.get("k"), undefined);
+  });
+
+  it("that cannot be had reject the load, as a value that the schema refuses does, sealed or not, and are told of", async () => {
+    const keys = { k1: new Uint8Array(32).fill(1) };
+    const fail = () => {
+      throw new Error("no tags today");
+    };
+    for (const encrypted of [false, true]) {
+      for (const waitUntil of [undefined, () => {}]) {
+        for (const [options, message] of [
+          [{ tags: fail }, /no tags today/],
+          [{ schema: v.number() }, /cannot write to menu.dishes/],
+        ] as const) {
+          const events: CacheEvent[] = [];
+          const client = make(memory(), { ...(waitUntil && { waitUntil }), encryption: { keys } });
+          client.subscribe((event) => events.push(event));
+          const { dishes } = client.service(defineService({ ...menu(options), encrypted }));
+          await assert.rejects(
+            dishes.getOrSet(1, () => "pho"),
+            message,
+          );
+          assert.deepEqual(
+            events.map(({ type }) => type),
+            ["miss", "load-start", "load-error"],
+          );
+        }
+      }
+    }
+  });
+
+  it("that cannot be had in the background leave the stale value, and are told of as kept", async () => {
+    let now = 1_700_000_000_000;
+    let broken = false;
+    const tags = () => {
+      if (broken) throw new Error("no tags today");
+      return ["a"];
+    };
+    const background: Promise<unknown>[] = [];
+    const events: CacheEvent[] = [];
+    const client = make(memory({ clock: () => now }), {
+      clock: () => now,
+      waitUntil: (promise) => background.push(promise),
+    });
+    client.subscribe((event) => events.push(event));
+    const { dishes } = client.service(menu({ tags, ttl: "1m", staleFor: "10m", failSafeFor: "1h" }));
+    await dishes.getOrSet(1, () => "pho");
+    await Promise.all(background.splice(0));
+    broken = true;
+    for (const later of [2 * MINUTE, 20 * MINUTE]) {
+      now += later;
+      events.length = 0;
+      assert.equal(await dishes.getOrSet(1, () => "bun"), "pho");
+      await Promise.all(background.splice(0));
+      const told = events.find((event) => event.type === "load-error");
+      assert.ok(told?.kept && /no tags today/.test((told.error as Error).message), JSON.stringify(events));
+    }
+  });
+});
+
+describe("declarations", () => {
+  const wrong: readonly [name: string, value: unknown, message: RegExp][] = [
+    ["near", "yes", /near "yes": accepted are true, false and \{ maxEntries, maxBytes, ttl, clone \}/],
+    ["near", 5, /near 5: /],
+    ["near", null, /near null: /],
+    ["near", { maxEntry: 5 }, /option "maxEntry" of near: accepted are true, false and \{ maxEntries, /],
+    ["near", { maxEntries: 0 }, /0 in near: accepted are whole numbers above 0/],
+    ["near", { maxBytes: "1" }, /"1" in near: /],
+    ["near", { clone: "no" }, /"no" in near: .* a boolean for clone/],
+    ["near", { ttl: 0 }, /near\.ttl 0/],
+    ["compressAbove", "yes", /compressAbove "yes": accepted are 0 to Infinity/],
+    ["compressAbove", true, /compressAbove true: /],
+    ["compressAbove", -1, /compressAbove -1: /],
+    ["compressAbove", Number.NaN, /compressAbove NaN: /],
+    ["lock", "yes", /lock "yes": accepted are true, false and \{ ttl, wait \}/],
+    ["lock", 0, /lock 0: /],
+    ["lock", null, /lock null: /],
+    ["lock", { tll: "5s" }, /option "tll" of lock: accepted are true, false and \{ ttl, wait \}/],
+    ["lock", { wait: false }, /lock\.wait false/],
+    ["lock", { ttl: false }, /lock\.ttl false/],
+    ["jitter", "0.5", /jitter "0\.5": accepted are 0 to 1/],
+    ["jitter", Number.NaN, /jitter NaN: /],
+    ["earlyRefresh", Number.NaN, /earlyRefresh NaN: accepted are 0 to 1000/],
+    ["earlyRefresh", "1", /earlyRefresh "1": /],
+    ["earlyRefresh", null, /earlyRefresh null: /],
+    ["staleFor", true, /staleFor true/],
+    ["softTimeout", "100", /softTimeout "100": /],
+    ["stalefor", "5m", /option "stalefor" of .*: accepted are \{ .*staleFor, /],
+    ["constructor", 5, /option "constructor" of /],
+  ];
+  for (const [name, value, message] of wrong) {
+    const given = { [name]: value } as Bad;
+    it(`refuse ${name}: ${typeof value === "object" ? JSON.stringify(value) : String(value)} where they are made`, () => {
+      assert.throws(() => collection({ key: "a:{id}", ...given }), message);
+      assert.throws(() => defineService({ name: "a", database: 8, collections: {}, ...given }), message);
+      const bare = { dishes: { key: "a:{id}", ...given } };
+      assert.throws(() => defineService({ name: "a", database: 8, collections: bare }), message);
+      assert.throws(() => withOptions(product, given), message);
+      assert.throws(() => withOptions(product, { collections: { products: given } }), message);
+      // What could be a variable's text is taken for one.
+      if (typeof value !== "string" || !/^[\d.]+$/.test(value))
+        assert.throws(() => make(memory(), given), { name: "CacheConfigError", message: new RegExp(`"${name}" is `) });
+      if (name === "constructor" || name === "stalefor") return;
+      assert.throws(() => createCoreClient({ driver: memory(), ...given }), message);
+    });
+  }
+
+  it("refuse names that belong elsewhere, and list those that are theirs", () => {
+    const key = "a:{id}";
+    assert.throws(
+      () => collection({ key, colections: {} } as Bad),
+      says(/"colections" of "?a:/, /key, variable, schema/),
+    );
+    const service = { name: "loyalty", database: 8, collections: {} };
+    assert.throws(() => defineService({ ...service, verb: {} } as Bad), says(/"verb" of loyalty/, /verbs, refuse/));
+    // A service has no TTL of its own, nor have all collections of one together.
+    assert.throws(() => defineService({ ...service, ttl: "5m" } as Bad), says(/"ttl" of loyalty/));
+    assert.throws(() => withOptions(product, { ttl: "5m" } as Bad), says(/"ttl" of product/));
+    assert.throws(
+      () => withOptions(product, { collections: { products: { key: "b:{id}" } } } as Bad),
+      says(/"key" of product\.products/),
+    );
+    assert.ok(withOptions(product, { collections: { products: { ttl: "5m", near: { ttl: "1s" } } } }));
+  });
+
+  it("refuse steps of a migration that are no functions", () => {
+    const migrations = says(/migrate of a:\{id\}: accepted are functions by version/);
+    for (const migrate of [{ 1: 5 }, { 1: null }, { 1: (x: unknown) => x, 2: "x" }, 5, (x: unknown) => x]) {
+      assert.throws(() => collection({ key: "a:{id}", version: 3, migrate: migrate as Bad }), migrations);
+    }
+    assert.ok(collection({ key: "a:{id}", version: 2, migrate: { 1: (x: unknown) => x } }));
+  });
+
+  it("name the unknown option of the breaker, and list the others", () => {
+    assert.throws(
+      () => make(memory(), { breaker: { failuers: 3 } as Bad }),
+      /option "breaker" is \{ failuers \}, expected false or \{ failures, openFor, maxOpenFor \}/,
+    );
+    assert.throws(
+      () => createCoreClient({ driver: memory(), breaker: { failuers: 3 } as Bad }),
+      says(/option "failuers" of breaker: accepted are false and \{ failures, openFor, maxOpenFor \}/),
+    );
+    assert.throws(() => createCoreClient({ driver: memory(), breaker: true as Bad }), says(/breaker true/));
+    assert.throws(
+      () => make(memory(), { lock: { tll: "5s" } as Bad }),
+      /option "lock" is \{ tll \}, expected true, false or \{ ttl, wait \}/,
+    );
+  });
+
+  it("hold what is good, with undefined for what is not said", () => {
+    const good = {
+      ttl: undefined,
+      near: undefined,
+      compressAbove: 0,
+      lock: { ttl: "1s", wait: "2s" },
+      earlyRefresh: false,
+      jitter: 0,
+      tags: [],
+      migrate: undefined,
+      version: undefined,
+      id: undefined,
+    } as const;
+    assert.ok(
+      defineService({ name: "a", database: 8, collections: { b: collection({ key: "b:{id}", ...good } as Bad) } }),
+    );
+  });
+});
+
+describe("calls", () => {
+  it("refuse options that no call has, before anything is sent", async () => {
+    const driver = counted();
+    const cache = make(driver).cache<number>();
+    const bad = { ttI: "5m" } as Bad;
+    const unknown = says(/option "ttI" of a call: accepted are \{ ttl, .*, timeout, onError, near, attempts \}/);
+    const fail = () => assert.fail("it ran");
+    await assert.rejects(cache.set("k", 1, bad), unknown);
+    await assert.rejects(cache.setMany([["k", 1]], bad), unknown);
+    await assert.rejects(cache.getOrSet("k", fail, bad), unknown);
+    await assert.rejects(cache.getOrSetMany(["k"], fail, bad), unknown);
+    await assert.rejects(cache.update("k", fail, bad), unknown);
+    await assert.rejects(cache.increment("k", bad), says(/"ttI" of increment: accepted are \{ by, ttl, timeout, /));
+    assert.equal(driver.sent, 0);
+    const all = { ttl: "1m", timeout: 100, onError: "miss", near: false } as const;
+    assert.equal(await cache.getOrSet("k", () => 1, all), 1);
+    assert.equal(await cache.update("k", () => 2, { attempts: 1, timeout: 100 }), 2);
+  });
+
+  it("refuse options that are no object: a TTL or a second id in their place", async () => {
+    const driver = counted();
+    const cache = make(driver).cache<number>();
+    for (const bad of ["5m", 60, true] as Bad[]) {
+      const object = says(new RegExp(`options "?${bad}"?: accepted is an object`));
+      await assert.rejects(cache.set("k", 1, bad), object);
+      await assert.rejects(cache.setMany([["k", 1]], bad), object);
+      await assert.rejects(
+        cache.getOrSet("k", () => 1, bad),
+        object,
+      );
+      await assert.rejects(
+        cache.update("k", () => 1, bad),
+        object,
+      );
+      await assert.rejects(cache.get("k", bad), object);
+      await assert.rejects(cache.has("k", bad), object);
+      await assert.rejects(cache.delete("k", bad), object);
+      await assert.rejects(cache.invalidateTags(["k"], bad), object);
+    }
+    assert.equal(driver.sent, 0);
+  });
+
+  it("refuse a lock, a share or a switch of another form", async () => {
+    const driver = counted();
+    const cache = make(driver).cache<number>();
+    const load = () => assert.fail("it ran");
+    for (const [options, message] of [
+      [{ lock: "yes" }, /lock "yes"/],
+      [{ lock: 5 }, /lock 5/],
+      [{ lock: { tll: "5s" } }, /option "tll" of lock/],
+      [{ jitter: "0.5" }, /jitter "0.5"/],
+      [{ earlyRefresh: Number.NaN }, /earlyRefresh NaN/],
+      [{ near: "yes" }, /near "yes"/],
+      [{ onError: "ignore" }, /onError "ignore"/],
+      [{ timeout: "100" }, /100" ms/],
+    ] as [Bad, RegExp][]) {
+      await assert.rejects(cache.getOrSet("k", load, options), says(message));
+      await assert.rejects(cache.getOrSetMany(["k"], load, options), says(message));
+      if (options.near ?? options.onError ?? options.timeout)
+        await assert.rejects(cache.get("k", options), says(message));
+    }
+    assert.equal(driver.sent, 0);
+  });
+
+  it("refuse a switch of another form where a near cache has the value", async () => {
+    const { dishes } = make(counted()).service(menu({ near: true }));
+    await dishes.set(1, "pho");
+    for (let i = 0; i < 3; i++) assert.equal(await dishes.get(1), "pho");
+    await assert.rejects(dishes.get(1, { near: "yes" as Bad }), says(/near "yes"/));
+    assert.equal(await dishes.get(1, { near: true }), "pho");
+    assert.equal(await dishes.get(1, { near: false }), "pho");
+  });
+
+  it("refuse what is no function, before the read or the lock, and show no value", async () => {
+    const driver = counted();
+    const cache = make(driver).cache<string>();
+    for (const bad of [undefined, null, "S3CRET", 5, { S3CRET: 1 }, Promise.resolve("S3CRET")] as Bad[]) {
+      const type = new RegExp(`of type ${typeof bad}: accepted is a function`);
+      await assert.rejects(cache.getOrSet("k", bad), says(/a loader/, type));
+      await assert.rejects(cache.getOrSetMany(["k"], bad), says(/a loader/, type));
+      await assert.rejects(cache.update("k", bad), says(/a change/, type));
+      await assert.rejects(cache.withLock("k", bad), says(/under a lock/, type));
+    }
+    assert.equal(driver.sent, 0);
+  });
+
+  it("refuse a batch loader's answer that is no Map, and show no value", async () => {
+    const cache = make().cache<string>();
+    for (const bad of [undefined, null, "S3CRET", [["k", "S3CRET"]], { k: "S3CRET" }] as Bad[]) {
+      const map = says(/what the loader gave, of type \w+: accepted is a Map by id/);
+      await assert.rejects(
+        cache.getOrSetMany(["k", "l"], () => bad),
+        map,
+      );
+      await assert.rejects(
+        cache.getOrSetMany(["k", "l"], async () => bad),
+        map,
+      );
+    }
+    assert.equal(await cache.get("k"), undefined);
+  });
+
+  it("take a batch loader's Map by ids of a wider type", async () => {
+    const rows = new Map<string | number, string>([
+      [1, "pho"],
+      ["1", "bun"],
+    ]);
+    assert.deepEqual(
+      await make()
+        .cache<string>()
+        .getOrSetMany([1, 2], () => rows),
+      new Map([[1, "pho"]]),
+    );
+  });
+
+  it("refuse attempts below one", async () => {
+    const driver = counted();
+    const cache = make(driver).cache<number>();
+    for (const attempts of [0, -1, Number.NaN, "3", null] as Bad[]) {
+      await assert.rejects(
+        cache.update("k", () => 1, { attempts }),
+        says(/accepted are attempts from 1/),
+      );
+    }
+    assert.equal(driver.sent, 0);
+    assert.equal(await cache.update("k", () => 1, { attempts: Number.POSITIVE_INFINITY }), 1);
+  });
+
+  it("forRequest refuses hooks without waitUntil", () => {
+    const client = make();
+    for (const bad of [undefined, {}, { waitUntil: 5 }] as Bad[]) {
+      assert.throws(() => client.forRequest(bad), says(/waitUntil of type (undefined|number): accepted is a function/));
+    }
+  });
+
+  it("stats refuses scopes that there are not", async () => {
+    const client = make();
+    const service = client.service("product");
+    for (const bad of [{ scope: "flet" }, {}, { timeout: 100 }, "fleet"] as Bad[]) {
+      for (const one of [client, service, service.products, client.cache()] as Bad[]) {
+        await assert.rejects(one.stats(bad), says(/the scope ("flet"|undefined): accepted is "fleet"/));
+      }
+    }
+  });
+
+  it("stats of the fleet are zeros where no client has fleetStats on", async () => {
+    const client = make();
+    const { products, stats } = client.service("product");
+    await products.get(1);
+    const counts = await stats({ scope: "fleet" });
+    assert.deepEqual(Object.values(counts ?? {}), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert.deepEqual(await client.stats({ scope: "fleet" }), { product: counts });
+  });
+
+  it("invalidateTags refuses options behind single tags, and tags behind a list", async () => {
+    const driver = counted();
+    const cache = make(driver).cache();
+    const behind = says(/options behind single tags: accepted is invalidateTags\(\[\.\.\.tags\], options\)/);
+    await assert.rejects(cache.invalidateTags("a", { timeout: 5 } as Bad), behind);
+    await assert.rejects(cache.invalidateTags("a", "b", { timeout: 5 } as Bad), behind);
+    await assert.rejects(cache.invalidateTags("a", ["b"] as Bad), behind);
+    await assert.rejects(cache.invalidateTags(["a"], "b" as Bad), says(/options "b"/));
+    assert.equal(driver.sent, 0);
+    assert.equal(await cache.invalidateTags(["a"], { timeout: 500 }), true);
+    assert.equal(await cache.invalidateTags("a", "b"), true);
+  });
+});
+
+onWires("increment", (test) => {
+  test("begins anew where get would miss: what was invalidated, and what is past its TTL", async (it) => {
+    const client = it.make();
+    const cache = client.cache<number>();
+    await cache.set("k", 5, { ttl: "1h" });
+    assert.equal(await cache.increment("k"), 6);
+    await cache.set("all", 5, { ttl: "1h" });
+    await cache.set("tagged", 5, { tags: ["t"] });
+    assert.equal(await cache.invalidateTags("t"), true);
+    assert.equal(await cache.increment("tagged", { by: 2, ttl: "1m" }), 2);
+    assert.ok(((await cache.ttl("tagged")) as number) <= 60);
+    await cache.set("old", 5, { ttl: "1m", staleFor: "1h" });
+    it.now += 2 * MINUTE;
+    assert.deepEqual([await cache.get("old"), await cache.increment("old", { ttl: "1m" })], [undefined, 1]);
+    assert.ok(((await cache.ttl("old")) as number) <= 60);
+    assert.equal(await cache.invalidateAll(), true);
+    assert.deepEqual([await cache.get("all"), await cache.increment("all"), await cache.get("all")], [undefined, 1, 1]);
+    // What counts already goes on, as limits must.
+    assert.equal(await cache.increment("k"), 7);
+  });
+
+  test("begins anew where it is remembered that there is nothing", async ({ make }) => {
+    const cache = make().cache<number>();
+    assert.equal(await cache.getOrSet("k", () => undefined, { negativeTtl: "1h" }), undefined);
+    assert.equal(await cache.increment("k", { ttl: "1m", onError: "throw" }), 1);
+    assert.equal(await cache.get("k"), 1);
+    assert.ok(((await cache.ttl("k")) as number) <= 60);
+  });
+
+  test("counts on from a value that holds, tagged or kept stale", async ({ make }) => {
+    const cache = make().cache<number>();
+    await cache.set("k", 5, { ttl: "1h", staleFor: "1h", tags: ["t"] });
+    assert.equal(await cache.increment("k"), 6);
+  });
+});
