@@ -86,7 +86,7 @@ export async function get(client: ManagedClient, options: GetOptions): Promise<K
     const reply = long && read.part && read.scans ? (answer as RawReply[])[1] : answer;
     if (reply === null || (Array.isArray(reply) && reply.length === 0 && type !== "stream")) return undefined;
     const found = type === "string" ? await stored(reply as Bulk) : { value: shape(type, reply as RawReply) };
-    const doubtful = !wire.exact && JSON.stringify(found.value)?.includes("\ufffd");
+    const doubtful = holds(reply as RawReply, (bulk) => wire.doubtful(bulk));
     return { type, ttl, size, ...found, ...(long && { length: Number(count) }), ...(doubtful && { unreadable: true }) };
   } finally {
     await wire.close();
@@ -123,6 +123,11 @@ const READS: Readonly<Record<string, Reading>> = {
   zset: { count: "ZCARD", whole: (key) => ["ZRANGE", key, 0, MOST - 1, "WITHSCORES"] },
   stream: { count: "XLEN", whole: (key) => ["XRANGE", key, "-", "+", "COUNT", MOST] },
 };
+
+function holds(reply: RawReply, test: (bulk: Bulk) => boolean): boolean {
+  if (typeof reply === "string" || reply instanceof Uint8Array) return test(reply);
+  return Array.isArray(reply) && reply.some((item) => holds(item, test));
+}
 
 /** Replies as they are to be shown: text where it is text. */
 function plain(reply: RawReply): unknown {
