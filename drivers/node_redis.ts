@@ -12,14 +12,18 @@
 import { createClient, ErrorReply } from "redis";
 import {
   type Command,
+  type Connection,
   type Driver,
   errorReply,
+  type RawCommand,
   type Reply,
   type SendOptions,
   StoreError,
   type Tracker,
   type Tracking,
 } from "./driver.ts";
+import { withoutArguments } from "./resp.ts";
+import { type Dial, lostError, openConnection, reason } from "./resp_connection.ts";
 
 /** TLS settings, named as in Node's `tls.connect`; files are given by their contents. */
 export interface NodeRedisTls {
@@ -99,9 +103,17 @@ interface OwnClient extends NodeRedisClient {
 }
 
 /** The shape of a client's options, as far as the driver reads and writes them. */
-interface ClientOptions {
+interface ClientOptions extends Credentials {
   readonly database?: number;
   readonly socket?: { readonly host?: string; readonly port?: number; readonly path?: string };
+  /** In version 5 and 6: where user and password come from. */
+  readonly credentialsProvider?: { readonly type: string; credentials?(): Promise<Credentials> };
+}
+
+/** What logs in. */
+interface Credentials {
+  readonly username?: string;
+  readonly password?: string;
 }
 
 /** How to open a connection to a database, and what to call the server in messages. */
@@ -111,6 +123,8 @@ interface Target {
   readonly connectTimeout: number;
   readonly pingInterval: number | undefined;
   create(database: number, signal: AbortSignal): OwnClient;
+  /** How to open a connection without node-redis: the options of its socket, and who logs in. */
+  readonly raw?: { readonly socket: object; readonly credentials: () => Credentials | Promise<Credentials> };
 }
 
 const SHORTEST_PAUSE = 50;
@@ -160,6 +174,7 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
     pools[whole("database", database, 0)] = new Lent(options.client, target.place);
   }
   const watch = new Watch(target);
+  const own = new Set<Connection>();
   let closed: Promise<unknown> | undefined;
   return {
     name: "node-redis",
@@ -176,21 +191,56 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
       return pools[database].send(commands, sendOptions);
     },
     track: (_database, prefix, tracker) => watch.add(prefix, tracker),
+    ...(target.raw && {
+      async connect(database: number, sendOptions?: SendOptions) {
+        if (closed) throw closedError();
+        return await connect(target, database, sendOptions, {
+          begun: (connection) => (closed ? connection.close() : own.add(connection)),
+          gone: (connection) => own.delete(connection),
+        });
+      },
+    }),
     async close() {
       watch.close();
-      closed ??= Promise.all(pools.map((pool) => pool.close()));
+      closed ??= Promise.all([...pools.map((pool) => pool.close()), ...[...own].map((each) => each.close())]);
       await closed;
     },
   };
+}
+
+/** Opens a connection of the caller's own. */
+async function connect(
+  { place, connectTimeout, raw }: Target,
+  database: number,
+  options: SendOptions | undefined,
+  told: Pick<Dial, "begun" | "gone">,
+): Promise<Connection> {
+  if (!raw) throw new TypeError("Cannot connect without knowing where to");
+  try {
+    const { username, password } = await raw.credentials();
+    const login: RawCommand[] = [["PING"]];
+    if (database !== 0) login.unshift(["SELECT", database]);
+    if (username || password) login.unshift(["AUTH", ...(username ? [username] : []), password ?? ""]);
+    return await openConnection({
+      place,
+      // A copy for each: sockets write into their options.
+      socket: { ...raw.socket },
+      login,
+      timeout: options?.timeout ?? connectTimeout,
+      ...told,
+    });
+  } catch (error) {
+    throw connectError(error, place, database);
+  }
 }
 
 /** The connections to one database. */
 class Pool {
   readonly #target: Target;
   readonly #database: number;
-  #connections: readonly Connection[] = [];
+  #connections: readonly Shared[] = [];
   /** The one attempt to connect that every send shares. */
-  #attempt: Promise<Connection> | undefined;
+  #attempt: Promise<Shared> | undefined;
   #abort: AbortController | undefined;
   #failures = 0;
   #pausedUntil = 0;
@@ -204,7 +254,7 @@ class Pool {
 
   send(commands: readonly Command[], options: SendOptions | undefined): Promise<Reply[]> {
     const now = performance.now();
-    let best: Connection | undefined;
+    let best: Shared | undefined;
     // Losing a connection replaces the list, so the loop goes on over the one it started with.
     for (const connection of this.#connections) {
       if (connection.overdue(now)) connection.giveUp();
@@ -234,7 +284,7 @@ class Pool {
     await Promise.all(this.#connections.map((connection) => connection.close()));
   }
 
-  #open(): Promise<Connection> {
+  #open(): Promise<Shared> {
     if (this.#attempt) return this.#attempt;
     if (this.#closed) return Promise.reject(closedError());
     const attempt = this.#connect();
@@ -256,7 +306,7 @@ class Pool {
     return attempt;
   }
 
-  async #connect(): Promise<Connection> {
+  async #connect(): Promise<Shared> {
     const { place, connectTimeout, pingInterval } = this.#target;
     let lost: ((error: Error) => void) | undefined;
     this.#abort = new AbortController();
@@ -270,7 +320,7 @@ class Pool {
     ).finally(() => {
       this.#abort = undefined;
     });
-    const connection = new Connection(client, place, () => {
+    const connection = new Shared(client, place, () => {
       this.#connections = this.#connections.filter((other) => other !== connection);
       disconnect(client);
     });
@@ -482,12 +532,12 @@ const heard = new WeakSet<object>();
 class Lent {
   readonly #client: NodeRedisClient;
   readonly #place: string;
-  readonly #connection: Connection;
+  readonly #connection: Shared;
 
   constructor(client: NodeRedisClient, place: string) {
     this.#client = client;
     this.#place = place;
-    this.#connection = new Connection(client, place);
+    this.#connection = new Shared(client, place);
     if (!heard.has(client)) client.on("error", ignore);
     heard.add(client);
   }
@@ -506,7 +556,7 @@ class Lent {
 }
 
 /** One connection: sends, and notices when answers stay away. */
-class Connection {
+class Shared {
   /** How many commands wait for their reply. */
   pending = 0;
   readonly #client: NodeRedisClient;
@@ -637,7 +687,7 @@ class Connection {
   };
 }
 
-function atAddress(options: NodeRedisOptions, connectTimeout: number): Pick<Target, "place" | "create"> {
+function atAddress(options: NodeRedisOptions, connectTimeout: number): Pick<Target, "place" | "create" | "raw"> {
   const url = options.url === undefined ? {} : fromUrl(options.url);
   const { host = "localhost", port = 6379, path, username, password, tls = false } = { ...url, ...defined(options) };
   whole("port", port, 1, 65535);
@@ -649,6 +699,7 @@ function atAddress(options: NodeRedisOptions, connectTimeout: number): Pick<Targ
   };
   return {
     place: path ?? `${host}:${port}`,
+    raw: { socket, credentials: () => ({ ...defined({ username, password }) }) },
     create: (database, signal) =>
       createClient({
         // A copy for each, because node-redis fills in its defaults; the signal goes on to the socket itself.
@@ -662,9 +713,17 @@ function atAddress(options: NodeRedisOptions, connectTimeout: number): Pick<Targ
   };
 }
 
-function likeClient(client: NodeRedisClient): Pick<Target, "place" | "create"> {
-  const { socket } = (client.options ?? {}) as ClientOptions;
+function likeClient(client: NodeRedisClient): Pick<Target, "place" | "create" | "raw"> {
+  const { socket, username, password, credentialsProvider: provider } = (client.options ?? {}) as ClientOptions;
+  const known =
+    client.options && (!provider || (provider.type === "async-credentials-provider" && provider.credentials));
   return {
+    ...(known && {
+      raw: {
+        socket: { ...(!socket?.path && { host: "localhost", port: 6379 }), ...socket },
+        credentials: () => provider?.credentials?.() ?? defined({ username, password }),
+      },
+    }),
     place: socket?.path ?? `${socket?.host ?? "localhost"}:${socket?.port ?? 6379}`,
     create: (database, signal) =>
       client.duplicate({
@@ -742,11 +801,6 @@ function isUnanswered(reply: Reply): boolean {
   return reply instanceof StoreError && /^(connection|timeout|closed)$/.test(reply.kind);
 }
 
-/** Redis repeats the arguments of a command that it does not know: values, or a password. */
-function withoutArguments(text: string): string {
-  return text.replace(/,? with args beginning with:.*/s, "");
-}
-
 /** Whether an error reply to PING means that the connection is refused; any other shows that it works. */
 function refusal(error: unknown): void {
   if (!isErrorReply(error) || /^(NOAUTH|DENIED|ERR max)/.test(error.message)) throw error;
@@ -770,22 +824,8 @@ function connectError(error: unknown, place: string, database: number): StoreErr
   });
 }
 
-function lostError(place: string, error: unknown): StoreError {
-  return new StoreError("connection", `The connection to Redis at ${place} was lost: ${reason(error)}`, {
-    repeat: "idempotent",
-    cause: error,
-  });
-}
-
 function closedError(): StoreError {
   return new StoreError("closed", "The Redis driver is closed");
-}
-
-/** The message of an error; several addresses of one name make an `AggregateError`, whose own is empty. */
-function reason(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const errors = (error as { errors?: unknown }).errors;
-  return error.message || (Array.isArray(errors) ? errors.map(reason).join(", ") : error.name);
 }
 
 /** Ends a connection at once; what it still held fails. */
