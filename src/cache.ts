@@ -38,9 +38,6 @@ export interface IncrementOptions extends CallOptions {
   readonly by?: number;
 }
 
-/** What a loader of several values gives: a Map, whose keys may be of a wider type than the ids. */
-type Loaded<I, V> = Pick<ReadonlyMap<I, V>, "get">;
-
 /** How many keys a SCAN step looks at. */
 const SCAN_COUNT = 1000;
 
@@ -195,13 +192,16 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * under way for.
    *
    * @param ids The keys or ids.
-   * @param loader Takes the ids to load and gives a Map of their values by id; ids that it leaves out have none.
+   * @param loader Takes the ids to load and gives a Map of their values by id, which may be of a wider type; ids that it leaves out have none.
    * @param options As for {@linkcode Cache.getOrSet}.
    * @returns The values by id, in the order asked for; without those that there are none for.
    */
   async getOrSetMany<V extends In | undefined, I extends K = K>(
     ids: Iterable<I>,
-    loader: (ids: I[], context: LoadContext<Out>) => Loaded<I, V> | Promise<Loaded<I, V>>,
+    loader: (
+      ids: I[],
+      context: LoadContext<Out>,
+    ) => Pick<ReadonlyMap<I, V>, "get"> | Promise<Pick<ReadonlyMap<I, V>, "get">>,
     options?: GetOrSetOptions,
   ): Promise<Map<I, unknown extends Out ? V : Out | V>> {
     type Result = unknown extends Out ? V : Out | V;
