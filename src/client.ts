@@ -208,11 +208,14 @@ export class CacheClient<S extends object = Record<never, never>> {
       const { context, lane } = this.#context(this.#config, database, "");
       const { near, compressAbove = false } = this.#config.defaults;
       const target = { service: "cache", collection: "" };
+      const { rest } = this.#shared;
+      const counters = rest.get(database) ?? new Counters();
+      rest.set(database, counters);
       const made: CacheContext = {
         ...context,
         target,
         shape: rawKeys,
-        counters: this.#shared.rest,
+        counters,
         look: near ? lookAt(context.space) : undefined,
         near: near ? this.#near(this.#config, lane, context.space, target, "", near === true ? {} : near) : undefined,
         sealing: compressAbove === false ? undefined : { compressAbove },
@@ -347,7 +350,7 @@ export class CacheClient<S extends object = Record<never, never>> {
     const { counters, rest, wire } = this.#shared;
     const services: Record<string, CacheStats> = {};
     for (const [name, own] of counters) services[name] = Counters.total(own);
-    return { ...Counters.total([rest, ...[...counters.values()].flat()]), services, wire: { ...wire } };
+    return { ...Counters.total([...rest.values(), ...[...counters.values()].flat()]), services, wire: { ...wire } };
   }
 
   async #fleetStats(options: { readonly scope: "fleet" } & CallOptions): Promise<Record<string, FleetStats>> {
@@ -415,7 +418,9 @@ export class CacheClient<S extends object = Record<never, never>> {
     const { numbered, breaker } = store;
     const { events, wire } = this.#shared;
     const lane = store.lane(numbered ? database : 0, (number) => {
-      const fleet = config.defaults.fleetStats ? new Fleet() : undefined;
+      const fleet = config.defaults.fleetStats
+        ? this.#shared.fleet(`${this.#setup.store(config).key} ${number}`)
+        : undefined;
       const batch: Batch = new Batch({
         database: number,
         driver: () => store.driver(),
@@ -493,12 +498,13 @@ class Shared {
   readonly wire: WireStats = { commands: 0, roundTrips: 0, retries: 0 };
   /** The counters of each service and its collections. */
   readonly counters: Map<string, Counters[]> = new Map();
-  /** The counters of caches without a service. */
-  readonly rest: Counters = new Counters();
+  /** The counters of caches without a service, by database. */
+  readonly rest: Map<number, Counters> = new Map();
   readonly ring: KeyRing | undefined;
   /** The near caches by database, service and collection. */
   readonly nears: Map<string, NearCache> = new Map();
   readonly #breakers: Map<string, Breaker> = new Map();
+  readonly #fleets: Map<string, Fleet> = new Map();
   stores: Map<string, Store> | undefined;
 
   constructor(setup: Setup<object>) {
@@ -506,6 +512,13 @@ class Shared {
     this.config = setup.configure();
     const { encryption } = this.config.defaults;
     this.ring = encryption && keyRing(encryption);
+  }
+
+  /** What is sent of the counts of one database: the clients of requests count together. */
+  fleet(place: string): Fleet {
+    const fleet = this.#fleets.get(place) ?? new Fleet();
+    this.#fleets.set(place, fleet);
+    return fleet;
   }
 
   breaker({ key, name }: { key: string; name: string }, { defaults }: CommonConfig): Breaker | undefined {

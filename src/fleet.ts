@@ -22,8 +22,9 @@ export class Fleet {
   }[] = [];
   #last = Number.NEGATIVE_INFINITY;
 
-  /** Counts what a cache's counters count from now on. */
+  /** Counts what a cache's counters count from now on; once, however many clients of requests have the cache. */
   add({ counters, target, space }: Pick<CacheContext, "counters" | "target" | "space">): void {
+    if (this.#sources.some((source) => source.counters === counters)) return;
     const sent = COUNTS.map((name) => counters[name]);
     this.#sources.push({ counters, name: target.collection, key: space.own(`stats:${target.service}`), sent });
   }

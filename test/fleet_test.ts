@@ -1,0 +1,209 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { memory } from "../drivers/memory.ts";
+import { collection, createCacheClient, type Driver, defineService, type FleetStats } from "../mod.ts";
+import { Background, onWires } from "./helpers/engine.ts";
+import { startProxy } from "./helpers/proxy.ts";
+import { startRedis } from "./helpers/redis_server.ts";
+
+const dishes = collection<number>({ key: "dish:{id}" });
+const menus = collection<number>({ key: "menu:{id}", near: { ttl: "1h" } });
+const SHOP = defineService({ name: "shop", database: 9, collections: { dishes, menus } });
+const BAR = defineService({ name: "bar", database: 10, collections: { dishes } });
+const FLEET = { fleetStats: true };
+const SCOPE = { scope: "fleet" } as const;
+
+const NOTHING: FleetStats = {
+  hits: 0,
+  staleHits: 0,
+  nearHits: 0,
+  misses: 0,
+  hitRate: 0,
+  writes: 0,
+  deletes: 0,
+  loads: 0,
+  errors: 0,
+  corrupt: 0,
+};
+
+onWires("statistics of the fleet", (test) => {
+  test("are the sums of what all processes did, once they have closed", async ({ make }) => {
+    for (const round of [1, 2, 3]) {
+      const client = make(FLEET);
+      const shop = client.service(SHOP);
+      await shop.dishes.set("a", round);
+      await shop.dishes.getOrSet("b", () => 1);
+      await shop.dishes.getMany(["a", "b", `none ${round}`]);
+      await shop.menus.get("none");
+      await client.service(BAR).dishes.delete(["a", "b"]);
+      await client.service(BAR).dishes.set("a", 1);
+      await client.cache({ database: 9 }).get("none");
+      await client.close();
+      await client.close();
+    }
+    const reader = make();
+    const [shop, bar] = [reader.service(SHOP), reader.service(BAR)];
+    // The first round finds nothing of b, the others do.
+    const dishes = { ...NOTHING, hits: 8, misses: 4, hitRate: 8 / 12, writes: 4, loads: 1 };
+    assert.deepEqual(await shop.dishes.stats(SCOPE), dishes);
+    assert.deepEqual(await shop.menus.stats(SCOPE), { ...NOTHING, misses: 3 });
+    assert.deepEqual(await shop.stats(SCOPE), { ...dishes, misses: 7, hitRate: 8 / 15 });
+    assert.deepEqual(await bar.stats(SCOPE), { ...NOTHING, writes: 3, deletes: 2 });
+    assert.deepEqual(await reader.stats(SCOPE), { shop: await shop.stats(SCOPE), bar: await bar.stats(SCOPE) });
+    assert.deepEqual(await reader.cache({ database: 9 }).stats(SCOPE), { ...NOTHING, misses: 3 });
+    assert.equal(reader.stats().hits, 0);
+  });
+
+  test("stay when everything is cleared or invalidated, and are no keys", async ({ make }) => {
+    const client = make(FLEET);
+    await client.service(SHOP).dishes.set("a", 1);
+    await client.service(SHOP).dishes.get("a");
+    await client.close();
+    const { clear, invalidateAll, stats, keys, cache } = make().service(SHOP);
+    const all: string[] = [];
+    for await (const key of keys()) all.push(key);
+    assert.deepEqual(all, ["dish:a"]);
+    assert.equal(await cache.deletePattern("*"), 1);
+    assert.equal(await clear(), 0);
+    await invalidateAll();
+    assert.deepEqual(await stats(SCOPE), { ...NOTHING, hits: 1, hitRate: 1, writes: 1 });
+  });
+
+  test("ride with what is sent anyway, once in a while", async ({ make }) => {
+    const run = async (options: object) => {
+      const client = make(options);
+      const { dishes } = client.service(SHOP);
+      const before = { ...client.stats().wire };
+      for (let i = 0; i < 30; i++) {
+        await dishes.set(i, i);
+        await dishes.get(i);
+      }
+      const { roundTrips, commands } = client.stats().wire;
+      await client.close();
+      return { roundTrips: roundTrips - before.roundTrips, commands: commands - before.commands };
+    };
+    await run({});
+    const without = await run({});
+    const withIt = await run(FLEET);
+    assert.equal(withIt.roundTrips, without.roundTrips);
+    // The run takes far less than the 10 s between two.
+    assert.ok(withIt.commands - without.commands <= 2, `${withIt.commands - without.commands} more commands`);
+    assert.ok(withIt.commands > without.commands);
+    assert.deepEqual(await make().service(SHOP).stats(SCOPE), { ...NOTHING, hits: 30, hitRate: 1, writes: 30 });
+  });
+
+  test("count the clients of requests once", async ({ make }) => {
+    const client = make(FLEET);
+    const background = new Background();
+    for (let i = 0; i < 5; i++) {
+      const request = client.forRequest(background);
+      const { dishes } = request.service(SHOP);
+      await dishes.set("a", 1);
+      assert.equal(await dishes.get("a"), 1);
+      for (const database of [11, 12]) await request.cache({ database }).get("none");
+    }
+    await background.done();
+    await client.close();
+    assert.equal(client.stats().misses, 10);
+    for (const database of [11, 12]) {
+      assert.deepEqual(await make().cache({ database }).stats(SCOPE), { ...NOTHING, misses: 5 });
+    }
+    assert.deepEqual(await make().service(SHOP).stats(SCOPE), { ...NOTHING, hits: 5, hitRate: 1, writes: 5 });
+  });
+
+  test("count what the near cache answers, without a round trip for it", async ({ make }) => {
+    const client = make(FLEET);
+    const { menus } = client.service(SHOP);
+    await menus.set("a", 1);
+    while (client.stats().nearHits === 0) await menus.get("a");
+    const { roundTrips } = client.stats().wire;
+    for (let i = 0; i < 100; i++) await menus.get("a");
+    assert.equal(client.stats().wire.roundTrips, roundTrips);
+    const { hits, nearHits } = menus.stats();
+    await client.close();
+    assert.deepEqual(await make().service(SHOP).menus.stats(SCOPE), {
+      ...NOTHING,
+      hits,
+      nearHits,
+      hitRate: 1,
+      writes: 1,
+    });
+  });
+
+  test("are zeros where nobody counts, and another's of another prefix", async ({ make }) => {
+    const client = make();
+    await client.service(SHOP).dishes.set("a", 1);
+    await client.close();
+    const other = make({ ...FLEET, prefix: "other" });
+    await other.service(SHOP).dishes.set("a", 1);
+    await other.close();
+    assert.deepEqual(await make().stats(SCOPE), {});
+    assert.deepEqual(await make().service(SHOP).stats(SCOPE), NOTHING);
+    assert.equal((await make({ prefix: "other" }).service(SHOP).stats(SCOPE))?.writes, 1);
+  });
+});
+
+describe("statistics of the fleet", () => {
+  it("are lost rather than sent twice when nobody knows whether they arrived", { timeout: 60_000 }, async () => {
+    const redis = await startRedis();
+    const proxy = await startProxy(redis.port);
+    const options = { env: {}, timeout: 5000, breaker: false as const };
+    try {
+      let sum = 0;
+      for (let round = 0; round < 10; round++) {
+        const client = createCacheClient({ ...options, ...FLEET, url: `redis://127.0.0.1:${proxy.port}`, retries: 10 });
+        const { dishes } = client.service(SHOP);
+        await dishes.get("none");
+        // The counts of that leave with the next read: it is executed, and its answer lost.
+        await proxy.set("drop");
+        const read = dishes.get("none");
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        await proxy.set("pass");
+        await read;
+        await client.close();
+        sum += client.stats().misses;
+        const reader = createCacheClient({ ...options, url: redis.url });
+        const counted = (await reader.service(SHOP).stats(SCOPE))?.misses ?? -1;
+        assert.ok(counted <= sum && counted > 0, `${counted} of ${sum}`);
+        await reader.close();
+      }
+    } finally {
+      await proxy.stop();
+      await redis.stop();
+    }
+  });
+
+  it("do not disturb when the store refuses them", async () => {
+    const inner = memory();
+    let refused = 0;
+    const driver: Driver = {
+      ...inner,
+      send: async (database, commands, options) => {
+        const replies = await inner.send(database, commands, options);
+        return replies.map((reply, i) => {
+          if (!JSON.stringify(commands[i]).includes("stats:")) return reply;
+          refused++;
+          return { error: "NOPERM no" } as never;
+        });
+      },
+    };
+    const client = createCacheClient({ env: {}, driver, ...FLEET, onError: "throw" });
+    const { dishes } = client.service(SHOP);
+    for (let i = 0; i < 5; i++) {
+      assert.equal(await dishes.set("a", i), true);
+      assert.equal(await dishes.get("a"), i);
+    }
+    await client.close();
+    assert.ok(refused > 0);
+    assert.equal(client.stats().errors, 0);
+  });
+
+  it("answer undefined, or throw, when the store is away", async () => {
+    const client = createCacheClient({ env: {}, url: "redis://127.0.0.1:1", timeout: 100 });
+    const { stats } = client.service(SHOP);
+    assert.equal(await stats(SCOPE), undefined);
+    assert.deepEqual(await client.stats(SCOPE), {});
+    await assert.rejects(stats({ ...SCOPE, onError: "throw" }), { name: "StoreError" });
+    await client.close();
+  });
+});
