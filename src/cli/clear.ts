@@ -1,0 +1,67 @@
+import type { Command } from "commander";
+import { clear } from "../manager/manager.ts";
+import { addExamples, addPlaceFlags, addStoreFlags, addYesFlag, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
+import { count } from "./format.ts";
+import { rate } from "./output.ts";
+import type { Run } from "./run.ts";
+import type { CommonFlags } from "./shell.ts";
+
+interface Flags extends CommonFlags, PlaceFlags {
+  readonly pattern?: string;
+  readonly dryRun?: boolean;
+}
+
+/** Adds `larder clear`. */
+export function addClear(program: Command, run: Run): void {
+  const command = program
+    .command("clear")
+    .summary("delete a service's keys")
+    .description("Deletes the keys of one service, or those that match a pattern; never another service's.")
+    .argument("[service]", "whose keys")
+    .option("-p, --pattern <glob>", "only keys that match, such as 'search:*'")
+    .option("-n, --dry-run", "only count");
+  addYesFlag(addPlaceFlags(addStoreFlags(command)));
+  addExamples(
+    command,
+    "clear product",
+    "clear product --pattern 'search:*' --yes",
+    "clear --database 9 --dry-run --json",
+  );
+  command.action((service: string | undefined, flags: Flags) =>
+    run(flags, async (shell) => {
+      const { pattern, dryRun = false } = flags;
+      const { target, name, rest } = takeTarget([service], flags);
+      noMore(rest, "clear");
+      const store = shell.reach();
+      const { client, timeout } = store;
+      const which = pattern === undefined ? `all keys of ${name}` : `the keys of ${name} that match ${pattern}`;
+      if (!dryRun) await shell.confirm(`Delete ${which} in ${store.name}?`);
+      await shell.connect(store);
+      const start = performance.now();
+      const { signal } = shell;
+      const done = dryRun ? "found" : "deleted";
+      const { last, stopped } = await shell.follow(
+        clear(client, { ...target, pattern, dryRun, signal, timeout }),
+        (step) => [`${count(step.keys, "key")} ${done}${rate(step.keys, performance.now() - start)}`],
+      );
+      const { keys = 0, unreadable = 0 } = last ?? {};
+      if (shell.json) {
+        await shell.output.json({
+          ...target,
+          ...(pattern !== undefined && { pattern }),
+          keys,
+          unreadable,
+          dryRun,
+          done: !stopped,
+        });
+      } else {
+        await shell.output.line(
+          `${stopped ? "Stopped: " : ""}${count(keys, "key")} of ${name} ${dryRun ? "would be deleted" : "deleted"}`,
+        );
+      }
+      if (unreadable > 0)
+        shell.output.note(`warning: ${count(unreadable, "key")} left, which this wire cannot name: they are not UTF-8`);
+      return shell.code(stopped, unreadable > 0);
+    }),
+  );
+}

@@ -1,0 +1,111 @@
+import type { Command } from "commander";
+import type { DatabasesMode } from "../config.ts";
+import { copy, type OnConflict } from "../manager/manager.ts";
+import { UsageError } from "./errors.ts";
+import {
+  addConflictFlag,
+  addExamples,
+  addOutputFlags,
+  addPlaceFlags,
+  addYesFlag,
+  databasesOption,
+  noMore,
+  type PlaceFlags,
+  takeTarget,
+  whole,
+} from "./flags.ts";
+import { followRestore } from "./restore.ts";
+import type { Run } from "./run.ts";
+import type { CommonFlags } from "./shell.ts";
+import type { StoreFlags } from "./store.ts";
+
+interface Flags extends Omit<CommonFlags, "url" | "token" | "prefix" | "databases">, PlaceFlags {
+  readonly from?: string;
+  readonly fromToken?: string;
+  readonly fromPrefix?: string;
+  readonly fromDatabases?: DatabasesMode;
+  readonly to?: string;
+  readonly toToken?: string;
+  readonly toPrefix?: string;
+  readonly toDatabases?: DatabasesMode;
+  readonly all?: boolean;
+  readonly onConflict: OnConflict;
+  readonly dryRun?: boolean;
+}
+
+/** Adds `larder copy`. */
+export function addCopy(program: Command, run: Run): void {
+  const command = program
+    .command("copy")
+    .summary("copy keys from one store to another")
+    .description(
+      "Copies the keys of a service, or of all databases, from one store to another, whatever their database modes: numbered Redis to prefixed Upstash and back. " +
+        "What is not said of a store is taken from the environment.",
+    )
+    .argument("[service]", "whose keys")
+    .option("-a, --all", "the keys of all databases")
+    .option("-n, --dry-run", "write nothing, only count");
+  for (const [side, words] of [
+    ["from", "that is read"],
+    ["to", "that is written"],
+  ] as const) {
+    command
+      .option(`--${side} <url>`, `the store ${words} (default: the environment's)`)
+      .option(`--${side}-token <token>`, "its token, if it is a REST store")
+      .option(`--${side}-prefix <prefix>`, "what its keys start with (default: CACHE_PREFIX)")
+      .addOption(databasesOption(`--${side}-databases <mode>`, "how its databases are kept apart"));
+  }
+  addYesFlag(addConflictFlag(addPlaceFlags(addOutputFlags(command))));
+  command.option("--timeout <ms>", "how long a step may take in milliseconds (default: 10000)", whole(1, 2 ** 31 - 1));
+  addExamples(
+    command,
+    "copy product --from redis://localhost:6379 --to https://name.upstash.io --to-token $TOKEN",
+    "copy --all --from redis://old:6379 --to redis://new:6379 --on-conflict replace --yes",
+  );
+  command.action((service: string | undefined, flags: Flags) =>
+    run(flags, async (shell) => {
+      const { signal } = shell;
+      const { all = false, onConflict, dryRun = false } = flags;
+      if (all && (service ?? flags.service ?? flags.database) !== undefined) {
+        throw new UsageError("cannot take both --all and a service or database: accepted is one of them");
+      }
+      const { target, name, rest } = all
+        ? { target: { all: true as const }, name: "all databases", rest: [] }
+        : takeTarget([service], flags);
+      noMore(rest, "copy");
+      if ((flags.from ?? flags.to) === undefined) {
+        throw new UsageError("cannot tell the stores apart: accepted are --from <url>, --to <url>, or both");
+      }
+      const source = shell.reach(side(flags, flags.from, flags.fromToken, flags.fromPrefix, flags.fromDatabases));
+      const aim = shell.reach(side(flags, flags.to, flags.toToken, flags.toPrefix, flags.toDatabases));
+      if (onConflict === "replace" && !dryRun) {
+        await shell.confirm(`Replace keys of ${name} in ${aim.name} by those in ${source.name}?`);
+      }
+      await shell.connect(source, aim);
+      const of = "all" in target ? { database: 0 } : target;
+      const [from, to] = await Promise.all([source.client.place(of), aim.client.place(of)]);
+      if (source.name === aim.name && from.prefix === to.prefix && from.database === to.database) {
+        throw new UsageError(`cannot copy ${aim.name} to itself: accepted are two stores, prefixes or database modes`);
+      }
+      const { timeout } = aim;
+      const steps = copy(source.client, aim.client, { ...target, onConflict, dryRun, signal, timeout });
+      return followRestore(shell, steps, { ...target, from: source.name, to: aim.name }, name, dryRun);
+    }),
+  );
+}
+
+function side(
+  { timeout }: Flags,
+  url: string | undefined,
+  token: string | undefined,
+  prefix: string | undefined,
+  databases: DatabasesMode | undefined,
+): StoreFlags {
+  return {
+    ...(url !== undefined && { url }),
+    ...(token !== undefined && { token }),
+    ...(prefix !== undefined && { prefix }),
+    ...(databases !== undefined && { databases }),
+    ...(timeout !== undefined && { timeout }),
+  };
+}

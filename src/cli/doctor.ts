@@ -1,0 +1,58 @@
+import type { Command } from "commander";
+import { diagnose, type Finding } from "../manager/manager.ts";
+import { EXIT } from "./errors.ts";
+import { addExamples, addStoreFlags, whole } from "./flags.ts";
+import { shown } from "./format.ts";
+import type { Run } from "./run.ts";
+import type { CommonFlags } from "./shell.ts";
+
+interface Flags extends CommonFlags {
+  readonly sample?: number;
+  readonly bigKey?: number;
+}
+
+const SIGNS = { ok: ["✓", "green"], info: ["·", "dim"], warning: ["!", "yellow"], error: ["✗", "red"] } as const;
+
+/** Adds `larder doctor`. */
+export function addDoctor(program: Command, run: Run): void {
+  const command = program
+    .command("doctor")
+    .summary("look for what is wrong with a store")
+    .description(
+      "Looks for what is wrong with a store and with how it is used: connection, version, databases, eviction, memory, hit rate, expiry, big keys, slow queries, clock. " +
+        "Ends with 1 when something is wrong, with 3 when the store is away.",
+    )
+    .option("--sample <number>", "how many keys of each database are looked at (default: 10000)", whole(1))
+    .option("--big-key <bytes>", "from how many bytes on a key is big (default: 1048576)", whole(1));
+  addStoreFlags(command);
+  addExamples(command, "doctor", "doctor --url rediss://cache.example:6379 --json");
+  command.action((flags: Flags) =>
+    run(flags, async (shell) => {
+      const { output, json, signal } = shell;
+      const { sample, bigKey } = flags;
+      const { client, name, timeout } = shell.reach();
+      if (!json) await output.line(output.paint("bold")(name));
+      let wrong = 0;
+      let away = false;
+      output.progress("looking");
+      for await (const finding of diagnose(client, { signal, timeout, sample, bigKey })) {
+        const { check, level } = finding;
+        if (level === "warning" || level === "error") wrong++;
+        if (level === "error" && (check === "connection" || check === "authentication")) away = true;
+        if (json) await output.json(finding);
+        else for (const line of show(finding)) await output.line(line);
+        await output.flush();
+        output.progress("looking");
+      }
+      if (!json)
+        await output.line(wrong === 0 ? "Nothing is wrong" : `${wrong} of these need${wrong === 1 ? "s" : ""} a look`);
+      return away ? EXIT.away : shell.code(false, wrong > 0);
+
+      function show({ check, level, evidence, advice }: Finding): string[] {
+        const [sign, colour] = SIGNS[level];
+        const lines = [`${output.paint(colour)(sign)} ${check.padEnd(14)} ${shown(evidence)}`];
+        return advice === undefined ? lines : [...lines, `  ${" ".repeat(14)} ${output.paint("bold")(shown(advice))}`];
+      }
+    }),
+  );
+}

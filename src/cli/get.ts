@@ -1,0 +1,86 @@
+import type { Command } from "commander";
+import { get, type KeyDetails } from "../manager/manager.ts";
+import { isTerminal } from "../system.ts";
+import { EXIT, UsageError } from "./errors.ts";
+import { addExamples, addPlaceFlags, addStoreFlags, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
+import { bytes, count, duration, shown, shownBytes } from "./format.ts";
+import { fromBase64, keyToJson, valueToJson } from "./json.ts";
+import type { Run } from "./run.ts";
+import type { CommonFlags } from "./shell.ts";
+
+interface Flags extends CommonFlags, PlaceFlags {
+  readonly base64?: boolean;
+}
+
+/** Adds `larder get`. */
+export function addGet(program: Command, run: Run): void {
+  const command = program
+    .command("get")
+    .summary("show a key's value")
+    .description(
+      "Shows a key: its value to standard output, what is known of it to standard error. Encrypted values stay so.",
+    )
+    .argument("[service]", "whose key")
+    .argument("[key]", "the key, such as product:123")
+    .option("--base64", "the key is given in base64: for keys that are not UTF-8");
+  addPlaceFlags(addStoreFlags(command));
+  addExamples(command, "get product product:123", "get --database 9 greeting --json");
+  command.action((service: string | undefined, given: string | undefined, flags: Flags) =>
+    run(flags, async (shell) => {
+      const { output, json, signal } = shell;
+      const { target, name, rest } = takeTarget([service, given], flags);
+      const [word, ...more] = rest;
+      noMore(more, "get");
+      if (!word) throw new UsageError("cannot tell which key is meant: accepted is a key, such as product:123");
+      const key = flags.base64 ? fromBase64(word) : word;
+      if (key === undefined) throw new UsageError(`cannot read ${JSON.stringify(word)}: accepted is a key in base64`);
+      const { client, timeout } = await shell.open();
+      const found = await get(client, { ...target, key, signal, timeout });
+      if (!found) {
+        if (json) await output.json(null);
+        else output.note(`error: there is no key ${shown(word)} in ${name}`);
+        return EXIT.failed;
+      }
+      if (json) {
+        const { type, ttl, size, entry, length } = found;
+        const about = { type, ttl, size, ...(length !== undefined && { length }), ...(entry && { entry }) };
+        await output.json({ key: keyToJson(key), ...about, ...valueToJson(found.value) });
+        return 0;
+      }
+      output.note(describe(found));
+      if (found.entry?.sealed === undefined) await output.line(valueText(found));
+      return 0;
+    }),
+  );
+}
+
+function describe({ type, ttl, size, entry = {}, length }: KeyDetails): string {
+  const { at, tags = [], version, sealed, packed, none } = entry;
+  const parts = [
+    type,
+    ttl === null ? "no TTL" : `TTL ${duration(ttl)}`,
+    size !== null && bytes(size),
+    length !== undefined && `the first 1000 of ${count(length, "element")}`,
+    at !== undefined && `written ${new Date(at).toISOString()}`,
+    tags.length > 0 && `tags ${tags.map(shown).join(", ")}`,
+    version !== undefined && `version ${version}`,
+    none && "says that there is nothing",
+    packed && "compressed",
+    sealed !== undefined && `encrypted with the key ${shown(sealed)}`,
+  ];
+  return parts.filter(Boolean).join(", ");
+}
+
+/** Text as it is, where no terminal could take it for orders; all else as JSON. */
+function valueText({ type, entry, value }: KeyDetails): string {
+  const terminal = isTerminal("stdout");
+  if (type === "string" && !entry) {
+    if (value instanceof Uint8Array) return shownBytes(value);
+    if (typeof value === "string") return terminal ? value.split("\n").map(shown).join("\n") : value;
+  }
+  const text = JSON.stringify(valueToJson(value).value, null, 2);
+  if (!terminal) return text;
+  return text.replace(/[\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}]/gu, (sign) =>
+    [...Array(sign.length).keys()].map((at) => `\\u${sign.charCodeAt(at).toString(16).padStart(4, "0")}`).join(""),
+  );
+}

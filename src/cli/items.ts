@@ -1,0 +1,132 @@
+/** Where `larder warm` has its items from. */
+import type { WarmItem } from "../manager/manager.ts";
+import { importModule, readFile } from "../system.ts";
+import type { Ttl } from "../ttl.ts";
+import { Failure } from "./errors.ts";
+
+/** A line that is no item. */
+export interface Skipped {
+  /** Its number, from 1. */
+  readonly line: number;
+  /** Why not. */
+  readonly reason: string;
+}
+
+/** The longest line of a file, in characters: nothing larger would be taken by a store. */
+const LONGEST = 64 << 20;
+
+/**
+ * The items of a file of JSON Lines.
+ *
+ * @param path The file.
+ * @param id The field that is the id, where lines are values.
+ * @param skip Told of lines that are no items.
+ * @returns The items.
+ * @throws {FileError} When it cannot be read.
+ */
+export async function* fromFile(
+  path: string,
+  id: string | undefined,
+  skip: (skipped: Skipped) => void,
+): AsyncGenerator<WarmItem, void, void> {
+  let line = 0;
+  for await (const text of lines(path)) {
+    line++;
+    if (text.trim() === "") continue;
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(line === 1 ? text.replace(/^\ufeff/, "") : text);
+    } catch {
+      skip({ line, reason: "it is not JSON" });
+      continue;
+    }
+    const item = toItem(parsed, id, line);
+    if (typeof item === "string") skip({ line, reason: item });
+    else yield item;
+  }
+}
+
+/**
+ * The items that a module exports: by default or as `items`, an iterable or a function that answers one.
+ *
+ * @param path The module.
+ * @param id The field that is the id, where items are values.
+ * @param skip Told of what is no item, by its place in the sequence.
+ * @returns The items.
+ * @throws {Failure} When it exports none.
+ */
+export async function fromModule(
+  path: string,
+  id: string | undefined,
+  skip: (skipped: Skipped) => void,
+): Promise<AsyncIterable<WarmItem>> {
+  const exported = await importModule(path);
+  let items = exported.items ?? exported.default;
+  if (typeof items === "function") items = await items();
+  if (!isIterable(items)) {
+    throw new Failure(
+      `cannot warm from ${path}: accepted is an iterable exported by default or as items, or a function that answers one`,
+    );
+  }
+  return (async function* () {
+    let line = 0;
+    for await (const each of items) {
+      line++;
+      const item = toItem(each, id, line);
+      if (typeof item === "string") skip({ line, reason: item });
+      else yield item;
+    }
+  })();
+}
+
+function isIterable(value: unknown): value is AsyncIterable<unknown> | Iterable<unknown> {
+  return Object(value) === value && (Symbol.asyncIterator in (value as object) || Symbol.iterator in (value as object));
+}
+
+/** An item, or why it is none. */
+function toItem(given: unknown, id: string | undefined, line: number): WarmItem | string {
+  if (Object(given) !== given || Array.isArray(given)) return "it is no object";
+  const fields = given as Record<string, unknown>;
+  if (id !== undefined) {
+    return fields[id] === undefined || fields[id] === null
+      ? `it has no ${JSON.stringify(id)}`
+      : { id: fields[id], value: given, line };
+  }
+  for (const name of ["id", "value"]) {
+    if (!Object.hasOwn(fields, name))
+      return `it has no "${name}": accepted are {"id", "value", "ttl"?, "tags"?}, or --id <field>`;
+  }
+  const unknown = Object.keys(fields).find((name) => !["id", "value", "ttl", "tags"].includes(name));
+  if (unknown !== undefined) {
+    return `it has ${JSON.stringify(unknown)}: accepted are {"id", "value", "ttl"?, "tags"?}, or --id <field>`;
+  }
+  const { ttl, tags } = fields;
+  return {
+    id: fields.id,
+    value: fields.value,
+    line,
+    ...(ttl !== undefined && { ttl: ttl as Ttl }),
+    ...(tags !== undefined && { tags: tags as string[] }),
+  };
+}
+
+async function* lines(path: string): AsyncGenerator<string, void, void> {
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const decode = (chunk?: Uint8Array): string => {
+    try {
+      return chunk ? decoder.decode(chunk, { stream: true }) : decoder.decode();
+    } catch {
+      throw new Failure(`cannot read ${path}: it is not UTF-8`);
+    }
+  };
+  let rest = "";
+  for await (const chunk of readFile(path)) {
+    const parts = (rest + decode(chunk)).split("\n");
+    rest = parts.pop() as string;
+    if (rest.length > LONGEST)
+      throw new Failure(`cannot read ${path}: it has a line of more than ${LONGEST} characters`);
+    yield* parts;
+  }
+  rest += decode();
+  if (rest !== "") yield rest;
+}

@@ -1,0 +1,71 @@
+import { type Command, Option } from "commander";
+import { type KeyEntry, list } from "../manager/manager.ts";
+import { isTerminal } from "../system.ts";
+import { addExamples, addPlaceFlags, addStoreFlags, noMore, type PlaceFlags, takeTarget, whole } from "./flags.ts";
+import { bytes, count, duration, shown, shownBytes } from "./format.ts";
+import { keyToJson } from "./json.ts";
+import type { Run } from "./run.ts";
+import type { CommonFlags } from "./shell.ts";
+
+interface Flags extends CommonFlags, PlaceFlags {
+  readonly limit?: number;
+  readonly sort?: "key" | "size" | "ttl";
+}
+
+/** Adds `larder list`. */
+export function addList(program: Command, run: Run): void {
+  const command = program
+    .command("list")
+    .summary("list keys with type, TTL and size")
+    .description("Lists the keys of a service, or those that match a pattern: type, TTL, size and key.")
+    .argument("[service]", "whose keys")
+    .argument("[pattern]", "only keys that match, such as 'product:*'")
+    .option("-l, --limit <number>", "the most keys", whole(1))
+    .addOption(
+      new Option("--sort <what>", "by name, from the largest on, or from the shortest TTL on").choices([
+        "key",
+        "size",
+        "ttl",
+      ]),
+    );
+  addPlaceFlags(addStoreFlags(command));
+  addExamples(command, "list product 'product:*'", "list order --sort size --limit 10", "list --database 9 --json");
+  command.action((service: string | undefined, given: string | undefined, flags: Flags) =>
+    run(flags, async (shell) => {
+      const { output, signal, json } = shell;
+      const { target, rest } = takeTarget([service, given], flags);
+      const [pattern, ...more] = rest;
+      noMore(more, "list");
+      const { client, timeout } = await shell.open();
+      const { limit, sort } = flags;
+      if (!json && isTerminal("stdout")) await output.line(output.paint("dim")(row("type", "TTL", "size", "key")));
+      let found = 0;
+      let unreadable = 0;
+      for await (const entry of list(client, { ...target, pattern, limit, sort, signal, timeout })) {
+        found++;
+        if (entry.unreadable) unreadable++;
+        await output.line(json ? JSON.stringify(toJson(entry)) : show(entry));
+        if (!isTerminal("stdout")) output.progress(count(found, "key"));
+      }
+      if (unreadable > 0) {
+        output.note(`warning: ${count(unreadable, "key")} cannot be read over this wire: not UTF-8`);
+      }
+      return shell.code(false, unreadable > 0);
+    }),
+  );
+}
+
+function toJson({ key, bytes: data, unreadable, type, ttl, size }: KeyEntry): object {
+  return { key: keyToJson(data ?? key), ...(unreadable && { unreadable }), type, ttl, size };
+}
+
+function show({ key, bytes: data, unreadable, type, ttl, size }: KeyEntry): string {
+  const name = data ? shownBytes(data) : shown(key);
+  if (unreadable) return row("?", "?", "?", name);
+  return row(type, ttl === null ? "-" : duration(ttl), size === null ? "?" : bytes(size), name);
+}
+
+/** The key comes last: it is as long as it likes. */
+function row(type: string, ttl: string, size: string, key: string): string {
+  return `${type.padEnd(7)} ${ttl.padStart(8)} ${size.padStart(9)}  ${key}`;
+}

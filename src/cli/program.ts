@@ -1,0 +1,84 @@
+import { Command, CommanderError } from "commander";
+import { exit, writeTo } from "../system.ts";
+import { addBackup } from "./backup.ts";
+import { addClear } from "./clear.ts";
+import { addCopy } from "./copy.ts";
+import { addDoctor } from "./doctor.ts";
+import { EXIT, explain, redact } from "./errors.ts";
+import { addExamples } from "./flags.ts";
+import { addGet } from "./get.ts";
+import { addList } from "./list.ts";
+import { addRestore } from "./restore.ts";
+import { type Run, runWork } from "./run.ts";
+import { addServe } from "./serve.ts";
+import { addStats } from "./stats.ts";
+import { VERSION } from "./version.ts";
+import { addWarm } from "./warm.ts";
+
+/**
+ * Runs the command `larder`.
+ *
+ * @param args Its arguments.
+ * @returns The exit code: 0 fine, 1 something was found or failed, 2 called wrongly, 3 the store is away, 130 after Ctrl-C.
+ */
+export async function larder(args: readonly string[]): Promise<number> {
+  let code = 0;
+  const texts: ["stdout" | "stderr", string][] = [];
+  const program = new Command("larder")
+    .description("Looks after caches: in Redis, in Upstash, or in what speaks like them.")
+    .version(VERSION, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .exitOverride()
+    .showHelpAfterError("See --help.")
+    .configureOutput({
+      writeOut: (text) => texts.push(["stdout", text]),
+      writeErr: (text) => texts.push(["stderr", redact(text)]),
+    });
+  program.addHelpText(
+    "after",
+    "\nThe store is the environment's (CACHE_URL, REDIS_URL, UPSTASH_REDIS_REST_URL) or .env.cache's, unless --url names one.\n" +
+      "Exit codes: 0 fine, 1 something was found or failed, 2 called wrongly, 3 the store is away, 130 after Ctrl-C.\n",
+  );
+  addExamples(program, "list product 'product:*'", "clear product", "serve");
+  const run: Run = async (flags, work) => {
+    code = await runWork(flags, work);
+  };
+  for (const add of [
+    addClear,
+    addList,
+    addGet,
+    addBackup,
+    addRestore,
+    addCopy,
+    addWarm,
+    addStats,
+    addDoctor,
+    addServe,
+  ]) {
+    add(program, run);
+  }
+  // Copied when a command is made, so each has them.
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError) code = error.exitCode === 0 ? 0 : EXIT.usage;
+    else {
+      const explained = explain(error);
+      code = explained.code;
+      texts.push(...explained.lines.map((line): ["stderr", string] => ["stderr", `${line}\n`]));
+    }
+  }
+  try {
+    for (const [stream, text] of texts) await writeTo(stream, text);
+  } catch (error) {
+    code ||= explain(error).code;
+  }
+  return code;
+}
+
+/** Runs the command, and ends the process with its exit code. */
+export async function main(args: readonly string[]): Promise<never> {
+  // Not left to the event loop: what a user's module holds open must not keep it.
+  exit(await larder(args));
+}

@@ -1,0 +1,112 @@
+import type { Command } from "commander";
+import { type OnConflict, type RestoreProgress, restore } from "../manager/manager.ts";
+import { readFile } from "../system.ts";
+import { UsageError } from "./errors.ts";
+import {
+  addConflictFlag,
+  addExamples,
+  addPlaceFlags,
+  addStoreFlags,
+  addYesFlag,
+  noMore,
+  type PlaceFlags,
+  takeTarget,
+} from "./flags.ts";
+import { count, grouped } from "./format.ts";
+import { tellProblems } from "./problems.ts";
+import type { Run } from "./run.ts";
+import type { CommonFlags, Shell } from "./shell.ts";
+
+interface Flags extends CommonFlags, PlaceFlags {
+  readonly onConflict: OnConflict;
+  readonly dryRun?: boolean;
+}
+
+/** Adds `larder restore`. */
+export function addRestore(program: Command, run: Run): void {
+  const command = program
+    .command("restore")
+    .summary("write a backup's keys to a service")
+    .description(
+      "Writes the keys of a backup to a service of any store, in any database mode. TTLs go on from where they would be by now. " +
+        "Of a damaged file nothing is written. After an interruption, the same command goes on where it was.",
+    )
+    .argument("[service]", "whose keys they become")
+    .argument("[file]", "the backup, compressed or not")
+    .option("-n, --dry-run", "write nothing, only count");
+  addYesFlag(addConflictFlag(addPlaceFlags(addStoreFlags(command))));
+  addExamples(
+    command,
+    "restore analytics analytics.jsonl",
+    "restore product product.jsonl.gz --on-conflict replace --yes",
+  );
+  command.action((service: string | undefined, given: string | undefined, flags: Flags) =>
+    run(flags, async (shell) => {
+      const { signal } = shell;
+      const { target, name, rest } = takeTarget([service, given], flags);
+      const [path, ...more] = rest;
+      noMore(more, "restore");
+      if (path === undefined) throw new UsageError("cannot tell which backup is meant: accepted is a file");
+      if (path === "-") throw new UsageError("cannot restore standard input: accepted is a file, for it is read twice");
+      const { onConflict, dryRun = false } = flags;
+      // Before the question, so that nobody is asked in vain.
+      for await (const _ of readFile(path)) break;
+      const store = shell.reach();
+      const { client, timeout } = store;
+      if (onConflict === "replace" && !dryRun) {
+        await shell.confirm(`Replace keys of ${name} in ${store.name} that are in ${path}?`);
+      }
+      await shell.connect(store);
+      const steps = restore(client, { ...target, read: () => readFile(path), onConflict, dryRun, signal, timeout });
+      return followRestore(shell, steps, { ...target, file: path }, name, dryRun);
+    }),
+  );
+}
+
+/** Follows a restore or a copy, and tells how it ended. Answers the exit code. */
+export async function followRestore(
+  shell: Shell,
+  steps: AsyncIterable<RestoreProgress>,
+  about: object,
+  name: string,
+  dryRun: boolean,
+): Promise<number> {
+  const { output, json } = shell;
+  let resumed = false;
+  const { last, stopped } = await shell.follow(
+    steps,
+    (step) => {
+      const { phase, keys, total } = step;
+      const what = { verify: "verified", check: "checked", write: dryRun ? "looked at" : "dealt with" }[phase];
+      return [`${count(keys, "key")} ${what}`, total ? Math.min(1, keys / total) : undefined];
+    },
+    (step) => {
+      if (step.resumed && !resumed) output.note("Going on where an earlier run was interrupted");
+      resumed = step.resumed;
+      tellProblems(shell, step.problems);
+    },
+  );
+  const { written = 0, skipped = 0, expired = 0, invalidated = 0, unreadable = 0 } = last ?? {};
+  if (json) {
+    const counts = {
+      keys: last?.phase === "write" ? last.keys : 0,
+      written,
+      skipped,
+      expired,
+      invalidated,
+      unreadable,
+    };
+    await output.json({ ...about, ...counts, resumed, dryRun, done: !stopped });
+  } else {
+    const others = [
+      skipped > 0 && `${grouped(skipped)} were there and stayed`,
+      expired > 0 && `${grouped(expired)} had expired`,
+      invalidated > 0 && `${grouped(invalidated)} had been invalidated`,
+      unreadable > 0 && `${grouped(unreadable)} could not be`,
+    ].filter(Boolean);
+    const done = `${count(written, "key")} of ${name} ${dryRun ? "would be written" : "written"}`;
+    await output.line(`${stopped ? "Stopped: " : ""}${[done, ...others].join(", ")}`);
+    if (stopped && !dryRun && written > 0) output.note("The same command goes on where this one was stopped");
+  }
+  return shell.code(stopped, unreadable > 0);
+}

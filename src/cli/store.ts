@@ -1,0 +1,71 @@
+import { CONFIG_VARIABLES, type Config, type DatabasesMode, parseConfig } from "../config.ts";
+import { createCacheClient } from "../main.ts";
+import { readEnvironment } from "../runtime.ts";
+import type { ClientOptions, FoodFastClient } from "../shared.ts";
+import { redact, UsageError } from "./errors.ts";
+
+/** Which store a command is for; what is left out is the environment's. */
+export interface StoreFlags {
+  readonly url?: string;
+  readonly token?: string;
+  readonly prefix?: string;
+  readonly databases?: DatabasesMode;
+  /** Milliseconds. */
+  readonly timeout?: number;
+}
+
+/** Commands are in less of a hurry than requests are. */
+const TIMEOUT_MS = 10_000;
+
+/** A client for a command. */
+export interface OpenedStore {
+  readonly client: FoodFastClient;
+  /** The store in words, without secrets: `redis://localhost:6379`. */
+  readonly name: string;
+  /** Milliseconds that a step may take. */
+  readonly timeout: number;
+}
+
+/**
+ * The store that the flags or the environment name; no I/O takes place.
+ *
+ * @param flags The flags.
+ * @returns The client; who makes it closes it.
+ * @throws {UsageError} When no store is named.
+ * @throws {CacheConfigError} With every problem of the configuration.
+ */
+export function reachStore(flags: StoreFlags): OpenedStore {
+  const { timeout = TIMEOUT_MS } = flags;
+  const options: ClientOptions = { ...chosen(flags), timeout, onError: "throw", fleetStats: false };
+  const config = configOf(options);
+  if (config.driver === "memory" && !flags.url) {
+    throw new UsageError(
+      "cannot tell which store is meant: accepted are --url redis://localhost:6379 and the like, or CACHE_URL in the environment or in .env.cache",
+    );
+  }
+  return { client: createCacheClient(options), name: describeStore(config), timeout };
+}
+
+/** The configuration that the flags and the environment make. */
+export function configOf(options: ClientOptions): Config {
+  return parseConfig(readEnvironment({ names: CONFIG_VARIABLES }), { options });
+}
+
+/** The flags as a client's options. */
+export function chosen({ url, token, prefix, databases }: StoreFlags): ClientOptions {
+  return {
+    ...(url !== undefined && { url }),
+    ...(token !== undefined && { token }),
+    ...(prefix !== undefined && { prefix }),
+    ...(databases !== undefined && { databases }),
+  };
+}
+
+/** A store in words, without secrets. */
+export function describeStore(config: Config): string {
+  if (config.driver === "memory") return "memory:";
+  if (config.driver === "upstash") return redact(config.upstash.url);
+  const { path, host, port, tls } = config.redis;
+  if (path) return `unix:${path}`;
+  return `${tls ? "rediss" : "redis"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
