@@ -1,5 +1,5 @@
 import type { Reply, Script } from "../drivers/driver.ts";
-import { checkNames } from "./check.ts";
+import { checkNames, refuse } from "./check.ts";
 import {
   type CacheContext,
   type CallOptions,
@@ -285,7 +285,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   async invalidateTags(...given: unknown[]): Promise<boolean> {
     const [first, options] = given;
     if (typeof first === "string" && Object(given.at(-1)) === given.at(-1)) {
-      throw new TypeError("cannot take options behind single tags: accepted is invalidateTags([...tags], options)");
+      refuse("options behind single tags", "a list of tags, then options");
     }
     const tags = (Array.isArray(first) ? first : given) as string[];
     return tags.length === 0 || this.#invalidate(tags, tags === given ? undefined : (options as CallOptions));

@@ -1,6 +1,11 @@
 /** What may be said of arguments that are no times, ids or values. */
 import { describe } from "./ttl.ts";
 
+/** Throws for what is not among what is accepted. */
+export function refuse(given: string, accepted: string): never {
+  throw new TypeError(`cannot use ${given}: accepted are ${accepted}`);
+}
+
 /**
  * Throws for what is no object, and for an option of a name that is not known.
  *
@@ -15,19 +20,15 @@ export function checkNames(options: unknown, known: readonly string[], what: str
   const unknown = isObject && Object.keys(options).find((name) => !known.includes(name));
   if (isObject && unknown === undefined) return;
   const given = isObject ? `option ${describe(unknown)} of ${what}` : `${what} ${describe(options)}`;
-  throw new TypeError(`cannot use ${given}: accepted are ${also}{ ${known.join(", ")} }`);
+  refuse(given, `${also}{ ${known.join(", ")} }`);
 }
 
 /** Throws for what is no function. What it is instead may be a value to be cached, so the message tells its type only. */
 export function checkFunction(given: unknown, what: string): void {
-  if (typeof given === "function") return;
-  throw new TypeError(`cannot use ${what} of type ${typeof given}: accepted is a function`);
+  if (typeof given !== "function") refuse(`${what} of type ${typeof given}`, "functions");
 }
 
 /** Throws for tags that are no list; the tags in it are looked at when they are encoded. */
 export function checkTags(tags: unknown): void {
-  if (Array.isArray(tags)) return;
-  throw new TypeError(
-    `cannot use tags of type ${typeof tags}: accepted are a list of strings, and a function that gives one`,
-  );
+  if (!Array.isArray(tags)) refuse(`tags of type ${typeof tags}`, "lists of strings, and functions that give one");
 }

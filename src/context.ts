@@ -1,6 +1,7 @@
 /** What a cache stands on, and what its verbs have in common. */
 import type { StoreError } from "../drivers/driver.ts";
 import type { Batch, Look } from "./batch.ts";
+import { refuse } from "./check.ts";
 import type { OnError } from "./config.ts";
 import { toStoreError } from "./errors.ts";
 import type { CacheTarget, Events } from "./events.ts";
@@ -115,13 +116,10 @@ export function throws(context: CacheContext, options: CallOptions | undefined):
 /** The milliseconds until an operation ends. Throws for bad options of a call. */
 export function timeoutOf(context: Pick<CacheContext, "timeout">, options: ReadOptions | undefined): number {
   if (!options) return context.timeout;
-  if (typeof options !== "object")
-    throw new TypeError(`cannot use options ${describe(options)}: accepted is an object`);
+  if (typeof options !== "object") refuse(`options ${describe(options)}`, "objects");
   const { timeout = context.timeout, onError = "miss", near = true } = options;
-  if (onError !== "miss" && onError !== "throw") {
-    throw new TypeError(`cannot use onError ${describe(onError)}: accepted are miss and throw`);
-  }
-  if (typeof near !== "boolean") throw new TypeError(`cannot use near ${describe(near)}: accepted are true and false`);
+  if (onError !== "miss" && onError !== "throw") refuse(`onError ${describe(onError)}`, "miss and throw");
+  if (typeof near !== "boolean") refuse(`near ${describe(near)}`, "true and false");
   if (typeof timeout === "number" && timeout > 0 && timeout <= 0x7fffffff) return timeout;
   throw new RangeError(`cannot wait ${describe(timeout)} ms: accepted are timeouts above 0 and up to 2147483647 ms`);
 }

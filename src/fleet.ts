@@ -1,6 +1,7 @@
 /** Statistics of all processes together: counts that ride to the store with what is sent anyway. */
 
 import type { Batch } from "./batch.ts";
+import { refuse } from "./check.ts";
 import { type CacheContext, type CallOptions, failed, timeoutOf } from "./context.ts";
 import { addCounts } from "./scripts.ts";
 import { type CacheStats, COUNTS, type Counters } from "./stats.ts";
@@ -50,7 +51,7 @@ export class Fleet {
 
 /** Throws for another scope than the fleet. */
 export function checkScope({ scope }: { readonly scope?: unknown }): void {
-  if (scope !== "fleet") throw new TypeError(`cannot count the scope ${describe(scope)}: accepted is "fleet"`);
+  if (scope !== "fleet") refuse(`the scope ${describe(scope)}`, '"fleet"');
 }
 
 /**

@@ -1,5 +1,5 @@
 /** One run of a batch loader for the loads of several keys. */
-import { checkFunction, checkTags } from "./check.ts";
+import { checkFunction, checkTags, refuse } from "./check.ts";
 import type { LoadContext } from "./load.ts";
 
 /** The loads of one `getOrSetMany`. */
@@ -38,9 +38,7 @@ export function group(
         all.map(({ id }) => id),
         first.said,
       );
-      if (typeof values?.get !== "function") {
-        throw new TypeError(`cannot use what the loader gave, of type ${typeof values}: accepted is a Map by id`);
-      }
+      if (typeof values?.get !== "function") refuse(`what a loader gave, of type ${typeof values}`, "Maps by id");
       const { ttl, tags = [], store } = first.said;
       checkTags(tags);
       for (const { said } of all) {

@@ -11,7 +11,7 @@
  * @module
  */
 
-import { checkNames } from "./check.ts";
+import { checkNames, refuse } from "./check.ts";
 import { describe, parseTtl, type Ttl } from "./ttl.ts";
 
 /** How decoded values are kept in this process. */
@@ -384,8 +384,6 @@ export function checkNear(options: unknown): void {
   const { maxEntries = 1, maxBytes = 1, ttl, clone = false } = options as NearOptions;
   if (ttl !== undefined) parseTtl(ttl, "near.ttl");
   const bad = [maxEntries, maxBytes].find((bound) => !Number.isSafeInteger(bound) || bound < 1);
-  if (bad === undefined && typeof clone === "boolean") return;
-  throw new TypeError(
-    `cannot use ${describe(bad ?? clone)} in near: accepted are whole numbers above 0, and a boolean for clone`,
-  );
+  if (bad !== undefined) refuse(`${describe(bad)} in near`, "whole numbers above 0");
+  if (typeof clone !== "boolean") refuse(`near.clone ${describe(clone)}`, "true and false");
 }

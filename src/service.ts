@@ -1,5 +1,5 @@
 import { Cache } from "./cache.ts";
-import { checkNames } from "./check.ts";
+import { checkNames, refuse } from "./check.ts";
 import { type CacheContext, type CallOptions, lookAt, type Migrations } from "./context.ts";
 import { type Fleet, type FleetStats, fleetStats } from "./fleet.ts";
 import { collectionKeys, encodeTag, type Id, rawKeys } from "./keyspace.ts";
@@ -147,7 +147,7 @@ function checkCollection(options: CollectionOptions): void {
     throw new RangeError(`cannot use version ${describe(version)} of ${key}: accepted are whole numbers from 1`);
   }
   if (typeof migrate !== "object" || Object.values({ ...migrate }).some((step) => typeof step !== "function")) {
-    throw new TypeError(`cannot use migrate of ${key}: accepted are functions by version`);
+    refuse(`migrate of ${key}`, "functions by version");
   }
 }
 
