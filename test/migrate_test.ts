@@ -137,7 +137,7 @@ onWires("versions", (test) => {
       const { dishes, client, told } = latest(it);
       assert.equal(await dishes.get("1", { onError: "throw" }), undefined, version);
       assert.equal(client.stats().errors, 0, version);
-      assert.equal(told.length, 1, version);
+      assert.ok(told.length > 0, version);
     }
   });
 
