@@ -199,7 +199,8 @@ function keyBytes(key: unknown): Bytes {
   }
 }
 
-function toBase64(bytes: Bytes): string {
+/** Base64 of bytes. */
+export function toBase64(bytes: Uint8Array): string {
   // Newer runtimes have it of their own.
   const native = bytes as { toBase64?(): string };
   if (native.toBase64) return native.toBase64();
@@ -210,7 +211,8 @@ function toBase64(bytes: Bytes): string {
   return btoa(binary);
 }
 
-function fromBase64(text: string): Bytes {
+/** The bytes of base64. @throws {Error} For what is none. */
+export function fromBase64(text: string): Bytes {
   const { fromBase64: native } = Uint8Array as { fromBase64?(text: string): Bytes };
   if (native) return native(text);
   const binary = atob(text);

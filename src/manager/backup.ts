@@ -1,4 +1,9 @@
-import { type ManagedClient, type Problem, type StepOptions, type Target, unfinished } from "./target.ts";
+import { sha256Stream } from "../system.ts";
+import { toTrailer } from "./file.ts";
+import { FORMAT, type Page, toLine } from "./record.ts";
+import { Source } from "./source.ts";
+import type { ManagedClient, Problem, StepOptions, Target } from "./target.ts";
+import { MARKS, openWire, type Wire } from "./wire.ts";
 
 /** Options of {@linkcode backup}. */
 export type BackupOptions = Target &
@@ -41,5 +46,91 @@ export async function* backup(
   client: ManagedClient,
   options: BackupOptions,
 ): AsyncGenerator<BackupProgress, void, void> {
-  yield* unfinished(client, options);
+  const { write, gzip = false } = options;
+  const wire = await openWire(client, options);
+  const digest = sha256Stream();
+  let bytes = 0;
+  let keys = 0;
+  let unreadable = 0;
+  const sink = gzip ? compressed(write) : { write, close: async () => {} };
+  const put = async (text: string): Promise<void> => {
+    const chunk = encoder.encode(text);
+    digest.update(chunk);
+    bytes += chunk.length;
+    await sink.write(chunk);
+  };
+  try {
+    const { service, number: database } = wire.place;
+    const created = new Date().toISOString();
+    await put(
+      `${JSON.stringify({ larder: "backup", format: FORMAT, ...(service && { service }), database, created })}\n`,
+    );
+    for await (const { records, problems } of inOrder(wire)) {
+      let text = "";
+      for (const record of records) {
+        text += toLine(record);
+        if (!record.more && !wire.isOwn(wire.physical(record.key))) keys++;
+        if (text.length < CHUNK_LENGTH) continue;
+        await put(text);
+        text = "";
+      }
+      if (text) await put(text);
+      unreadable += problems.length;
+      yield { keys, bytes, unreadable, problems, done: false };
+    }
+    const trailer = encoder.encode(toTrailer(keys, digest.hex()));
+    await sink.write(trailer);
+    bytes += trailer.length;
+    await sink.close();
+    yield { keys, bytes, unreadable, problems: [], done: true };
+  } finally {
+    await wire.close();
+  }
+}
+
+const encoder = new TextEncoder();
+/** How many characters are handed over at a time, or nearly so. */
+const CHUNK_LENGTH = 2 ** 18;
+
+/**
+ * All that a backup holds. The marks of tags come behind the entries, and the clock last: what is invalidated meanwhile is so in the backup, too.
+ *
+ * @param wire The place.
+ * @returns Pages of records.
+ */
+export async function* inOrder(wire: Wire): AsyncGenerator<Page, void, void> {
+  const source = new Source(wire);
+  yield* source.read("*", (key) => !wire.isOwn(key));
+  const clock = wire.own("clock");
+  const [there] = await wire.must([["EXISTS", clock]]);
+  if (there === 0) return;
+  yield* source.read(`${MARKS}*`, () => true);
+  yield* source.keys([clock]);
+}
+
+/** Hands over compressed what is written to it. */
+function compressed(write: BackupOptions["write"]): {
+  write(chunk: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+} {
+  const { readable, writable } = new CompressionStream("gzip");
+  const writer = writable.getWriter();
+  const pump = (async () => {
+    for await (const chunk of readable) await write(chunk);
+  })();
+  // What goes wrong with handing over is thrown where the next chunk is written.
+  pump.catch(() => {});
+  const orFails = (done: Promise<void>): Promise<unknown> => {
+    done.catch(() => {});
+    return Promise.race([done, pump.then(() => done)]);
+  };
+  return {
+    async write(chunk) {
+      await orFails(writer.write(chunk as Uint8Array<ArrayBuffer>));
+    },
+    async close() {
+      await orFails(writer.close());
+      await pump;
+    },
+  };
 }

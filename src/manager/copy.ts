@@ -1,5 +1,20 @@
-import type { OnConflict, RestoreProgress } from "./restore.ts";
-import { type ManagedClient, type StepOptions, type Target, unfinished } from "./target.ts";
+import type { PlaceOf } from "../client.ts";
+import { inOrder } from "./backup.ts";
+import type { Rec } from "./record.ts";
+import {
+  batches,
+  Conflicts,
+  checkOnConflict,
+  ensureClock,
+  isEmpty,
+  modeOf,
+  type OnConflict,
+  progress,
+  type RestoreProgress,
+} from "./restore.ts";
+import { type Counts, claimClock, clockOf, type Past, Sink } from "./sink.ts";
+import type { ManagedClient, Problem, StepOptions, Target } from "./target.ts";
+import { openWire, type Wire, word } from "./wire.ts";
 
 /** Options of {@linkcode copy}. */
 export type CopyOptions = (
@@ -36,5 +51,133 @@ export async function* copy(
   to: ManagedClient,
   options: CopyOptions,
 ): AsyncGenerator<CopyProgress, void, void> {
-  yield* unfinished(from, to, options);
+  const { service, database, onConflict = "fail", dryRun = false } = options;
+  checkOnConflict(onConflict);
+  const all = service === undefined && database === undefined && "all" in options && options.all;
+  const targets = all ? Array.from({ length: 16 }, (_, database) => ({ database })) : [{ service, database }];
+  const { signal, timeout } = options;
+  const sums = { keys: 0, written: 0, skipped: 0, expired: 0, invalidated: 0, unreadable: 0 };
+  let at = 0;
+  for (const phase of onConflict === "fail" ? (["check", "write"] as const) : (["write"] as const)) {
+    let checked = 0;
+    for (const target of targets) {
+      const ways = await openBoth(from, to, { ...target, signal, timeout });
+      if (!ways) continue;
+      const { source, sink: wire } = ways;
+      try {
+        at = source.place.number;
+        if (phase === "check") {
+          const conflicts = new Conflicts(wire);
+          for await (const page of source.scan("*", PAGE)) {
+            const keys = page.filter((key) => !source.isOwn(key) && !source.doubtful(key));
+            await conflicts.look(keys.map((key) => wire.physical(source.logical(key))));
+            checked += keys.length;
+            yield { ...progress({ phase, keys: checked }), database: at };
+          }
+          conflicts.refuse();
+          continue;
+        }
+        const start = { ...sums };
+        for await (const { counts, problems } of copyPlace(source, wire, onConflict === "replace", dryRun)) {
+          for (const name of Object.keys(sums) as (keyof Counts)[]) sums[name] = start[name] + counts[name];
+          yield { ...progress({ phase, ...sums, problems }), database: at };
+        }
+      } finally {
+        await Promise.all([source.close(), wire.close()]);
+      }
+    }
+  }
+  yield { ...progress({ phase: "write", ...sums, done: true }), database: at };
+}
+
+/** How many keys are looked for in a step. */
+const PAGE = 500;
+
+/** Opens both ends; `undefined` where there is nothing to copy because the store to read has no such database. */
+async function openBoth(
+  from: ManagedClient,
+  to: ManagedClient,
+  options: PlaceOf & StepOptions,
+): Promise<{ source: Wire; sink: Wire } | undefined> {
+  let source: Wire;
+  try {
+    source = await openWire(from, options);
+    await source.must([["DBSIZE"]]);
+  } catch (error) {
+    if (NO_DATABASE.test(String((error as Error).message))) return undefined;
+    throw error;
+  }
+  try {
+    const sink = await openWire(to, options);
+    const [a, b] = [source.place, sink.place];
+    if (a.driver === b.driver && a.database === b.database && a.prefix === b.prefix) {
+      await sink.close();
+      throw new TypeError(`cannot copy ${source.name} onto itself`);
+    }
+    return { source, sink };
+  } catch (error) {
+    const none = NO_DATABASE.test(String((error as Error).message)) && (await isEmpty(source));
+    await source.close();
+    if (none) return undefined;
+    throw error;
+  }
+}
+
+const NO_DATABASE = /DB index is out of range/i;
+
+async function* copyPlace(
+  source: Wire,
+  wire: Wire,
+  replace: boolean,
+  dryRun: boolean,
+): AsyncGenerator<{ counts: Counts; problems: Problem[] }, void, void> {
+  const clock = await clockOf(source);
+  let mode = await modeOf(wire, await isEmpty(wire), clock);
+  if (!dryRun && clock && mode === "as-is" && !(await claimClock(wire, clock))) mode = "now";
+  if (!dryRun && mode === "now") await ensureClock(wire, clock);
+  const sink = new Sink(wire, {
+    replace,
+    dryRun,
+    past: mode === "now" ? pastOf(source) : undefined,
+    name: `copy:${Math.random().toString(36).slice(2, 14)}`,
+  });
+  const problems: Problem[] = [];
+  let unreadable = 0;
+  const records = async function* (): AsyncGenerator<readonly Rec[], void, void> {
+    for await (const page of inOrder(source)) {
+      problems.push(...page.problems);
+      unreadable += page.problems.length;
+      yield page.records;
+    }
+  };
+  const told = (): { counts: Counts; problems: Problem[] } => ({
+    counts: { ...sink.counts, unreadable: sink.counts.unreadable + unreadable },
+    problems: [...problems.splice(0), ...sink.takeProblems()],
+  });
+  let writing: Promise<void> | undefined;
+  for await (const items of batches(records(), 0)) {
+    await writing;
+    writing = sink.write(items);
+    writing.catch(() => {});
+    yield told();
+  }
+  await writing;
+  // Where it was moved on meanwhile, so were marks.
+  const after = await clockOf(source);
+  if (!dryRun && mode === "as-is" && after && after.text !== clock?.text) {
+    if ((await clockOf(wire))?.text === clock?.text) await wire.must([["SET", wire.own("clock"), after.text]]);
+  }
+  yield told();
+}
+
+/** What the invalidations of a store say at the moment. */
+function pastOf(wire: Wire): Past {
+  return {
+    all: async () => (await clockOf(wire))?.all ?? 0,
+    async marks(tags) {
+      if (tags.length === 0) return new Map();
+      const replies = await wire.must(tags.map((tag) => ["GET", wire.own(`tag:${tag}`)]));
+      return new Map(tags.flatMap((tag, i) => (replies[i] === null ? [] : [[tag, Number(word(replies[i]))]])));
+    },
+  };
 }

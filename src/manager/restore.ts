@@ -1,4 +1,11 @@
-import { type ManagedClient, type Problem, type StepOptions, type Target, unfinished } from "./target.ts";
+import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { describe } from "../ttl.ts";
+import { BackupError, ConflictError } from "./errors.ts";
+import { readBackup, type Trailer } from "./file.ts";
+import type { Kind, Rec, StreamPart } from "./record.ts";
+import { type ClockText, type Counts, claimClock, clockOf, type Item, type Past, Sink, toClock } from "./sink.ts";
+import type { Bulk, ManagedClient, Problem, StepOptions, Target } from "./target.ts";
+import { CLOCK, isOwnKey, MARKS, openWire, shown, type Wire, word } from "./wire.ts";
 
 /** What becomes of keys that are there already: they stay, they are replaced, or nothing is written at all. */
 export type OnConflict = "skip" | "replace" | "fail";
@@ -59,5 +66,266 @@ export async function* restore(
   client: ManagedClient,
   options: RestoreOptions,
 ): AsyncGenerator<RestoreProgress, void, void> {
-  yield* unfinished(client, options);
+  const { read, onConflict = "fail", dryRun = false } = options;
+  checkOnConflict(onConflict);
+  const wire = await openWire(client, options);
+  try {
+    const survey = new Survey(wire, onConflict === "fail");
+    const empty = await isEmpty(wire);
+    const left = readMarker(await wire.must([["GET", wire.own(MARKER)]]));
+    // Marks take memory: they are kept only where entries are judged by them.
+    const judges = left ? left.mode === "now" : !empty || (await clockOf(wire)) !== undefined;
+    for await (const page of readBackup(read(), isKey, survey.end)) {
+      await survey.see(page, judges);
+      yield progress({ phase: "verify", keys: survey.keys });
+    }
+    const { sha256, keys: total } = survey.trailer as Trailer;
+    await checkTypes(wire, survey.types);
+    const marker = !dryRun && left?.sha256 === sha256 && left.onConflict === onConflict ? left : undefined;
+    if (!marker) survey.refuseConflicts();
+    const { clock } = survey;
+    let mode: Mode = marker?.mode ?? (await modeOf(wire, empty, clock));
+    const name = `${MARKER}:${sha256.slice(0, 8)}${Math.random().toString(36).slice(2, 10)}`;
+    let position = marker?.position ?? 0;
+    const note = (counts: Partial<Counts>): RawCommand => {
+      const text = JSON.stringify({ sha256, onConflict, mode, position, counts } satisfies Marker);
+      return ["SET", wire.own(MARKER), text, "PX", MARKER_MS];
+    };
+    if (!dryRun) {
+      await wire.must([note(marker?.counts ?? {})]);
+      if (mode === "as-is" && clock && !(await claimClock(wire, clock)) && !marker) mode = "now";
+      if (mode === "now") await ensureClock(wire, clock);
+    }
+    if (mode === "now" && !survey.marks) {
+      const again = new Survey(wire, false);
+      for await (const page of readBackup(read(), isKey, again.end)) await again.see(page, true);
+      survey.marks = again.marks;
+    }
+    const marks: ReadonlyMap<string, number> = survey.marks ?? new Map();
+    const past: Past | undefined =
+      mode === "now" ? { all: async () => clock?.all ?? 0, marks: async () => marks } : undefined;
+    const sink = new Sink(wire, { replace: onConflict === "replace", dryRun, past, name }, marker?.counts);
+    const resumed = marker !== undefined;
+    let changed = true;
+    const verified = readBackup(read(), isKey, (trailer) => {
+      changed = trailer.sha256 !== sha256;
+    });
+    let writing: Promise<void> | undefined;
+    let ended = 0;
+    for await (const items of batches(verified, position)) {
+      await writing;
+      position += ended;
+      ended = items.filter(({ last }) => last).length;
+      // Not awaited here: the next records are read meanwhile.
+      writing = sink.write(items, dryRun ? [] : [note(sink.counts)]);
+      writing.catch(() => {});
+      yield progress({ phase: "write", total, ...sink.counts, problems: sink.takeProblems(), resumed });
+    }
+    await writing;
+    if (changed) throw new BackupError(0, "it changed while it was restored");
+    if (!dryRun) await wire.must([["UNLINK", wire.own(MARKER)]]);
+    yield progress({ phase: "write", total, ...sink.counts, problems: sink.takeProblems(), resumed, done: true });
+  } finally {
+    await wire.close();
+  }
+}
+
+/** The key of what an interrupted run leaves. */
+const MARKER = "restore";
+/** A day: how long it is known. */
+const MARKER_MS = 864e5;
+/** How many keys, and characters of values, are written in a step, or nearly so. */
+const STEP_KEYS = 500;
+const STEP_LENGTH = 2 ** 20;
+
+/** Whether entries are written as they were, or as of now. */
+type Mode = "as-is" | "now";
+
+/** What an interrupted run leaves. */
+interface Marker {
+  readonly sha256: string;
+  readonly onConflict: OnConflict;
+  readonly mode: Mode;
+  /** How many keys of the file were dealt with, those of the library included. */
+  readonly position: number;
+  readonly counts: Partial<Counts>;
+}
+
+function readMarker([reply]: RawReply[]): Marker | undefined {
+  if (reply === null || reply === undefined) return undefined;
+  try {
+    return JSON.parse(word(reply));
+  } catch {
+    return undefined;
+  }
+}
+
+const isKey = ({ key }: Rec): boolean => !isOwnKey(key);
+
+/** Progress with what is not said at its beginning. */
+export function progress(said: Partial<RestoreProgress> & Pick<RestoreProgress, "phase">): RestoreProgress {
+  const none = { keys: 0, written: 0, skipped: 0, expired: 0, invalidated: 0, unreadable: 0 };
+  return { ...none, problems: [], resumed: false, done: false, ...said };
+}
+
+/** @throws {TypeError} For what is no way to deal with conflicts. */
+export function checkOnConflict(onConflict: OnConflict): void {
+  if (["skip", "replace", "fail"].includes(onConflict)) return;
+  throw new TypeError(`cannot use onConflict ${describe(onConflict)}: accepted are skip, replace and fail`);
+}
+
+/** What is learnt of a file before anything is written. */
+class Survey {
+  keys = 0;
+  clock: ClockText | undefined;
+  marks: Map<string, number> | undefined;
+  trailer: Trailer | undefined;
+  readonly types: Set<Kind> = new Set();
+  readonly #wire: Wire;
+  readonly #conflicts: Conflicts | undefined;
+
+  constructor(wire: Wire, conflicts: boolean) {
+    this.#wire = wire;
+    this.#conflicts = conflicts ? new Conflicts(wire) : undefined;
+  }
+
+  readonly end = (trailer: Trailer): void => {
+    this.trailer = trailer;
+  };
+
+  async see(records: readonly Rec[], marks: boolean): Promise<void> {
+    const keys: Bulk[] = [];
+    for (const { key, type, value, expires = Number.POSITIVE_INFINITY, more } of records) {
+      this.types.add(type);
+      if (more) continue;
+      if (!isOwnKey(key)) {
+        this.keys++;
+        if (expires > Date.now()) keys.push(key);
+      } else if (key === CLOCK) {
+        this.clock = toClock(value as Bulk);
+      } else if (marks && typeof key === "string" && key.startsWith(MARKS)) {
+        this.marks ??= new Map();
+        this.marks.set(key.slice(MARKS.length), Number(value));
+      }
+    }
+    if (marks) this.marks ??= new Map();
+    await this.#conflicts?.look(keys.map((key) => this.#wire.physical(key)));
+  }
+
+  /** @throws {ConflictError} When keys are there that must not be. */
+  refuseConflicts(): void {
+    this.#conflicts?.refuse();
+  }
+}
+
+/** Keys that are there already. */
+export class Conflicts {
+  readonly #wire: Wire;
+  #count = 0;
+  readonly #first: string[] = [];
+
+  constructor(wire: Wire) {
+    this.#wire = wire;
+  }
+
+  /** Looks for physical keys. */
+  async look(keys: readonly Bulk[]): Promise<void> {
+    for (let from = 0; from < keys.length; from += STEP_KEYS) {
+      const part = keys.slice(from, from + STEP_KEYS);
+      const replies = await this.#wire.must(part.map((key) => ["EXISTS", key]));
+      part.forEach((key, i) => {
+        if (replies[i] !== 1) return;
+        this.#count++;
+        if (this.#first.length < 10) this.#first.push(shown(this.#wire.logical(key)));
+      });
+    }
+  }
+
+  /** @throws {ConflictError} When there were some. */
+  refuse(): void {
+    if (this.#count > 0) throw new ConflictError(this.#count, this.#first);
+  }
+}
+
+/** Whether a place has no keys, those of the library itself aside. */
+export async function isEmpty(wire: Wire): Promise<boolean> {
+  for await (const page of wire.scan("*", 1000)) if (page.some((key) => !wire.isOwn(key))) return false;
+  return true;
+}
+
+/** How entries must be written to a place. */
+export async function modeOf(wire: Wire, empty: boolean, clock: ClockText | undefined): Promise<Mode> {
+  if ((await clockOf(wire)) !== undefined) return "now";
+  // What is there must not become older than invalidations of elsewhere.
+  return empty || !clock ? "as-is" : "now";
+}
+
+/** Gives a place without a clock its first, where tags are going to need one. */
+export async function ensureClock(wire: Wire, theirs: ClockText | undefined): Promise<void> {
+  if (!theirs) return;
+  await wire.must([["SET", wire.own("clock"), `${Date.now() * 1000} 0 0`, "NX"]]);
+}
+
+const PROBES: Readonly<Record<Kind, string>> = {
+  string: "STRLEN",
+  hash: "HLEN",
+  list: "LLEN",
+  set: "SCARD",
+  zset: "ZCARD",
+  stream: "XLEN",
+};
+
+/** @throws {TypeError} For types that the store does not have. */
+async function checkTypes(wire: Wire, types: ReadonlySet<Kind>): Promise<void> {
+  const { name, capabilities } = wire.place.driver;
+  const wanted = [...types].filter((type) => type !== "string");
+  const probes = wanted.map((type): RawCommand => [PROBES[type], wire.own("none")]);
+  if (wanted.length > 0 && capabilities.transactions !== "atomic") {
+    probes.push(["RENAME", wire.own("none"), wire.own("none")]);
+  }
+  const replies = await wire.send(probes);
+  replies.forEach((reply, i) => {
+    if (!(reply instanceof StoreError) || /no such key/i.test(reply.message)) return;
+    const what = wanted[i] ?? (wanted[0] as Kind);
+    throw new TypeError(`cannot restore a key of type ${what} over ${name}: ${reply.message}`);
+  });
+}
+
+/**
+ * Makes steps of records.
+ *
+ * @param pages The records.
+ * @param done How many keys to pass over.
+ * @returns Steps, each record with whether its key ends there.
+ */
+export async function* batches(pages: AsyncIterable<readonly Rec[]>, done: number): AsyncGenerator<Item[], void, void> {
+  let items: Item[] = [];
+  let length = 0;
+  let held: Rec | undefined;
+  let key = 0;
+  for await (const page of pages) {
+    for (const record of page) {
+      if (!record.more) key++;
+      if (key <= done) continue;
+      if (held) {
+        items.push({ record: held, last: !record.more });
+        length += lengthOf(held);
+        if (items.length >= STEP_KEYS || length >= STEP_LENGTH) {
+          yield items;
+          items = [];
+          length = 0;
+        }
+      }
+      held = record;
+    }
+  }
+  if (held) items.push({ record: held, last: true });
+  if (items.length > 0) yield items;
+}
+
+function lengthOf({ type, value }: Rec): number {
+  if (type === "string") return (value as Bulk).length;
+  const elements =
+    type === "stream" ? (value as StreamPart).entries.flatMap(([, fields]) => fields) : (value as readonly Bulk[]);
+  return elements.reduce((sum, bulk) => sum + bulk.length + 16, 0);
 }

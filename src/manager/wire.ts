@@ -15,6 +15,10 @@ const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** What the library's own keys start with, below the prefix. */
 const OWN = "#larder:";
+/** What the keys of tags' marks start with. */
+export const MARKS = "#larder:tag:";
+/** The key of the clock. */
+export const CLOCK = "#larder:clock";
 const OWN_BYTES = encoder.encode(OWN);
 
 /** The longest text of one send over a wire with limits: none of its characters takes more than 6 bytes of JSON. */
@@ -28,6 +32,11 @@ export function asText(bulk: Bulk): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Whether a logical key is one of the library's own. */
+export function isOwnKey(logical: Bulk): boolean {
+  return typeof logical === "string" ? logical.startsWith(OWN) : OWN_BYTES.every((byte, i) => logical[i] === byte);
 }
 
 /** Text for people: what is not UTF-8 is replaced. */
@@ -45,6 +54,8 @@ export class Wire {
   readonly place: Place;
   /** Whether all that comes is what is stored: bytes, or the embedded store's text. */
   readonly exact: boolean;
+  /** Whether it comes as bytes, and bytes can be sent. */
+  readonly bytes: boolean;
   readonly #connection: Connection | undefined;
   readonly #prefix: Uint8Array;
   readonly #signal: AbortSignal | undefined;
@@ -52,6 +63,7 @@ export class Wire {
 
   constructor(place: Place, connection: Connection | undefined, signal: AbortSignal | undefined, timeout: number) {
     this.place = place;
+    this.bytes = connection !== undefined;
     this.exact = connection !== undefined || place.driver.name === "memory";
     this.#connection = connection;
     this.#prefix = encoder.encode(place.prefix);
@@ -130,11 +142,7 @@ export class Wire {
 
   /** Whether a physical key is one of the library's own. */
   isOwn(physical: Bulk): boolean {
-    if (typeof physical === "string") return physical.startsWith(OWN, this.place.prefix.length);
-    const from = this.#prefix.length;
-    if (physical[from] !== 35) return false;
-    for (let i = 1; i < OWN_BYTES.length; i++) if (physical[from + i] !== OWN_BYTES[i]) return false;
-    return true;
+    return isOwnKey(this.logical(physical));
   }
 
   /** The physical key of one of the library's own. */

@@ -1,0 +1,263 @@
+/** The records of a place, page by page, so that memory stays bounded. */
+import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { CHUNK, type Group, KINDS, type Kind, type Page, type Rec, type StreamEnd } from "./record.ts";
+import type { Bulk, Problem } from "./target.ts";
+import { shown, type Wire, word } from "./wire.ts";
+
+/** How many keys a step looks at. */
+const PAGE = 500;
+/** How many bytes of values a step reads, or nearly so. */
+const STEP_BYTES = 2 ** 20;
+/** What an element of a collection is taken to have. */
+const ELEMENT_BYTES = 128;
+/** How often a key is read that becomes another type meanwhile. */
+const TRIES = 5;
+
+const SIZES: Readonly<Record<Kind, string>> = {
+  string: "STRLEN",
+  hash: "HLEN",
+  list: "LLEN",
+  set: "SCARD",
+  zset: "ZCARD",
+  stream: "XLEN",
+};
+
+/** What reads all of a key. */
+const WHOLE: Readonly<Record<Kind, (key: Bulk) => RawCommand[]>> = {
+  string: (key) => [["GET", key]],
+  hash: (key) => [["HGETALL", key]],
+  list: (key) => [["LRANGE", key, 0, -1]],
+  set: (key) => [["SMEMBERS", key]],
+  zset: (key) => [["ZRANGE", key, 0, -1, "WITHSCORES"]],
+  stream: (key) => [["XRANGE", key, "-", "+"], ...ends(key)],
+};
+
+const ends = (key: Bulk): RawCommand[] => [
+  ["XINFO", "STREAM", key],
+  ["XINFO", "GROUPS", key],
+];
+
+/** Reads records over a wire. */
+export class Source {
+  readonly #wire: Wire;
+  /** Whether the store tells the moment of an expiry; otherwise it is made of its clock and what is left. */
+  #absolute: boolean | undefined;
+
+  constructor(wire: Wire) {
+    this.#wire = wire;
+  }
+
+  /**
+   * Reads the keys of a logical glob that a test holds for.
+   *
+   * @param pattern The glob.
+   * @param wanted Takes a physical key.
+   * @returns Pages of records; a key's records follow each other.
+   */
+  async *read(pattern: string, wanted: (physical: Bulk) => boolean): AsyncGenerator<Page, void, void> {
+    for await (const page of this.#wire.scan(pattern, PAGE)) yield* this.keys(page.filter(wanted));
+  }
+
+  /** Reads keys. */
+  async *keys(keys: readonly Bulk[], tries: number = TRIES): AsyncGenerator<Page, void, void> {
+    const wire = this.#wire;
+    const problems: Problem[] = [];
+    const report = (key: Bulk, reason: string): void => void problems.push({ key: shown(wire.logical(key)), reason });
+    const known = keys.filter((key) => {
+      const doubtful = wire.doubtful(key);
+      if (doubtful) report(key, this.#doubt("key"));
+      return !doubtful;
+    });
+    const types = (await wire.must(known.map((key) => ["TYPE", key]))).map(word);
+    const found: { key: Bulk; type: Kind }[] = [];
+    known.forEach((key, i) => {
+      const type = types[i] as string;
+      if ((KINDS as readonly string[]).includes(type)) found.push({ key, type: type as Kind });
+      else if (type !== "none") report(key, `its type ${type} is not known`);
+    });
+    const sizes = await wire.send(found.map(({ key, type }) => [SIZES[type], key]));
+    /** Those that have become another type meanwhile. */
+    const again: Bulk[] = [];
+    let group: typeof found = [];
+    let bytes = 0;
+    for (const [i, one] of found.entries()) {
+      const size = sizes[i];
+      if (size instanceof StoreError) {
+        again.push(one.key);
+        continue;
+      }
+      if (one.type !== "string" && Number(size) > CHUNK) {
+        yield* this.#large(one.key, one.type, report);
+        continue;
+      }
+      const weight = one.type === "string" ? Number(size) : Number(size) * ELEMENT_BYTES;
+      if (bytes + weight > STEP_BYTES && group.length > 0) {
+        yield { records: await this.#small(group, again, report), problems: problems.splice(0) };
+        group = [];
+        bytes = 0;
+      }
+      group.push(one);
+      bytes += weight;
+    }
+    yield { records: await this.#small(group, again, report), problems: problems.splice(0) };
+    if (again.length === 0) return;
+    if (tries > 0) yield* this.keys(again, tries - 1);
+    else {
+      for (const key of again) report(key, "it becomes another type again and again");
+      yield { records: [], problems };
+    }
+  }
+
+  /** Reads keys whole, each value with its expiry. */
+  async #small(
+    keys: readonly { key: Bulk; type: Kind }[],
+    again: Bulk[],
+    report: (key: Bulk, reason: string) => void,
+  ): Promise<Rec[]> {
+    if (keys.length === 0) return [];
+    this.#absolute ??= !((await this.#wire.send([["PEXPIRETIME", this.#wire.own("none")]]))[0] instanceof StoreError);
+    const time: RawCommand[] = this.#absolute ? [] : [["TIME"]];
+    const reads = keys.map(({ key, type }) => [...WHOLE[type](key), this.#left(key)]);
+    const replies = await this.#wire.send([...time, ...reads.flat()]);
+    const now = this.#absolute ? 0 : clock(replies.shift());
+    const records: Rec[] = [];
+    let at = 0;
+    for (const [i, { key, type }] of keys.entries()) {
+      const count = (reads[i] as RawCommand[]).length;
+      const [value, ...rest] = replies.slice(at, at + count);
+      at += count;
+      const left = Number(rest.at(-1));
+      if (value instanceof StoreError) {
+        if (value.code !== "WRONGTYPE") throw value;
+        again.push(key);
+        continue;
+      }
+      const made = this.#record(key, type, value, type === "stream" ? rest : undefined, report);
+      // An empty collection is none, but for a stream.
+      const empty = value === null || (Array.isArray(value) && value.length === 0 && type !== "stream");
+      if (!made || empty || left === -2) continue;
+      records.push(left >= 0 ? { ...made, expires: now + left } : made);
+    }
+    return records;
+  }
+
+  /** Reads a key with many elements a part at a time. */
+  async *#large(key: Bulk, type: Kind, report: (key: Bulk, reason: string) => void): AsyncGenerator<Page, void, void> {
+    const wire = this.#wire;
+    this.#absolute ??= !((await wire.send([["PEXPIRETIME", wire.own("none")]]))[0] instanceof StoreError);
+    const [leftReply, time] = await wire.must([this.#left(key), ...(this.#absolute ? [] : [["TIME"]])]);
+    const left = Number(leftReply);
+    const expires = left >= 0 ? (this.#absolute ? 0 : clock(time)) + left : undefined;
+    let more = false;
+    const held: Rec[] = [];
+    for await (const [value, end] of this.#parts(key, type)) {
+      const made = this.#record(key, type, value, end, report);
+      if (!made) return;
+      held.push(more ? { ...made, more } : { ...made, expires });
+      more = true;
+      // Where a later part may turn out to be unreadable, none must have gone before it.
+      if (wire.exact) yield { records: held.splice(0), problems: [] };
+    }
+    yield { records: held, problems: [] };
+  }
+
+  /** Parts of a key's elements; of a stream's last one also what its end is. */
+  async *#parts(key: Bulk, type: Kind): AsyncGenerator<[RawReply, RawReply[]?], void, void> {
+    const wire = this.#wire;
+    if (type === "list") {
+      for (let from = 0; ; from += CHUNK) {
+        const [part] = (await wire.must([["LRANGE", key, from, from + CHUNK - 1]])) as [RawReply[]];
+        if (part.length > 0) yield [part];
+        if (part.length < CHUNK) return;
+      }
+    }
+    if (type === "stream") {
+      for (let from = "-"; ; ) {
+        const [part] = (await wire.must([["XRANGE", key, from, "+", "COUNT", CHUNK]])) as [RawReply[][]];
+        if (part.length === CHUNK) yield [part];
+        else {
+          yield [part, await wire.send(ends(key))];
+          return;
+        }
+        from = `(${word(part.at(-1)?.[0])}`;
+      }
+    }
+    const verb = { hash: "HSCAN", set: "SSCAN", zset: "ZSCAN" }[type as string] as string;
+    let cursor = "0";
+    do {
+      const [reply] = (await wire.must([[verb, key, cursor, "COUNT", CHUNK]])) as [[RawReply, RawReply[]]];
+      cursor = word(reply[0]);
+      if (reply[1].length > 0) yield [reply[1]];
+    } while (cursor !== "0");
+  }
+
+  /** A record of what was read; reports what cannot be one. */
+  #record(
+    physical: Bulk,
+    type: Kind,
+    value: RawReply | undefined,
+    end: readonly RawReply[] | undefined,
+    report: (key: Bulk, reason: string) => void,
+  ): Rec | undefined {
+    const base = { key: this.#wire.logical(physical), type, expires: undefined, more: false };
+    if (!this.#wire.bytes && this.#doubtful(value as RawReply)) {
+      report(physical, this.#doubt("value"));
+      return undefined;
+    }
+    if (type !== "stream") return { ...base, value: value as Bulk | Bulk[] };
+    const entries = (value as [RawReply, Bulk[]][]).map(([id, fields]) => [word(id), fields] as const);
+    if (!end) return { ...base, value: { entries } };
+    const [info, groups] = end as [RawReply, RawReply];
+    if (info instanceof StoreError || groups instanceof StoreError) {
+      const { message } = (info instanceof StoreError ? info : groups) as StoreError;
+      // It is gone.
+      if (!/no such key/i.test(message)) report(physical, `its consumer groups cannot be read: ${message}`);
+      return undefined;
+    }
+    return { ...base, value: { entries, end: streamEnd(info as RawReply[], groups as RawReply[][]) } };
+  }
+
+  #doubtful(reply: RawReply): boolean {
+    return Array.isArray(reply)
+      ? reply.some((item) => this.#doubtful(item))
+      : typeof reply === "string" && this.#wire.doubtful(reply);
+  }
+
+  #doubt(what: string): string {
+    return `its ${what} may not be UTF-8, which ${this.#wire.place.driver.name} cannot carry`;
+  }
+
+  #left(key: Bulk): RawCommand {
+    return [this.#absolute ? "PEXPIRETIME" : "PTTL", key];
+  }
+}
+
+/** The milliseconds since 1970 of a reply to TIME. */
+function clock(reply: RawReply | undefined): number {
+  const [seconds, micros] = (reply as RawReply[]).map(word);
+  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+}
+
+function fields(flat: readonly RawReply[]): Map<string, RawReply> {
+  return new Map(Array.from({ length: flat.length / 2 }, (_, i) => [word(flat[2 * i]), flat[2 * i + 1] as RawReply]));
+}
+
+function streamEnd(info: readonly RawReply[], groups: readonly RawReply[][]): StreamEnd {
+  const of = fields(info);
+  const added = of.get("entries-added");
+  const deleted = of.get("max-deleted-entry-id");
+  return {
+    last: word(of.get("last-generated-id")),
+    ...(typeof added === "number" && { added }),
+    ...(deleted !== undefined && { deleted: word(deleted) }),
+    groups: groups.map((group): Group => {
+      const its = fields(group);
+      const read = its.get("entries-read");
+      return {
+        name: its.get("name") as Bulk,
+        last: word(its.get("last-delivered-id")),
+        ...(typeof read === "number" && { read }),
+      };
+    }),
+  };
+}
