@@ -7,4 +7,10 @@ const vm = new EdgeVM();
 vm.evaluate(await bundle("./suite.js", ["edge-light"], "iife"));
 const { names, run } = vm.evaluate<typeof suite>("suite");
 
-await report("edge-light", names, run, () => {});
+await report(
+  "edge-light",
+  names,
+  run,
+  () => {},
+  () => {},
+);

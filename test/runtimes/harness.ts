@@ -56,12 +56,14 @@ export async function bundle(entry: string, conditions: string[], format: "esm" 
  * @param runtime The runtime's name.
  * @param names The cases' names.
  * @param execute Runs one case inside the runtime and answers what went wrong.
+ * @param more Declares what else holds on a wire.
  * @param stop Ends the runtime.
  */
 export async function report(
   runtime: string,
   names: readonly string[],
   execute: (index: number, wire: Wire) => Promise<string | undefined>,
+  more: (wire: Wire) => void,
   stop: () => Promise<void> | void,
 ): Promise<void> {
   const token = "token-of-the-test";
@@ -80,6 +82,7 @@ export async function report(
           if (error !== undefined) throw new Error(error);
         });
       }
+      more(wire);
     });
   }
 }

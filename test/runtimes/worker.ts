@@ -1,10 +1,65 @@
-/** The Worker that runs the contract: `GET` lists the cases, `POST` runs one, each in a request of its own. */
+/**
+ * The Worker that runs the contract: `GET` lists the cases, `POST` runs one, each in a request of its own. `PUT` reads a product through a
+ * client of the request, made of one that all requests share.
+ */
+import { createCacheClient, type FoodFastClient } from "../../mod.ts";
 import { names, run, type Wire } from "./suite.ts";
 
-const worker: { fetch(request: Request): Promise<Response> } = {
-  async fetch(request) {
+/** What a `PUT` says. */
+export interface Asked {
+  readonly wire: Wire;
+  readonly id: string;
+  /** How long its loader takes, in milliseconds. */
+  readonly takes: number;
+}
+
+/** What a `PUT` answers. */
+export interface Answered {
+  readonly name: string | undefined;
+  /** Whether its own loader ran. */
+  readonly ran: boolean;
+  /** How many hits of the near cache all requests have had. */
+  readonly nearHits: number;
+  /** How many loads of all processes are counted. */
+  readonly loads: number | undefined;
+}
+
+const shared = new Map<string, FoodFastClient>();
+
+/** The client that all requests of a wire share. */
+function clientOf(wire: Wire): FoodFastClient {
+  const known = shared.get(wire.driver);
+  const options = { env: {}, timeout: 5000, prefix: "requests", near: { ttl: "1h" }, fleetStats: true } as const;
+  const client = known ?? createCacheClient({ ...options, ...wire });
+  shared.set(wire.driver, client);
+  return client;
+}
+
+async function ask({ wire, id, takes }: Asked, waitUntil: (promise: Promise<unknown>) => void): Promise<Answered> {
+  const client = clientOf(wire);
+  const { products, stats } = client.forRequest({ waitUntil }).service("product");
+  let ran = false;
+  const value = await products.getOrSet(id, async () => {
+    ran = true;
+    await new Promise((resolve) => setTimeout(resolve, takes));
+    return { id, name: `Pho ${id}` };
+  });
+  const { nearHits } = client.stats();
+  return { name: value.name as string, ran, nearHits, loads: (await stats({ scope: "fleet" }))?.loads };
+}
+
+interface Context {
+  waitUntil(promise: Promise<unknown>): void;
+}
+
+const worker: { fetch(request: Request, env: unknown, context: Context): Promise<Response> } = {
+  async fetch(request, _env, context) {
     if (request.method === "GET") return Response.json(names);
-    const { index, wire } = (await request.json()) as { index: number; wire: Wire };
+    const body: unknown = await request.json();
+    if (request.method === "PUT") {
+      return Response.json(await ask(body as Asked, (promise) => context.waitUntil(promise)));
+    }
+    const { index, wire } = body as { index: number; wire: Wire };
     return Response.json({ error: await run(index, wire) });
   },
 };

@@ -1,4 +1,5 @@
 /** Runs the contract inside a real workerd, without `nodejs_compat`. For Node: `npm test workerd`. */
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -6,7 +7,10 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { it } from "node:test";
 import { bundle, report } from "./harness.ts";
+import type { Wire } from "./suite.ts";
+import type { Answered } from "./worker.ts";
 
 const { default: binary, compatibilityDate } = createRequire(import.meta.url)("workerd") as {
   readonly default: string;
@@ -52,6 +56,28 @@ const port = await new Promise<number>((resolve, reject) => {
 const url = `http://127.0.0.1:${port}/`;
 const names = (await (await fetch(url)).json()) as string[];
 
+async function put(wire: Wire, id: string, takes: number): Promise<Answered> {
+  const signal = AbortSignal.timeout(20_000);
+  const response = await fetch(url, { method: "PUT", body: JSON.stringify({ wire, id, takes }), signal });
+  assert.equal(response.status, 200, await response.clone().text());
+  return (await response.json()) as Answered;
+}
+
+/** The clients of requests that run at the same time wait for nothing of each other, and what one kept near serves all. */
+function requests(wire: Wire): void {
+  it("requests share near values and counts, and no load", { timeout: 30_000 }, async () => {
+    const together = await Promise.all(Array.from({ length: 10 }, () => put(wire, "a", 500)));
+    for (const { name, ran } of together) assert.deepEqual([name, ran], ["Pho a", true]);
+    for (let i = 0; i < 3; i++) {
+      const { name, ran, nearHits } = await put(wire, "a", 0);
+      assert.deepEqual([name, ran, nearHits], ["Pho a", false, i]);
+    }
+    // Counts leave with what is sent later: those of the first requests, once each.
+    const { loads = -1 } = await put(wire, "b", 0);
+    assert.ok(loads >= 0 && loads <= 11, `${loads}`);
+  });
+}
+
 await report(
   "workerd",
   names,
@@ -61,6 +87,7 @@ await report(
     if (!response.ok) return `workerd answered ${response.status}: ${await response.text()}`;
     return ((await response.json()) as { error?: string }).error;
   },
+  (wire) => requests(wire),
   async () => {
     child.kill();
     await exited;
