@@ -113,7 +113,9 @@ function tcpClients(graph) {
     else if (closure(graph, file, true).has("redis")) problems.push(`${file} can load the TCP client`);
   }
   for (const file of ["mod.ts", "src/core.ts", "src/edge.ts"]) {
-    if (closure(graph, file, true).has(RUNTIME[1])) problems.push(`${file} can load ${RUNTIME[1]}`);
+    for (const name of [RUNTIME[1], "commander", "@clack/prompts"]) {
+      if (closure(graph, file, true).has(name)) problems.push(`${file} can load ${name}`);
+    }
   }
   return problems;
 }

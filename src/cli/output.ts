@@ -76,7 +76,10 @@ export class Output {
     const text = this.#buffer;
     this.#buffer = "";
     if (text === "") return;
-    if (isTerminal("stdout")) this.hide();
+    if (isTerminal("stdout")) {
+      this.hide();
+      await this.#problems;
+    }
     await writeTo("stdout", text);
   }
 

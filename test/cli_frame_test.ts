@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { VERSION } from "../src/cli/version.ts";
+import { inTerminal, larder, plain } from "./helpers/larder.ts";
+import { freePort, type RedisServer, startRedis } from "./helpers/redis_server.ts";
+
+const COMMANDS = ["clear", "list", "get", "backup", "restore", "copy", "warm", "stats", "doctor", "serve"];
+
+describe("larder", () => {
+  let redis: RedisServer;
+  before(async () => {
+    redis = await startRedis({ args: ["--requirepass", "s3cret"] });
+  });
+  after(() => redis?.stop());
+
+  it("prints its version, which is the package's", async () => {
+    assert.equal(VERSION, JSON.parse(readFileSync("package.json", "utf8")).version);
+    assert.deepEqual(await larder(["--version"]), { code: 0, stdout: `${VERSION}\n`, stderr: "" });
+  });
+
+  it("prints help with an example and --json when any command is asked for it", async () => {
+    const all = await larder(["--help"]);
+    assert.equal(all.code, 0);
+    assert.match(all.stdout, /Exit codes: 0 fine/);
+    const helps = await Promise.all(COMMANDS.map((command) => larder([command, "--help"])));
+    for (const [at, command] of COMMANDS.entries()) {
+      assert.match(all.stdout, new RegExp(`^ {2}${command} `, "m"));
+      const { code, stdout, stderr } = helps[at] as (typeof helps)[0];
+      assert.deepEqual([code, stderr], [0, ""], command);
+      assert.match(stdout, new RegExp(`Examples?:\n {2}\\$ larder ${command}`));
+      assert.match(stdout, /--json/);
+    }
+  });
+
+  it("ends with 2 and names what was probably meant when it is called wrongly", async () => {
+    const cases: [string[], RegExp][] = [
+      [[], /Usage: larder/],
+      [["clera"], /unknown command 'clera'\n\(Did you mean clear\?\)/],
+      [["list", "product", "--lmit", "3"], /unknown option '--lmit'\n\(Did you mean --limit\?\)/],
+      [
+        ["list", "prodcut"],
+        /cannot find the service "prodcut" \(did you mean product\?\): accepted are gateway, product,/,
+      ],
+      [["list", "xyzzy"], /cannot find the service "xyzzy": accepted are/],
+      [["list"], /cannot tell whose keys are meant: accepted are gateway/],
+      [["list", "product", "--limit", "0"], /argument '0' is invalid. Accepted are whole numbers from 1 on/],
+      [["list", "--database", "16"], /whole numbers from 0 to 15/],
+      [["list", "product", "--sort", "age"], /Allowed choices are key, size, ttl/],
+      [["clear", "product", "search:*"], /too many arguments for 'clear'/],
+      [["clear", "--service", "product", "--database", "1"], /cannot take both --service and --database/],
+      [["get", "product"], /cannot tell which key is meant/],
+      [["backup", "product"], /required option '-o, --output <file>'/],
+      [["restore", "product"], /cannot tell which backup is meant/],
+      [["copy", "product"], /cannot tell the stores apart/],
+      [["copy", "product", "--all", "--to", "memory:"], /cannot take both --all/],
+      [["warm", "product"], /cannot tell where the values come from/],
+      [
+        ["warm", "product", "--from", "x", "--collection", "product"],
+        /of product \(did you mean products\?\): accepted are products,/,
+      ],
+      [["stats", "--watch", "0"], /seconds from 0.1 to 86400/],
+    ];
+    const ended = await Promise.all(cases.map(([args]) => larder(args)));
+    for (const [at, [args, pattern]] of cases.entries()) {
+      const { code, stdout, stderr } = ended[at] as (typeof ended)[0];
+      assert.match(stderr, pattern, args.join(" "));
+      assert.deepEqual([code, stdout], [2, ""], args.join(" "));
+      assert.doesNotMatch(stderr, /^ +at /m);
+    }
+  });
+
+  it("ends with 2 when no store is named, or the configuration is wrong", async () => {
+    const [none, wrong, url] = await Promise.all([
+      larder(["list", "product"]),
+      larder(["list", "product"], { env: { CACHE_DRIVER: "memcached", CACHE_TTL_DEFAULT: "soon" } }),
+      larder(["list", "product", "--url", "redis://:s3cret@:port"]),
+    ]);
+    assert.equal(none.code, 2);
+    assert.match(none.stderr, /^error: cannot tell which store is meant: accepted are --url redis/);
+    assert.equal(wrong.code, 2);
+    assert.match(wrong.stderr, /^error: CACHE_DRIVER.*\nerror: CACHE_TTL_DEFAULT/);
+    assert.equal(url.code, 2);
+    assert.doesNotMatch(url.stderr, /s3cret/);
+  });
+
+  it("ends with 3, without a stack or a secret, when the store is away or lets nobody in", async () => {
+    const port = await freePort();
+    const ended = await Promise.all([
+      larder(["list", "product"], { env: { REDIS_URL: `redis://:s3cret@127.0.0.1:${port}` } }),
+      larder(["stats", "--json", "--url", `https://:s3cret@127.0.0.1:${port}`]),
+      larder(["clear", "product", "--yes", "--url", `redis://:t0psecret@127.0.0.1:${redis.port}`]),
+      larder(["copy", "product", "--from", redis.url.replace("//", "//:s3cret@"), "--to", `redis://127.0.0.1:${port}`]),
+    ]);
+    for (const { code, stdout, stderr } of ended) {
+      assert.deepEqual([code, stdout], [3, ""], stderr);
+      assert.match(stderr, /^error: .*\n$/);
+      assert.doesNotMatch(stderr, /s3cret|t0psecret|\n +at /);
+    }
+  });
+
+  it("takes the store from .env.cache's variables and from --url, which beats them", async () => {
+    const url = redis.url.replace("//", "//:s3cret@");
+    const [named, beaten] = await Promise.all([
+      larder(["clear", "product", "--dry-run"], { env: { CACHE_URL: url } }),
+      larder(["clear", "product", "--dry-run", "--url", url], { env: { CACHE_URL: "redis://127.0.0.1:1" } }),
+    ]);
+    assert.deepEqual([named.code, named.stdout], [0, "0 keys of product would be deleted\n"], named.stderr);
+    assert.deepEqual([beaten.code, beaten.stdout], [0, "0 keys of product would be deleted\n"], beaten.stderr);
+  });
+
+  it("says so and ends with 1 when its output goes to a full disk", async () => {
+    const env = { CACHE_URL: redis.url.replace("//", "//:s3cret@") };
+    const { code, stderr } = await larder(["clear", "product", "--dry-run"], { env, redirect: "> /dev/full" });
+    assert.match(stderr, /^error: cannot write to standard output: no space is left on the device\n$/);
+    assert.equal(code, 1);
+  });
+
+  it("paints on a terminal, and nowhere with NO_COLOR", async () => {
+    const env = { CACHE_URL: redis.url.replace("//", "//:s3cret@") };
+    const [painted, bare] = await Promise.all([
+      inTerminal(["list", "product"], { env }).ended,
+      inTerminal(["list", "product"], { env: { ...env, NO_COLOR: "1" } }).ended,
+    ]);
+    assert.ok(painted.stdout.includes("\x1b[2mtype"), painted.stdout);
+    assert.ok(!bare.stdout.includes("\x1b[2m"), bare.stdout);
+    for (const { stdout } of [painted, bare]) assert.match(plain(stdout), /^type +TTL +size +key\n$/);
+    assert.deepEqual([painted.code, bare.code], [0, 0]);
+  });
+});
