@@ -1,5 +1,10 @@
-import type { InspectedClient } from "./inspect.ts";
-import { type StepOptions, unfinished } from "./target.ts";
+import { type RawReply, StoreError } from "../../drivers/driver.ts";
+import { isStoreError } from "../errors.ts";
+import { describe } from "../ttl.ts";
+import { type InspectedClient, readInfo } from "./inspect.ts";
+import { looker } from "./list.ts";
+import type { StepOptions } from "./target.ts";
+import { openWire, shown, type Wire, word } from "./wire.ts";
 
 /** What was found of one question. */
 export interface Finding {
@@ -45,5 +50,279 @@ export async function* diagnose(
   client: InspectedClient,
   options: DiagnoseOptions = {},
 ): AsyncGenerator<Finding, void, void> {
-  yield* unfinished(client, options);
+  const { sample = 10_000, bigKey = 2 ** 20, clock = Date.now } = options;
+  for (const [name, value] of Object.entries({ sample, bigKey })) {
+    if (Number.isSafeInteger(value) && value > 0) continue;
+    throw new RangeError(`cannot use ${name} ${describe(value)}: accepted are whole numbers from 1 on`);
+  }
+  let wire: Wire;
+  let latency = 0;
+  try {
+    wire = await openWire(client, { database: 0, ...options });
+    try {
+      await wire.must([["PING"]]);
+      const start = performance.now();
+      await wire.must([["PING"]]);
+      latency = performance.now() - start;
+    } catch (error) {
+      await wire.close();
+      throw error;
+    }
+  } catch (error) {
+    if (!isStoreError(error)) throw error;
+    yield away(error);
+    return;
+  }
+  try {
+    const took = `${client.driver} answered in ${latency.toFixed(1)} ms`;
+    yield latency > SLOW_MS
+      ? warning("connection", took, "put the store nearer to the application, or look for what keeps it busy")
+      : { check: "connection", level: "ok", evidence: took };
+    yield await authentication(wire);
+    const info = await readInfo(wire);
+    yield version(info, client.driver);
+    yield await databases(client, info, options);
+    yield eviction(info, client.driver);
+    yield memory(info, client.driver);
+    yield hitRate(info, client.driver);
+    yield* keys(client, info, { ...options, sample, bigKey });
+    yield await slowQueries(wire, clock);
+    yield await skew(wire, clock);
+  } finally {
+    await wire.close();
+  }
+}
+
+type Info = ReadonlyMap<string, string>;
+
+/** From how many milliseconds on an answer is slow. */
+const SLOW_MS = 50;
+/** From how many microseconds on a query is slow. */
+const SLOW_QUERY_US = 10_000;
+/** For how many seconds a slow query is of interest. */
+const RECENT_S = 86_400;
+/** From how many reads on a hit rate says something. */
+const READS = 1000;
+/** What processes may differ by, in milliseconds: entries that were written later are not taken for fresh. */
+const SKEW_MS = 1000;
+/** How many keys a step looks at. */
+const PAGE = 500;
+
+const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+const warning = (check: Finding["check"], evidence: string, advice: string): Finding => ({
+  check,
+  level: "warning",
+  evidence,
+  advice,
+});
+const unknown = (check: Finding["check"], driver: string): Finding => ({
+  check,
+  level: "info",
+  evidence: `not available over ${driver}`,
+});
+
+function away(error: StoreError): Finding {
+  if (error.kind === "auth") {
+    const advice = "check the user and the password or token of the configuration";
+    return { check: "authentication", level: "error", evidence: error.message, advice };
+  }
+  const advice = "check that the store runs, its address and port, and what stands between it and this machine";
+  return { check: "connection", level: "error", evidence: error.message, advice };
+}
+
+async function authentication(wire: Wire): Promise<Finding> {
+  const check = "authentication";
+  const { name } = wire.place.driver;
+  if (name === "memory") return { check, level: "ok", evidence: "the store is in this process" };
+  const [user, password] = await wire.send([
+    ["ACL", "WHOAMI"],
+    ["CONFIG", "GET", "requirepass"],
+  ]);
+  const who = user instanceof StoreError ? "logged in" : `logged in as ${word(user)}`;
+  if (Array.isArray(password) && password.length === 2 && word(password[1]) === "" && /default$/.test(who)) {
+    const advice = "where others can reach it, give it a password (requirepass, or ACL users)";
+    return { check, level: "info", evidence: "the server asks for no password", advice };
+  }
+  return { check, level: "ok", evidence: who };
+}
+
+function version(info: Info, driver: string): Finding {
+  const text = info.get("redis_version");
+  if (text === undefined) return unknown("version", driver);
+  const [major = 0, minor = 0] = text.split(".").map(Number);
+  const evidence = `Redis ${text}`;
+  const advice = "update it: 6.2 is the oldest that has every command used here";
+  return major > 6 || (major === 6 && minor >= 2)
+    ? { check: "version", level: "ok", evidence }
+    : { check: "version", level: "error", evidence, advice };
+}
+
+async function databases(client: InspectedClient, info: Info, options: StepOptions): Promise<Finding> {
+  const check = "databases";
+  if (client.databases === "prefixed") {
+    return { check, level: "ok", evidence: "prefixed: db0: to db15: stand in front of the keys of database 0" };
+  }
+  const advice = "set CACHE_DATABASES to prefixed";
+  if (info.get("cluster_enabled") === "1") {
+    return { check, level: "error", evidence: "numbered, on a cluster, which has database 0 only", advice };
+  }
+  let wire: Wire | undefined;
+  try {
+    wire = await openWire(client, { database: 15, ...options });
+    await wire.must([["DBSIZE"]]);
+  } catch (error) {
+    if (!isStoreError(error)) throw error;
+    const evidence = `numbered, and database 15 cannot be used: ${error.message}`;
+    return { check, level: "error", evidence, advice: `${advice}, or give the server 16 databases` };
+  } finally {
+    await wire?.close();
+  }
+  return { check, level: "ok", evidence: "numbered: 0 to 15 can be used" };
+}
+
+function eviction(info: Info, driver: string): Finding {
+  const check = "eviction";
+  const policy = info.get("maxmemory_policy");
+  if (policy === undefined) {
+    if (driver !== "memory") return unknown(check, driver);
+    return { check, level: "ok", evidence: "the entry that was used least recently goes first" };
+  }
+  const limit = Number(info.get("maxmemory") ?? 0);
+  const set = "CONFIG SET maxmemory-policy allkeys-lru";
+  const evidence = `maxmemory-policy is ${policy}, maxmemory is ${limit > 0 ? mebibytes(limit) : "not set"}`;
+  if (limit === 0) {
+    const advice = `set maxmemory below what the machine has, and ${set}: else the store grows until it is killed`;
+    return warning(check, evidence, advice);
+  }
+  if (policy === "noeviction") {
+    return { check, level: "error", evidence, advice: `${set}: when it is full, every write fails` };
+  }
+  if (policy === "allkeys-lru") return { check, level: "ok", evidence };
+  if (/-(random|ttl)$/.test(policy)) return warning(check, evidence, `${set}: what is in use is evicted as well`);
+  return { check, level: "info", evidence, advice: `${set} is what is recommended for caches` };
+}
+
+function memory(info: Info, driver: string): Finding {
+  const check = "memory";
+  const used = Number(info.get("used_memory") ?? Number.NaN);
+  if (Number.isNaN(used)) return unknown(check, driver);
+  const limit = Number(info.get("maxmemory") ?? 0);
+  const total = limit || Number(info.get("total_system_memory") ?? 0);
+  if (total === 0) return { check, level: "info", evidence: `${mebibytes(used)} in use, no limit known` };
+  const evidence = `${mebibytes(used)} of ${mebibytes(total)} (${limit ? "maxmemory" : "the machine's"}) in use, ${percent(used / total)}`;
+  return used / total > 0.8
+    ? warning(check, evidence, "raise maxmemory, shorten TTLs, or find the largest keys (list --sort size)")
+    : { check, level: "ok", evidence };
+}
+
+function hitRate(info: Info, driver: string): Finding {
+  const check = "hit rate";
+  if (!info.has("keyspace_hits")) return unknown(check, driver);
+  const hits = Number(info.get("keyspace_hits"));
+  const reads = hits + Number(info.get("keyspace_misses"));
+  if (reads < READS)
+    return { check, level: "info", evidence: `${reads} reads since the server's start: too few to judge` };
+  const evidence = `${percent(hits / reads)} of ${reads} reads since the server's start`;
+  return hits / reads < 0.7
+    ? warning(check, evidence, "lengthen TTLs, warm what is read most, and look whether keys are evicted")
+    : { check, level: "ok", evidence };
+}
+
+/** Which databases of the store have keys. */
+async function used(client: InspectedClient, info: Info): Promise<number[]> {
+  if (client.databases === "prefixed") return [0];
+  const named = [...info.keys()].flatMap((name) => /^db(\d+)$/.exec(name)?.[1] ?? []).map(Number);
+  return info.size > 0 ? named.filter((number) => number < 16) : Array.from({ length: 16 }, (_, number) => number);
+}
+
+async function* keys(
+  client: InspectedClient,
+  info: Info,
+  { sample, bigKey, ...options }: StepOptions & { readonly sample: number; readonly bigKey: number },
+): AsyncGenerator<Finding, void, void> {
+  let looked = 0;
+  let lasting = 0;
+  const examples: string[] = [];
+  const big: { name: string; size: number }[] = [];
+  for (const database of await used(client, info)) {
+    // All that is there, the keys of others too: they share the memory.
+    const place = { ...(await client.place({ database })), prefix: "" };
+    const wire = await openWire({ place: async () => place }, { database, ...options });
+    const look = looker(wire);
+    try {
+      let left = sample;
+      for await (const page of wire.scan("*", PAGE)) {
+        const part = page.filter((key) => !/(^|:)#larder:/.test(shown(key))).slice(0, left);
+        for (const { key, ttl, size, unreadable } of await look(part)) {
+          if (unreadable) continue;
+          looked++;
+          const name = `${JSON.stringify(key)} of database ${database}`;
+          if (ttl === null) {
+            lasting++;
+            if (examples.length < 3) examples.push(name);
+          }
+          if (size !== null && size >= bigKey) big.push({ name, size });
+        }
+        left -= part.length;
+        if (left <= 0) break;
+      }
+    } finally {
+      await wire.close();
+    }
+  }
+  const share = lasting / Math.max(looked, 1);
+  const evidence = `${lasting} of ${looked} keys have no TTL${lasting > 0 ? `, such as ${examples.join(", ")}` : ""}`;
+  yield lasting === 0
+    ? { check: "expiry", level: "ok", evidence }
+    : share < 0.1
+      ? { check: "expiry", level: "info", evidence }
+      : warning("expiry", evidence, "give them a TTL: what is forgotten stays until it is evicted");
+  big.sort((a, b) => b.size - a.size);
+  const largest = big.slice(0, 3).map(({ name, size }) => `${name} (${mebibytes(size)})`);
+  yield big.length === 0
+    ? { check: "big keys", level: "ok", evidence: `none of ${looked} keys has ${mebibytes(bigKey)} or more` }
+    : warning(
+        "big keys",
+        `${big.length} of ${looked} keys have ${mebibytes(bigKey)} or more: ${largest.join(", ")}`,
+        "split or compress them (compressAbove): each read of one holds up all others",
+      );
+}
+
+async function slowQueries(wire: Wire, clock: () => number): Promise<Finding> {
+  const check = "slow queries";
+  const [reply] = await wire.send([["SLOWLOG", "GET", 128]]);
+  if (!Array.isArray(reply)) return unknown(check, wire.place.driver.name);
+  const slow = (reply as RawReply[][])
+    .map(([, at, took, args]) => ({
+      at: Number(at),
+      took: Number(took),
+      name: word((args as RawReply[])[0]).toUpperCase(),
+    }))
+    .filter(({ at, took }) => took >= SLOW_QUERY_US && clock() / 1000 - at < RECENT_S)
+    .sort((a, b) => b.took - a.took);
+  const names = [...new Set(slow.map(({ name }) => name.slice(0, 40)))].slice(0, 5).join(", ");
+  return slow.length === 0
+    ? { check, level: "ok", evidence: `none of 10 ms or more among the last day's ${reply.length}` }
+    : warning(
+        check,
+        `${slow.length} of 10 ms or more in a day, the slowest ${((slow[0]?.took ?? 0) / 1000).toFixed(0)} ms (${names})`,
+        "read and delete in smaller parts; look at SLOWLOG GET for the keys",
+      );
+}
+
+async function skew(wire: Wire, clock: () => number): Promise<Finding> {
+  const check = "clock";
+  const before = clock();
+  const [reply] = await wire.send([["TIME"]]);
+  const after = clock();
+  if (!Array.isArray(reply)) return unknown(check, wire.place.driver.name);
+  const [seconds, micros] = (reply as RawReply[]).map(word);
+  const theirs = Number(seconds) * 1000 + Number(micros) / 1000;
+  const off = theirs - (before + after) / 2;
+  const evidence = `the store's clock is ${Math.abs(off).toFixed(0)} ms ${off < 0 ? "behind" : "ahead"}`;
+  return Math.abs(off) > SKEW_MS
+    ? warning(check, evidence, "set both clocks by NTP: the age of entries is told by them")
+    : { check, level: "ok", evidence };
 }

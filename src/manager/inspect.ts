@@ -1,6 +1,10 @@
-import type { ClientStats, Health } from "../client.ts";
+import { StoreError } from "../../drivers/driver.ts";
+import type { ClientStats, Health, Place } from "../client.ts";
 import type { FleetStats } from "../fleet.ts";
-import { type ManagedClient, type StepOptions, unfinished } from "./target.ts";
+import { SERVICE_DATABASES } from "../service.ts";
+import { describe } from "../ttl.ts";
+import type { ManagedClient, StepOptions } from "./target.ts";
+import { isOwnKey, openWire, shown, type Wire, word } from "./wire.ts";
 
 /** What `inspect` and `diagnose` need of a client. */
 export interface InspectedClient extends ManagedClient {
@@ -15,7 +19,7 @@ export interface InspectedClient extends ManagedClient {
   /** What the clients of all processes did. */
   stats(options: { readonly scope: "fleet" }): Promise<Readonly<Record<string, FleetStats>>>;
   /** A service, so that its fleet's counts can be asked for. */
-  service(name: string): unknown;
+  service(name: never): unknown;
 }
 
 /** Options of {@linkcode inspect}. */
@@ -63,7 +67,7 @@ export interface ServiceKeys {
   readonly service: string;
   /** Its database. */
   readonly database: number;
-  /** How many keys, those of the library itself aside. */
+  /** How many keys: those of the library itself aside, but where a database has more than 10,000. */
   readonly keys: number;
   /** Whether there are more. */
   readonly more: boolean;
@@ -78,5 +82,114 @@ export interface ServiceKeys {
  * @throws {StoreError} When the store is away.
  */
 export async function inspect(client: InspectedClient, options: InspectOptions = {}): Promise<Inspection> {
-  return unfinished(client, options);
+  const { maxKeys = 1_000_000 } = options;
+  if (!(Number.isSafeInteger(maxKeys) && maxKeys > 0)) {
+    throw new RangeError(`cannot use maxKeys ${describe(maxKeys)}: accepted are whole numbers from 1 on`);
+  }
+  const wire = await openWire(client, { database: 0, ...options });
+  try {
+    await wire.must([["PING"]]);
+    const start = performance.now();
+    await wire.must([["PING"]]);
+    const latency = performance.now() - start;
+    const info = await readInfo(wire);
+    const number = (name: string): number | null => (info.has(name) ? Number(info.get(name)) : null);
+    const [hits, misses] = [number("keyspace_hits"), number("keyspace_misses")];
+    const names = new Set([...Object.keys(SERVICE_DATABASES), ...Object.keys(client.stats().services)]);
+    const places: Place[] = [];
+    for (const service of names) {
+      try {
+        client.service(service as never);
+        places.push(await client.place({ service }));
+      } catch (error) {
+        // A build without this service.
+        if (!(error instanceof TypeError)) throw error;
+      }
+    }
+    return {
+      driver: client.driver,
+      databases: client.databases,
+      latency,
+      version: info.get("redis_version") ?? null,
+      memoryUsed: number("used_memory"),
+      memoryLimit: number("maxmemory"),
+      policy: info.get("maxmemory_policy") ?? null,
+      evictions: number("evicted_keys"),
+      expired: number("expired_keys"),
+      clients: number("connected_clients"),
+      hits,
+      misses,
+      hitRate: hits !== null && misses !== null && hits + misses > 0 ? hits / (hits + misses) : null,
+      services: await countKeys(client, places, maxKeys, options),
+      fleet: await client.stats({ scope: "fleet" }),
+    };
+  } finally {
+    await wire.close();
+  }
+}
+
+/** What INFO says, by name; nothing where the store has none. */
+export async function readInfo(wire: Wire): Promise<ReadonlyMap<string, string>> {
+  const [reply] = await wire.send([["INFO"]]);
+  if (reply instanceof StoreError || reply === null) return new Map();
+  const lines = word(reply).split(/\r?\n/);
+  return new Map(
+    lines
+      .filter((line) => /^\w+:/.test(line))
+      .map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1)]),
+  );
+}
+
+/** How many keys a step looks at. */
+const PAGE = 1000;
+/** Up to how many keys of a database are counted one by one, so that the library's own can be told apart. */
+const COUNTED = 10_000;
+
+/** Counts the keys of places, those that share a database of the store in one scan. */
+async function countKeys(
+  _client: ManagedClient,
+  places: readonly Place[],
+  maxKeys: number,
+  options: StepOptions,
+): Promise<ServiceKeys[]> {
+  const counts = new Map<Place, { keys: number; more: boolean }>();
+  const groups = new Map<string, Place[]>();
+  for (const place of places) {
+    const id = `${place.numbered ? place.database : ""}`;
+    groups.set(id, [...(groups.get(id) ?? []), place]);
+  }
+  for (const group of groups.values()) {
+    const [first] = group as [Place];
+    const whole = { ...first, prefix: "" };
+    const wire = await openWire({ place: async () => whole }, { database: first.number, ...options });
+    try {
+      const [size] = await wire.must([["DBSIZE"]]);
+      if (group.length === 1 && first.prefix === "" && Number(size) > COUNTED) {
+        counts.set(first, { keys: Math.min(Number(size), maxKeys), more: Number(size) > maxKeys });
+        continue;
+      }
+      for (const place of group) counts.set(place, { keys: 0, more: false });
+      // The longest prefix first: the empty one fits all.
+      const byLength = [...group].sort((a, b) => b.prefix.length - a.prefix.length);
+      for await (const page of wire.scan("*", PAGE)) {
+        for (const key of page) {
+          const text = shown(key);
+          const place = byLength.find(({ prefix }) => text.startsWith(prefix));
+          const count = place && counts.get(place);
+          if (!count || isOwnKey(text.slice((place as Place).prefix.length))) continue;
+          if (count.keys === maxKeys) count.more = true;
+          else count.keys++;
+        }
+        if (group.every((place) => counts.get(place)?.more)) break;
+      }
+    } finally {
+      await wire.close();
+    }
+  }
+  return places.map((place) => ({
+    service: place.service as string,
+    database: place.number,
+    keys: counts.get(place)?.keys ?? 0,
+    more: counts.get(place)?.more ?? false,
+  }));
 }

@@ -56,7 +56,3 @@ export async function finish<T>(steps: AsyncIterable<T>): Promise<T> {
   if (last === undefined) throw new Error("the operation told nothing");
   return last;
 }
-
-export function unfinished(..._: unknown[]): AsyncGenerator<never, never, void> & Promise<never> {
-  throw new Error("not yet");
-}

@@ -1,7 +1,7 @@
 import type { Cache } from "../cache.ts";
+import { isStoreError } from "../errors.ts";
 import type { Id } from "../keyspace.ts";
-import type { Ttl } from "../ttl.ts";
-import { unfinished } from "./target.ts";
+import { describe, type Ttl } from "../ttl.ts";
 
 /** A value to write. */
 export interface WarmItem {
@@ -21,6 +21,8 @@ export interface WarmItem {
 export interface WarmOptions {
   /** How many are written at a time, 1 to 10,000. @default 64 */
   readonly concurrency?: number | undefined;
+  /** The deadline of a write in milliseconds. @default 10_000 */
+  readonly timeout?: number | undefined;
   /** Stops it: no further item is begun, and the signal's reason is thrown. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -60,5 +62,56 @@ export async function* warm(
   items: AsyncIterable<WarmItem> | Iterable<WarmItem>,
   options: WarmOptions = {},
 ): AsyncGenerator<WarmProgress, void, void> {
-  yield* unfinished(collection, items, options);
+  const { concurrency = 64, signal, timeout = 10_000 } = options;
+  if (!(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 10_000)) {
+    throw new RangeError(`cannot use concurrency ${describe(concurrency)}: accepted are 1 to 10000`);
+  }
+  let written = 0;
+  let rejected = 0;
+  let line = 0;
+  const write = async (items: readonly WarmItem[]): Promise<WarmProgress> => {
+    const from = line - items.length;
+    const rejects: WarmReject[] = [];
+    // All in one tick: they leave together.
+    const settled = await Promise.allSettled(items.map((item) => put(collection, item, timeout)));
+    let away: unknown;
+    settled.forEach((result, i) => {
+      if (result.status === "fulfilled") written++;
+      else if (isStoreError(result.reason)) away ??= result.reason;
+      else rejects.push({ line: items[i]?.line ?? from + i + 1, error: result.reason });
+    });
+    rejected += rejects.length;
+    if (away) throw away;
+    return { written, rejected, rejects, done: false };
+  };
+  let batch: WarmItem[] = [];
+  signal?.throwIfAborted();
+  try {
+    for await (const item of items) {
+      signal?.throwIfAborted();
+      line++;
+      if (batch.push(item) < concurrency) continue;
+      const full = batch;
+      batch = [];
+      yield await write(full);
+      signal?.throwIfAborted();
+    }
+  } catch (error) {
+    // What came before a source that fails is written; a store that fails, or a signal, ends it at once.
+    if (!isStoreError(error) && !signal?.aborted && batch.length > 0) yield await write(batch);
+    throw error;
+  }
+  if (batch.length > 0) yield await write(batch);
+  yield { written, rejected, rejects: [], done: true };
+}
+
+async function put(collection: Pick<Cache<Id>, "set">, item: WarmItem, timeout: number): Promise<void> {
+  if (Object(item) !== item) throw new TypeError(`cannot write ${describe(item)}: accepted are an id and a value`);
+  const { id, value, ttl, tags } = item;
+  await collection.set(id as Id, value, {
+    onError: "throw",
+    timeout,
+    ...(ttl !== undefined && { ttl }),
+    ...(tags !== undefined && { tags }),
+  });
 }

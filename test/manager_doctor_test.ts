@@ -1,0 +1,210 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { memory } from "../drivers/memory.ts";
+import { type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
+import {
+  type DiagnoseOptions,
+  diagnose,
+  type Finding,
+  finish,
+  inspect,
+  type WarmReject,
+  warm,
+} from "../src/manager/manager.ts";
+import { product } from "./fixtures/product.ts";
+import { withConnection } from "./helpers/dump.ts";
+import { onWires } from "./helpers/engine.ts";
+import { freePort, type RedisServer, startRedis } from "./helpers/redis_server.ts";
+
+type Findings = Partial<Record<Finding["check"], Finding>>;
+
+async function findings(client: FoodFastClient, options?: DiagnoseOptions): Promise<Findings> {
+  const found: Findings = {};
+  for await (const finding of diagnose(client, options)) found[finding.check] = finding;
+  return found;
+}
+
+onWires("manager", (test, wire) => {
+  test("warm writes through the collection, and tells the line of each reject", async ({ make }) => {
+    const client = make();
+    const { products } = client.service("product");
+    const rejects: WarmReject[] = [];
+    async function* items() {
+      for (let i = 1; i <= 300; i++) {
+        if (i === 7) yield { id: i, value: { name: 5 }, line: 70 };
+        else if (i === 200) yield { id: "", value: product(i) };
+        else yield { id: i, value: product(i), tags: ["all"], ...(i === 1 && { ttl: "5s" as const }) };
+      }
+    }
+    let last: { written: number; rejected: number } | undefined;
+    for await (const progress of warm(products, items(), { concurrency: 50 })) {
+      rejects.push(...progress.rejects);
+      last = progress;
+    }
+    assert.deepEqual({ written: last?.written, rejected: last?.rejected }, { written: 298, rejected: 2 });
+    assert.deepEqual(
+      rejects.map(({ line }) => line),
+      [70, 200],
+    );
+    assert.equal(rejects[0]?.error.name, "CacheSchemaError");
+    assert.deepEqual(await products.get(300), product(300));
+    assert.ok(Number(await products.ttl(1)) <= 5);
+    assert.ok(Number(await products.ttl(2)) > 3000);
+    await client.service("product").invalidateTags("all");
+    assert.equal(await products.get(300), undefined);
+  });
+
+  test("warm writes what came before a source that fails, and stops at a signal", async ({ make }) => {
+    const { products } = make().service("product");
+    async function* failing() {
+      for (let i = 1; i <= 10; i++) yield { id: i, value: product(i) };
+      throw new Error("torn");
+    }
+    await assert.rejects(finish(warm(products, failing())), /torn/);
+    assert.equal((await products.getMany([1, 10, 11])).size, 2);
+    const stop = new AbortController();
+    async function* endless() {
+      for (let i = 100; ; i++) {
+        if (i === 150) stop.abort(new Error("stopped"));
+        yield { id: i, value: product(i) };
+      }
+    }
+    await assert.rejects(finish(warm(products, endless(), { concurrency: 10, signal: stop.signal })), /stopped/);
+    assert.ok(await products.has(149));
+    assert.ok(!(await products.has(151)));
+    await assert.rejects(finish(warm(products, [], { concurrency: 0 })), /accepted are 1 to 10000/);
+  });
+
+  test("inspect counts each service's keys, and what all processes did", async ({ make }) => {
+    for (const databases of wire === "REST" ? (["prefixed"] as const) : (["numbered", "prefixed"] as const)) {
+      const client = make({ databases, fleetStats: true, prefix: "shop" });
+      await client.service("product").products.setMany(
+        [1, 2, 3].map((id) => [id, product(id)]),
+        { tags: ["x"] },
+      );
+      await client.service("user").cache.set("a", 1);
+      await client.service("product").products.get(1);
+      await client.close();
+      const other = make({ databases, prefix: "shop" });
+      const { services, fleet, latency, version, driver } = await inspect(other);
+      const keys = Object.fromEntries(services.map(({ service, keys }) => [service, keys]));
+      assert.deepEqual([keys.product, keys.user, keys.order], [3, 1, 0]);
+      assert.equal(services.length, 8);
+      assert.ok(latency !== null && latency >= 0);
+      assert.equal(driver, other.driver);
+      assert.equal(version === null, wire !== "TCP" && version === null);
+      assert.equal(fleet.product?.hits, 1);
+      const bounded = (await inspect(other, { maxKeys: 2 })).services.find(({ service }) => service === "product");
+      assert.deepEqual([bounded?.keys, bounded?.more], [2, true]);
+    }
+  });
+
+  test("diagnose finds nothing wrong with a new store that it can look into", async ({ make }) => {
+    const client = make();
+    await client.cache().set("a", 1, { ttl: "1h" });
+    const found = await findings(client);
+    assert.deepEqual(Object.keys(found), [
+      "connection",
+      "authentication",
+      "version",
+      "databases",
+      "eviction",
+      "memory",
+      "hit rate",
+      "expiry",
+      "big keys",
+      "slow queries",
+      "clock",
+    ]);
+    for (const check of ["connection", "databases", "expiry", "big keys", "clock"] as const) {
+      assert.equal(found[check]?.level, "ok", found[check]?.evidence);
+    }
+    if (wire === "memory") assert.match(found.memory?.evidence ?? "", /not available over memory/);
+    assert.ok(Object.values(found).every(({ level }) => level !== "error"));
+  });
+});
+
+describe("diagnose on a real Redis", () => {
+  let redis: RedisServer;
+  const clients: FoodFastClient[] = [];
+  const make = (options: ClientOptions): FoodFastClient => {
+    const client = createCacheClient({ env: {}, timeout: 3000, ...options });
+    clients.push(client);
+    return client;
+  };
+  before(async () => {
+    redis = await startRedis({ args: ["--requirepass", "s3cret", "--enable-debug-command", "yes"] });
+  });
+  after(async () => {
+    await Promise.all(clients.map((client) => client.close()));
+    await redis.stop();
+  });
+  const url = (): string => redis.url.replace("//", "//:s3cret@");
+
+  it("tells a wrong password from a refused port, without the password", async () => {
+    const wrong = await findings(make({ url: redis.url.replace("//", "//:wr0ng@") }));
+    assert.deepEqual(Object.keys(wrong), ["authentication"]);
+    assert.equal(wrong.authentication?.level, "error");
+    assert.doesNotMatch(JSON.stringify(wrong), /wr0ng|s3cret/);
+    const refused = await findings(make({ url: `redis://127.0.0.1:${await freePort()}` }));
+    assert.deepEqual(Object.keys(refused), ["connection"]);
+    assert.equal(refused.connection?.level, "error");
+    assert.ok(refused.connection?.advice);
+  });
+
+  it("finds a full store, keys without TTL, big keys, slow queries, few hits and a wrong clock", {
+    timeout: 60_000,
+  }, async () => {
+    const client = make({ url: url() });
+    await withConnection(url(), 3, async (connection) => {
+      await connection.send([
+        ["CONFIG", "SET", "maxmemory-policy", "noeviction"],
+        ["CONFIG", "SET", "maxmemory", 0],
+        ["CONFIG", "RESETSTAT"],
+        ...Array.from({ length: 200 }, (_, i) => ["SET", `k${i}`, "v"]),
+        ["SET", "huge", "x".repeat(2 ** 21)],
+        ...Array.from({ length: 1500 }, () => ["GET", "none"]),
+        ["DEBUG", "SLEEP", "0.03"],
+      ]);
+      const none = await findings(client);
+      assert.match(none.eviction?.evidence ?? "", /noeviction, maxmemory is not set/);
+      assert.equal(none.eviction?.level, "warning");
+    });
+    // By another connection: what the first one had in its buffers is in use until it is gone.
+    await withConnection(url(), 3, async (connection) => {
+      const [info] = await connection.send([["INFO", "memory"]]);
+      const used = Number(/used_memory:(\d+)/.exec(new TextDecoder().decode(info as Uint8Array))?.[1]);
+      await connection.send([["CONFIG", "SET", "maxmemory", Math.round(used / 0.9)]]);
+    });
+    const found = await findings(client, { clock: () => Date.now() - 5000 });
+    const is = (check: Finding["check"], level: Finding["level"], evidence: RegExp): void => {
+      assert.equal(found[check]?.level, level, JSON.stringify(found[check]));
+      assert.match(found[check]?.evidence ?? "", evidence);
+      if (level !== "ok") assert.ok(found[check]?.advice);
+    };
+    is("eviction", "error", /noeviction/);
+    is("memory", "warning", /(8[1-9]|9\d)\.\d %/);
+    is("hit rate", "warning", /0\.0 % of \d+ reads/);
+    is("expiry", "warning", /201 of 201 keys have no TTL, such as .* of database 3/);
+    is("big keys", "warning", /"huge" of database 3 \(2\.\d MiB\)/);
+    is("slow queries", "warning", /DEBUG/);
+    is("clock", "warning", /[45]\d\d\d ms ahead/);
+    is("authentication", "ok", /default/);
+    is("version", "ok", /Redis \d/);
+    assert.doesNotMatch(JSON.stringify(found), /s3cret|0\.03/);
+  });
+
+  it("finds too few databases", async () => {
+    const small = await startRedis({ args: ["--databases", "4"] });
+    const found = await findings(make({ url: small.url }));
+    await small.stop();
+    assert.equal(found.databases?.level, "error");
+    assert.match(found.databases?.advice ?? "", /prefixed/);
+  });
+
+  it("says what the embedded store cannot tell", async () => {
+    const found = await findings(make({ driver: memory() }));
+    assert.equal(found.eviction?.level, "ok");
+    assert.match(found["slow queries"]?.evidence ?? "", /not available over memory/);
+  });
+});
