@@ -27,7 +27,8 @@ export class FileError extends Error {
    */
   constructor(action: string, cause: unknown) {
     const { code = "", message = `${cause}` } = (cause ?? {}) as { code?: string; message?: string };
-    super(`cannot ${action}: ${WORDS[code] ?? message}`, { cause });
+    // Deno's words where it has no code.
+    super(`cannot ${action}: ${WORDS[code] ?? message.replace(/ \(os error \d+\)$/, "")}`, { cause });
     this.code = code;
   }
 }
@@ -164,7 +165,9 @@ export async function createFile(path: string): Promise<NewFile> {
     return { write: (chunk) => writeTo("stdout", chunk), commit: async () => {}, discard: async () => {} };
   const doing = `write ${path}`;
   return guard(doing, async () => {
-    const there = await stat(path).catch(() => undefined);
+    const there = await stat(path).catch((error) => {
+      if (error.code !== "ENOENT") throw error;
+    });
     if (there?.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
     // A link goes on pointing where it points.
     const target = there ? await realpath(path) : path;

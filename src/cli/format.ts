@@ -51,13 +51,17 @@ export function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
-/** Text from the store as a line for a terminal: what could move its cursor, hide or reverse text is escaped. */
-export function shown(text: string): string {
-  return text.replace(/[\\\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (sign) => {
-    if (sign === "\\") return "\\\\";
+/** Text without what could move a terminal's cursor, hide text or turn it around: that is escaped. */
+export function harmless(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (sign) => {
     const code = sign.codePointAt(0) as number;
     return code < 256 ? `\\x${hex(code)}` : `\\u{${code.toString(16)}}`;
   });
+}
+
+/** Text from the store as a line for a terminal; what was escaped can be told from what looks like it. */
+export function shown(text: string): string {
+  return harmless(text.replaceAll("\\", "\\\\"));
 }
 
 /** Bytes as a line for a terminal, as `redis-cli` shows them. */

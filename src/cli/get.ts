@@ -38,7 +38,7 @@ export function addGet(program: Command, run: Run): void {
       const found = await get(client, { ...target, key, signal, timeout });
       if (!found) {
         if (json) await output.json(null);
-        else output.note(`error: there is no key ${shown(word)} in ${name}`);
+        else output.note(`error: there is no key ${word} in ${name}`);
         return EXIT.failed;
       }
       if (json) {
@@ -62,11 +62,11 @@ function describe({ type, ttl, size, entry = {}, length }: KeyDetails): string {
     size !== null && bytes(size),
     length !== undefined && `the first 1000 of ${count(length, "element")}`,
     at !== undefined && `written ${new Date(at).toISOString()}`,
-    tags.length > 0 && `tags ${tags.map(shown).join(", ")}`,
+    tags.length > 0 && `tags ${tags.join(", ")}`,
     version !== undefined && `version ${version}`,
     none && "says that there is nothing",
     packed && "compressed",
-    sealed !== undefined && `encrypted with the key ${shown(sealed)}`,
+    sealed !== undefined && `encrypted with the key ${sealed}`,
   ];
   return parts.filter(Boolean).join(", ");
 }

@@ -1,6 +1,6 @@
 import { columns, isTerminal, variable, writeTo } from "../system.ts";
 import { redact } from "./errors.ts";
-import { grouped } from "./format.ts";
+import { grouped, harmless } from "./format.ts";
 
 /** How results and progress are shown. */
 export interface OutputOptions {
@@ -14,7 +14,7 @@ const FLUSH_CHARACTERS = 1 << 15;
 const FLUSH_MS = 100;
 const REDRAW_MS = 80;
 /** In a pipe, progress is a line after so many milliseconds, and then each time that this has doubled. */
-const FIRST_LINE_MS = 2000;
+const FIRST_LINE_MS = 5000;
 const BAR = 24;
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
@@ -86,7 +86,8 @@ export class Output {
   /** A line for the person, beside the result. */
   note(text: string): void {
     this.hide();
-    this.#problem(`${redact(text)}\n`);
+    // A key may hold orders to the terminal.
+    this.#problem(`${redact(text).split("\n").map(harmless).join("\n")}\n`);
   }
 
   /**

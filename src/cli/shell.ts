@@ -1,3 +1,4 @@
+import { isStoreError } from "../errors.ts";
 import { isTerminal, questionStreams } from "../system.ts";
 import { EXIT, Failure, Stopped, UsageError } from "./errors.ts";
 import { Output } from "./output.ts";
@@ -113,7 +114,7 @@ export class Shell {
     } catch (error) {
       if (this.signal.aborted && error === this.signal.reason) return { last, stopped: true };
       // What was done until then is worth to be known.
-      if (last !== undefined) this.output.note(`until then: ${show(last)[0]}`);
+      if (last !== undefined && isStoreError(error)) this.output.note(`until then: ${show(last)[0]}`);
       throw error;
     } finally {
       this.output.hide();

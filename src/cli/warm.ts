@@ -5,7 +5,7 @@ import { warm } from "../manager/manager.ts";
 import { services } from "../services/all.ts";
 import { suggestion, UsageError } from "./errors.ts";
 import { addExamples, addStoreFlags, noMore, takeTarget, whole } from "./flags.ts";
-import { count, shown } from "./format.ts";
+import { count } from "./format.ts";
 import { fromFile, fromModule, type Skipped } from "./items.ts";
 import { rate } from "./output.ts";
 import type { Run } from "./run.ts";
@@ -68,7 +68,7 @@ export function addWarm(program: Command, run: Run): void {
       const tell = async (line: number, error: string): Promise<void> => {
         rejected++;
         if (json) await output.json({ line, error });
-        else output.note(`line ${line}: ${shown(error)}`);
+        else output.note(`line ${line}: ${error}`);
       };
       const tellSkipped = async () => {
         for (const { line, reason } of skipped.splice(0)) await tell(line, reason);
