@@ -12,7 +12,7 @@ import {
 } from "./context.ts";
 import { isCacheError } from "./errors.ts";
 import { type FleetStats, fleetStats } from "./fleet.ts";
-import { encodeTag, type Id, isOwn } from "./keyspace.ts";
+import { encodeTag, type Id, isOwn, rawKeys } from "./keyspace.ts";
 import { type AnyLoader, type LoadContext, ReadThrough } from "./load.ts";
 import { group } from "./load_many.ts";
 import { type Lock, type LockOptions, withLock } from "./lock.ts";
@@ -447,14 +447,15 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
   }
 
   /**
-   * Deletes every key of this cache or collection that is there, and no other. {@linkcode Cache.invalidateAll} is one step, and holds for loads of other
-   * processes too.
+   * Deletes every key of this cache or collection that is there, and no other. Of a whole service or database it first invalidates all in one
+   * step, so that no load of another process that is under way brings anything back.
    *
    * @param options Deadline of each step, and error handling.
    * @returns How many were deleted.
    */
-  clear(options?: CallOptions): Promise<number> {
-    return this.deletePattern("*", options);
+  async clear(options?: CallOptions): Promise<number> {
+    const whole = this.#context.shape === rawKeys;
+    return whole && !(await this.invalidateAll(options)) ? 0 : this.deletePattern("*", options);
   }
 
   /** What this cache or collection did since this client was made. */

@@ -115,6 +115,8 @@ onWires("invalidateTags", (test, wire) => {
       ["another's tag, twice", () => Promise.all([two.invalidateTags("t"), two.invalidateTags("t")]), true],
       ["own everything", () => one.invalidateAll(), true],
       ["another's everything", () => two.invalidateAll(), true],
+      ["own clear", () => one.clear(), true],
+      ["another's clear", () => two.clear(), true],
       ["a tag of others", () => two.invalidateTags("u"), false],
     ];
     for (const [name, invalidate, concerned] of invalidations) {
