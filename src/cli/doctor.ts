@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { diagnose, type Finding } from "../manager/manager.ts";
 import { EXIT } from "./errors.ts";
 import { addExamples, addStoreFlags, whole } from "./flags.ts";
-import { shown } from "./format.ts";
+import { count, shown } from "./format.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 
@@ -45,7 +45,9 @@ export function addDoctor(program: Command, run: Run): void {
         output.progress("looking");
       }
       if (!json)
-        await output.line(wrong === 0 ? "Nothing is wrong" : `${wrong} of these need${wrong === 1 ? "s" : ""} a look`);
+        await output.line(
+          wrong === 0 ? "Nothing is wrong" : `${count(wrong, "finding needs", "findings need")} a look`,
+        );
       return away ? EXIT.away : shell.code(false, wrong > 0);
 
       function show({ check, level, evidence, advice }: Finding): string[] {

@@ -18,6 +18,7 @@ interface Flags extends CommonFlags {
 
 /** How long requests under way may take to end, in milliseconds. */
 const GRACE_MS = 3000;
+const LAST_MS = 50;
 
 /** Adds `larder serve`. */
 export function addServe(program: Command, run: Run): void {
@@ -85,7 +86,7 @@ const LOOPBACK = /^(127\.[\d.]+|localhost|::1|\[::1\])$/;
 async function start(handler: ReturnType<typeof bridge>, hostname: string, port: number): Promise<Listener> {
   let open = 0;
   let closing = false;
-  let ended: (() => void) | undefined;
+  let last: (() => void) | undefined;
   const counted: FetchHandler = async (request) => {
     if (closing) return new Response(JSON.stringify({ error: "the server is stopping" }), { status: 503 });
     open++;
@@ -93,7 +94,7 @@ async function start(handler: ReturnType<typeof bridge>, hostname: string, port:
       return await handler(request);
     } finally {
       open--;
-      if (open === 0) ended?.();
+      if (open === 0) last?.();
     }
   };
   let listener: Listener;
@@ -107,11 +108,15 @@ async function start(handler: ReturnType<typeof bridge>, hostname: string, port:
     async close() {
       closing = true;
       const quiet = new Promise<void>((resolve) => {
-        ended = resolve;
+        last = resolve;
         if (open === 0) resolve();
       });
       const timer = new Promise<void>((resolve) => setTimeout(resolve, GRACE_MS));
-      await Promise.race([quiet, timer]);
+      // Streams end by themselves only when the bridge ends them.
+      const ended = (handler as { close?(): Promise<void> }).close?.();
+      await Promise.race([Promise.all([quiet, ended]), timer]);
+      // The last answers are on their way.
+      await new Promise((resolve) => setTimeout(resolve, LAST_MS));
       await listener.close();
     },
   };

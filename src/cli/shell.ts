@@ -2,6 +2,7 @@ import { isStoreError } from "../errors.ts";
 import { isTerminal, questionStreams } from "../system.ts";
 import { EXIT, Failure, Stopped, UsageError } from "./errors.ts";
 import { Output } from "./output.ts";
+import { untilStopped } from "./stop.ts";
 import { type OpenedStore, reachStore, type StoreFlags } from "./store.ts";
 
 /** What every command takes. */
@@ -131,14 +132,4 @@ export class Shell {
   async close(): Promise<void> {
     await Promise.all(this.#opened.map(({ client }) => client.close()));
   }
-}
-
-/** Waits for a promise, but not beyond a stop. */
-function untilStopped<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason);
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
-  });
 }

@@ -5,6 +5,7 @@ import { addExamples, addStoreFlags, seconds, whole } from "./flags.ts";
 import { bytes, count, duration, grouped, percent, table } from "./format.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
+import { pause } from "./stop.ts";
 
 interface Flags extends CommonFlags {
   /** `true` without a number. */
@@ -110,19 +111,4 @@ function summary(found: Inspection): string {
 
 function milliseconds(latency: number): string {
   return latency < 1000 ? `${latency.toFixed(1)} ms` : duration(latency);
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    signal.addEventListener("abort", stop, { once: true });
-  });
 }

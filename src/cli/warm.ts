@@ -10,6 +10,7 @@ import { fromFile, fromModule, type Skipped } from "./items.ts";
 import { rate } from "./output.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
+import { stoppable } from "./stop.ts";
 
 interface Flags extends CommonFlags {
   readonly service?: string;
@@ -59,7 +60,7 @@ export function addWarm(program: Command, run: Run): void {
       const skipped: Skipped[] = [];
       const skip = (reject: Skipped) => skipped.push(reject);
       const items = from !== undefined ? fromFile(from, id, skip) : await fromModule(module as string, id, skip);
-      const { client } = dryRun ? shell.reach({ url: "memory:" }) : await shell.open();
+      const { client, timeout } = dryRun ? shell.reach({ url: "memory:" }) : await shell.open();
       const target = (client.service(name as "product") as unknown as Record<string, Cache<Id>>)[
         collection
       ] as Cache<Id>;
@@ -73,7 +74,7 @@ export function addWarm(program: Command, run: Run): void {
       const tellSkipped = async () => {
         for (const { line, reason } of skipped.splice(0)) await tell(line, reason);
       };
-      const steps = warm(target, items, { concurrency, signal });
+      const steps = warm(target, stoppable(items, signal), { concurrency, signal, timeout });
       const { last, stopped } = await shell.follow(
         steps,
         ({ written }) => [`${count(written, "value")} written${rate(written, performance.now() - start)}`],

@@ -1,0 +1,215 @@
+/** warm, stats and doctor as a user runs them. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { memory } from "../drivers/memory.ts";
+import { createCacheClient, type FoodFastClient } from "../mod.ts";
+import { bridge } from "../src/bridge/bridge.ts";
+import { inTerminal, larder, plain, RUNTIME, startLarder } from "./helpers/larder.ts";
+import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
+import type { Ended } from "./helpers/run.ts";
+import { serve } from "./helpers/serve.ts";
+
+describe("larder warm, stats and doctor", () => {
+  let redis: RedisServer;
+  let client: FoodFastClient;
+  let env: Record<string, string>;
+  let folder: string;
+  before(async () => {
+    redis = await startRedis();
+    client = createCacheClient({ url: redis.url, timeout: 5000 });
+    env = { CACHE_URL: redis.url };
+  });
+  after(async () => {
+    await client?.close();
+    await redis?.stop();
+  });
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "larder-warm-"));
+  });
+  afterEach(async () => {
+    rmSync(folder, { recursive: true });
+    await rawCommand(redis.port, ["FLUSHALL"]);
+  });
+
+  const file = (name: string, ...lines: unknown[]): string => {
+    const path = join(folder, name);
+    writeFileSync(path, lines.map((line) => `${typeof line === "string" ? line : JSON.stringify(line)}\n`).join(""));
+    return path;
+  };
+  const dish = (id: number) => ({ id, name: `dish ${id}` });
+
+  it("warm writes a file through the typed collection, with TTLs and tags", async () => {
+    const lines = [
+      { id: 1, value: dish(1), ttl: "2h", tags: ["menu"] },
+      { id: 2, value: dish(2) },
+      "",
+      { id: 3, value: dish(3) },
+    ];
+    const ended = await larder(["warm", "product", "--from", file("a.jsonl", ...lines)], { env });
+    assert.deepEqual(ended, { code: 0, stdout: "3 values written to product.products\n", stderr: "" });
+    const { products } = client.service("product");
+    assert.deepEqual(await products.get(2), dish(2));
+    const left = await products.ttl(1);
+    assert.ok(typeof left === "number" && left > 7000, `${left}`);
+    await products.invalidateTags("menu");
+    assert.deepEqual([await products.has(1), await products.has(2)], [false, true]);
+  });
+
+  it("warm tells of each reject with its line, and ends with 1", async () => {
+    const path = file(
+      "a.jsonl",
+      { id: 1, value: dish(1) },
+      { id: 2, value: { id: 2 } },
+      "not json",
+      "[1]",
+      { value: dish(5) },
+      { id: 6, value: dish(6), more: 1 },
+      { id: 7, value: dish(7), ttl: "soon" },
+    );
+    const [told, json] = await Promise.all([
+      larder(["warm", "product", "-f", path], { env }),
+      larder(["warm", "product", "-f", path, "--json", "--dry-run"]),
+    ]);
+    assert.deepEqual([told.code, told.stdout], [1, "1 value written to product.products, 6 rejects\n"]);
+    assert.match(told.stderr, /^line 2: cannot write to product.products: name: /m);
+    assert.match(told.stderr, /^line 3: it is not JSON$/m);
+    assert.match(told.stderr, /^line 5: it has no "id"/m);
+    const values = json.stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    assert.deepEqual(
+      values
+        .slice(0, -1)
+        .map(({ line }) => line)
+        .sort(),
+      [2, 3, 4, 5, 6, 7],
+    );
+    assert.deepEqual(values.at(-1), {
+      ...{ service: "product", collection: "products", written: 1, rejected: 6, dryRun: true, done: true },
+    });
+    assert.deepEqual([json.code, json.stderr], [1, ""]);
+  });
+
+  it("warm --dry-run needs no store and writes nothing, --id takes plain values, - is standard input", async () => {
+    const path = file("a.jsonl", dish(1), dish(2), { name: "no id" });
+    const dry = await larder(["warm", "product", "--from", path, "--id", "id", "--dry-run"]);
+    assert.equal(dry.code, 1);
+    assert.equal(dry.stdout, "2 values would be written to product.products, 1 reject\n");
+    assert.match(dry.stderr, /^line 3: it has no "id"\n$/);
+    const options = { env, input: `${JSON.stringify({ id: "soup", name: "Soup" })}` };
+    const args = ["warm", "-s", "product", "--collection", "categories", "--from", "-", "--id", "id"];
+    assert.equal((await larder(args, options)).stdout, "1 value written to product.categories\n");
+    assert.deepEqual(await client.service("product").categories.get("soup"), { id: "soup", name: "Soup" });
+    const none = await larder(["warm", "product", "--from", join(folder, "missing")], { env });
+    assert.equal(none.code, 1);
+    assert.match(none.stderr, /^error: cannot read .*missing: there is no such file or folder\n$/);
+  });
+
+  it("warm takes a module's iterable, in this runtime", async () => {
+    const source = `export async function* items() { for (let id = 1; id <= 200; id++) yield { id, value: { id, name: "x" } }; }`;
+    const script = file("warm.mjs", source);
+    const typed = file(
+      "warm.ts",
+      `const items: Iterable<unknown> = [{ id: 9, value: { id: 9, name: "y" } }];\nexport default items;`,
+    );
+    const bug = file(
+      "bug.mjs",
+      `export default (async function* () { yield { id: 1, value: { id: 1, name: "z" } }; throw new Error("their own bug"); })();`,
+    );
+    const nothing = file("nothing.mjs", "export const dishes = [];");
+    const [written, types, failed, none] = (await Promise.all(
+      [script, typed, bug, nothing].map((path) => larder(["warm", "product", "--module", path], { env })),
+    )) as [Ended, Ended, Ended, Ended];
+    assert.deepEqual(written, { code: 0, stdout: "200 values written to product.products\n", stderr: "" });
+    if (RUNTIME[0] !== "node" || types.code === 0) {
+      assert.deepEqual([types.code, types.stdout], [0, "1 value written to product.products\n"], types.stderr);
+    } else {
+      assert.match(
+        types.stderr,
+        /^error: cannot load .*warm.ts: Node .* does not run it: accepted are .js and .mjs, or Bun,/,
+      );
+      assert.equal(types.code, 1);
+    }
+    // What is no mistake in the call is a bug, here the module's: its place is worth to be known.
+    assert.equal(failed.code, 1);
+    assert.match(failed.stderr, /their own bug[\s\S]*bug\.mjs/);
+    assert.match(none.stderr, /^error: cannot warm from .*nothing.mjs: accepted is an iterable/);
+  });
+
+  it("warm stops at Ctrl-C while it waits for more", async () => {
+    const warming = startLarder(["warm", "product", "--from", "-", "--concurrency", "1"], {
+      env,
+      open: true,
+      input: `${JSON.stringify({ id: 1, value: dish(1) })}\n`,
+    });
+    const { products } = client.service("product");
+    while (!(await products.has(1)));
+    warming.signal("SIGINT");
+    const { code, stdout } = await warming.ended;
+    assert.deepEqual([code, stdout], [130, "Stopped: 1 value written to product.products\n"]);
+  });
+
+  it("stats shows the store and the keys of each service, and --json the same as one value", async () => {
+    await client.service("product").products.set(1, dish(1));
+    const [shown, json] = await Promise.all([larder(["stats"], { env }), larder(["stats", "--json"], { env })]);
+    assert.deepEqual([shown.code, shown.stderr], [0, ""]);
+    assert.match(
+      shown.stdout,
+      /^redis:\/\/127\.0\.0\.1:\d+ {2}version \d+\.\d+\.\d+, numbered databases\nlatency +[\d.]+ ms\n/,
+    );
+    assert.match(shown.stdout, /\nmemory +[\d.]+ [KM]B, no limit, noeviction\n/);
+    assert.match(shown.stdout, /\nservice +keys\n[\s\S]*\nproduct +1\n/);
+    const { services, databases } = JSON.parse(json.stdout);
+    assert.equal(databases, "numbered");
+    assert.deepEqual(services.find(({ service }: { service: string }) => service === "product").keys, 1);
+  });
+
+  it("stats --watch prints a line each interval in a pipe, refreshes on a terminal, and ends with Ctrl-C", async () => {
+    const [piped, live] = [
+      startLarder(["stats", "--watch", "0.1"], { env }),
+      inTerminal(["stats", "-w", "0.1"], { env }),
+    ];
+    await piped.said(/^(\d{4}-.*Z {2}keys 0 {2}memory .*\n){3}/);
+    piped.signal("SIGINT");
+    assert.equal((await piped.ended).code, 130);
+    await live.said(/.\[\d+A.\[J[\s\S]*.\[\d+A.\[J/);
+    live.type("\x03");
+    const { code, stdout } = await live.ended;
+    assert.equal(code, 130);
+    assert.match(plain(stdout), /notification +0\n/);
+  });
+
+  it("doctor finds what is wrong, with its evidence and what to do", async () => {
+    const [found, json] = await Promise.all([larder(["doctor"], { env }), larder(["doctor", "--json"], { env })]);
+    assert.equal(found.code, 1, found.stderr);
+    assert.match(found.stdout, /^redis:\/\/127\.0\.0\.1:\d+\n✓ connection +/);
+    assert.match(found.stdout, /\n! eviction +.*noeviction.*\n +set maxmemory /);
+    const findings = json.stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const eviction = findings.find(({ check }) => check === "eviction");
+    assert.equal(eviction.level, "warning");
+    assert.ok(eviction.evidence && eviction.advice);
+    for (const { check, level } of findings) assert.ok(check && /^(ok|info|warning|error)$/.test(level));
+  });
+
+  it("doctor ends with 3 when the store is away, and says over REST what it cannot know", async () => {
+    const port = await freePort();
+    const rest = await serve(bridge({ driver: memory(), token: "t" }));
+    const [away, far] = await Promise.all([
+      larder(["doctor"], { env: { REDIS_URL: `redis://:s3cret@127.0.0.1:${port}` } }),
+      larder(["doctor"], { env: { UPSTASH_REDIS_REST_URL: rest.url, UPSTASH_REDIS_REST_TOKEN: "t" } }),
+    ]);
+    await rest.close();
+    assert.equal(away.code, 3);
+    assert.match(away.stdout, /\n✗ connection +.*\n +check that the store runs/);
+    assert.doesNotMatch(away.stdout + away.stderr, /s3cret/);
+    assert.notEqual(far.code, 3, far.stdout);
+    assert.match(far.stdout, /· .*not available/);
+  });
+});
