@@ -29,6 +29,8 @@ export interface CommandOptions {
   readonly redirect?: string;
   /** What a shell does before it, such as `"ulimit -f 8"`. */
   readonly before?: string;
+  /** Where it runs. @default the repository's root */
+  readonly cwd?: string;
 }
 
 /** How this runtime runs the command. */
@@ -53,7 +55,11 @@ function send(child: ChildProcess, name: NodeJS.Signals): void {
   }
 }
 
-function launch(file: string, args: readonly string[], { env = {}, input, open = false }: CommandOptions): Command {
+function launch(
+  file: string,
+  args: readonly string[],
+  { env = {}, input, open = false, cwd }: CommandOptions,
+): Command {
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(CACHE_|REDIS_|UPSTASH_|KV_|FORCE_COLOR|NO_COLOR|NODE_TEST|TERM$|CI$)/.test(name),
   );
@@ -61,6 +67,7 @@ function launch(file: string, args: readonly string[], { env = {}, input, open =
     env: { ...Object.fromEntries(kept), TERM: "xterm", ...env },
     stdio: ["pipe", "pipe", "pipe"],
     detached: true,
+    ...(cwd !== undefined && { cwd }),
   });
   running.add(child);
   let stdout = "";
@@ -128,6 +135,20 @@ export function startLarder(args: readonly string[], options: CommandOptions = {
  */
 export function larder(args: readonly string[], options: CommandOptions = {}): Promise<Ended> {
   return startLarder(args, options).ended;
+}
+
+/**
+ * Runs lines of a shell, in which `larder` is the command, to their end; the first that fails ends them.
+ *
+ * @param lines The lines.
+ * @param options Variables, and the folder.
+ */
+export function inShell(lines: string, options: CommandOptions = {}): Promise<Ended> {
+  const root = process.cwd();
+  const words = RUNTIME.map((word) => (/^(node_modules|src|dist)\//.test(word) ? `${root}/${word}` : word));
+  // Deno finds the packages of a file in another folder by its configuration.
+  if (words[1] === "run") words.splice(2, 0, "--config", `${root}/deno.json`);
+  return launch("sh", ["-ec", `larder() { ${quoted(words)} "$@"; }\n${lines}`], options).ended;
 }
 
 /**
