@@ -1,9 +1,15 @@
-import type { RawReply } from "../../drivers/driver.ts";
-import type { ManagedClient, StepOptions, Target } from "./target.ts";
-import { checkPattern, openWire } from "./wire.ts";
+import type { RawCommand, RawReply } from "../../drivers/driver.ts";
+import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
+import { checkPattern, openWire, type Wire, word } from "./wire.ts";
 
-/** How many keys a step looks at and deletes: those of another client's commands that come meanwhile wait for one step. */
-const PAGE = 500;
+/**
+ * The fewest and the most keys that a step looks at and deletes. Commands of other clients that come meanwhile wait for one step, and a step
+ * costs a round trip: so a near store gets small ones.
+ */
+const LEAST = 100;
+const MOST = 1000;
+/** How many keys for a millisecond of a round trip: a store looks at and deletes about as many in a fifth of that. */
+const KEYS_A_MS = 250;
 
 /** Options of {@linkcode clear}. */
 export type ClearOptions = Target &
@@ -39,27 +45,35 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
   const wire = await openWire(client, options);
   let keys = 0;
   let unreadable = 0;
-  let unlinking: Promise<RawReply[]> | undefined;
+  let cursor: string | undefined = "0";
+  let unlink: RawCommand[] = [];
   try {
-    for await (const page of wire.scan(pattern, PAGE)) {
-      const found = page.filter((key) => !wire.isOwn(key));
+    const count = await pageOf(wire);
+    while (cursor !== undefined) {
+      // One write and one round trip for the next page and the end of the last.
+      const [page, deleted] = await wire.must([wire.scanCommand(cursor, pattern, count), ...unlink]);
+      const [next, physical] = page as [RawReply, Bulk[]];
+      const found = physical.filter((key) => !wire.isOwn(key));
       const known = wire.exact ? found : found.filter((key) => !wire.doubtful(key));
+      cursor = word(next) === "0" ? undefined : word(next);
+      unlink = known.length > 0 && !options.dryRun ? [["UNLINK", ...known]] : [];
+      keys += options.dryRun ? known.length : Number(deleted ?? 0);
       unreadable += found.length - known.length;
-      if (known.length > 0 && !options.dryRun) {
-        keys += deleted(await unlinking);
-        // Awaited with the next page: the store is never without work, and never has much of it.
-        unlinking = wire.must([["UNLINK", ...known]]);
-        unlinking.catch(() => {});
-      } else {
-        keys += known.length;
-      }
       yield { keys, unreadable, done: false };
     }
-    keys += deleted(await unlinking);
+    for (const deleted of await wire.must(unlink)) keys += Number(deleted);
     yield { keys, unreadable, done: true };
   } finally {
     await wire.close();
   }
 }
 
-const deleted = (replies: RawReply[] | undefined): number => Number(replies?.[0] ?? 0);
+async function pageOf(wire: Wire): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 3; i++) {
+    const start = performance.now();
+    await wire.must([["PING"]]);
+    least = Math.min(least, performance.now() - start);
+  }
+  return Math.round(Math.min(Math.max(least * KEYS_A_MS, LEAST), MOST));
+}

@@ -80,6 +80,7 @@ export class Wire {
   async send(commands: readonly RawCommand[]): Promise<RawReply[]> {
     this.#signal?.throwIfAborted();
     if (commands.length === 0) return [];
+    // A connection of one's own keeps the deadline itself.
     if (this.#connection) return this.#wait(this.#connection.send(commands, { timeout: this.#timeout }));
     const { driver, database } = this.place;
     const { maxCommands = commands.length, maxBytes = Number.POSITIVE_INFINITY } = driver.capabilities;
@@ -90,7 +91,7 @@ export class Wire {
         if (room < 0 && to > from) break;
       }
       const part = commands.slice(from, to) as unknown as Parameters<typeof driver.send>[1];
-      replies.push(...(await this.#wait(driver.send(database, part, { timeout: this.#timeout }))));
+      replies.push(...(await this.#wait(driver.send(database, part, { timeout: this.#timeout }), this.#timeout)));
     }
     return replies;
   }
@@ -102,25 +103,27 @@ export class Wire {
     return replies;
   }
 
-  /** Waits for replies, but neither beyond the deadline nor after the signal. */
-  #wait<T>(sent: Promise<T>): Promise<T> {
+  /** Waits for replies, but not after the signal, and not beyond a deadline where one is given. */
+  #wait<T>(sent: Promise<T>, deadline?: number): Promise<T> {
+    const signal = this.#signal;
+    if (!signal && deadline === undefined) return sent;
     return new Promise((resolve, reject) => {
-      const late = (): void => {
-        const { name } = this.place.driver;
-        end(() => reject(new StoreError("timeout", `the store (${name}) did not answer within ${this.#timeout} ms`)));
-      };
-      const timer = setTimeout(late, this.#timeout);
-      const abort = (): void => end(() => reject(this.#signal?.reason));
-      const end = (settle: () => void): void => {
+      const end = (): void => {
         clearTimeout(timer);
-        this.#signal?.removeEventListener("abort", abort);
-        settle();
+        signal?.removeEventListener("abort", abort);
       };
-      this.#signal?.addEventListener("abort", abort);
-      sent.then(
-        (value) => end(() => resolve(value)),
-        (error) => end(() => reject(error)),
-      );
+      const late = (): void => {
+        end();
+        const { name } = this.place.driver;
+        reject(new StoreError("timeout", `the store (${name}) did not answer within ${deadline} ms`));
+      };
+      const abort = (): void => {
+        end();
+        reject(signal?.reason);
+      };
+      const timer = deadline === undefined ? undefined : setTimeout(late, deadline);
+      signal?.addEventListener("abort", abort);
+      sent.finally(end).then(resolve, reject);
     });
   }
 
@@ -156,14 +159,18 @@ export class Wire {
     return this.exact ? !text.isWellFormed() : text.includes("\ufffd");
   }
 
+  /** The command for a page of physical keys that match a logical glob. */
+  scanCommand(cursor: string, pattern: string, count: number): RawCommand {
+    return ["SCAN", cursor, "MATCH", escapeGlob(this.place.prefix) + pattern, "COUNT", count];
+  }
+
   /**
    * Pages of physical keys that match a logical glob, the library's own included. Pages may be empty and keys may come twice. The next page is
    * asked for when one is handed out.
    */
   async *scan(pattern: string, count: number): AsyncGenerator<Bulk[], void, void> {
-    const match = escapeGlob(this.place.prefix) + pattern;
     const ask = (cursor: string): Promise<RawReply[]> => {
-      const page = this.must([["SCAN", cursor, "MATCH", match, "COUNT", count]]);
+      const page = this.must([this.scanCommand(cursor, pattern, count)]);
       page.catch(() => {});
       return page;
     };
