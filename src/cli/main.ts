@@ -7,4 +7,5 @@
 import { commandArguments } from "../system.ts";
 import { main } from "./program.ts";
 
-await main(commandArguments());
+// Where the runtime says so, not when it is only loaded.
+if ((import.meta as { main?: boolean }).main !== false) await main(commandArguments());
