@@ -266,6 +266,19 @@ onWires("a near cache", (test, wire) => {
     }
   });
 
+  test("shows a counter as it is after each count of its process", async (it) => {
+    const { one, dishes } = await two(it);
+    for (let n = 1; n <= 5; n++) {
+      const early = dishes.get("count");
+      const counting = dishes.increment("count");
+      // It may be read before the count, and must not be kept then.
+      await Promise.all([early, counting, dishes.get("count")]);
+      assert.equal(await counting, n);
+      for (let i = 0; i < 3; i++) assert.equal(await dishes.get("count"), n);
+    }
+    await eventually(async () => (await from(one, () => dishes.get("count")))[0] === "near");
+  });
+
   test("is not filled with what was loaded from before an invalidation", async (it) => {
     const { one, dishes } = await two(it);
     const source = gate<Dish>();
