@@ -29,9 +29,13 @@ export function seconds(given: string): number {
   throw new InvalidArgumentError("Accepted are seconds from 0.1 to 86400.");
 }
 
+/** The heading of a command's own options. */
+const OPTIONS = "Options:";
+
 /** Adds how the output is. */
 export function addOutputFlags(command: Command): Command {
   return command
+    .optionsGroup("Output:")
     .option("--json", "answer in JSON: one value, or a line each")
     .option("-q, --quiet", "show no progress")
     .option("--no-color", "no colours, as with NO_COLOR in the environment");
@@ -40,6 +44,7 @@ export function addOutputFlags(command: Command): Command {
 /** Adds which store it is. */
 export function addStoreFlags(command: Command): Command {
   return addOutputFlags(command)
+    .optionsGroup("Store:")
     .option(
       "--url <url>",
       "the store: redis://, rediss://, unix:, https:// (default: the environment's, or .env.cache's)",
@@ -58,21 +63,22 @@ export function databasesOption(flags: string, words: string): Option {
 /** Adds whose keys it is for: an argument, or an option in its place. */
 export function addPlaceFlags(command: Command): Command {
   return command
+    .optionsGroup(OPTIONS)
     .option("-s, --service <name>", "the service, in the place of the argument")
     .option("-d, --database <number>", "a database in the place of a service, 0-15", whole(0, 15));
 }
 
 /** Adds `--yes`. */
 export function addYesFlag(command: Command): Command {
-  return command.option("-y, --yes", "do not ask");
+  return command.optionsGroup(OPTIONS).option("-y, --yes", "do not ask");
 }
 
 /** Adds what becomes of keys that are there already. */
 export function addConflictFlag(command: Command): Command {
   const words = "keys that are there already: they stay, are replaced, or nothing is written";
-  return command.addOption(
-    new Option("--on-conflict <what>", words).choices(["skip", "replace", "fail"]).default("fail"),
-  );
+  return command
+    .optionsGroup(OPTIONS)
+    .addOption(new Option("--on-conflict <what>", words).choices(["skip", "replace", "fail"]).default("fail"));
 }
 
 /** Adds examples below the help. */
