@@ -2,59 +2,10 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { RawCommand } from "../drivers/driver.ts";
 import { createCacheClient } from "../mod.ts";
-import {
-  BackupError,
-  type BackupOptions,
-  backup,
-  ConflictError,
-  finish,
-  type OnConflict,
-  type RestoreProgress,
-  restore,
-} from "../src/manager/manager.ts";
-import type { ManagedClient } from "../src/manager/target.ts";
+import { ConflictError, type OnConflict } from "../src/manager/manager.ts";
+import { backedUp, restored } from "./helpers/backup_file.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
-
-/** A file in memory. */
-class File {
-  chunks: Uint8Array[] = [];
-  readonly write = (chunk: Uint8Array): void => void this.chunks.push(chunk.slice());
-  readonly read = async function* (this: File): AsyncGenerator<Uint8Array> {
-    yield* this.chunks;
-  }.bind(this);
-  get bytes(): Uint8Array {
-    const all = new Uint8Array(this.chunks.reduce((sum, { length }) => sum + length, 0));
-    let at = 0;
-    for (const chunk of this.chunks) {
-      all.set(chunk, at);
-      at += chunk.length;
-    }
-    return all;
-  }
-  get text(): string {
-    return new TextDecoder().decode(this.bytes);
-  }
-  static of(bytes: Uint8Array): File {
-    const file = new File();
-    file.write(bytes);
-    return file;
-  }
-}
-
-async function backedUp(client: ManagedClient, options: Omit<BackupOptions, "write">): Promise<File> {
-  const file = new File();
-  await finish(backup(client, { ...options, write: file.write } as BackupOptions));
-  return file;
-}
-
-const restored = (
-  client: ManagedClient,
-  database: number,
-  file: File,
-  onConflict?: OnConflict,
-  dryRun = false,
-): Promise<RestoreProgress> => finish(restore(client, { database, read: file.read, onConflict, dryRun }));
 
 const odd = new Uint8Array([0, 255, 254, 10, 13, 34]);
 
@@ -180,7 +131,7 @@ describe("backup and restore over TCP", () => {
       ["SET", "c", "1"],
     ]);
     const file = await backedUp(client, { database: 9 });
-    const past = await rewritten(file, (line) => (line.key === "c" ? line : { ...line, expires: now - 1 }));
+    const past = await file.rewritten((line) => (line.key === "c" ? line : { ...line, expires: now - 1 }));
     const { written, expired } = await restored(client, 10, past);
     assert.deepEqual([written, expired], [1, 2]);
     assert.deepEqual(Object.keys(await dump(redis.url, 10)), ["c"]);
@@ -194,10 +145,7 @@ describe("backup and restore over TCP", () => {
       ["SET", odd, odd],
       ["HSET", "h", "f", odd],
     ]);
-    const lines = (await backedUp(client, { service: "product" })).text
-      .trimEnd()
-      .split("\n")
-      .map((line) => JSON.parse(line));
+    const { lines } = await backedUp(client, { service: "product" });
     const { created, ...header } = lines[0];
     assert.deepEqual(header, { larder: "backup", format: 1, service: "product", database: 1 });
     assert.ok(Math.abs(Date.parse(created) - Date.now()) < 60_000);
@@ -212,21 +160,3 @@ describe("backup and restore over TCP", () => {
     assert.equal(lines.at(-1).keys, 3);
   });
 });
-
-/** A file with other lines, and a trailer that fits. */
-async function rewritten(
-  file: File,
-  change: (line: Record<string, unknown>) => Record<string, unknown>,
-): Promise<File> {
-  const lines = file.text
-    .trimEnd()
-    .split("\n")
-    .map((line) => JSON.parse(line));
-  const trailer = lines.pop();
-  const body = lines.map((line) => `${JSON.stringify("key" in line ? change(line) : line)}\n`).join("");
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(body)));
-  const sha256 = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return File.of(new TextEncoder().encode(`${body}${JSON.stringify({ ...trailer, sha256 })}\n`));
-}
-
-void BackupError;
