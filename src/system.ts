@@ -187,21 +187,23 @@ function direct(doing: string, file: FileHandle): NewFile {
   };
 }
 
-function replacing(doing: string, file: FileHandle, partial: string, target: string): NewFile {
+async function replacing(doing: string, file: FileHandle, partial: string, target: string): Promise<NewFile> {
+  const { ino } = await file.stat();
+  const isOwn = async (): Promise<boolean> => (await lstat(partial)).ino === ino;
   return {
     write: (chunk) => guard(doing, () => writeAll(file, chunk)),
     commit: () =>
       guard(doing, async () => {
         await file.sync();
-        const [own, there] = [await file.stat(), await lstat(partial)];
-        if (own.ino !== there.ino) throw new Error("another command writes it at the same time");
+        if (!(await isOwn())) throw new Error("another command writes it at the same time");
         await file.close();
         await rename(partial, target);
         await syncFolder(dirname(target));
       }),
     async discard() {
       await file.close().catch(() => {});
-      await rm(partial, { force: true }).catch(() => {});
+      // It is gone where the file is in its place, and another's where that has taken its name.
+      if (await isOwn().catch(() => false)) await rm(partial, { force: true }).catch(() => {});
     },
   };
 }

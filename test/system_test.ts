@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import {
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { createFile, FileError, fileExists, importModule, readFile } from "../src/system.ts";
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+async function read(path: string): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of readFile(path)) text += decoder.decode(chunk, { stream: true });
+  return text;
+}
+
+describe("system", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "larder-system-"));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+  const at = (name: string): string => join(folder, name);
+
+  it("createFile shows nothing at its path before it is committed, and is its owner's alone", async () => {
+    writeFileSync(at("file"), "before", { mode: 0o644 });
+    const file = await createFile(at("file"));
+    await file.write(encode("af"));
+    await file.write(encode("ter"));
+    assert.equal(statSync(at("file.partial")).mode & 0o777, 0o600);
+    assert.equal(await read(at("file")), "before");
+    await file.commit();
+    await file.discard();
+    assert.equal(await read(at("file")), "after");
+    assert.equal(statSync(at("file")).mode & 0o777, 0o600);
+    assert.deepEqual(readdirSync(folder), ["file"]);
+  });
+
+  it("createFile leaves what was there when it is discarded", async () => {
+    writeFileSync(at("file"), "before");
+    const file = await createFile(at("file"));
+    await file.write(encode("after"));
+    await file.discard();
+    await file.discard();
+    assert.deepEqual([readdirSync(folder), await read(at("file"))], [["file"], "before"]);
+  });
+
+  it("createFile goes through a link to the file, and not through one where its partial file will be", async () => {
+    writeFileSync(at("real"), "before");
+    writeFileSync(at("secret"), "secret");
+    symlinkSync(at("real"), at("link"));
+    symlinkSync(at("secret"), at("real.partial"));
+    const file = await createFile(at("link"));
+    await file.write(encode("after"));
+    await file.commit();
+    assert.ok(lstatSync(at("link")).isSymbolicLink());
+    assert.deepEqual([await read(at("real")), await read(at("secret"))], ["after", "secret"]);
+    assert.deepEqual(readdirSync(folder).sort(), ["link", "real", "secret"]);
+  });
+
+  it("createFile gives up when another took its place", async () => {
+    const [first, second] = [await createFile(at("file")), await createFile(at("file"))];
+    await first.write(encode("first"));
+    await second.write(encode("second"));
+    await assert.rejects(first.commit(), /cannot write .*file: another command writes it at the same time/);
+    await first.discard();
+    await second.commit();
+    assert.equal(readFileSync(at("file"), "utf8"), "second");
+  });
+
+  it("files that cannot be used are told of in words", async () => {
+    const cases: [() => Promise<unknown>, RegExp][] = [
+      [() => createFile(folder), /^cannot write .*: it is a folder$/],
+      [() => createFile(at("no/file")), /^cannot write .*: there is no such file or folder$/],
+      [() => read(at("none")), /^cannot read .*: there is no such file or folder$/],
+      [() => read(folder), /^cannot read .*: it is a folder$/],
+      [() => importModule(at("none.mjs")), /^cannot load .*: there is no such file or folder$/],
+    ];
+    for (const [use, pattern] of cases) {
+      await assert.rejects(use, (error) => error instanceof FileError && pattern.test(error.message));
+    }
+    assert.equal(await fileExists(at("none")), false);
+    assert.equal(await fileExists(folder), false);
+  });
+});
