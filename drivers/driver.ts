@@ -50,7 +50,8 @@ export interface Connection {
    * @param commands The commands, at least one.
    * @param options `timeout`: after it the connection is closed, for replies could not be told apart any more.
    * @returns One reply a command, in their order. A {@linkcode StoreError} in a command's place is that command's own error.
-   * @throws {StoreError} When the connection is lost, closed, or did not answer in time.
+   * @throws {StoreError} When the connection is lost, closed, or did not answer in time; with `repeat` `"all"` when it was
+   *   lost before, so that nothing was sent.
    */
   send(commands: readonly RawCommand[], options?: SendOptions): Promise<RawReply[]>;
   /**

@@ -40,6 +40,8 @@ interface List {
   readonly length: number;
 }
 
+/** Bytes from which on a string is a part of its chunk, not a copy. */
+const COPIED = 512;
 const LF = 10;
 const CR = 13;
 
@@ -64,7 +66,7 @@ export class ReplyReader {
   /**
    * Reads on.
    *
-   * @param received What has come. It is not kept.
+   * @param received What has come. Nobody may write to it later: long strings are parts of it.
    * @throws {StoreError} When that is not RESP2.
    */
   read(received: Uint8Array): void {
@@ -106,8 +108,8 @@ export class ReplyReader {
       else if (end + length + 2 < bytes.length) {
         const next = end + 1 + length;
         if (bytes[next] !== CR || bytes[next + 1] !== LF) throw notResp();
-        // A copy: a small value must not hold the whole chunk.
-        this.#give(bytes.slice(end + 1, next));
+        // What is kept of a chunk keeps all of it: not for a little.
+        this.#give(length < COPIED ? bytes.slice(end + 1, next) : bytes.subarray(end + 1, next));
         return next + 2;
       } else {
         this.#bulk = allocate(length);

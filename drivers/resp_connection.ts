@@ -101,7 +101,7 @@ class RespConnection implements Connection {
   }
 
   send(commands: readonly RawCommand[], options?: SendOptions): Promise<RawReply[]> {
-    if (this.#ended) return Promise.reject(this.#ended);
+    if (this.#ended) return Promise.reject(unsent(this.#ended));
     if (this.#told) return Promise.reject(new TypeError("Cannot send on a connection that listens"));
     if (commands.length === 0) return Promise.resolve([]);
     const replies = this.#wait(commands.length, options?.timeout);
@@ -110,7 +110,7 @@ class RespConnection implements Connection {
   }
 
   listen(command: RawCommand, told: (reply: RawReply) => void): Promise<void> {
-    if (this.#ended) return Promise.reject(this.#ended);
+    if (this.#ended) return Promise.reject(unsent(this.#ended));
     if (this.#told) return Promise.reject(new TypeError("Cannot listen twice on one connection"));
     this.#told = told;
     this.#socket.ref();
@@ -165,6 +165,11 @@ class RespConnection implements Connection {
     this.#stopped?.(error);
     this.#gone(this);
   }
+}
+
+/** The error of whoever sends on a connection that has ended: all of it may be sent on another one. */
+function unsent({ kind, message, cause }: StoreError): StoreError {
+  return new StoreError(kind, message, { repeat: kind === "closed" ? "none" : "all", cause });
 }
 
 /** The error of whoever waited on a connection that was lost. */

@@ -130,9 +130,15 @@ describe("bridge commands", () => {
   it("bridge answers 400 when a body is not UTF-8", async () => {
     const handler = bridge({ driver: memory(), token: TOKEN });
     const init = { method: "POST", headers: { authorization: `Bearer ${TOKEN}` } };
-    const response = await handler(new Request("http://b/set/k", { ...init, body: new Uint8Array([0x61, 0xff]) }));
-    assert.equal(response.status, 400);
-    assert.match(await response.text(), /ERR the request's body is not valid UTF-8/);
+    for (const [path, message] of [
+      ["/", /ERR the request's body is not valid UTF-8/],
+      ["/pipeline", /ERR the request's body is not valid UTF-8/],
+      ["/set/k", /ERR an argument is not valid UTF-8, and this store has only text/],
+    ] as const) {
+      const response = await handler(new Request(`http://b${path}`, { ...init, body: new Uint8Array([0x61, 0xff]) }));
+      assert.equal(response.status, 400);
+      assert.match(await response.text(), message);
+    }
   });
 
   it("bridge refuses a body when it is larger than maxBytes, declared or streamed", async () => {
@@ -368,11 +374,14 @@ describe("bridge encoding", () => {
     assert.ok(!seen.has(null) && !seen.has(""));
   });
 
-  it("bridge answers 400 when a response format other than json is asked for", async () => {
+  it("bridge answers 400 when a response format is unknown, or not for what is asked", async () => {
     const call = open();
-    for (const format of ["resp2", "xml", ""]) {
+    for (const format of ["resp3", "xml", ""]) {
       assert.equal((await call("/get/a", { headers: { "upstash-response-format": format } })).status, 400);
     }
+    const resp2 = { "upstash-response-format": "resp2" };
+    assert.equal((await call("/get/a", { headers: { ...resp2, ...base64 } })).status, 400);
+    assert.equal((await call("/multi-exec", { body: [["GET", "a"]], headers: resp2 })).status, 400);
     assert.equal((await call("/get/a", { headers: { "upstash-response-format": "json" } })).status, 200);
   });
 });

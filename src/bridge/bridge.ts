@@ -1,23 +1,31 @@
 /**
  * An Upstash-compatible REST server over any driver, as a fetch handler.
  *
- * It serves what `@upstash/redis` calls: `POST /`, `/pipeline`, `/multi-exec` and commands as paths, with bearer tokens,
- * base64 replies and sync tokens. What it promises beyond that: a command that holds or changes the state of a connection
- * never reaches the driver, and numbers reach it digit for digit.
+ * It serves what `@upstash/redis` calls: `POST /`, `/pipeline`, `/multi-exec`, commands as paths, and `/subscribe`,
+ * `/psubscribe` and `/monitor` as server-sent events, with bearer tokens, base64 replies and sync tokens. What it promises
+ * beyond that: a command that holds or changes the state of a connection never reaches the store, numbers go and come digit
+ * for digit, and transactions have a connection of their own.
+ *
+ * Where the driver has connections of one's own (TCP), bytes go and come as they are. Elsewhere (memory, REST) it carries
+ * text, and serves the commands that the driver knows; there are no streams.
  *
  * Intentional, not bugs:
  *
  * - FLUSHALL is served as it is: over a store with numbered databases it empties all of them.
  * - An empty segment of a path is an empty argument.
  * - `null`, lists and objects are no arguments: such a command is answered with an error, in a pipeline in its place.
- * - Bodies that are not UTF-8 are refused: drivers carry text, so they would not come back as they were.
+ * - JSON that is not UTF-8 is refused. A body that is an argument of a path, and what is percent-encoded in it, may be any
+ *   bytes where the driver has connections of one's own.
+ * - The slashes of `/subscribe/a/b` are part of the channel, because `@upstash/redis` does not encode them.
  *
  * @module
  */
 
-import { type Command, type Driver, type Reply, StoreError } from "../../drivers/driver.ts";
-import { blocked, isRead } from "./commands.ts";
-import { parseJson } from "./json.ts";
+import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
+import { forbidden, parseBody, parsePath, parseQuery, parseSegments, Refusal, readBody, toCommand } from "./request.ts";
+import { Streams } from "./stream.ts";
+import { openWire, type Wire } from "./wire.ts";
 
 /** Options of {@linkcode bridge}. */
 export interface BridgeOptions {
@@ -31,8 +39,26 @@ export interface BridgeOptions {
   readonly database?: number;
   /** The most bytes in one request's body. @default 10_000_000 */
   readonly maxBytes?: number;
-  /** Milliseconds that the store may take for one request. @default 10_000 */
+  /** The most commands in one pipeline or transaction. @default 100_000 */
+  readonly maxCommands?: number;
+  /** The most connections that transactions may use at a time; others wait for them. @default 8 */
+  readonly maxTransactions?: number;
+  /** The most streams (subscriptions, MONITOR) at a time, each with a connection of its own. @default 1000 */
+  readonly maxStreams?: number;
+  /** Milliseconds that the store may take for one request, waiting for a connection included. @default 10_000 */
   readonly timeout?: number;
+  /** Milliseconds between the comments that keep a silent stream alive. @default 25_000 */
+  readonly heartbeat?: number;
+}
+
+/** A fetch handler; it answers every request and never throws. */
+export interface Bridge {
+  (request: Request): Promise<Response>;
+  /**
+   * Ends the streams, lets the store answer what was sent to it, and closes the connections that the bridge opened. What
+   * is asked for later is answered with an error. Never throws; the driver stays open.
+   */
+  close(): Promise<void>;
 }
 
 /**
@@ -50,59 +76,75 @@ export interface BridgeOptions {
  * Deno.serve(bridge({ driver: memory(), token: "secret" }));
  * ```
  */
-export function bridge(options: BridgeOptions): (request: Request) => Promise<Response> {
+export function bridge(options: BridgeOptions): Bridge {
   checkToken("token", options.token);
   if (options.readOnlyToken !== undefined) checkToken("readOnlyToken", options.readOnlyToken);
   if (options.readOnlyToken === options.token) {
     throw new TypeError("Cannot open the bridge with one token for both uses; accepted: two different tokens");
   }
-  return async (request) => {
+  const { driver, database = 0, timeout = 10_000 } = options;
+  const wire = openWire({ driver, database, timeout, transactions: options.maxTransactions ?? 8 });
+  const streams = new Streams({ most: options.maxStreams ?? 1000, heartbeat: options.heartbeat ?? 25_000, timeout });
+  const context = { options, wire, streams };
+  const handler = async (request: Request): Promise<Response> => {
     try {
-      return await answer(request, options);
+      return await answer(request, context);
     } catch (error) {
       return failure(error);
     }
   };
+  return Object.assign(handler, {
+    async close(): Promise<void> {
+      streams.close();
+      await wire.close();
+    },
+  });
 }
 
-/** A request that is answered with an error as a whole. */
-class Refusal extends Error {
-  readonly status: number;
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
+/** A bridge at work. */
+interface Context {
+  readonly options: BridgeOptions;
+  readonly wire: Wire;
+  readonly streams: Streams;
 }
 
-async function answer(request: Request, options: BridgeOptions): Promise<Response> {
+async function answer(request: Request, context: Context): Promise<Response> {
+  const { options, wire } = context;
   const url = new URL(request.url);
   if (request.method === "OPTIONS" && request.headers.has("access-control-request-method")) return preflight(request);
   if (!/^(HEAD|GET|POST|PUT)$/.test(request.method)) throw new Refusal(405, "ERR method not allowed");
   const readOnly = authorize(request, url, options);
-  const format = request.headers.get("upstash-response-format") ?? "json";
-  if (format !== "json") throw new Refusal(400, "ERR unsupported response format, accepted: json");
+  const stream = toStream(url);
+  if (stream && wire.connect) return await answerStream(request, stream, readOnly, context);
+  const format = chooseFormat(request, url);
   const body = await readBody(request, options.maxBytes ?? 10_000_000);
-  const encode = request.headers.get("upstash-encoding") === "base64" ? toBase64 : plain;
-  const vet = (item: unknown[]) => toCommand(item, readOnly);
+  const vet = (item: readonly unknown[]) => toCommand(item, { readOnly, binary: wire.binary });
 
   if (url.pathname === "/pipeline" || url.pathname === "/multi-exec") {
     const items = parseBody(body);
     if (!Array.isArray(items) || items.length === 0 || !items.every((item) => Array.isArray(item) && item.length > 0)) {
       throw new Refusal(400, "ERR malformed request, accepted: a non-empty array of non-empty command arrays");
     }
-    const commands = items.map(vet);
+    if (items.length > (options.maxCommands ?? 100_000)) throw new Refusal(400, "ERR max number of commands exceeded");
     const run = url.pathname === "/pipeline" ? pipeline : transaction;
-    return json(
-      200,
-      (await run(commands, options)).map((reply) => toItem(reply, encode)),
-    );
+    return respond(200, format.type, format.many(await run(items.map(vet), wire)));
   }
   const item = url.pathname === "/" ? parseBody(body) : parsePath(url, body);
   if (!Array.isArray(item) || item.length === 0) {
     throw new Refusal(400, "ERR malformed request, accepted: a non-empty command array");
   }
-  const [reply = null] = await pipeline([vet(item)], options);
-  return json(reply instanceof Error ? 400 : 200, toItem(reply, encode));
+  const [reply = null] = await pipeline([vet(item)], wire);
+  return respond(reply instanceof Error ? 400 : 200, format.type, format.one(reply));
+}
+
+function chooseFormat(request: Request, url: URL): Format {
+  const base64 = request.headers.get("upstash-encoding") === "base64";
+  const name = request.headers.get("upstash-response-format") ?? "json";
+  if (name === "json") return base64 ? base64Json : plainJson;
+  if (name !== "resp2") throw new Refusal(400, "ERR unsupported response format, accepted: json, resp2");
+  if (base64) throw new Refusal(400, "ERR base64 is not for the response format resp2");
+  if (url.pathname === "/multi-exec") throw new Refusal(400, "ERR the response format resp2 is not for transactions");
+  return resp2;
 }
 
 /** Checks the request's token; answers whether it is the one that may only read. */
@@ -122,136 +164,52 @@ function equal(given: string, token: string): boolean {
   return difference === 0;
 }
 
-async function readBody(request: Request, maxBytes: number): Promise<string> {
-  const tooLarge = new Refusal(400, "ERR max request size exceeded");
-  if (Number(request.headers.get("content-length")) > maxBytes) throw tooLarge;
-  if (!request.body) return "";
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  const reader = request.body.getReader();
-  let size = 0;
-  let text = "";
-  try {
-    for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      size += part.value.length;
-      if (size > maxBytes) throw tooLarge;
-      text += decoder.decode(part.value, { stream: true });
-    }
-    return text + decoder.decode();
-  } catch (error) {
-    reader.cancel().catch(() => {});
-    throw error === tooLarge ? error : new Refusal(400, "ERR the request's body is not valid UTF-8");
-  }
-}
-
-function parseBody(body: string): unknown {
-  try {
-    return parseJson(body);
-  } catch {
-    throw new Refusal(400, "ERR failed to parse the request's body as JSON");
-  }
-}
-
-/** The command of `/SET/key/value?EX=100`: segments, then the body, then the query. */
-function parsePath(url: URL, body: string): string[] {
-  const parts = url.pathname.slice(1).split("/").map(decode);
-  if (body !== "") parts.push(body);
-  for (const pair of url.search.slice(1).split("&")) {
-    const [name = "", ...value] = pair.split("=");
-    if (pair === "" || name === "_token") continue;
-    parts.push(decode(name.replaceAll("+", " ")));
-    if (value.length > 0) parts.push(decode(value.join("=").replaceAll("+", " ")));
-  }
-  return parts;
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw new Refusal(400, "ERR malformed percent-encoding in the URL");
-  }
-}
-
-/** A command as the driver takes it, or the error that is its reply. */
-function toCommand(item: unknown[], readOnly: boolean): Command | StoreError {
-  const args = item.map(toArgument);
-  const [name, ...rest] = args;
-  if (typeof item[0] !== "string" || !name) return refused("the command's name is not a string");
-  if (!args.every((arg) => arg !== undefined)) return refused("an argument is not a string, number or boolean");
-  const shown = JSON.stringify(name.slice(0, 40));
-  if (blocked(name, rest as string[])) return refused(`command ${shown} is not served over REST`);
-  if (readOnly && !isRead(name)) {
-    return new StoreError("auth", `NOPERM this token has no permissions to run the command ${shown}`);
-  }
-  return args as unknown as Command;
-}
-
-function toArgument(value: unknown): string | undefined {
-  return typeof value === "boolean" ? String(value) : typeof value === "string" ? value : undefined;
-}
-
-function refused(why: string): StoreError {
-  return new StoreError("command", `ERR ${why}`);
-}
-
 /** Runs commands in order; those that were refused have their error in their place. */
-async function pipeline(commands: (Command | StoreError)[], options: BridgeOptions): Promise<Reply[]> {
-  const served = commands.filter((command): command is Command => !(command instanceof Error));
-  const replies = served.length > 0 ? await send(served, options) : [];
+async function pipeline(commands: readonly (RawCommand | StoreError)[], wire: Wire): Promise<readonly RawReply[]> {
+  const served = commands.filter((command): command is RawCommand => !(command instanceof Error));
+  const replies = served.length > 0 ? await wire.send(served) : [];
+  if (served.length === commands.length) return replies;
   let next = 0;
   return commands.map((command) => (command instanceof Error ? command : (replies[next++] ?? null)));
 }
 
 /** Runs commands as one transaction; any that is refused discards all. */
-async function transaction(commands: (Command | StoreError)[], options: BridgeOptions): Promise<Reply[]> {
-  const { transactions } = options.driver.capabilities;
-  if (!transactions) throw new Refusal(400, "ERR transactions are not served over this store");
+async function transaction(commands: readonly (RawCommand | StoreError)[], wire: Wire): Promise<readonly RawReply[]> {
   const served = commands.map((command) => {
     if (command instanceof Error) throw new Refusal(400, command.message);
     return command;
   });
-  if (transactions === "atomic") return send(served, options);
-  const replies = await send([["MULTI"], ...served, ["EXEC"]], options);
-  const results = replies.at(-1);
-  if (Array.isArray(results)) return results;
-  if (results instanceof StoreError && results.kind !== "command") throw results;
-  // The command that could not be queued says more than EXECABORT.
-  const wrong = replies.find((reply) => reply instanceof Error);
-  throw new Refusal(400, wrong?.message ?? "EXECABORT the transaction was discarded");
+  const results = await wire.transaction(served);
+  if (!results) throw new Refusal(400, "ERR transactions are not served over this store");
+  if (results instanceof Error) throw new Refusal(400, results.message);
+  return results;
 }
 
-function send(
-  commands: readonly Command[],
-  { driver, database = 0, timeout = 10_000 }: BridgeOptions,
-): Promise<Reply[]> {
-  return driver.send(database, commands, { timeout });
+/** The command of `/subscribe/channel`, `/psubscribe/pattern` and `/monitor`. */
+function toStream(url: URL): RawCommand | undefined {
+  const [, name = "", slash, rest = ""] = /^\/(subscribe|psubscribe|monitor)(\/(.*))?$/i.exec(url.pathname) ?? [];
+  if (name === "") return undefined;
+  if (parseQuery(url).length > 0) throw new Refusal(400, "ERR malformed channel: its ? must be percent-encoded");
+  if (/^m/i.test(name)) return slash === undefined ? [name] : undefined;
+  if (rest === "") throw new Refusal(400, "ERR malformed request, accepted: a channel or pattern in the path");
+  // The published client does not encode the slashes of a channel.
+  const channel = parseSegments(rest);
+  if (!channel.every((part) => typeof part === "string")) throw new Refusal(400, "ERR the channel is not valid UTF-8");
+  return [name, channel.join("/")];
 }
 
-/** How the strings of a result are written. */
-type Encode = (text: string) => string;
-
-function toItem(reply: Reply, encode: Encode): { error: string } | { result: unknown } {
-  if (reply instanceof Error) return { error: reply.message };
-  // A client decodes a whole result except for this one; inside a list it decodes this too.
-  return { result: reply === "OK" ? reply : toResult(reply, encode) };
-}
-
-function toResult(reply: Reply, encode: Encode): unknown {
-  if (reply instanceof Error) return encode(reply.message);
-  if (typeof reply === "string") return encode(reply);
-  return typeof reply === "object" && reply !== null ? reply.map((each) => toResult(each, encode)) : reply;
-}
-
-function plain(text: string): string {
-  return text;
-}
-
-function toBase64(text: string): string {
-  const bytes = new TextEncoder().encode(text);
-  let binary = "";
-  // As many arguments as every engine takes.
-  for (let at = 0; at < bytes.length; at += 8192) binary += String.fromCharCode(...bytes.subarray(at, at + 8192));
-  return btoa(binary);
+async function answerStream(
+  request: Request,
+  command: RawCommand,
+  readOnly: boolean,
+  { wire, streams }: Context,
+): Promise<Response> {
+  const [name] = command as [string];
+  if (request.method === "HEAD") throw new Refusal(405, "ERR method not allowed");
+  if (readOnly && /^m/i.test(name)) throw new Refusal(400, forbidden(JSON.stringify(name)).message);
+  // An event is text, whatever encoding is asked for.
+  const events = await streams.open(() => (wire as Required<Wire>).connect(), command, request.signal);
+  return respond(200, "text/event-stream", events);
 }
 
 function preflight(request: Request): Response {
@@ -270,20 +228,27 @@ function preflight(request: Request): Response {
 const STATUS: Partial<Record<StoreError["kind"], number>> = { command: 400, limit: 429, timeout: 504, protocol: 502 };
 
 function failure(error: unknown): Response {
-  if (error instanceof Refusal) return json(error.status, { error: error.message });
-  if (error instanceof StoreError) return json(STATUS[error.kind] ?? 503, { error: error.message });
-  return json(500, { error: "the bridge failed" });
+  if (error instanceof Refusal) return fail(error.status, error.message);
+  if (error instanceof StoreError) return fail(STATUS[error.kind] ?? 503, error.message);
+  return fail(500, "the bridge failed");
 }
 
-function json(status: number, value: unknown): Response {
+function fail(status: number, error: string): Response {
+  return respond(status, "application/json", new TextEncoder().encode(JSON.stringify({ error })));
+}
+
+function respond(status: number, type: string, body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>): Response {
   const headers: Record<string, string> = {
-    "content-type": "application/json",
+    "content-type": type,
+    "cache-control": "no-store",
     "access-control-allow-origin": "*",
     "access-control-expose-headers": "upstash-sync-token",
     "upstash-sync-token": crypto.randomUUID(),
   };
+  // Without it, a response is sent in chunks.
+  if (body instanceof Uint8Array) headers["content-length"] = `${body.length}`;
   if (status === 405) headers.allow = "HEAD, GET, POST, PUT";
-  return new Response(JSON.stringify(value), { status, headers });
+  return new Response(body, { status, headers });
 }
 
 function checkToken(name: string, token: unknown): void {

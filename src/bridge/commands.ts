@@ -4,13 +4,20 @@
  * @module
  */
 
-/** Commands that hold a connection or change its state, that leave the database, or that run the server itself. */
+/** An argument: bytes where it is not UTF-8. */
+export type Argument = string | Uint8Array;
+
+/**
+ * Commands that hold a connection or change its state, that leave the database, or that run the server itself. For POST and
+ * HOST: it cuts the connection, taking them for an attack from a browser.
+ */
 const BLOCKED = words(
   `SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE MONITOR SYNC PSYNC REPLCONF
   MULTI EXEC DISCARD WATCH UNWATCH SELECT AUTH HELLO CLIENT RESET QUIT READONLY READWRITE ASKING
   BLPOP BRPOP BRPOPLPUSH BLMOVE BLMPOP BZPOPMIN BZPOPMAX BZMPOP WAIT WAITAOF
   MOVE SWAPDB MIGRATE
-  ACL BGREWRITEAOF BGSAVE CLUSTER CONFIG DEBUG FAILOVER LATENCY MODULE REPLICAOF SAVE SENTINEL SHUTDOWN SLAVEOF SLOWLOG`,
+  ACL BGREWRITEAOF BGSAVE CLUSTER CONFIG DEBUG FAILOVER LATENCY MODULE REPLICAOF SAVE SENTINEL SHUTDOWN SLAVEOF SLOWLOG
+  POST HOST:`,
 );
 
 /** Commands that only read. SCAN, KEYS and RANDOMKEY, which tell what keys there are, are not among them. */
@@ -34,13 +41,13 @@ const READS = words(
  * @param args Its arguments.
  * @returns Whether it is refused, whoever asks.
  */
-export function blocked(name: string, args: readonly string[]): boolean {
+export function blocked(name: string, args: readonly Argument[]): boolean {
   const command = name.toUpperCase();
   if (command === "XREAD") return blocks(args, 0);
   // Its first arguments are GROUP, the group and the consumer, which may have any name.
   if (command === "XREADGROUP") return blocks(args, 3);
-  if (command === "COPY") return args.slice(2).some((arg) => /^db$/i.test(arg));
-  if (command === "SCRIPT") return /^(debug|kill)$/i.test(args[0] ?? "");
+  if (command === "COPY") return args.slice(2).some((arg) => upper(arg) === "DB");
+  if (command === "SCRIPT" || command === "FUNCTION") return /^(DEBUG|KILL)$/.test(upper(args[0]));
   return BLOCKED.has(command);
 }
 
@@ -55,10 +62,15 @@ export function isRead(name: string): boolean {
 }
 
 /** Whether BLOCK stands before STREAMS; what follows that are keys. */
-function blocks(args: readonly string[], from: number): boolean {
-  const options = args.slice(from).map((arg) => arg.toUpperCase());
+function blocks(args: readonly Argument[], from: number): boolean {
+  const options = args.slice(from).map(upper);
   const end = options.indexOf("STREAMS");
   return options.slice(0, end < 0 ? undefined : end).includes("BLOCK");
+}
+
+/** Bytes that are not UTF-8 are no word. */
+function upper(arg: Argument | undefined): string {
+  return typeof arg === "string" ? arg.toUpperCase() : "";
 }
 
 function words(text: string): Set<string> {

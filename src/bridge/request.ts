@@ -1,0 +1,154 @@
+/**
+ * What a request asks for: its body, and the commands in its body or its path.
+ *
+ * @module
+ */
+
+import { type RawCommand, StoreError } from "../../drivers/driver.ts";
+import { type Argument, blocked, isRead } from "./commands.ts";
+import { parseJson } from "./json.ts";
+
+/** A request that is answered with an error as a whole. */
+export class Refusal extends Error {
+  /** The HTTP status. */
+  readonly status: number;
+
+  /** Makes a refusal. */
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Reads a request's body. @throws {Refusal} When it is too large or breaks off. */
+export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array> {
+  const declared = request.headers.get("content-length");
+  if (Number(declared) > maxBytes) throw tooLarge();
+  if (!request.body) return new Uint8Array();
+  try {
+    if (declared === null) return await readParts(request.body, maxBytes);
+    const body = new Uint8Array(await request.arrayBuffer());
+    if (body.length > maxBytes) throw tooLarge();
+    return body;
+  } catch (error) {
+    throw error instanceof Refusal ? error : new Refusal(400, "ERR the request's body broke off");
+  }
+}
+
+function tooLarge(): Refusal {
+  return new Refusal(400, "ERR max request size exceeded");
+}
+
+async function readParts(body: ReadableStream<Uint8Array>, maxBytes: number): Promise<Uint8Array> {
+  const reader = body.getReader();
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    size += part.value.length;
+    if (size > maxBytes) {
+      reader.cancel().catch(() => {});
+      throw tooLarge();
+    }
+    parts.push(part.value);
+  }
+  const whole = new Uint8Array(size);
+  for (const part of parts.reverse()) {
+    size -= part.length;
+    whole.set(part, size);
+  }
+  return whole;
+}
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function toText(bytes: Uint8Array): string | undefined {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Parses a body of JSON. @throws {Refusal} When it is none. */
+export function parseBody(body: Uint8Array): unknown {
+  const text = toText(body);
+  if (text === undefined) throw new Refusal(400, "ERR the request's body is not valid UTF-8");
+  try {
+    return parseJson(text);
+  } catch {
+    throw new Refusal(400, "ERR failed to parse the request's body as JSON");
+  }
+}
+
+/** The segments of a path, decoded each. @throws {Refusal} When they are malformed. */
+export function parseSegments(path: string): Argument[] {
+  return path.split("/").map(decode);
+}
+
+/** The command of `/SET/key/value?EX=100`: segments, then the body, then the query. */
+export function parsePath(url: URL, body: Uint8Array): Argument[] {
+  const parts = parseSegments(url.pathname.slice(1));
+  if (body.length > 0) parts.push(toText(body) ?? body);
+  for (const pair of parseQuery(url)) {
+    const [name = "", ...value] = pair.split("=");
+    parts.push(decode(name.replaceAll("+", " ")));
+    if (value.length > 0) parts.push(decode(value.join("=").replaceAll("+", " ")));
+  }
+  return parts;
+}
+
+/** The pairs of a query but the token, as they stand. */
+export function parseQuery(url: URL): string[] {
+  return url.search
+    .slice(1)
+    .split("&")
+    .filter((pair) => pair !== "" && !/^_token(=|$)/.test(pair));
+}
+
+/** Decodes once; to bytes where what is encoded is not UTF-8. */
+function decode(text: string): Argument {
+  if (!text.includes("%")) return text;
+  if (/%(?![\da-f]{2})/i.test(text)) throw new Refusal(400, "ERR malformed percent-encoding in the URL");
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    const binary = text.replace(/%(..)/g, (_, code) => String.fromCharCode(Number.parseInt(code, 16)));
+    return Uint8Array.from(binary, (letter) => letter.charCodeAt(0));
+  }
+}
+
+/** What a request may do. */
+export interface Rights {
+  /** Whether it may only read. */
+  readonly readOnly: boolean;
+  /** Whether arguments may be bytes. */
+  readonly binary: boolean;
+}
+
+/** A command as it is sent, or the error that is its reply. */
+export function toCommand(item: readonly unknown[], rights: Rights): RawCommand | StoreError {
+  const args: Argument[] = [];
+  for (const value of item) {
+    if (typeof value === "string" || (rights.binary && value instanceof Uint8Array)) args.push(value);
+    else if (typeof value === "boolean") args.push(String(value));
+    else if (value instanceof Uint8Array)
+      return refused("an argument is not valid UTF-8, and this store has only text");
+    else return refused("an argument is not a string, number or boolean");
+  }
+  const [name, ...rest] = args;
+  if (typeof item[0] !== "string" || !name || typeof name !== "string") {
+    return refused("the command's name is not a string");
+  }
+  const shown = JSON.stringify(name.slice(0, 40));
+  if (blocked(name, rest)) return refused(`command ${shown} is not served over REST`);
+  return rights.readOnly && !isRead(name) ? forbidden(shown) : args;
+}
+
+/** The error of a command that a read-only token may not run. */
+export function forbidden(shown: string): StoreError {
+  return new StoreError("auth", `NOPERM this token has no permissions to run the command ${shown}`);
+}
+
+function refused(why: string): StoreError {
+  return new StoreError("command", `ERR ${why}`);
+}

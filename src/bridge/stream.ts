@@ -1,0 +1,150 @@
+/**
+ * Subscriptions and MONITOR as server-sent events, each over a connection of its own.
+ *
+ * @module
+ */
+
+import { type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+
+/** The most bytes that wait for a client that reads too slowly. */
+const MOST_WAITING = 8_000_000;
+
+/** Options of {@linkcode Streams}. */
+export interface StreamsOptions {
+  /** The most streams at a time. */
+  readonly most: number;
+  /** Milliseconds after which a comment shows that the stream is alive. */
+  readonly heartbeat: number;
+  /** Milliseconds that the store may take for its first word. */
+  readonly timeout: number;
+}
+
+/** The streams of a bridge. */
+export class Streams {
+  readonly #options: StreamsOptions;
+  /** Those that are still opened too. */
+  readonly #streams = new Set<Stream>();
+  #closed = false;
+
+  /** Makes the streams of a bridge. */
+  constructor(options: StreamsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Opens a stream: what follows a command, from the command's own reply on.
+   *
+   * @param connect Opens its connection.
+   * @param command SUBSCRIBE, PSUBSCRIBE or MONITOR with its argument.
+   * @param signal Ends the stream, beside its being cancelled.
+   * @returns The events.
+   * @throws {StoreError} When there are too many streams, or the store refuses the command or does not answer.
+   */
+  async open(
+    connect: () => Promise<Connection>,
+    command: RawCommand,
+    signal: AbortSignal,
+  ): Promise<ReadableStream<Uint8Array>> {
+    if (this.#closed) throw new StoreError("closed", "The bridge is closed");
+    if (this.#streams.size >= this.#options.most) throw new StoreError("limit", "ERR max number of streams reached");
+    const stream = new Stream(() => this.#streams.delete(stream));
+    this.#streams.add(stream);
+    signal.addEventListener("abort", () => stream.end());
+    if (signal.aborted) stream.end();
+    try {
+      await stream.open(connect, command, this.#options);
+      return stream.body;
+    } catch (error) {
+      stream.end();
+      throw error;
+    }
+  }
+
+  /** Ends all of them, and opens no more. */
+  close(): void {
+    this.#closed = true;
+    for (const stream of this.#streams) stream.end();
+  }
+}
+
+class Stream {
+  readonly body: ReadableStream<Uint8Array>;
+  readonly #gone: () => void;
+  /** None when the client has left. */
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #connection: Connection | undefined;
+  #beats: ReturnType<typeof setInterval> | undefined;
+  #ended = false;
+
+  constructor(gone: () => void) {
+    this.#gone = gone;
+    this.body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+        },
+        cancel: () => {
+          this.#controller = undefined;
+          this.end();
+        },
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: 0 }),
+    );
+  }
+
+  /** Resolves when the first reply is there. */
+  async open(connect: () => Promise<Connection>, command: RawCommand, options: StreamsOptions): Promise<void> {
+    const connection = await connect();
+    this.#connection = connection;
+    if (this.#ended) connection.close();
+    const { timeout, heartbeat } = options;
+    let late: ReturnType<typeof setTimeout> | undefined;
+    await new Promise<void>((resolve, reject) => {
+      late = setTimeout(() => reject(new StoreError("timeout", `The store did not answer in ${timeout} ms`)), timeout);
+      const told = (reply: RawReply): void => {
+        if (reply instanceof StoreError) reject(reply);
+        else this.#send(toEvent(reply));
+        resolve();
+      };
+      connection.listen(command, told).then(
+        () => reject(new StoreError("closed", "The stream was ended")),
+        (error) => {
+          reject(error);
+          this.end(error);
+        },
+      );
+    }).finally(() => clearTimeout(late));
+    if (!this.#ended) this.#beats = setInterval(() => this.#send(": alive\n\n"), heartbeat);
+  }
+
+  /** Ends it: with an error, so that the client sees it broken off. */
+  end(error?: Error): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#beats);
+    this.#connection?.close();
+    if (error) this.#controller?.error(error);
+    else this.#controller?.close();
+    this.#gone();
+  }
+
+  #send(text: string): void {
+    if (this.#ended || !this.#controller) return;
+    this.#controller.enqueue(encoder.encode(text));
+    if ((this.#controller.desiredSize ?? 0) < -MOST_WAITING) this.end(new Error("the client reads too slowly"));
+  }
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** An event: the parts of a message joined by commas, or a line of MONITOR; each line of it is a line of data. */
+function toEvent(reply: RawReply): string {
+  const text = Array.isArray(reply) ? reply.map(toText).join(",") : reply === "OK" ? '"OK"' : toText(reply);
+  const lines = text.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
+  return `${lines.join("")}\n`;
+}
+
+function toText(value: RawReply): string {
+  return value instanceof Uint8Array ? decoder.decode(value) : `${value}`;
+}

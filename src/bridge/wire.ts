@@ -1,0 +1,254 @@
+/**
+ * What the bridge needs of a store, over connections of its own where the driver has them, otherwise over its text.
+ *
+ * Over connections, plain commands of all requests are pipelined on a few that are shared: none of them blocks, because
+ * those that do are refused. Transactions, and what a stream listens to, have one to themselves.
+ *
+ * @module
+ */
+
+import {
+  type Connection,
+  type Driver,
+  type RawCommand,
+  type RawReply,
+  type Reply,
+  StoreError,
+} from "../../drivers/driver.ts";
+
+/** What a {@linkcode Wire} is made of. */
+export interface WireOptions {
+  readonly driver: Driver;
+  readonly database: number;
+  /** Milliseconds for one send, connecting and waiting included. */
+  readonly timeout: number;
+  /** The most connections for transactions. */
+  readonly transactions: number;
+}
+
+/** A store as the bridge uses it. */
+export interface Wire {
+  /** Whether arguments may be bytes that are not UTF-8. */
+  readonly binary: boolean;
+  /** Sends commands in order. @throws {StoreError} When they were not answered. */
+  send(commands: readonly RawCommand[]): Promise<readonly RawReply[]>;
+  /**
+   * Runs commands as one transaction.
+   *
+   * @returns Their replies; or the error for which all were discarded; or nothing where there are no transactions.
+   * @throws {StoreError} When they were not answered.
+   */
+  transaction(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError | undefined>;
+  /** Opens a connection of its own. Absent where there are none. */
+  connect?(): Promise<Connection>;
+  /** Waits for what is under way, then closes what was opened. What comes later fails. */
+  close(): Promise<void>;
+}
+
+/** Makes the wire that suits the driver. */
+export function openWire(options: WireOptions): Wire {
+  const { connect } = options.driver;
+  return connect ? new Connections(options, connect.bind(options.driver)) : textWire(options);
+}
+
+function textWire({ driver, database, timeout }: WireOptions): Wire {
+  const { transactions } = driver.capabilities;
+  const send = async (commands: readonly RawCommand[]): Promise<readonly RawReply[]> =>
+    (await driver.send(database, commands as Parameters<Driver["send"]>[1], { timeout })).map(toRaw);
+  return {
+    binary: false,
+    send,
+    async transaction(commands) {
+      if (transactions === "atomic") return await send(commands);
+      return transactions && settle(await send([["MULTI"], ...commands, ["EXEC"]]));
+    },
+    async close() {},
+  };
+}
+
+const encoder = new TextEncoder();
+
+/** Which strings were simple ones, a driver of text does not say. */
+function toRaw(reply: Reply): RawReply {
+  if (typeof reply === "string") return reply === "OK" ? reply : encoder.encode(reply);
+  return typeof reply === "object" && reply !== null && !(reply instanceof StoreError) ? reply.map(toRaw) : reply;
+}
+
+/** What a transaction came to, by the replies to MULTI, its commands and EXEC. */
+function settle(replies: readonly RawReply[]): readonly RawReply[] | StoreError {
+  const results = replies.at(-1);
+  if (Array.isArray(results)) return results;
+  if (results instanceof StoreError && results.kind !== "command") throw results;
+  // The command that could not be queued says more than EXECABORT.
+  const wrong = replies.find((reply) => reply instanceof StoreError);
+  return (wrong as StoreError) ?? new StoreError("command", "EXECABORT the transaction was discarded");
+}
+
+/** A shared connection. */
+interface Line {
+  readonly connection: Connection;
+  /** How many commands wait for their reply. */
+  pending: number;
+}
+
+/** The most shared connections, and how many commands may wait on each before there is another. */
+const LINES = 4;
+const BUSY = 500;
+
+class Connections implements Wire {
+  readonly binary = true;
+  readonly #options: WireOptions;
+  readonly #connect: NonNullable<Driver["connect"]>;
+  readonly #lines = new Set<Line>();
+  #opening: Promise<Line> | undefined;
+  /** The connections for transactions that nobody uses. */
+  readonly #idle: Connection[] = [];
+  #inUse = 0;
+  readonly #waiting = new Set<() => void>();
+  readonly #pending = new Set<Promise<unknown>>();
+  #closed = false;
+
+  constructor(options: WireOptions, connect: NonNullable<Driver["connect"]>) {
+    this.#options = options;
+    this.#connect = connect;
+  }
+
+  send(commands: readonly RawCommand[]): Promise<readonly RawReply[]> {
+    return this.#track(this.#send(commands));
+  }
+
+  transaction(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError> {
+    return this.#track(this.#transact([["MULTI"], ...commands, ["EXEC"]]));
+  }
+
+  async connect(): Promise<Connection> {
+    if (this.#closed) throw closedError();
+    const { database, timeout } = this.#options;
+    return await this.#connect(database, { timeout });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#pending);
+    for (const { connection } of this.#lines) connection.close();
+    for (const connection of this.#idle) connection.close();
+  }
+
+  async #track<T>(work: Promise<T>): Promise<T> {
+    this.#pending.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#pending.delete(work);
+    }
+  }
+
+  async #send(commands: readonly RawCommand[]): Promise<readonly RawReply[]> {
+    const left = this.#deadline();
+    while (true) {
+      const line = this.#pick() ?? (await this.#open());
+      line.pending += commands.length;
+      try {
+        return await line.connection.send(commands, { timeout: left() });
+      } catch (error) {
+        this.#lines.delete(line);
+        // It was lost while nobody used it.
+        if ((error as StoreError).repeat !== "all") throw error;
+      } finally {
+        line.pending -= commands.length;
+      }
+    }
+  }
+
+  /** The first shared connection that is not busy, otherwise the least busy one. */
+  #pick(): Line | undefined {
+    let best: Line | undefined;
+    for (const line of this.#lines) {
+      if (line.pending < BUSY) return line;
+      if (!best || line.pending < best.pending) best = line;
+    }
+    if (best && this.#lines.size < LINES) this.#open().catch(() => {});
+    return best;
+  }
+
+  #open(): Promise<Line> {
+    this.#opening ??= this.connect()
+      .then((connection) => {
+        const line = { connection, pending: 0 };
+        this.#lines.add(line);
+        return line;
+      })
+      .finally(() => {
+        this.#opening = undefined;
+      });
+    return this.#opening;
+  }
+
+  async #transact(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError> {
+    const left = this.#deadline();
+    await this.#acquire(left());
+    try {
+      while (true) {
+        const connection = this.#idle.pop() ?? (await this.#openForTransactions());
+        try {
+          const replies = await connection.send(commands, { timeout: left() });
+          this.#idle.push(connection);
+          return settle(replies);
+        } catch (error) {
+          if ((error as StoreError).repeat !== "all") throw error;
+        }
+      }
+    } finally {
+      this.#release();
+    }
+  }
+
+  /** Where MULTI is forbidden, the commands behind it would run nevertheless. */
+  async #openForTransactions(): Promise<Connection> {
+    const connection = await this.connect();
+    const [multi] = await connection.send([["MULTI"], ["DISCARD"]], { timeout: this.#options.timeout });
+    if (!(multi instanceof StoreError)) return connection;
+    connection.close();
+    throw new StoreError("command", multi.message);
+  }
+
+  /** Waits until one of the connections for transactions may be used. */
+  async #acquire(timeout: number): Promise<void> {
+    if (this.#inUse < this.#options.transactions) {
+      this.#inUse++;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const free = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        this.#waiting.delete(free);
+        reject(new StoreError("timeout", `No connection for a transaction was free within ${timeout} ms`));
+      }, timeout);
+      this.#waiting.add(free);
+    });
+  }
+
+  /** Hands the place on to who waits first. */
+  #release(): void {
+    const [free] = this.#waiting;
+    if (free) {
+      this.#waiting.delete(free);
+      free();
+    } else this.#inUse--;
+  }
+
+  /** Counts down what a request may take; never to nothing, for it fails by its own timeout then. */
+  #deadline(): () => number {
+    if (this.#closed) throw closedError();
+    const { timeout } = this.#options;
+    const end = performance.now() + timeout;
+    return () => Math.max(1, Math.ceil(end - performance.now()));
+  }
+}
+
+function closedError(): StoreError {
+  return new StoreError("closed", "The bridge is closed");
+}
