@@ -14,6 +14,7 @@
 import { type Command, type Driver, type Reply, type Script, StoreError } from "../drivers/driver.ts";
 import type { Breaker } from "./breaker.ts";
 import { toStoreError } from "./errors.ts";
+import type { Events, Sending } from "./events.ts";
 import { unlinkEach } from "./scripts.ts";
 
 /** The most keys of one MGET or UNLINK: longer ones hold up a server's other clients. */
@@ -41,6 +42,8 @@ export interface BatchOptions {
   readonly breaker?: Breaker | undefined;
   /** Called before what was gathered leaves; what it adds leaves with it. */
   readonly onLeave?: (() => void) | undefined;
+  /** Told of each send. */
+  readonly sends?: Events<Sending> | undefined;
   /** Told before commands are repeated. */
   readonly onRetry: (attempt: number, commands: number, error: StoreError) => void;
 }
@@ -582,7 +585,7 @@ export class Batch {
 
   /** Sends a flight's slots, or those that are left of them. Never throws. */
   #fly(flight: Flight, slots: readonly Slot[]): void {
-    const { database, wire, breaker } = this.#options;
+    const { database, wire, breaker, sends } = this.#options;
     const sent = performance.now();
     const fail = (error: unknown): void => {
       const failure = toStoreError(error);
@@ -601,10 +604,13 @@ export class Batch {
       const commands = this.#render(slots);
       wire.commands += commands.length;
       wire.roundTrips++;
-      flight.driver.send(database, commands, { timeout: Math.max(1, timeout) }).then((replies) => {
+      const { driver } = flight;
+      const replies = driver.send(database, commands, { timeout: Math.max(1, timeout) });
+      replies.then((answered) => {
         breaker?.succeed();
-        this.#settle(flight, slots, replies);
+        this.#settle(flight, slots, answered);
       }, fail);
+      if (sends?.active) sends.emit({ driver: driver.name, database, commands, replies });
     } catch (error) {
       fail(error);
     }

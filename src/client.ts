@@ -6,7 +6,7 @@ import { checkFunction } from "./check.ts";
 import type { CommonConfig } from "./config.ts";
 import { type CacheContext, type CallOptions, lookAt, timeoutOf } from "./context.ts";
 import { toStoreError } from "./errors.ts";
-import { type CacheListener, type CacheTarget, Events } from "./events.ts";
+import { type CacheListener, type CacheTarget, Events, type Sending } from "./events.ts";
 import { checkScope, Fleet, type FleetStats } from "./fleet.ts";
 import { Keyspace, rawKeys } from "./keyspace.ts";
 import { coarseClock, type NearOptions } from "./near.ts";
@@ -328,10 +328,31 @@ export class CacheClient<S extends object = Record<never, never>> {
    * Listens to everything that the client reports.
    *
    * @param listener Called with each event, at once.
+   * @param options `quiet`: hits and misses are not needed, so that they cost nothing where nobody else listens for them.
    * @returns Stops listening.
    */
-  subscribe(listener: CacheListener): () => void {
-    return this.#shared.events.subscribe(listener);
+  subscribe(listener: CacheListener, options?: { readonly quiet?: boolean }): () => void {
+    return this.#shared.events.subscribe(listener, options?.quiet);
+  }
+
+  /**
+   * Listens to what is sent to stores, for tools that trace or count it. Commands carry keys and values: keep neither.
+   *
+   * @param listener Called with each send as it leaves. What it throws is ignored.
+   * @returns Stops listening.
+   */
+  onSend(listener: (sending: Sending) => void): () => void {
+    return this.#shared.sends.subscribe(listener);
+  }
+
+  /**
+   * The counters of every cache and collection, live: reading them costs nothing. Caches without a service are those of `"cache"`, one for each database.
+   *
+   * @returns The counters by service: its own first, then those of its collections.
+   */
+  counters(): readonly (readonly [service: string, counters: readonly Readonly<Counters>[]])[] {
+    const { counters, rest } = this.#shared;
+    return [...counters, ["cache", [...rest.values()]]];
   }
 
   /** What the client, its services and its wires did since this client was made. */
@@ -347,10 +368,10 @@ export class CacheClient<S extends object = Record<never, never>> {
     options?: { readonly scope: "fleet" } & CallOptions,
   ): ClientStats | Promise<Readonly<Record<string, FleetStats>>> {
     if (options) return this.#fleetStats(options);
-    const { counters, rest, wire } = this.#shared;
+    const { counters, wire } = this.#shared;
     const services: Record<string, CacheStats> = {};
     for (const [name, own] of counters) services[name] = Counters.total(own);
-    return { ...Counters.total([...rest.values(), ...[...counters.values()].flat()]), services, wire: { ...wire } };
+    return { ...Counters.total(this.counters().flatMap(([, own]) => own)), services, wire: { ...wire } };
   }
 
   async #fleetStats(options: { readonly scope: "fleet" } & CallOptions): Promise<Record<string, FleetStats>> {
@@ -416,7 +437,7 @@ export class CacheClient<S extends object = Record<never, never>> {
   #lane(database: number, config: CommonConfig): { lane: Lane; numbered: boolean } {
     const store = this.#storeOf(config);
     const { numbered, breaker } = store;
-    const { events, wire } = this.#shared;
+    const { events, wire, sends } = this.#shared;
     const lane = store.lane(numbered ? database : 0, (number) => {
       const fleet = config.defaults.fleetStats
         ? this.#shared.fleet(`${this.#setup.store(config).key} ${number}`)
@@ -428,6 +449,7 @@ export class CacheClient<S extends object = Record<never, never>> {
         wire,
         breaker,
         onLeave: fleet && (() => fleet.ride(batch, config.timeout)),
+        sends,
         onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
       });
       return { batch, loads: new Map(), nears: new Set(), fleet };
@@ -495,6 +517,7 @@ const NEAR_CLOCK = SHARES_SOCKETS ? coarseClock(() => Date.now()) : Date.now;
 class Shared {
   readonly config: CommonConfig;
   readonly events: Events = new Events();
+  readonly sends: Events<Sending> = new Events();
   readonly wire: WireStats = { commands: 0, roundTrips: 0, retries: 0 };
   /** The counters of each service and its collections. */
   readonly counters: Map<string, Counters[]> = new Map();

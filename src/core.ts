@@ -148,7 +148,7 @@ export {
   isCacheError,
   type SchemaIssue,
 } from "./errors.ts";
-export type { CacheEvent, CacheListener, CacheTarget, LoadReason } from "./events.ts";
+export type { CacheEvent, CacheListener, CacheTarget, LoadReason, Sending } from "./events.ts";
 export type { FleetStats } from "./fleet.ts";
 export type { Id } from "./keyspace.ts";
 export type { LoadContext } from "./load.ts";
@@ -182,7 +182,7 @@ export {
   withOptions,
   withSchemas,
 } from "./service.ts";
-export type { CacheStats } from "./stats.ts";
+export type { CacheStats, Counters } from "./stats.ts";
 export type { Opening } from "./store.ts";
 export { parseTtl, type Ttl, type TtlUnit } from "./ttl.ts";
 export type { UpdateOptions } from "./update.ts";

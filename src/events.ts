@@ -1,4 +1,4 @@
-import type { StoreError } from "../drivers/driver.ts";
+import type { Command, Reply, StoreError } from "../drivers/driver.ts";
 import type { BreakerState } from "./breaker.ts";
 import type { SchemaIssue } from "./errors.ts";
 
@@ -73,14 +73,26 @@ export type CacheEvent =
 /** A function that is told of every {@linkcode CacheEvent}. What it throws is ignored. */
 export type CacheListener = (event: CacheEvent) => void;
 
+/** Commands that leave for a store. They carry keys and values. */
+export interface Sending {
+  /** The driver's name. */
+  readonly driver: string;
+  /** The database that they are sent to. */
+  readonly database: number;
+  /** The commands. */
+  readonly commands: readonly Command[];
+  /** Their replies; rejects when none was answered. */
+  readonly replies: Promise<readonly Reply[]>;
+}
+
 /** Hands events to listeners. */
-export class Events {
-  readonly #listeners = new Set<CacheListener>();
+export class Events<E = CacheEvent> {
+  readonly #listeners = new Set<(event: E) => void>();
   /** Whether anybody listens for them: hits and misses are reported only then. */
   active = false;
 
   /** Adds a listener (a quiet one has no use for hits and misses) and answers the function that removes it. */
-  subscribe(listener: CacheListener, quiet = false): () => void {
+  subscribe(listener: (event: E) => void, quiet = false): () => void {
     this.#listeners.add(listener);
     this.active ||= !quiet;
     return () => {
@@ -89,7 +101,7 @@ export class Events {
   }
 
   /** Hands an event to every listener. */
-  emit(event: CacheEvent): void {
+  emit(event: E): void {
     for (const listener of this.#listeners) {
       try {
         listener(event);

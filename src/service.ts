@@ -304,8 +304,8 @@ export function createService<C extends Collections, V extends object>(
   const { context, ttls, counters, defaults } = setup;
   // Of a client's clients for requests, each makes the service anew; they count together.
   let next = 0;
-  const counter = (): Counters => {
-    const known = counters[next] ?? new Counters();
+  const counter = (collection?: string): Counters => {
+    const known = counters[next] ?? new Counters(collection);
     counters[next++] = known;
     return known;
   };
@@ -360,7 +360,7 @@ export function createService<C extends Collections, V extends object>(
       migrate,
       target: { service: name, collection },
       shape: collectionKeys(key, hashed),
-      counters: counter(),
+      counters: counter(collection),
       policy: lives,
       near: nearby,
       sealing: sealing(compressAbove),

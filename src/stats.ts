@@ -38,12 +38,14 @@ export const COUNTS = [
 ] as const;
 
 /** Buckets an octave: the width of one is 2^(1/8), hence the error of its middle 4.4 %. */
-const PER_OCTAVE = 8;
+export const PER_OCTAVE = 8;
 /** From 1 microsecond to 67 seconds. */
 const BUCKETS = 26 * PER_OCTAVE;
 
-/** Counters and a latency histogram of fixed size. */
+/** Counters and a latency histogram of fixed size. They only grow. */
 export class Counters {
+  /** The collection; empty for a service's own verbs. */
+  readonly collection: string;
   hits = 0;
   staleHits = 0;
   nearHits = 0;
@@ -53,13 +55,22 @@ export class Counters {
   loads = 0;
   errors = 0;
   corrupt = 0;
-  readonly #latency: Uint32Array = new Uint32Array(BUCKETS);
+  /** How long all timed operations took together, in milliseconds. */
+  spent = 0;
+  /** How many took from 2^(i / 8) to 2^((i + 1) / 8) microseconds, by i; the first and the last hold what is beyond them too. */
+  readonly latency: Uint32Array = new Uint32Array(BUCKETS);
+
+  /** @param collection The collection. */
+  constructor(collection = "") {
+    this.collection = collection;
+  }
 
   /** Counts an operation that took `ms` milliseconds. */
   time(ms: number): void {
     const bucket = Math.floor(Math.log2(ms * 1000) * PER_OCTAVE);
     const index = bucket > 0 ? Math.min(bucket, BUCKETS - 1) : 0;
-    this.#latency[index] = (this.#latency[index] as number) + 1;
+    this.latency[index] = (this.latency[index] as number) + 1;
+    this.spent += ms;
   }
 
   /**
@@ -74,25 +85,30 @@ export class Counters {
       for (const name of COUNTS) {
         sum[name] += one[name];
       }
-      one.#latency.forEach((n, i) => {
-        sum.#latency[i] = (sum.#latency[i] as number) + n;
+      one.latency.forEach((n, i) => {
+        sum.latency[i] = (sum.latency[i] as number) + n;
       });
     }
-    const count = sum.#latency.reduce((a, b) => a + b, 0);
-    const { hits, staleHits, nearHits, misses, writes, deletes, loads, errors, corrupt } = sum;
+    const count = sum.latency.reduce((a, b) => a + b, 0);
+    const counts = Object.fromEntries(COUNTS.map((name) => [name, sum[name]])) as Record<
+      (typeof COUNTS)[number],
+      number
+    >;
+    const { hits, misses } = sum;
     const hitRate = hits + misses > 0 ? hits / (hits + misses) : 0;
-    const at = (share: number): number => sum.#percentile(count * share);
+    const at = (share: number): number => percentile(sum.latency, count * share);
     const latency = { count, p50: at(0.5), p95: at(0.95), p99: at(0.99) };
-    return { hits, staleHits, nearHits, misses, hitRate, writes, deletes, loads, errors, corrupt, latency };
+    return { ...counts, hitRate, latency };
   }
+}
 
-  #percentile(rank: number): number {
-    if (rank === 0) return 0;
-    let seen = 0;
-    const bucket = this.#latency.findIndex((n) => {
-      seen += n;
-      return seen >= rank;
-    });
-    return 2 ** ((bucket + 0.5) / PER_OCTAVE) / 1000;
-  }
+/** The middle of the bucket that holds the operation of a rank, in milliseconds; 0 for rank 0. */
+export function percentile(latency: Uint32Array, rank: number): number {
+  if (rank === 0) return 0;
+  let seen = 0;
+  const bucket = latency.findIndex((n) => {
+    seen += n;
+    return seen >= rank;
+  });
+  return 2 ** ((bucket + 0.5) / PER_OCTAVE) / 1000;
 }
