@@ -108,7 +108,7 @@ export type { PaymentMethod, Transaction } from "./src/services/payment.ts";
 export type { Category, Product, ProductVerbs } from "./src/services/product.ts";
 export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./src/services/user.ts";
 export type { ClientOptions, Entry, FoodFastClient } from "./src/shared.ts";
-export type { CacheStats, Counters } from "./src/stats.ts";
+export type { CacheStats, LiveCounters } from "./src/stats.ts";
 export type { Opening } from "./src/store.ts";
 export { parseTtl, type Ttl, type TtlUnit } from "./src/ttl.ts";
 export type { UpdateOptions } from "./src/update.ts";

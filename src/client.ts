@@ -21,7 +21,7 @@ import {
   type ServiceBase,
   type ServiceOf,
 } from "./service.ts";
-import { type CacheStats, Counters } from "./stats.ts";
+import { type CacheStats, Counters, type LiveCounters } from "./stats.ts";
 import { type Lane, type Opening, Store } from "./store.ts";
 import { describe } from "./ttl.ts";
 
@@ -350,7 +350,7 @@ export class CacheClient<S extends object = Record<never, never>> {
    *
    * @returns The counters by service: its own first, then those of its collections.
    */
-  counters(): readonly (readonly [service: string, counters: readonly Readonly<Counters>[]])[] {
+  counters(): readonly (readonly [service: string, counters: readonly LiveCounters[]])[] {
     const { counters, rest } = this.#shared;
     return [...counters, ["cache", [...rest.values()]]];
   }

@@ -182,7 +182,7 @@ export {
   withOptions,
   withSchemas,
 } from "./service.ts";
-export type { CacheStats, Counters } from "./stats.ts";
+export type { CacheStats, LiveCounters } from "./stats.ts";
 export type { Opening } from "./store.ts";
 export { parseTtl, type Ttl, type TtlUnit } from "./ttl.ts";
 export type { UpdateOptions } from "./update.ts";

@@ -24,6 +24,16 @@ export interface CacheStats {
   readonly latency: { readonly count: number; readonly p50: number; readonly p95: number; readonly p99: number };
 }
 
+/** What a cache or a collection counts, as it goes on counting. The numbers only grow. */
+export interface LiveCounters extends Omit<CacheStats, "hitRate" | "latency"> {
+  /** The collection; empty for a service's own verbs. */
+  readonly collection: string;
+  /** How long all timed operations took together, in milliseconds. */
+  readonly spent: number;
+  /** How many took from 2^(i / 8) to 2^((i + 1) / 8) microseconds, by i; the first and the last hold what is beyond them too. */
+  readonly latency: Uint32Array;
+}
+
 /** What is counted. */
 export const COUNTS = [
   "hits",
@@ -42,9 +52,8 @@ export const PER_OCTAVE = 8;
 /** From 1 microsecond to 67 seconds. */
 const BUCKETS = 26 * PER_OCTAVE;
 
-/** Counters and a latency histogram of fixed size. They only grow. */
-export class Counters {
-  /** The collection; empty for a service's own verbs. */
+/** Counters and a latency histogram of fixed size. */
+export class Counters implements LiveCounters {
   readonly collection: string;
   hits = 0;
   staleHits = 0;
@@ -55,9 +64,7 @@ export class Counters {
   loads = 0;
   errors = 0;
   corrupt = 0;
-  /** How long all timed operations took together, in milliseconds. */
   spent = 0;
-  /** How many took from 2^(i / 8) to 2^((i + 1) / 8) microseconds, by i; the first and the last hold what is beyond them too. */
   readonly latency: Uint32Array = new Uint32Array(BUCKETS);
 
   /** @param collection The collection. */
