@@ -86,7 +86,7 @@ export class Counters implements LiveCounters {
    * @param all The counters.
    * @returns Their sum.
    */
-  static total(all: Iterable<Counters>): CacheStats {
+  static total(all: Iterable<LiveCounters>): CacheStats {
     const sum = new Counters();
     for (const one of all) {
       for (const name of COUNTS) {
