@@ -90,7 +90,7 @@ export async function* backup(
 
 const encoder = new TextEncoder();
 /** How many characters are handed over at a time, or nearly so. */
-const CHUNK_LENGTH = 2 ** 18;
+const CHUNK_LENGTH = 2 ** 16;
 
 /**
  * All that a backup holds. The marks of tags come behind the entries, and the clock last: what is invalidated meanwhile is so in the backup, too.

@@ -136,7 +136,7 @@ const MARKER = "restore";
 const MARKER_MS = 864e5;
 /** How many keys, and characters of values, are written in a step, or nearly so. */
 const STEP_KEYS = 500;
-const STEP_LENGTH = 2 ** 20;
+const STEP_LENGTH = 2 ** 18;
 
 /** Whether entries are written as they were, or as of now. */
 type Mode = "as-is" | "now";
@@ -231,7 +231,7 @@ export class Conflicts {
   /** Looks for physical keys. */
   async look(keys: readonly Bulk[]): Promise<void> {
     for (let from = 0; from < keys.length; from += STEP_KEYS) {
-      const part = keys.slice(from, from + STEP_KEYS);
+      const part = keys.slice(from, from + STEP_KEYS).filter((key) => this.#wire.carries(key));
       const replies = await this.#wire.must(part.map((key) => ["EXISTS", key]));
       part.forEach((key, i) => {
         if (replies[i] !== 1) return;

@@ -214,7 +214,9 @@ export class Sink {
   async #there(items: readonly Item[]): Promise<ReadonlySet<Rec>> {
     const { dryRun } = this.#options;
     if (!this.#nx || !(dryRun || this.#atomic)) return new Set();
-    const asked = items.map(({ record }) => record).filter(({ more, key }) => !more && !isOwnKey(key));
+    const asked = items
+      .map(({ record }) => record)
+      .filter(({ more, key }) => !more && !isOwnKey(key) && this.#wire.carries(key));
     const replies = await this.#wire.must(asked.map(({ key }) => ["EXISTS", this.#wire.physical(key)]));
     return new Set(asked.filter((_, i) => replies[i] === 1));
   }
@@ -304,8 +306,7 @@ export class Sink {
 
   /** Whether the wire can carry a record. */
   #carries({ key, type, value }: Rec): boolean {
-    if (this.#wire.bytes) return true;
-    const text = (bulk: Bulk): boolean => typeof bulk === "string" || asText(bulk) !== undefined;
+    const text = (bulk: Bulk): boolean => this.#wire.carries(bulk);
     if (!text(key)) return false;
     if (type === "string") return text(value as Bulk);
     if (type !== "stream") return (value as readonly Bulk[]).every(text);

@@ -2,12 +2,12 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { CHUNK, type Group, KINDS, type Kind, type Page, type Rec, type StreamEnd } from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
-import { shown, type Wire, word } from "./wire.ts";
+import { asText, shown, type Wire, word } from "./wire.ts";
 
 /** How many keys a step looks at. */
 const PAGE = 500;
 /** How many bytes of values a step reads, or nearly so. */
-const STEP_BYTES = 2 ** 20;
+const STEP_BYTES = 2 ** 18;
 /** What an element of a collection is taken to have. */
 const ELEMENT_BYTES = 128;
 /** How often a key is read that becomes another type meanwhile. */
@@ -199,7 +199,8 @@ export class Source {
     end: readonly RawReply[] | undefined,
     report: (key: Bulk, reason: string) => void,
   ): Rec | undefined {
-    const base = { key: this.#wire.logical(physical), type, expires: undefined, more: false };
+    const key = this.#wire.logical(physical);
+    const base = { key: asText(key) ?? key, type, expires: undefined, more: false };
     if (!this.#wire.bytes && this.#doubtful(value as RawReply)) {
       report(physical, this.#doubt("value"));
       return undefined;

@@ -2,7 +2,7 @@
  * The store as the manager speaks to it: over a connection of its own, where keys and values are bytes as they are; where the wire has none,
  * by text. Then what is not UTF-8 cannot be had: over REST it arrives with U+FFFD in it, and is taken for unreadable.
  */
-import { type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { type Command, type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import type { Place, PlaceOf } from "../client.ts";
 import { describe } from "../ttl.ts";
@@ -49,6 +49,14 @@ export function word(reply: RawReply | undefined): string {
   return reply instanceof Uint8Array ? lenient.decode(reply) : String(reply ?? "");
 }
 
+/** An argument as text. */
+function plain(arg: string | number | Uint8Array): string | number {
+  if (!(arg instanceof Uint8Array)) return arg;
+  const text = asText(arg);
+  if (text === undefined) throw new TypeError("cannot send bytes that are not UTF-8 over this wire");
+  return text;
+}
+
 /** A place and a connection to it. */
 export class Wire {
   readonly place: Place;
@@ -90,7 +98,7 @@ export class Wire {
         for (const arg of commands[to] as RawCommand) room -= String(arg).length + 4;
         if (room < 0 && to > from) break;
       }
-      const part = commands.slice(from, to) as unknown as Parameters<typeof driver.send>[1];
+      const part = commands.slice(from, to).map((command) => command.map(plain)) as unknown as Command[];
       replies.push(...(await this.#wait(driver.send(database, part, { timeout: this.#timeout }), this.#timeout)));
     }
     return replies;
@@ -146,6 +154,11 @@ export class Wire {
   /** Whether a physical key is one of the library's own. */
   isOwn(physical: Bulk): boolean {
     return isOwnKey(this.logical(physical));
+  }
+
+  /** Whether the wire can carry it. */
+  carries(bulk: Bulk): boolean {
+    return this.bytes || asText(bulk) !== undefined;
   }
 
   /** The physical key of one of the library's own. */
