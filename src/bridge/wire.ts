@@ -100,7 +100,7 @@ class Connections implements Wire {
   readonly #options: WireOptions;
   readonly #connect: NonNullable<Driver["connect"]>;
   readonly #lines = new Set<Line>();
-  #opening: Promise<Line> | undefined;
+  #opening: Promise<void> | undefined;
   /** The connections for transactions that nobody uses. */
   readonly #idle: Connection[] = [];
   #inUse = 0;
@@ -118,7 +118,7 @@ class Connections implements Wire {
   }
 
   transaction(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError> {
-    return this.#track(this.#transact([["MULTI"], ...commands, ["EXEC"]]));
+    return this.#track(this.#onOwn([["MULTI"], ...commands, ["EXEC"]]).then(settle));
   }
 
   async connect(): Promise<Connection> {
@@ -146,10 +146,15 @@ class Connections implements Wire {
   async #send(commands: readonly RawCommand[]): Promise<readonly RawReply[]> {
     const left = this.#deadline();
     while (true) {
-      const line = this.#pick() ?? (await this.#open());
+      const line = this.#pick();
+      if (!line) {
+        await this.#open();
+        continue;
+      }
+      const timeout = left();
       line.pending += commands.length;
       try {
-        return await line.connection.send(commands, { timeout: left() });
+        return await line.connection.send(commands, { timeout });
       } catch (error) {
         this.#lines.delete(line);
         // It was lost while nobody used it.
@@ -171,12 +176,11 @@ class Connections implements Wire {
     return best;
   }
 
-  #open(): Promise<Line> {
+  #open(): Promise<void> {
     this.#opening ??= this.connect()
       .then((connection) => {
-        const line = { connection, pending: 0 };
-        this.#lines.add(line);
-        return line;
+        if (this.#closed) connection.close();
+        else this.#lines.add({ connection, pending: 0 });
       })
       .finally(() => {
         this.#opening = undefined;
@@ -184,7 +188,7 @@ class Connections implements Wire {
     return this.#opening;
   }
 
-  async #transact(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError> {
+  async #onOwn(commands: readonly RawCommand[]): Promise<readonly RawReply[]> {
     const left = this.#deadline();
     await this.#acquire(left());
     try {
@@ -193,8 +197,9 @@ class Connections implements Wire {
         try {
           const replies = await connection.send(commands, { timeout: left() });
           this.#idle.push(connection);
-          return settle(replies);
+          return replies;
         } catch (error) {
+          connection.close();
           if ((error as StoreError).repeat !== "all") throw error;
         }
       }
@@ -240,12 +245,16 @@ class Connections implements Wire {
     } else this.#inUse--;
   }
 
-  /** Counts down what a request may take; never to nothing, for it fails by its own timeout then. */
+  /** Counts down what a request may take. */
   #deadline(): () => number {
     if (this.#closed) throw closedError();
     const { timeout } = this.#options;
     const end = performance.now() + timeout;
-    return () => Math.max(1, Math.ceil(end - performance.now()));
+    return () => {
+      const left = Math.ceil(end - performance.now());
+      if (left > 0) return left;
+      throw new StoreError("timeout", `The store could not be reached within ${timeout} ms`);
+    };
   }
 }
 
