@@ -47,7 +47,7 @@ describe("larder backup, restore and copy", () => {
     driver.send(database, [["EVAL", `for i = 1, ${keys} do redis.call('SET', 'k' .. i, ARGV[1]) end`, 0, value]]);
   const at = (name: string): string => join(folder, name);
   const backup = async (name: string) => {
-    const { code, stderr } = await larder(["backup", "analytics", "-q", "-o", at(name)], { env });
+    const { code, stderr } = await larder(["backup", "analytics", "-o", at(name)], { env });
     assert.deepEqual([code, stderr], [0, ""]);
     return at(name);
   };
@@ -230,7 +230,7 @@ describe("larder backup, restore and copy", () => {
   it("restore goes on where Ctrl-C stopped it, and leaves the same in the end", async () => {
     await fill(5, 30_000);
     const file = await backup("a.jsonl");
-    const restoring = startLarder(["restore", "user", file, "-q"], { env });
+    const restoring = startLarder(["restore", "user", file], { env });
     while ((await count(3)) < 500);
     redis.pause();
     restoring.signal("SIGINT");
@@ -241,7 +241,7 @@ describe("larder backup, restore and copy", () => {
     assert.match(stdout, /^Stopped: [\d,]+ keys of user written\n$/);
     const part = await count(3);
     assert.ok(part > 0 && part < 30_000, `${part}`);
-    const rerun = await larder(["restore", "user", file, "-q"], { env });
+    const rerun = await larder(["restore", "user", file], { env });
     assert.equal(rerun.code, 0, rerun.stderr);
     assert.match(rerun.stderr, /^Going on where an earlier run was interrupted\n/);
     assert.equal(await count(3), 30_003);

@@ -113,6 +113,14 @@ function launch(
 const quoted = (words: readonly string[]): string =>
   words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
 
+const COMMANDS = ["clear", "list", "get", "backup", "restore", "copy", "warm", "stats", "doctor"];
+
+/** In a pipe, progress is a line after 5 s: on a busy machine it would stand among what is expected. */
+function quietly(args: readonly string[]): string[] {
+  const [command = "", ...rest] = args;
+  return COMMANDS.includes(command) ? [command, "--quiet", ...rest] : [...args];
+}
+
 /**
  * Starts the command with its output in pipes.
  *
@@ -120,7 +128,7 @@ const quoted = (words: readonly string[]): string =>
  * @param options Variables, input, and what a shell does around it.
  */
 export function startLarder(args: readonly string[], options: CommandOptions = {}): Command {
-  const [file, ...first] = [...RUNTIME, ...args] as [string, ...string[]];
+  const [file, ...first] = [...RUNTIME, ...quietly(args)] as [string, ...string[]];
   const { before, redirect } = options;
   if ((before ?? redirect) === undefined) return launch(file, first, options);
   const line = `${before ? `${before}; ` : ""}exec ${quoted([file, ...first])} ${redirect ?? ""}`;
