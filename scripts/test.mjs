@@ -10,7 +10,7 @@ import { setupPackages, setupRedis } from "./setup.mjs";
 import { bin, files, run } from "./tools.mjs";
 
 /** Milliseconds that a runner may take in all. */
-const TIMEOUT = 420_000;
+const TIMEOUT = 900_000;
 const RUNNERS = ["bun", "deno", "node", "workerd", "edge"];
 const words = process.argv.slice(2);
 const chosen = words.filter((word) => RUNNERS.includes(word));

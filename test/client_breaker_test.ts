@@ -48,7 +48,7 @@ describe("a client's circuit breaker", () => {
         return store.send(...args);
       },
     };
-    await using client = createCacheClient({ env: {}, driver, retries: 0, breaker: { failures: 2, openFor: 20 } });
+    await using client = createCacheClient({ env: {}, driver, retries: 0, breaker: { failures: 2, openFor: 1000 } });
     const cache = client.cache();
     await cache.get("k");
     await cache.get("k");
