@@ -211,7 +211,10 @@ async function answer(
   // The headers of a stream do not wait for its first chunk.
   if (!response.headers.has("content-length")) outgoing.flushHeaders();
   const reader = response.body.getReader();
-  gone.signal.addEventListener("abort", () => void reader.cancel().catch(() => {}));
+  const cancel = () => void reader.cancel().catch(() => {});
+  // Its client may have left before there was a response.
+  if (gone.signal.aborted) cancel();
+  gone.signal.addEventListener("abort", cancel);
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     if (!outgoing.write(part.value) && !gone.signal.aborted) {
       await new Promise<void>((resolve) => {

@@ -36,21 +36,14 @@ export class Streams {
    *
    * @param connect Opens its connection.
    * @param command SUBSCRIBE, PSUBSCRIBE or MONITOR with its argument.
-   * @param signal Ends the stream, beside its being cancelled.
-   * @returns The events.
+   * @returns The events; cancelling them ends the stream.
    * @throws {StoreError} When there are too many streams, or the store refuses the command or does not answer.
    */
-  async open(
-    connect: () => Promise<Connection>,
-    command: RawCommand,
-    signal: AbortSignal,
-  ): Promise<ReadableStream<Uint8Array>> {
+  async open(connect: () => Promise<Connection>, command: RawCommand): Promise<ReadableStream<Uint8Array>> {
     if (this.#closed) throw new StoreError("closed", "The bridge is closed");
     if (this.#streams.size >= this.#options.most) throw new StoreError("limit", "ERR max number of streams reached");
     const stream = new Stream(() => this.#streams.delete(stream));
     this.#streams.add(stream);
-    signal.addEventListener("abort", () => stream.end());
-    if (signal.aborted) stream.end();
     try {
       await stream.open(connect, command, this.#options);
       return stream.body;
@@ -102,7 +95,8 @@ class Stream {
     await new Promise<void>((resolve, reject) => {
       late = setTimeout(() => reject(new StoreError("timeout", `The store did not answer in ${timeout} ms`)), timeout);
       const told = (reply: RawReply): void => {
-        if (reply instanceof StoreError) reject(reply);
+        // The request's error, whatever kind it is: the store answers.
+        if (reply instanceof StoreError) reject(new StoreError("command", reply.message));
         else this.#send(toEvent(reply));
         resolve();
       };
@@ -110,28 +104,32 @@ class Stream {
         () => reject(new StoreError("closed", "The stream was ended")),
         (error) => {
           reject(error);
-          this.end(error);
+          this.end("the connection to the store was lost");
         },
       );
     }).finally(() => clearTimeout(late));
     if (!this.#ended) this.#beats = setInterval(() => this.#send(": alive\n\n"), heartbeat);
   }
 
-  /** Ends it: with an error, so that the client sees it broken off. */
-  end(error?: Error): void {
+  /** Ends it; a comment says why where the client cannot know. */
+  end(why?: string): void {
     if (this.#ended) return;
+    if (why !== undefined) this.#send(`: ${why}\n\n`);
     this.#ended = true;
     clearInterval(this.#beats);
     this.#connection?.close();
-    if (error) this.#controller?.error(error);
-    else this.#controller?.close();
+    this.#controller?.close();
     this.#gone();
   }
 
   #send(text: string): void {
     if (this.#ended || !this.#controller) return;
     this.#controller.enqueue(encoder.encode(text));
-    if ((this.#controller.desiredSize ?? 0) < -MOST_WAITING) this.end(new Error("the client reads too slowly"));
+    if ((this.#controller.desiredSize ?? 0) >= -MOST_WAITING) return;
+    // What waits is dropped.
+    this.#controller.error(new Error("the client reads too slowly"));
+    this.#controller = undefined;
+    this.end();
   }
 }
 
