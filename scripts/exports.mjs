@@ -39,9 +39,10 @@ export function checkExports() {
     }
   }
 
-  for (const [name, range] of Object.entries(npm.dependencies)) same(name, `npm:${name}@${range}`, deno.imports[name]);
+  const used = { ...npm.dependencies, ...npm.peerDependencies };
+  for (const [name, range] of Object.entries(used)) same(name, `npm:${name}@${range}`, deno.imports[name]);
   for (const name of Object.keys(deno.imports)) {
-    if (npm.dependencies[name] === undefined) problems.push(`deno.json imports ${name}, which is no dependency`);
+    if (used[name] === undefined) problems.push(`deno.json imports ${name}, which is no dependency`);
   }
 
   const { packages } = json("package-lock.json");

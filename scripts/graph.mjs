@@ -18,6 +18,7 @@ const LAYERS = [
   ["client", /^src\/(store|client|shared|wires|wire_[a-z]+)\.ts$/],
   ["core, edge", /^src\/(core|edge|main)\.ts$/],
   ["manager, bridge", /^src\/(manager|bridge)\//],
+  ["monitor", /^src\/monitor\//],
   ["cli", /^src\/cli\//],
   ["mod.ts", /^mod\.ts$/],
   ["what all may use", /^src\/[a-z_]+\.ts$/],
@@ -113,7 +114,7 @@ function tcpClients(graph) {
     else if (closure(graph, file, true).has("redis")) problems.push(`${file} can load the TCP client`);
   }
   for (const file of ["mod.ts", "src/core.ts", "src/edge.ts"]) {
-    for (const name of [RUNTIME[1], "commander", "@clack/prompts"]) {
+    for (const name of [RUNTIME[1], "commander", "@clack/prompts", "@opentelemetry/api"]) {
       if (closure(graph, file, true).has(name)) problems.push(`${file} can load ${name}`);
     }
   }

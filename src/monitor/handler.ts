@@ -1,0 +1,97 @@
+/** What a monitor knows over HTTP, as a fetch handler. */
+import { checkNames, refuse } from "../check.ts";
+import { prometheus } from "./prometheus.ts";
+import type { Monitor } from "./watch.ts";
+
+/** Options of {@linkcode metricsHandler}. */
+export interface MetricsHandlerOptions {
+  /** What `/metrics` asks for, as `Authorization: Bearer <token>`. @default none: whoever reaches it may read */
+  readonly token?: string;
+}
+
+/** For how long an answer to `/ready` is good, in milliseconds: whoever asks more often does not reach the store. */
+const READY_MS = 1000;
+const OPENMETRICS = "application/openmetrics-text";
+
+/**
+ * Serves `/metrics` (Prometheus's text, or OpenMetrics for whoever accepts that), `/health` (200 while the process answers) and `/ready` (200 while
+ * the store answers, otherwise 503).
+ *
+ * @param monitor The monitor. Where it has no timer, as at the edge, `/metrics` takes the sample.
+ * @param options The token.
+ * @returns A fetch handler; it answers every request and never throws.
+ * @throws {TypeError} For a token that is empty or not made of visible ASCII characters.
+ *
+ * @example
+ * ```ts
+ * import { createCacheClient } from "@foodfast/larder";
+ * import { metricsHandler, monitor } from "@foodfast/larder/monitor";
+ *
+ * await using client = createCacheClient({ driver: "memory" });
+ * await using watch = monitor(client);
+ * const handler = metricsHandler(watch, { token: "secret" });
+ * console.log((await handler(new Request("http://localhost/ready"))).status); // 200
+ * console.log((await handler(new Request("http://localhost/metrics"))).status); // 401
+ * ```
+ */
+export function metricsHandler(
+  monitor: Monitor,
+  options: MetricsHandlerOptions = {},
+): (request: Request) => Promise<Response> {
+  checkNames(options, ["token"], "metricsHandler");
+  const { token } = options;
+  if (token !== undefined && !(typeof token === "string" && /^[\x21-\x7e]+$/.test(token))) {
+    refuse("this token", "visible ASCII characters");
+  }
+  let asked = Number.NEGATIVE_INFINITY;
+  let ready: Promise<boolean> | undefined;
+  const isReady = (): Promise<boolean> => {
+    const now = performance.now();
+    if (!ready || now - asked >= READY_MS) {
+      asked = now;
+      ready = monitor.ready();
+    }
+    return ready;
+  };
+  const metrics = async (request: Request): Promise<Response> => {
+    if (token !== undefined && !authorized(request, token)) {
+      return text(401, "unauthorized\n", { "www-authenticate": "Bearer" });
+    }
+    // A timer that is late is no reason to ask the store twice.
+    if (monitor.now - monitor.sampled >= monitor.interval * 1.5) await monitor.sample();
+    const open = (request.headers.get("accept") ?? "").includes(OPENMETRICS);
+    const type = open ? `${OPENMETRICS}; version=1.0.0; charset=utf-8` : "text/plain; version=0.0.4; charset=utf-8";
+    return text(200, prometheus(monitor, open ? "openmetrics" : "text"), { "content-type": type });
+  };
+  const answer = async (request: Request): Promise<Response> => {
+    const { pathname } = new URL(request.url);
+    if (!/^\/(metrics|health|ready)$/.test(pathname)) return text(404, "not found\n");
+    if (!/^(GET|HEAD)$/.test(request.method)) return text(405, "method not allowed\n", { allow: "GET, HEAD" });
+    if (pathname === "/metrics") return metrics(request);
+    if (pathname === "/health") return text(200, "ok\n");
+    return (await isReady()) ? text(200, "ready\n") : text(503, "the store does not answer\n");
+  };
+  return async (request) => {
+    try {
+      const response = await answer(request);
+      return request.method === "HEAD" ? new Response(null, response) : response;
+    } catch {
+      return text(500, "the monitor failed\n");
+    }
+  };
+}
+
+function text(status: number, body: string, headers: Readonly<Record<string, string>> = {}): Response {
+  return new Response(body, {
+    status,
+    headers: { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store", ...headers },
+  });
+}
+
+/** Compares in a time that does not tell how much is right. */
+function authorized(request: Request, token: string): boolean {
+  const given = /^bearer +(.*)$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
+  let difference = given.length ^ token.length;
+  for (let at = 0; at < token.length; at++) difference |= given.charCodeAt(at) ^ token.charCodeAt(at);
+  return difference === 0;
+}

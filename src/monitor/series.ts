@@ -1,0 +1,217 @@
+/** What one cache or collection did, as numbers that only grow, and what it did in a span of time. */
+import type { StoreErrorKind } from "../../drivers/driver.ts";
+import { COUNTS, Counters, type LiveCounters, PER_OCTAVE, percentile } from "../stats.ts";
+
+/** How long operations took, in milliseconds; percentiles and the longest are exact to 5 %. */
+export interface Times {
+  /** How many were timed. */
+  readonly count: number;
+  /** How long they took together. */
+  readonly total: number;
+  /** The median. */
+  readonly p50: number;
+  /** What 95 of 100 stayed below. */
+  readonly p95: number;
+  /** What 99 of 100 stayed below. */
+  readonly p99: number;
+  /** The longest. */
+  readonly max: number;
+}
+
+/** What was counted, since the client was made or in a window. */
+export interface Counted {
+  /** Reads that found a value. */
+  readonly hits: number;
+  /** Those of `hits` that were stale. */
+  readonly staleHits: number;
+  /** Those of `hits` that the near cache answered. */
+  readonly nearHits: number;
+  /** Reads that found none, failed ones included. */
+  readonly misses: number;
+  /** `hits / (hits + misses)`; `null` without reads. */
+  readonly hitRate: number | null;
+  /** Entries written. */
+  readonly writes: number;
+  /** Entries deleted. */
+  readonly deletes: number;
+  /** Loaders run. */
+  readonly loads: number;
+  /** Loaders that failed or took too long, since the monitor was made, as all below. */
+  readonly loadErrors: number;
+  /** Operations that failed. */
+  readonly errors: number;
+  /** Those of `errors` that the monitor heard of, by kind. */
+  readonly errorKinds: Readonly<Record<StoreErrorKind, number>>;
+  /** Entries that could not be read back. */
+  readonly corrupt: number;
+  /** Loads that waited for another process. */
+  readonly lockWaits: number;
+  /** Locks lost before they were given up. */
+  readonly lostLocks: number;
+  /** Near entries forgotten because the store told of changes, or could not tell any more. */
+  readonly nearInvalidations: number;
+  /** Invalidations of tags, or of everything. */
+  readonly invalidations: number;
+  /** How long operations took, loaders and near hits aside. */
+  readonly latency: Times;
+  /** How long loaders took. */
+  readonly loadTime: Times;
+}
+
+/** The kinds of errors. */
+export const KINDS: readonly StoreErrorKind[] = [
+  "command",
+  "connection",
+  "timeout",
+  "auth",
+  "limit",
+  "protocol",
+  "closed",
+];
+
+/** What is counted, in words. */
+export const HELP: Readonly<Record<(typeof COUNTS)[number], string>> = {
+  hits: "Reads that found a value",
+  staleHits: "Reads that found a stale value, among the hits",
+  nearHits: "Reads that the near cache answered, among the hits",
+  misses: "Reads that found none",
+  writes: "Entries written",
+  deletes: "Entries deleted",
+  loads: "Loaders run",
+  errors: "Operations that failed",
+  corrupt: "Entries that could not be read back",
+};
+
+/** A name in the style of metrics. */
+export function snake(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** What events tell and counters lack. */
+const HEARD = ["loadErrors", "lockWaits", "lostLocks", "nearInvalidations", "invalidations"] as const;
+/** What a {@linkcode Sample} holds. */
+export type Name = (typeof COUNTS)[number] | (typeof HEARD)[number] | StoreErrorKind | "spent" | "loadSpent";
+const NAMES: readonly Name[] = [...COUNTS, "spent", ...HEARD, "loadSpent", ...KINDS];
+const INDEX = Object.fromEntries(NAMES.map((name, i) => [name, i])) as Readonly<Record<Name, number>>;
+
+/** The numbers of one series at one time. Not changed after it was made. */
+export interface Sample {
+  /** By the index of their names. */
+  readonly counts: Float64Array;
+  /** How many operations fell into each bucket of time. */
+  readonly latency: Uint32Array;
+  /** How many loaders did. */
+  readonly loads: Uint32Array;
+}
+
+/** One number of a sample. */
+export function numberOf({ counts }: Sample, name: Name): number {
+  return counts[INDEX[name]] as number;
+}
+
+/** What was heard of one series by events. */
+export class Tally {
+  /** What was heard. */
+  readonly heard: Record<(typeof HEARD)[number], number> = {
+    loadErrors: 0,
+    lockWaits: 0,
+    lostLocks: 0,
+    nearInvalidations: 0,
+    invalidations: 0,
+  };
+  /** Errors by kind. */
+  readonly kinds: Record<StoreErrorKind, number> = Object.fromEntries(KINDS.map((kind) => [kind, 0])) as never;
+  /** The times of loaders. */
+  readonly loads: Counters = new Counters();
+}
+
+/** No operation. */
+export const NOTHING: Sample = sampleOf([], undefined);
+
+/** The numbers of a series now. */
+export function sampleOf(all: readonly LiveCounters[], tally: Tally | undefined): Sample {
+  const counts = new Float64Array(NAMES.length);
+  const latency = new Uint32Array(new Counters().latency.length);
+  const add = (name: Name, value: number): void => {
+    counts[INDEX[name]] = (counts[INDEX[name]] as number) + value;
+  };
+  for (const one of all) {
+    for (const name of COUNTS) add(name, one[name]);
+    add("spent", one.spent);
+    plus(latency, one.latency);
+  }
+  if (tally) {
+    for (const name of HEARD) add(name, tally.heard[name]);
+    for (const kind of KINDS) add(kind, tally.kinds[kind]);
+    add("loadSpent", tally.loads.spent);
+  }
+  return { counts, latency, loads: Uint32Array.from(tally?.loads.latency ?? new Uint32Array(latency.length)) };
+}
+
+/** Whether two samples hold the same numbers. */
+export function equal(a: Sample, b: Sample): boolean {
+  const same = (x: Uint32Array | Float64Array, y: Uint32Array | Float64Array): boolean => x.every((n, i) => n === y[i]);
+  return same(a.counts, b.counts) && same(a.latency, b.latency) && same(a.loads, b.loads);
+}
+
+/** Several samples taken together. */
+export function sumOf(samples: Iterable<Sample>): Sample {
+  const sum = sampleOf([], undefined);
+  for (const { counts, latency, loads } of samples) {
+    plus(sum.counts, counts);
+    plus(sum.latency, latency);
+    plus(sum.loads, loads);
+  }
+  return sum;
+}
+
+/** What happened from one sample to another of the same series. */
+export function difference(now: Sample, then: Sample): Sample {
+  return {
+    counts: now.counts.map((n, i) => n - (then.counts[i] as number)),
+    latency: now.latency.map((n, i) => n - (then.latency[i] as number)),
+    loads: now.loads.map((n, i) => n - (then.loads[i] as number)),
+  };
+}
+
+/** A sample in words. */
+export function counted(sample: Sample): Counted {
+  const of = (name: Name): number => numberOf(sample, name);
+  const names = [...COUNTS, ...HEARD] as const;
+  const numbers = Object.fromEntries(names.map((name) => [name, of(name)])) as Record<(typeof names)[number], number>;
+  const reads = numbers.hits + numbers.misses;
+  return {
+    ...numbers,
+    hitRate: reads > 0 ? numbers.hits / reads : null,
+    errorKinds: Object.fromEntries(KINDS.map((kind) => [kind, of(kind)])) as Record<StoreErrorKind, number>,
+    latency: timesOf(sample.latency, of("spent")),
+    loadTime: timesOf(sample.loads, of("loadSpent")),
+  };
+}
+
+function timesOf(buckets: Uint32Array, total: number): Times {
+  const count = buckets.reduce((a, b) => a + b, 0);
+  const at = (share: number): number => percentile(buckets, count * share);
+  return { count, total, p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) };
+}
+
+/** The bounds of a histogram for others, in microseconds: powers of two, where buckets end. */
+export const BOUNDS: readonly number[] = Array.from({ length: 19 }, (_, i) => 2 ** (i + 6));
+
+/** How many of the timed took up to each of the {@linkcode BOUNDS}; and the count of all. */
+export function cumulative(buckets: Uint32Array): { readonly counts: readonly number[]; readonly count: number } {
+  let below = 0;
+  let next = 0;
+  const counts = BOUNDS.map((bound) => {
+    for (; next < Math.log2(bound) * PER_OCTAVE; next++) below += buckets[next] as number;
+    return below;
+  });
+  for (; next < buckets.length; next++) below += buckets[next] as number;
+  return { counts, count: below };
+}
+
+function plus(sum: Uint32Array | Float64Array, other: Uint32Array | Float64Array): void {
+  other.forEach((n, i) => {
+    sum[i] = (sum[i] as number) + n;
+  });
+}

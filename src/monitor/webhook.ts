@@ -1,0 +1,114 @@
+/** Sends alerts to a URL. */
+import { checkNames, refuse } from "../check.ts";
+import type { Logger } from "../logger.ts";
+import { describe } from "../ttl.ts";
+import type { Alert } from "./rules.ts";
+
+/** Where alerts are sent: a POST of `{ "alert": { ... } }` as JSON for each that begins or is over. */
+export interface WebhookOptions {
+  /** The URL, http or https. It is kept out of messages: such URLs are often secrets. */
+  readonly url: string;
+  /** More headers, such as `authorization`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The deadline of one try, in milliseconds. @default 5000 */
+  readonly timeout?: number;
+  /** How often it is tried again when the receiver is away, answers 429 or 5xx, 0-10. @default 2 */
+  readonly retries?: number;
+}
+
+/** How many alerts wait to be sent at the most: those that come then are dropped, and told to the logger. */
+const WAITING = 100;
+/** The pause before the first repetition, in milliseconds; it doubles. */
+const PAUSE_MS = 250;
+
+/** Sends alerts one after the other. */
+export class Webhook {
+  readonly #url: string;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #timeout: number;
+  readonly #retries: number;
+  readonly #logger: Logger | undefined;
+  #waiting = 0;
+  #last: Promise<void> = Promise.resolve();
+
+  /**
+   * @param given The URL, or the options.
+   * @param logger Told of what could not be sent.
+   * @throws {TypeError} For bad options.
+   */
+  constructor(given: string | WebhookOptions, logger: Logger | undefined) {
+    const options = typeof given === "string" ? { url: given } : given;
+    checkNames(options, ["url", "headers", "timeout", "retries"], "webhook", "a URL and ");
+    const { url, headers = {}, timeout = 5000, retries = 2 } = options;
+    if (typeof url !== "string" || !/^https?:$/.test(protocol(url)))
+      refuse("this url of webhook", "http and https URLs");
+    if (!(timeout > 0 && timeout < 2 ** 31)) refuse(`timeout ${describe(timeout)} of webhook`, "milliseconds above 0");
+    if (!(Number.isInteger(retries) && retries >= 0 && retries <= 10)) {
+      refuse(`retries ${describe(retries)} of webhook`, "0 to 10");
+    }
+    this.#url = url;
+    this.#headers = headers;
+    this.#timeout = timeout;
+    this.#retries = retries;
+    this.#logger = logger;
+  }
+
+  /** Sends an alert, after those before it. */
+  send(alert: Alert): void {
+    if (this.#waiting >= WAITING) {
+      this.#fail(alert, "too many alerts wait to be sent");
+      return;
+    }
+    this.#waiting++;
+    this.#last = this.#last.then(async () => {
+      await this.#post(alert);
+      this.#waiting--;
+    });
+  }
+
+  /** Resolves when what was given so far was sent, or given up. Never rejects. */
+  done(): Promise<void> {
+    return this.#last;
+  }
+
+  async #post(alert: Alert): Promise<void> {
+    let reason = "";
+    for (let attempt = 0; attempt <= this.#retries; attempt++) {
+      if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * 2 ** (attempt - 1)));
+      try {
+        const response = await fetch(this.#url, {
+          method: "POST",
+          headers: { "content-type": "application/json", ...this.#headers },
+          body: JSON.stringify({ alert }),
+          redirect: "error",
+          signal: AbortSignal.timeout(this.#timeout),
+        });
+        await response.body?.cancel();
+        if (response.ok) return;
+        reason = `it answered ${response.status}`;
+        if (response.status !== 429 && response.status < 500) break;
+      } catch (error) {
+        // Other messages may hold the URL.
+        const late = error instanceof Error && error.name === "TimeoutError";
+        reason = late ? `it did not answer within ${this.#timeout} ms` : "it cannot be reached";
+      }
+    }
+    this.#fail(alert, reason);
+  }
+
+  #fail({ rule, state, message }: Alert, reason: string): void {
+    try {
+      this.#logger?.warn({ rule, state, message, reason }, "alert not delivered to the webhook");
+    } catch {
+      // The logger's own failure.
+    }
+  }
+}
+
+function protocol(url: string): string {
+  try {
+    return new URL(url).protocol;
+  } catch {
+    return "";
+  }
+}
