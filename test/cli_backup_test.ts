@@ -259,6 +259,9 @@ describe("larder backup, restore and copy", () => {
       const done = await larder(["copy", "analytics", ...far], { env });
       assert.deepEqual(done, { code: 0, stdout: "3 keys of analytics written\n", stderr: "" });
       assert.deepEqual(await there.send(0, [["GET", "db5:shop:report:1"]]), ["text"]);
+      const overRest = await larder(["copy", "analytics", "--to", rest.url, "--to-token", "t"], { env });
+      assert.deepEqual(overRest, { code: 0, stdout: "3 keys of analytics written\n", stderr: "" });
+      assert.deepEqual(await driver.send(15, [["ZSCORE", "db5:board", "a"]]), ["1.5"]);
       await driver.send(5, [["FLUSHDB"], ["SET", "report:1", "newer"]]);
 
       const back = ["--from", other.url, "--from-databases", "prefixed", "--from-prefix", "shop"];
