@@ -17,12 +17,12 @@
  */
 import {
   type Attributes,
-  type MeterProvider,
+  type Meter,
   metrics,
   type ObservableResult,
   SpanKind,
   SpanStatusCode,
-  type TracerProvider,
+  type Tracer,
   trace,
 } from "@opentelemetry/api";
 import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
@@ -32,7 +32,17 @@ import type { CacheEvent, CacheListener, Sending } from "../events.ts";
 import { COUNTS, type LiveCounters } from "../stats.ts";
 import { HELP, snake } from "./series.ts";
 
-export type { MeterProvider, TracerProvider } from "@opentelemetry/api";
+/** A `MeterProvider` of `@opentelemetry/api`, as far as it is used. */
+export interface Meters {
+  /** Gives a meter. */
+  getMeter(name: string): object;
+}
+
+/** A `TracerProvider` of `@opentelemetry/api`, as far as it is used. */
+export interface Tracers {
+  /** Gives a tracer. */
+  getTracer(name: string): object;
+}
 
 /** What is needed of a client. */
 export interface TracedClient {
@@ -47,9 +57,9 @@ export interface TracedClient {
 /** Options of {@linkcode openTelemetry}. */
 export interface OpenTelemetryOptions {
   /** Where metrics go. @default the global one */
-  readonly meterProvider?: MeterProvider;
+  readonly meterProvider?: Meters;
   /** Where spans go. @default the global one */
-  readonly tracerProvider?: TracerProvider;
+  readonly tracerProvider?: Tracers;
   /** The store's host, for `server.address`: clients do not tell it. @default absent */
   readonly serverAddress?: string;
   /** The store's port, for `server.port`. @default absent */
@@ -78,8 +88,8 @@ export function openTelemetry(client: TracedClient, options: OpenTelemetryOption
   checkNames(options, ["meterProvider", "tracerProvider", "serverAddress", "serverPort"], "openTelemetry");
   const { meterProvider = metrics.getMeterProvider(), tracerProvider = trace.getTracerProvider() } = options;
   const { serverAddress, serverPort } = options;
-  const meter = meterProvider.getMeter(NAME);
-  const tracer = tracerProvider.getTracer(NAME);
+  const meter = meterProvider.getMeter(NAME) as Meter;
+  const tracer = tracerProvider.getTracer(NAME) as Tracer;
   const server: Attributes = {
     ...(serverAddress !== undefined && { "server.address": serverAddress }),
     ...(serverPort !== undefined && { "server.port": serverPort }),
