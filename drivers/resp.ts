@@ -41,7 +41,7 @@ interface List {
 }
 
 /** Bytes from which on a string is a part of its chunk, not a copy. */
-const COPIED = 512;
+const COPIED = 128;
 const LF = 10;
 const CR = 13;
 

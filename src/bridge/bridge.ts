@@ -206,7 +206,7 @@ async function answerStream(
 ): Promise<Response> {
   const [name] = command as [string];
   if (request.method === "HEAD") throw new Refusal(405, "ERR method not allowed");
-  if (readOnly && /^m/i.test(name)) throw new Refusal(400, forbidden(JSON.stringify(name)).message);
+  if (readOnly && /^m/i.test(name)) throw new Refusal(400, forbidden(name).message);
   // An event is text, whatever encoding is asked for.
   const events = await streams.open(() => (wire as Required<Wire>).connect(), command);
   return respond(200, "text/event-stream", events);

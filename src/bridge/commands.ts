@@ -38,16 +38,16 @@ const READS = words(
  * Whether a command is never served.
  *
  * @param name The command's name, in any case.
- * @param args Its arguments.
+ * @param args The name and its arguments.
  * @returns Whether it is refused, whoever asks.
  */
 export function blocked(name: string, args: readonly Argument[]): boolean {
   const command = name.toUpperCase();
-  if (command === "XREAD") return blocks(args, 0);
+  if (command === "XREAD") return blocks(args, 1);
   // Its first arguments are GROUP, the group and the consumer, which may have any name.
-  if (command === "XREADGROUP") return blocks(args, 3);
-  if (command === "COPY") return args.slice(2).some((arg) => upper(arg) === "DB");
-  if (command === "SCRIPT" || command === "FUNCTION") return /^(DEBUG|KILL)$/.test(upper(args[0]));
+  if (command === "XREADGROUP") return blocks(args, 4);
+  if (command === "COPY") return args.slice(3).some((arg) => upper(arg) === "DB");
+  if (command === "SCRIPT" || command === "FUNCTION") return /^(DEBUG|KILL)$/.test(upper(args[1]));
   return BLOCKED.has(command);
 }
 

@@ -127,26 +127,33 @@ export interface Rights {
 
 /** A command as it is sent, or the error that is its reply. */
 export function toCommand(item: readonly unknown[], rights: Rights): RawCommand | StoreError {
+  const [name] = item;
+  if (typeof name !== "string" || name === "") return refused("the command's name is not a string");
+  const args = item.every((value) => typeof value === "string") ? item : toArguments(item, rights);
+  if (args instanceof StoreError) return args;
+  if (blocked(name, args)) return refused(`command ${shown(name)} is not served over REST`);
+  return rights.readOnly && !isRead(name) ? forbidden(name) : args;
+}
+
+function toArguments(item: readonly unknown[], { binary }: Rights): readonly Argument[] | StoreError {
   const args: Argument[] = [];
   for (const value of item) {
-    if (typeof value === "string" || (rights.binary && value instanceof Uint8Array)) args.push(value);
+    if (typeof value === "string" || (binary && value instanceof Uint8Array)) args.push(value);
     else if (typeof value === "boolean") args.push(String(value));
     else if (value instanceof Uint8Array)
       return refused("an argument is not valid UTF-8, and this store has only text");
     else return refused("an argument is not a string, number or boolean");
   }
-  const [name, ...rest] = args;
-  if (typeof item[0] !== "string" || !name || typeof name !== "string") {
-    return refused("the command's name is not a string");
-  }
-  const shown = JSON.stringify(name.slice(0, 40));
-  if (blocked(name, rest)) return refused(`command ${shown} is not served over REST`);
-  return rights.readOnly && !isRead(name) ? forbidden(shown) : args;
+  return args;
 }
 
 /** The error of a command that a read-only token may not run. */
-export function forbidden(shown: string): StoreError {
-  return new StoreError("auth", `NOPERM this token has no permissions to run the command ${shown}`);
+export function forbidden(name: string): StoreError {
+  return new StoreError("auth", `NOPERM this token has no permissions to run the command ${shown(name)}`);
+}
+
+function shown(name: string): string {
+  return JSON.stringify(name.slice(0, 40));
 }
 
 function refused(why: string): StoreError {
