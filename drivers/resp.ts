@@ -40,8 +40,9 @@ interface List {
   readonly length: number;
 }
 
-/** Bytes from which on a string is a part of its chunk, not a copy. */
-const COPIED = 128;
+/** Strings of so many bytes at the most, or of less than this share of their chunk, are copies; longer ones are parts of it. */
+const SHORT = 64;
+const SHARE = 128;
 const LF = 10;
 const CR = 13;
 
@@ -108,8 +109,9 @@ export class ReplyReader {
       else if (end + length + 2 < bytes.length) {
         const next = end + 1 + length;
         if (bytes[next] !== CR || bytes[next + 1] !== LF) throw notResp();
-        // What is kept of a chunk keeps all of it: not for a little.
-        this.#give(length < COPIED ? bytes.slice(end + 1, next) : bytes.subarray(end + 1, next));
+        // A part of a chunk keeps all of it: for a small part, a copy is better.
+        const small = length <= SHORT || length * SHARE < bytes.length;
+        this.#give(small ? bytes.slice(end + 1, next) : bytes.subarray(end + 1, next));
         return next + 2;
       } else {
         this.#bulk = allocate(length);
