@@ -71,7 +71,11 @@ const encoder = new TextEncoder();
 /** Which strings were simple ones, a driver of text does not say. */
 function toRaw(reply: Reply): RawReply {
   if (typeof reply === "string") return reply === "OK" ? reply : encoder.encode(reply);
-  return typeof reply === "object" && reply !== null && !(reply instanceof StoreError) ? reply.map(toRaw) : reply;
+  if (reply === null || typeof reply !== "object") return reply;
+  if (!(reply instanceof StoreError)) return reply.map(toRaw);
+  // Redis may well know it.
+  const unknown = /^ERR unknown command '[^']*'/.exec(reply.message)?.[0];
+  return unknown ? new StoreError("command", `${unknown}: the store behind this server does not have it`) : reply;
 }
 
 /** What a transaction came to, by the replies to MULTI, its commands and EXEC. */
