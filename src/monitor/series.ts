@@ -1,6 +1,6 @@
 /** What one cache or collection did, as numbers that only grow, and what it did in a span of time. */
 import type { StoreErrorKind } from "../../drivers/driver.ts";
-import { COUNTS, Counters, type LiveCounters, PER_OCTAVE, percentile } from "../stats.ts";
+import { COUNTS, Counters, type LiveCounters, PER_OCTAVE } from "../stats.ts";
 
 /** How long operations took, in milliseconds; percentiles and the longest are exact to 5 %. */
 export interface Times {
@@ -125,13 +125,14 @@ export class Tally {
   readonly loads: Counters = new Counters();
 }
 
+const BUCKETS = new Counters().latency.length;
 /** No operation. */
 export const NOTHING: Sample = sampleOf([], undefined);
 
 /** The numbers of a series now. */
 export function sampleOf(all: readonly LiveCounters[], tally: Tally | undefined): Sample {
   const counts = new Float64Array(NAMES.length);
-  const latency = new Uint32Array(new Counters().latency.length);
+  const latency = new Uint32Array(BUCKETS);
   const add = (name: Name, value: number): void => {
     counts[INDEX[name]] = (counts[INDEX[name]] as number) + value;
   };
@@ -145,17 +146,17 @@ export function sampleOf(all: readonly LiveCounters[], tally: Tally | undefined)
     for (const kind of KINDS) add(kind, tally.kinds[kind]);
     add("loadSpent", tally.loads.spent);
   }
-  return { counts, latency, loads: Uint32Array.from(tally?.loads.latency ?? new Uint32Array(latency.length)) };
+  return { counts, latency, loads: tally ? tally.loads.latency.slice() : new Uint32Array(BUCKETS) };
 }
 
 /** Whether two samples hold the same numbers. */
 export function equal(a: Sample, b: Sample): boolean {
-  const same = (x: Uint32Array | Float64Array, y: Uint32Array | Float64Array): boolean => x.every((n, i) => n === y[i]);
-  return same(a.counts, b.counts) && same(a.latency, b.latency) && same(a.loads, b.loads);
+  return a === b || (same(a.counts, b.counts) && same(a.latency, b.latency) && same(a.loads, b.loads));
 }
 
 /** Several samples taken together. */
-export function sumOf(samples: Iterable<Sample>): Sample {
+export function sumOf(samples: readonly Sample[]): Sample {
+  if (samples.length === 1) return samples[0] as Sample;
   const sum = sampleOf([], undefined);
   for (const { counts, latency, loads } of samples) {
     plus(sum.counts, counts);
@@ -167,10 +168,11 @@ export function sumOf(samples: Iterable<Sample>): Sample {
 
 /** What happened from one sample to another of the same series. */
 export function difference(now: Sample, then: Sample): Sample {
+  if (now === then) return NOTHING;
   return {
-    counts: now.counts.map((n, i) => n - (then.counts[i] as number)),
-    latency: now.latency.map((n, i) => n - (then.latency[i] as number)),
-    loads: now.loads.map((n, i) => n - (then.loads[i] as number)),
+    counts: minus(now.counts.slice(), then.counts),
+    latency: minus(now.latency.slice(), then.latency),
+    loads: minus(now.loads.slice(), then.loads),
   };
 }
 
@@ -190,10 +192,19 @@ export function counted(sample: Sample): Counted {
 }
 
 function timesOf(buckets: Uint32Array, total: number): Times {
-  const count = buckets.reduce((a, b) => a + b, 0);
-  const at = (share: number): number => percentile(buckets, count * share);
+  let count = 0;
+  for (let i = 0; i < buckets.length; i++) count += buckets[i] as number;
+  if (count === 0) return NO_TIMES;
+  let [i, seen] = [-1, 0];
+  // Asked for in rising order: one walk over the buckets.
+  const at = (share: number): number => {
+    while (seen < count * share) seen += buckets[++i] as number;
+    return 2 ** ((i + 0.5) / PER_OCTAVE) / 1000;
+  };
   return { count, total, p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) };
 }
+
+const NO_TIMES: Times = { count: 0, total: 0, p50: 0, p95: 0, p99: 0, max: 0 };
 
 /** The bounds of a histogram for others, in microseconds: powers of two, where buckets end. */
 export const BOUNDS: readonly number[] = Array.from({ length: 19 }, (_, i) => 2 ** (i + 6));
@@ -210,8 +221,19 @@ export function cumulative(buckets: Uint32Array): { readonly counts: readonly nu
   return { counts, count: below };
 }
 
-function plus(sum: Uint32Array | Float64Array, other: Uint32Array | Float64Array): void {
-  other.forEach((n, i) => {
-    sum[i] = (sum[i] as number) + n;
-  });
+type Numbers = Uint32Array | Float64Array;
+
+// Plain loops: these run over every bucket of every series with each sample.
+function plus(sum: Numbers, other: Numbers): void {
+  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (other[i] as number);
+}
+
+function minus<T extends Numbers>(from: T, other: T): T {
+  for (let i = 0; i < from.length; i++) from[i] = (from[i] as number) - (other[i] as number);
+  return from;
+}
+
+function same(a: Numbers, b: Numbers): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }

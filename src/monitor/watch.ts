@@ -165,6 +165,8 @@ export interface Readings {
 interface Frame {
   readonly at: number;
   readonly series: ReadonlyMap<string, Sample>;
+  /** The series of each service taken together, and all of them as `""`. */
+  readonly totals: ReadonlyMap<string, Sample>;
   readonly wire: WireCounts;
   readonly store: StoreSample | undefined;
   readonly fleet: Readonly<Record<string, FleetCounts>>;
@@ -211,7 +213,7 @@ export class Monitor {
   readonly #listeners = new Set<(event: MonitorEvent) => void>();
   readonly #leave: readonly (() => void)[];
   readonly #timer: ReturnType<typeof setInterval> | undefined;
-  #samples: ReadonlyMap<string, Sample> = new Map();
+  #last: Pick<Frame, "series" | "totals"> = { series: new Map(), totals: new Map() };
   #sent = 0;
   #received = 0;
   #unanswered = 0;
@@ -330,7 +332,7 @@ export class Monitor {
       at,
       driver: this.#client.driver,
       instance: {
-        all: this.#series(now, all),
+        all: this.#series(now, ofService),
         services,
         wire: { ...wire, billed, windows },
         breakers: Object.fromEntries(this.#breakers),
@@ -505,20 +507,33 @@ export class Monitor {
     }
     for (const key of this.#tallies.keys()) if (!groups.has(key)) groups.set(key, []);
     const series = new Map<string, Sample>();
+    const moved = new Set<string>();
+    const own = new Map<string, Sample[]>();
     for (const [key, group] of groups) {
       const sample = sampleOf(group, this.#tallies.get(key));
-      const last = this.#samples.get(key) ?? NOTHING;
-      series.set(key, equal(sample, last) ? last : sample);
+      const last = this.#last.series.get(key) ?? NOTHING;
+      const [service] = split(key);
+      const changed = !equal(sample, last);
+      if (changed) moved.add(service);
+      series.set(key, changed ? sample : last);
+      own.set(service, [...(own.get(service) ?? []), changed ? sample : last]);
     }
+    const totals = new Map<string, Sample>();
+    for (const [service, samples] of own) {
+      const last = moved.has(service) ? undefined : this.#last.totals.get(service);
+      totals.set(service, last ?? sumOf(samples));
+    }
+    const last = moved.size > 0 ? undefined : this.#last.totals.get("");
+    totals.set("", last ?? sumOf([...totals.values()]));
     const { commands, roundTrips, retries } = this.#client.stats().wire;
     const wire = { commands, roundTrips, retries, sent: this.#sent, received: this.#received };
-    return { at, series, wire, store: this.#known, fleet: this.#fleet, unanswered: this.#unanswered };
+    return { at, series, totals, wire, store: this.#known, fleet: this.#fleet, unanswered: this.#unanswered };
   }
 
   /** Keeps the numbers of now where windows begin. */
   #keep(at: number): Frame {
     const frame = this.#frame(at);
-    this.#samples = frame.series;
+    this.#last = frame;
     for (const window of this.#windows.values()) window.push(frame);
     return frame;
   }
@@ -558,7 +573,6 @@ export class Monitor {
   #scope(now: Frame, { window, collection }: Rule, service: string | undefined): Scope {
     const start = this.#start(window, now);
     const read = (frame: Frame): Sample => {
-      if (service === undefined) return all(frame);
       if (collection === undefined) return ofService(frame, service);
       return frame.series.get(`${service} ${collection}`) ?? NOTHING;
     };
@@ -604,14 +618,8 @@ export function monitor(client: MonitoredClient, options: MonitorOptions = {}): 
   return new Monitor(client, options);
 }
 
-function all({ series }: Frame): Sample {
-  return sumOf(series.values());
-}
-
-function ofService({ series }: Frame, service: string): Sample {
-  const own: Sample[] = [];
-  for (const [key, sample] of series) if (key.startsWith(`${service} `)) own.push(sample);
-  return sumOf(own);
+function ofService({ totals }: Frame, service = ""): Sample {
+  return totals.get(service) ?? NOTHING;
 }
 
 /** The services of a frame; the caches without one only where they were used. */

@@ -1,0 +1,37 @@
+import { memory } from "../../drivers/memory.ts";
+import type { CacheEvent, CacheListener, Sending } from "../../mod.ts";
+import type { MonitoredClient } from "../../src/monitor/monitor.ts";
+import { Counters } from "../../src/stats.ts";
+
+/** A client whose counters and events a test sets by hand, over a store that answers. */
+export class Puppet implements MonitoredClient {
+  readonly driver: string = "memory";
+  readonly products: Counters = new Counters("products");
+  readonly all: [string, Counters[]][] = [["product", [new Counters(), this.products]]];
+  readonly listeners = new Set<CacheListener>();
+  readonly #store = memory();
+  counters(): [string, Counters[]][] {
+    return this.all;
+  }
+  stats(): { wire: { commands: number; roundTrips: number; retries: number } } {
+    return { wire: { commands: 0, roundTrips: 0, retries: 0 } };
+  }
+  subscribe(listener: CacheListener): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+  onSend(_: (sending: Sending) => void): () => void {
+    return () => {};
+  }
+  place: MonitoredClient["place"] = async ({ service }) => ({
+    driver: this.#store,
+    database: 1,
+    prefix: "",
+    service: typeof service === "string" ? service : undefined,
+    number: 1,
+    numbered: true,
+  });
+  emit(event: CacheEvent): void {
+    for (const listener of this.listeners) listener(event);
+  }
+}

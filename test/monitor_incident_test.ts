@@ -1,0 +1,175 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { inspect } from "node:util";
+import { createCacheClient } from "../mod.ts";
+import { type Alert, monitor } from "../src/monitor/monitor.ts";
+import { eventually } from "./helpers/engine.ts";
+import { rawClient, startRedis } from "./helpers/redis_server.ts";
+import { serve } from "./helpers/serve.ts";
+
+const LIMIT = { timeout: 120_000 };
+/** Seconds from one sample to the next. */
+const STEP = 10;
+
+describe("monitor through an incident", () => {
+  it("tells of each trouble once, within its window, and once that it is over", LIMIT, async () => {
+    const args = ["--maxmemory", "32mb", "--maxmemory-policy", "noeviction", "--slowlog-log-slower-than", "10000"];
+    let redis = await startRedis({ args });
+    const posted: Alert[] = [];
+    const lines: unknown[][] = [];
+    let refused = 0;
+    const receiver = await serve(async (request) => {
+      // The first try finds the receiver busy.
+      if (refused++ === 0) return new Response("busy", { status: 503 });
+      assert.equal(request.headers.get("authorization"), "Bearer hook-token");
+      posted.push(((await request.json()) as { alert: Alert }).alert);
+      return new Response("ok");
+    });
+    const client = createCacheClient({ env: {}, url: redis.url, retries: 0, timeout: 1000 });
+    const product = client.service("product").products;
+    let now = 1_700_000_000_000;
+    const watch = monitor(client, {
+      clock: () => now,
+      timeout: 1000,
+      logger: { warn: (...line) => void lines.push(line) },
+      webhook: { url: `${receiver.url}/S3CRET`, headers: { authorization: "Bearer hook-token" } },
+    });
+    const told: { alert: Alert; step: number }[] = [];
+    let step = 0;
+    watch.subscribe((event) => {
+      if (event.type === "alert") told.push({ alert: event.alert, step });
+    });
+    /** Lets time pass: so many steps, with so many hits and misses in each. */
+    const pass = async (steps: number, hits: number, misses = 0): Promise<void> => {
+      for (let i = 0; i < steps; i++) {
+        now += STEP * 1000;
+        step++;
+        await Promise.all(Array.from({ length: hits }, () => product.get(1)));
+        await Promise.all(Array.from({ length: misses }, (_, n) => product.get(`none-${n}`)));
+        await watch.tick();
+      }
+    };
+    const firing = (): string[] => watch.alerts.map(({ rule, service }) => [rule, service].filter(Boolean).join(" "));
+    const steps = (seconds: number): number => Math.ceil(seconds / STEP) + 1;
+    try {
+      await product.set(1, { id: 1, name: "Pho" });
+      await pass(6, 50);
+      assert.deepEqual(firing(), []);
+
+      // The hit rate is driven down: 50 of 250 reads hit.
+      const low = step;
+      await pass(steps(300), 10, 40);
+      assert.deepEqual(firing(), ["low hit rate product"]);
+      assert.ok((told[0]?.step as number) - low <= steps(300));
+      await pass(steps(300), 100);
+      assert.deepEqual(firing(), []);
+      assert.equal(told.length, 2);
+
+      // The memory is filled.
+      const raw = await rawClient(redis.port);
+      await raw.pipeline(Array.from({ length: 28 }, (_, i) => ["SET", `fill:${i}`, "x".repeat(2 ** 20)] as const));
+      await pass(1, 10);
+      assert.deepEqual(firing(), ["memory"]);
+      const { store } = watch.snapshot();
+      assert.ok((store?.memoryUsed ?? 0) > 0.8 * 32 * 2 ** 20);
+      assert.equal(store?.memoryLimit, 32 * 2 ** 20);
+      await pass(2, 10);
+      await raw.command("FLUSHDB");
+      await eventually(
+        async () => Number(/used_memory:(\d+)/.exec(`${await raw.command("INFO", "memory")}`)?.[1]) < 16e6,
+      );
+      await pass(2, 10);
+      assert.deepEqual(firing(), []);
+      assert.equal(told.length, 4);
+
+      // A command holds the server up.
+      await raw.command("EVAL", "local x = 0; for i = 1, 20000000 do x = x + 1 end; return x", 0);
+      raw.close();
+      const slow = step;
+      await pass(1, 10);
+      assert.deepEqual(firing(), ["slow queries"]);
+      assert.deepEqual(
+        watch.snapshot().store?.slowest.map(({ command }) => command),
+        ["EVAL"],
+      );
+      await pass(steps(300) + 2, 10);
+      assert.deepEqual(firing(), []);
+      assert.ok((told.at(-1)?.step as number) - slow <= steps(300) + 2);
+      assert.equal(told.length, 6);
+
+      // The server goes away, and comes back empty.
+      const { port } = redis;
+      await redis.stop();
+      const gone = step;
+      await pass(3, 1);
+      assert.deepEqual(firing(), ["connection failures"]);
+      assert.ok((told.at(-1)?.step as number) - gone <= steps(60));
+      assert.equal(watch.snapshot().store?.up, false);
+      await pass(2, 1);
+      redis = await startRedis({ args, port });
+      await eventually(() => client.ping());
+      await product.set(1, { id: 1, name: "Pho" });
+      await pass(steps(60) + 1, 10);
+      assert.deepEqual(firing(), []);
+      assert.equal(watch.snapshot().store?.up, true);
+
+      assert.deepEqual(
+        told.map(({ alert }) => `${alert.rule} ${alert.state}`),
+        ["low hit rate", "memory", "slow queries", "connection failures"].flatMap((rule) => [
+          `${rule} firing`,
+          `${rule} resolved`,
+        ]),
+      );
+      assert.deepEqual(
+        posted,
+        told.map(({ alert }) => alert),
+      );
+      assert.equal(lines.length, told.length, inspect(lines));
+      assert.doesNotMatch(inspect([lines, posted], { depth: 10 }), /S3CRET|hook-token|none-|127\.0\.0\.1/);
+      const [first = assert.fail()] = told;
+      const share = (first.alert.value * 100).toFixed(1);
+      assert.equal(first.alert.message, `hit_rate of product is ${share} % in 5m, below 70.0 %`);
+    } finally {
+      await watch.close();
+      await client.close();
+      await receiver.close();
+      await redis.stop();
+    }
+  });
+
+  it("does not count what it asks itself for the application's", LIMIT, async () => {
+    const redis = await startRedis();
+    const client = createCacheClient({ env: {}, url: redis.url, fleetStats: true });
+    let now = 0;
+    const watch = monitor(client, { clock: () => now });
+    try {
+      const { products } = client.service("product");
+      await products.set(1, { id: 1, name: "Pho" });
+      await products.get(1);
+      // The counts of the fleet ride with a later send, 10 s on: closing sends them now.
+      const { wire } = client.stats();
+      for (let i = 0; i < 5; i++) {
+        now += 10_000;
+        await watch.tick();
+      }
+      assert.equal(await watch.ready(), true);
+      assert.deepEqual(client.stats().wire, wire);
+      const { instance, store, fleet } = watch.snapshot();
+      assert.equal(instance.wire.commands, wire.commands);
+      assert.equal(instance.wire.billed, null);
+      assert.ok(instance.wire.sent > 20 && instance.wire.received > 20);
+      assert.equal(instance.services.product?.collections.products?.hits, 1);
+      assert.deepEqual(Object.keys(instance.services), ["product"]);
+      const raw = await rawClient(redis.port);
+      await raw.command("SELECT", 1);
+      assert.equal(store?.keys?.product, await raw.command("DBSIZE"));
+      raw.close();
+      assert.match(store?.version ?? "", /^\d+\./);
+      assert.equal(typeof fleet?.product?.hits, "number");
+    } finally {
+      await watch.close();
+      await client.close();
+      await redis.stop();
+    }
+  });
+});

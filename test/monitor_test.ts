@@ -1,0 +1,316 @@
+import assert from "node:assert/strict";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
+import fc from "fast-check";
+import { type CacheEvent, createCacheClient, StoreError } from "../mod.ts";
+import { type Alert, type AlertRule, monitor } from "../src/monitor/monitor.ts";
+import { Window } from "../src/monitor/windows.ts";
+import { Counters } from "../src/stats.ts";
+import { Puppet } from "./helpers/puppet.ts";
+import { start } from "./helpers/run.ts";
+import { serve } from "./helpers/serve.ts";
+
+const target = { service: "product", collection: "products" };
+const failure = (kind: "connection" | "command"): CacheEvent => ({
+  type: "error",
+  operation: "get",
+  error: new StoreError(kind, "no"),
+  ...target,
+});
+
+/** A monitor whose time a test turns. */
+function watched(rules?: readonly AlertRule[]) {
+  const client = new Puppet();
+  let now = 1_000_000;
+  const watch = monitor(client, { clock: () => now, ...(rules && { rules }) });
+  const alerts: Alert[] = [];
+  watch.subscribe((event) => event.type === "alert" && alerts.push(event.alert));
+  const states = (): string[] => alerts.map(({ rule, state }) => `${rule} ${state}`);
+  const pass = async (seconds: number): Promise<void> => {
+    now += seconds * 1000;
+    await watch.tick();
+  };
+  const set = (at: number): void => {
+    now = at;
+  };
+  return { client, watch, alerts, states, pass, set, now: () => now };
+}
+
+describe("monitor", () => {
+  it("snapshot tells of each window what happened in it", async () => {
+    const { client, watch, pass } = watched();
+    const { products } = client;
+    products.hits = 30;
+    products.misses = 10;
+    await pass(10);
+    products.misses += 60;
+    products.loads += 2;
+    products.time(100);
+    for (let i = 0; i < 99; i++) products.time(1);
+    await pass(90);
+    products.hits += 5;
+    const { all, services } = watch.snapshot().instance;
+    assert.equal(all.hitRate, 35 / 105);
+    assert.deepEqual([all.windows["1m"]?.hits, all.windows["1m"]?.misses], [5, 60]);
+    assert.deepEqual([all.windows["5m"]?.hits, all.windows["5m"]?.misses], [35, 70]);
+    await pass(20);
+    await pass(60);
+    const later = watch.snapshot().instance.services.product?.collections.products?.windows["1m"];
+    assert.deepEqual([later?.hits, later?.misses, later?.hitRate], [0, 0, null]);
+    const { latency } = services.product?.collections.products ?? assert.fail();
+    assert.equal(latency.count, 100);
+    assert.equal(Math.round(latency.total), 199);
+    for (const [got, meant] of [
+      [latency.p50, 1],
+      [latency.p99, 1],
+      [latency.max, 100],
+    ] as const) {
+      assert.ok(Math.abs(got / meant - 1) < 0.05, `${got} for ${meant}`);
+    }
+  });
+
+  it("what the client did before the monitor was made is in no window", () => {
+    const client = new Puppet();
+    client.products.hits = 100;
+    const { all } = monitor(client, { clock: () => 5 }).snapshot().instance;
+    assert.equal(all.hits, 100);
+    assert.equal(all.windows["1h"]?.hits, 0);
+  });
+
+  it("counts what events alone tell, by service and collection", async () => {
+    const { client, watch } = watched();
+    for (const kind of ["connection", "connection", "command"] as const) client.emit(failure(kind));
+    client.emit({ type: "load-end", key: "k", duration: 20, stored: true, ...target });
+    client.emit({ type: "load-error", key: "k", duration: 40, error: new Error("S3CRET"), kept: false, ...target });
+    client.emit({ type: "lock-wait", key: "k", ...target });
+    client.emit({ type: "lock-lost", key: "k", ...target });
+    client.emit({ type: "near-invalidate", entries: 3, reason: "change", ...target });
+    client.emit({ type: "invalidate", service: "product", tags: ["S3CRET"] });
+    client.emit({ type: "breaker", driver: "memory", state: "open" });
+    const snapshot = watch.snapshot();
+    const { services, breakers } = snapshot.instance;
+    const { errorKinds, loadErrors, loadTime, lockWaits, lostLocks, nearInvalidations } =
+      services.product?.collections.products ?? assert.fail();
+    assert.deepEqual([errorKinds.connection, errorKinds.command, errorKinds.auth], [2, 1, 0]);
+    assert.deepEqual([loadErrors, loadTime.count, loadTime.total], [1, 2, 60]);
+    assert.deepEqual([lockWaits, lostLocks, nearInvalidations], [1, 1, 3]);
+    assert.equal(services.product?.invalidations, 1);
+    assert.deepEqual(breakers, { memory: "open" });
+    assert.doesNotMatch(inspect(snapshot, { depth: 10 }), /S3CRET/);
+  });
+
+  it("a rule fires once and is resolved once, whatever the number does around its threshold", async () => {
+    const { client, states, pass } = watched([
+      { name: "low", metric: "hit_rate", below: 0.7, clear: 0.75, over: "10s", minSamples: 10 },
+    ]);
+    for (const rate of [0.72, 0.69, 0.71, 0.69, 0.74, 0.68, 0.75, 0.71, 0.72]) {
+      client.products.hits += rate * 1000;
+      client.products.misses += (1 - rate) * 1000;
+      await pass(10);
+    }
+    assert.deepEqual(states(), ["low firing", "low resolved"]);
+  });
+
+  it("a rule waits for as long as it must hold, and for as many samples as it needs", async () => {
+    const { client, states, pass } = watched([
+      { name: "held", metric: "errors", above: 0, over: "10s", for: "20s" },
+      { name: "few", metric: "hit_rate", below: 0.5, over: "10s", minSamples: 5 },
+    ]);
+    const fail = async (): Promise<void> => {
+      client.products.errors++;
+      client.products.misses++;
+      await pass(10);
+    };
+    await fail();
+    await fail();
+    await pass(10);
+    assert.deepEqual(states(), []);
+    for (let i = 0; i < 3; i++) await fail();
+    assert.deepEqual(states(), ["held firing"]);
+    client.products.misses += 5;
+    await pass(10);
+    assert.deepEqual(states().slice(1), ["held resolved", "few firing"]);
+    // Nothing is read any more: nothing to go by.
+    await pass(10);
+    assert.deepEqual(states().slice(3), ["few resolved"]);
+  });
+
+  it("a rule watches each service, one, or one of its collections", async () => {
+    const { client, alerts, pass } = watched([
+      { name: "each", metric: "errors", above: 0, service: "*" },
+      { name: "one", metric: "errors", above: 0, service: "user" },
+      { name: "part", metric: "errors", above: 0, service: "product", collection: "searches" },
+    ]);
+    const [users, searches] = [new Counters("profiles"), new Counters("searches")];
+    client.all[0]?.[1].push(searches);
+    client.all.push(["user", [users]]);
+    client.products.errors++;
+    await pass(10);
+    users.errors++;
+    await pass(10);
+    searches.errors++;
+    await pass(10);
+    assert.deepEqual(
+      alerts.map(({ rule, service, collection }) => [rule, service, collection].filter(Boolean).join(" ")),
+      ["each product", "each user", "one user", "part product searches"],
+    );
+  });
+
+  it("goes on where the clock is set back", async () => {
+    const { client, watch, pass, set, now } = watched();
+    client.products.hits += 10;
+    await pass(600);
+    set(now() - 3_600_000);
+    client.products.hits += 3;
+    await pass(10);
+    client.products.hits += 2;
+    await pass(10);
+    assert.equal(watch.snapshot().instance.all.windows["1m"]?.hits, 2);
+    assert.equal(watch.snapshot().instance.all.hits, 15);
+  });
+
+  it("memory stays flat over 10,000,000 events", { timeout: 120_000 }, async () => {
+    // In a process of its own, where nothing else takes memory.
+    const file = fileURLToPath(new URL(`./fixtures/monitored${import.meta.url.slice(-3)}`, import.meta.url));
+    const how = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
+    const { code, stdout, stderr } = await start(process.execPath, [...how, file]).ended;
+    assert.equal(code, 0, stderr);
+    const { grown, events } = JSON.parse(stdout) as Record<string, number>;
+    assert.equal(events, 10_000_000);
+    // A byte an event would be ten times as much.
+    assert.ok((grown as number) < 1_000_000, stdout);
+  });
+
+  it("tells 200 series apart, and counts those beyond as one", async () => {
+    const { client, watch, pass } = watched();
+    for (let i = 0; i < 1000; i++) {
+      const things = new Counters("things");
+      things.misses = 1;
+      client.all.push([`custom-${i}`, [things]]);
+      client.emit({ ...failure("connection"), service: `unknown-${i}` } as CacheEvent);
+    }
+    await pass(10);
+    const { services, all } = watch.snapshot().instance;
+    assert.equal(all.misses, 1000);
+    assert.equal(all.errorKinds.connection, 1000);
+    assert.ok(Object.keys(services).length <= 401);
+    assert.ok((services.other?.misses ?? 0) > 800);
+  });
+
+  it("samples by itself without a clock of its own, and holds up no process", async () => {
+    const client = createCacheClient({ env: {}, driver: "memory" });
+    const watch = monitor(client, { interval: "20ms" });
+    const sampled = new Promise((resolve) => watch.subscribe((event) => event.type === "sample" && resolve(event)));
+    // Nothing else keeps this process meanwhile.
+    const keep = setTimeout(() => {}, 20_000);
+    await sampled;
+    clearTimeout(keep);
+    assert.equal(watch.snapshot().store?.up, true);
+    await watch.close();
+    let more = 0;
+    watch.subscribe(() => more++);
+    await sleep(60);
+    await watch.tick();
+    assert.equal(more, 0);
+    assert.equal(await watch.ready(), false);
+    await client.close();
+  });
+
+  it("refuses bad options and rules, by what is accepted", () => {
+    const client = new Puppet();
+    const rule = { name: "r", metric: "errors", above: 1 } as const;
+    const bad = (options: object, message: RegExp): void => {
+      assert.throws(() => monitor(client, { clock: () => 0, ...options }), { message });
+    };
+    bad({ windos: [] }, /cannot use option "windos" of monitor: accepted are \{ interval, windows/);
+    bad({ interval: 0 }, /Cannot use interval 0/);
+    bad({ windows: "1m" }, /cannot use windows "1m"/);
+    bad({ windows: ["forever"] }, /cannot use a window "forever"/);
+    bad({ timeout: 0 }, /cannot use timeout 0/);
+    bad({ fleet: 1 }, /cannot use fleet 1: accepted are true and false/);
+    bad({ rules: [{ ...rule, above: undefined }] }, /cannot use the threshold of the rule "r"/);
+    bad({ rules: [{ ...rule, below: 1 }] }, /cannot use the threshold of the rule "r"/);
+    bad({ rules: [{ ...rule, metric: "heat" }] }, /cannot use metric "heat" of the rule "r": accepted are hit_rate/);
+    bad({ rules: [{ ...rule, clear: 2 }] }, /cannot use clear 2 of the rule "r": accepted are numbers up to 1/);
+    bad({ rules: [rule, rule] }, /cannot use the name of the rule "r"/);
+    bad({ rules: [{ ...rule, metric: "memory", service: "product" }] }, /none: memory is the store's/);
+    bad({ rules: [{ ...rule, collection: "x" }] }, /accepted are one of a named service/);
+    bad({ rules: [{ ...rule, severity: "loud" }] }, /accepted are info, warning, critical/);
+    bad({ rules: [{ ...rule, over: "soon" }] }, /Cannot use over of the rule r "soon"/);
+    for (const url of ["S3CRET", "ftp://S3CRET"]) {
+      bad({ webhook: url }, /^cannot use this url of webhook: accepted are http and https URLs$/);
+    }
+    bad(
+      { webhook: { url: "http://localhost", retries: 11 } },
+      /cannot use retries 11 of webhook: accepted are 0 to 10/,
+    );
+    assert.equal(client.listeners.size, 0);
+  });
+});
+
+describe("webhook", () => {
+  it("gives up after its retries, tells the logger without the URL, and goes on with the next alert", async () => {
+    const asked: string[] = [];
+    const receiver = await serve(async (request) => {
+      const { alert } = (await request.json()) as { alert: Alert };
+      asked.push(`${alert.rule} ${alert.state}`);
+      return new Response(null, { status: alert.state === "firing" ? 500 : 204 });
+    });
+    const lines: unknown[] = [];
+    const client = new Puppet();
+    let now = 0;
+    const watch = monitor(client, {
+      clock: () => now,
+      rules: [{ name: "errors", metric: "errors", above: 0, over: "10s" }],
+      webhook: { url: `${receiver.url}/S3CRET?token=S3CRET`, retries: 1 },
+      logger: { warn: (...line) => void lines.push(line) },
+    });
+    client.products.errors++;
+    now += 10_000;
+    await watch.tick();
+    now += 20_000;
+    await watch.tick();
+    assert.deepEqual(asked, ["errors firing", "errors firing", "errors resolved"]);
+    assert.match(inspect(lines, { depth: 5 }), /alert not delivered to the webhook/);
+    assert.match(inspect(lines, { depth: 5 }), /it answered 500/);
+    assert.doesNotMatch(inspect(lines, { depth: 5 }), /S3CRET|127\.0\.0\.1/);
+    await receiver.close();
+    client.products.errors++;
+    now += 10_000;
+    await watch.tick();
+    assert.match(inspect(lines, { depth: 5 }), /it cannot be reached/);
+    await watch.close();
+  });
+});
+
+describe("Window", () => {
+  it("begins at a sample as old as it is long, or a step older, and keeps as many as it needs", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 400 }),
+        fc.integer({ min: 1, max: 20 }),
+        fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 300 }),
+        (length, interval, gaps) => {
+          const window = new Window<{ at: number }>(length, interval);
+          const pushed: number[] = [0];
+          window.push({ at: 0 });
+          let now = 0;
+          for (const gap of gaps) {
+            now += gap;
+            window.push({ at: now });
+            pushed.push(now);
+            const start = window.start(now)?.at as number;
+            // The best that there is, or one that is older by less than a step.
+            const best = pushed.findLast((at) => at <= now - length) ?? 0;
+            assert.ok(start <= best, `${start} of ${best}`);
+            assert.ok(best - start <= Math.max(interval, length / 30), `${start} of ${best}`);
+            assert.ok(window.size <= 36, `${window.size} kept`);
+          }
+        },
+      ),
+    );
+  });
+});
