@@ -8,7 +8,7 @@ export class Puppet implements MonitoredClient {
   readonly driver: string = "memory";
   readonly products: Counters = new Counters("products");
   readonly all: [string, Counters[]][] = [["product", [new Counters(), this.products]]];
-  readonly listeners = new Set<CacheListener>();
+  readonly listeners: Set<CacheListener> = new Set();
   readonly #store = memory();
   counters(): [string, Counters[]][] {
     return this.all;
