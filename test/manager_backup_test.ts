@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { RawCommand } from "../drivers/driver.ts";
 import { createCacheClient } from "../mod.ts";
-import { ConflictError, type OnConflict } from "../src/manager/manager.ts";
+import { backup, ConflictError, finish, type OnConflict } from "../src/manager/manager.ts";
 import { backedUp, restored } from "./helpers/backup_file.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
@@ -83,7 +83,9 @@ describe("backup and restore over TCP", () => {
     });
   }
 
-  it("restore fails, skips or replaces where keys are there, and tells beforehand what it would do", async () => {
+  it("restore fails, skips or replaces where keys are there, and tells beforehand what it would do", {
+    timeout: 60_000,
+  }, async () => {
     await fresh();
     await using client = createCacheClient({ env: {}, url: redis.url });
     await send(9, [
@@ -121,7 +123,7 @@ describe("backup and restore over TCP", () => {
     assert.deepEqual(all, await dump(redis.url, 9));
   });
 
-  it("restore passes over what has expired meanwhile, and counts it", async () => {
+  it("restore passes over what has expired meanwhile, and counts it", { timeout: 60_000 }, async () => {
     await fresh();
     await using client = createCacheClient({ env: {}, url: redis.url });
     const now = Date.now();
@@ -137,7 +139,25 @@ describe("backup and restore over TCP", () => {
     assert.deepEqual(Object.keys(await dump(redis.url, 10)), ["c"]);
   });
 
-  it("backup writes text, bytes and expiries as the format says", async () => {
+  it("backup throws what its file does, compressed or not", { timeout: 60_000 }, async () => {
+    await fresh();
+    await using client = createCacheClient({ env: {}, url: redis.url });
+    // Random, so that there are bytes to write long before the end.
+    const script = "for i = 1, 2000 do redis.call('SET', 'k' .. i, redis.sha1hex(i) .. redis.sha1hex(-i)) end";
+    await send(9, [["EVAL", script, 0]]);
+    const full = new Error("the disk is full");
+    for (const gzip of [false, true]) {
+      for (const writes of [0, 2]) {
+        let left = writes;
+        const write = async (): Promise<void> => {
+          if (left-- <= 0) throw full;
+        };
+        await assert.rejects(finish(backup(client, { database: 9, gzip, write })), full);
+      }
+    }
+  });
+
+  it("backup writes text, bytes and expiries as the format says", { timeout: 60_000 }, async () => {
     await fresh();
     await using client = createCacheClient({ env: {}, url: redis.url });
     await client.service("product").products.set("1", { id: "1", name: "x" });

@@ -78,7 +78,7 @@ describe("copy", () => {
     assertSame(await dump(from.url, 5), await dump(to.url, 0, "db5:"));
   });
 
-  it("copy keeps entries alive where everything was invalidated", async () => {
+  it("copy keeps entries alive where everything was invalidated", { timeout: 60_000 }, async () => {
     await fresh();
     const source = make({ url: from.url });
     const target = make({ url: to.url, databases: "prefixed", prefix: "shop" });
@@ -91,7 +91,9 @@ describe("copy", () => {
     assert.equal(await target.service("product").products.get(1), undefined);
   });
 
-  it("copy looks for conflicts in all databases before it writes, and skips or replaces", async () => {
+  it("copy looks for conflicts in all databases before it writes, and skips or replaces", {
+    timeout: 60_000,
+  }, async () => {
     await fresh();
     const source = make({ url: from.url });
     const target = make({ url: to.url });
@@ -111,7 +113,9 @@ describe("copy", () => {
     assertSame(await dump(to.url, 5), await dump(from.url, 5));
   });
 
-  it("copy passes over databases that neither side has, and refuses to copy onto itself", async () => {
+  it("copy passes over databases that neither side has, and refuses to copy onto itself", {
+    timeout: 60_000,
+  }, async () => {
     await fresh();
     const small = await startRedis({ args: ["--databases", "4"] });
     const source = make({ url: from.url });
@@ -126,7 +130,9 @@ describe("copy", () => {
     await assert.rejects(run(source, target, { database: 1, onConflict: "x" as never }), /accepted are skip, replace/);
   });
 
-  it("what is not UTF-8 is told of and left out over REST and memory, and everything else goes on", async () => {
+  it("what is not UTF-8 is told of and left out over REST and memory, and everything else goes on", {
+    timeout: 60_000,
+  }, async () => {
     await fresh();
     const odd = new Uint8Array([255, 0, 254]);
     await withConnection(to.url, 0, (connection) =>

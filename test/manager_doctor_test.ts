@@ -141,7 +141,7 @@ describe("diagnose on a real Redis", () => {
   });
   const url = (): string => redis.url.replace("//", "//:s3cret@");
 
-  it("tells a wrong password from a refused port, without the password", async () => {
+  it("tells a wrong password from a refused port, without the password", { timeout: 60_000 }, async () => {
     const wrong = await findings(make({ url: redis.url.replace("//", "//:wr0ng@") }));
     assert.deepEqual(Object.keys(wrong), ["authentication"]);
     assert.equal(wrong.authentication?.level, "error");
@@ -194,7 +194,7 @@ describe("diagnose on a real Redis", () => {
     assert.doesNotMatch(JSON.stringify(found), /s3cret|0\.03/);
   });
 
-  it("finds too few databases", async () => {
+  it("finds too few databases", { timeout: 60_000 }, async () => {
     const small = await startRedis({ args: ["--databases", "4"] });
     const found = await findings(make({ url: small.url }));
     await small.stop();
@@ -202,7 +202,7 @@ describe("diagnose on a real Redis", () => {
     assert.match(found.databases?.advice ?? "", /prefixed/);
   });
 
-  it("says what the embedded store cannot tell", async () => {
+  it("says what the embedded store cannot tell", { timeout: 60_000 }, async () => {
     const found = await findings(make({ driver: memory() }));
     assert.equal(found.eviction?.level, "ok");
     assert.match(found["slow queries"]?.evidence ?? "", /not available over memory/);

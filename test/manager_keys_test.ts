@@ -162,7 +162,7 @@ describe("manager on keys of every type and of any bytes over TCP", () => {
   });
   after(() => redis.stop());
 
-  it("list, get and clear take keys and values that are not UTF-8", async () => {
+  it("list, get and clear take keys and values that are not UTF-8", { timeout: 60_000 }, async () => {
     await using client = createCacheClient({ env: {}, url: redis.url });
     const driver = nodeRedis({ url: redis.url });
     const connection = (await driver.connect?.(9)) as Connection;
@@ -174,7 +174,7 @@ describe("manager on keys of every type and of any bytes over TCP", () => {
       ["HSET", "h", odd, "1"],
     ]);
     await connection.send([
-      ["ZADD", "z", 1.5, odd],
+      ["ZADD", "z", 1.5, odd, "inf", "most", "-inf", "least"],
       ["SADD", "s", odd],
       ["XADD", "x", "1-1", "f", odd],
     ]);
@@ -188,7 +188,11 @@ describe("manager on keys of every type and of any bytes over TCP", () => {
     assert.equal(await value("\ufffd"), "fine");
     assert.deepEqual(await value("l"), [odd, "b"]);
     assert.deepEqual(await value("h"), [[odd, "1"]]);
-    assert.deepEqual(await value("z"), [[odd, 1.5]]);
+    assert.deepEqual(await value("z"), [
+      ["least", Number.NEGATIVE_INFINITY],
+      [odd, 1.5],
+      ["most", Number.POSITIVE_INFINITY],
+    ]);
     assert.deepEqual(await value("s"), [odd]);
     assert.deepEqual(await value("x"), [["1-1", [["f", odd]]]]);
     await connection.send(Array.from({ length: 3000 }, (_, i) => ["HSET", "big", `f${i}`, "v"]));

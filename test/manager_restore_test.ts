@@ -194,7 +194,7 @@ describe("restore of damaged files", () => {
     return error;
   };
 
-  it("restore refuses any byte that is flipped, cut or inserted, and writes nothing", async () => {
+  it("restore refuses any byte that is flipped, cut or inserted, and writes nothing", { timeout: 60_000 }, async () => {
     const { bytes } = file;
     await fc.assert(
       fc.asyncProperty(
@@ -213,7 +213,7 @@ describe("restore of damaged files", () => {
     );
   });
 
-  it("restore refuses damage to a compressed file, or reads what was in it", async () => {
+  it("restore refuses damage to a compressed file, or reads what was in it", { timeout: 60_000 }, async () => {
     const { bytes } = await backedUp(client, { database: 9, gzip: true });
     await fc.assert(
       fc.asyncProperty(fc.nat({ max: bytes.length - 1 }), fc.integer({ min: 1, max: 255 }), async (at, by) => {
@@ -235,7 +235,19 @@ describe("restore of damaged files", () => {
     for (const length of [1, 10, bytes.length >> 1, bytes.length - 1]) await refuses(bytes.slice(0, length));
   });
 
-  it("restore says what is wrong with a file, and where", async () => {
+  it("restore refuses a compressed file that is damaged before much that is sound", { timeout: 60_000 }, async () => {
+    const [head = ""] = file.text.split(/(?<=\n)/);
+    const { readable, writable } = new CompressionStream("gzip");
+    const writer = writable.getWriter();
+    writer.write(new TextEncoder().encode(`${head}none\n${`{"key":"a","type":"string","value":"a"}\n`.repeat(3000)}`));
+    writer.close();
+    const error = await refuses(new Uint8Array(await new Response(readable).arrayBuffer()));
+    assert.equal(error.line, 2);
+    // What was decompressed beyond it must not end the process later.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  });
+
+  it("restore says what is wrong with a file, and where", { timeout: 60_000 }, async () => {
     const says = async (bytes: Uint8Array | string, line: number, message: RegExp): Promise<void> => {
       const error = await refuses(bytes);
       assert.match(error.message, message);
@@ -257,7 +269,7 @@ describe("restore of damaged files", () => {
     await says(text.replace('"key"', '"kex"'), 2, /where text or base64/);
   });
 
-  it("restore refuses types that the store does not have before it writes", async () => {
+  it("restore refuses types that the store does not have before it writes", { timeout: 60_000 }, async () => {
     const list = await file.rewritten((line) => (line.key === "h" ? { key: "h", type: "list", value: ["a"] } : line));
     await assert.rejects(restored(client, 10, list, "replace"), /cannot restore a key of type list over memory/);
     assert.deepEqual((await driver.send(10, [["DBSIZE"]]))[0], 0);
@@ -314,7 +326,9 @@ describe("restore when things go away", () => {
         assert.ok(resumed);
         // The step that nobody knows of may have been written.
         assert.ok(written + skipped >= 3500);
-        assertSame(await dump(redis.url, 10 + i), was);
+        // What was being built may come in late, and is gone by itself in a day.
+        const is = Object.entries(await dump(redis.url, 10 + i)).filter(([key]) => !key.startsWith("#larder:restore:"));
+        assertSame(Object.fromEntries(is), was);
       }
       await assert.rejects(
         async () => {

@@ -50,8 +50,9 @@ export interface Inspection {
   readonly expired: number | null;
   /** Connected clients. */
   readonly clients: number | null;
-  /** Reads of existing keys, and of missing ones, since the server's start, by all its users. */
+  /** Reads of existing keys since the server's start, by all its users. */
   readonly hits: number | null;
+  /** Reads of missing keys. */
   readonly misses: number | null;
   /** `hits / (hits + misses)`; `null` before the first. */
   readonly hitRate: number | null;

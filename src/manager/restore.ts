@@ -88,11 +88,13 @@ export async function* restore(
     const name = `${MARKER}:${sha256.slice(0, 8)}${Math.random().toString(36).slice(2, 10)}`;
     let position = marker?.position ?? 0;
     const note = (counts: Partial<Counts>): RawCommand => {
-      const text = JSON.stringify({ sha256, onConflict, mode, position, counts } satisfies Marker);
+      const text = JSON.stringify({ sha256, onConflict, mode, position, counts, name } satisfies Marker);
       return ["SET", wire.own(MARKER), text, "PX", MARKER_MS];
     };
     if (!dryRun) {
-      await wire.must([note(marker?.counts ?? {})]);
+      // A name of its own for each run: what the last one sent may still be under way.
+      const rest: RawCommand[] = left ? [["UNLINK", wire.own(left.name)]] : [];
+      await wire.must([...rest, note(marker?.counts ?? {})]);
       if (mode === "as-is" && clock && !(await claimClock(wire, clock)) && !marker) mode = "now";
       if (mode === "now") await ensureClock(wire, clock);
     }
@@ -149,6 +151,8 @@ interface Marker {
   /** How many keys of the file were dealt with, those of the library included. */
   readonly position: number;
   readonly counts: Partial<Counts>;
+  /** What was being built stands under a key of this name. */
+  readonly name: string;
 }
 
 function readMarker([reply]: RawReply[]): Marker | undefined {
