@@ -201,13 +201,16 @@ async function answer(
 ): Promise<void> {
   const gone = new AbortController();
   outgoing.once("close", () => outgoing.writableFinished || gone.abort());
-  const request = toRequest(incoming, gone.signal);
+  const request = toRequest(incoming, gone.signal, await readSmall(incoming));
   if (!request) return void outgoing.writeHead(400).end("Bad Request");
   const response = await handler(request);
   const headers = [...response.headers].filter(([name]) => name !== "set-cookie").flat();
   for (const cookie of response.headers.getSetCookie()) headers.push("set-cookie", cookie);
   outgoing.writeHead(response.status, headers);
   if (!response.body) return void outgoing.end();
+  if (Number(response.headers.get("content-length") ?? Number.NaN) <= WHOLE) {
+    return void outgoing.end(new Uint8Array(await response.arrayBuffer()));
+  }
   // The headers of a stream do not wait for its first chunk.
   if (!response.headers.has("content-length")) outgoing.flushHeaders();
   const reader = response.body.getReader();
@@ -226,8 +229,32 @@ async function answer(
   outgoing.end();
 }
 
+/** The longest bodies, in bytes, that are read and written whole: a stream costs more than its copy. */
+const WHOLE = 2 ** 16;
+
+/** The body of a request that tells that it is short; another's stays to be read. It waits for no more than was announced. */
+async function readSmall(incoming: import("node:http").IncomingMessage): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const length = Number(incoming.headers["content-length"] ?? Number.NaN);
+  if (!(length > 0 && length <= WHOLE)) return undefined;
+  const body = new Uint8Array(length);
+  let size = 0;
+  await new Promise<void>((resolve, reject) => {
+    incoming.on("data", (chunk: Uint8Array) => {
+      body.set(chunk, size);
+      size += chunk.length;
+    });
+    incoming.once("end", resolve);
+    incoming.once("error", reject);
+  });
+  return body;
+}
+
 /** Turns a request of node:http into a `Request`; `undefined` when fetch has no such request. */
-function toRequest(incoming: import("node:http").IncomingMessage, signal: AbortSignal): Request | undefined {
+function toRequest(
+  incoming: import("node:http").IncomingMessage,
+  signal: AbortSignal,
+  body: Uint8Array<ArrayBuffer> | undefined,
+): Request | undefined {
   const { method = "GET", url = "/", headers: received } = incoming;
   const headers = new Headers();
   for (const [name, value] of Object.entries(received)) {
@@ -235,7 +262,7 @@ function toRequest(incoming: import("node:http").IncomingMessage, signal: AbortS
   }
   const init: RequestInit & { duplex?: "half" } = { method, headers, signal };
   if (method !== "GET" && method !== "HEAD") {
-    init.body = toStream(incoming);
+    init.body = body ?? toStream(incoming);
     init.duplex = "half";
   }
   try {
