@@ -1,0 +1,149 @@
+/** The same rules for Prometheus: alerting rules, and what a query for each metric of a rule is. */
+import { describe, type Ttl } from "../ttl.ts";
+import { type AlertRule, AWAY, checkRules, DEFAULT_RULES, METRICS, type MetricName, type Rule } from "./rules.ts";
+
+/** A file of alerting rules as Prometheus reads it, to be written as YAML or as JSON, which is YAML too. */
+export interface AlertingRules {
+  /** The groups of rules. */
+  readonly groups: readonly {
+    /** The name of the group. */
+    readonly name: string;
+    /** Its rules. */
+    readonly rules: readonly AlertingRule[];
+  }[];
+}
+
+/** One alerting rule. */
+export interface AlertingRule {
+  /** The alert's name. */
+  readonly alert: string;
+  /** When it fires, in PromQL. */
+  readonly expr: string;
+  /** For how long that must hold. */
+  readonly for?: string;
+  /** What the alert carries. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** What people read. */
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/**
+ * Alerting rules for Prometheus, of the rules that a monitor judges itself: over all processes that are scraped, where a monitor knows its own. What
+ * Prometheus has no hysteresis for, `clear`, is left out.
+ *
+ * @param rules The rules. @default DEFAULT_RULES
+ * @returns The rules, to be written to a file.
+ * @throws {TypeError | RangeError} For a bad rule.
+ *
+ * @example
+ * ```ts
+ * import { alertingRules } from "@foodfast/larder/monitor";
+ *
+ * const { groups } = alertingRules([{ name: "slow carts", metric: "latency_p99", above: 50, service: "order" }]);
+ * console.log(groups[0]?.rules[0]?.alert); // "LarderSlowCarts"
+ * ```
+ */
+export function alertingRules(rules: readonly AlertRule[] = DEFAULT_RULES): AlertingRules {
+  return { groups: [{ name: "larder", rules: checkRules(rules).map(alerting) }] };
+}
+
+function alerting(rule: Rule): AlertingRule {
+  const { name, metric, high, threshold, minSamples = 1, hold, severity = "warning", service } = rule;
+  const { unit } = METRICS[metric];
+  const { value, samples } = query(rule);
+  const beyond = `${value} ${high ? ">" : "<"} ${unit === "ms" ? threshold / 1000 : threshold}`;
+  const expr = samples && minSamples > 1 ? `(${beyond}) and (${samples} >= ${minSamples})` : beyond;
+  const shown = unit === "share" ? "{{ $value | humanizePercentage }}" : "{{ $value | humanize }}";
+  const of = service === "*" ? " of {{ $labels.service }}" : service === undefined ? "" : ` of ${service}`;
+  return {
+    alert: `Larder${name.replace(/(?:^|[^A-Za-z0-9]+)([A-Za-z0-9]?)/g, (_, letter: string) => letter.toUpperCase())}`,
+    expr,
+    ...(hold > 0 && { for: duration(hold) }),
+    labels: { severity },
+    annotations: {
+      summary: `${name}${of}`,
+      description: `${metric}${of} is ${shown}, ${high ? "above" : "below"} ${threshold}`,
+    },
+  };
+}
+
+interface Query {
+  readonly value: string;
+  /** How many operations it stands on. */
+  readonly samples?: string;
+}
+
+/** The query for a rule's number. */
+function query(rule: Rule): Query {
+  const { metric, service, collection, window } = rule;
+  const own = service === undefined || service === "*" ? [] : [`service="${text(service)}"`];
+  const labels = collection === undefined ? own : [...own, `collection="${text(collection)}"`];
+  const each = service === "*" ? " by (service)" : "";
+  const over = `[${duration(window)}]`;
+  const selector = (more: readonly string[] = []): string => {
+    const all = [...labels, ...more];
+    return all.length > 0 ? `{${all.join(",")}}` : "";
+  };
+  const increase = (name: string, more?: readonly string[]): string =>
+    `sum${each} (increase(larder_${name}${selector(more)}${over}))`;
+  const counter = (name: string): Query => ({ value: increase(`${name}_total`) });
+  const store = (name: string): Query => ({ value: `max (larder_${name})` });
+  const storeDone = (name: string): Query => ({ value: `max (increase(larder_store_${name}_total${over}))` });
+  const quantile = (family: string, share: number): Query => ({
+    value: `histogram_quantile(${share}, sum by (${each ? "le, service" : "le"}) (rate(larder_${family}_duration_seconds_bucket${selector()}${over})))`,
+    samples: increase(`${family}_duration_seconds_count`),
+  });
+  const reads = `(${increase("hits_total")} + ${increase("misses_total")})`;
+  const queries: Readonly<Record<MetricName, () => Query>> = {
+    hit_rate: () => ({ value: `${increase("hits_total")} / ${reads}`, samples: reads }),
+    reads: () => ({ value: reads }),
+    errors: () => counter("errors"),
+    load_errors: () => counter("load_errors"),
+    corrupt: () => counter("corrupt"),
+    lost_locks: () => counter("lost_locks"),
+    connection_failures: () => {
+      const failures = increase("failures_total", [`kind=~"${AWAY.join("|")}"`]);
+      const unanswered = `(sum (increase(larder_store_unanswered_total${over})) or vector(0))`;
+      return { value: service === undefined ? `${failures} + ${unanswered}` : failures };
+    },
+    latency_p50: () => quantile("operation", 0.5),
+    latency_p95: () => quantile("operation", 0.95),
+    latency_p99: () => quantile("operation", 0.99),
+    latency_max: () => quantile("operation", 1),
+    load_p95: () => quantile("load", 0.95),
+    load_p99: () => quantile("load", 0.99),
+    keys: () => ({
+      // Every process tells of the same keys.
+      value:
+        each || service
+          ? `max by (service) (larder_store_keys${selector()})`
+          : "sum (max by (service) (larder_store_keys))",
+    }),
+    evictions: () => storeDone("evictions"),
+    expired: () => storeDone("expired"),
+    slow_queries: () => storeDone("slow_queries"),
+    memory: () => ({ value: "max (larder_store_memory_used_bytes / (larder_store_memory_limit_bytes > 0))" }),
+    memory_used: () => store("store_memory_used_bytes"),
+    clients: () => store("store_clients"),
+    store_up: () => ({ value: "min (larder_store_up)" }),
+    store_latency: () => store("store_latency_seconds"),
+    breaker_open: () => store("breaker_open"),
+  };
+  return queries[metric]();
+}
+
+/** A time as Prometheus writes it. */
+function duration(milliseconds: number): Ttl & string {
+  for (const [unit, length] of [
+    ["h", 3_600_000],
+    ["m", 60_000],
+    ["s", 1000],
+  ] as const) {
+    if (milliseconds % length === 0) return `${milliseconds / length}${unit}`;
+  }
+  return `${milliseconds}ms`;
+}
+
+function text(value: string): string {
+  return describe(value).slice(1, -1);
+}
