@@ -115,22 +115,25 @@ function compressed(write: BackupOptions["write"]): {
 } {
   const { readable, writable } = new CompressionStream("gzip");
   const writer = writable.getWriter();
+  let failure: { readonly error: unknown } | undefined;
   const pump = (async () => {
-    for await (const chunk of readable) await write(chunk);
+    for await (const chunk of readable) {
+      // Not cancelled, but read to its end: on Node 20 what is compressed already would end the process.
+      if (failure) continue;
+      try {
+        await write(chunk);
+      } catch (error) {
+        failure = { error };
+      }
+    }
   })();
-  // What goes wrong with handing over is thrown where the next chunk is written.
   pump.catch(() => {});
-  const orFails = (done: Promise<void>): Promise<unknown> => {
-    done.catch(() => {});
-    return Promise.race([done, pump.then(() => done)]);
+  const orFails = async (done: Promise<void>): Promise<void> => {
+    await done;
+    if (failure) throw failure.error;
   };
   return {
-    async write(chunk) {
-      await orFails(writer.write(chunk as Uint8Array<ArrayBuffer>));
-    },
-    async close() {
-      await orFails(writer.close());
-      await pump;
-    },
+    write: (chunk) => orFails(writer.write(chunk as Uint8Array<ArrayBuffer>)),
+    close: () => orFails(writer.close().then(() => pump)),
   };
 }

@@ -170,10 +170,11 @@ async function* unpacked(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
 
 async function* inflated(chunks: AsyncGenerator<Uint8Array, void, void>): AsyncGenerator<Uint8Array, void, void> {
   let failure: unknown;
+  let left = false;
   const packed = new ReadableStream<Uint8Array<ArrayBuffer>>({
     async pull(controller) {
       try {
-        const { value, done } = await chunks.next();
+        const { value, done } = left ? { done: true } : await chunks.next();
         if (done) controller.close();
         else controller.enqueue(value as Uint8Array<ArrayBuffer>);
       } catch (error) {
@@ -192,6 +193,8 @@ async function* inflated(chunks: AsyncGenerator<Uint8Array, void, void>): AsyncG
       yield value;
     }
   } finally {
-    await reader.cancel().catch(() => {});
+    // Not cancelled: on Node 20 what is decompressed already would end the process. It is read, and nothing more is put in.
+    left = true;
+    while (!(await reader.read().catch(() => ({ done: true }))).done);
   }
 }
