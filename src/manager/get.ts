@@ -139,11 +139,14 @@ function pairs(flat: readonly unknown[]): unknown[][] {
   return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
 }
 
+/** Redis writes `inf`. */
+const toScore = (text: string): number => Number(text.replace("inf", "Infinity"));
+
 function shape(type: string, reply: RawReply): unknown {
   const all = plain(reply);
   if (!Array.isArray(all)) return undefined;
   if (type === "hash") return pairs(all).slice(0, MOST);
-  if (type === "zset") return pairs(all).map(([member, score]) => [member, Number(score)]);
+  if (type === "zset") return pairs(all).map(([member, score]) => [member, toScore(String(score))]);
   if (type === "stream") return all.map(([id, fields]) => [id, pairs(fields)]);
   return all.slice(0, MOST);
 }
