@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import { inspect } from "node:util";
 import { createCacheClient } from "../mod.ts";
 import { type Alert, monitor } from "../src/monitor/monitor.ts";
+import { upstashStore } from "./helpers/contract.ts";
 import { eventually } from "./helpers/engine.ts";
 import { rawClient, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
@@ -166,6 +167,86 @@ describe("monitor through an incident", () => {
       raw.close();
       assert.match(store?.version ?? "", /^\d+\./);
       assert.equal(typeof fleet?.product?.hits, "number");
+    } finally {
+      await watch.close();
+      await client.close();
+      await redis.stop();
+    }
+  });
+
+  it("tells what all processes counted together, in windows too", LIMIT, async () => {
+    const redis = await startRedis();
+    const make = () => createCacheClient({ env: {}, url: redis.url, fleetStats: true });
+    const client = make();
+    let now = 0;
+    const watch = monitor(client, { clock: () => now });
+    /** Another process: what it counted is sent at its end. */
+    const other = async (hits: number, misses: number): Promise<void> => {
+      const { products } = client.service("product");
+      await products.set(1, { id: 1, name: "Pho" });
+      const process = make();
+      const theirs = process.service("product").products;
+      for (let i = 0; i < hits; i++) await theirs.get(1);
+      for (let i = 0; i < misses; i++) await theirs.get(2);
+      await process.close();
+    };
+    try {
+      client.service("product");
+      await other(3, 1);
+      now += 10_000;
+      await watch.tick();
+      now += 290_000;
+      await other(0, 4);
+      await watch.tick();
+      const { fleet, instance } = watch.snapshot();
+      assert.equal(instance.all.hits + instance.all.misses, 0);
+      assert.deepEqual([fleet?.product?.hits, fleet?.product?.misses, fleet?.product?.hitRate], [3, 5, 3 / 8]);
+      assert.deepEqual(fleet?.product?.windows["1m"], { hits: 0, misses: 4, hitRate: 0 });
+    } finally {
+      await watch.close();
+      await client.close();
+      await redis.stop();
+    }
+  });
+
+  it("asks a store over REST once a minute, and estimates what the application is billed", LIMIT, async () => {
+    const store = await upstashStore("redis");
+    const client = createCacheClient({ env: {}, timeout: 5000, ...(await store.open()) });
+    let now = 0;
+    const watch = monitor(client, { clock: () => now });
+    try {
+      const { products } = client.service("product");
+      await products.set(1, { id: 1, name: "Pho" });
+      await products.get(1);
+      const asked: (number | undefined)[] = [];
+      for (let i = 0; i < 12; i++) {
+        now += 10_000;
+        await watch.tick();
+        asked.push(watch.snapshot().store?.at);
+      }
+      assert.deepEqual([...new Set(asked)], [10_000, 70_000]);
+      const { instance, store: found, fleet } = watch.snapshot();
+      assert.equal(instance.wire.billed, client.stats().wire.commands);
+      assert.equal(instance.wire.windows["1h"]?.commands, instance.wire.commands);
+      assert.ok((found?.memoryUsed ?? 0) > 0);
+      assert.equal(fleet, null);
+    } finally {
+      await watch.close();
+      await client.close();
+      await store.close?.();
+    }
+  });
+
+  it("counts keys by looking at them where services share a database", LIMIT, async () => {
+    const redis = await startRedis();
+    const client = createCacheClient({ env: {}, url: redis.url, databases: "prefixed" });
+    const watch = monitor(client, { clock: () => 10_000 });
+    try {
+      const { products } = client.service("product");
+      await products.setMany(Array.from({ length: 25 }, (_, i) => [i, { id: i, name: "Pho" }]));
+      await client.service("user").profiles.set("u1", { id: "u1", name: "An" });
+      await watch.tick();
+      assert.deepEqual(watch.snapshot().store?.keys, { product: 25, user: 1 });
     } finally {
       await watch.close();
       await client.close();
