@@ -219,6 +219,16 @@ describe("monitor", () => {
     await client.close();
   });
 
+  it("has no timer at the edge, and no request waits there for what another one does", {
+    timeout: 60_000,
+  }, async () => {
+    const file = fileURLToPath(new URL(`./fixtures/monitored_edge${import.meta.url.slice(-3)}`, import.meta.url));
+    const how = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
+    const { code, stdout, stderr } = await start(process.execPath, [...how, file]).ended;
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(JSON.parse(stdout), { early: 0, alerts: 1, status: 200 });
+  });
+
   it("refuses bad options and rules, by what is accepted", () => {
     const client = new Puppet();
     const rule = { name: "r", metric: "errors", above: 1 } as const;

@@ -2,6 +2,7 @@
 import { checkNames, refuse } from "../check.ts";
 import { prometheus } from "./prometheus.ts";
 import type { Monitor } from "./watch.ts";
+import { SHARES } from "./windows.ts";
 
 /** Options of {@linkcode metricsHandler}. */
 export interface MetricsHandlerOptions {
@@ -46,6 +47,7 @@ export function metricsHandler(
   let asked = Number.NEGATIVE_INFINITY;
   let ready: Promise<boolean> | undefined;
   const isReady = (): Promise<boolean> => {
+    if (!SHARES) return monitor.ready();
     const now = performance.now();
     if (!ready || now - asked >= READY_MS) {
       asked = now;

@@ -18,7 +18,7 @@ import { type Alert, type AlertRule, checkRules, DEFAULT_RULES, Judge, type Rule
 import { type Counted, counted, difference, equal, NOTHING, type Sample, sampleOf, sumOf, Tally } from "./series.ts";
 import { type FleetCounts, type StoreSample, StoreWatch } from "./store.ts";
 import { Webhook, type WebhookOptions } from "./webhook.ts";
-import { Window } from "./windows.ts";
+import { SHARES, Window } from "./windows.ts";
 
 /** What a monitor needs of a client. */
 export interface MonitoredClient {
@@ -176,8 +176,6 @@ interface Frame {
 /** How many series are told apart: those beyond are one, `other`. */
 const MAX_SERIES = 200;
 const OTHER = "other ";
-/** Timers of the edge end with their request. */
-const HAS_TIMERS = !("WebSocketPair" in globalThis || "EdgeRuntime" in globalThis);
 const OPTIONS = [
   "interval",
   "windows",
@@ -221,7 +219,7 @@ export class Monitor {
   #fleet: Readonly<Record<string, FleetCounts>> = {};
   #asked = Number.NEGATIVE_INFINITY;
   #sampled = Number.NEGATIVE_INFINITY;
-  #sampling: Promise<void> | undefined;
+  #sampling: Promise<readonly Promise<void>[]> | undefined;
   #closed = false;
 
   /**
@@ -244,7 +242,8 @@ export class Monitor {
     this.interval = finite(interval, "interval");
     this.#storeInterval = finite(storeInterval, "storeInterval");
     this.#client = client;
-    this.#now = clock ?? steadyClock();
+    // At the edge the time stands still while code is loaded.
+    this.#now = clock ?? (SHARES ? steadyClock() : Date.now);
     this.#logger = options.logger;
     this.#webhook = options.webhook === undefined ? undefined : new Webhook(options.webhook, options.logger);
     this.#asksStore = store;
@@ -262,7 +261,7 @@ export class Monitor {
     ];
     // Windows begin here: what the client did before is in none.
     this.#keep(this.#now());
-    if (clock === undefined && HAS_TIMERS) {
+    if (clock === undefined && SHARES) {
       this.#timer = setInterval(() => void this.sample(), this.interval);
       (this.#timer as { unref?(): void }).unref?.();
     }
@@ -288,13 +287,17 @@ export class Monitor {
    * call it for a request, with its `waitUntil`.
    */
   async tick(): Promise<void> {
-    await this.sample();
-    await this.#webhook?.done();
+    await Promise.all(await this.#run());
   }
 
-  /** Takes a sample and judges the rules. Never rejects. One that is under way is waited for. */
-  sample(): Promise<void> {
-    if (this.#closed) return Promise.resolve();
+  /** Takes a sample and judges the rules, and does not wait for the webhook. Never rejects. One that is under way is waited for. */
+  async sample(): Promise<void> {
+    await this.#run();
+  }
+
+  #run(): Promise<readonly Promise<void>[]> {
+    if (this.#closed) return Promise.resolve([]);
+    if (!SHARES) return this.#sample();
     this.#sampling ??= this.#sample().finally(() => {
       this.#sampling = undefined;
     });
@@ -392,7 +395,8 @@ export class Monitor {
     return this.close();
   }
 
-  async #sample(): Promise<void> {
+  /** Samples, and answers what is being delivered. */
+  async #sample(): Promise<readonly Promise<void>[]> {
     const at = this.#now();
     // What the store was asked for does not hold up what the counters say, but for its deadline.
     if ((this.#asksStore || this.#asksFleet) && (at - this.#asked >= this.#storeInterval * 0.9 || at < this.#asked)) {
@@ -403,7 +407,7 @@ export class Monitor {
         this.#asksStore ? this.#store.sample(at, some) : undefined,
         this.#asksFleet ? this.#store.fleet(some) : {},
       ]);
-      if (this.#closed) return;
+      if (this.#closed) return [];
       if (known?.up === false) this.#unanswered++;
       this.#known = known;
       this.#fleet = { ...this.#fleet, ...fleet };
@@ -411,11 +415,12 @@ export class Monitor {
     const now = this.#keep(at);
     this.#sampled = at;
     const told = this.#judge.judge(at, servicesOf(now), (rule, service) => this.#scope(now, rule, service));
-    for (const alert of told) this.#tell(alert);
+    const sent = told.map((alert) => this.#tell(alert));
     this.#emit({ type: "sample", at });
+    return sent.filter((one) => one !== undefined);
   }
 
-  #tell(alert: Alert): void {
+  #tell(alert: Alert): Promise<void> | undefined {
     const { message, rule, state, severity, metric, service, value, threshold } = alert;
     try {
       const details = { rule, state, severity, metric, ...(service && { service }), value, threshold };
@@ -423,8 +428,8 @@ export class Monitor {
     } catch {
       // The logger's own failure.
     }
-    this.#webhook?.send(alert);
     this.#emit({ type: "alert", alert });
+    return this.#webhook?.send(alert);
   }
 
   #emit(event: MonitorEvent): void {

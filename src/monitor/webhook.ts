@@ -3,6 +3,7 @@ import { checkNames, refuse } from "../check.ts";
 import type { Logger } from "../logger.ts";
 import { describe } from "../ttl.ts";
 import type { Alert } from "./rules.ts";
+import { SHARES } from "./windows.ts";
 
 /** Where alerts are sent: a POST of `{ "alert": { ... } }` as JSON for each that begins or is over. */
 export interface WebhookOptions {
@@ -53,17 +54,19 @@ export class Webhook {
     this.#logger = logger;
   }
 
-  /** Sends an alert, after those before it. */
-  send(alert: Alert): void {
+  /** Sends an alert, after those before it where they may be waited for. Resolves when it was sent, or given up; never rejects. */
+  send(alert: Alert): Promise<void> {
+    if (!SHARES) return this.#post(alert);
     if (this.#waiting >= WAITING) {
       this.#fail(alert, "too many alerts wait to be sent");
-      return;
+      return Promise.resolve();
     }
     this.#waiting++;
     this.#last = this.#last.then(async () => {
       await this.#post(alert);
       this.#waiting--;
     });
+    return this.#last;
   }
 
   /** Resolves when what was given so far was sent, or given up. Never rejects. */
