@@ -92,7 +92,8 @@ export class CardNumberError extends CacheError {
  */
 export function isCacheError(error: unknown): error is CacheError | StoreError {
   return (
-    error instanceof Error && /^(Cache(Config|Schema|Conflict|Timeout|Lock)?|Store|CardNumber)Error$/.test(error.name)
+    error instanceof Error &&
+    /^(Cache(Config|Schema|Conflict|Timeout|Lock)?|Store|CardNumber|Backup|Conflict)Error$/.test(error.name)
   );
 }
 

@@ -31,7 +31,11 @@ describe("larder clear, list and get", () => {
   });
   afterEach(() => driver.send(0, [["FLUSHALL"]]));
 
-  const count = async (database: number): Promise<number> => Number((await driver.send(database, [["DBSIZE"]]))[0]);
+  /** How many keys there are, the library's own aside. */
+  const count = async (database: number): Promise<number> => {
+    const [all, own] = await driver.send(database, [["DBSIZE"], ["KEYS", "#larder:*"]]);
+    return Number(all) - (own as unknown[]).length;
+  };
   const fill = (database: number, ...keys: string[]) =>
     driver.send(
       database,
@@ -91,7 +95,7 @@ describe("larder clear, list and get", () => {
       await raw.command("EVAL", `for i = 1, ${total} do redis.call('SET', 'k' .. i, 'v') end`, 0);
       const clearing = startLarder(["clear", "product", "--yes", "--json"], { env });
       let left = total;
-      while (left === total) left = Number(await raw.command("DBSIZE"));
+      while (left >= total) left = Number(await raw.command("DBSIZE"));
       redis.pause();
       clearing.signal("SIGINT");
       await clearing.said(/Stopping; again to end at once\n/);
@@ -114,7 +118,7 @@ describe("larder clear, list and get", () => {
     await raw.command("SELECT", 1);
     await raw.command("EVAL", "for i = 1, 200000 do redis.call('SET', 'k' .. i, 'v') end", 0);
     const clearing = startLarder(["clear", "product", "--yes"], { env: { CACHE_URL: other.url } });
-    while (Number(await raw.command("DBSIZE")) === 200_000);
+    while (Number(await raw.command("DBSIZE")) >= 200_000);
     raw.close();
     await other.stop();
     const { code, stdout, stderr } = await clearing.ended;
@@ -198,7 +202,7 @@ describe("larder clear, list and get", () => {
     assert.deepEqual((await larder(["get", "product", "product:1"], { env: overRest })).stdout, "v\n");
     const { code, stdout } = await larder(["clear", "product", "--yes"], { env: overRest });
     assert.deepEqual([code, stdout], [0, "2 keys of product deleted\n"]);
-    assert.deepEqual(await driver.send(0, [["KEYS", "*"]]), [["db2:product:1"]]);
+    assert.deepEqual(await driver.send(0, [["KEYS", "db?:[^#]*"]]), [["db2:product:1"]]);
   });
 
   it("list ends quietly when nobody reads on", async () => {

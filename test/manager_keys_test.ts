@@ -5,7 +5,7 @@ import type { Connection } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { createCacheClient, defineService, type FoodFastClient } from "../mod.ts";
 import { clear, finish, get, type KeyEntry, type ListOptions, list } from "../src/manager/manager.ts";
-import { onWires } from "./helpers/engine.ts";
+import { gate, onWires } from "./helpers/engine.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 
 async function keysOf(client: FoodFastClient, options: ListOptions): Promise<KeyEntry[]> {
@@ -65,6 +65,25 @@ onWires("manager", (test, wire) => {
       await cache.invalidateTags("t");
       await finish(clear(client, { database: 9, pattern: "none" }));
       assert.equal(await cache.get("again"), undefined);
+    });
+
+    test(`clear (${databases}) of a service is not undone by a load under way, in any client`, async ({ make }) => {
+      const [one, two] = [make(mode), make(mode)];
+      const { products } = one.service("product");
+      await products.set("0", { id: "0", name: "there" });
+      for (const client of [one, two]) {
+        const [source, started] = [gate<{ id: string; name: string }>(), gate()];
+        const loading = products.getOrSet("1", () => {
+          started.open();
+          return source.promise;
+        });
+        await started.promise;
+        await finish(clear(client, { service: "product" }));
+        source.open({ id: "1", name: "old" });
+        assert.equal((await loading).name, "old");
+        assert.equal(await products.get("1"), undefined);
+        assert.equal(await two.service("product").products.has("1"), false);
+      }
     });
 
     test(`clear (${databases}) deletes thousands of keys`, async ({ make }) => {

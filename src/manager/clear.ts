@@ -1,6 +1,7 @@
 import type { RawCommand, RawReply } from "../../drivers/driver.ts";
+import { EVERYTHING, invalidate } from "../scripts.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
-import { checkPattern, openWire, type Wire, word } from "./wire.ts";
+import { CLOCK, checkPattern, MARKS, openWire, type Wire, word } from "./wire.ts";
 
 /**
  * The fewest and the most keys that a step looks at and deletes. Commands of other clients that come meanwhile wait for one step, and a step
@@ -32,7 +33,8 @@ export interface ClearProgress {
 
 /**
  * Deletes the keys of a service or a database, or those that match a glob; never another's, and none of the library's own, by
- * which it is known what was invalidated. Keys that come meanwhile may stay.
+ * which it is known what was invalidated. A whole service is invalidated first, so that no load of another process that is under way brings
+ * anything back; other keys that come meanwhile may stay.
  *
  * @param client The client.
  * @param options Whose keys, and which.
@@ -48,6 +50,10 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
   let cursor: string | undefined = "0";
   let unlink: RawCommand[] = [];
   try {
+    if (options.service !== undefined && pattern === "*" && !options.dryRun) {
+      const [clock, marks] = [wire.physical(CLOCK), wire.physical(MARKS)];
+      await wire.must([["EVAL", invalidate.lua, 1, clock, marks, EVERYTHING]]);
+    }
     const count = await pageOf(wire);
     while (cursor !== undefined) {
       // One write and one round trip for the next page and the end of the last.
