@@ -194,12 +194,37 @@ describe("diagnose on a real Redis", () => {
     assert.doesNotMatch(JSON.stringify(found), /s3cret|0\.03/);
   });
 
-  it("finds too few databases", { timeout: 60_000 }, async () => {
-    const small = await startRedis({ args: ["--databases", "4"] });
-    const found = await findings(make({ url: small.url }));
+  it("finds too few databases, and goes on, also for a user who may ask for little", { timeout: 60_000 }, async () => {
+    const args = ["--databases", "4", "--user", "reader", "on", ">pw", "~*", "+@read", "+ping", "+select"];
+    const small = await startRedis({ args });
+    await withConnection(small.url, 3, (connection) => connection.send([["SET", "k", "v"]]));
+    for (const user of ["", "reader:pw@"]) {
+      const found = await findings(make({ url: small.url.replace("//", `//${user}`) }));
+      assert.equal(found.databases?.level, "error");
+      assert.match(found.databases?.advice ?? "", /prefixed/);
+      assert.match(found.expiry?.evidence ?? "", /^1 of 1 keys have no TTL/);
+      assert.ok(found.clock);
+      if (user) assert.equal(found.version?.evidence, "the store does not tell this user");
+    }
     await small.stop();
-    assert.equal(found.databases?.level, "error");
-    assert.match(found.databases?.advice ?? "", /prefixed/);
+  });
+
+  it("tells sizes in the units that fit them", { timeout: 60_000 }, async () => {
+    const client = make({ url: url() });
+    await client.cache({ database: 7 }).set("a", "x".repeat(2000));
+    const found = await findings(client, { bigKey: 1500 });
+    assert.match(found["big keys"]?.evidence ?? "", / keys? ha(s|ve) 1\.5 KiB or more: /);
+  });
+
+  it("leaves the hit rate that it tells as it is, however often it is asked", { timeout: 60_000 }, async () => {
+    const client = make({ url: url(), fleetStats: true });
+    const reads = async (): Promise<unknown> => {
+      const { hits, misses } = await inspect(client);
+      return [hits, misses];
+    };
+    const first = await reads();
+    await inspect(client);
+    assert.deepEqual(await reads(), first);
   });
 
   it("says what the embedded store cannot tell", { timeout: 60_000 }, async () => {

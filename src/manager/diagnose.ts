@@ -1,9 +1,10 @@
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { PlaceOf } from "../client.ts";
 import { isStoreError } from "../errors.ts";
 import { describe } from "../ttl.ts";
 import { type InspectedClient, readInfo } from "./inspect.ts";
 import { looker } from "./list.ts";
-import type { StepOptions } from "./target.ts";
+import type { ManagedClient, StepOptions } from "./target.ts";
 import { openWire, shown, type Wire, word } from "./wire.ts";
 
 /** What was found of one question. */
@@ -109,7 +110,12 @@ const SKEW_MS = 1000;
 const PAGE = 500;
 
 const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+function amount(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  const power = Math.min(Math.floor(Math.log2(bytes) / 10), 3);
+  return `${(bytes / 1024 ** power).toFixed(1)} ${["", "KiB", "MiB", "GiB"][power]}`;
+}
 
 const warning = (check: Finding["check"], evidence: string, advice: string): Finding => ({
   check,
@@ -120,7 +126,8 @@ const warning = (check: Finding["check"], evidence: string, advice: string): Fin
 const unknown = (check: Finding["check"], driver: string): Finding => ({
   check,
   level: "info",
-  evidence: `not available over ${driver}`,
+  // Every Redis knows what is asked over TCP, but may not tell everyone.
+  evidence: driver === "node-redis" ? "the store does not tell this user" : `not available over ${driver}`,
 });
 
 function away(error: StoreError): Finding {
@@ -191,7 +198,7 @@ function eviction(info: Info, driver: string): Finding {
   }
   const limit = Number(info.get("maxmemory") ?? 0);
   const set = "CONFIG SET maxmemory-policy allkeys-lru";
-  const evidence = `maxmemory-policy is ${policy}, maxmemory is ${limit > 0 ? mebibytes(limit) : "not set"}`;
+  const evidence = `maxmemory-policy is ${policy}, maxmemory is ${limit > 0 ? amount(limit) : "not set"}`;
   if (limit === 0) {
     const advice = `set maxmemory below what the machine has, and ${set}: else the store grows until it is killed`;
     return warning(check, evidence, advice);
@@ -210,8 +217,8 @@ function memory(info: Info, driver: string): Finding {
   if (Number.isNaN(used)) return unknown(check, driver);
   const limit = Number(info.get("maxmemory") ?? 0);
   const total = limit || Number(info.get("total_system_memory") ?? 0);
-  if (total === 0) return { check, level: "info", evidence: `${mebibytes(used)} in use, no limit known` };
-  const evidence = `${mebibytes(used)} of ${mebibytes(total)} (${limit ? "maxmemory" : "the machine's"}) in use, ${percent(used / total)}`;
+  if (total === 0) return { check, level: "info", evidence: `${amount(used)} in use, no limit known` };
+  const evidence = `${amount(used)} of ${amount(total)} (${limit ? "maxmemory" : "the machine's"}) in use, ${percent(used / total)}`;
   return used / total > 0.8
     ? warning(check, evidence, "raise maxmemory, shorten TTLs, or find the largest keys (list --sort size)")
     : { check, level: "ok", evidence };
@@ -228,6 +235,20 @@ function hitRate(info: Info, driver: string): Finding {
   return hits / reads < 0.7
     ? warning(check, evidence, "lengthen TTLs, warm what is read most, and look whether keys are evicted")
     : { check, level: "ok", evidence };
+}
+
+/** Opens a database; `undefined` where the store has no such one, which is a finding of its own, or lets this user not look. */
+async function usable(client: ManagedClient, options: PlaceOf & StepOptions): Promise<Wire | undefined> {
+  let wire: Wire | undefined;
+  try {
+    wire = await openWire(client, options);
+    await wire.must([wire.scanCommand("0", "*", 1)]);
+    return wire;
+  } catch (error) {
+    await wire?.close();
+    if (isStoreError(error) && (error.kind === "command" || error.kind === "auth")) return undefined;
+    throw error;
+  }
 }
 
 /** Which databases of the store have keys. */
@@ -249,7 +270,8 @@ async function* keys(
   for (const database of await used(client, info)) {
     // All that is there, the keys of others too: they share the memory.
     const place = { ...(await client.place({ database })), prefix: "" };
-    const wire = await openWire({ place: async () => place }, { database, ...options });
+    const wire = await usable({ place: async () => place }, { database, ...options });
+    if (!wire) continue;
     const look = looker(wire);
     try {
       let left = sample;
@@ -280,12 +302,12 @@ async function* keys(
       ? { check: "expiry", level: "info", evidence }
       : warning("expiry", evidence, "give them a TTL: what is forgotten stays until it is evicted");
   big.sort((a, b) => b.size - a.size);
-  const largest = big.slice(0, 3).map(({ name, size }) => `${name} (${mebibytes(size)})`);
+  const largest = big.slice(0, 3).map(({ name, size }) => `${name} (${amount(size)})`);
   yield big.length === 0
-    ? { check: "big keys", level: "ok", evidence: `none of ${looked} keys has ${mebibytes(bigKey)} or more` }
+    ? { check: "big keys", level: "ok", evidence: `none of ${looked} keys has ${amount(bigKey)} or more` }
     : warning(
         "big keys",
-        `${big.length} of ${looked} keys have ${mebibytes(bigKey)} or more: ${largest.join(", ")}`,
+        `${big.length} of ${looked} keys have ${amount(bigKey)} or more: ${largest.join(", ")}`,
         "split or compress them (compressAbove): each read of one holds up all others",
       );
 }

@@ -1,7 +1,8 @@
-import { StoreError } from "../../drivers/driver.ts";
+import { type RawCommand, StoreError } from "../../drivers/driver.ts";
 import type { ClientStats, Health, Place } from "../client.ts";
 import type { FleetStats } from "../fleet.ts";
 import { SERVICE_DATABASES } from "../service.ts";
+import { COUNTS } from "../stats.ts";
 import { describe } from "../ttl.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 import { isOwnKey, openWire, shown, type Wire, word } from "./wire.ts";
@@ -107,6 +108,7 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
         if (!(error instanceof TypeError)) throw error;
       }
     }
+    const counts = await countKeys(places, maxKeys, options);
     return {
       driver: client.driver,
       databases: client.databases,
@@ -121,12 +123,39 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
       hits,
       misses,
       hitRate: hits !== null && misses !== null && hits + misses > 0 ? hits / (hits + misses) : null,
-      services: await countKeys(client, places, maxKeys, options),
-      fleet: await client.stats({ scope: "fleet" }),
+      services: places.map((place) => {
+        const { keys = 0, more = false } = counts.get(place) ?? {};
+        return { service: place.service as string, database: place.number, keys, more };
+      }),
+      fleet: await fleetOf(
+        client,
+        places.map((place) => [place.service as string, counts.get(place)?.fleet ?? false]),
+      ),
     };
   } finally {
     await wire.close();
   }
+}
+
+/**
+ * What all processes counted, by service. Services without counts are not asked for them: that would be a miss each time, and the hit
+ * rate of a store that is watched would fall by it.
+ */
+async function fleetOf(
+  client: InspectedClient,
+  counted: readonly (readonly [service: string, counted: boolean])[],
+): Promise<Readonly<Record<string, FleetStats>>> {
+  const none = Object.fromEntries([...COUNTS, "hitRate"].map((name) => [name, 0])) as unknown as FleetStats;
+  const found = counted.map(async ([service, there]) => {
+    const { stats } = client.service(service as never) as Counted;
+    return [service, there ? await stats({ scope: "fleet" }) : none] as const;
+  });
+  return Object.fromEntries(await Promise.all(found));
+}
+
+/** A service that tells what all processes counted. */
+interface Counted {
+  readonly stats: (options: { readonly scope: "fleet" }) => Promise<FleetStats>;
 }
 
 /** What INFO says, by name; nothing where the store has none. */
@@ -146,14 +175,20 @@ const PAGE = 1000;
 /** Up to how many keys of a database are counted one by one, so that the library's own can be told apart. */
 const COUNTED = 10_000;
 
+/** What is in a place: how many keys, whether there are more, and whether processes counted together. */
+interface Contents {
+  keys: number;
+  more: boolean;
+  readonly fleet: boolean;
+}
+
 /** Counts the keys of places, those that share a database of the store in one scan. */
 async function countKeys(
-  _client: ManagedClient,
   places: readonly Place[],
   maxKeys: number,
   options: StepOptions,
-): Promise<ServiceKeys[]> {
-  const counts = new Map<Place, { keys: number; more: boolean }>();
+): Promise<ReadonlyMap<Place, Contents>> {
+  const counts = new Map<Place, Contents>();
   const groups = new Map<string, Place[]>();
   for (const place of places) {
     const id = `${place.numbered ? place.database : ""}`;
@@ -164,12 +199,22 @@ async function countKeys(
     const whole = { ...first, prefix: "" };
     const wire = await openWire({ place: async () => whole }, { database: first.number, ...options });
     try {
-      const [size] = await wire.must([["DBSIZE"]]);
+      // MEMORY alone looks at a key and counts neither hit nor miss; where it is not known, there are no such counts to spoil.
+      const marks = group.map(
+        ({ prefix, service }): RawCommand => ["MEMORY", "USAGE", `${prefix}${wire.own(`stats:${service}`)}`],
+      );
+      const [size, ...found] = await wire.send([["DBSIZE"], ...marks]);
+      if (size instanceof StoreError) throw size;
+      const fleets = found.map((reply) => reply !== null);
       if (group.length === 1 && first.prefix === "" && Number(size) > COUNTED) {
-        counts.set(first, { keys: Math.min(Number(size), maxKeys), more: Number(size) > maxKeys });
+        counts.set(first, {
+          keys: Math.min(Number(size), maxKeys),
+          more: Number(size) > maxKeys,
+          fleet: fleets[0] === true,
+        });
         continue;
       }
-      for (const place of group) counts.set(place, { keys: 0, more: false });
+      group.forEach((place, i) => void counts.set(place, { keys: 0, more: false, fleet: fleets[i] === true }));
       // The longest prefix first: the empty one fits all.
       const byLength = [...group].sort((a, b) => b.prefix.length - a.prefix.length);
       for await (const page of wire.scan("*", PAGE)) {
@@ -187,10 +232,5 @@ async function countKeys(
       await wire.close();
     }
   }
-  return places.map((place) => ({
-    service: place.service as string,
-    database: place.number,
-    keys: counts.get(place)?.keys ?? 0,
-    more: counts.get(place)?.more ?? false,
-  }));
+  return counts;
 }
