@@ -73,6 +73,8 @@ export function isTerminal(stream: StreamName): boolean {
 
 /** The streams that questions are asked on: answers come from the one, the other shows. */
 export function questionStreams(): { input: typeof process.stdin; output: typeof process.stderr } {
+  // Some terminals do not know their size, and in no columns at all a question stands a letter a line.
+  process.stderr.columns ||= 80;
   return { input: process.stdin, output: process.stderr };
 }
 
@@ -263,7 +265,12 @@ export async function importModule(path: string): Promise<Record<string, unknown
   try {
     return await import(pathToFileURL(resolve(path)).href);
   } catch (error) {
-    if ((error as { code?: string }).code !== "ERR_UNKNOWN_FILE_EXTENSION") throw error;
+    const { code, name, message } = error as { code?: string; name?: string; message?: string };
+    // Deno's and Bun's words for it.
+    if (name === "SyntaxError" || name === "BuildMessage" || message?.startsWith("SyntaxError: ")) {
+      throw new FileError(`load ${path}`, new Error(message, { cause: error }));
+    }
+    if (code !== "ERR_UNKNOWN_FILE_EXTENSION") throw error;
     throw new FileError(
       `load ${path}`,
       new Error(

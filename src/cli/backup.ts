@@ -44,7 +44,7 @@ export function addBackup(program: Command, run: Run): void {
       const { keys = 0, bytes: size = 0, unreadable = 0 } = last ?? {};
       const said = stopped
         ? `Stopped after ${count(keys, "key")}: no file was written`
-        : `${count(keys, "key")} of ${name} (${bytes(size)}) in ${path}`;
+        : `${count(keys, "key")} of ${name} (${bytes(size)}${gzip ? " before compression" : ""}) in ${path}`;
       if (path === "-") output.note(said);
       else if (json) await output.json({ ...target, file: path, keys, bytes: size, unreadable, gzip, done: !stopped });
       else await output.line(said);

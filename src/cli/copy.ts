@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { DatabasesMode } from "../config.ts";
+import { CacheConfigError } from "../errors.ts";
 import { copy, type OnConflict } from "../manager/manager.ts";
 import { UsageError } from "./errors.ts";
 import {
@@ -76,8 +77,12 @@ export function addCopy(program: Command, run: Run): void {
       if ((flags.from ?? flags.to) === undefined) {
         throw new UsageError("cannot tell the stores apart: accepted are --from <url>, --to <url>, or both");
       }
-      const source = shell.reach(side(flags, flags.from, flags.fromToken, flags.fromPrefix, flags.fromDatabases));
-      const aim = shell.reach(side(flags, flags.to, flags.toToken, flags.toPrefix, flags.toDatabases));
+      const source = named("--from", () =>
+        shell.reach(side(flags, flags.from, flags.fromToken, flags.fromPrefix, flags.fromDatabases)),
+      );
+      const aim = named("--to", () =>
+        shell.reach(side(flags, flags.to, flags.toToken, flags.toPrefix, flags.toDatabases)),
+      );
       if (onConflict === "replace" && !dryRun) {
         await shell.confirm(`Replace keys of ${name} in ${aim.name} by those in ${source.name}?`);
       }
@@ -92,6 +97,16 @@ export function addCopy(program: Command, run: Run): void {
       return followRestore(shell, steps, { ...target, from: source.name, to: aim.name }, name, dryRun);
     }),
   );
+}
+
+/** Tells of a configuration which store's it is. */
+function named<T>(flag: string, reach: () => T): T {
+  try {
+    return reach();
+  } catch (error) {
+    if (!(error instanceof CacheConfigError)) throw error;
+    throw new CacheConfigError(error.problems.map((problem) => `${flag}: ${problem}`));
+  }
 }
 
 function side(

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { diagnose, type Finding } from "../manager/manager.ts";
 import { EXIT } from "./errors.ts";
 import { addExamples, addStoreFlags, whole } from "./flags.ts";
-import { count, shown } from "./format.ts";
+import { count, harmless } from "./format.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 
@@ -52,8 +52,10 @@ export function addDoctor(program: Command, run: Run): void {
 
       function show({ check, level, evidence, advice }: Finding): string[] {
         const [sign, colour] = SIGNS[level];
-        const lines = [`${output.paint(colour)(sign)} ${check.padEnd(14)} ${shown(evidence)}`];
-        return advice === undefined ? lines : [...lines, `  ${" ".repeat(14)} ${output.paint("bold")(shown(advice))}`];
+        const lines = [`${output.paint(colour)(sign)} ${check.padEnd(14)} ${harmless(evidence)}`];
+        return advice === undefined
+          ? lines
+          : [...lines, `  ${" ".repeat(14)} ${output.paint("bold")(harmless(advice))}`];
       }
     }),
   );

@@ -1,4 +1,5 @@
 import { CacheConfigError, CacheError, isStoreError } from "../errors.ts";
+import { ConflictError } from "../manager/manager.ts";
 import { FileError, SIGNAL_CODES, type StopSignal } from "../system.ts";
 
 /** The exit codes beside 0; after Ctrl-C it is 130. */
@@ -59,16 +60,19 @@ export function explain(error: unknown): Explanation {
   if (error instanceof Stopped) return { code: SIGNAL_CODES[error.signal], lines: [] };
   if (error instanceof CacheConfigError) return told(EXIT.usage, ...error.problems);
   if (isStoreError(error)) return told(error.kind === "command" ? EXIT.failed : EXIT.away, error.message);
+  if (error instanceof ConflictError) return told(EXIT.failed, `${error.message} with --on-conflict`);
   if (error instanceof UsageError) return told(EXIT.usage, error.message);
   if (error instanceof FileError && error.code === "EPIPE") return { code: 141, lines: [] };
   if (error instanceof Failure || error instanceof FileError || error instanceof CacheError) {
     return told(EXIT.failed, error.message);
   }
-  // The library's own word on a bad argument.
-  if ((error instanceof TypeError || error instanceof RangeError) && /^cannot \w+ /i.test(error.message)) {
-    return told(EXIT.usage, error.message);
-  }
+  if (isBadArgument(error)) return told(EXIT.usage, error.message);
   return { code: EXIT.failed, lines: [redact(error instanceof Error ? (error.stack ?? error.message) : `${error}`)] };
+}
+
+/** Whether an error is the library's own word on a bad argument. */
+export function isBadArgument(error: unknown): error is TypeError | RangeError {
+  return (error instanceof TypeError || error instanceof RangeError) && /^cannot \w+ /i.test(error.message);
 }
 
 function told(code: number, ...messages: string[]): Explanation {

@@ -60,7 +60,7 @@ function describe({ type, ttl, size, entry = {}, length }: KeyDetails): string {
     type,
     ttl === null ? "no TTL" : `TTL ${duration(ttl)}`,
     size !== null && bytes(size),
-    length !== undefined && `the first 1000 of ${count(length, "element")}`,
+    length !== undefined && `the first 1,000 of ${count(length, "element")}`,
     at !== undefined && `written ${new Date(at).toISOString()}`,
     tags.length > 0 && `tags ${tags.join(", ")}`,
     version !== undefined && `version ${version}`,

@@ -72,6 +72,7 @@ export async function followRestore(
   dryRun: boolean,
 ): Promise<number> {
   const { output, json } = shell;
+  const copied = !("file" in about);
   let resumed = false;
   const { last, stopped } = await shell.follow(
     steps,
@@ -106,7 +107,9 @@ export async function followRestore(
     ].filter(Boolean);
     const done = `${count(written, "key")} of ${name} ${dryRun ? "would be written" : "written"}`;
     await output.line(`${stopped ? "Stopped: " : ""}${[done, ...others].join(", ")}`);
-    if (stopped && !dryRun && written > 0) output.note("The same command goes on where this one was stopped");
+    // Who copies anew looks at all keys again, and those that came are there by then.
+    const again = `The same command${copied ? " with --on-conflict skip" : ""} goes on where this one was stopped`;
+    if (stopped && !dryRun && written > 0) output.note(again);
   }
   return shell.code(stopped, unreadable > 0);
 }

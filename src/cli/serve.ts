@@ -9,7 +9,7 @@ import type { CommonFlags } from "./shell.ts";
 interface Flags extends CommonFlags {
   readonly port: number;
   readonly host: string;
-  readonly database: number;
+  readonly database?: number;
   readonly url: string;
   readonly token?: string;
   /** `true` without a token. */
@@ -37,15 +37,16 @@ export function addServe(program: Command, run: Run): void {
     .option("--token <token>", "the token that may do everything (default: a random one)")
     .option("--read-only-token [token]", "a token that may only read (default: none; without a value a random one)")
     .option("--url <url>", "the store: memory:, redis://, rediss://, unix:", "memory:")
-    .option("-d, --database <number>", "its database, 0-15", whole(0, 15), 0);
+    .option("-d, --database <number>", "its database, 0-15 (default: the URL's, or 0)", whole(0, 15));
   addOutputFlags(command);
   addExamples(command, "serve", "serve --port 8080 --token local --url redis://localhost:6379");
   command.action((flags: Flags) =>
     run(flags, async (shell) => {
       const { output, json, signal } = shell;
-      const { host, port, database, token = random() } = flags;
+      const { host, port, token = random() } = flags;
       const readOnlyToken = flags.readOnlyToken === true ? random() : flags.readOnlyToken;
-      const { client, name } = await shell.open({ url: flags.url });
+      const { client, name, database: urls } = await shell.open({ url: flags.url });
+      const { database = urls } = flags;
       const { driver } = await client.place({ database });
       const numbered = driver.capabilities.numbered ? database : 0;
       const handler = bridge({
@@ -70,6 +71,8 @@ export function addServe(program: Command, run: Run): void {
         );
       }
       output.note(`Serving ${name}; Ctrl-C ends it`);
+      if (client.driver === "memory")
+        output.note("It knows strings and hashes; --url redis://... serves all of a Redis");
       await new Promise<void>((resolve) => {
         if (signal.aborted) resolve();
         signal.addEventListener("abort", () => resolve(), { once: true });

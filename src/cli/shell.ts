@@ -1,6 +1,6 @@
-import { isStoreError } from "../errors.ts";
-import { isTerminal, questionStreams } from "../system.ts";
-import { EXIT, Failure, Stopped, UsageError } from "./errors.ts";
+import { CacheError, isStoreError, StoreError } from "../errors.ts";
+import { FileError, isTerminal, questionStreams } from "../system.ts";
+import { EXIT, Failure, isBadArgument, Stopped, UsageError } from "./errors.ts";
 import { Output } from "./output.ts";
 import { untilStopped } from "./stop.ts";
 import { type OpenedStore, reachStore, type StoreFlags } from "./store.ts";
@@ -51,7 +51,16 @@ export class Shell {
   async connect(...stores: readonly OpenedStore[]): Promise<void> {
     this.output.progress("connecting");
     const { signal } = this;
-    await untilStopped(Promise.all(stores.map(({ client, timeout }) => client.connect({ timeout }))), signal);
+    const connecting = stores.map(async ({ client, name, timeout }) => {
+      try {
+        await client.connect({ timeout });
+      } catch (error) {
+        if (!isStoreError(error) || client.driver !== "upstash") throw error;
+        // Over REST the store's own message does not name it.
+        throw new StoreError(error.kind, `${error.message} (${name})`, { cause: error });
+      }
+    });
+    await untilStopped(Promise.all(connecting), signal);
   }
 
   /** The store that the command's flags name, or others in their place, connected. */
@@ -114,8 +123,9 @@ export class Shell {
       return { last, stopped: false };
     } catch (error) {
       if (this.signal.aborted && error === this.signal.reason) return { last, stopped: true };
-      // What was done until then is worth to be known.
-      if (last !== undefined && isStoreError(error)) this.output.note(`until then: ${show(last)[0]}`);
+      // What was done until then is worth to be known, unless it is nothing: of a damaged file, or one that cannot be written.
+      const nothing = error instanceof CacheError || error instanceof FileError || isBadArgument(error);
+      if (last !== undefined && !nothing) this.output.note(`until then: ${show(last)[0]}`);
       throw error;
     } finally {
       this.output.hide();

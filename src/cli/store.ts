@@ -22,6 +22,8 @@ export interface OpenedStore {
   readonly client: FoodFastClient;
   /** The store in words, without secrets: `redis://localhost:6379`. */
   readonly name: string;
+  /** The database that the URL or the environment names; 0 where none does. */
+  readonly database: number;
   /** Milliseconds that a step may take. */
   readonly timeout: number;
 }
@@ -43,7 +45,7 @@ export function reachStore(flags: StoreFlags): OpenedStore {
       "cannot tell which store is meant: accepted are --url redis://localhost:6379 and the like, or CACHE_URL in the environment or in .env.cache",
     );
   }
-  return { client: createCacheClient(options), name: describeStore(config), timeout };
+  return { client: createCacheClient(options), name: describeStore(config), database: config.database, timeout };
 }
 
 /** The configuration that the flags and the environment make. */

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Cache } from "../cache.ts";
 import type { Id } from "../keyspace.ts";
-import { warm } from "../manager/manager.ts";
+import { type WarmReject, warm } from "../manager/manager.ts";
 import { services } from "../services/all.ts";
 import { suggestion, UsageError } from "./errors.ts";
 import { addExamples, addStoreFlags, noMore, takeTarget, whole } from "./flags.ts";
@@ -71,19 +71,17 @@ export function addWarm(program: Command, run: Run): void {
         if (json) await output.json({ line, error });
         else output.note(`line ${line}: ${error}`);
       };
-      const tellSkipped = async () => {
-        for (const { line, reason } of skipped.splice(0)) await tell(line, reason);
+      const tellAll = async (rejects: readonly WarmReject[] = []) => {
+        const all = [...skipped.splice(0), ...rejects.map(({ line, error }) => ({ line, reason: error.message }))];
+        for (const { line, reason } of all.sort((a, b) => a.line - b.line)) await tell(line, reason);
       };
       const steps = warm(target, stoppable(items, signal), { concurrency, signal, timeout });
       const { last, stopped } = await shell.follow(
         steps,
         ({ written }) => [`${count(written, "value")} written${rate(written, performance.now() - start)}`],
-        async ({ rejects }) => {
-          await tellSkipped();
-          for (const { line, error } of rejects) await tell(line, error.message);
-        },
+        ({ rejects }) => tellAll(rejects),
       );
-      await tellSkipped();
+      await tellAll();
       const written = last?.written ?? 0;
       if (json) await output.json({ service: name, collection, written, rejected, dryRun, done: !stopped });
       else {

@@ -35,9 +35,15 @@ export class ConflictError extends CacheError {
    * @param keys The first of them.
    */
   constructor(count: number, keys: readonly string[]) {
-    const more = count > keys.length ? ", ..." : "";
-    super(`cannot write ${count} keys that are there already (${keys.join(", ")}${more}): skip or replace them`);
+    const names = `${keys.map(named).join(", ")}${count > keys.length ? ", ..." : ""}`;
+    const are = count === 1 ? "1 key that is" : `${count} keys that are`;
+    super(`cannot write ${are} there already (${names}): skip or replace ${count === 1 ? "it" : "them"}`);
     this.count = count;
     this.keys = keys;
   }
+}
+
+/** A key in a list of keys: quoted where it is no word, so that it cannot pass for more than one, or for a line. */
+function named(key: string): string {
+  return /^[\w:.%@{}*-]+$/.test(key) ? key : JSON.stringify(key);
 }

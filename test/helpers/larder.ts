@@ -29,6 +29,8 @@ export interface CommandOptions {
   readonly redirect?: string;
   /** What a shell does before it, such as `"ulimit -f 8"`. */
   readonly before?: string;
+  /** The columns of its terminal; 0 is a terminal that does not know them. @default 100 */
+  readonly columns?: number;
   /** Where it runs. @default the repository's root */
   readonly cwd?: string;
 }
@@ -160,14 +162,14 @@ export function inShell(lines: string, options: CommandOptions = {}): Promise<En
 }
 
 /**
- * Starts the command in a terminal of 100 columns.
+ * Starts the command in a terminal.
  *
  * @param args Its arguments.
- * @param options Variables.
+ * @param options Variables, and the terminal's columns.
  */
 export function inTerminal(args: readonly string[], options: CommandOptions = {}): Command {
   // `script` has no terminal of its own here, so the new one's size is set.
-  const line = `stty cols 100 rows 30; exec ${quoted([...RUNTIME, ...args])}`;
+  const line = `stty cols ${options.columns ?? 100} rows 30; exec ${quoted([...RUNTIME, ...args])}`;
   return launch("script", ["-qfec", line, "/dev/null"], { ...options, open: true });
 }
 

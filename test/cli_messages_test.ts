@@ -1,0 +1,120 @@
+/** What the command says of odd keys, of stores, and of what was done before it failed. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { nodeRedis } from "../drivers/node_redis.ts";
+import type { Driver } from "../mod.ts";
+import { inTerminal, larder, startLarder } from "./helpers/larder.ts";
+import { freePort, type RedisServer, startRedis } from "./helpers/redis_server.ts";
+
+describe("larder's messages", () => {
+  let redis: RedisServer;
+  let driver: Driver;
+  let env: Record<string, string>;
+  let folder: string;
+  before(async () => {
+    redis = await startRedis();
+    driver = nodeRedis({ url: redis.url });
+    env = { CACHE_URL: redis.url };
+  });
+  after(async () => {
+    await driver?.close();
+    await redis?.stop();
+  });
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "larder-messages-"));
+  });
+  afterEach(async () => {
+    rmSync(folder, { recursive: true });
+    await driver.send(0, [["FLUSHALL"]]);
+  });
+
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+
+  it("names keys that are there so that none passes for a line of its own, and the option for them", async () => {
+    await driver.send(5, [["SET", "a\nerror: all is lost", "1"]]);
+    const backup = join(folder, "a.jsonl");
+    assert.equal((await larder(["backup", "analytics", "-o", backup], { env })).code, 0);
+    const { code, stderr } = await larder(["restore", "analytics", backup], { env });
+    const said =
+      'error: cannot write 1 key that is there already ("a\\nerror: all is lost"): skip or replace it with --on-conflict\n';
+    assert.deepEqual([code, stderr], [1, said]);
+  });
+
+  it("tells how a copy that was stopped goes on, which it then does", async () => {
+    const other = await startRedis();
+    const there = nodeRedis({ url: other.url });
+    try {
+      await driver.send(5, [["EVAL", "for i = 1, 30000 do redis.call('SET', 'k' .. i, 'v') end", 0]]);
+      const count = async (): Promise<number> => Number((await there.send(5, [["DBSIZE"]]))[0]);
+      const copying = startLarder(["copy", "analytics", "--to", other.url], { env });
+      while ((await count()) < 3000);
+      other.pause();
+      copying.signal("SIGINT");
+      await copying.said(/Stopping; again to end at once\n/);
+      other.resume();
+      const { code, stderr } = await copying.ended;
+      assert.equal(code, 130, stderr);
+      assert.match(stderr, /The same command with --on-conflict skip goes on where this one was stopped\n$/);
+      const again = await larder(["copy", "analytics", "--to", other.url, "--on-conflict", "skip"], { env });
+      assert.equal(again.code, 0, again.stderr);
+      assert.equal(await count(), 30_000);
+    } finally {
+      await there.close();
+      await other.stop();
+    }
+  });
+
+  it("tells of two stores which one is configured wrongly, or away", async () => {
+    const away = `http://127.0.0.1:${await freePort()}`;
+    const [wrong, gone] = await Promise.all([
+      larder(["copy", "product", "--from", redis.url, "--to", "redis://:s3cret@:port"]),
+      larder(["copy", "product", "--from", redis.url, "--to", away, "--to-token", "t"]),
+    ]);
+    assert.match(wrong.stderr, /^error: --to: option "url" is .*\n$/);
+    assert.doesNotMatch(wrong.stderr, /s3cret/);
+    assert.ok(gone.stderr.includes(`(${away})`), gone.stderr);
+    assert.deepEqual([wrong.code, gone.code], [2, 3]);
+  });
+
+  it("warm tells rejects in the order of their lines, and what was written before a source failed", async () => {
+    const lines = ['{"id": 1, "value": {}}', "none", '{"id": 3, "value": {"id": 3, "name": "x"}, "ttl": 0}', "none"];
+    const rejects = file("rejects.jsonl", lines.join("\n"));
+    const bug = file(
+      "bug.mjs",
+      `export function* items() { yield { id: 1, value: { id: 1, name: "z" } }; throw new TypeError("a bug"); }`,
+    );
+    const broken = file("broken.mjs", "export const items = [;");
+    const [ordered, failed, refused] = await Promise.all([
+      larder(["warm", "product", "--from", rejects], { env }),
+      larder(["warm", "product", "--module", bug], { env }),
+      larder(["warm", "product", "--module", broken], { env }),
+    ]);
+    assert.deepEqual(ordered.stderr.match(/^line \d/gm), ["line 1", "line 2", "line 3", "line 4"]);
+    assert.match(failed.stderr, /^until then: 1 value written\n[\s\S]*a bug/);
+    assert.match(refused.stderr, /^error: cannot load .*broken\.mjs: /);
+    assert.deepEqual([ordered.code, failed.code, refused.code], [1, 1, 1]);
+  });
+
+  it("serves the database that the URL names", async () => {
+    await driver.send(3, [["SET", "where", "here"]]);
+    const served = startLarder(["serve", "--port", "0", "--token", "t", "--url", `${redis.url}/3`]);
+    const [, url] = await served.said(/^UPSTASH_REDIS_REST_URL=(http:\S+)\n/);
+    const reply = await fetch(`${url}/get/where`, { headers: { authorization: "Bearer t" } });
+    assert.deepEqual(await reply.json(), { result: "here" });
+    served.signal("SIGINT");
+    assert.equal((await served.ended).code, 0);
+  });
+
+  it("asks in lines, also on a terminal that does not know its size", async () => {
+    const asked = inTerminal(["clear", "product"], { env, columns: 0 });
+    await asked.said(/Delete all keys of product in redis:/);
+    asked.type("n");
+    assert.equal((await asked.ended).code, 1);
+  });
+});
