@@ -283,7 +283,9 @@ describe("bridge streams", () => {
       for (const path of ["/subscribe/a", "/psubscribe/a", "/monitor"]) {
         const stream = await open(path);
         assert.equal(stream.response.status, 400);
-        await eventually(() => /^\{"error":"ERR .* is not served/.test(stream.text));
+        await eventually(() =>
+          /^\{"error":"ERR .* is not served over this store: it takes a Redis over TCP/.test(stream.text),
+        );
       }
     });
   });

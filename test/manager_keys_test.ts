@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import type { Connection } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { createCacheClient, defineService, type FoodFastClient } from "../mod.ts";
-import { clear, finish, get, type KeyEntry, type ListOptions, list } from "../src/manager/manager.ts";
+import { clear, finish, get, type KeyEntry, type ListOptions, list, type Target } from "../src/manager/manager.ts";
 import { gate, onWires } from "./helpers/engine.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 
@@ -161,6 +161,10 @@ onWires("manager", (test, wire) => {
   test("the functions refuse what they cannot use", async ({ make }) => {
     const client = make();
     await assert.rejects(finish(clear(client, { service: "nope" })), /accepted are gateway/);
+    await assert.rejects(
+      finish(clear(client, { service: "product", database: 9 } as unknown as Target)),
+      /cannot take both a service and a database/,
+    );
     await assert.rejects(finish(clear(client, { database: 99 })), /accepted are 0 to 15/);
     await assert.rejects(finish(clear(client, {} as never)), /accepted are a service or a database/);
     await assert.rejects(finish(clear(client, { database: 1, pattern: "" })), /accepted is a glob/);

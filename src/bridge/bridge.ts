@@ -115,7 +115,7 @@ async function answer(request: Request, context: Context): Promise<Response> {
   if (!/^(HEAD|GET|POST|PUT)$/.test(request.method)) throw new Refusal(405, "ERR method not allowed");
   const readOnly = authorize(request, url, options);
   const stream = toStream(url);
-  if (stream && wire.connect) return await answerStream(request, stream, readOnly, context);
+  if (stream) return await answerStream(request, stream, readOnly, context);
   const format = chooseFormat(request, url);
   const body = await readBody(request, options.maxBytes ?? 10_000_000);
   const vet = (item: readonly unknown[]) => toCommand(item, { readOnly, binary: wire.binary });
@@ -205,10 +205,13 @@ async function answerStream(
   { wire, streams }: Context,
 ): Promise<Response> {
   const [name] = command as [string];
+  const { connect } = wire;
+  if (!connect)
+    throw new Refusal(400, `ERR command "${name}" is not served over this store: it takes a Redis over TCP`);
   if (request.method === "HEAD") throw new Refusal(405, "ERR method not allowed");
   if (readOnly && /^m/i.test(name)) throw new Refusal(400, forbidden(name).message);
   // An event is text, whatever encoding is asked for.
-  const events = await streams.open(() => (wire as Required<Wire>).connect(), command);
+  const events = await streams.open(() => connect.call(wire), command);
   return respond(200, "text/event-stream", events);
 }
 

@@ -216,6 +216,9 @@ export async function openWire(client: ManagedClient, options: PlaceOf & StepOpt
   if (service === undefined && database === undefined) {
     throw new TypeError("cannot tell whose keys are meant: accepted are a service or a database");
   }
+  if (service !== undefined && database !== undefined) {
+    throw new TypeError("cannot take both a service and a database: accepted is one of them");
+  }
   if (!(Number.isInteger(timeout) && timeout > 0 && timeout < 2 ** 31)) {
     throw new RangeError(`cannot use timeout ${describe(timeout)}: accepted are 1 to 2147483647 ms`);
   }
