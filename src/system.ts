@@ -71,8 +71,15 @@ export function isTerminal(stream: StreamName): boolean {
   return process[stream].isTTY === true;
 }
 
-/** The streams that questions are asked on: answers come from the one, the other shows. */
-export function questionStreams(): { input: typeof process.stdin; output: typeof process.stderr } {
+/**
+ * The streams that questions are asked on: answers come from the one, the other shows.
+ *
+ * @param plain Whether they are asked without colours.
+ * @returns The streams.
+ */
+export function questionStreams(plain: boolean): { input: typeof process.stdin; output: typeof process.stderr } {
+  // What paints them asks the environment.
+  if (plain) process.env.NO_COLOR = "1";
   // Some terminals do not know their size, and in no columns at all a question stands a letter a line.
   process.stderr.columns ||= 80;
   return { input: process.stdin, output: process.stderr };

@@ -80,6 +80,11 @@ describe("larder's messages", () => {
     assert.doesNotMatch(wrong.stderr, /s3cret/);
     assert.ok(gone.stderr.includes(`(${away})`), gone.stderr);
     assert.deepEqual([wrong.code, gone.code], [2, 3]);
+    redis.pause();
+    const silent = await larder(["list", "product", "--timeout", "300"], { env });
+    redis.resume();
+    assert.ok(silent.stderr.includes(redis.url.slice("redis://".length)), silent.stderr);
+    assert.equal(silent.code, 3);
   });
 
   it("warm tells rejects in the order of their lines, and what was written before a source failed", async () => {
@@ -111,10 +116,13 @@ describe("larder's messages", () => {
     assert.equal((await served.ended).code, 0);
   });
 
-  it("asks in lines, also on a terminal that does not know its size", async () => {
-    const asked = inTerminal(["clear", "product"], { env, columns: 0 });
+  it("asks in lines where a terminal does not know its size, and without colours where none are wanted", async () => {
+    const asked = inTerminal(["clear", "product", "--no-color"], { env, columns: 0 });
     await asked.said(/Delete all keys of product in redis:/);
     asked.type("n");
-    assert.equal((await asked.ended).code, 1);
+    const { code, stdout } = await asked.ended;
+    assert.equal(code, 1);
+    // Colours are orders that end in m.
+    assert.ok(!stdout.split("\x1b[").some((order) => /^[\d;]+m/.test(order)), stdout);
   });
 });

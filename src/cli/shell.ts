@@ -55,8 +55,8 @@ export class Shell {
       try {
         await client.connect({ timeout });
       } catch (error) {
-        if (!isStoreError(error) || client.driver !== "upstash") throw error;
-        // Over REST the store's own message does not name it.
+        // Over REST, and where nothing answers, the message does not name the store.
+        if (!isStoreError(error) || error.message.includes(name.replace(/^\w+:(\/\/)?/, ""))) throw error;
         throw new StoreError(error.kind, `${error.message} (${name})`, { cause: error });
       }
     });
@@ -87,7 +87,7 @@ export class Shell {
     const { confirm, isCancel } = await import("@clack/prompts");
     const { signal } = this;
     const answer = await confirm({
-      ...questionStreams(),
+      ...questionStreams(this.#flags.color === false),
       message: question,
       initialValue: false,
       withGuide: false,
