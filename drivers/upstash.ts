@@ -11,8 +11,8 @@
  * @module
  */
 
-import { Redis } from "@upstash/redis/cloudflare";
 import { type Command, type Driver, errorReply, type Reply, type SendOptions, StoreError } from "./driver.ts";
+import { Redis } from "./upstash_client.ts";
 
 /**
  * A ready client: a `Redis` of `@upstash/redis`, with any of its options.

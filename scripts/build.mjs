@@ -1,6 +1,7 @@
 // Compiles everything into dist/, with the folders as they are, and removes what no longer has a source.
-import { rmSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readFileSync, rmSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import * as esbuild from "esbuild";
 import { bin, files, root, run } from "./tools.mjs";
 
 /** Compiles; answers `{ code, output }` of the compiler. */
@@ -16,7 +17,52 @@ export async function build() {
       if (!emitted.has(resolve(path))) rmSync(path);
     }
   }
+  if (code === 0) await slimUpstash();
   return { code, output: lines.filter((line) => !line.startsWith("TSFILE: ")).join("\n") };
+}
+
+/**
+ * Replaces dist/drivers/upstash_client.js by the same class without its commands, of which a Worker's bundler can drop none: what is left is what
+ * sends requests, word for word.
+ */
+async function slimUpstash() {
+  const folder = join(root, "node_modules/@upstash/redis");
+  const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const notice = readFileSync(join(folder, "LICENSE"), "utf8");
+  const withoutCommands = {
+    name: "without commands",
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /^\.\/chunk-\w+\.mjs$/ }, ({ resolveDir, path }) => ({
+        namespace: "without-commands",
+        path: join(resolveDir, path),
+      }));
+      onLoad({ filter: /./, namespace: "without-commands" }, ({ path }) => ({
+        contents: `
+          export { HttpClient, VERSION, error_exports } from ${JSON.stringify(path)};
+          export class Redis {
+            constructor(client) {
+              this.client = client;
+            }
+            addTelemetry() {}
+            pipeline() {
+              throw new Error("this build has no commands");
+            }
+          }`,
+        resolveDir: dirname(path),
+      }));
+    },
+  };
+  await esbuild.build({
+    stdin: { contents: 'export { Redis } from "./cloudflare.mjs";', resolveDir: folder },
+    outfile: join(root, "dist/drivers/upstash_client.js"),
+    allowOverwrite: true,
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    banner: { js: `/*\nWhat sends requests of @upstash/redis ${version}, without its commands.\n\n${notice}*/` },
+    plugins: [withoutCommands],
+    logLevel: "error",
+  });
 }
 
 if (process.argv[1] === import.meta.filename) {
