@@ -1,7 +1,6 @@
 // Compiles everything into dist/, with the folders as they are, and removes what no longer has a source.
 import { readFileSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import * as esbuild from "esbuild";
 import { bin, files, root, run } from "./tools.mjs";
 
 /** Compiles; answers `{ code, output }` of the compiler. */
@@ -52,6 +51,8 @@ async function slimUpstash() {
       }));
     },
   };
+  // Not before the packages are there: whoever sets up imports this file too.
+  const esbuild = await import("esbuild");
   await esbuild.build({
     stdin: { contents: 'export { Redis } from "./cloudflare.mjs";', resolveDir: folder },
     outfile: join(root, "dist/drivers/upstash_client.js"),
