@@ -7,7 +7,7 @@ import { CLOCK, checkPattern, MARKS, openWire, type Wire, word } from "./wire.ts
  * The fewest and the most keys that a step looks at and deletes. Commands of other clients that come meanwhile wait for one step, and a step
  * costs a round trip: so a near store gets small ones.
  */
-const LEAST = 100;
+const LEAST = 60;
 const MOST = 1000;
 /** How many keys for a millisecond of a round trip: a store looks at and deletes about as many in a fifth of that. */
 const KEYS_A_MS = 250;
