@@ -1,25 +1,16 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Redis as Redis35 } from "@upstash/redis";
 import { Redis as Latest } from "upstash-latest";
 import type { Driver } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { type Bridge, bridge } from "../src/bridge/bridge.ts";
 import type { Listener } from "../src/runtime.ts";
+import { eventually } from "./helpers/eventually.ts";
 import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
 
 const TOKEN = "sdk-token";
-
-/** Waits for what comes by itself. */
-async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!(await condition())) {
-    assert.ok(performance.now() < end, `still not: ${condition}`);
-    await sleep(5);
-  }
-}
 
 for (const [version, Redis] of [
   ["1.35", Redis35 as unknown as typeof Latest],

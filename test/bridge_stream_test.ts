@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Driver } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { type Bridge, type BridgeOptions, bridge } from "../src/bridge/bridge.ts";
 import type { Listener } from "../src/runtime.ts";
+import { eventually } from "./helpers/eventually.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
@@ -24,14 +24,6 @@ after(async () => {
   await driver.close();
   await redis.stop();
 });
-
-async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!(await condition())) {
-    assert.ok(performance.now() < end, `still not: ${condition}`);
-    await sleep(5);
-  }
-}
 
 /** How many connections the server has that subscribe or monitor. */
 async function listeners(): Promise<number> {

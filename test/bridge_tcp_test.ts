@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection, Driver } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { type Bridge, type BridgeOptions, bridge } from "../src/bridge/bridge.ts";
+import { eventually } from "./helpers/eventually.ts";
 import { type FaultProxy, startProxy } from "./helpers/proxy.ts";
 import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
@@ -54,14 +55,6 @@ async function using(
     await run((path, call) => handler(request(`http://bridge${path}`, call)), handler);
   } finally {
     await handler.close();
-  }
-}
-
-async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!(await condition())) {
-    assert.ok(performance.now() < end, `still not: ${condition}`);
-    await sleep(5);
   }
 }
 

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { type CacheDefaults, collection, createCacheClient, defineService } from "../mod.ts";
-import { Background, eventually, onWires } from "./helpers/engine.ts";
+import { Background, onWires } from "./helpers/engine.ts";
+import { eventually } from "./helpers/eventually.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

@@ -9,7 +9,8 @@ import {
   type FoodFastClient,
   type Logger,
 } from "../mod.ts";
-import { type Case, eventually, onWires } from "./helpers/engine.ts";
+import { type Case, onWires } from "./helpers/engine.ts";
+import { eventually } from "./helpers/eventually.ts";
 
 interface Card {
   readonly token: string;

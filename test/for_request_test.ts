@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type CacheEvent, collection, defineService, type FoodFastClient } from "../mod.ts";
-import { Background, eventually, gate, handlingAll, onWires } from "./helpers/engine.ts";
+import { Background, gate, handlingAll, onWires } from "./helpers/engine.ts";
+import { eventually } from "./helpers/eventually.ts";
 import { collect } from "./helpers/garbage.ts";
 
 const dishes = collection<number>({ key: "dish:{id}", ttl: "1m", staleFor: "1h" });

@@ -15,7 +15,8 @@ import {
   type LoadLockOptions,
   StoreError,
 } from "../mod.ts";
-import { eventually, gate, handlingAll, onWires } from "./helpers/engine.ts";
+import { gate, handlingAll, onWires } from "./helpers/engine.ts";
+import { eventually } from "./helpers/eventually.ts";
 import { type Running, start } from "./helpers/run.ts";
 
 const LIMIT = { timeout: 60_000 };

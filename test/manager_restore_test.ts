@@ -13,7 +13,8 @@ import { createCacheClient, type FoodFastClient } from "../mod.ts";
 import { BackupError, clear, finish, type OnConflict, restore } from "../src/manager/manager.ts";
 import { assertSame, BackupFile, backedUp, restored } from "./helpers/backup_file.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
-import { eventually, onWires } from "./helpers/engine.ts";
+import { onWires } from "./helpers/engine.ts";
+import { eventually } from "./helpers/eventually.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 

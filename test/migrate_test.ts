@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import * as v from "valibot";
 import { type CacheEvent, type ClientOptions, collection, defineService } from "../mod.ts";
-import { type Case, eventually, onWires } from "./helpers/engine.ts";
+import { type Case, onWires } from "./helpers/engine.ts";
+import { eventually } from "./helpers/eventually.ts";
 
 interface Dish {
   readonly name: string;

@@ -4,7 +4,7 @@ import { inspect } from "node:util";
 import { createCacheClient } from "../mod.ts";
 import { type Alert, monitor } from "../src/monitor/monitor.ts";
 import { upstashStore } from "./helpers/contract.ts";
-import { eventually } from "./helpers/engine.ts";
+import { eventually } from "./helpers/eventually.ts";
 import { rawClient, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
 

@@ -14,7 +14,8 @@ import {
   type ServiceOf,
 } from "../mod.ts";
 import type { Id } from "../src/keyspace.ts";
-import { type Case, eventually, gate, onWires } from "./helpers/engine.ts";
+import { type Case, gate, onWires } from "./helpers/engine.ts";
+import { eventually } from "./helpers/eventually.ts";
 import { type FaultProxy, startProxy } from "./helpers/proxy.ts";
 import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 

@@ -12,8 +12,10 @@ import { createClient as createClient5 } from "redis5";
 import { createClient as createClient6 } from "redis6";
 import { type Driver, type Reply, StoreError, type StoreErrorKind } from "../drivers/driver.ts";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
-import { type FaultProxy, startProxy } from "./helpers/proxy.ts";
+import { eventually } from "./helpers/eventually.ts";
+import { startProxy } from "./helpers/proxy.ts";
 import { freePort, type RedisServer, rawClient, rawCommand, startRedis } from "./helpers/redis_server.ts";
+import { behindProxy, using } from "./helpers/tcp.ts";
 
 let redis: RedisServer;
 let folder: string;
@@ -28,30 +30,6 @@ after(async () => {
   await redis.stop();
   rmSync(folder, { recursive: true });
 });
-
-/** Runs with a driver, and closes it. */
-async function using(options: NodeRedisOptions, run: (driver: Driver) => Promise<void>): Promise<void> {
-  const driver = nodeRedis(options);
-  try {
-    await run(driver);
-  } finally {
-    await driver.close();
-  }
-}
-
-/** Runs with a driver behind a proxy in front of the server. */
-async function proxied(
-  options: NodeRedisOptions,
-  run: (driver: Driver, proxy: FaultProxy) => Promise<void>,
-  target = port,
-): Promise<void> {
-  const proxy = await startProxy(target);
-  try {
-    await using({ host: "127.0.0.1", port: proxy.port, ...options }, (driver) => run(driver, proxy));
-  } finally {
-    await proxy.stop();
-  }
-}
 
 /** The error that a send ends with. */
 async function failure(send: Promise<unknown>, kind: StoreErrorKind): Promise<StoreError> {
@@ -69,14 +47,6 @@ function errorIn(reply: Reply | undefined, kind: StoreErrorKind): StoreError {
   assert.ok(reply instanceof StoreError, `${reply}`);
   assert.equal(reply.kind, kind, reply.message);
   return reply;
-}
-
-async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!(await condition())) {
-    assert.ok(performance.now() < end, `still not: ${condition}`);
-    await sleep(5);
-  }
 }
 
 /** How many connections the server has from clients with this name. */
@@ -143,7 +113,7 @@ describe("nodeRedis", () => {
   });
 
   it("send shares one connection when many are issued at once, and keeps their order", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       const sends = Array.from({ length: 50 }, (_, index) => driver.send(4, [["RPUSH", "order", index]]));
       assert.deepEqual(
         (await Promise.all(sends)).flat(),
@@ -159,14 +129,14 @@ describe("nodeRedis", () => {
   });
 
   it("nodeRedis opens nothing when nothing is sent", async () => {
-    await proxied({}, async (_, proxy) => {
+    await behindProxy(port, {}, async (_, proxy) => {
       await sleep(20);
       assert.equal(proxy.accepted, 0);
     });
   });
 
   it("send uses as many connections as the pool has when all are busy", async () => {
-    await proxied({ pool: { size: 3 } }, async (driver, proxy) => {
+    await behindProxy(port, { pool: { size: 3 } }, async (driver, proxy) => {
       assert.equal(driver.capabilities.ordered, false);
       await driver.send(0, [["PING"]]);
       await driver.send(0, [["PING"]]);
@@ -182,7 +152,7 @@ describe("nodeRedis", () => {
   });
 
   it("send drops the connection a pool lost, and goes on over the others", async () => {
-    await proxied({ pool: { size: 2 } }, async (driver, proxy) => {
+    await behindProxy(port, { pool: { size: 2 } }, async (driver, proxy) => {
       await eventually(async () => {
         await Promise.all([driver.send(0, [["PING"]]), driver.send(0, [["PING"]])]);
         return proxy.accepted === 2;
@@ -377,7 +347,7 @@ describe("nodeRedis, TLS", () => {
 
 describe("nodeRedis, faults", () => {
   it("send rejects at once during the pause when an attempt has failed, and reconnects after it", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       await proxy.set("refuse");
       const error = await failure(driver.send(0, [["GET", "a"]]), "connection");
       assert.match(error.message, /^Cannot connect to Redis at 127\.0\.0\.1:\d+: .*ECONNREFUSED/);
@@ -396,7 +366,7 @@ describe("nodeRedis, faults", () => {
   });
 
   it("send pauses longer after each failed attempt", async () => {
-    await proxied({ connectTimeout: 1 }, async (driver, proxy) => {
+    await behindProxy(port, { connectTimeout: 1 }, async (driver, proxy) => {
       await proxy.set("blackhole");
       const start = performance.now();
       const attempts: number[] = [];
@@ -413,7 +383,7 @@ describe("nodeRedis, faults", () => {
   });
 
   it("send rejects when the server accepts and never answers, after connectTimeout", async () => {
-    await proxied({ connectTimeout: 100 }, async (driver, proxy) => {
+    await behindProxy(port, { connectTimeout: 100 }, async (driver, proxy) => {
       await proxy.set("blackhole");
       for (const database of [0, 1]) {
         const started = performance.now();
@@ -426,7 +396,7 @@ describe("nodeRedis, faults", () => {
   });
 
   it("send is not executed when connecting took longer than its timeout, and the next one finds the connection", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       await rawCommand(port, ["DEL", "late"]);
       await proxy.set({ delay: 60 });
       const error = await failure(driver.send(0, [["INCR", "late"]], { timeout: 30 }), "timeout");
@@ -438,7 +408,7 @@ describe("nodeRedis, faults", () => {
   });
 
   it("send fails and drops the connection when no answer comes in time, and the next one opens another", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       await driver.send(0, [["SET", "silent", "1"]]);
       await proxy.set("blackhole");
       const started = performance.now();
@@ -464,7 +434,7 @@ describe("nodeRedis, faults", () => {
   });
 
   it("send keeps the connection when answers are slow but in time", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       await driver.send(0, [["SET", "slow", "1"]]);
       await proxy.set({ delay: 30 });
       for (let index = 0; index < 5; index++) {
@@ -475,7 +445,7 @@ describe("nodeRedis, faults", () => {
   });
 
   it("send says which commands were answered when the connection is cut in mid-reply", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       await driver.send(0, [["SET", "cut", "value"]]);
       await proxy.set({ resetAfter: "$5\r\nvalue\r\n".length + 4 });
       const replies = await driver.send(0, [
@@ -503,7 +473,7 @@ describe("nodeRedis, faults", () => {
   });
 
   it("send executes a counter once when the connection drops before its reply", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       await driver.send(0, [["DEL", "once"]]);
       await proxy.set("drop");
       assert.equal((await failure(driver.send(0, [["INCR", "once"]]), "connection")).repeat, "idempotent");
@@ -519,7 +489,7 @@ describe("nodeRedis, faults", () => {
   ] as const) {
     const [code = ""] = text.split(" ");
     it(`send gives ${code} in its place when the server answers it`, async () => {
-      await proxied({}, async (driver, proxy) => {
+      await behindProxy(port, {}, async (driver, proxy) => {
         await driver.send(0, [["PING"]]);
         await proxy.set({ replace: `-${text}\r\n` });
         for (const reply of await driver.send(0, [
@@ -536,7 +506,7 @@ describe("nodeRedis, faults", () => {
   }
 
   it("send fails in time when something answers that is not Redis", async () => {
-    await proxied({ connectTimeout: 100 }, async (driver, proxy) => {
+    await behindProxy(port, { connectTimeout: 100 }, async (driver, proxy) => {
       await proxy.set({ replace: "HTTP/1.1 400 Bad Request\r\n\r\n" });
       await failure(driver.send(0, [["GET", "a"]]), "connection");
       await failure(driver.send(1, [["GET", "a"]]), "connection");
@@ -606,7 +576,7 @@ describe("nodeRedis, close", () => {
   });
 
   it("close does not hang when the server answers nothing", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       await driver.send(0, [["PING"]]);
       await proxy.set("blackhole");
       const established = failure(driver.send(0, [["GET", "a"]]), "closed");

@@ -16,7 +16,8 @@ import {
   StoreError,
   withOptions,
 } from "../mod.ts";
-import { Background, eventually, gate, handlingAll, onWires } from "./helpers/engine.ts";
+import { Background, gate, handlingAll, onWires } from "./helpers/engine.ts";
+import { eventually } from "./helpers/eventually.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { createClient } from "redis";
 import { createClient as createClient5 } from "redis5";
@@ -23,9 +22,10 @@ import { memory } from "../drivers/memory.ts";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
 import { encodeCommands, ReplyReader } from "../drivers/resp.ts";
 import { upstash } from "../drivers/upstash.ts";
-import { type FaultProxy, startProxy } from "./helpers/proxy.ts";
+import { eventually } from "./helpers/eventually.ts";
 import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { start } from "./helpers/run.ts";
+import { behindProxy, using } from "./helpers/tcp.ts";
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 
@@ -159,29 +159,6 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** Runs with a driver, and closes it. */
-async function using(options: NodeRedisOptions, run: (driver: Driver) => Promise<void>): Promise<void> {
-  const driver = nodeRedis(options);
-  try {
-    await run(driver);
-  } finally {
-    await driver.close();
-  }
-}
-
-/** Runs with a driver behind a proxy in front of the server. */
-async function proxied(
-  options: NodeRedisOptions,
-  run: (driver: Driver, proxy: FaultProxy) => Promise<void>,
-): Promise<void> {
-  const proxy = await startProxy(port);
-  try {
-    await using({ host: "127.0.0.1", port: proxy.port, ...options }, (driver) => run(driver, proxy));
-  } finally {
-    await proxy.stop();
-  }
-}
-
 function connect(driver: Driver, database = 0, timeout?: number): Promise<Connection> {
   assert.ok(driver.connect);
   return driver.connect(database, timeout === undefined ? {} : { timeout });
@@ -196,14 +173,6 @@ async function failure(work: Promise<unknown>, kind: StoreErrorKind): Promise<St
   assert.ok(error instanceof StoreError, String(error));
   assert.equal(error.kind, kind, error.message);
   return error;
-}
-
-async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!(await condition())) {
-    assert.ok(performance.now() < end, `still not: ${condition}`);
-    await sleep(5);
-  }
 }
 
 async function clients(): Promise<string[]> {
@@ -347,7 +316,7 @@ describe("nodeRedis connect", () => {
   });
 
   it("listen rejects when the connection is lost", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       const connection = await connect(driver);
       const told: RawReply[] = [];
       const listening = failure(
@@ -519,7 +488,7 @@ describe("nodeRedis connect, TLS", () => {
 
 describe("nodeRedis connect, faults", () => {
   it("connect rejects when nobody listens", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       await proxy.set("refuse");
       const error = await failure(connect(driver), "connection");
       assert.match(error.message, /^Cannot connect to Redis at 127\.0\.0\.1:\d+: .*ECONNREFUSED/);
@@ -527,7 +496,7 @@ describe("nodeRedis connect, faults", () => {
   });
 
   it("connect rejects when the server accepts and never answers, after its timeout or connectTimeout", async () => {
-    await proxied({ connectTimeout: 100 }, async (driver, proxy) => {
+    await behindProxy(port, { connectTimeout: 100 }, async (driver, proxy) => {
       await proxy.set("blackhole");
       assert.match((await failure(connect(driver), "connection")).message, /no answer within 100 ms/);
       assert.match((await failure(connect(driver, 1, 50), "connection")).message, /no answer within 50 ms/);
@@ -536,7 +505,7 @@ describe("nodeRedis connect, faults", () => {
   });
 
   it("connect rejects when something answers that is not Redis", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       await proxy.set({ replace: "HTTP/1.1 400 Bad Request\r\n\r\n" });
       await failure(connect(driver), "protocol");
       await eventually(() => proxy.open === 0);
@@ -544,7 +513,7 @@ describe("nodeRedis connect, faults", () => {
   });
 
   it("send rejects and closes the connection when no answer comes in time", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       const connection = await connect(driver);
       assert.deepEqual(await connection.send([["PING"]], { timeout: 5000 }), ["PONG"]);
       await proxy.set("blackhole");
@@ -559,7 +528,7 @@ describe("nodeRedis connect, faults", () => {
   });
 
   it("send rejects what is pending when the connection is cut in mid-reply", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       const connection = await connect(driver);
       await connection.send([["SET", "cut", "value"]]);
       await proxy.set({ resetAfter: "$5\r\nvalue\r\n".length + 4 });
@@ -573,7 +542,7 @@ describe("nodeRedis connect, faults", () => {
   });
 
   it("close ends what is under way, and the driver's close ends every connection", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       const [one, other] = await Promise.all([connect(driver), connect(driver)]);
       await proxy.set("blackhole");
       const pending = failure(one.send([["GET", "a"]]), "closed");

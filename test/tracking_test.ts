@@ -10,8 +10,10 @@ import { createClient as createClient6 } from "redis6";
 import type { Driver, Tracker, Tracking } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
-import { type FaultProxy, startProxy } from "./helpers/proxy.ts";
+import { eventually } from "./helpers/eventually.ts";
+import { startProxy } from "./helpers/proxy.ts";
 import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
+import { behindProxy, using } from "./helpers/tcp.ts";
 
 let redis: RedisServer;
 let port: number;
@@ -43,14 +45,6 @@ class Notes implements Tracker {
   }
 }
 
-async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 15_000;
-  while (!(await condition())) {
-    assert.ok(performance.now() < end, `still not: ${condition}`);
-    await sleep(5);
-  }
-}
-
 function track(driver: Driver, prefix: string, tracker: Tracker, database = 0): Tracking {
   return driver.track?.(database, prefix, tracker) ?? assert.fail("cannot track");
 }
@@ -67,28 +61,6 @@ async function tracked(driver: Driver, prefix: string, database = 0): Promise<No
 async function trackers(at: number = port): Promise<number> {
   const info = await rawCommand(at, ["INFO", "clients"]);
   return Number(/tracking_clients:(\d+)/.exec(String(info))?.[1] ?? assert.fail(`${info}`));
-}
-
-async function using(options: NodeRedisOptions, run: (driver: Driver) => Promise<void>): Promise<void> {
-  const driver = nodeRedis(options);
-  try {
-    await run(driver);
-  } finally {
-    await driver.close();
-  }
-}
-
-/** Runs with a driver behind a proxy in front of a server. */
-async function proxied(
-  options: NodeRedisOptions,
-  run: (driver: Driver, proxy: FaultProxy) => Promise<void>,
-): Promise<void> {
-  const proxy = await startProxy(port);
-  try {
-    await using({ host: "127.0.0.1", port: proxy.port, ...options }, (driver) => run(driver, proxy));
-  } finally {
-    await proxy.stop();
-  }
 }
 
 const drivers: Record<string, () => Driver> = {
@@ -260,7 +232,7 @@ describe("track, memory", () => {
 
 describe("track, node-redis", () => {
   it("opens one connection for all trackers of all databases, and closes it with the last", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       const first = Array.from({ length: 20 }, (_, i) => {
         const notes = new Notes();
         return { notes, tracking: track(driver, `n:${i % 10}:`, notes, i % 4) };
@@ -304,7 +276,7 @@ describe("track, node-redis", () => {
   });
 
   it("calls down when the connection is lost, and up when it is back", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       const notes = await tracked(driver, "lost:");
       for (let round = 1; round <= 3; round++) {
         await proxy.set("refuse");
@@ -322,7 +294,7 @@ describe("track, node-redis", () => {
   });
 
   it("calls down when the server answers no PING, and up when it does again", async () => {
-    await proxied({ pingInterval: 30, connectTimeout: 500 }, async (driver, proxy) => {
+    await behindProxy(port, { pingInterval: 30, connectTimeout: 500 }, async (driver, proxy) => {
       const notes = await tracked(driver, "silent:");
       await proxy.set("blackhole");
       await eventually(() => notes.told.includes("down"));
@@ -332,7 +304,7 @@ describe("track, node-redis", () => {
   });
 
   it("stays up when nothing changes and PINGs are answered", async () => {
-    await proxied({ pingInterval: 5, connectTimeout: 10_000 }, async (driver, proxy) => {
+    await behindProxy(port, { pingInterval: 5, connectTimeout: 10_000 }, async (driver, proxy) => {
       const notes = await tracked(driver, "quiet:");
       await sleep(100);
       assert.deepEqual(notes.told, ["up"]);
@@ -388,7 +360,7 @@ describe("track, node-redis", () => {
   });
 
   it("close ends an attempt under way, and calls nothing", async () => {
-    await proxied({}, async (driver, proxy) => {
+    await behindProxy(port, {}, async (driver, proxy) => {
       await proxy.set("blackhole");
       const notes = new Notes();
       const tracking = track(driver, "", notes);

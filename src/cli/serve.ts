@@ -116,7 +116,7 @@ async function start(handler: ReturnType<typeof bridge>, hostname: string, port:
       });
       const timer = new Promise<void>((resolve) => setTimeout(resolve, GRACE_MS));
       // Streams end by themselves only when the bridge ends them.
-      const ended = (handler as { close?(): Promise<void> }).close?.();
+      const ended = handler.close();
       await Promise.race([Promise.all([quiet, ended]), timer]);
       // The last answers are on their way.
       await new Promise((resolve) => setTimeout(resolve, LAST_MS));

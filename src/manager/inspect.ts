@@ -29,14 +29,8 @@ export interface InspectOptions extends StepOptions {
   readonly maxKeys?: number | undefined;
 }
 
-/** What a store and its caches are like; what the store cannot tell is `null`. */
-export interface Inspection {
-  /** The driver's name. */
-  readonly driver: string;
-  /** How databases are kept apart. */
-  readonly databases: "numbered" | "prefixed";
-  /** How long the store took to answer, in milliseconds. */
-  readonly latency: number | null;
+/** What a server tells of itself; what it cannot tell is `null`. */
+export interface ServerNumbers {
   /** The server's version. */
   readonly version: string | null;
   /** Bytes in use. */
@@ -51,6 +45,16 @@ export interface Inspection {
   readonly expired: number | null;
   /** Connected clients. */
   readonly clients: number | null;
+}
+
+/** What a store and its caches are like; what the store cannot tell is `null`. */
+export interface Inspection extends ServerNumbers {
+  /** The driver's name. */
+  readonly driver: string;
+  /** How databases are kept apart. */
+  readonly databases: "numbered" | "prefixed";
+  /** How long the store took to answer, in milliseconds. */
+  readonly latency: number | null;
   /** Reads of existing keys since the server's start, by all its users. */
   readonly hits: number | null;
   /** Reads of missing keys. */
@@ -95,8 +99,7 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
     await wire.must([["PING"]]);
     const latency = performance.now() - start;
     const info = await readInfo(wire);
-    const number = (name: string): number | null => (info.has(name) ? Number(info.get(name)) : null);
-    const [hits, misses] = [number("keyspace_hits"), number("keyspace_misses")];
+    const [hits, misses] = [numberOf(info, "keyspace_hits"), numberOf(info, "keyspace_misses")];
     const names = new Set([...Object.keys(SERVICE_DATABASES), ...Object.keys(client.stats().services)]);
     const places: Place[] = [];
     for (const service of names) {
@@ -113,13 +116,7 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
       driver: client.driver,
       databases: client.databases,
       latency,
-      version: info.get("redis_version") ?? null,
-      memoryUsed: number("used_memory"),
-      memoryLimit: number("maxmemory"),
-      policy: info.get("maxmemory_policy") ?? null,
-      evictions: number("evicted_keys"),
-      expired: number("expired_keys"),
-      clients: number("connected_clients"),
+      ...serverOf(info),
       hits,
       misses,
       hitRate: hits !== null && misses !== null && hits + misses > 0 ? hits / (hits + misses) : null,
@@ -168,6 +165,24 @@ export async function readInfo(wire: Wire): Promise<ReadonlyMap<string, string>>
       .filter((line) => /^\w+:/.test(line))
       .map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1)]),
   );
+}
+
+/** A number of what a server tells. */
+export function numberOf(info: ReadonlyMap<string, string>, name: string): number | null {
+  return info.has(name) ? Number(info.get(name)) : null;
+}
+
+/** What a server tells of itself. */
+export function serverOf(info: ReadonlyMap<string, string>): ServerNumbers {
+  return {
+    version: info.get("redis_version") ?? null,
+    memoryUsed: numberOf(info, "used_memory"),
+    memoryLimit: numberOf(info, "maxmemory"),
+    policy: info.get("maxmemory_policy") ?? null,
+    evictions: numberOf(info, "evicted_keys"),
+    expired: numberOf(info, "expired_keys"),
+    clients: numberOf(info, "connected_clients"),
+  };
 }
 
 /** How many keys a step looks at. */

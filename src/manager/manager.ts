@@ -21,7 +21,14 @@ export { type CopyOptions, type CopyProgress, copy } from "./copy.ts";
 export { type DiagnoseOptions, diagnose, type Finding } from "./diagnose.ts";
 export { BackupError, ConflictError } from "./errors.ts";
 export { type EntryHead, type GetOptions, get, type KeyDetails } from "./get.ts";
-export { type InspectedClient, type Inspection, type InspectOptions, inspect, type ServiceKeys } from "./inspect.ts";
+export {
+  type InspectedClient,
+  type Inspection,
+  type InspectOptions,
+  inspect,
+  type ServerNumbers,
+  type ServiceKeys,
+} from "./inspect.ts";
 export { type KeyEntry, type ListOptions, list } from "./list.ts";
 export { type OnConflict, type RestoreOptions, type RestoreProgress, restore } from "./restore.ts";
 export { type Bulk, finish, type ManagedClient, type Problem, type StepOptions, type Target } from "./target.ts";

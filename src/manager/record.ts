@@ -195,3 +195,13 @@ export function same(a: Bulk, b: Bulk): boolean {
   if (typeof a === "string" || typeof b === "string") return a === b;
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
+
+/** The command that tells how much is in a key of each type. */
+export const SIZES: Readonly<Record<Kind, string>> = {
+  string: "STRLEN",
+  hash: "HLEN",
+  list: "LLEN",
+  set: "SCARD",
+  zset: "ZCARD",
+  stream: "XLEN",
+};

@@ -2,7 +2,7 @@ import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver
 import { describe } from "../ttl.ts";
 import { BackupError, ConflictError } from "./errors.ts";
 import { readBackup, type Trailer } from "./file.ts";
-import type { Kind, Rec, StreamPart } from "./record.ts";
+import { type Kind, type Rec, SIZES, type StreamPart } from "./record.ts";
 import { type ClockText, type Counts, claimClock, clockOf, type Item, type Past, Sink, toClock } from "./sink.ts";
 import type { Bulk, ManagedClient, Problem, StepOptions, Target } from "./target.ts";
 import { CLOCK, isOwnKey, MARKS, openWire, shown, type Wire, word } from "./wire.ts";
@@ -270,20 +270,11 @@ export async function ensureClock(wire: Wire, theirs: ClockText | undefined): Pr
   await wire.must([["SET", wire.own("clock"), `${Date.now() * 1000} 0 0`, "NX"]]);
 }
 
-const PROBES: Readonly<Record<Kind, string>> = {
-  string: "STRLEN",
-  hash: "HLEN",
-  list: "LLEN",
-  set: "SCARD",
-  zset: "ZCARD",
-  stream: "XLEN",
-};
-
 /** @throws {TypeError} For types that the store does not have. */
 async function checkTypes(wire: Wire, types: ReadonlySet<Kind>): Promise<void> {
   const { name, capabilities } = wire.place.driver;
   const wanted = [...types].filter((type) => type !== "string");
-  const probes = wanted.map((type): RawCommand => [PROBES[type], wire.own("none")]);
+  const probes = wanted.map((type): RawCommand => [SIZES[type], wire.own("none")]);
   if (wanted.length > 0 && capabilities.transactions !== "atomic") {
     probes.push(["RENAME", wire.own("none"), wire.own("none")]);
   }

@@ -1,6 +1,6 @@
 /** The records of a place, page by page, so that memory stays bounded. */
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { CHUNK, type Group, KINDS, type Kind, type Page, type Rec, type StreamEnd } from "./record.ts";
+import { CHUNK, type Group, KINDS, type Kind, type Page, type Rec, SIZES, type StreamEnd } from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
 import { asText, shown, type Wire, word } from "./wire.ts";
 
@@ -12,15 +12,6 @@ const STEP_BYTES = 2 ** 18;
 const ELEMENT_BYTES = 128;
 /** How often a key is read that becomes another type meanwhile. */
 const TRIES = 5;
-
-const SIZES: Readonly<Record<Kind, string>> = {
-  string: "STRLEN",
-  hash: "HLEN",
-  list: "LLEN",
-  set: "SCARD",
-  zset: "ZCARD",
-  stream: "XLEN",
-};
 
 /** What reads all of a key. */
 const WHOLE: Readonly<Record<Kind, (key: Bulk) => RawCommand[]>> = {

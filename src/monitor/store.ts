@@ -2,7 +2,7 @@
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import type { Place, PlaceOf } from "../client.ts";
 import type { FleetStats } from "../fleet.ts";
-import { readInfo } from "../manager/inspect.ts";
+import { numberOf, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
 import { Wire, word } from "../manager/wire.ts";
 import { COUNTS } from "../stats.ts";
 
@@ -17,27 +17,13 @@ export interface SlowQuery {
 }
 
 /** The store as it was when it was last asked; what it cannot tell is `null`. */
-export interface StoreSample {
+export interface StoreSample extends ServerNumbers {
   /** When it was asked, in milliseconds. */
   readonly at: number;
   /** Whether it answered. Where it did not, the rest is from when it last did. */
   readonly up: boolean;
   /** How long it took to answer, in milliseconds. */
   readonly latency: number | null;
-  /** The server's version. */
-  readonly version: string | null;
-  /** Bytes in use. */
-  readonly memoryUsed: number | null;
-  /** The limit in bytes; 0 for none. */
-  readonly memoryLimit: number | null;
-  /** What is evicted at the limit, such as `"allkeys-lru"`. */
-  readonly policy: string | null;
-  /** Keys evicted since the server's start. */
-  readonly evictions: number | null;
-  /** Keys expired since the server's start. */
-  readonly expired: number | null;
-  /** Connected clients. */
-  readonly clients: number | null;
   /** Bytes that the server received since its start, of all its users. */
   readonly received: number | null;
   /** Bytes that the server sent since its start, to all its users. */
@@ -118,20 +104,13 @@ export class StoreWatch {
       const info = this.#hasInfo ? await readInfo(wire) : new Map<string, string>();
       const latency = performance.now() - start;
       this.#hasInfo &&= info.size > 0;
-      const number = (name: string): number | null => (info.has(name) ? Number(info.get(name)) : null);
       this.#last = {
         at: now,
         up: true,
         latency,
-        version: info.get("redis_version") ?? null,
-        memoryUsed: number("used_memory"),
-        memoryLimit: number("maxmemory"),
-        policy: info.get("maxmemory_policy") ?? null,
-        evictions: number("evicted_keys"),
-        expired: number("expired_keys"),
-        clients: number("connected_clients"),
-        received: number("total_net_input_bytes"),
-        sent: number("total_net_output_bytes"),
+        ...serverOf(info),
+        received: numberOf(info, "total_net_input_bytes"),
+        sent: numberOf(info, "total_net_output_bytes"),
         ...(await this.#slow(wire)),
         keys: this.#hasInfo ? await this.#keys(info, services, now) : null,
       };

@@ -127,15 +127,6 @@ export class Background {
   }
 }
 
-/** Waits until a condition holds. */
-export async function eventually(condition: () => boolean | Promise<boolean>, patience = 20_000): Promise<void> {
-  const end = performance.now() + patience;
-  while (!(await condition())) {
-    assert.ok(performance.now() < end, `still not: ${condition}`);
-    await sleep(5);
-  }
-}
-
 /** Runs, and fails when a rejection was left unhandled meanwhile. */
 export async function handlingAll(run: () => Promise<void>): Promise<void> {
   const unhandled: unknown[] = [];
