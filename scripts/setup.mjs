@@ -1,4 +1,5 @@
-// Brings a fresh clone to where it runs: node_modules as the lockfile says, Bun's binary, and a redis-server for the tests.
+// Brings a fresh clone to where it runs: node_modules as the lockfile says, Bun's binary, and a redis-server
+// and a Chromium for the tests.
 // Imports nothing that has to be installed.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -41,23 +42,40 @@ export function setupPackages() {
   }
 }
 
+/** Installs a package of Debian where that needs no question. */
+function apt(name) {
+  if (process.getuid?.() !== 0 || !answers("apt-get")) return false;
+  console.log(`${name} is missing: installing it with apt-get`);
+  process.env.DEBIAN_FRONTEND = "noninteractive";
+  const install = () => sh("apt-get", ["install", "-y", "-qq", "--no-install-recommends", name]);
+  return install() || (sh("apt-get", ["update", "-qq"]) && install());
+}
+
 /** Finds redis-server, or installs it where that needs no question. */
 export function setupRedis() {
   const server = process.env.REDIS_SERVER || "redis-server";
   if (answers(server)) return;
   if (process.env.REDIS_SERVER) stop(`REDIS_SERVER is ${JSON.stringify(server)}, which does not start`);
-  if (process.getuid?.() === 0 && answers("apt-get")) {
-    console.log("redis-server is missing: installing it with apt-get");
-    process.env.DEBIAN_FRONTEND = "noninteractive";
-    const install = () => sh("apt-get", ["install", "-y", "-qq", "--no-install-recommends", "redis-server"]);
-    if ((install() || (sh("apt-get", ["update", "-qq"]) && install())) && answers(server)) return;
-  }
+  if (apt("redis-server") && answers(server)) return;
   const how =
     { darwin: "brew install redis" }[process.platform] ?? "sudo apt install redis-server (or: sudo dnf install redis)";
   stop(`The tests need a redis-server on the PATH or in REDIS_SERVER: ${how}`);
 }
 
+/** Finds Chromium, or installs it where that needs no question. */
+export function setupChromium() {
+  const given = process.env.CHROMIUM;
+  if (given && !answers(given)) stop(`CHROMIUM is ${JSON.stringify(given)}, which does not start`);
+  if (given || ["chromium", "chromium-browser", "google-chrome"].some(answers)) return;
+  if (apt("chromium") && answers("chromium")) return;
+  const how =
+    { darwin: "brew install chromium" }[process.platform] ??
+    "sudo apt install chromium (or: sudo dnf install chromium)";
+  stop(`The tests of the dashboard need chromium on the PATH or in CHROMIUM: ${how}`);
+}
+
 if (process.argv[1] === import.meta.filename) {
   setupPackages();
   setupRedis();
+  setupChromium();
 }
