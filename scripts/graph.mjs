@@ -19,6 +19,7 @@ const LAYERS = [
   ["core, edge", /^src\/(core|edge|main)\.ts$/],
   ["manager, bridge", /^src\/(manager|bridge)\//],
   ["monitor", /^src\/monitor\//],
+  ["dashboard", /^src\/dashboard\//],
   ["cli", /^src\/cli\//],
   ["mod.ts", /^mod\.ts$/],
   ["what all may use", /^src\/[a-z_]+\.ts$/],

@@ -4,7 +4,7 @@ import type { Batch } from "./batch.ts";
 import { refuse } from "./check.ts";
 import { type CacheContext, type CallOptions, failed, timeoutOf } from "./context.ts";
 import { addCounts } from "./scripts.ts";
-import { type CacheStats, COUNTS, type Counters } from "./stats.ts";
+import { type CacheStats, COUNTS, type Counters, PER_OCTAVE } from "./stats.ts";
 import { describe } from "./ttl.ts";
 
 /** What caches or collections did in all processes that count together, since their counts were first written. */
@@ -13,21 +13,32 @@ export interface FleetStats extends Omit<CacheStats, "latency"> {}
 /** How often an instance adds its counts, in milliseconds: the first time at once, for it may not live long. */
 const EVERY_MS = 10_000;
 
+/** What is added of counters, by name: the counts, and as `t0` and so on how many operations took from 2^0 to 2^1 microseconds and so on. */
+function numbersOf(counters: Counters): Record<string, number> {
+  const numbers: Record<string, number> = {};
+  for (const name of COUNTS) numbers[name] = counters[name];
+  counters.latency.forEach((n, i) => {
+    const name = `t${Math.floor(i / PER_OCTAVE)}`;
+    numbers[name] = (numbers[name] ?? 0) + n;
+  });
+  return numbers;
+}
+
 /** Adds what an instance counts to the store's counts. */
 export class Fleet {
   readonly #sources: {
     readonly counters: Counters;
     readonly name: string;
     readonly key: string;
-    readonly sent: number[];
+    sent: Record<string, number>;
   }[] = [];
   #last = Number.NEGATIVE_INFINITY;
 
   /** Counts what a cache's counters count from now on; once, however many clients of requests have the cache. */
   add({ counters, target, space }: Pick<CacheContext, "counters" | "target" | "space">): void {
     if (this.#sources.some((source) => source.counters === counters)) return;
-    const sent = COUNTS.map((name) => counters[name]);
-    this.#sources.push({ counters, name: target.collection, key: space.own(`stats:${target.service}`), sent });
+    const key = space.own(`stats:${target.service}`);
+    this.#sources.push({ counters, name: target.collection, key, sent: numbersOf(counters) });
   }
 
   /** Called when commands are about to leave, and at the end: sends what is new along. */
@@ -35,13 +46,13 @@ export class Fleet {
     const now = performance.now();
     if (now - this.#last < EVERY_MS && !last) return;
     const news = new Map<string, (string | number)[]>();
-    for (const { counters, name, key, sent } of this.#sources) {
-      COUNTS.forEach((count, i) => {
-        const added = counters[count] - (sent[i] as number);
-        if (added === 0) return;
-        sent[i] = counters[count];
-        news.set(key, [...(news.get(key) ?? []), `${name}:${count}`, added]);
-      });
+    for (const source of this.#sources) {
+      const { name, key, sent } = source;
+      source.sent = numbersOf(source.counters);
+      for (const [count, number] of Object.entries(source.sent)) {
+        const added = number - (sent[count] as number);
+        if (added > 0) news.set(key, [...(news.get(key) ?? []), `${name}:${count}`, added]);
+      }
     }
     if (news.size === 0) return;
     this.#last = now;

@@ -201,7 +201,11 @@ describe("monitor through an incident", () => {
       const { fleet, instance } = watch.snapshot();
       assert.equal(instance.all.hits + instance.all.misses, 0);
       assert.deepEqual([fleet?.product?.hits, fleet?.product?.misses, fleet?.product?.hitRate], [3, 5, 3 / 8]);
-      assert.deepEqual(fleet?.product?.windows["1m"], { hits: 0, misses: 4, hitRate: 0 });
+      const { hits, misses, hitRate, latency } = fleet?.product?.windows["1m"] ?? assert.fail();
+      assert.deepEqual([hits, misses, hitRate], [0, 4, 0]);
+      assert.ok(latency.count >= 4);
+      const { p50, p99 } = latency;
+      assert.ok(p50 !== null && p99 !== null && p50 > 0.001 && p50 <= p99 && p99 < 60_000, inspect(latency));
     } finally {
       await watch.close();
       await client.close();

@@ -248,6 +248,7 @@ describe("monitor", () => {
     bad({ rules: [rule, rule] }, /cannot use the name of the rule "r"/);
     bad({ rules: [{ ...rule, metric: "memory", service: "product" }] }, /none: memory is the store's/);
     bad({ rules: [{ ...rule, collection: "x" }] }, /accepted are one of a named service/);
+    bad({ rules: [{ ...rule, metric: "keys", service: "a", collection: "x" }] }, /none: keys is a service's/);
     bad({ rules: [{ ...rule, severity: "loud" }] }, /accepted are info, warning, critical/);
     bad({ rules: [{ ...rule, over: "soon" }] }, /Cannot use over of the rule r "soon"/);
     for (const url of ["S3CRET", "ftp://S3CRET"]) {

@@ -45,6 +45,12 @@ export interface ServerNumbers {
   readonly expired: number | null;
   /** Connected clients. */
   readonly clients: number | null;
+  /** Reads of existing keys since the server's start, by all its users; the library's own look-ups are among them. */
+  readonly hits: number | null;
+  /** Reads of missing keys, likewise: where nothing was ever invalidated, each of the library's reads is one. */
+  readonly misses: number | null;
+  /** Commands that the server ran since its start. */
+  readonly commands: number | null;
 }
 
 /** What a store and its caches are like; what the store cannot tell is `null`. */
@@ -55,10 +61,6 @@ export interface Inspection extends ServerNumbers {
   readonly databases: "numbered" | "prefixed";
   /** How long the store took to answer, in milliseconds. */
   readonly latency: number | null;
-  /** Reads of existing keys since the server's start, by all its users. */
-  readonly hits: number | null;
-  /** Reads of missing keys. */
-  readonly misses: number | null;
   /** `hits / (hits + misses)`; `null` before the first. */
   readonly hitRate: number | null;
   /** The services' keys. */
@@ -98,27 +100,15 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
     const start = performance.now();
     await wire.must([["PING"]]);
     const latency = performance.now() - start;
-    const info = await readInfo(wire);
-    const [hits, misses] = [numberOf(info, "keyspace_hits"), numberOf(info, "keyspace_misses")];
-    const names = new Set([...Object.keys(SERVICE_DATABASES), ...Object.keys(client.stats().services)]);
-    const places: Place[] = [];
-    for (const service of names) {
-      try {
-        client.service(service as never);
-        places.push(await client.place({ service }));
-      } catch (error) {
-        // A build without this service.
-        if (!(error instanceof TypeError)) throw error;
-      }
-    }
+    const server = serverOf(await readInfo(wire));
+    const { hits, misses } = server;
+    const places = await placesOf(client);
     const counts = await countKeys(places, maxKeys, options);
     return {
       driver: client.driver,
       databases: client.databases,
       latency,
-      ...serverOf(info),
-      hits,
-      misses,
+      ...server,
       hitRate: hits !== null && misses !== null && hits + misses > 0 ? hits / (hits + misses) : null,
       services: places.map((place) => {
         const { keys = 0, more = false } = counts.get(place) ?? {};
@@ -132,6 +122,22 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
   } finally {
     await wire.close();
   }
+}
+
+/** Where the client's services live: those that it was made with, and those that it has used. */
+export async function placesOf(client: Pick<InspectedClient, "place" | "service" | "stats">): Promise<Place[]> {
+  const names = new Set([...Object.keys(SERVICE_DATABASES), ...Object.keys(client.stats().services)]);
+  const places: Place[] = [];
+  for (const service of names) {
+    try {
+      client.service(service as never);
+      places.push(await client.place({ service }));
+    } catch (error) {
+      // A build without this service.
+      if (!(error instanceof TypeError)) throw error;
+    }
+  }
+  return places;
 }
 
 /**
@@ -182,6 +188,9 @@ export function serverOf(info: ReadonlyMap<string, string>): ServerNumbers {
     evictions: numberOf(info, "evicted_keys"),
     expired: numberOf(info, "expired_keys"),
     clients: numberOf(info, "connected_clients"),
+    hits: numberOf(info, "keyspace_hits"),
+    misses: numberOf(info, "keyspace_misses"),
+    commands: numberOf(info, "total_commands_processed"),
   };
 }
 

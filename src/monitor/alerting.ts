@@ -94,8 +94,14 @@ function query(rule: Rule): Query {
     samples: increase(`${family}_duration_seconds_count`),
   });
   const reads = `(${increase("hits_total")} + ${increase("misses_total")})`;
+  // Every process tells of the same counts and keys.
+  const told = (value: string): string =>
+    each || service ? `max by (service) (${value})` : `sum (max by (service) (${value}))`;
+  const fleet = (name: string): string => told(`increase(larder_fleet_${name}_total${selector()}${over})`);
+  const fleetReads = `(${fleet("hits")} + ${fleet("misses")})`;
   const queries: Readonly<Record<MetricName, () => Query>> = {
     hit_rate: () => ({ value: `${increase("hits_total")} / ${reads}`, samples: reads }),
+    fleet_hit_rate: () => ({ value: `${fleet("hits")} / ${fleetReads}`, samples: fleetReads }),
     reads: () => ({ value: reads }),
     errors: () => counter("errors"),
     load_errors: () => counter("load_errors"),
@@ -112,13 +118,7 @@ function query(rule: Rule): Query {
     latency_max: () => quantile("operation", 1),
     load_p95: () => quantile("load", 0.95),
     load_p99: () => quantile("load", 0.99),
-    keys: () => ({
-      // Every process tells of the same keys.
-      value:
-        each || service
-          ? `max by (service) (larder_store_keys${selector()})`
-          : "sum (max by (service) (larder_store_keys))",
-    }),
+    keys: () => ({ value: told(`larder_store_keys${selector()}`) }),
     evictions: () => storeDone("evictions"),
     expired: () => storeDone("expired"),
     slow_queries: () => storeDone("slow_queries"),

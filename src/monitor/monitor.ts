@@ -21,11 +21,12 @@ export { type AlertingRule, type AlertingRules, alertingRules } from "./alerting
 export { type GrafanaDashboard, type GrafanaPanel, grafanaDashboard } from "./dashboard.ts";
 export { type MetricsHandlerOptions, metricsHandler } from "./handler.ts";
 export { type MetricsFormat, prometheus } from "./prometheus.ts";
-export { type Alert, type AlertRule, DEFAULT_RULES, type MetricName, type Severity } from "./rules.ts";
+export { type Alert, type AlertRule, DEFAULT_RULES, FLEET_RULES, type MetricName, type Severity } from "./rules.ts";
 export type { Counted, Sample, Times } from "./series.ts";
-export type { FleetCounts, SlowQuery, StoreSample } from "./store.ts";
+export type { FleetCounts, FleetTimes, SlowQuery, StoreSample } from "./store.ts";
 export {
   type FleetSnapshot,
+  type FleetWindow,
   Monitor,
   type MonitorEvent,
   type MonitoredClient,

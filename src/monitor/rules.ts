@@ -1,7 +1,7 @@
 /** Rules as data: what is watched, when it is told, and when it is over. */
 import { checkNames, refuse } from "../check.ts";
 import { describe, parseTtl, type Ttl } from "../ttl.ts";
-import type { Counted } from "./series.ts";
+import { type Counted, rateOf } from "./series.ts";
 import type { StoreSample } from "./store.ts";
 
 /** How much an alert matters. */
@@ -63,6 +63,8 @@ export interface Alert {
 export interface Scope {
   /** What was counted in the window. */
   readonly counted: Counted;
+  /** What all processes that count together read in the window. */
+  readonly fleet: { readonly hits: number; readonly misses: number };
   /** The store, once it was asked. */
   readonly store: StoreSample | undefined;
   /** What the store did in the window. */
@@ -82,6 +84,8 @@ export interface Metric {
   readonly windowed: boolean;
   /** Whether it belongs to services. */
   readonly ofServices: boolean;
+  /** Whether, if it does, it belongs to collections too. @default true */
+  readonly ofCollections?: false;
   /** The number, and how many operations it stands on; `undefined` where there is none. */
   read(scope: Scope): readonly [value: number | null | undefined, samples: number];
 }
@@ -120,7 +124,8 @@ const storeDone = (name: "evictions" | "expired" | "slowQueries"): Metric => ({
  * Of a service or of all together, in the rule's window: `"hit_rate"` (hits among reads, 0 to 1), `"reads"`, `"errors"` (operations that failed),
  * `"load_errors"` (loaders that failed), `"corrupt"` (entries that could not be read back), `"lost_locks"`, `"connection_failures"` (operations that could
  * not reach the store; of all together also the monitor's own tries), `"latency_p50"` to `"latency_max"` (operations, loaders and near hits
- * aside) and `"load_p95"`, `"load_p99"` (loaders), in milliseconds.
+ * aside) and `"load_p95"`, `"load_p99"` (loaders), in milliseconds. `"fleet_hit_rate"` is the hit rate of all processes that count together
+ * (`fleetStats`), where the others are of this one.
  *
  * Of a service or of all together, as it is: `"keys"`.
  *
@@ -131,6 +136,7 @@ const storeDone = (name: "evictions" | "expired" | "slowQueries"): Metric => ({
  */
 export type MetricName =
   | "hit_rate"
+  | "fleet_hit_rate"
   | "reads"
   | "errors"
   | "load_errors"
@@ -162,6 +168,13 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
     ofServices: true,
     read: ({ counted }) => [counted.hitRate, counted.hits + counted.misses],
   },
+  fleet_hit_rate: {
+    unit: "share",
+    windowed: true,
+    ofServices: true,
+    ofCollections: false,
+    read: ({ fleet: { hits, misses } }) => [rateOf(hits, misses), hits + misses],
+  },
   reads: count(({ hits, misses }) => hits + misses),
   errors: count(({ errors }) => errors),
   load_errors: count(({ loadErrors }) => loadErrors),
@@ -186,6 +199,7 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
     unit: "count",
     windowed: false,
     ofServices: true,
+    ofCollections: false,
     read: ({ store, service }) => {
       if (!store?.keys) return [undefined, 1];
       if (service !== undefined) return [store.keys[service], 1];
@@ -219,6 +233,11 @@ export const DEFAULT_RULES: readonly AlertRule[] = [
   },
   { name: "slow queries", metric: "slow_queries", above: 0, over: "5m" },
 ];
+
+/** {@linkcode DEFAULT_RULES} for a process that only looks on, such as the dashboard: the hit rate is that of all processes that count together. */
+export const FLEET_RULES: readonly AlertRule[] = DEFAULT_RULES.map((rule) =>
+  rule.metric === "hit_rate" ? { ...rule, metric: "fleet_hit_rate" } : rule,
+);
 
 const SEVERITIES = ["info", "warning", "critical"];
 const RULE = [
@@ -279,6 +298,9 @@ export function checkRules(rules: unknown): readonly Rule[] {
     if (service !== undefined && !ofServices) bad("the service", `none: ${metric} is the store's`);
     if (collection !== undefined && (service === undefined || service === "*")) {
       bad("the collection", "one of a named service");
+    }
+    if (collection !== undefined && METRICS[metric].ofCollections === false) {
+      bad("the collection", `none: ${metric} is a service's`);
     }
     const window = parseTtl(over, `over of the rule ${name}`);
     if (window === undefined) bad('over "forever"', "windows that end");

@@ -181,10 +181,9 @@ export function counted(sample: Sample): Counted {
   const of = (name: Name): number => numberOf(sample, name);
   const names = [...COUNTS, ...HEARD] as const;
   const numbers = Object.fromEntries(names.map((name) => [name, of(name)])) as Record<(typeof names)[number], number>;
-  const reads = numbers.hits + numbers.misses;
   return {
     ...numbers,
-    hitRate: reads > 0 ? numbers.hits / reads : null,
+    hitRate: rateOf(numbers.hits, numbers.misses),
     errorKinds: Object.fromEntries(KINDS.map((kind) => [kind, of(kind)])) as Record<StoreErrorKind, number>,
     latency: timesOf(sample.latency, of("spent")),
     loadTime: timesOf(sample.loads, of("loadSpent")),
@@ -202,6 +201,11 @@ function timesOf(buckets: Uint32Array, total: number): Times {
     return 2 ** ((i + 0.5) / PER_OCTAVE) / 1000;
   };
   return { count, total, p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) };
+}
+
+/** `hits / (hits + misses)`; `null` without reads. */
+export function rateOf(hits: number, misses: number): number | null {
+  return hits + misses > 0 ? hits / (hits + misses) : null;
 }
 
 const NO_TIMES: Times = { count: 0, total: 0, p50: 0, p95: 0, p99: 0, max: 0 };

@@ -5,6 +5,7 @@ import type { FleetStats } from "../fleet.ts";
 import { numberOf, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
 import { Wire, word } from "../manager/wire.ts";
 import { COUNTS } from "../stats.ts";
+import { sizesOf } from "./sizes.ts";
 
 /** One slow query: the command's name only, for arguments are keys and values. */
 export interface SlowQuery {
@@ -32,12 +33,45 @@ export interface StoreSample extends ServerNumbers {
   readonly slowQueries: number | null;
   /** The latest of them, 16 at the most. */
   readonly slowest: readonly SlowQuery[];
-  /** The keys of each service, the library's own included; up to 100,000 where they share a database. */
+  /** The keys of each service, the library's own included; estimated from 100,000 where services share a database of more. */
   readonly keys: Readonly<Record<string, number>> | null;
+  /** The keys of each numbered database that has some, as the store tells it. */
+  readonly databases: Readonly<Record<number, number>> | null;
 }
 
 /** What a fleet counted for one service. */
-export interface FleetCounts extends Omit<FleetStats, "hitRate"> {}
+export interface FleetCounts extends Omit<FleetStats, "hitRate"> {
+  /** How many operations took from 2^i to 2^(i + 1) microseconds, by i; loaders and near hits aside. */
+  readonly octaves: readonly number[];
+}
+
+/** How long operations of a fleet took, in milliseconds; a percentile is interpolated within an octave. */
+export interface FleetTimes {
+  /** How many were timed. */
+  readonly count: number;
+  /** The median; `null` without operations. */
+  readonly p50: number | null;
+  /** What 95 of 100 stayed below. */
+  readonly p95: number | null;
+  /** What 99 of 100 stayed below. */
+  readonly p99: number | null;
+}
+
+/** The times that octaves tell. */
+export function fleetTimes(octaves: readonly number[]): FleetTimes {
+  const count = octaves.reduce((sum, n) => sum + n, 0);
+  const at = (share: number): number | null => {
+    let below = 0;
+    const octave = octaves.findIndex((n) => {
+      below += n;
+      return below >= count * share && n > 0;
+    });
+    const within = octaves[octave];
+    if (within === undefined) return null;
+    return 2 ** (octave + 1 - (below - count * share) / within) / 1000;
+  };
+  return { count, p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+}
 
 /** What is needed of a client here. */
 export interface Placed {
@@ -51,9 +85,8 @@ export interface Placed {
 const SLOW_LOG = 64;
 /** How many slow queries are kept. */
 const KEPT = 16;
-/** How often keys are counted that have to be looked at, in milliseconds, and how many at the most. */
+/** How often keys are counted that have to be looked at, in milliseconds. */
 const KEYS_EVERY = 300_000;
-const MAX_KEYS = 100_000;
 
 /** Asks the store, and remembers what it said. */
 export class StoreWatch {
@@ -66,6 +99,8 @@ export class StoreWatch {
   /** The number of the newest slow query that was seen. */
   #seen: number | undefined;
   #counted = Number.NEGATIVE_INFINITY;
+  /** The services that processes count together for. */
+  readonly #counting = new Set<string>();
   /** To find a place its configuration is read: once. */
   readonly #places = new Map<string, Place>();
 
@@ -112,7 +147,8 @@ export class StoreWatch {
         received: numberOf(info, "total_net_input_bytes"),
         sent: numberOf(info, "total_net_output_bytes"),
         ...(await this.#slow(wire)),
-        keys: this.#hasInfo ? await this.#keys(info, services, now) : null,
+        keys: await this.#keys(info, services, now),
+        databases: this.#hasInfo ? databasesOf(info) : null,
       };
     } catch {
       // The one that comes back may be another one.
@@ -132,14 +168,14 @@ export class StoreWatch {
     const read = async (service: string): Promise<[string, FleetCounts] | undefined> => {
       try {
         const wire = await this.#wire({ service });
-        const [reply] = await wire.must([["HGETALL", wire.own(`stats:${service}`)]]);
-        const sum = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<keyof FleetCounts, number>;
+        const key = wire.own(`stats:${service}`);
+        // To read what is not there would be a miss each time; this is none.
+        const [there] = this.#counting.has(service) ? [] : await wire.send([["MEMORY", "USAGE", key]]);
+        const [reply] = there === null ? [[]] : await wire.must([["HGETALL", key]]);
         const flat = reply as readonly RawReply[];
-        for (let i = 0; i < flat.length; i += 2) {
-          const name = word(flat[i]).split(":")[1] ?? "";
-          if (Object.hasOwn(sum, name)) sum[name as keyof FleetCounts] += Number(word(flat[i + 1]));
-        }
-        return [service, sum];
+        if (flat.length > 0) this.#counting.add(service);
+        else this.#counting.delete(service);
+        return [service, countsOf(flat)];
       } catch {
         return undefined;
       }
@@ -180,35 +216,58 @@ export class StoreWatch {
     return { slowQueries: (slowQueries ?? 0) + found.length, slowest: [...more, ...slowest].slice(0, KEPT) };
   }
 
-  /** How many keys services have: by INFO where each has a database, otherwise by looking at them, now and then. */
+  /** How many keys services have: as the store tells where each has a database, otherwise by looking at them, now and then. */
   async #keys(
     info: ReadonlyMap<string, string>,
     services: readonly string[],
     now: number,
   ): Promise<StoreSample["keys"]> {
+    const due = this.#scans && (now - this.#counted >= KEYS_EVERY || now < this.#counted);
     const keys: Record<string, number> = {};
-    const scans = this.#scans && (now - this.#counted >= KEYS_EVERY || now < this.#counted);
+    const measured: Place[] = [];
+    const told = databasesOf(info);
     for (const service of services) {
-      const wire = await this.#wire({ service }).catch(() => undefined);
-      if (!wire) continue;
-      const { numbered, database, prefix } = wire.place;
-      if (numbered && prefix === "") {
-        keys[service] = Number(/keys=(\d+)/.exec(info.get(`db${database}`) ?? "")?.[1] ?? 0);
-      } else if (scans) {
-        let count = 0;
-        for await (const page of wire.scan("*", 1000)) {
-          count += page.length;
-          if (count >= MAX_KEYS) break;
-        }
-        keys[service] = Math.min(count, MAX_KEYS);
-        this.#counted = now;
-      } else {
-        const known = this.#last.keys?.[service];
-        if (known !== undefined) keys[service] = known;
-      }
+      const place = await this.#wire({ service }).then(
+        (wire) => wire.place,
+        () => undefined,
+      );
+      if (!place) continue;
+      const own = place.numbered && place.prefix === "";
+      if (own && this.#hasInfo) keys[service] = told[place.database] ?? 0;
+      else if (own || due) measured.push(place);
+      else if (this.#last.keys?.[service] !== undefined) keys[service] = this.#last.keys[service];
     }
+    if (due) this.#counted = now;
+    const sizes = await sizesOf(measured, { timeout: this.#timeout });
+    sizes.forEach((size, i) => {
+      keys[(measured[i] as Place).service as string] = size.keys;
+    });
     return keys;
   }
+}
+
+/** How many keys each numbered database has. */
+function databasesOf(info: ReadonlyMap<string, string>): Record<number, number> {
+  const found: Record<number, number> = {};
+  for (const [name, value] of info) {
+    const [, database] = /^db(\d+)$/.exec(name) ?? [];
+    if (database !== undefined) found[Number(database)] = Number(/keys=(\d+)/.exec(value)?.[1] ?? 0);
+  }
+  return found;
+}
+
+/** The counts of all collections of a service. */
+function countsOf(flat: readonly RawReply[]): FleetCounts {
+  const octaves: number[] = [];
+  const sum = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<(typeof COUNTS)[number], number>;
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = word(flat[i]).split(":")[1] ?? "";
+    const number = Number(word(flat[i + 1]));
+    const [, octave] = /^t(\d{1,2})$/.exec(name) ?? [];
+    if (octave !== undefined) octaves[Number(octave)] = (octaves[Number(octave)] ?? 0) + number;
+    else if (Object.hasOwn(sum, name)) sum[name as keyof typeof sum] += number;
+  }
+  return { ...sum, octaves: Array.from(octaves, (n) => n ?? 0) };
 }
 
 const UNKNOWN: StoreSample = {
@@ -222,9 +281,13 @@ const UNKNOWN: StoreSample = {
   evictions: null,
   expired: null,
   clients: null,
+  hits: null,
+  misses: null,
+  commands: null,
   received: null,
   sent: null,
   slowQueries: null,
   slowest: [],
   keys: null,
+  databases: null,
 };

@@ -12,11 +12,22 @@ import { checkFunction, checkNames, refuse } from "../check.ts";
 import type { Place, PlaceOf } from "../client.ts";
 import type { CacheEvent, CacheListener, CacheTarget, Sending } from "../events.ts";
 import type { Logger } from "../logger.ts";
-import type { LiveCounters } from "../stats.ts";
+import { COUNTS, type LiveCounters } from "../stats.ts";
 import { describe, parseTtl, type Ttl } from "../ttl.ts";
 import { type Alert, type AlertRule, checkRules, DEFAULT_RULES, Judge, type Rule, type Scope } from "./rules.ts";
-import { type Counted, counted, difference, equal, NOTHING, type Sample, sampleOf, sumOf, Tally } from "./series.ts";
-import { type FleetCounts, type StoreSample, StoreWatch } from "./store.ts";
+import {
+  type Counted,
+  counted,
+  difference,
+  equal,
+  NOTHING,
+  rateOf,
+  type Sample,
+  sampleOf,
+  sumOf,
+  Tally,
+} from "./series.ts";
+import { type FleetCounts, type FleetTimes, fleetTimes, type StoreSample, StoreWatch } from "./store.ts";
 import { Webhook, type WebhookOptions } from "./webhook.ts";
 import { SHARES, Window } from "./windows.ts";
 
@@ -92,14 +103,18 @@ export interface ServiceSnapshot extends SeriesSnapshot {
   readonly collections: Readonly<Record<string, SeriesSnapshot>>;
 }
 
-/** What the processes did that count together. */
-export interface FleetSnapshot extends FleetCounts {
+/** What the processes did that count together, since they were first counted, or in a window. */
+export interface FleetWindow extends Omit<FleetCounts, "octaves"> {
   /** `hits / (hits + misses)`; `null` without reads. */
   readonly hitRate: number | null;
-  /** Hits, misses and their rate in each window. */
-  readonly windows: Readonly<
-    Record<string, { readonly hits: number; readonly misses: number; readonly hitRate: number | null }>
-  >;
+  /** How long operations took. */
+  readonly latency: FleetTimes;
+}
+
+/** What the processes did that count together. */
+export interface FleetSnapshot extends FleetWindow {
+  /** The same in each window. */
+  readonly windows: Readonly<Record<string, FleetWindow>>;
 }
 
 /** All that a monitor knows. */
@@ -559,18 +574,14 @@ export class Monitor {
   }
 
   #fleetSnapshot(now: Frame): Record<string, FleetSnapshot> {
-    const rate = (hits: number, misses: number): number | null => (hits + misses > 0 ? hits / (hits + misses) : null);
     return Object.fromEntries(
       Object.entries(now.fleet).map(([service, counts]) => {
-        const windows: Record<string, { hits: number; misses: number; hitRate: number | null }> = {};
+        const windows: Record<string, FleetWindow> = {};
         for (const [name, length] of this.#names) {
           const then = this.#start(length, now).fleet[service] ?? counts;
-          // Whoever deletes the counts makes them begin anew.
-          const hits = Math.max(0, counts.hits - then.hits);
-          const misses = Math.max(0, counts.misses - then.misses);
-          windows[name] = { hits, misses, hitRate: rate(hits, misses) };
+          windows[name] = fleetWindow(fleetDifference(counts, then));
         }
-        return [service, { ...counts, hitRate: rate(counts.hits, counts.misses), windows }];
+        return [service, { ...fleetWindow(counts), windows }];
       }),
     );
   }
@@ -586,8 +597,16 @@ export class Monitor {
       // A server that began anew counts from 0.
       return is < was ? is : is - was;
     };
+    const fleet = { hits: 0, misses: 0 };
+    for (const [name, counts] of Object.entries(now.fleet)) {
+      if (service !== undefined && name !== service) continue;
+      const { hits, misses } = fleetDifference(counts, start.fleet[name] ?? counts);
+      fleet.hits += hits;
+      fleet.misses += misses;
+    }
     return {
       counted: counted(difference(read(now), read(start))),
+      fleet,
       store: now.store,
       storeDone: { evictions: done("evictions"), expired: done("expired"), slowQueries: done("slowQueries") },
       unanswered: now.unanswered - start.unanswered,
@@ -647,6 +666,18 @@ function wireDifference(now: WireCounts, then: WireCounts): WireCounts {
     sent: now.sent - then.sent,
     received: now.received - then.received,
   };
+}
+
+/** What was counted from one time to another. Whoever deletes the counts makes them begin anew. */
+function fleetDifference(now: FleetCounts, then: FleetCounts): FleetCounts {
+  const since = (name: (typeof COUNTS)[number]): number => Math.max(0, now[name] - then[name]);
+  const counts = Object.fromEntries(COUNTS.map((name) => [name, since(name)]));
+  const octaves = now.octaves.map((n, i) => Math.max(0, n - (then.octaves[i] ?? 0)));
+  return { ...(counts as Record<(typeof COUNTS)[number], number>), octaves };
+}
+
+function fleetWindow({ octaves, ...counts }: FleetCounts): FleetWindow {
+  return { ...counts, hitRate: rateOf(counts.hits, counts.misses), latency: fleetTimes(octaves) };
 }
 
 function sizeOf(value: Reply): number {
