@@ -2,7 +2,7 @@ import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import type { PlaceOf } from "../client.ts";
 import { isStoreError } from "../errors.ts";
 import { describe } from "../ttl.ts";
-import { type InspectedClient, readInfo } from "./inspect.ts";
+import { type InspectedClient, placesOf, readInfo } from "./inspect.ts";
 import { looker } from "./list.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 import { openWire, shown, type Wire, word } from "./wire.ts";
@@ -85,7 +85,7 @@ export async function* diagnose(
     yield await databases(client, info, options);
     yield eviction(info, client.driver);
     yield memory(info, client.driver);
-    yield hitRate(info, client.driver);
+    yield hitRate(await countedRates(client, options), info, client.driver);
     yield* keys(client, info, { ...options, sample, bigKey });
     yield await slowQueries(wire, clock);
     yield await skew(wire, clock);
@@ -102,8 +102,9 @@ const SLOW_MS = 50;
 const SLOW_QUERY_US = 10_000;
 /** For how many seconds a slow query is of interest. */
 const RECENT_S = 86_400;
-/** From how many reads on a hit rate says something. */
-const READS = 1000;
+/** From how many reads on a service's hit rate says something, and below what it is low. */
+const READS = 100;
+const LOW_RATE = 0.7;
 /** What processes may differ by, in milliseconds: entries that were written later are not taken for fresh. */
 const SKEW_MS = 1000;
 /** How many keys a step looks at. */
@@ -224,17 +225,59 @@ function memory(info: Info, driver: string): Finding {
     : { check, level: "ok", evidence };
 }
 
-function hitRate(info: Info, driver: string): Finding {
+/** What the processes that count together read of a service. */
+interface Rate {
+  readonly service: string;
+  readonly reads: number;
+  readonly rate: number;
+}
+
+/** What processes counted together, the lowest hit rate first; without the services that have no such counts. */
+async function countedRates(client: InspectedClient, options: StepOptions): Promise<Rate[]> {
+  const rates: Rate[] = [];
+  for (const { service = "" } of await placesOf(client)) {
+    const wire = await usable(client, { service, ...options });
+    if (!wire) continue;
+    try {
+      const [reply] = await wire.send([["HGETALL", wire.own(`stats:${service}`)]]);
+      const flat = Array.isArray(reply) ? reply.map(word) : [];
+      const sum = (count: string): number =>
+        flat.reduce((all, name, i) => all + (name.endsWith(count) ? Number(flat[i + 1]) : 0), 0);
+      const hits = sum(":hits");
+      const reads = hits + sum(":misses");
+      if (reads > 0) rates.push({ service, reads, rate: hits / reads });
+    } finally {
+      await wire.close();
+    }
+  }
+  return rates.sort((a, b) => a.rate - b.rate);
+}
+
+/**
+ * Judged by what processes counted. The server's own rate is told, but never judged: with each of the library's reads it counts the look-up of the
+ * clock, a miss where nothing was ever invalidated, so that half is the most it can be, and a hit where something was.
+ */
+function hitRate(rates: readonly Rate[], info: Info, driver: string): Finding {
   const check = "hit rate";
-  if (!info.has("keyspace_hits")) return unknown(check, driver);
-  const hits = Number(info.get("keyspace_hits"));
+  const judged = rates.filter(({ reads }) => reads >= READS);
+  const told = judged.map(({ service, reads, rate }) => `${service} ${percent(rate)} of ${reads} reads`).join(", ");
+  const [lowest] = judged;
+  if (lowest) {
+    const evidence = `${told}, by the counts of the applications`;
+    const advice = "lengthen TTLs, warm what is read most, and look whether keys are evicted";
+    return lowest.rate < LOW_RATE ? warning(check, evidence, advice) : { check, level: "ok", evidence };
+  }
+  if (rates.length > 0) {
+    const reads = rates.map((one) => `${one.service} ${one.reads}`).join(", ");
+    return { check, level: "info", evidence: `too few reads to judge, ${READS} of a service are enough: ${reads}` };
+  }
+  const advice = "set CACHE_FLEET_STATS=true in the applications: then the rate of each service is known";
+  const hits = Number(info.get("keyspace_hits") ?? Number.NaN);
   const reads = hits + Number(info.get("keyspace_misses"));
-  if (reads < READS)
-    return { check, level: "info", evidence: `${reads} reads since the server's start: too few to judge` };
-  const evidence = `${percent(hits / reads)} of ${reads} reads since the server's start`;
-  return hits / reads < 0.7
-    ? warning(check, evidence, "lengthen TTLs, warm what is read most, and look whether keys are evicted")
-    : { check, level: "ok", evidence };
+  if (Number.isNaN(reads)) return { ...unknown(check, driver), advice };
+  const share = reads > 0 ? `${percent(hits / reads)} of ${reads} reads` : "no reads";
+  const evidence = `${share} by the server's count, which says little: it counts the library's own look-ups too`;
+  return { check, level: "info", evidence, advice };
 }
 
 /** Opens a database; `undefined` where the store has no such one, which is a finding of its own, or lets this user not look. */
