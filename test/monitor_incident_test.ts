@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { inspect } from "node:util";
 import { createCacheClient } from "../mod.ts";
-import { type Alert, monitor } from "../src/monitor/monitor.ts";
+import { type Alert, FLEET_RULES, monitor } from "../src/monitor/monitor.ts";
 import { upstashStore } from "./helpers/contract.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { rawClient, startRedis } from "./helpers/redis_server.ts";
@@ -167,6 +167,43 @@ describe("monitor through an incident", () => {
       raw.close();
       assert.match(store?.version ?? "", /^\d+\./);
       assert.equal(typeof fleet?.product?.hits, "number");
+    } finally {
+      await watch.close();
+      await client.close();
+      await redis.stop();
+    }
+  });
+
+  it("counts what others do from its first look on, and not only when a window is over", LIMIT, async () => {
+    const redis = await startRedis({ args: ["--slowlog-log-slower-than", "10000", "--enable-debug-command", "yes"] });
+    const make = () => createCacheClient({ env: {}, url: redis.url, fleetStats: true });
+    const client = make();
+    client.service("product");
+    const misses = async (count: number): Promise<void> => {
+      const other = make();
+      for (let i = 0; i < count; i++) await other.service("product").products.get(i);
+      await other.close();
+    };
+    await misses(50);
+    let now = 0;
+    const watch = monitor(client, { clock: () => now, rules: FLEET_RULES });
+    try {
+      await watch.tick();
+      await misses(100);
+      const raw = await rawClient(redis.port);
+      await raw.command("DEBUG", "SLEEP", "0.02");
+      raw.close();
+      now += 10_000;
+      await watch.tick();
+      const { fleet, alerts } = watch.snapshot();
+      assert.equal(fleet?.product?.windows["1m"]?.misses, 100);
+      assert.deepEqual(
+        alerts.map(({ rule, value }) => [rule, value]),
+        [
+          ["low hit rate", 0],
+          ["slow queries", 1],
+        ],
+      );
     } finally {
       await watch.close();
       await client.close();

@@ -104,7 +104,7 @@ export interface ServiceSnapshot extends SeriesSnapshot {
 }
 
 /** What the processes did that count together, since they were first counted, or in a window. */
-export interface FleetWindow extends Omit<FleetCounts, "octaves"> {
+export interface FleetWindow extends FleetCounts {
   /** `hits / (hits + misses)`; `null` without reads. */
   readonly hitRate: number | null;
   /** How long operations took. */
@@ -232,6 +232,9 @@ export class Monitor {
   #unanswered = 0;
   #known: StoreSample | undefined;
   #fleet: Readonly<Record<string, FleetCounts>> = {};
+  /** How the store and the fleet were when they were first known: what windows that are older begin with. */
+  #firstStore: StoreSample | undefined;
+  #firstFleet: Readonly<Record<string, FleetCounts>> = {};
   #asked = Number.NEGATIVE_INFINITY;
   #sampled = Number.NEGATIVE_INFINITY;
   #sampling: Promise<readonly Promise<void>[]> | undefined;
@@ -425,6 +428,8 @@ export class Monitor {
       if (this.#closed) return [];
       if (known?.up === false) this.#unanswered++;
       this.#known = known;
+      if (known?.up) this.#firstStore ??= known;
+      this.#firstFleet = { ...fleet, ...this.#firstFleet };
       this.#fleet = { ...this.#fleet, ...fleet };
     }
     const now = this.#keep(at);
@@ -578,7 +583,7 @@ export class Monitor {
       Object.entries(now.fleet).map(([service, counts]) => {
         const windows: Record<string, FleetWindow> = {};
         for (const [name, length] of this.#names) {
-          const then = this.#start(length, now).fleet[service] ?? counts;
+          const then = this.#start(length, now).fleet[service] ?? this.#firstFleet[service] ?? counts;
           windows[name] = fleetWindow(fleetDifference(counts, then));
         }
         return [service, { ...fleetWindow(counts), windows }];
@@ -593,14 +598,16 @@ export class Monitor {
       return frame.series.get(`${service} ${collection}`) ?? NOTHING;
     };
     const done = (name: "evictions" | "expired" | "slowQueries"): number => {
-      const [is, was] = [now.store?.[name] ?? 0, start.store?.[name] ?? now.store?.[name] ?? 0];
+      const is = now.store?.[name] ?? 0;
+      const was = start.store?.[name] ?? this.#firstStore?.[name] ?? is;
       // A server that began anew counts from 0.
       return is < was ? is : is - was;
     };
     const fleet = { hits: 0, misses: 0 };
     for (const [name, counts] of Object.entries(now.fleet)) {
       if (service !== undefined && name !== service) continue;
-      const { hits, misses } = fleetDifference(counts, start.fleet[name] ?? counts);
+      const then = start.fleet[name] ?? this.#firstFleet[name] ?? counts;
+      const { hits, misses } = fleetDifference(counts, then);
       fleet.hits += hits;
       fleet.misses += misses;
     }
@@ -676,8 +683,8 @@ function fleetDifference(now: FleetCounts, then: FleetCounts): FleetCounts {
   return { ...(counts as Record<(typeof COUNTS)[number], number>), octaves };
 }
 
-function fleetWindow({ octaves, ...counts }: FleetCounts): FleetWindow {
-  return { ...counts, hitRate: rateOf(counts.hits, counts.misses), latency: fleetTimes(octaves) };
+function fleetWindow(counts: FleetCounts): FleetWindow {
+  return { ...counts, hitRate: rateOf(counts.hits, counts.misses), latency: fleetTimes(counts.octaves) };
 }
 
 function sizeOf(value: Reply): number {
