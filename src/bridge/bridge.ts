@@ -22,6 +22,7 @@
  */
 
 import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { bearerOf, sameToken } from "../token.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
 import { forbidden, parseBody, parsePath, parseQuery, parseSegments, Refusal, readBody, toCommand } from "./request.ts";
 import { Streams } from "./stream.ts";
@@ -149,19 +150,11 @@ function chooseFormat(request: Request, url: URL): Format {
 
 /** Checks the request's token; answers whether it is the one that may only read. */
 function authorize(request: Request, url: URL, { token, readOnlyToken }: BridgeOptions): boolean {
-  const header = request.headers.get("authorization");
-  const given = header === null ? url.searchParams.get("_token") : /^bearer +(.*)$/i.exec(header)?.[1];
-  const full = equal(given ?? "", token);
-  const reads = readOnlyToken !== undefined && equal(given ?? "", readOnlyToken);
+  const given = request.headers.has("authorization") ? bearerOf(request) : (url.searchParams.get("_token") ?? "");
+  const full = sameToken(given, token);
+  const reads = readOnlyToken !== undefined && sameToken(given, readOnlyToken);
   if (!full && !reads) throw new Refusal(401, "WRONGPASS invalid or missing auth token");
   return reads;
-}
-
-/** Compares in a time that does not tell how much is right. */
-function equal(given: string, token: string): boolean {
-  let difference = given.length ^ token.length;
-  for (let at = 0; at < token.length; at++) difference |= given.charCodeAt(at) ^ token.charCodeAt(at);
-  return difference === 0;
 }
 
 /** Runs commands in order; those that were refused have their error in their place. */

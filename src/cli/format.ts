@@ -64,13 +64,6 @@ export function shown(text: string): string {
   return harmless(text.replaceAll("\\", "\\\\"));
 }
 
-/** Bytes as a line for a terminal, as `redis-cli` shows them. */
-export function shownBytes(data: Uint8Array): string {
-  return [...data]
-    .map((byte) => (byte === 0x5c ? "\\\\" : byte >= 32 && byte < 127 ? String.fromCharCode(byte) : `\\x${hex(byte)}`))
-    .join("");
-}
-
 function hex(code: number): string {
   return code.toString(16).padStart(2, "0");
 }

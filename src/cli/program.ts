@@ -3,6 +3,7 @@ import { exit, writeTo } from "../system.ts";
 import { addBackup } from "./backup.ts";
 import { addClear } from "./clear.ts";
 import { addCopy } from "./copy.ts";
+import { addDashboard } from "./dashboard.ts";
 import { addDoctor } from "./doctor.ts";
 import { EXIT, explain, redact } from "./errors.ts";
 import { addExamples } from "./flags.ts";
@@ -55,6 +56,7 @@ export async function larder(args: readonly string[]): Promise<number> {
     addStats,
     addDoctor,
     addServe,
+    addDashboard,
   ]) {
     add(program, run);
   }

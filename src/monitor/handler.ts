@@ -1,5 +1,6 @@
 /** What a monitor knows over HTTP, as a fetch handler. */
-import { checkNames, refuse } from "../check.ts";
+import { checkNames } from "../check.ts";
+import { bearerOf, checkToken, sameToken } from "../token.ts";
 import { prometheus } from "./prometheus.ts";
 import type { Monitor } from "./watch.ts";
 import { SHARES } from "./windows.ts";
@@ -41,9 +42,7 @@ export function metricsHandler(
 ): (request: Request) => Promise<Response> {
   checkNames(options, ["token"], "metricsHandler");
   const { token } = options;
-  if (token !== undefined && !(typeof token === "string" && /^[\x21-\x7e]+$/.test(token))) {
-    refuse("this token", "visible ASCII characters");
-  }
+  if (token !== undefined) checkToken(token);
   let asked = Number.NEGATIVE_INFINITY;
   let ready: Promise<boolean> | undefined;
   const isReady = (): Promise<boolean> => {
@@ -56,7 +55,7 @@ export function metricsHandler(
     return ready;
   };
   const metrics = async (request: Request): Promise<Response> => {
-    if (token !== undefined && !authorized(request, token)) {
+    if (token !== undefined && !sameToken(bearerOf(request), token)) {
       return text(401, "unauthorized\n", { "www-authenticate": "Bearer" });
     }
     // A timer that is late is no reason to ask the store twice.
@@ -88,12 +87,4 @@ function text(status: number, body: string, headers: Readonly<Record<string, str
     status,
     headers: { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store", ...headers },
   });
-}
-
-/** Compares in a time that does not tell how much is right. */
-function authorized(request: Request, token: string): boolean {
-  const given = /^bearer +(.*)$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
-  let difference = given.length ^ token.length;
-  for (let at = 0; at < token.length; at++) difference |= given.charCodeAt(at) ^ token.charCodeAt(at);
-  return difference === 0;
 }

@@ -125,7 +125,7 @@ const storeDone = (name: "evictions" | "expired" | "slowQueries"): Metric => ({
  * `"load_errors"` (loaders that failed), `"corrupt"` (entries that could not be read back), `"lost_locks"`, `"connection_failures"` (operations that could
  * not reach the store; of all together also the monitor's own tries), `"latency_p50"` to `"latency_max"` (operations, loaders and near hits
  * aside) and `"load_p95"`, `"load_p99"` (loaders), in milliseconds. `"fleet_hit_rate"` is the hit rate of all processes that count together
- * (`fleetStats`), where the others are of this one.
+ * (`fleetStats`), or of this one where none does; the others are of this one.
  *
  * Of a service or of all together, as it is: `"keys"`.
  *
@@ -173,7 +173,10 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
     windowed: true,
     ofServices: true,
     ofCollections: false,
-    read: ({ fleet: { hits, misses } }) => [rateOf(hits, misses), hits + misses],
+    read: ({ fleet, counted }) => {
+      const { hits, misses } = fleet.hits + fleet.misses > 0 ? fleet : counted;
+      return [rateOf(hits, misses), hits + misses];
+    },
   },
   reads: count(({ hits, misses }) => hits + misses),
   errors: count(({ errors }) => errors),

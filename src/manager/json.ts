@@ -1,3 +1,4 @@
+/** Keys and values for people and for JSON. */
 import superjson from "superjson";
 
 /** Text as it is; bytes that are not UTF-8 as `{ base64 }`. */
@@ -25,9 +26,20 @@ export function fromBase64(text: string): Uint8Array | undefined {
   }
 }
 
-function toBase64(data: Uint8Array): string {
+/** Bytes in base64. */
+export function toBase64(data: Uint8Array): string {
   let binary = "";
   // As many arguments as every engine takes.
   for (let at = 0; at < data.length; at += 8192) binary += String.fromCharCode(...data.subarray(at, at + 8192));
   return btoa(binary);
+}
+
+/** Bytes as a line of text, as `redis-cli` shows them. */
+export function shownBytes(data: Uint8Array): string {
+  return [...data]
+    .map((byte) => {
+      if (byte === 0x5c) return "\\\\";
+      return byte >= 32 && byte < 127 ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`;
+    })
+    .join("");
 }

@@ -1,0 +1,52 @@
+import type { Command } from "commander";
+import { dashboard } from "../dashboard/dashboard.ts";
+import { addExamples, addStoreFlags, seconds } from "./flags.ts";
+import type { Run } from "./run.ts";
+import { addServerFlags, randomToken, type ServerFlags, serveUntilStopped, startServer } from "./server.ts";
+import type { CommonFlags } from "./shell.ts";
+
+interface Flags extends CommonFlags, ServerFlags {
+  readonly pageToken?: string;
+  readonly write?: boolean;
+  readonly interval?: number;
+}
+
+/** Adds `larder dashboard`. */
+export function addDashboard(program: Command, run: Run): void {
+  const command = program
+    .command("dashboard")
+    .summary("a web page of hit rates, latency, memory, alerts and keys")
+    .description(
+      "Serves a page on this machine that shows how the caches do over time, alerts, slow commands, and the keys, and prints the URL to open. Ctrl-C ends it, with exit code 0.",
+    )
+    .option("--write", "let keys be deleted; otherwise the page only reads")
+    .option("--interval <seconds>", "how often the store is asked (default: 2, over REST 30)", seconds)
+    .option("--page-token <token>", "the token in the URL (default: a random one)");
+  addStoreFlags(addServerFlags(command, 8378));
+  addExamples(command, "dashboard", "dashboard --write --url redis://localhost:6379");
+  command.action((flags: Flags) =>
+    run(flags, async (shell) => {
+      const { output, json } = shell;
+      const { host, port, write = false, interval, pageToken: token = randomToken() } = flags;
+      const { client, name } = await shell.open();
+      const handler = dashboard(client, {
+        token,
+        write,
+        name,
+        ...(interval !== undefined && { interval }),
+        ...(flags.timeout !== undefined && { timeout: flags.timeout }),
+      });
+      const server = await startServer(handler, host, port).catch(async (error) => {
+        await handler.close();
+        throw error;
+      });
+      output.hide();
+      const url = `${server.url}/?token=${encodeURIComponent(token)}`;
+      if (json) await output.json({ url });
+      else await output.line(url);
+      output.note(`Watching ${name}${write ? "" : ", read-only: --write lets keys be deleted"}; Ctrl-C ends it`);
+      await serveUntilStopped(shell, server, host);
+      return 0;
+    }),
+  );
+}

@@ -1,0 +1,1 @@
+export const ASSETS: Readonly<Record<string, { readonly type: string; readonly body: string }>> = {};

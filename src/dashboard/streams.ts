@@ -1,0 +1,90 @@
+/** What happens, as server-sent events to all pages that are open. */
+import type { Hello } from "./messages.ts";
+import type { Watcher } from "./watcher.ts";
+
+/** What a page is told when its stream begins, but for what was sampled. */
+export type About = Omit<Hello, "history" | "log" | "view">;
+
+/** Milliseconds between the comments that keep a silent stream alive. */
+const HEARTBEAT_MS = 20_000;
+/** The most bytes that wait for a page that reads too slowly; it opens another stream then. */
+const MOST_WAITING = 4_000_000;
+
+const encoder = new TextEncoder();
+
+/** The streams of a dashboard. */
+export class Streams {
+  readonly #watcher: Watcher;
+  readonly #about: () => About;
+  readonly #open = new Set<ReadableStreamDefaultController<Uint8Array>>();
+  readonly #leave: () => void;
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  /**
+   * Makes the streams.
+   *
+   * @param watcher What they tell of.
+   * @param about What they begin with.
+   */
+  constructor(watcher: Watcher, about: () => About) {
+    this.#watcher = watcher;
+    this.#about = about;
+    this.#leave = watcher.subscribe((event) => this.#send("view" in event ? "sample" : "alert", event));
+    this.#timer = setInterval(() => this.#write(encoder.encode(": still here\n\n")), HEARTBEAT_MS);
+    (this.#timer as { unref?(): void }).unref?.();
+  }
+
+  /** Opens a stream: the past first. */
+  open(): ReadableStream<Uint8Array> {
+    let own: ReadableStreamDefaultController<Uint8Array> | undefined;
+    return new ReadableStream(
+      {
+        start: (controller) => {
+          own = controller;
+          const { history, log, view } = this.#watcher;
+          const hello: Hello = { ...this.#about(), history, log, view };
+          controller.enqueue(frame("hello", hello));
+          this.#open.add(controller);
+        },
+        cancel: () => {
+          if (own) this.#open.delete(own);
+        },
+      },
+      { highWaterMark: MOST_WAITING, size: (bytes) => bytes.length },
+    );
+  }
+
+  /** Ends all of them. */
+  close(): void {
+    this.#leave();
+    clearInterval(this.#timer);
+    for (const controller of this.#open) end(controller);
+    this.#open.clear();
+  }
+
+  #send(event: string, data: unknown): void {
+    if (this.#open.size > 0) this.#write(frame(event, data));
+  }
+
+  #write(bytes: Uint8Array): void {
+    for (const controller of this.#open) {
+      if ((controller.desiredSize ?? 0) > 0) controller.enqueue(bytes);
+      else {
+        this.#open.delete(controller);
+        end(controller);
+      }
+    }
+  }
+}
+
+function frame(event: string, data: unknown): Uint8Array {
+  return encoder.encode(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+}
+
+function end(controller: ReadableStreamDefaultController<Uint8Array>): void {
+  try {
+    controller.close();
+  } catch {
+    // Its reader went away meanwhile.
+  }
+}
