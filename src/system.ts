@@ -90,6 +90,11 @@ export function columns(): number {
   return process.stderr.columns || process.stdout.columns || 80;
 }
 
+/** The rows of the terminal. */
+export function rows(): number {
+  return process.stderr.rows || process.stdout.rows || 24;
+}
+
 /**
  * Writes to a stream of the command.
  *

@@ -1,4 +1,4 @@
-/** warm, stats and doctor as a user runs them. */
+/** warm and doctor as a user runs them. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,12 +7,12 @@ import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { createCacheClient, type FoodFastClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import { inTerminal, larder, plain, RUNTIME, startLarder } from "./helpers/larder.ts";
+import { larder, RUNTIME, startLarder } from "./helpers/larder.ts";
 import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import type { Ended } from "./helpers/run.ts";
 import { serve } from "./helpers/serve.ts";
 
-describe("larder warm, stats and doctor", () => {
+describe("larder warm and doctor", () => {
   let redis: RedisServer;
   let client: FoodFastClient;
   let env: Record<string, string>;
@@ -151,36 +151,6 @@ describe("larder warm, stats and doctor", () => {
     warming.signal("SIGINT");
     const { code, stdout } = await warming.ended;
     assert.deepEqual([code, stdout], [130, "Stopped: 1 value written to product.products\n"]);
-  });
-
-  it("stats shows the store and the keys of each service, and --json the same as one value", async () => {
-    await client.service("product").products.set(1, dish(1));
-    const [shown, json] = await Promise.all([larder(["stats"], { env }), larder(["stats", "--json"], { env })]);
-    assert.deepEqual([shown.code, shown.stderr], [0, ""]);
-    assert.match(
-      shown.stdout,
-      /^redis:\/\/127\.0\.0\.1:\d+ {2}version \d+\.\d+\.\d+, numbered databases\nlatency +[\d.]+ ms\n/,
-    );
-    assert.match(shown.stdout, /\nmemory +[\d.]+ [KM]B, no limit, noeviction\n/);
-    assert.match(shown.stdout, /\nservice +keys\n[\s\S]*\nproduct +1\n/);
-    const { services, databases } = JSON.parse(json.stdout);
-    assert.equal(databases, "numbered");
-    assert.deepEqual(services.find(({ service }: { service: string }) => service === "product").keys, 1);
-  });
-
-  it("stats --watch prints a line each interval in a pipe, refreshes on a terminal, and ends with Ctrl-C", async () => {
-    const [piped, live] = [
-      startLarder(["stats", "--watch", "0.1"], { env }),
-      inTerminal(["stats", "-w", "0.1"], { env }),
-    ];
-    await piped.said(/^(\d{4}-.*Z {2}keys 0 {2}memory .*\n){3}/);
-    piped.signal("SIGINT");
-    assert.equal((await piped.ended).code, 130);
-    await live.said(/.\[\d+A.\[J[\s\S]*.\[\d+A.\[J/);
-    live.type("\x03");
-    const { code, stdout } = await live.ended;
-    assert.equal(code, 130);
-    assert.match(plain(stdout), /notification +0\n/);
   });
 
   it("doctor finds what is wrong, with its evidence and what to do", async () => {

@@ -17,25 +17,6 @@ export function untilStopped<T>(promise: Promise<T>, signal: AbortSignal): Promi
   });
 }
 
-/**
- * Waits, but not beyond a stop.
- *
- * @param milliseconds How long.
- * @param signal Tells of the stop.
- * @throws {Error} The signal's reason.
- */
-export async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const waited = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds);
-  });
-  try {
-    await untilStopped(waited, signal);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 /** What an iterable gives until a stop, also where the next item is long in coming. */
 export async function* stoppable<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void, void> {
   const iterator = items[Symbol.asyncIterator]();

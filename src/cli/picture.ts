@@ -1,0 +1,160 @@
+/** What `stats --watch` shows of the monitor's numbers. */
+import type { ServiceView, StoreView, View } from "../dashboard/messages.ts";
+import type { Alert } from "../monitor/monitor.ts";
+import { bytes, count, duration, grouped, harmless, percent, table } from "./format.ts";
+import type { Output, Paint } from "./output.ts";
+
+/** A view, and what a person wants to know besides. */
+export interface Shown {
+  /** The numbers. */
+  readonly view: View;
+  /** What the store is called. */
+  readonly name: string;
+  /** Why the store does not answer. */
+  readonly reason?: string | undefined;
+  /** The alert that was resolved last. */
+  readonly resolved?: Alert | undefined;
+}
+
+/** What stands for a number that nobody told. */
+export const UNKNOWN = "unknown";
+const BAR = 20;
+/** The hit rate that is aimed at, and what share of the memory is too much. */
+const TARGET = 0.7;
+const FULL = 0.8;
+
+/**
+ * A picture of a view, for a terminal.
+ *
+ * @param shown The view.
+ * @param output What paints.
+ * @returns Its lines.
+ */
+export function picture({ view, name, reason, resolved }: Shown, output: Pick<Output, "paint">): string[] {
+  const { store, all, alerts } = view;
+  const [bold, dim, red, green, yellow] = (["bold", "dim", "red", "green", "yellow"] as const).map((one) =>
+    output.paint(one),
+  ) as [Paint, Paint, Paint, Paint, Paint];
+  const line = (title: string, text: string): string => `${title.padEnd(10)} ${text}`;
+  const known = <T>(value: T | null | undefined, show: (value: T) => string): string =>
+    value === null || value === undefined ? UNKNOWN : show(value);
+  const rated = view.counted !== null && all.hitRate !== null;
+  const share = store && shareOf(store);
+  const gauge = (value: number, bad: boolean): string => {
+    const full = Math.round(Math.min(1, value) * BAR);
+    return (bad ? yellow : green)("█".repeat(full)) + dim("░".repeat(BAR - full));
+  };
+  const lines = [
+    `${bold(harmless(name))}  ${store?.version ? `version ${store.version}  ` : ""}${clock(view.at)}`,
+    line("store", stateOf(store, reason, green, red)),
+    line(
+      "memory",
+      `${typeof share === "number" ? `${gauge(share, share > FULL)} ` : ""}${store ? memory(store) : UNKNOWN}`,
+    ),
+    line("evictions", `${known(store?.evictions, grouped)}, ${known(store?.expired, grouped)} expired`),
+    line(
+      "hit rate",
+      rated
+        ? `${gauge(all.hitRate as number, (all.hitRate as number) < TARGET)} ${hitRate(view)}, the target is ${TARGET * 100} %`
+        : hitRate(view),
+    ),
+    line("latency", all.p50 === null ? UNKNOWN : `p50 ${time(all.p50)}, p95 ${time(all.p95)}, p99 ${time(all.p99)}`),
+    line("breaker", view.breaker === "closed" ? view.breaker : red(view.breaker)),
+    ...(alerts.length === 0 ? [line("alerts", "none")] : []),
+    ...alerts.map(({ rule, severity, message, since }) => {
+      const paint = severity === "critical" ? red : severity === "warning" ? yellow : dim;
+      return `${paint(`! ${harmless(rule)}`)}: ${harmless(message)}, since ${clock(since)}`;
+    }),
+    ...(resolved ? [dim(`resolved at ${clock(resolved.at)}: ${harmless(resolved.message)}`)] : []),
+    "",
+    ...services(view),
+  ];
+  return lines;
+}
+
+/**
+ * The same in one line, for a pipe.
+ *
+ * @param shown The view.
+ * @returns The line.
+ */
+export function summary({ view, reason }: Shown): string {
+  const { store, all, alerts } = view;
+  return [
+    new Date(view.at).toISOString(),
+    `store ${stateOf(store, reason)}`,
+    `keys ${all.keys === null ? UNKNOWN : grouped(all.keys)}`,
+    `memory ${store ? memory(store) : UNKNOWN}`,
+    `hit rate ${hitRate(view)}`,
+    `p95 ${time(all.p95)}`,
+    `alerts ${alerts.map(({ rule, service }) => (service ? `${rule} (${service})` : rule)).join(", ") || "none"}`,
+  ]
+    .map(harmless)
+    .join("  ");
+}
+
+const same: Paint = (text) => text;
+
+function stateOf(store: StoreView | null, reason: string | undefined, good: Paint = same, bad: Paint = same): string {
+  if (!store) return UNKNOWN;
+  if (!store.up) return `${bad("does not answer")}${reason ? `: ${harmless(reason)}` : ""}`;
+  const parts = [
+    `${good("answers")} in ${time(store.latency)}`,
+    store.operations !== null && `${grouped(Math.round(store.operations))} commands/s`,
+    store.clients !== null && count(store.clients, "client"),
+  ];
+  return parts.filter(Boolean).join(", ");
+}
+
+/** What a server tells of its memory. */
+type Memory = Pick<StoreView, "memoryUsed" | "memoryLimit" | "policy">;
+
+function shareOf({ memoryUsed: used, memoryLimit: limit }: Memory): number | null {
+  return used !== null && limit ? used / limit : null;
+}
+
+/** Memory in use, of its limit, and what is evicted there. */
+export function memory(server: Memory): string {
+  const { memoryUsed: used, memoryLimit: limit, policy } = server;
+  if (used === null) return UNKNOWN;
+  const share = shareOf(server);
+  const of = share === null ? ", no limit" : ` of ${bytes(limit as number)} (${percent(share)})`;
+  return `${bytes(used)}${of}${policy === null ? "" : `, ${policy}`}`;
+}
+
+function hitRate({ counted, all }: View): string {
+  if (counted === null) return `${UNKNOWN}: no application counts (CACHE_FLEET_STATS=true)`;
+  if (all.hitRate === null) return "no reads in the last minute";
+  return `${percent(all.hitRate)} of ${count(all.hits + all.misses, "read")} in the last minute`;
+}
+
+function services({ counted, services }: View): string[] {
+  const counts = ["hit rate", "hits", "misses", "writes", "errors", "p95"];
+  const head = ["service", "keys", "memory ≈", ...(counted === null ? [] : counts)];
+  const rows = services.map((one: ServiceView) => [
+    one.service,
+    one.keys === null ? "-" : grouped(one.keys),
+    one.memory === null ? "-" : bytes(one.memory),
+    ...(counted === null
+      ? []
+      : [
+          one.hitRate === null ? "-" : percent(one.hitRate),
+          // A database of nobody's is not counted.
+          ...[one.hits, one.misses, one.writes, one.errors].map((each) => (one.unnamed ? "-" : grouped(each))),
+          one.p95 === null ? "-" : time(one.p95),
+        ]),
+  ]);
+  return table(head, rows, [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+/** A time in milliseconds; short ones with the digits that they need. */
+export function time(milliseconds: number | null): string {
+  if (milliseconds === null) return UNKNOWN;
+  if (milliseconds >= 1000) return duration(milliseconds);
+  return `${milliseconds < 1 ? milliseconds.toFixed(2) : milliseconds.toFixed(1)} ms`;
+}
+
+/** The time of day, as the pipe's lines have it: UTC. */
+function clock(at: number): string {
+  return `${new Date(at).toISOString().slice(11, 19)}Z`;
+}
