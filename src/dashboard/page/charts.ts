@@ -1,0 +1,194 @@
+/// <reference lib="dom" />
+/** The four charts of the overview, and how much of the past they show. */
+import type { Point } from "../messages.ts";
+import { Chart, type Frame, type Line } from "./chart.ts";
+import { attribute, h } from "./dom.ts";
+import { bytes, percent, rate, took } from "./format.ts";
+import type { Live } from "./live.ts";
+import { line } from "./text.ts";
+
+/** The hit rate that is aimed at. */
+export const TARGET = 0.7;
+
+const RANGES = [
+  [5, "5 min"],
+  [15, "15 min"],
+  [60, "1 h"],
+] as const;
+
+/** A sample that is late by so many intervals leaves a gap. */
+const LATE = 2.5;
+/** Round numbers of bytes. */
+const BINARY = Array.from({ length: 45 }, (_, power) => 2 ** power);
+/** How many colours there are for services. */
+const COLORS = 10;
+
+/** The charts. */
+export class Charts {
+  /** What is put into the page. */
+  readonly element: HTMLElement;
+  readonly #live: Live;
+  #minutes = 5;
+  readonly #hitRate = new Chart({
+    name: "hit-rate",
+    title: "Hit rate",
+    format: (value) => percent(value),
+    axis: (value) => percent(value, 0),
+    top: () => 1,
+    ticks: [0, 0.25, 0.5, TARGET, 1],
+    target: { at: TARGET, label: `target ${percent(TARGET, 0)}` },
+  });
+  readonly #latency = new Chart({
+    name: "latency",
+    title: "Response time",
+    format: took,
+    top: (max) => max * 1.15 || 1,
+  });
+  readonly #operations = new Chart({
+    name: "operations",
+    title: "Operations a second",
+    format: rate,
+    top: (max) => Math.max(max * 1.15, 4),
+  });
+  readonly #memory = new Chart({
+    name: "memory",
+    title: "Memory",
+    format: bytes,
+    steps: BINARY,
+    top: (max) => max * 1.1 || 1024,
+  });
+
+  /** @param live The news. */
+  constructor(live: Live) {
+    this.#live = live;
+    const buttons = RANGES.map(([minutes, label]) =>
+      h("button", { type: "button", click: () => range(minutes) }, label),
+    );
+    const range = (minutes: number) => {
+      this.#minutes = minutes;
+      for (const [at, button] of buttons.entries())
+        attribute(button, "aria-pressed", String(RANGES[at]?.[0] === minutes));
+      this.update();
+    };
+    this.element = h(
+      "section",
+      { class: "charts", "aria-labelledby": "charts-title" },
+      h(
+        "header",
+        {},
+        h("h2", { id: "charts-title" }, "Over time"),
+        h("div", { class: "segments", role: "group", "aria-label": "Time range" }, ...buttons),
+      ),
+      h("div", { class: "grid" }, ...this.#all.map(({ element }) => element)),
+    );
+    range(this.#minutes);
+  }
+
+  get #all(): Chart[] {
+    return [this.#hitRate, this.#latency, this.#operations, this.#memory];
+  }
+
+  /** Draws anew: the colours are others. */
+  redraw(): void {
+    for (const chart of this.#all) chart.redraw();
+  }
+
+  /** Shows the news. */
+  update(): void {
+    const { hello, view, points: all } = this.#live;
+    const span = this.#minutes * 60_000;
+    const end = all.at(-1)?.at ?? Date.now();
+    const points = withGaps(all, LATE * (hello?.interval ?? 10_000));
+    const frame = (lines: readonly Line[], empty: string): Frame => ({
+      times: points.map(({ at }) => at),
+      end,
+      span,
+      lines,
+      empty: all.length === 0 ? "Waiting for the first sample" : empty,
+    });
+    const of = (
+      label: string,
+      color: string,
+      read: (point: Point) => number | null,
+      more: Partial<Line> = {},
+    ): Line => ({
+      label,
+      color,
+      values: points.map(read),
+      ...more,
+    });
+    const some = (lines: readonly Line[]) => lines.filter(({ values }) => values.some((value) => value !== null));
+
+    const databases = new Map(view?.services.map(({ service, database }) => [service, database]));
+    const names = [...new Set(all.flatMap(({ services }) => Object.keys(services)))];
+    names.sort((a, b) => (databases.get(a) ?? 99) - (databases.get(b) ?? 99));
+    this.#hitRate.show(
+      frame(
+        [
+          of("all", "--text", ({ hitRate }) => hitRate, { width: 2 }),
+          ...names.map((name, at) =>
+            of(
+              line(name),
+              `--series-${(databases.get(name) ?? at) % COLORS}`,
+              ({ services }) => services[name] ?? null,
+            ),
+          ),
+        ],
+        view?.counted
+          ? "No reads in this time"
+          : "No process counts together yet: set CACHE_FLEET_STATS=true (or fleetStats: true) in the applications",
+      ),
+    );
+    this.#latency.show(
+      frame(
+        [
+          of("store", "--series-0", ({ latency }) => latency, { filled: true }),
+          ...some([
+            of("p50", "--series-2", ({ p50 }) => p50),
+            of("p95", "--series-3", ({ p95 }) => p95),
+            of("p99", "--series-6", ({ p99 }) => p99),
+          ]),
+        ],
+        "The store did not answer in this time",
+      ),
+    );
+    this.#operations.show(
+      frame(
+        [of("all clients", "--series-0", ({ operations }) => operations, { filled: true })],
+        all.length === 1 ? "Known from the second sample on" : "This store does not count its commands",
+      ),
+    );
+    this.#memory.show(
+      frame(
+        [
+          of("used", "--series-0", ({ memory }) => memory, { filled: true }),
+          ...some([of("limit", "--bad", ({ memoryLimit }) => memoryLimit, { dashed: true })]),
+        ],
+        "This store does not tell its memory",
+      ),
+    );
+  }
+}
+
+/** Where samples are missing, a point without numbers keeps lines from being drawn across. */
+function withGaps(points: readonly Point[], late: number): Point[] {
+  const found: Point[] = [];
+  for (const point of points) {
+    const last = found.at(-1);
+    if (last && point.at - last.at > late) found.push({ ...NOTHING, at: last.at + 1 });
+    found.push(point);
+  }
+  return found;
+}
+
+const NOTHING: Omit<Point, "at"> = {
+  hitRate: null,
+  services: {},
+  latency: null,
+  p50: null,
+  p95: null,
+  p99: null,
+  operations: null,
+  memory: null,
+  memoryLimit: null,
+};

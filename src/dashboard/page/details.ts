@@ -1,0 +1,261 @@
+/// <reference lib="dom" />
+/** The key that is open: what is known of it, and its value. */
+import type { KeyView } from "../messages.ts";
+import { AskError, ask, reason } from "./api.ts";
+import { type Child, fill, h, icon, say } from "./dom.ts";
+import { ago, bytes, clock, count, duration, grouped } from "./format.ts";
+import { jsonNodes } from "./json.ts";
+import type { KeyOf, Whose } from "./place.ts";
+import { line, marked, markedValue } from "./text.ts";
+
+/** What a pane of details can do for its view. */
+export interface DetailsActions {
+  /** Closes it. */
+  close(): void;
+  /** Asks whether to delete the key, and does. */
+  remove(key: string): void;
+  /** Tells what happened. */
+  tell(message: string): void;
+}
+
+/** The pane. */
+export class Details {
+  /** What is put into the page. */
+  readonly element: HTMLElement;
+  readonly #actions: DetailsActions;
+  readonly #title = h("h2", { class: "code", tabindex: -1 });
+  readonly #whose = h("p", { class: "whose" });
+  readonly #note = h("p", { class: "note" });
+  readonly #facts = h("dl", { class: "facts" });
+  readonly #value = h("pre", { class: "code", tabindex: 0, "aria-label": "Value" });
+  readonly #cut = h("p", { class: "note" });
+  readonly #delete: HTMLButtonElement;
+  readonly #refresh: HTMLButtonElement;
+  readonly #copyValue: HTMLButtonElement;
+  #query: Record<string, string> | undefined;
+  #name = "";
+  #view: KeyView | undefined;
+  #expires: number | undefined;
+  #abort = new AbortController();
+  #ticks: (() => void)[] = [];
+
+  /** @param actions What it can do for its view. */
+  constructor(actions: DetailsActions) {
+    this.#actions = actions;
+    const button = (label: string, name: Parameters<typeof icon>[0], click: () => void, more = {}) =>
+      h("button", { type: "button", click, ...more }, icon(name), label && h("span", {}, label));
+    this.#delete = button("Delete", "trash", () => actions.remove(this.#name), { id: "delete", class: "danger" });
+    this.#refresh = button("Refresh", "refresh", () => void this.refresh());
+    this.#copyValue = button("Copy value", "copy", () => void this.#copy("value", this.#view?.text ?? ""));
+    const back = button("Back", "back", () => actions.close(), {
+      class: "back quiet",
+      "aria-label": "Back to the list",
+    });
+    const close = button("", "close", () => actions.close(), { class: "close quiet", "aria-label": "Close the key" });
+    this.element = h(
+      "aside",
+      { id: "details", "aria-label": "The open key", hidden: true },
+      h("header", {}, back, h("div", {}, this.#title, this.#whose), close),
+      h(
+        "div",
+        { class: "buttons" },
+        button("Copy key", "copy", () => void this.#copy("key", this.#name)),
+        this.#copyValue,
+        this.#refresh,
+        this.#delete,
+      ),
+      this.#note,
+      this.#facts,
+      this.#value,
+      this.#cut,
+    );
+  }
+
+  /** Whether a key is open that is there. */
+  get live(): boolean {
+    return this.#view !== undefined && !this.element.hidden;
+  }
+
+  /** What may be done: keys deleted, and asked for again by hand because that is billed. */
+  allow(may: { readonly remove: boolean; readonly refresh: boolean }): void {
+    this.#delete.hidden = !may.remove;
+    this.#refresh.hidden = !may.refresh;
+  }
+
+  /**
+   * Opens a key.
+   *
+   * @param whose Whose it is.
+   * @param key Which.
+   * @param name The key, as it is shown.
+   */
+  open(whose: Whose, key: KeyOf, name: string): void {
+    this.#abort.abort();
+    this.#query = { ...whose, ...key };
+    this.#name = name;
+    this.#view = undefined;
+    fill(this.#title, ...marked(name));
+    say(this.#whose, ownerOf(whose));
+    this.#empty("Reading…");
+    this.element.hidden = false;
+    this.element.scrollTop = 0;
+    void this.refresh();
+  }
+
+  /** Closes it. */
+  close(): void {
+    this.#abort.abort();
+    this.#query = this.#view = undefined;
+    this.element.hidden = true;
+  }
+
+  /** Puts the keyboard's focus on it. */
+  focus(): void {
+    this.#title.focus();
+  }
+
+  /** Asks for the key again. */
+  async refresh(): Promise<void> {
+    if (!this.#query) return;
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    try {
+      const view = await ask<KeyView>("key", this.#query, { signal });
+      if (!signal.aborted) this.#show(view);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof AskError && error.status === 404) this.gone();
+      else if (this.#view) this.#say(`Cannot read it again: ${reason(error)}`, "bad");
+      else this.#empty(`Cannot read it: ${reason(error)}`);
+    }
+  }
+
+  /** Says that the key is not there any more. */
+  gone(): void {
+    this.#view = undefined;
+    this.#expires = undefined;
+    this.#ticks = [];
+    this.element.classList.add("gone");
+    this.#delete.disabled = true;
+    this.#say("Gone: it expired or was deleted", "bad");
+  }
+
+  /** Counts down; called every second. */
+  tick(): void {
+    for (const update of this.#ticks) update();
+    if (this.#expires === undefined || performance.now() < this.#expires) return;
+    this.#expires = undefined;
+    // Where the store's clock is behind, it is still there.
+    if (this.#refresh.hidden) void this.refresh();
+    else this.gone();
+  }
+
+  #show(view: KeyView): void {
+    const before = this.#view;
+    this.#view = view;
+    this.element.classList.remove("gone");
+    this.#delete.disabled = false;
+    this.#copyValue.disabled = view.kind === "none";
+    this.#expires = view.ttl === null ? undefined : performance.now() + view.ttl;
+    this.#ticks = [];
+    fill(this.#facts, ...this.#known(view));
+    const same = before?.text === view.text && before.kind === view.kind;
+    if (!same) {
+      this.#value.hidden = view.kind === "none";
+      fill(this.#value, ...(view.kind === "json" ? jsonNodes(view.text) : markedValue(view.text)));
+      say(this.#cut, cutOf(view));
+    }
+    if (!before) this.#say(view.kind === "none" ? hiddenOf(view) : "");
+    else if (!same) {
+      this.#say(`Changed at ${clock(Date.now())}`);
+      this.#value.classList.remove("changed");
+      // Read, so that the animation begins anew.
+      void this.#value.offsetWidth;
+      this.#value.classList.add("changed");
+    } else if (this.#note.dataset.tone === "bad") this.#say("");
+  }
+
+  #known({ type, ttl, size, length, entry, unreadable }: KeyView): HTMLElement[] {
+    const facts: HTMLElement[] = [];
+    const fact = (name: string, ...value: Child[]) =>
+      facts.push(h("div", {}, h("dt", {}, name), h("dd", {}, ...value)));
+    const long = (name: string, ...value: Child[]) =>
+      facts.push(h("div", { class: "long" }, h("dt", {}, name), h("dd", {}, ...value)));
+    const ticking = (name: string, read: () => string) => {
+      const text = h("span", {}, read());
+      this.#ticks.push(() => say(text, read()));
+      fact(name, text);
+    };
+    const expires = this.#expires;
+    if (expires === undefined || ttl === null) fact("TTL", "no TTL");
+    else ticking("TTL", () => duration(expires - performance.now()));
+    fact("Type", line(type));
+    if (size !== null) fact("Size", bytes(size));
+    if (length !== undefined) fact("Elements", `${grouped(length)}, the first 1,000 shown`);
+    if (unreadable) fact("Encoding", "may hold bytes that this wire cannot carry");
+    if (!entry) return facts;
+    const { at, ttl: fresh, tags, version, sealed, packed, none } = entry;
+    if (at !== undefined) {
+      ticking("Written", () => `${clock(at)} (${ago(at)})`);
+      if (fresh !== undefined) {
+        ticking("Fresh", () =>
+          Date.now() < at + fresh
+            ? `for ${duration(at + fresh - Date.now())} more`
+            : `stale since ${clock(at + fresh)}`,
+        );
+      }
+    }
+    if (version !== undefined) fact("Version", String(version));
+    if (tags?.length) long("Tags", ...tags.map((tag) => h("span", { class: "badge code" }, ...marked(tag))));
+    if (none) fact("Holds", "that there is nothing (a cached miss)");
+    if (sealed !== undefined) fact("Encrypted", "with the key ", h("span", { class: "code" }, ...marked(sealed)));
+    if (packed) fact("Compressed", "yes");
+    return facts;
+  }
+
+  #empty(note: string): void {
+    this.#ticks = [];
+    this.#expires = undefined;
+    this.element.classList.remove("gone");
+    this.#delete.disabled = false;
+    this.#copyValue.disabled = true;
+    fill(this.#facts);
+    fill(this.#value);
+    this.#value.hidden = true;
+    this.#value.classList.remove("changed");
+    say(this.#cut, "");
+    this.#say(note);
+  }
+
+  #say(note: string, tone = ""): void {
+    say(this.#note, note);
+    this.#note.dataset.tone = tone;
+  }
+
+  async #copy(what: string, text: string): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(text);
+      this.#actions.tell(`Copied the ${what}`);
+    } catch {
+      this.#actions.tell(`Cannot copy the ${what}: the browser does not allow it`);
+    }
+  }
+}
+
+/** Whose keys, as text. */
+export function ownerOf(whose: Whose): string {
+  return "service" in whose ? line(whose.service) : `database ${line(whose.database)}`;
+}
+
+function cutOf({ text, characters }: KeyView): string {
+  return characters === undefined
+    ? ""
+    : `The first ${grouped(text.length)} of ${count(characters, "character")} are shown`;
+}
+
+function hiddenOf({ entry, type }: KeyView): string {
+  if (entry?.sealed !== undefined) return "The value is encrypted: only the application can read it";
+  if (entry?.none) return "The entry says that there is nothing";
+  return `Values of the type ${line(type)} are not shown`;
+}

@@ -1,0 +1,112 @@
+/// <reference lib="dom" />
+/** The head of the page: which store, how it is, where to go. */
+import type { Hello } from "../messages.ts";
+import { attribute, h, icon, say } from "./dom.ts";
+import { duration } from "./format.ts";
+import type { Live } from "./live.ts";
+import { hashOf, type Place } from "./place.ts";
+import { line } from "./text.ts";
+
+/** News are late when this many intervals passed without any, and some more milliseconds. */
+const LATE = 3;
+const GRACE = 5000;
+
+/** What the head can do for the page. */
+export interface HeaderActions {
+  /** The button of the theme. */
+  readonly theme: HTMLElement;
+  /** Brings the alerts into sight. */
+  showAlerts(): void;
+  /** Shows the list of keys. */
+  showHelp(): void;
+}
+
+/**
+ * The head.
+ *
+ * @returns The element, what shows the news, and what shows where one is.
+ */
+export function header(actions: HeaderActions): {
+  readonly element: HTMLElement;
+  update(live: Live): void;
+  show(place: Place): void;
+} {
+  const name = h("span", { class: "name" });
+  const driver = h("span", { class: "driver" });
+  const status = h("p", { id: "status", role: "status" }, h("span", { class: "dot" }), h("span", {}));
+  const readOnly = h(
+    "span",
+    { id: "read-only", class: "badge", hidden: true, title: "Start it with --write to delete keys" },
+    "read-only",
+  );
+  const breaker = h("span", { id: "breaker", class: "badge", hidden: true });
+  const firing = h("button", { id: "firing", type: "button", class: "badge", hidden: true, click: actions.showAlerts });
+  const links = (["overview", "keys"] as const).map((view) =>
+    h("a", { href: hashOf({ view, match: "" }), "data-view": view }, view === "keys" ? "Keys" : "Overview"),
+  );
+  const help = h(
+    "button",
+    {
+      id: "help-button",
+      type: "button",
+      class: "quiet",
+      "aria-label": "Keyboard",
+      title: "Keyboard",
+      click: actions.showHelp,
+    },
+    "?",
+  );
+  return {
+    element: h(
+      "header",
+      { class: "top" },
+      h("div", { class: "brand" }, icon("shelf"), h("strong", {}, "larder"), name, driver),
+      h("nav", { "aria-label": "Views" }, ...links),
+      h("div", { class: "badges" }, firing, breaker, readOnly),
+      status,
+      h("div", { class: "tools" }, help, actions.theme),
+    ),
+    update(live) {
+      const { hello, view } = live;
+      say(name, hello ? line(hello.name) : "");
+      name.title = hello ? line(hello.name) : "";
+      say(
+        driver,
+        hello
+          ? `${line(hello.driver)} · ${hello.databases === "numbered" ? "numbered databases" : "databases by prefix"}`
+          : "",
+      );
+      readOnly.hidden = hello?.writable !== false;
+      const state = view?.breaker ?? "closed";
+      breaker.hidden = state === "closed";
+      breaker.dataset.tone = state === "open" ? "bad" : "warning";
+      say(breaker, `breaker ${state}`);
+      const alerts = view?.alerts ?? [];
+      firing.hidden = alerts.length === 0;
+      firing.dataset.tone = alerts.some(({ severity }) => severity === "critical") ? "bad" : "warning";
+      say(firing, `${alerts.length} ${alerts.length === 1 ? "alert" : "alerts"}`);
+      const [tone, text] = stateOf(live);
+      status.dataset.tone = tone;
+      say(status.lastElementChild as Element, text);
+      document.title = `${alerts.length > 0 ? `(${alerts.length}) ` : ""}larder${hello ? ` · ${line(hello.name)}` : ""}`;
+    },
+    show({ view }) {
+      for (const link of links) attribute(link, "aria-current", link.dataset.view === view ? "page" : null);
+    },
+  };
+}
+
+function stateOf({ connection, hello, view, heard }: Live): [tone: string, text: string] {
+  if (connection === "refused") return ["bad", "Signed out: open the URL that larder dashboard printed"];
+  if (connection === "lost") return ["bad", "Connection to the dashboard lost, retrying"];
+  if (connection === "connecting") return ["wait", "Connecting"];
+  if (view?.store?.up === false) return ["bad", "The store does not answer"];
+  if (!view) return ["wait", "Waiting for the first sample"];
+  const silent = Date.now() - heard;
+  if (silent > LATE * intervalOf(hello) + GRACE) return ["wait", `No news for ${duration(silent)}`];
+  return ["good", "Live"];
+}
+
+function intervalOf(hello: Hello | undefined): number {
+  return hello?.interval ?? 10_000;
+}

@@ -1,0 +1,311 @@
+/// <reference lib="dom" />
+/** The key browser: search, list, details. */
+import type { Deleted, KeyRow } from "../messages.ts";
+import { AskError, ask, reason } from "./api.ts";
+import { Details, ownerOf } from "./details.ts";
+import type { Confirm } from "./dialogs.ts";
+import { fill, h, icon, say, style } from "./dom.ts";
+import { count, grouped } from "./format.ts";
+import type { Live } from "./live.ts";
+import { go, type KeyOf, type Place, type Whose } from "./place.ts";
+import { Results } from "./results.ts";
+import { type FoundKey, idOf, Search } from "./search.ts";
+import { whose } from "./services.ts";
+import { line, short } from "./text.ts";
+
+/** Milliseconds after the last letter before a search begins. */
+const PAUSE = 220;
+
+/** The key browser. */
+export class Keys {
+  /** What is put into the page. */
+  readonly element: HTMLElement;
+  readonly #live: Live;
+  readonly #confirm: Confirm;
+  readonly #tell: (message: string) => void;
+  readonly #picker = h("select", { "aria-label": "Service", change: () => this.#pick() });
+  readonly #input: HTMLInputElement;
+  readonly #status = h("p", { class: "status", role: "status" });
+  readonly #progress = h("div", { class: "progress", hidden: true }, h("span", {}));
+  readonly #more = h("button", { id: "more", type: "button", click: () => this.#goOn() }, "More");
+  readonly #stop = h(
+    "button",
+    { id: "stop", type: "button", class: "quiet", hidden: true, click: () => this.#halt() },
+    "Stop",
+  );
+  readonly #results: Results;
+  readonly #details: Details;
+  #place: Place = { view: "overview", match: "" };
+  #search: Search | undefined;
+  #searched = "";
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #options = "";
+  #seen: number | undefined;
+
+  /**
+   * @param live The news.
+   * @param confirm The question before a deletion.
+   * @param tell Tells what happened.
+   */
+  constructor(live: Live, confirm: Confirm, tell: (message: string) => void) {
+    this.#live = live;
+    this.#confirm = confirm;
+    this.#tell = tell;
+    this.#results = new Results((row) => this.#open(row));
+    this.#details = new Details({ close: () => this.close(), remove: (key) => void this.#remove(key), tell });
+    this.#input = h("input", {
+      id: "search",
+      type: "search",
+      placeholder: "Search keys",
+      "aria-label": "Search keys: text found anywhere, or a pattern with * ? [ ]",
+      autocomplete: "off",
+      autocapitalize: "off",
+      spellcheck: "false",
+      maxlength: 2000,
+      input: () => this.#typed(),
+      keydown: (event: KeyboardEvent) => this.#inputKey(event),
+    });
+    this.element = h(
+      "div",
+      { class: "keys" },
+      h("h1", { class: "unseen" }, "Keys"),
+      h(
+        "div",
+        { class: "toolbar", role: "search" },
+        this.#picker,
+        h("div", { class: "field" }, icon("search"), this.#input, h("kbd", { "aria-hidden": "true" }, "/")),
+      ),
+      h("div", { class: "found" }, this.#status, this.#stop),
+      this.#progress,
+      h(
+        "div",
+        { class: "split" },
+        h("div", { class: "list", tabindex: -1 }, this.#results.element, h("div", { class: "end" }, this.#more)),
+        this.#details.element,
+      ),
+    );
+  }
+
+  /** Goes to a place. */
+  show(place: Place): void {
+    this.#place = place;
+    if (place.view !== "keys") {
+      this.#halt();
+      return;
+    }
+    this.update();
+    const from = this.#place.whose;
+    if (!from) return;
+    if (document.activeElement !== this.#input) this.#input.value = place.match;
+    const wanted = JSON.stringify([from, place.match]);
+    if (wanted !== this.#searched) this.#begin(from, place.match, wanted);
+    else if (this.#search && this.#search.rows.length === 0) this.#goOn();
+    this.#openAt(from, place.open);
+  }
+
+  /** Shows the news: services, and what became of the open key. */
+  update(): void {
+    const { hello, view } = this.#live;
+    const billed = hello?.driver === "upstash";
+    this.#details.allow({ remove: hello?.writable === true, refresh: billed });
+    if (this.#place.view !== "keys") return;
+    this.#pickable();
+    if (!this.#place.whose && view) {
+      const first = view.services.find(({ keys }) => keys) ?? view.services[0];
+      if (first) go({ ...this.#place, whose: whose(first) }, true);
+      return;
+    }
+    if (view && this.#seen !== view.at) {
+      this.#seen = view.at;
+      if (this.#details.live && !billed && !document.hidden) void this.#details.refresh();
+    }
+  }
+
+  /** Counts down; called every second. */
+  tick(): void {
+    if (this.#place.view !== "keys") return;
+    this.#results.tick();
+    this.#details.tick();
+  }
+
+  /** Puts the keyboard's focus on the search. */
+  focusSearch(): void {
+    this.#input.focus();
+    this.#input.select();
+  }
+
+  /** Puts the keyboard's focus on the list. */
+  focusList(by: number): void {
+    this.#results.focus(by);
+  }
+
+  /** Closes the open key. Answers whether one was open. */
+  close(): boolean {
+    if (!this.#place.open) return false;
+    const { open: _, ...list } = this.#place;
+    const held = this.#details.element.contains(document.activeElement);
+    go(list, true);
+    if (held || document.activeElement === document.body) this.#results.focus();
+    return true;
+  }
+
+  #pickable(): void {
+    const { view } = this.#live;
+    const from = this.#place.whose;
+    const choices = (view?.services ?? []).map((one) => ({
+      value: JSON.stringify(whose(one)),
+      label: `${line(one.service)}${one.keys === null ? "" : ` (${grouped(one.keys)})`}`,
+    }));
+    const current = from && JSON.stringify(from);
+    if (from && current && !choices.some(({ value }) => value === current)) {
+      choices.push({ value: current, label: ownerOf(from) });
+    }
+    const options = JSON.stringify(choices);
+    if (options !== this.#options && document.activeElement !== this.#picker) {
+      this.#options = options;
+      fill(this.#picker, ...choices.map(({ value, label }) => h("option", { value }, label)));
+    }
+    if (current) this.#picker.value = current;
+  }
+
+  #pick(): void {
+    go({ view: "keys", match: this.#input.value, whose: JSON.parse(this.#picker.value) as Whose });
+  }
+
+  #typed(): void {
+    clearTimeout(this.#timer);
+    // Where requests are billed, not every letter is one.
+    if (this.#live.hello?.driver !== "upstash") this.#timer = setTimeout(() => this.#look(), PAUSE);
+  }
+
+  #look(): void {
+    clearTimeout(this.#timer);
+    const { whose } = this.#place;
+    if (whose && this.#place.view === "keys") go({ view: "keys", whose, match: this.#input.value }, true);
+  }
+
+  #inputKey(event: KeyboardEvent): void {
+    if (event.isComposing) return;
+    if (event.key === "Enter") this.#look();
+    else if (event.key === "ArrowDown") this.#results.focus();
+    else return;
+    event.preventDefault();
+  }
+
+  #begin(from: Whose, match: string, wanted: string): void {
+    this.#search?.stop();
+    this.#searched = wanted;
+    const search: Search = new Search(from, match, () => search === this.#search && this.#changed(search));
+    this.#search = search;
+    this.#results.element.parentElement?.scrollTo({ top: 0 });
+    this.#goOn();
+  }
+
+  #goOn(): void {
+    void this.#search?.more();
+  }
+
+  #halt(): void {
+    clearTimeout(this.#timer);
+    this.#search?.stop();
+    if (this.#search) this.#changed(this.#search);
+  }
+
+  #changed(search: Search): void {
+    const { rows, scanned, running, done, full, error } = search;
+    // What was found before stays until there is something else to see.
+    if (rows.length > 0 || !running) this.#results.show(rows);
+    this.#results.select(this.#place.open && idOf(this.#place.open));
+    const found = count(rows.length, "key");
+    const looked = `${grouped(scanned)} looked at`;
+    let text = `${found}${done ? "" : " so far"} · ${looked}`;
+    if (error !== undefined) text = `Cannot search: ${error}`;
+    else if (running) text = `${rows.length > 0 ? found : "Searching"}… ${looked}`;
+    else if (done && rows.length === 0) text = this.#place.match ? `No key matches · ${looked}` : "No keys";
+    else if (full) text = `The first ${grouped(rows.length)} keys: refine the search to see others`;
+    say(this.#status, text);
+    this.#status.classList.toggle("bad", error !== undefined);
+    this.#stop.hidden = !running || scanned === 0;
+    this.#more.hidden = running || done || full;
+    say(this.#more, error === undefined ? "More" : "Try again");
+    this.#results.element.classList.toggle("none", rows.length === 0 && !running);
+    this.#progress.hidden = !running;
+    const total = this.#total();
+    const bar = this.#progress.firstElementChild as HTMLElement;
+    style(bar, "width", total ? `${Math.min(100, (scanned / total) * 100)}%` : "0%");
+  }
+
+  /** How many keys there are to look at, about. */
+  #total(): number | null {
+    const wanted = JSON.stringify(this.#place.whose);
+    return this.#live.view?.services.find((one) => JSON.stringify(whose(one)) === wanted)?.keys ?? null;
+  }
+
+  #open(row: FoundKey): void {
+    if (row.unreadable) {
+      this.#tell("This key cannot be opened: it is not UTF-8, and the wire carries only text");
+      return;
+    }
+    const { whose, match } = this.#place;
+    if (!whose) return;
+    const open = keyOf(row);
+    // One step back closes the key, however many were open one after the other.
+    go({ view: "keys", whose, match, open }, this.#place.open !== undefined);
+    if (getComputedStyle(this.#details.element).position === "fixed") this.#details.focus();
+  }
+
+  #opened: string | undefined;
+
+  #openAt(from: Whose, open: KeyOf | undefined): void {
+    const wanted = open && JSON.stringify([from, open]);
+    document.documentElement.classList.toggle("covered", open !== undefined);
+    if (wanted === this.#opened) return;
+    this.#opened = wanted;
+    this.#results.select(open && idOf(open));
+    if (!open) {
+      this.#details.close();
+      return;
+    }
+    const name = this.#search?.rows.find(({ id }) => id === idOf(open))?.key;
+    this.#details.open(from, open, name ?? ("key" in open ? open.key : textOf(open.key64)));
+  }
+
+  async #remove(name: string): Promise<void> {
+    const { whose, open } = this.#place;
+    if (!whose || !open) return;
+    const owner = ownerOf(whose);
+    const label = short(name);
+    if (!(await this.#confirm.ask(name, `the ${"service" in whose ? "service " : ""}${owner}`))) return;
+    try {
+      const { deleted } = await ask<Deleted>("key", { ...whose, ...open }, { method: "DELETE" });
+      this.#forget(whose, open);
+      this.#tell(deleted ? `Deleted ${label} of ${owner}` : `${label} of ${owner} was gone already`);
+    } catch (error) {
+      if (error instanceof AskError && error.status === 404) this.#forget(whose, open);
+      this.#tell(`Cannot delete ${label}: ${reason(error)}`);
+    }
+  }
+
+  #forget(whose: Whose, open: KeyOf): void {
+    const id = idOf(open);
+    this.#results.leave(id);
+    this.#search?.remove(id);
+    if (this.#search) this.#changed(this.#search);
+    const here = this.#place;
+    if (JSON.stringify([here.whose, here.open]) !== JSON.stringify([whose, open])) return;
+    this.close();
+    this.#results.focus();
+  }
+}
+
+function keyOf({ key, key64 }: KeyRow): KeyOf {
+  return key64 === undefined ? { key } : { key64 };
+}
+
+function textOf(key64: string): string {
+  try {
+    return new TextDecoder().decode(Uint8Array.from(atob(key64), (sign) => sign.charCodeAt(0)));
+  } catch {
+    return key64;
+  }
+}

@@ -1,0 +1,64 @@
+/// <reference lib="dom" />
+/** The overview: how the caches and the store do. */
+import { alerts } from "./alerts.ts";
+import { Charts } from "./charts.ts";
+import { checkUp } from "./check_up.ts";
+import { h } from "./dom.ts";
+import type { Live } from "./live.ts";
+import { services } from "./services.ts";
+import { slow } from "./slow.ts";
+import { tiles } from "./tiles.ts";
+
+/** The overview. */
+export class Overview {
+  /** What is put into the page. */
+  readonly element: HTMLElement;
+  readonly #live: Live;
+  readonly #tiles = tiles();
+  readonly #charts: Charts;
+  readonly #services = services();
+  readonly #alerts = alerts();
+  readonly #slow = slow();
+
+  /** @param live The news. */
+  constructor(live: Live) {
+    this.#live = live;
+    this.#charts = new Charts(live);
+    this.element = h(
+      "div",
+      { class: "overview" },
+      h("h1", { class: "unseen" }, "Overview"),
+      this.#tiles.element,
+      this.#charts.element,
+      this.#services.element,
+      h("div", { class: "grid" }, this.#alerts.element, this.#slow.element),
+      checkUp(),
+    );
+  }
+
+  /** Shows the news. */
+  update(): void {
+    const { view } = this.#live;
+    this.#tiles.update(view);
+    this.#charts.update();
+    this.#services.update(view);
+    this.#alerts.update(this.#live);
+    this.#slow.update(view);
+  }
+
+  /** Draws the charts anew: the colours are others. */
+  redraw(): void {
+    this.#charts.redraw();
+  }
+
+  /** Called every second. */
+  tick(): void {
+    this.#alerts.tick();
+  }
+
+  /** Brings the alerts into sight. */
+  showAlerts(): void {
+    this.#alerts.element.scrollIntoView({ block: "center" });
+    this.#alerts.element.focus({ preventScroll: true });
+  }
+}

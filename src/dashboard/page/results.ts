@@ -1,0 +1,142 @@
+/// <reference lib="dom" />
+/** The keys that were found. */
+import { attribute, h, keyed, type Row, say } from "./dom.ts";
+import { bytes, duration } from "./format.ts";
+import type { FoundKey } from "./search.ts";
+import { keyNodes, short } from "./text.ts";
+
+/** The table of keys. One of its buttons can be reached by Tab; the arrows go to the others. */
+export class Results {
+  /** What is put into the page. */
+  readonly element: HTMLElement;
+  readonly #body = h("tbody");
+  readonly #show: (rows: readonly FoundKey[]) => void;
+  readonly #open: (row: FoundKey) => void;
+  #rows: readonly FoundKey[] = [];
+  readonly #cells = new Map<
+    string,
+    { readonly button: HTMLElement; readonly ttl: HTMLElement; readonly row: HTMLElement }
+  >();
+  #current: string | undefined;
+
+  /** @param open Called with the key that is to be opened. */
+  constructor(open: (row: FoundKey) => void) {
+    this.#open = open;
+    this.#show = keyed(
+      this.#body,
+      ({ id }) => id,
+      (row) => this.#row(row),
+    );
+    this.element = h(
+      "table",
+      { id: "results", keydown: (event) => this.#key(event) },
+      h("caption", { class: "unseen" }, "Keys found"),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          h("th", { scope: "col" }, "Key"),
+          h("th", { scope: "col", class: "type" }, "Type"),
+          h("th", { scope: "col", class: "number ttl" }, "TTL"),
+          h("th", { scope: "col", class: "number size" }, "Size"),
+        ),
+      ),
+      this.#body,
+    );
+  }
+
+  /** Shows rows. */
+  show(rows: readonly FoundKey[]): void {
+    this.#rows = [...rows];
+    this.#show(rows);
+    for (const id of this.#cells.keys()) if (!rows.some((row) => row.id === id)) this.#cells.delete(id);
+    if (!this.#current || !this.#cells.has(this.#current)) this.#reach(rows[0]?.id);
+    this.tick();
+  }
+
+  /** Marks the key that is open. */
+  select(id: string | undefined): void {
+    for (const [of, { row, button }] of this.#cells) {
+      row.classList.toggle("selected", of === id);
+      attribute(button, "aria-current", of === id ? "true" : null);
+    }
+    if (id !== undefined && this.#cells.has(id)) this.#reach(id);
+  }
+
+  /** Goes to a row by the keyboard: to the first, to the one that was left, or from there by some rows. */
+  focus(by = 0): void {
+    const from = this.#rows.findIndex(({ id }) => id === this.#current);
+    const to = this.#rows[Math.min(this.#rows.length - 1, Math.max(0, from + by))];
+    if (!to) return;
+    this.#reach(to.id);
+    const { button, row } = this.#cells.get(to.id) ?? {};
+    button?.focus({ preventScroll: true });
+    row?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Goes to where a row was that is taken away. */
+  leave(id: string): void {
+    const at = this.#rows.findIndex((row) => row.id === id);
+    if (at >= 0) this.#reach((this.#rows[at + 1] ?? this.#rows[at - 1])?.id);
+  }
+
+  /** Counts down; called every second. */
+  tick(): void {
+    const now = performance.now();
+    for (const { id, expires } of this.#rows) {
+      const { ttl, row } = this.#cells.get(id) ?? {};
+      if (!ttl || !row) continue;
+      const gone = expires !== undefined && expires <= now;
+      say(ttl, expires === undefined ? "no TTL" : gone ? "gone" : duration(expires - now));
+      row.classList.toggle("gone", gone);
+    }
+  }
+
+  #reach(id: string | undefined): void {
+    const before = this.#current === undefined ? undefined : this.#cells.get(this.#current);
+    attribute(before?.button ?? this.element, "tabindex", before ? -1 : null);
+    this.#current = id;
+    if (id !== undefined) attribute(this.#cells.get(id)?.button ?? this.element, "tabindex", 0);
+  }
+
+  #row(found: FoundKey): Row<FoundKey> {
+    const { id, key, type, size, unreadable, key64 } = found;
+    const button = h(
+      "button",
+      { type: "button", class: "key code", tabindex: -1, title: short(key), "aria-disabled": unreadable && "true" },
+      ...keyNodes(key),
+    );
+    const ttl = h("td", { class: "number ttl" });
+    const row = h(
+      "tr",
+      { click: () => this.#open(found) },
+      h("td", { class: "key" }, button, key64 !== undefined && h("span", { class: "badge" }, "bytes")),
+      h("td", { class: "type" }, type),
+      ttl,
+      h("td", { class: "number size" }, bytes(size)),
+    );
+    this.#cells.set(id, { button, ttl, row });
+    return { element: row, update: () => {} };
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const by = STEPS[event.key];
+    if (by === undefined) return;
+    event.preventDefault();
+    this.focus(by);
+  }
+}
+
+const STEPS: Readonly<Record<string, number>> = {
+  ArrowDown: 1,
+  ArrowUp: -1,
+  j: 1,
+  k: -1,
+  PageDown: 10,
+  PageUp: -10,
+  Home: Number.NEGATIVE_INFINITY,
+  End: Number.POSITIVE_INFINITY,
+};

@@ -1,0 +1,74 @@
+/// <reference lib="dom" />
+/** Text from the store: what could hide in it or turn it around is shown as its escape. */
+import { h } from "./dom.ts";
+
+/** Controls, format and default-ignorable characters, separators, lone surrogates, private use, spaces that look like another, a blank pattern. */
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{DI}\p{Zl}\p{Zp}\u2800]|(?! )\p{Zs}/gu;
+/** In a value lines may break, and emoji be joined. */
+const PLAIN_IN_VALUES = /\n|\t|\u200d|\ufe0f/;
+/** How much of a key a row shows: the beginning, and the end, which tells keys apart. */
+const HEAD = 160;
+const TAIL = 12;
+
+/** Text as one line, what is hidden in it as escapes: for attributes and messages. */
+export function line(text: string): string {
+  return text.replace(HIDDEN, escaped);
+}
+
+/** A key as text for a message: at most as long as a row shows. */
+export function short(key: string): string {
+  const { head, cut, tail } = ends(key);
+  return line(`${head}${cut ? "…" : ""}${tail}`);
+}
+
+/** Text as nodes of one line, what is hidden in it as marked escapes. */
+export function marked(text: string): Node[] {
+  return pieces(text, () => false);
+}
+
+/** A value as nodes, with its line breaks. */
+export function markedValue(text: string): Node[] {
+  return pieces(text, (sign) => PLAIN_IN_VALUES.test(sign));
+}
+
+/** A key for a narrow cell: its end stays on the screen when its middle does not fit. */
+export function keyNodes(key: string): Node[] {
+  const { head, cut, tail } = ends(key);
+  return [
+    h("span", { class: "head" }, ...marked(head)),
+    ...(cut ? [h("span", { class: "escape cut" }, "…")] : []),
+    h("span", { class: "tail" }, ...marked(tail)),
+  ];
+}
+
+function ends(key: string): { readonly head: string; readonly cut: boolean; readonly tail: string } {
+  const cut = key.length > 2 * HEAD;
+  const head = cut ? key.slice(0, HEAD) : key.slice(0, -TAIL);
+  const tail = key.slice(cut ? -4 * TAIL : -TAIL);
+  // No pair is cut in two.
+  const half = /[\ud800-\udbff]$/.test(head) && /^[\udc00-\udfff]/.test(tail) ? tail.slice(0, 1) : "";
+  return cut
+    ? { head: head.replace(/[\ud800-\udbff]$/, ""), cut, tail: tail.replace(/^[\udc00-\udfff]/, "") }
+    : { head: head + half, cut, tail: tail.slice(half.length) };
+}
+
+function pieces(text: string, plain: (sign: string) => boolean): Node[] {
+  const found: Node[] = [];
+  let from = 0;
+  for (const { 0: sign, index } of text.matchAll(HIDDEN)) {
+    if (plain(sign)) continue;
+    if (index > from) found.push(document.createTextNode(text.slice(from, index)));
+    found.push(h("span", { class: "escape" }, escaped(sign)));
+    from = index + sign.length;
+  }
+  if (from < text.length) found.push(document.createTextNode(text.slice(from)));
+  return found;
+}
+
+const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
+function escaped(sign: string): string {
+  const code = sign.codePointAt(0) as number;
+  const hex = code.toString(16);
+  return NAMED[sign] ?? (code > 0xffff ? `\\u{${hex}}` : `\\u${hex.padStart(4, "0")}`);
+}

@@ -1,0 +1,144 @@
+/// <reference lib="dom" />
+/** The numbers that are looked at first. */
+import type { View } from "../messages.ts";
+import { TARGET } from "./charts.ts";
+import { h, say, style } from "./dom.ts";
+import { bytes, count, grouped, NONE, percent, rate, took } from "./format.ts";
+import { line } from "./text.ts";
+
+/** Beyond this share of its limit memory is short. */
+const FULL = 0.8;
+
+/** How a number is. */
+interface Reading {
+  readonly value: string;
+  readonly note: string;
+  /** How much of the bar is filled; without a bar `undefined`. */
+  readonly share?: number | null;
+  /** What it is a matter of. */
+  readonly tone?: "good" | "warning" | "bad" | undefined;
+}
+
+const TILES: readonly (readonly [name: string, label: string, read: (view: View) => Reading, mark?: number])[] = [
+  ["hit-rate", "Hit rate", hitRate, TARGET],
+  ["latency", "Response time", latency],
+  ["memory", "Memory", memory, FULL],
+  ["keys", "Keys", keys],
+  ["operations", "Operations", operations],
+  ["clients", "Clients", clients],
+  ["evictions", "Evictions", evictions],
+  ["breaker", "Circuit breaker", breaker],
+];
+
+/**
+ * The tiles.
+ *
+ * @returns The element, and what shows the news.
+ */
+export function tiles(): { readonly element: HTMLElement; readonly update: (view: View | undefined) => void } {
+  const made = TILES.map(([name, label, read, mark]) => tile(name, label, read, mark));
+  return {
+    element: h("dl", { class: "tiles card" }, ...made.map(({ element }) => element)),
+    update: (view) => {
+      for (const { update } of made) update(view);
+    },
+  };
+}
+
+function tile(name: string, label: string, read: (view: View) => Reading, mark?: number) {
+  const value = h("dd", { class: "value" }, NONE);
+  const note = h("dd", { class: "note" });
+  const level = h("span", { class: "level" });
+  const bar = h("dd", { class: "bar", "aria-hidden": "true" }, level);
+  if (mark !== undefined) {
+    const line = h("span", { class: "mark" });
+    style(line, "left", `${mark * 100}%`);
+    bar.append(line);
+  }
+  const element = h("div", { class: "tile", "data-tile": name }, h("dt", {}, label), value, bar, note);
+  const update = (view: View | undefined) => {
+    if (!view) return;
+    const { value: text, note: more, share, tone } = read(view);
+    say(value, text);
+    say(note, more);
+    element.dataset.tone = tone ?? "";
+    bar.hidden = share === undefined || share === null;
+    style(level, "width", `${Math.min(1, share ?? 0) * 100}%`);
+  };
+  bar.hidden = true;
+  return { element, update };
+}
+
+function hitRate({ all, counted }: View): Reading {
+  const { hitRate: share, hits, misses } = all;
+  if (share === null) return { value: NONE, note: counted ? "no reads in the last minute" : "no counts yet" };
+  const low = share < TARGET;
+  return {
+    value: percent(share),
+    note: `${low ? "below" : "target"} ${percent(TARGET, 0)} · ${count(hits + misses, "read")}`,
+    share,
+    tone: low ? "warning" : "good",
+  };
+}
+
+function latency({ all, store }: View): Reading {
+  if (all.p95 !== null) {
+    return { value: took(all.p95), note: `p95 · p50 ${took(all.p50)} · p99 ${took(all.p99)}` };
+  }
+  if (store && !store.up) return { value: NONE, note: "the store does not answer", tone: "bad" };
+  return { value: took(store?.latency ?? null), note: "the store’s time to answer" };
+}
+
+function memory({ store }: View): Reading {
+  const { memoryUsed = null, memoryLimit = null, policy = null } = store ?? {};
+  if (memoryUsed === null) return { value: NONE, note: "not told by this store" };
+  const rule = policy === null ? "" : ` · ${line(policy)}`;
+  if (!memoryLimit)
+    return { value: bytes(memoryUsed), note: `${memoryLimit === null ? "limit unknown" : "no limit"}${rule}` };
+  const share = memoryUsed / memoryLimit;
+  return {
+    value: bytes(memoryUsed),
+    note: `${percent(share, 0)} of ${bytes(memoryLimit)}${rule}`,
+    share,
+    tone: share > FULL ? "bad" : undefined,
+  };
+}
+
+function keys({ all, services }: View): Reading {
+  const holding = services.filter(({ keys }) => keys).length;
+  return {
+    value: grouped(all.keys),
+    note: all.keys === null ? "not told by this store" : `in ${count(holding, "service")}`,
+  };
+}
+
+function operations({ store }: View): Reading {
+  const number = store?.operations ?? null;
+  return { value: number === null ? NONE : `${rate(number)} /s`, note: "of all clients" };
+}
+
+function clients({ store }: View): Reading {
+  const { clients = null, version = null } = store ?? {};
+  return { value: grouped(clients), note: version === null ? "connected" : `connected · server ${line(version)}` };
+}
+
+function evictions({ store }: View): Reading {
+  const { evictions = null, expired = null } = store ?? {};
+  return {
+    value: grouped(evictions),
+    note: expired === null ? "not told by this store" : `${grouped(expired)} expired`,
+  };
+}
+
+function breaker({ breaker: state }: View): Reading {
+  const note = {
+    closed: "requests go to the store",
+    open: "requests are held back",
+    "half-open": "one request tries the store",
+  }[state];
+  return {
+    value: state,
+    note,
+    tone: { closed: undefined, open: "bad", "half-open": "warning" }[state] as Reading["tone"],
+  };
+}
