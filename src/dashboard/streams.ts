@@ -1,4 +1,5 @@
 /** What happens, as server-sent events to all pages that are open. */
+import { StoreError } from "../../drivers/driver.ts";
 import type { Hello } from "./messages.ts";
 import type { Watcher } from "./watcher.ts";
 
@@ -19,6 +20,7 @@ export class Streams {
   readonly #open = new Set<ReadableStreamDefaultController<Uint8Array>>();
   readonly #leave: () => void;
   readonly #timer: ReturnType<typeof setInterval>;
+  #closed = false;
 
   /**
    * Makes the streams.
@@ -34,8 +36,9 @@ export class Streams {
     (this.#timer as { unref?(): void }).unref?.();
   }
 
-  /** Opens a stream: the past first. */
+  /** Opens a stream: the past first. @throws {StoreError} When they were closed. */
   open(): ReadableStream<Uint8Array> {
+    if (this.#closed) throw new StoreError("closed", "the dashboard was closed");
     let own: ReadableStreamDefaultController<Uint8Array> | undefined;
     return new ReadableStream(
       {
@@ -54,8 +57,9 @@ export class Streams {
     );
   }
 
-  /** Ends all of them. */
+  /** Ends all of them, and opens no more. */
   close(): void {
+    this.#closed = true;
     this.#leave();
     clearInterval(this.#timer);
     for (const controller of this.#open) end(controller);
