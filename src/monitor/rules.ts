@@ -416,7 +416,7 @@ function step(rule: Rule, service: string | undefined, state: State, scope: Scop
 function sentence(rule: Rule, service: string | undefined, state: Alert["state"], value: number | undefined): string {
   const { unit, windowed } = METRICS[rule.metric];
   const of = [service, rule.collection].filter(Boolean).join(".");
-  const what = `${rule.metric}${of && ` of ${of}`}`;
+  const what = `${rule.metric.replaceAll("_", " ")}${of && ` of ${of}`}`;
   const over = windowed ? ` in ${rule.over ?? "5m"}` : "";
   if (value === undefined) return `${what} has nothing to go by any more${over}`;
   const than = `${state === "firing" ? "" : "no more "}${rule.high ? "above" : "below"}`;
