@@ -32,7 +32,7 @@ export function start(): void {
     theme: themeButton(() => overview.redraw()),
     showAlerts: () => {
       go({ view: "overview", match: "" });
-      requestAnimationFrame(() => overview.showAlerts());
+      overview.showAlerts();
     },
     showHelp: () => help.showModal(),
   });
@@ -81,7 +81,7 @@ function shortcut(event: KeyboardEvent, keys: Keys, help: HTMLDialogElement): vo
   if (event.target instanceof Element && event.target.closest("input, select, textarea")) return;
   if (event.key === "/") {
     if (!inKeys) go({ view: "keys", match: "" });
-    requestAnimationFrame(() => keys.focusSearch());
+    keys.focusSearch();
   } else if (event.key === "?") help.showModal();
   else if (inKeys && event.target === document.body && /^(ArrowDown|ArrowUp|j|k)$/.test(event.key)) keys.focusList(0);
   else return;

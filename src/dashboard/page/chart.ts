@@ -146,7 +146,7 @@ export class Chart {
     this.#plot.setScale("y", { min: 0, max: this.#options.top(max) });
   }
 
-  #settings({ lines, span }: Frame, width: number): uPlot.Options {
+  #settings({ lines }: Frame, width: number): uPlot.Options {
     const { format, axis = format, target, ticks, steps } = this.#options;
     const color = colors(this.#canvas);
     const [text, grid, strong] = [color("--muted"), color("--grid"), color("--text")];
@@ -178,7 +178,12 @@ export class Chart {
           space: 64,
           grid: { show: false },
           values: (_, splits) =>
-            splits.map((at) => tick(at, span < 600_000 && splits.some((one) => one % 60_000 !== 0))),
+            splits.map((at) =>
+              tick(
+                at,
+                splits.some((one) => one % 60_000 !== 0),
+              ),
+            ),
         },
         {
           ...common,
@@ -284,7 +289,8 @@ export class Chart {
     const { idx, left } = this.#plot.cursor;
     const from = (left ?? -1) >= 0 && typeof idx === "number" ? idx : times.length;
     const to = Math.min(times.length - 1, Math.max(first, from + by));
-    this.#plot.setCursor({ left: this.#plot.valToPos(times[to] as number, "x"), top: 10 });
+    const at = { left: this.#plot.valToPos(times[to] as number, "x"), top: 10 };
+    for (const plot of uPlot.sync(SYNC).plots) plot.setCursor(at);
   }
 }
 

@@ -16,6 +16,8 @@ const RANGES = [
   [60, "1 h"],
 ] as const;
 
+/** The least that is shown, in milliseconds. */
+const LEAST = 60_000;
 /** A sample that is late by so many intervals leaves a gap. */
 const LATE = 2.5;
 /** Round numbers of bytes. */
@@ -96,8 +98,9 @@ export class Charts {
   /** Shows the news. */
   update(): void {
     const { hello, view, points: all } = this.#live;
-    const span = this.#minutes * 60_000;
     const end = all.at(-1)?.at ?? Date.now();
+    // A young dashboard shows what it has.
+    const span = Math.min(this.#minutes * 60_000, Math.max(LEAST, end - (all[0]?.at ?? end)));
     const points = withGaps(all, LATE * (hello?.interval ?? 10_000));
     const frame = (lines: readonly Line[], empty: string): Frame => ({
       times: points.map(({ at }) => at),

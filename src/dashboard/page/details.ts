@@ -45,7 +45,9 @@ export class Details {
     const button = (label: string, name: Parameters<typeof icon>[0], click: () => void, more = {}) =>
       h("button", { type: "button", click, ...more }, icon(name), label && h("span", {}, label));
     this.#delete = button("Delete", "trash", () => actions.remove(this.#name), { id: "delete", class: "danger" });
-    this.#refresh = button("Refresh", "refresh", () => void this.refresh());
+    this.#refresh = button("Refresh", "refresh", () => void this.refresh(), {
+      title: "Requests are billed here: it is not read again by itself",
+    });
     this.#copyValue = button("Copy value", "copy", () => void this.#copy("value", this.#view?.text ?? ""));
     const back = button("Back", "back", () => actions.close(), {
       class: "back quiet",
@@ -236,7 +238,9 @@ export class Details {
   async #copy(what: string, text: string): Promise<void> {
     try {
       await navigator.clipboard.writeText(text);
-      this.#actions.tell(`Copied the ${what}`);
+      this.#actions.tell(
+        `Copied ${what === "value" && this.#view?.characters !== undefined ? "what is shown of the value" : `the ${what}`}`,
+      );
     } catch {
       this.#actions.tell(`Cannot copy the ${what}: the browser does not allow it`);
     }

@@ -216,21 +216,23 @@ export class Keys {
     // What was found before stays until there is something else to see.
     if (rows.length > 0 || !running) this.#results.show(rows);
     this.#results.select(this.#place.open && idOf(this.#place.open));
+    const total = this.#total();
     const found = count(rows.length, "key");
-    const looked = `${grouped(scanned)} looked at`;
-    let text = `${found}${done ? "" : " so far"} · ${looked}`;
+    // The server counts steps, of which the last is not full.
+    const looked = `${grouped(done && total !== null ? total : Math.min(scanned, total ?? scanned))} looked at`;
+    let text = done ? `${found} · all ${looked}` : `${found} so far · ${looked}`;
     if (error !== undefined) text = `Cannot search: ${error}`;
-    else if (running) text = `${rows.length > 0 ? found : "Searching"}… ${looked}`;
-    else if (done && rows.length === 0) text = this.#place.match ? `No key matches · ${looked}` : "No keys";
-    else if (full) text = `The first ${grouped(rows.length)} keys: refine the search to see others`;
+    else if (running) text = `${rows.length > 0 ? `${found}, searching` : "Searching"}… ${looked}`;
+    else if (done && rows.length === 0) text = this.#place.match ? `No key matches · all ${looked}` : "No keys";
+    else if (full && !done) text = `The first ${grouped(rows.length)} keys: refine the search to see others`;
     say(this.#status, text);
     this.#status.classList.toggle("bad", error !== undefined);
     this.#stop.hidden = !running || scanned === 0;
     this.#more.hidden = running || done || full;
     say(this.#more, error === undefined ? "More" : "Try again");
     this.#results.element.classList.toggle("none", rows.length === 0 && !running);
+    this.#results.element.classList.toggle("stale", rows.length === 0 && running);
     this.#progress.hidden = !running;
-    const total = this.#total();
     const bar = this.#progress.firstElementChild as HTMLElement;
     style(bar, "width", total ? `${Math.min(100, (scanned / total) * 100)}%` : "0%");
   }
@@ -294,7 +296,7 @@ export class Keys {
     const here = this.#place;
     if (JSON.stringify([here.whose, here.open]) !== JSON.stringify([whose, open])) return;
     this.close();
-    this.#results.focus();
+    if (!this.#results.focus()) this.focusSearch();
   }
 }
 

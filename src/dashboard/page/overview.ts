@@ -38,7 +38,8 @@ export class Overview {
 
   /** Shows the news. */
   update(): void {
-    const { view } = this.#live;
+    const { view, connection } = this.#live;
+    this.element.classList.toggle("stale", connection !== "open" || view?.store?.up === false);
     this.#tiles.update(view);
     this.#charts.update();
     this.#services.update(view);

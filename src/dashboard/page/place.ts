@@ -40,14 +40,11 @@ export function hashOf({ view, whose, match, open }: Place): string {
   return `#${view}${view === "keys" && query ? `?${query}` : ""}`;
 }
 
-/** Goes to a place: a step back leads here again, unless it replaces where one is. */
+/** Goes to a place, at once: a step back leads here again, unless it replaces where one is. */
 export function go(place: Place, replace = false): void {
   const hash = hashOf(place);
   if (hash === location.hash) return;
-  if (!replace) {
-    location.hash = hash;
-    return;
-  }
-  history.replaceState(null, "", hash);
+  if (replace) history.replaceState(null, "", hash);
+  else history.pushState(null, "", hash);
   dispatchEvent(new HashChangeEvent("hashchange"));
 }

@@ -65,15 +65,16 @@ export class Results {
     if (id !== undefined && this.#cells.has(id)) this.#reach(id);
   }
 
-  /** Goes to a row by the keyboard: to the first, to the one that was left, or from there by some rows. */
-  focus(by = 0): void {
+  /** Goes to a row by the keyboard: to the first, to the one that was left, or from there by some rows. Answers whether there is one. */
+  focus(by = 0): boolean {
     const from = this.#rows.findIndex(({ id }) => id === this.#current);
     const to = this.#rows[Math.min(this.#rows.length - 1, Math.max(0, from + by))];
-    if (!to) return;
+    if (!to) return false;
     this.#reach(to.id);
     const { button, row } = this.#cells.get(to.id) ?? {};
     button?.focus({ preventScroll: true });
     row?.scrollIntoView({ block: "nearest" });
+    return true;
   }
 
   /** Goes to where a row was that is taken away. */

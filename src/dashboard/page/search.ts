@@ -30,6 +30,8 @@ export class Search {
   readonly #match: string;
   readonly #changed: () => void;
   readonly #seen = new Set<string>();
+  /** Found, and not yet asked for: pages may hold more than that. */
+  readonly #waiting: FoundKey[] = [];
   #abort = new AbortController();
   #cursor: string | null = "0";
 
@@ -46,7 +48,7 @@ export class Search {
 
   /** Whether all keys were looked at. */
   get done(): boolean {
-    return this.#cursor === null;
+    return this.#cursor === null && this.#waiting.length === 0;
   }
 
   /** Whether there are as many rows as are ever shown. */
@@ -59,6 +61,8 @@ export class Search {
     if (this.running || this.done || this.full) return;
     const { signal } = this.#abort;
     const enough = Math.min(MOST, this.rows.length + STEP);
+    const take = () => this.rows.push(...this.#waiting.splice(0, enough - this.rows.length));
+    take();
     this.running = true;
     this.error = undefined;
     this.#changed();
@@ -67,7 +71,8 @@ export class Search {
         const query = { ...this.#whose, match: this.#match, cursor: this.#cursor, limit: STEP };
         const page = await ask<KeyPage>("keys", query, { signal });
         if (signal.aborted) return;
-        this.#take(page);
+        this.#keep(page);
+        take();
         this.#changed();
       }
     } catch (error) {
@@ -91,13 +96,13 @@ export class Search {
     if (at >= 0) this.rows.splice(at, 1);
   }
 
-  #take({ keys, cursor, scanned }: KeyPage): void {
+  #keep({ keys, cursor, scanned }: KeyPage): void {
     const now = performance.now();
     for (const row of keys) {
       const id = idOf(row);
       if (this.#seen.has(id)) continue;
       this.#seen.add(id);
-      this.rows.push({ ...row, id, expires: row.ttl === null ? undefined : now + row.ttl });
+      this.#waiting.push({ ...row, id, expires: row.ttl === null ? undefined : now + row.ttl });
     }
     this.#cursor = cursor;
     this.scanned += scanned;
