@@ -13,6 +13,7 @@ const { checkGraph } = await import("./graph.mjs");
 const { publint } = await import("publint");
 const { formatMessage } = await import("publint/utils");
 const { bundleWorker, WORKER_BYTES } = await import("./bundle.mjs");
+const { ASSETS_FILE, dashboardAssets } = await import("./dashboard.mjs");
 
 const folder = mkdtempSync(join(tmpdir(), "larder-check-"));
 const sources = ["mod.ts", ...files("src", /\.ts$/), ...files("drivers", /\.ts$/)];
@@ -51,6 +52,11 @@ async function bundle() {
   return { ...problems(lines), note: `${bytes} bytes` };
 }
 
+async function page() {
+  const same = readFileSync(join(root, ASSETS_FILE), "utf8") === (await dashboardAssets());
+  return problems(same ? [] : [`${ASSETS_FILE} is not of src/dashboard/page/: run \`node scripts/dashboard.mjs\``]);
+}
+
 /** Two queues, one for each core: what reads the sources, and what needs the build. */
 const queues = [
   [
@@ -72,6 +78,7 @@ const queues = [
     ],
     ["npm types", async () => run(bin("attw"), [await packed(), "--profile", "esm-only", "--no-color", "--no-emoji"])],
     ["worker bundle", bundle],
+    ["dashboard page", page],
   ],
 ];
 
