@@ -1,8 +1,9 @@
 /**
  * The Worker that runs the contract: `GET` lists the cases, `POST` runs one, each in a request of its own. `PUT` reads a product through a
- * client of the request, made of one that all requests share.
+ * client of the request, made of one that all requests share. `PATCH` answers that client's metrics.
  */
 import { createCacheClient, type FoodFastClient } from "../../mod.ts";
+import { type Monitor, metricsHandler, monitor } from "../../src/monitor/monitor.ts";
 import { names, run, type Wire } from "./suite.ts";
 
 /** What a `PUT` says. */
@@ -48,6 +49,16 @@ async function ask({ wire, id, takes }: Asked, waitUntil: (promise: Promise<unkn
   return { name: value.name as string, ran, nearHits, loads: (await stats({ scope: "fleet" }))?.loads };
 }
 
+const watching = new Map<string, Monitor>();
+
+/** What the monitor of a wire tells, after it has looked. */
+async function metrics(wire: Wire): Promise<Response> {
+  const watch = watching.get(wire.driver) ?? monitor(clientOf(wire), { rules: [] });
+  watching.set(wire.driver, watch);
+  await watch.tick();
+  return metricsHandler(watch)(new Request("https://shop.example/metrics"));
+}
+
 interface Context {
   waitUntil(promise: Promise<unknown>): void;
 }
@@ -59,6 +70,7 @@ const worker: { fetch(request: Request, env: unknown, context: Context): Promise
     if (request.method === "PUT") {
       return Response.json(await ask(body as Asked, (promise) => context.waitUntil(promise)));
     }
+    if (request.method === "PATCH") return metrics(body as Wire);
     const { index, wire } = body as { index: number; wire: Wire };
     return Response.json({ error: await run(index, wire) });
   },

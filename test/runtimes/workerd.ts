@@ -78,6 +78,24 @@ function requests(wire: Wire): void {
   });
 }
 
+/** A monitor that all requests share looks in each of them, and waits for nothing of another's. */
+function monitors(wire: Wire): void {
+  it("a monitor counts what requests did, and asks the store in each", { timeout: 30_000 }, async () => {
+    const metrics = async (): Promise<string> => {
+      const signal = AbortSignal.timeout(20_000);
+      return await (await fetch(url, { method: "PATCH", body: JSON.stringify(wire), signal })).text();
+    };
+    const value = (text: string, line: RegExp): number => Number(line.exec(text)?.[1] ?? assert.fail(text));
+    const loads = /^larder_loads_total\{service="product",collection="products"\} (\d+)$/m;
+    const before = value(await metrics(), loads);
+    await put(wire, "watched", 0);
+    for (const text of await Promise.all([metrics(), metrics(), metrics()])) {
+      assert.equal(value(text, loads), before + 1);
+      assert.equal(value(text, /^larder_store_up (\d)$/m), 1);
+    }
+  });
+}
+
 await report(
   "workerd",
   names,
@@ -87,7 +105,10 @@ await report(
     if (!response.ok) return `workerd answered ${response.status}: ${await response.text()}`;
     return ((await response.json()) as { error?: string }).error;
   },
-  (wire) => requests(wire),
+  (wire) => {
+    requests(wire);
+    monitors(wire);
+  },
   async () => {
     child.kill();
     await exited;
