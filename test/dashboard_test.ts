@@ -136,6 +136,8 @@ describe("dashboard answers nobody without the token", () => {
       assert.equal(opened.status, 303);
       assert.equal(opened.headers.get("location"), "/");
       assert.equal(opened.headers.get("referrer-policy"), "no-referrer");
+      const secure = await page(new Request(`https://shop.example/?token=${encodeURIComponent(token)}`));
+      assert.match(secure.headers.get("set-cookie") ?? "", /; Secure$/);
       const [cookie = "", ...attributes] = (opened.headers.get("set-cookie") ?? "").split("; ");
       assert.deepEqual(attributes, ["Path=/", "HttpOnly", "SameSite=Lax"]);
       const headers = { cookie: `other=1; ${cookie}; more=2` };
@@ -158,6 +160,7 @@ describe("dashboard answers nobody without the token", () => {
         { "sec-fetch-site": "cross-site" },
         { origin: "http://127.0.0.1:3000" },
         { origin: "null" },
+        { "sec-fetch-site": "same-site", origin: ORIGIN },
       ];
       for (const headers of foreign) {
         for (const method of ["GET", "DELETE"]) {
@@ -165,9 +168,15 @@ describe("dashboard answers nobody without the token", () => {
         }
       }
       assert.equal(await products.has(1), true);
-      const own = { origin: ORIGIN, "sec-fetch-site": "same-origin" };
-      assert.deepEqual(await read(page, key, { method: "DELETE", headers: own }), { deleted: true });
-      assert.equal(await products.has(1), false);
+      for (const headers of [
+        { origin: ORIGIN, "sec-fetch-site": "same-origin" },
+        { origin: ORIGIN },
+        { origin: ORIGIN.replace("http:", "https:") },
+      ]) {
+        await products.set(1, { id: 1, name: "Pho" });
+        assert.deepEqual(await read(page, key, { method: "DELETE", headers }), { deleted: true });
+        assert.equal(await products.has(1), false);
+      }
     }),
   );
 });
@@ -197,8 +206,10 @@ describe("dashboard serves its page", () => {
       assert.deepEqual(await refused(page, "/constructor"), [404, "there is no such page"]);
       assert.deepEqual(await refused(page, "/", { method: "POST" }), [405, "accepted are GET"]);
       assert.deepEqual(await refused(page, "/api/key", { method: "PUT" }), [405, "accepted are GET and DELETE"]);
-      const head = await ask(page, "/", { method: "HEAD" });
-      assert.deepEqual([head.status, await head.text()], [200, ""]);
+      for (const path of ["/", "/api/events"]) {
+        const head = await ask(page, path, { method: "HEAD" });
+        assert.deepEqual([head.status, await head.text()], [200, ""]);
+      }
     }),
   );
 
@@ -333,7 +344,7 @@ for (const [name, start] of [
         const reader = dashboard(client, { token: TOKEN, interval: "1h" });
         assert.deepEqual(await refused(reader, key, { method: "DELETE" }), [
           403,
-          "this dashboard only reads: begin it with --write",
+          "this dashboard only reads: --write, or write: true, lets keys be deleted",
         ]);
         await reader.close();
         assert.equal(await products.has(1), true);

@@ -98,7 +98,9 @@ export function dashboard(client: WatchedClient, options: DashboardOptions): Das
   const handler = async (request: Request): Promise<Response> => {
     try {
       const response = await answer(request, context);
-      return request.method === "HEAD" ? new Response(null, response) : response;
+      if (request.method !== "HEAD") return response;
+      await response.body?.cancel();
+      return new Response(null, response);
     } catch (error) {
       return failure(error);
     }
@@ -139,7 +141,8 @@ async function answer(request: Request, context: Context): Promise<Response> {
   if (!authorized(request, given, token)) throw new Refusal(401, "open the URL that larder dashboard printed");
   if (given !== null) {
     // The token shall not stay in the address bar, in the history and in screenshots.
-    const cookie = `${cookieOf(token)}=${encodeURIComponent(token)}; Path=${path}; HttpOnly; SameSite=Lax`;
+    const secure = url.protocol === "https:" ? "; Secure" : "";
+    const cookie = `${cookieOf(token)}=${encodeURIComponent(token)}; Path=${path}; HttpOnly; SameSite=Lax${secure}`;
     return respond(303, "", "text/plain", { location: path, "set-cookie": cookie });
   }
   if (!url.pathname.startsWith(path)) throw new Refusal(404, "there is no such page");
@@ -149,12 +152,7 @@ async function answer(request: Request, context: Context): Promise<Response> {
     throw new Refusal(405, `accepted are GET${isKey ? " and DELETE" : ""}`);
   }
   if (!route.startsWith("api/")) return asset(route || "index.html");
-  // Pages of other ports of this machine are the same site to a cookie.
-  const site = request.headers.get("sec-fetch-site");
-  const origin = request.headers.get("origin");
-  if ((site !== null && !/^(same-origin|none)$/.test(site)) || (origin !== null && origin !== url.origin)) {
-    throw new Refusal(403, "this is for the dashboard's own page");
-  }
+  if (!ofOwnPage(request, url)) throw new Refusal(403, "this is for the dashboard's own page");
   return api(route.slice(4), request, url.searchParams, context);
 }
 
@@ -180,7 +178,7 @@ async function api(route: string, request: Request, query: URLSearchParams, cont
       if (key === undefined) throw new Refusal(400, "accepted are key, and key64 in base64");
       const place = { ...targetOf(query), key, timeout };
       if (request.method === "DELETE") {
-        if (!write) throw new Refusal(403, "this dashboard only reads: begin it with --write");
+        if (!write) throw new Refusal(403, "this dashboard only reads: --write, or write: true, lets keys be deleted");
         return json(200, await deleteKey(connections, place));
       }
       const found = await viewKey(connections, place);
@@ -204,6 +202,14 @@ function targetOf(query: URLSearchParams): Target {
   if (service !== null && database === null) return { service };
   if (service === null && database !== null && /^\d{1,2}$/.test(database)) return { database: Number(database) };
   throw new Refusal(400, "accepted are service=product and the like, or database=0 to 15");
+}
+
+/** Whether no other page sends it: to a cookie those of other ports of this machine are the same site. */
+function ofOwnPage({ headers }: Request, { host }: URL): boolean {
+  const [site, origin] = [headers.get("sec-fetch-site"), headers.get("origin")];
+  if (site !== null) return site === "same-origin" || site === "none";
+  // Who ends TLS in front of this changes the scheme, and not the host.
+  return origin === null || origin === `http://${host}` || origin === `https://${host}`;
 }
 
 /** A page is opened with the token in its URL, then the cookie stands for it; programs send it as they do elsewhere. */
