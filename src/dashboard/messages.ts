@@ -1,6 +1,6 @@
 /** What the dashboard's server and its page say to each other, as JSON. Times are in milliseconds, sizes in bytes; what is not known is `null`. */
 import type { BreakerState } from "../breaker.ts";
-import type { EntryHead, Finding } from "../manager/manager.ts";
+import type { EntryHead, Finding, ServerNumbers } from "../manager/manager.ts";
 import type { Alert } from "../monitor/monitor.ts";
 
 /** What a service did and holds. Counts and times are those of the last minute. */
@@ -32,25 +32,11 @@ export interface ServiceView {
 }
 
 /** The store as it was when it was last asked. */
-export interface StoreView {
+export interface StoreView extends Omit<ServerNumbers, "hits" | "misses" | "commands"> {
   /** Whether it answers. */
   readonly up: boolean;
   /** How long it took to answer. */
   readonly latency: number | null;
-  /** The server's version. */
-  readonly version: string | null;
-  /** Bytes in use. */
-  readonly memoryUsed: number | null;
-  /** The limit; 0 for none. */
-  readonly memoryLimit: number | null;
-  /** What is evicted at the limit, such as `"allkeys-lru"`. */
-  readonly policy: string | null;
-  /** Keys evicted since the server's start. */
-  readonly evictions: number | null;
-  /** Keys expired since then. */
-  readonly expired: number | null;
-  /** Connected clients. */
-  readonly clients: number | null;
   /** Slow queries since the dashboard began. */
   readonly slowQueries: number | null;
   /** Commands a second, of all its users, between the last two samples. */
