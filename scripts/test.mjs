@@ -1,23 +1,25 @@
 // `npm test [runner...] [name...]`: sets up, compiles, and runs the tests on every runtime.
-// Runners: bun deno node workerd edge (default: all). Names pick the test files that contain one of them.
+// Runners: bun deno node workerd edge browser (default: all). Names pick the test files that contain one of them.
 // What failed is listed again at the end; the last line counts the tests of all runners.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "./build.mjs";
 import { readResults, shorten } from "./results.mjs";
-import { setupPackages, setupRedis } from "./setup.mjs";
+import { setupChromium, setupPackages, setupRedis } from "./setup.mjs";
 import { bin, files, run } from "./tools.mjs";
 
 /** Milliseconds that a runner may take in all. */
 const TIMEOUT = 900_000;
-const RUNNERS = ["bun", "deno", "node", "workerd", "edge"];
+const RUNNERS = ["bun", "deno", "node", "workerd", "edge", "browser"];
 const words = process.argv.slice(2);
 const chosen = words.filter((word) => RUNNERS.includes(word));
+const runners = chosen.length > 0 ? chosen : RUNNERS;
 const names = words.filter((word) => !RUNNERS.includes(word));
 
 setupPackages();
 setupRedis();
+if (runners.includes("browser")) setupChromium();
 
 const folder = mkdtempSync(join(tmpdir(), "larder-test-"));
 const tests = files("test", /_test\.ts$/).filter((f) => names.length === 0 || names.some((name) => f.includes(name)));
@@ -53,6 +55,7 @@ const commands = {
   node: nodeTest(...tests.map(compiled)),
   workerd: nodeTest("dist/test/runtimes/workerd.js"),
   edge: nodeTest("dist/test/runtimes/edge.js"),
+  browser: nodeTest("dist/test/runtimes/browser.js"),
 };
 
 let passed = 0;
@@ -65,7 +68,7 @@ if (compilation.code !== 0) {
   failed.push({ runner: "build", name: "tsc", file: "", text: compilation.output });
   lines.push("build: FAIL (counted as one failed test)");
 }
-for (const runner of chosen.length > 0 ? chosen : RUNNERS) {
+for (const runner of runners) {
   console.log(`\n=== ${runner}`);
   const report = join(folder, `${runner}.xml`);
   const { command, args } = commands[runner];

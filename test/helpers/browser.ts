@@ -12,7 +12,7 @@ const FLAGS = [
 ];
 
 /** How long a page may take to be as it is waited for, in milliseconds. */
-export const PATIENCE = 30_000;
+const PATIENCE = 30_000;
 
 /** Pages of one profile that is new and empty. */
 export interface Tab {
@@ -27,7 +27,7 @@ export interface Tab {
 }
 
 /** Options of {@linkcode inTab}. */
-export interface TabOptions extends Pick<BrowserContextOptions, "viewport" | "colorScheme" | "reducedMotion"> {
+export interface TabOptions extends Pick<BrowserContextOptions, "viewport" | "colorScheme" | "hasTouch"> {
   /** The server, such as `"http://127.0.0.1:8378"`: a request to any other is a problem. */
   readonly origin: string;
 }
