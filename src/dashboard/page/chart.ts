@@ -56,6 +56,8 @@ export interface ChartOptions {
 
 const HEIGHT = 176;
 const AXIS = 56;
+/** What the axis of time may count in, in milliseconds. */
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600].map((seconds) => seconds * 1000);
 const SYNC = "dashboard";
 
 /** A chart and its legend. */
@@ -176,6 +178,7 @@ export class Chart {
           size: 26,
           gap: 6,
           space: 64,
+          incrs: STEPS,
           grid: { show: false },
           values: (_, splits) =>
             splits.map((at) =>

@@ -73,11 +73,6 @@ export class Details {
     );
   }
 
-  /** Whether a key is open that is there. */
-  get live(): boolean {
-    return this.#view !== undefined && !this.element.hidden;
-  }
-
   /** What may be done: keys deleted, and asked for again by hand because that is billed. */
   allow(may: { readonly remove: boolean; readonly refresh: boolean }): void {
     this.#delete.hidden = !may.remove;
@@ -155,6 +150,7 @@ export class Details {
 
   #show(view: KeyView): void {
     const before = this.#view;
+    const back = this.element.classList.contains("gone");
     this.#view = view;
     this.element.classList.remove("gone");
     this.#delete.disabled = false;
@@ -168,9 +164,9 @@ export class Details {
       fill(this.#value, ...(view.kind === "json" ? jsonNodes(view.text) : markedValue(view.text)));
       say(this.#cut, cutOf(view));
     }
-    if (!before) this.#say(view.kind === "none" ? hiddenOf(view) : "");
+    if (!before && !back) this.#say(view.kind === "none" ? hiddenOf(view) : "");
     else if (!same) {
-      this.#say(`Changed at ${clock(Date.now())}`);
+      this.#say(`${back ? "Written again" : "Changed"} at ${clock(Date.now())}`);
       this.#value.classList.remove("changed");
       // Read, so that the animation begins anew.
       void this.#value.offsetWidth;

@@ -3,6 +3,8 @@
 /** What is shown where there is no number. */
 export const NONE = "–";
 
+/** The last date that there is, in milliseconds since 1970. */
+const LAST = 8.64e15;
 const GROUPED = new Intl.NumberFormat("en");
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const MINUTE = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
@@ -74,6 +76,8 @@ const UNITS = [
 
 /** A time of the day, with the date where it is another day's: `14:02:10`, `3 Nov 2025, 14:02:10`. */
 export function clock(at: number, now: number = Date.now()): string {
+  // What an entry in the store says may be beyond what there are dates for.
+  if (!(Math.abs(at) <= LAST)) return NONE;
   const time = CLOCK.format(at);
   return DAY.format(at) === DAY.format(now) ? time : `${DAY.format(at)}, ${time}`;
 }

@@ -2,7 +2,6 @@
 /** The head of the page: which store, how it is, where to go. */
 import type { Hello } from "../messages.ts";
 import { attribute, h, icon, say } from "./dom.ts";
-import { duration } from "./format.ts";
 import type { Live } from "./live.ts";
 import { hashOf, type Place } from "./place.ts";
 import { line } from "./text.ts";
@@ -90,8 +89,13 @@ export function header(actions: HeaderActions): {
       say(status.lastElementChild as Element, text);
       document.title = `${alerts.length > 0 ? `(${alerts.length}) ` : ""}larder${hello ? ` · ${line(hello.name)}` : ""}`;
     },
-    show({ view }) {
-      for (const link of links) attribute(link, "aria-current", link.dataset.view === view ? "page" : null);
+    show({ open: _, ...place }) {
+      for (const link of links) {
+        const here = link.dataset.view === place.view;
+        attribute(link, "aria-current", here ? "page" : null);
+        // It leads back to where one was.
+        if (here) attribute(link, "href", hashOf(place));
+      }
     },
   };
 }
@@ -103,7 +107,7 @@ function stateOf({ connection, hello, view, heard }: Live): [tone: string, text:
   if (view?.store?.up === false) return ["bad", "The store does not answer"];
   if (!view) return ["wait", "Waiting for the first sample"];
   const silent = Date.now() - heard;
-  if (silent > LATE * intervalOf(hello) + GRACE) return ["wait", `No news for ${duration(silent)}`];
+  if (silent > LATE * intervalOf(hello) + GRACE) return ["wait", "No news from the dashboard"];
   return ["good", "Live"];
 }
 

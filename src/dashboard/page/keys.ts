@@ -4,7 +4,7 @@ import type { Deleted, KeyRow } from "../messages.ts";
 import { AskError, ask, reason } from "./api.ts";
 import { Details, ownerOf } from "./details.ts";
 import type { Confirm } from "./dialogs.ts";
-import { fill, h, icon, say, style } from "./dom.ts";
+import { attribute, fill, h, icon, say, style } from "./dom.ts";
 import { count, grouped } from "./format.ts";
 import type { Live } from "./live.ts";
 import { go, type KeyOf, type Place, type Whose } from "./place.ts";
@@ -110,6 +110,7 @@ export class Keys {
     this.#details.allow({ remove: hello?.writable === true, refresh: billed });
     if (this.#place.view !== "keys") return;
     this.#pickable();
+    if (!this.#place.whose && !view) say(this.#status, "Waiting for the first sample");
     if (!this.#place.whose && view) {
       const first = view.services.find(({ keys }) => keys) ?? view.services[0];
       if (first) go({ ...this.#place, whose: whose(first) }, true);
@@ -117,7 +118,7 @@ export class Keys {
     }
     if (view && this.#seen !== view.at) {
       this.#seen = view.at;
-      if (this.#details.live && !billed && !document.hidden) void this.#details.refresh();
+      if (this.#place.open && !billed && !document.hidden) void this.#details.refresh();
     }
   }
 
@@ -218,8 +219,9 @@ export class Keys {
     this.#results.select(this.#place.open && idOf(this.#place.open));
     const total = this.#total();
     const found = count(rows.length, "key");
-    // The server counts steps, of which the last is not full.
-    const looked = `${grouped(done && total !== null ? total : Math.min(scanned, total ?? scanned))} looked at`;
+    // The server counts steps, of which the last is not full; how many keys there are was known a moment ago.
+    const most = Math.max(total ?? scanned, rows.length);
+    const looked = `${grouped(done ? most : Math.min(scanned, most))} looked at`;
     let text = done ? `${found} · all ${looked}` : `${found} so far · ${looked}`;
     if (error !== undefined) text = `Cannot search: ${error}`;
     else if (running) text = `${rows.length > 0 ? `${found}, searching` : "Searching"}… ${looked}`;
@@ -227,6 +229,7 @@ export class Keys {
     else if (full && !done) text = `The first ${grouped(rows.length)} keys: refine the search to see others`;
     say(this.#status, text);
     this.#status.classList.toggle("bad", error !== undefined);
+    attribute(this.#status, "aria-busy", running ? "true" : null);
     this.#stop.hidden = !running || scanned === 0;
     this.#more.hidden = running || done || full;
     say(this.#more, error === undefined ? "More" : "Try again");

@@ -7,6 +7,7 @@ const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{DI}\p{Zl}\p{Zp}\u2800]|(?! )\p
 /** In a value lines may break, and emoji be joined. */
 const PLAIN_IN_VALUES = /\n|\t|\u200d|\ufe0f/;
 /** How much of a key a row shows: the beginning, and the end, which tells keys apart. */
+const WHOLE = 28;
 const HEAD = 160;
 const TAIL = 12;
 
@@ -36,20 +37,18 @@ export function keyNodes(key: string): Node[] {
   const { head, cut, tail } = ends(key);
   return [
     h("span", { class: "head" }, ...marked(head)),
-    ...(cut ? [h("span", { class: "escape cut" }, "…")] : []),
-    h("span", { class: "tail" }, ...marked(tail)),
-  ];
+    cut && h("span", { class: "escape cut" }, "…"),
+    tail !== "" && h("span", { class: "tail" }, ...marked(tail)),
+  ].filter((node) => node !== false);
 }
 
+/** A key's beginning and end, no pair of surrogates cut in two; a short one has only a beginning. */
 function ends(key: string): { readonly head: string; readonly cut: boolean; readonly tail: string } {
+  if (key.length < WHOLE) return { head: key, cut: false, tail: "" };
   const cut = key.length > 2 * HEAD;
-  const head = cut ? key.slice(0, HEAD) : key.slice(0, -TAIL);
-  const tail = key.slice(cut ? -4 * TAIL : -TAIL);
-  // No pair is cut in two.
-  const half = /[\ud800-\udbff]$/.test(head) && /^[\udc00-\udfff]/.test(tail) ? tail.slice(0, 1) : "";
-  return cut
-    ? { head: head.replace(/[\ud800-\udbff]$/, ""), cut, tail: tail.replace(/^[\udc00-\udfff]/, "") }
-    : { head: head + half, cut, tail: tail.slice(half.length) };
+  const end = key.length - (cut ? 4 * TAIL : TAIL);
+  const at = (place: number) => (/^[\ud800-\udbff][\udc00-\udfff]/.test(key.slice(place - 1)) ? place + 1 : place);
+  return { head: key.slice(0, at(cut ? HEAD : end)), cut, tail: key.slice(at(end)) };
 }
 
 function pieces(text: string, plain: (sign: string) => boolean): Node[] {
