@@ -44,7 +44,6 @@ export function start(): void {
     overview.element.hidden = place.view !== "overview";
     keys.element.hidden = place.view !== "keys";
     document.documentElement.dataset.view = place.view;
-    if (place.view !== "keys") document.documentElement.classList.remove("covered");
     top.show(place);
     keys.show(place);
     update();

@@ -48,7 +48,15 @@ export class Details {
     this.#refresh = button("Refresh", "refresh", () => void this.refresh(), {
       title: "Requests are billed here: it is not read again by itself",
     });
-    this.#copyValue = button("Copy value", "copy", () => void this.#copy("value", this.#view?.text ?? ""));
+    this.#copyValue = button(
+      "Copy value",
+      "copy",
+      () =>
+        void this.#copy(
+          this.#view?.characters === undefined ? "the value" : "what is shown of the value",
+          this.#view?.text ?? "",
+        ),
+    );
     const back = button("Back", "back", () => actions.close(), {
       class: "back quiet",
       "aria-label": "Back to the list",
@@ -61,7 +69,7 @@ export class Details {
       h(
         "div",
         { class: "buttons" },
-        button("Copy key", "copy", () => void this.#copy("key", this.#name)),
+        button("Copy key", "copy", () => void this.#copyKey()),
         this.#copyValue,
         this.#refresh,
         this.#delete,
@@ -231,14 +239,17 @@ export class Details {
     this.#note.dataset.tone = tone;
   }
 
+  #copyKey(): Promise<void> {
+    const { key64 } = this.#query ?? {};
+    return key64 === undefined ? this.#copy("the key", this.#name) : this.#copy("the key in base64", key64);
+  }
+
   async #copy(what: string, text: string): Promise<void> {
     try {
       await navigator.clipboard.writeText(text);
-      this.#actions.tell(
-        `Copied ${what === "value" && this.#view?.characters !== undefined ? "what is shown of the value" : `the ${what}`}`,
-      );
+      this.#actions.tell(`Copied ${what}`);
     } catch {
-      this.#actions.tell(`Cannot copy the ${what}: the browser does not allow it`);
+      this.#actions.tell(`Cannot copy ${what}: the browser does not allow it`);
     }
   }
 }

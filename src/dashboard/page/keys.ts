@@ -38,6 +38,7 @@ export class Keys {
   #place: Place = { view: "overview", match: "" };
   #search: Search | undefined;
   #searched = "";
+  #shown = "";
   #timer: ReturnType<typeof setTimeout> | undefined;
   #options = "";
   #seen: number | undefined;
@@ -65,6 +66,14 @@ export class Keys {
       input: () => this.#typed(),
       keydown: (event: KeyboardEvent) => this.#inputKey(event),
     });
+    const again = h("button", {
+      type: "button",
+      class: "quiet again",
+      "aria-label": "Search again",
+      title: "Search again",
+      click: () => this.#again(),
+    });
+    again.append(icon("refresh"));
     this.element = h(
       "div",
       { class: "keys" },
@@ -75,7 +84,7 @@ export class Keys {
         this.#picker,
         h("div", { class: "field" }, icon("search"), this.#input, h("kbd", { "aria-hidden": "true" }, "/")),
       ),
-      h("div", { class: "found" }, this.#status, this.#stop),
+      h("div", { class: "found" }, this.#status, this.#stop, again),
       this.#progress,
       h(
         "div",
@@ -96,7 +105,9 @@ export class Keys {
     this.update();
     const from = this.#place.whose;
     if (!from) return;
-    if (document.activeElement !== this.#input) this.#input.value = place.match;
+    // What is being typed is left alone.
+    if (place.match !== this.#shown) this.#input.value = place.match;
+    this.#shown = place.match;
     const wanted = JSON.stringify([from, place.match]);
     if (wanted !== this.#searched) this.#begin(from, place.match, wanted);
     else if (this.#search && this.#search.rows.length === 0) this.#goOn();
@@ -181,13 +192,22 @@ export class Keys {
 
   #look(): void {
     clearTimeout(this.#timer);
-    const { whose } = this.#place;
-    if (whose && this.#place.view === "keys") go({ view: "keys", whose, match: this.#input.value }, true);
+    const { view, whose, match, open } = this.#place;
+    if (!whose || view !== "keys") return;
+    const wanted = this.#input.value;
+    go({ view, whose, match: wanted, ...(wanted === match && open && { open }) }, true);
+  }
+
+  /** Searches for what is in the field, even where that was just searched for. */
+  #again(): void {
+    this.#searched = "";
+    this.#look();
+    if (this.#searched === "") this.show(this.#place);
   }
 
   #inputKey(event: KeyboardEvent): void {
     if (event.isComposing) return;
-    if (event.key === "Enter") this.#look();
+    if (event.key === "Enter") this.#again();
     else if (event.key === "ArrowDown") this.#results.focus();
     else return;
     event.preventDefault();
@@ -263,7 +283,6 @@ export class Keys {
 
   #openAt(from: Whose, open: KeyOf | undefined): void {
     const wanted = open && JSON.stringify([from, open]);
-    document.documentElement.classList.toggle("covered", open !== undefined);
     if (wanted === this.#opened) return;
     this.#opened = wanted;
     this.#results.select(open && idOf(open));

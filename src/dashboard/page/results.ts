@@ -51,7 +51,8 @@ export class Results {
   show(rows: readonly FoundKey[]): void {
     this.#rows = [...rows];
     this.#show(rows);
-    for (const id of this.#cells.keys()) if (!rows.some((row) => row.id === id)) this.#cells.delete(id);
+    const ids = new Set(rows.map(({ id }) => id));
+    for (const id of this.#cells.keys()) if (!ids.has(id)) this.#cells.delete(id);
     if (!this.#current || !this.#cells.has(this.#current)) this.#reach(rows[0]?.id);
     this.tick();
   }
