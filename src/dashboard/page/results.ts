@@ -3,7 +3,7 @@
 import { attribute, h, keyed, type Row, say } from "./dom.ts";
 import { bytes, duration } from "./format.ts";
 import type { FoundKey } from "./search.ts";
-import { keyNodes, short } from "./text.ts";
+import { keyNodes, line, short } from "./text.ts";
 
 /** The table of keys. One of its buttons can be reached by Tab; the arrows go to the others. */
 export class Results {
@@ -104,23 +104,29 @@ export class Results {
   }
 
   #row(found: FoundKey): Row<FoundKey> {
-    const { id, key, type, size, unreadable, key64 } = found;
+    const { id, key, unreadable, key64 } = found;
     const button = h(
       "button",
       { type: "button", class: "key code", tabindex: -1, title: short(key), "aria-disabled": unreadable && "true" },
       ...keyNodes(key),
     );
+    const type = h("td", { class: "type" });
+    const size = h("td", { class: "number size" });
     const ttl = h("td", { class: "number ttl" });
     const row = h(
       "tr",
       { click: () => this.#open(found) },
       h("td", { class: "key" }, button, key64 !== undefined && h("span", { class: "badge" }, "bytes")),
-      h("td", { class: "type" }, type),
+      type,
       ttl,
-      h("td", { class: "number size" }, bytes(size)),
+      size,
     );
     this.#cells.set(id, { button, ttl, row });
-    return { element: row, update: () => {} };
+    const update = (now: FoundKey) => {
+      say(type, line(now.type));
+      say(size, bytes(now.size));
+    };
+    return { element: row, update };
   }
 
   #key(event: KeyboardEvent): void {
