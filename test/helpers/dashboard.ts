@@ -42,7 +42,7 @@ export async function startDashboard(store: string, ...more: readonly string[]):
  * @param misses How many find none.
  */
 export async function use(store: string, hits: number, misses: number): Promise<void> {
-  await using client = createCacheClient({ env: {}, url: store, fleetStats: true });
+  await using client = createCacheClient({ env: {}, url: store, fleetStats: true, timeout: 10_000 });
   const { products } = client.service("product");
   await products.set("pho", { id: "pho", name: "Phở bò", price: 65_000 });
   for (let i = 0; i < hits; i++) await products.get("pho");

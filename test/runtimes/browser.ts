@@ -720,15 +720,14 @@ describe("the page over 1,000,000 keys", () => {
           await says(tile(tab, "keys"), /^1,000,000$/);
           const entry = () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0;
           paints.push(await tab.evaluate(entry));
-          const [, took] = await Promise.all([
-            tab.goto(`${own.origin}/#keys?service=product`),
-            tab.evaluate(async () => {
-              const start = performance.now();
-              while (document.querySelectorAll("#results tbody tr").length < 100)
-                await new Promise(requestAnimationFrame);
-              return performance.now() - start;
-            }),
-          ]);
+          const took = await tab.evaluate(async () => {
+            const start = performance.now();
+            location.hash = "#keys?service=product";
+            while (document.querySelectorAll("#results tbody tr").length < 100) {
+              await new Promise(requestAnimationFrame);
+            }
+            return performance.now() - start;
+          });
           lists.push(took);
         });
       }
