@@ -1,8 +1,8 @@
 import type { Command } from "commander";
+import { bytes, count } from "../format.ts";
 import { backup } from "../manager/manager.ts";
 import { createFile, fileExists, type NewFile } from "../system.ts";
 import { addExamples, addPlaceFlags, addStoreFlags, addYesFlag, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
-import { bytes, count } from "./format.ts";
 import { tellProblems } from "./problems.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";

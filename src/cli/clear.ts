@@ -1,7 +1,7 @@
 import type { Command } from "commander";
+import { count } from "../format.ts";
 import { clear } from "../manager/manager.ts";
 import { addExamples, addPlaceFlags, addStoreFlags, addYesFlag, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
-import { count } from "./format.ts";
 import { rate } from "./output.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";

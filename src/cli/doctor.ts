@@ -1,8 +1,9 @@
 import type { Command } from "commander";
+import { count } from "../format.ts";
 import { diagnose, type Finding } from "../manager/manager.ts";
 import { EXIT } from "./errors.ts";
 import { addExamples, addStoreFlags, whole } from "./flags.ts";
-import { count, harmless } from "./format.ts";
+import { harmless } from "./format.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 

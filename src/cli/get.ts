@@ -1,10 +1,11 @@
 import type { Command } from "commander";
+import { bytes, count, duration } from "../format.ts";
 import { fromBase64, keyToJson, shownBytes, valueToJson } from "../manager/json.ts";
 import { get, type KeyDetails } from "../manager/manager.ts";
 import { isTerminal } from "../system.ts";
 import { EXIT, UsageError } from "./errors.ts";
 import { addExamples, addPlaceFlags, addStoreFlags, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
-import { bytes, count, duration, shown } from "./format.ts";
+import { shown } from "./format.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 

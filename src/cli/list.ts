@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
+import { bytes, count, duration } from "../format.ts";
 import { keyToJson, shownBytes } from "../manager/json.ts";
 import { type KeyEntry, list } from "../manager/manager.ts";
 import { isTerminal } from "../system.ts";
 import { addExamples, addPlaceFlags, addStoreFlags, noMore, type PlaceFlags, takeTarget, whole } from "./flags.ts";
-import { bytes, count, duration, shown } from "./format.ts";
+import { shown } from "./format.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 

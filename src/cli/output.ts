@@ -1,6 +1,7 @@
+import { grouped } from "../format.ts";
 import { columns, isTerminal, variable, writeTo } from "../system.ts";
 import { redact } from "./errors.ts";
-import { grouped, harmless } from "./format.ts";
+import { harmless } from "./format.ts";
 
 /** How results and progress are shown. */
 export interface OutputOptions {

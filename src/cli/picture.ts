@@ -1,7 +1,8 @@
 /** What `stats --watch` shows of the monitor's numbers. */
 import type { ServiceView, StoreView, View } from "../dashboard/messages.ts";
+import { bytes, count, duration, grouped, percent } from "../format.ts";
 import type { Alert } from "../monitor/monitor.ts";
-import { bytes, count, duration, grouped, harmless, percent, table } from "./format.ts";
+import { harmless, table } from "./format.ts";
 import type { Output, Paint } from "./output.ts";
 
 /** A view, and what a person wants to know besides. */

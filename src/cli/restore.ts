@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { count, grouped } from "../format.ts";
 import { type OnConflict, type RestoreProgress, restore } from "../manager/manager.ts";
 import { readFile } from "../system.ts";
 import { UsageError } from "./errors.ts";
@@ -12,7 +13,6 @@ import {
   type PlaceFlags,
   takeTarget,
 } from "./flags.ts";
-import { count, grouped } from "./format.ts";
 import { tellProblems } from "./problems.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags, Shell } from "./shell.ts";

@@ -1,7 +1,8 @@
 import type { Command } from "commander";
+import { count, grouped, percent } from "../format.ts";
 import { type Inspection, inspect } from "../manager/manager.ts";
 import { addExamples, addStoreFlags, seconds, whole } from "./flags.ts";
-import { count, grouped, percent, table } from "./format.ts";
+import { table } from "./format.ts";
 import { memory, time, UNKNOWN } from "./picture.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";

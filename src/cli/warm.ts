@@ -1,11 +1,11 @@
 import type { Command } from "commander";
 import type { Cache } from "../cache.ts";
+import { count } from "../format.ts";
 import type { Id } from "../keyspace.ts";
 import { type WarmReject, warm } from "../manager/manager.ts";
 import { services } from "../services/all.ts";
 import { suggestion, UsageError } from "./errors.ts";
 import { addExamples, addStoreFlags, noMore, takeTarget, whole } from "./flags.ts";
-import { count } from "./format.ts";
 import { fromFile, fromModule, type Skipped } from "./items.ts";
 import { rate } from "./output.ts";
 import type { Run } from "./run.ts";

@@ -1,23 +1,20 @@
-/** How numbers and times are shown. */
+/** How numbers and times are shown, and that there are none. */
+import * as format from "../../format.ts";
+
+export { count } from "../../format.ts";
 
 /** What is shown where there is no number. */
 export const NONE = "–";
 
 /** The last date that there is, in milliseconds since 1970. */
 const LAST = 8.64e15;
-const GROUPED = new Intl.NumberFormat("en");
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const MINUTE = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
 /** A number, grouped: `12,000`. */
 export function grouped(number: number | null): string {
-  return number === null ? NONE : GROUPED.format(Math.round(number));
-}
-
-/** Things, counted: `1 key`, `12,000 keys`. */
-export function count(number: number, one: string, many: string = `${one}s`): string {
-  return `${grouped(number)} ${number === 1 ? one : many}`;
+  return number === null ? NONE : format.grouped(Math.round(number));
 }
 
 /** A number a second: `0.4`, `12,000`. */
@@ -26,21 +23,13 @@ export function rate(number: number | null): string {
 }
 
 /** A share of one: `97.3 %`; `digits` after the point. */
-export function percent(share: number | null, digits = 1): string {
-  return share === null ? NONE : `${(share * 100).toFixed(digits)} %`;
+export function percent(share: number | null, digits?: number): string {
+  return share === null ? NONE : format.percent(share, digits);
 }
 
-/** Bytes in units of 1024: `1.2 KB`. */
+/** Bytes in units of 1024: `1.2 KB`, `64 MB`. */
 export function bytes(size: number | null): string {
-  if (size === null) return NONE;
-  const units = ["B", "KB", "MB", "GB", "TB"];
-  let value = size;
-  let unit = 0;
-  while (value >= 1023.95 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 || Number.isInteger(value) ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+  return size === null ? NONE : format.bytes(Math.round(size)).replace(".0 ", " ");
 }
 
 /** How long an operation took, in milliseconds: `0.42 ms`, `350 ms`, `1.2 s`. */
@@ -53,26 +42,10 @@ export function took(milliseconds: number | null): string {
   return duration(milliseconds);
 }
 
-/** A span in milliseconds by its two largest units: `1h 5m`, `12s`. */
+/** A span in milliseconds by its two largest units, in whole seconds: `1h 5m`, `12s`. */
 export function duration(milliseconds: number): string {
-  let left = Math.max(0, Math.floor(milliseconds / 1000));
-  const parts: string[] = [];
-  for (const [unit, seconds] of UNITS) {
-    const number = Math.floor(left / seconds);
-    left -= number * seconds;
-    if (number > 0) parts.push(`${number}${unit}`);
-    else if (parts.length > 0) break;
-    if (parts.length === 2) break;
-  }
-  return parts.join(" ") || "0s";
+  return milliseconds < 1000 ? "0s" : format.duration(milliseconds);
 }
-
-const UNITS = [
-  ["d", 86_400],
-  ["h", 3_600],
-  ["m", 60],
-  ["s", 1],
-] as const;
 
 /** A time of the day, with the date where it is another day's: `14:02:10`, `3 Nov 2025, 14:02:10`. */
 export function clock(at: number, now: number = Date.now()): string {

@@ -1,0 +1,52 @@
+/** How numbers, sizes and times are shown to a person. */
+
+const GROUPED = new Intl.NumberFormat("en");
+
+/** A number of things: `1 key`, `12,000 keys`. */
+export function count(number: number, one: string, many: string = `${one}s`): string {
+  return `${GROUPED.format(number)} ${number === 1 ? one : many}`;
+}
+
+/** A number, grouped: `12,000`. */
+export function grouped(number: number): string {
+  return GROUPED.format(number);
+}
+
+/** Bytes in units of 1024: `1.2 KB`. */
+export function bytes(size: number): string {
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  let value = size;
+  let unit = 0;
+  while (value >= 1023.95 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** A time in milliseconds by its two largest units: `1h 5m`, `350ms`. */
+export function duration(milliseconds: number): string {
+  if (milliseconds < 1000) return `${Math.round(milliseconds)}ms`;
+  let left = Math.floor(milliseconds / 1000);
+  const parts: string[] = [];
+  for (const [unit, seconds] of UNITS) {
+    const number = Math.floor(left / seconds);
+    left -= number * seconds;
+    if (number > 0) parts.push(`${number}${unit}`);
+    else if (parts.length > 0) break;
+    if (parts.length === 2) break;
+  }
+  return parts.join(" ");
+}
+
+const UNITS = [
+  ["d", 86_400],
+  ["h", 3_600],
+  ["m", 60],
+  ["s", 1],
+] as const;
+
+/** A share of one: `97.3 %`; `digits` after the point. */
+export function percent(share: number, digits = 1): string {
+  return `${(share * 100).toFixed(digits)} %`;
+}
