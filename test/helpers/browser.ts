@@ -93,11 +93,11 @@ export async function inTab(browser: Browser, options: TabOptions, body: (tab: T
   try {
     const page = await context.newPage();
     await body({ page, another: () => context.newPage(), problems, allow: (pattern) => void allowed.push(pattern) });
-    assert.deepEqual(problems, []);
   } catch (error) {
-    if (problems.length > 0 && error instanceof Error) error.message += `\nin the page: ${problems.join("\n")}`;
-    throw error;
+    if (problems.length === 0 || !(error instanceof Error)) throw error;
+    throw new Error(`${error.message}\nin the page: ${problems.join("\n")}`, { cause: error });
   } finally {
     await context.close();
   }
+  assert.deepEqual(problems, []);
 }
