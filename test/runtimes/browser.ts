@@ -428,6 +428,10 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
             .first()
             .waitFor();
           await assertInert(tab);
+          // The check-up names a key that has no TTL.
+          await tab.locator("#doctor").getByRole("button").click();
+          await says(tab.locator("#doctor li"), /no TTL, such as/);
+          await assertInert(tab);
           // What a link says is not trusted either.
           allow(/status of 400/);
           const query = new URLSearchParams({
