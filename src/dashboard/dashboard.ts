@@ -148,12 +148,25 @@ async function answer(request: Request, context: Context): Promise<Response> {
   if (!url.pathname.startsWith(path)) throw new Refusal(404, "there is no such page");
   const route = url.pathname.slice(path.length);
   const isKey = route === "api/key";
-  if (!/^(GET|HEAD)$/.test(request.method) && !(isKey && request.method === "DELETE")) {
-    throw new Refusal(405, `accepted are GET${isKey ? " and DELETE" : ""}`);
+  if (!(isKey ? /^(GET|HEAD|POST|DELETE)$/ : /^(GET|HEAD)$/).test(request.method)) {
+    throw new Refusal(405, `accepted are GET${isKey ? ", POST and DELETE" : ""}`);
   }
   if (!route.startsWith("api/")) return asset(route || "index.html");
   if (!ofOwnPage(request, url)) throw new Refusal(403, "this is for the dashboard's own page");
-  return api(route.slice(4), request, url.searchParams, context);
+  return api(route.slice(4), request, await parametersOf(request, url), context);
+}
+
+/** The most bytes that name a key. */
+const MOST_BYTES = 2 ** 20;
+
+/** What a request asks for: in its URL, or, for keys that are longer than a URL may be, in its body. */
+async function parametersOf(request: Request, url: URL): Promise<URLSearchParams> {
+  if (!/^(POST|DELETE)$/.test(request.method)) return url.searchParams;
+  const long = new Refusal(413, `accepted are bodies of up to ${MOST_BYTES} bytes`);
+  if (Number(request.headers.get("content-length")) > MOST_BYTES) throw long;
+  const body = await request.text();
+  if (body.length > MOST_BYTES) throw long;
+  return body === "" ? url.searchParams : new URLSearchParams(body);
 }
 
 async function api(route: string, request: Request, query: URLSearchParams, context: Context): Promise<Response> {
@@ -181,9 +194,7 @@ async function api(route: string, request: Request, query: URLSearchParams, cont
         if (!write) throw new Refusal(403, "this dashboard only reads: --write, or write: true, lets keys be deleted");
         return json(200, await deleteKey(connections, place));
       }
-      const found = await viewKey(connections, place);
-      if (!found) throw new Refusal(404, "there is no such key any more");
-      return json(200, found);
+      return json(200, (await viewKey(connections, place)) ?? null);
     }
     case "slow":
       return json(200, await slowCommands(connections, timeout));

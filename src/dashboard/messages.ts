@@ -147,7 +147,7 @@ export interface KeyPage {
   readonly scanned: number;
 }
 
-/** A key and its value. */
+/** A key and its value; `null` is answered where there is none. */
 export interface KeyView extends Omit<KeyRow, "key" | "key64"> {
   /** What is known of it, where it is an entry of this library. */
   readonly entry?: EntryHead;

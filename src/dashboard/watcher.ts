@@ -34,8 +34,9 @@ const MOST_POINTS = 1800;
 const HOUR_MS = 3_600_000;
 /** How many alerts are kept. */
 const MOST_ALERTS = 50;
-/** How often it is measured how much memory keys take, in milliseconds: over REST, where pages are billed, less often. */
+/** How often it is measured how much memory keys take, in milliseconds: over REST, where pages are billed, less often; sooner where it is not known. */
 const SIZES_EVERY = { tcp: 30_000, rest: 600_000 };
+const SIZES_SOON = { tcp: 3000, rest: 60_000 };
 /** Of how many keys of a service, and how many are looked at where services share a database. */
 const SAMPLED = 50;
 const LOOKED_AT = { tcp: 100_000, rest: 10_000 };
@@ -175,7 +176,9 @@ export class Watcher {
   /** Measures now and then, and does not hold up samples. */
   #measure(now: number): void {
     const of = this.#rest ? "rest" : "tcp";
-    if (this.#measuring || (now - this.#measured < SIZES_EVERY[of] && now >= this.#measured)) return;
+    const unknown = this.#view?.services.some(({ keys, memory, unnamed }) => keys && memory === null && !unnamed);
+    const every = (unknown ? SIZES_SOON : SIZES_EVERY)[of];
+    if (this.#measuring || (now - this.#measured < every && now >= this.#measured)) return;
     this.#measured = now;
     const measuring = async (): Promise<void> => {
       try {

@@ -22,7 +22,7 @@ export class AskError extends Error {
  * Asks for JSON.
  *
  * @param name The endpoint, such as `"slow"`.
- * @param query Its parameters.
+ * @param query Its parameters: in the URL, for other methods than GET in the body.
  * @param init The method, and a signal to give up.
  * @throws {AskError} When the server refuses or is away. What an aborted signal throws is passed on.
  */
@@ -31,10 +31,12 @@ export async function ask<Answer>(
   query: Readonly<Record<string, string | number>> = {},
   init: { readonly method?: string; readonly signal?: AbortSignal } = {},
 ): Promise<Answer> {
-  const search = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)])).toString();
+  const parameters = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]));
   let response: Response;
   try {
-    response = await fetch(`./api/${name}${search && `?${search}`}`, { cache: "no-store", ...init });
+    response = await (init.method
+      ? fetch(`./api/${name}`, { ...init, body: parameters })
+      : fetch(`./api/${name}?${parameters}`, { cache: "no-store", ...init }));
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new AskError("the dashboard's server does not answer", 0);

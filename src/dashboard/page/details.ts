@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /** The key that is open: what is known of it, and its value. */
 import type { KeyView } from "../messages.ts";
-import { AskError, ask, reason } from "./api.ts";
+import { ask, reason } from "./api.ts";
 import { type Child, fill, h, icon, say } from "./dom.ts";
 import { ago, bytes, clock, count, duration, grouped } from "./format.ts";
 import { jsonNodes } from "./json.ts";
@@ -126,12 +126,13 @@ export class Details {
     this.#abort = new AbortController();
     const { signal } = this.#abort;
     try {
-      const view = await ask<KeyView>("key", this.#query, { signal });
-      if (!signal.aborted) this.#show(view);
+      const view = await ask<KeyView | null>("key", this.#query, { method: "POST", signal });
+      if (signal.aborted) return;
+      if (view) this.#show(view);
+      else this.gone();
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof AskError && error.status === 404) this.gone();
-      else if (this.#view) this.#say(`Cannot read it again: ${reason(error)}`, "bad");
+      if (this.#view) this.#say(`Cannot read it again: ${reason(error)}`, "bad");
       else this.#empty(`Cannot read it: ${reason(error)}`);
     }
   }

@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /** The key browser: search, list, details. */
 import type { Deleted, KeyRow } from "../messages.ts";
-import { AskError, ask, reason } from "./api.ts";
+import { ask, reason } from "./api.ts";
 import { Details, ownerOf } from "./details.ts";
 import type { Confirm } from "./dialogs.ts";
 import { attribute, fill, h, icon, say, style } from "./dom.ts";
@@ -305,7 +305,6 @@ export class Keys {
       this.#forget(whose, open);
       this.#tell(deleted ? `Deleted ${label} of ${owner}` : `${label} of ${owner} was gone already`);
     } catch (error) {
-      if (error instanceof AskError && error.status === 404) this.#forget(whose, open);
       this.#tell(`Cannot delete ${label}: ${reason(error)}`);
     }
   }

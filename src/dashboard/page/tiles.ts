@@ -105,10 +105,14 @@ function memory({ store }: View): Reading {
 }
 
 function keys({ all, services }: View): Reading {
-  const holding = services.filter(({ keys }) => keys).length;
+  const holding = services.filter(({ keys, unnamed }) => keys && !unnamed).length;
+  const others = services.filter(({ unnamed }) => unnamed).length;
   return {
     value: grouped(all.keys),
-    note: all.keys === null ? "not told by this store" : `in ${count(holding, "service")}`,
+    note:
+      all.keys === null
+        ? "not told by this store"
+        : `in ${count(holding, "service")}${others > 0 ? ` and ${count(others, "other database")}` : ""}`,
   };
 }
 
