@@ -71,6 +71,11 @@ export class Breaker {
     return this.#state;
   }
 
+  /** Whether the last send failed. */
+  get failing(): boolean {
+    return this.#failed > 0;
+  }
+
   /**
    * Whether a send may leave now. Where the breaker was open this makes the send a probe: another is let through when
    * its outcome was not told within `openFor`.

@@ -502,13 +502,14 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     const timeout = timeoutOf(this.#context, options);
     supersede(this.#context, key);
     const start = performance.now();
+    let reply: Reply;
     try {
-      return await batch.run(script, [key], args, timeout, options?.idempotent ?? false, also);
+      reply = await batch.run(script, [key], args, timeout, options?.idempotent ?? false, also);
     } catch (error) {
       throw report(this.#context, script.name, error);
-    } finally {
-      counters.time(performance.now() - start);
     }
+    counters.time(performance.now() - start);
+    return reply;
   }
 
   /** The near cache's answer, if it has one. */
@@ -621,17 +622,18 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     return count;
   }
 
-  /** Times what was sent; `undefined`, or an exception, when it fails. */
+  /** Times what is answered; `undefined`, or an exception, when it fails. */
   async #settle<T>(operation: string, sent: Promise<T>, options: CallOptions | undefined): Promise<T | undefined> {
     const start = performance.now();
+    let reply: T;
     try {
-      return await sent;
+      reply = await sent;
     } catch (error) {
       failed(this.#context, operation, error, options);
       return undefined;
-    } finally {
-      this.#context.counters.time(performance.now() - start);
     }
+    this.#context.counters.time(performance.now() - start);
+    return reply;
   }
 
   /** Pages of logical keys. Pages may be empty and keys may come twice. */

@@ -448,7 +448,8 @@ export class CacheClient<S extends object = Record<never, never>> {
         retries: config.retries,
         wire,
         breaker,
-        onLeave: fleet && (() => fleet.ride(batch, config.timeout)),
+        // Counts are never sent twice: while the last send failed, they wait.
+        onLeave: fleet && (() => breaker?.failing || fleet.ride(batch, config.timeout)),
         sends,
         onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
       });

@@ -20,7 +20,7 @@ export interface CacheStats {
   readonly errors: number;
   /** Entries that could not be read back. */
   readonly corrupt: number;
-  /** How long operations took, loaders aside; percentiles are exact to 5 %. */
+  /** How long operations took that the store answered, loaders aside; percentiles are exact to 5 %. */
   readonly latency: { readonly count: number; readonly p50: number; readonly p95: number; readonly p99: number };
 }
 
@@ -28,7 +28,7 @@ export interface CacheStats {
 export interface LiveCounters extends Omit<CacheStats, "hitRate" | "latency"> {
   /** The collection; empty for a service's own verbs. */
   readonly collection: string;
-  /** How long all timed operations took together, in milliseconds. */
+  /** How long all operations took together that the store answered, in milliseconds. */
   readonly spent: number;
   /** How many took from 2^(i / 8) to 2^((i + 1) / 8) microseconds, by i; the first and the last hold what is beyond them too. */
   readonly latency: Uint32Array;

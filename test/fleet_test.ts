@@ -3,8 +3,9 @@ import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { collection, createCacheClient, type Driver, defineService, type FleetStats } from "../mod.ts";
 import { Background, onWires } from "./helpers/engine.ts";
+import { eventually } from "./helpers/eventually.ts";
 import { startProxy } from "./helpers/proxy.ts";
-import { startRedis } from "./helpers/redis_server.ts";
+import { freePort, startRedis } from "./helpers/redis_server.ts";
 
 const dishes = collection<number>({ key: "dish:{id}" });
 const menus = collection<number>({ key: "menu:{id}", near: { ttl: "1h" } });
@@ -205,5 +206,33 @@ describe("statistics of the fleet", () => {
     assert.deepEqual(await client.stats(SCOPE), {});
     await assert.rejects(stats({ ...SCOPE, onError: "throw" }), { name: "StoreError" });
     await client.close();
+  });
+});
+
+describe("statistics of the fleet over an outage", () => {
+  it("keep what could not be sent for later", { timeout: 60_000 }, async () => {
+    const port = await freePort();
+    const client = createCacheClient({
+      ...FLEET,
+      env: {},
+      url: `redis://127.0.0.1:${port}`,
+      retries: 0,
+      timeout: 2000,
+    });
+    const { dishes } = client.service(SHOP);
+    for (let i = 0; i < 20; i++) await dishes.get(i);
+    assert.equal(client.stats().errors, 20);
+    const redis = await startRedis({ port });
+    try {
+      await eventually(() => client.ping());
+      await client.close();
+      const reader = createCacheClient({ env: {}, url: redis.url });
+      const told = (await reader.service(SHOP).stats(SCOPE)) ?? assert.fail();
+      assert.deepEqual([told.errors, told.misses], [20, 20]);
+      await reader.close();
+    } finally {
+      await client.close();
+      await redis.stop();
+    }
   });
 });
