@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { count } from "../format.ts";
 import { diagnose, type Finding } from "../manager/manager.ts";
+import { findServices } from "../manager/services.ts";
 import { EXIT } from "./errors.ts";
 import { addExamples, addStoreFlags, whole } from "./flags.ts";
 import { harmless } from "./format.ts";
@@ -36,6 +37,8 @@ export function addDoctor(program: Command, run: Run): void {
       let wrong = 0;
       let away = false;
       output.progress("looking");
+      // Where the store is away, that is what is found.
+      await findServices(client, { signal, timeout }).catch(() => signal.throwIfAborted());
       for await (const finding of diagnose(client, { signal, timeout, sample, bigKey })) {
         const { check, level } = finding;
         if (level === "warning" || level === "error") wrong++;

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { count, grouped, percent } from "../format.ts";
 import { type Inspection, inspect } from "../manager/manager.ts";
+import { findServices } from "../manager/services.ts";
 import { addExamples, addStoreFlags, seconds, whole } from "./flags.ts";
 import { table } from "./format.ts";
 import { memory, time, UNKNOWN } from "./picture.ts";
@@ -37,6 +38,7 @@ export function addStats(program: Command, run: Run): void {
       if (every !== undefined) return watch(shell, every === true ? undefined : every);
       const { client, name, timeout } = await shell.open();
       output.progress("counting");
+      await findServices(client, { signal, timeout });
       const found = await inspect(client, { signal, timeout, maxKeys });
       signal.throwIfAborted();
       if (json) await output.json({ at: new Date().toISOString(), ...found });

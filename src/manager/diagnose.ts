@@ -2,7 +2,7 @@ import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import type { PlaceOf } from "../client.ts";
 import { isStoreError } from "../errors.ts";
 import { describe } from "../ttl.ts";
-import { type InspectedClient, placesOf, readInfo } from "./inspect.ts";
+import { fleetCounts, type InspectedClient, placesOf, readInfo } from "./inspect.ts";
 import { looker } from "./list.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 import { openWire, shown, type Wire, word } from "./wire.ts";
@@ -240,11 +240,12 @@ async function countedRates(client: InspectedClient, options: StepOptions): Prom
     if (!wire) continue;
     try {
       const [reply] = await wire.send([["HGETALL", wire.own(`stats:${service}`)]]);
-      const flat = Array.isArray(reply) ? reply.map(word) : [];
-      const sum = (count: string): number =>
-        flat.reduce((all, name, i) => all + (name.endsWith(count) ? Number(flat[i + 1]) : 0), 0);
-      const hits = sum(":hits");
-      const reads = hits + sum(":misses");
+      let [hits, misses] = [0, 0];
+      for (const [name, number] of fleetCounts(Array.isArray(reply) ? reply : [])) {
+        if (name === "hits") hits += number;
+        if (name === "misses") misses += number;
+      }
+      const reads = hits + misses;
       if (reads > 0) rates.push({ service, reads, rate: hits / reads });
     } finally {
       await wire.close();

@@ -1,4 +1,4 @@
-import type { RawCommand, RawReply } from "../../drivers/driver.ts";
+import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { fromDocument, parse } from "../codec.ts";
 import { open } from "../seal.ts";
 import { describe } from "../ttl.ts";
@@ -11,6 +11,8 @@ export type GetOptions = Target &
   StepOptions & {
     /** The key below the prefix. */
     readonly key: Bulk;
+    /** The most bytes of a string that are read; of a longer one its beginning, as it is stored. @default all */
+    readonly maxBytes?: number | undefined;
   };
 
 /** What is known of a stored entry beside its value. */
@@ -48,7 +50,7 @@ export interface KeyDetails {
    * sorted sets (member, score) as arrays of pairs, streams as arrays of id and fields. Bytes that are not UTF-8 are a Uint8Array.
    */
   readonly value: unknown;
-  /** How many elements there are, where `value` holds only the first 1000 of them. */
+  /** How many elements there are, where `value` holds only the first 1000 of them; how many bytes, where it holds only those of `maxBytes`. */
   readonly length?: number;
   /** Whether `value` holds what may be bytes that are not UTF-8, which the wire cannot carry: over REST. */
   readonly unreadable?: true;
@@ -64,7 +66,8 @@ export interface KeyDetails {
  * @throws {StoreError} When the store is away.
  */
 export async function get(client: ManagedClient, options: GetOptions): Promise<KeyDetails | undefined> {
-  const { key } = options;
+  const { key, maxBytes = Number.POSITIVE_INFINITY } = options;
+  if (!(maxBytes > 0)) throw new RangeError(`cannot use maxBytes ${describe(maxBytes)}: accepted are numbers above 0`);
   const given = typeof key === "string" ? key.isWellFormed() : (key as unknown) instanceof Uint8Array;
   if (!given || key.length === 0) {
     throw new TypeError(`cannot read ${describe(key)}: accepted are keys of text or bytes that are not empty`);
@@ -80,6 +83,16 @@ export async function get(client: ManagedClient, options: GetOptions): Promise<K
     const { type, ttl, size } = entry;
     const read = READS[type];
     if (!read) return { type, ttl, size, value: undefined };
+    if (type === "string" && maxBytes < Number.POSITIVE_INFINITY) {
+      const [length] = await wire.must([["STRLEN", physical]]);
+      if (Number(length) > maxBytes) {
+        const [start] = await wire.send([["GETRANGE", physical, 0, maxBytes - 1]]);
+        // An embedded store has no such command, and nobody who waits either.
+        if (!(start instanceof StoreError)) {
+          return { type, ttl, size, value: beginning(start as Bulk), length: Number(length) };
+        }
+      }
+    }
     const [count] = read.count ? await wire.must([[read.count, physical]]) : [0];
     const long = Number(count) > MOST;
     const [answer] = await wire.must([(long && read.part ? read.part : read.whole)(physical)]);
@@ -133,6 +146,16 @@ function holds(reply: RawReply, test: (bulk: Bulk) => boolean): boolean {
 function plain(reply: RawReply): unknown {
   if (reply instanceof Uint8Array) return asText(reply) ?? Uint8Array.from(reply);
   return Array.isArray(reply) ? reply.map(plain) : reply;
+}
+
+/** The beginning of a string as text, where it is text: its last character may be cut. */
+function beginning(bulk: Bulk): unknown {
+  if (typeof bulk === "string") return bulk;
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bulk, { stream: true });
+  } catch {
+    return Uint8Array.from(bulk);
+  }
 }
 
 function pairs(flat: readonly unknown[]): unknown[][] {

@@ -1,11 +1,11 @@
-import { type RawCommand, StoreError } from "../../drivers/driver.ts";
+import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import type { ClientStats, Health, Place } from "../client.ts";
 import type { FleetStats } from "../fleet.ts";
 import { SERVICE_DATABASES } from "../service.ts";
 import { COUNTS } from "../stats.ts";
 import { describe } from "../ttl.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
-import { isOwnKey, openWire, shown, type Wire, word } from "./wire.ts";
+import { isOwnKey, openWire, shown, TIMEOUT_MS, Wire, word } from "./wire.ts";
 
 /** What `inspect` and `diagnose` need of a client. */
 export interface InspectedClient extends ManagedClient {
@@ -114,10 +114,7 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
         const { keys = 0, more = false } = counts.get(place) ?? {};
         return { service: place.service as string, database: place.number, keys, more };
       }),
-      fleet: await fleetOf(
-        client,
-        places.map((place) => [place.service as string, counts.get(place)?.fleet ?? false]),
-      ),
+      fleet: await fleetOf(places, counts, options),
     };
   } finally {
     await wire.close();
@@ -145,20 +142,28 @@ export async function placesOf(client: Pick<InspectedClient, "place" | "service"
  * rate of a store that is watched would fall by it.
  */
 async function fleetOf(
-  client: InspectedClient,
-  counted: readonly (readonly [service: string, counted: boolean])[],
+  places: readonly Place[],
+  counts: ReadonlyMap<Place, Contents>,
+  { signal, timeout }: StepOptions,
 ): Promise<Readonly<Record<string, FleetStats>>> {
-  const none = Object.fromEntries([...COUNTS, "hitRate"].map((name) => [name, 0])) as unknown as FleetStats;
-  const found = counted.map(async ([service, there]) => {
-    const { stats } = client.service(service as never) as Counted;
-    return [service, there ? await stats({ scope: "fleet" }) : none] as const;
-  });
-  return Object.fromEntries(await Promise.all(found));
+  const found: Record<string, FleetStats> = {};
+  for (const place of places) {
+    const wire = new Wire(place, undefined, signal, timeout ?? TIMEOUT_MS);
+    const there = counts.get(place)?.fleet === true;
+    const [reply] = there ? await wire.must([["HGETALL", wire.own(`stats:${place.service}`)]]) : [[]];
+    const sum = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<(typeof COUNTS)[number], number>;
+    for (const [name, number] of fleetCounts(reply as readonly RawReply[])) {
+      if (Object.hasOwn(sum, name)) sum[name as keyof typeof sum] += number;
+    }
+    const reads = sum.hits + sum.misses;
+    found[place.service as string] = { ...sum, hitRate: reads > 0 ? sum.hits / reads : 0 };
+  }
+  return found;
 }
 
-/** A service that tells what all processes counted. */
-interface Counted {
-  readonly stats: (options: { readonly scope: "fleet" }) => Promise<FleetStats>;
+/** The counts of a service's collections, by the names of what is counted: one comes once for each collection. */
+export function* fleetCounts(flat: readonly RawReply[]): Generator<[name: string, number: number], void, void> {
+  for (let i = 0; i < flat.length; i += 2) yield [word(flat[i]).split(":")[1] ?? "", Number(word(flat[i + 1]))];
 }
 
 /** What INFO says, by name; nothing where the store has none. */

@@ -202,7 +202,7 @@ export class Wire {
 }
 
 /** How long one step may take by default, in milliseconds. */
-const TIMEOUT_MS = 10_000;
+export const TIMEOUT_MS = 10_000;
 
 /**
  * Opens a connection to a place.

@@ -1,8 +1,9 @@
 /** The store's own numbers, asked for past the client's batches: what is asked here counts for no service. */
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import type { Place, PlaceOf } from "../client.ts";
+import { toStoreError } from "../errors.ts";
 import type { FleetStats } from "../fleet.ts";
-import { numberOf, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
+import { fleetCounts, numberOf, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
 import { Wire, word } from "../manager/wire.ts";
 import { COUNTS } from "../stats.ts";
 import { sizesOf } from "./sizes.ts";
@@ -23,6 +24,8 @@ export interface StoreSample extends ServerNumbers {
   readonly at: number;
   /** Whether it answered. Where it did not, the rest is from when it last did. */
   readonly up: boolean;
+  /** Why it did not answer, without secrets; `null` where it did. */
+  readonly error: string | null;
   /** How long it took to answer, in milliseconds. */
   readonly latency: number | null;
   /** Bytes that the server received since its start, of all its users. */
@@ -81,6 +84,8 @@ export interface Placed {
   place(of: PlaceOf): Promise<Place>;
 }
 
+/** What the dashboard calls its connections: what is slow on them is not the applications'. */
+export const DASHBOARD = "larder-dashboard";
 /** How many entries of the slow log are asked for. */
 const SLOW_LOG = 64;
 /** How many slow queries are kept. */
@@ -134,6 +139,8 @@ export class StoreWatch {
   async sample(now: number, services: readonly string[]): Promise<StoreSample> {
     try {
       const wire = await this.#wire({ database: 0 });
+      // To connect is no answer: the first question only waits for that.
+      if (this.#last.at === 0 || !this.#last.up) await wire.must([["PING"]]);
       const start = performance.now();
       if (!this.#hasInfo) await wire.must([["PING"]]);
       const info = this.#hasInfo ? await readInfo(wire) : new Map<string, string>();
@@ -142,6 +149,7 @@ export class StoreWatch {
       this.#last = {
         at: now,
         up: true,
+        error: null,
         latency,
         ...serverOf(info),
         received: numberOf(info, "total_net_input_bytes"),
@@ -150,10 +158,10 @@ export class StoreWatch {
         keys: await this.#keys(info, services, now),
         databases: this.#hasInfo ? databasesOf(info) : null,
       };
-    } catch {
+    } catch (thrown) {
       // The one that comes back may be another one.
       this.#hasInfo = this.#hasSlowLog = true;
-      this.#last = { ...this.#last, at: now, up: false, latency: null };
+      this.#last = { ...this.#last, at: now, up: false, error: toStoreError(thrown).message, latency: null };
     }
     return this.#last;
   }
@@ -199,19 +207,20 @@ export class StoreWatch {
       this.#hasSlowLog = false;
       return { slowQueries, slowest };
     }
-    const entries = (reply as RawReply[][]).map(([id, at, took, args]) => ({
+    const all = (reply as RawReply[][]).map(([id, at, took, args, , name]) => ({
       id: Number(id),
       at: Number(at) * 1000,
       took: Number(took) / 1000,
       command: word((args as RawReply[])[0])
         .toUpperCase()
         .slice(0, 40),
+      own: word(name) === DASHBOARD,
     }));
-    const newest = Math.max(-1, ...entries.map(({ id }) => id));
+    const newest = Math.max(-1, ...all.map(({ id }) => id));
     // A server that began anew numbers from 0.
     const seen = this.#seen !== undefined && newest < this.#seen ? -1 : (this.#seen ?? newest);
     this.#seen = newest;
-    const found = entries.filter(({ id, command }) => id > seen && !/^(SLOWLOG|INFO)$/.test(command));
+    const found = all.filter(({ id, command, own }) => id > seen && !own && !/^(SLOWLOG|INFO)$/.test(command));
     const more = found.map(({ at, took, command }) => ({ at, took, command }));
     return { slowQueries: (slowQueries ?? 0) + found.length, slowest: [...more, ...slowest].slice(0, KEPT) };
   }
@@ -260,9 +269,7 @@ function databasesOf(info: ReadonlyMap<string, string>): Record<number, number> 
 function countsOf(flat: readonly RawReply[]): FleetCounts {
   const octaves: number[] = [];
   const sum = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<(typeof COUNTS)[number], number>;
-  for (let i = 0; i < flat.length; i += 2) {
-    const name = word(flat[i]).split(":")[1] ?? "";
-    const number = Number(word(flat[i + 1]));
+  for (const [name, number] of fleetCounts(flat)) {
     const [, octave] = /^t(\d{1,2})$/.exec(name) ?? [];
     if (octave !== undefined) octaves[Number(octave)] = (octaves[Number(octave)] ?? 0) + number;
     else if (Object.hasOwn(sum, name)) sum[name as keyof typeof sum] += number;
@@ -273,6 +280,7 @@ function countsOf(flat: readonly RawReply[]): FleetCounts {
 const UNKNOWN: StoreSample = {
   at: 0,
   up: true,
+  error: null,
   latency: null,
   version: null,
   memoryUsed: null,

@@ -1,0 +1,69 @@
+/** Services of applications' own, found by what their processes counted together. */
+import type { Place } from "../client.ts";
+import { isStoreError } from "../errors.ts";
+import { defineService } from "../service.ts";
+import type { InspectedClient } from "./inspect.ts";
+import type { StepOptions } from "./target.ts";
+import { openWire, shown } from "./wire.ts";
+
+/** The databases that services of one's own may have. */
+const FIRST = 8;
+const LAST = 15;
+const PAGE = 1000;
+
+/** Options of {@linkcode findServices}. */
+export interface FindServicesOptions extends StepOptions {
+  /** The most keys that are looked at in each database of the store. @default 100_000 */
+  readonly most?: number;
+}
+
+/**
+ * Makes the services of applications' own known to a client: those whose processes have `fleetStats` on, for these leave a name in the store. For
+ * clients of tools only: an application that declares such a service later could not use it.
+ *
+ * @param client The client. Nothing is changed in the store.
+ * @param options How much is looked at.
+ * @throws {StoreError} When the store is away.
+ */
+export async function findServices(
+  client: InspectedClient,
+  { most = 100_000, ...options }: FindServicesOptions = {},
+): Promise<void> {
+  const groups = new Map<number, Place[]>();
+  for (let database = FIRST; database <= LAST; database++) {
+    const place = await client.place({ database });
+    groups.set(place.database, [...(groups.get(place.database) ?? []), place]);
+  }
+  for (const places of groups.values()) {
+    const whole = { ...(places[0] as Place), prefix: "" };
+    const wire = await openWire({ place: async () => whole }, { database: whole.number, ...options });
+    try {
+      const [size] = await wire.send([["DBSIZE"]]);
+      if (size === 0) continue;
+      let left = most;
+      for await (const page of wire.scan("*#larder:stats:*", PAGE)) {
+        for (const key of page) register(client, places, shown(key));
+        left -= PAGE;
+        if (left <= 0) break;
+      }
+    } catch (error) {
+      // A database that the store has not, or that this user may not see.
+      if (!isStoreError(error) || (error.kind !== "command" && error.kind !== "auth")) throw error;
+    } finally {
+      await wire.close();
+    }
+  }
+}
+
+function register(client: InspectedClient, places: readonly Place[], key: string): void {
+  for (const { prefix, number } of places) {
+    const start = `${prefix}#larder:stats:`;
+    if (!key.startsWith(start)) continue;
+    try {
+      client.service(defineService({ name: key.slice(start.length), database: number, collections: {} }) as never);
+    } catch (error) {
+      // Known already, or no name of a service.
+      if (!(error instanceof TypeError)) throw error;
+    }
+  }
+}
