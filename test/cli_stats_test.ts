@@ -159,6 +159,7 @@ describe("the picture of stats --watch", () => {
     ],
     store: {
       up: true,
+      error: null,
       latency: 0.3,
       version: "7.0.15",
       memoryUsed: 9 * 2 ** 20,
@@ -185,7 +186,7 @@ describe("the picture of stats --watch", () => {
       "evictions  12, 3,400 expired",
       "hit rate   ████████████░░░░░░░░ 60.0 % of 100 reads in the last minute, the target is 70 %",
       "latency    p50 0.25 ms, p95 2.5 ms, p99 1s",
-      "breaker    closed",
+      "breaker    closed, of this command",
       "! memory: memory is 90.0 %, above 80.0 %, since 00:00:00Z",
       "resolved at 00:30:00Z: it is well",
       "",
@@ -196,16 +197,22 @@ describe("the picture of stats --watch", () => {
   });
 
   it("says what is not known, and why the store does not answer, without its orders to the terminal", () => {
-    const store = { ...(view.store as NonNullable<View["store"]>), up: false, memoryUsed: null, evictions: null };
+    const store = {
+      ...(view.store as NonNullable<View["store"]>),
+      up: false,
+      error: "gone\x1b[2J",
+      memoryUsed: null,
+      evictions: null,
+    };
     const none = { ...view.all, hitRate: null, hits: 0, misses: 0, p50: null, p95: null, p99: null };
     const away: View = { ...view, counted: null, all: none, store, breaker: "open", alerts: [] };
-    assert.deepEqual(picture({ view: away, name, reason: "gone\x1b[2J" }, painted).slice(1, 8), [
+    assert.deepEqual(picture({ view: away, name }, painted).slice(1, 8), [
       "store      does not answer: gone\\x1b[2J",
       "memory     unknown",
       "evictions  unknown, 3,400 expired",
       "hit rate   unknown: no application counts (CACHE_FLEET_STATS=true)",
       "latency    unknown",
-      "breaker    open",
+      "breaker    open, of this command",
       "alerts     none",
     ]);
     assert.equal(picture({ view: { ...away, store: null }, name }, painted)[1], "store      unknown");

@@ -9,6 +9,8 @@ import { eventually } from "./helpers/eventually.ts";
 import { rawClient, startRedis } from "./helpers/redis_server.ts";
 
 const TOKEN = "right-token";
+const UNAUTHORIZED =
+  "the token is missing or wrong: open the URL that larder dashboard printed, or this one with ?token=";
 const LIMIT = { timeout: 60_000 };
 const ORIGIN = "http://127.0.0.1:8378";
 
@@ -116,7 +118,7 @@ describe("dashboard answers nobody without the token", () => {
             assert.equal(response.status, 401, `${method} ${route} ${JSON.stringify(headers)}`);
             assert.equal(response.headers.get("set-cookie"), null);
             const text = await response.text();
-            if (method !== "HEAD") assert.equal(text, '{"error":"open the URL that larder dashboard printed"}');
+            if (method !== "HEAD") assert.equal(text, JSON.stringify({ error: UNAUTHORIZED }));
           }
         }
       }
@@ -219,6 +221,10 @@ describe("dashboard serves its page", () => {
       assert.equal((await ask(page, "/admin/cache/app.js")).status, 200);
       assert.equal((await ask(page, "/admin/cache/api/slow")).status, 200);
       assert.equal((await ask(page, "/")).status, 404);
+      const short = await page(new Request(`${ORIGIN}/admin/cache?token=${TOKEN}`));
+      assert.deepEqual([short.status, short.headers.get("location")], [308, `/admin/cache/?token=${TOKEN}`]);
+      const person = await page(new Request(`${ORIGIN}/admin/cache/`, { headers: { accept: "text/html,*/*" } }));
+      assert.deepEqual([person.status, await person.text()], [401, UNAUTHORIZED]);
       const opened = await page(new Request(`${ORIGIN}/admin/cache/?token=${TOKEN}`));
       assert.equal(opened.headers.get("location"), "/admin/cache/");
       assert.match(opened.headers.get("set-cookie") ?? "", /; Path=\/admin\/cache\/; /);
@@ -329,7 +335,12 @@ for (const [name, start] of [
         assert.deepEqual([(await show("text")).kind, (await show("text")).text], ["text", "Phở <script>"]);
         const long = await show("long");
         assert.deepEqual([long.text.length, long.characters], [200_000, 250_000]);
-        assert.deepEqual(JSON.parse((await show("hash")).text), [["field", "<i>"]]);
+        assert.equal((await show("hash")).text, '[\n  ["field","<i>"]\n]');
+        await put("SET", "huge", "Phở".repeat(600_000));
+        const huge = await show("huge");
+        assert.equal(huge.kind, "text");
+        assert.match(huge.text, /^(Phở)+(P|Ph)?$/);
+        assert.equal(huge.text.length, 200_000);
         assert.equal(await read(page, "/api/key?database=9&key=none"), null);
         // Longer than a URL may be.
         const name = "phở<".repeat(8000);
@@ -543,7 +554,7 @@ describe("dashboard's events", () => {
         assert.equal(told.length, 1);
         const hello = (await events(page).next()).value as { data: Hello };
         assert.deepEqual(hello.data.log, told);
-        assert.equal(hello.data.log[0]?.message, "keys of product is 3, above 2");
+        assert.equal(hello.data.log[0]?.message, "keys of product: 3, above 2");
       },
     ),
   );

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { dashboard } from "../dashboard/dashboard.ts";
+import { keepFinding } from "./find.ts";
 import { addExamples, addStoreFlags, seconds } from "./flags.ts";
 import type { Run } from "./run.ts";
 import { addServerFlags, randomToken, type ServerFlags, serveUntilStopped, startServer } from "./server.ts";
@@ -26,9 +27,11 @@ export function addDashboard(program: Command, run: Run): void {
   addExamples(command, "dashboard", "dashboard --write --url redis://localhost:6379");
   command.action((flags: Flags) =>
     run(flags, async (shell) => {
-      const { output, json } = shell;
+      const { output, json, signal } = shell;
       const { host, port, write = false, interval, pageToken: token = randomToken() } = flags;
-      const { client, name } = await shell.open();
+      const store = shell.reach();
+      const { client, prefix } = store;
+      const name = prefix === "" ? store.name : `${store.name}, prefix ${prefix}`;
       const handler = dashboard(client, {
         token,
         write,
@@ -45,7 +48,12 @@ export function addDashboard(program: Command, run: Run): void {
       if (json) await output.json({ url });
       else await output.line(url);
       output.note(`Watching ${name}${write ? "" : ", read-only: --write lets keys be deleted"}; Ctrl-C ends it`);
+      // Whoever opens it because of an outage wants to see it.
+      const away = (error: unknown): void => output.note(`warning: ${(error as Error).message}; it is tried again`);
+      shell.connect(store).catch((error) => signal.aborted || away(error));
+      const finding = keepFinding(client, signal);
       await serveUntilStopped(shell, server, host);
+      await finding;
       return 0;
     }),
   );

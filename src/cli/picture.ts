@@ -11,8 +11,6 @@ export interface Shown {
   readonly view: View;
   /** What the store is called. */
   readonly name: string;
-  /** Why the store does not answer. */
-  readonly reason?: string | undefined;
   /** The alert that was resolved last. */
   readonly resolved?: Alert | undefined;
 }
@@ -31,7 +29,7 @@ const FULL = 0.8;
  * @param output What paints.
  * @returns Its lines.
  */
-export function picture({ view, name, reason, resolved }: Shown, output: Pick<Output, "paint">): string[] {
+export function picture({ view, name, resolved }: Shown, output: Pick<Output, "paint">): string[] {
   const { store, all, alerts } = view;
   const [bold, dim, red, green, yellow] = (["bold", "dim", "red", "green", "yellow"] as const).map((one) =>
     output.paint(one),
@@ -47,7 +45,7 @@ export function picture({ view, name, reason, resolved }: Shown, output: Pick<Ou
   };
   const lines = [
     `${bold(harmless(name))}  ${store?.version ? `version ${store.version}  ` : ""}${clock(view.at)}`,
-    line("store", stateOf(store, reason, green, red)),
+    line("store", stateOf(store, green, red)),
     line(
       "memory",
       `${typeof share === "number" ? `${gauge(share, share > FULL)} ` : ""}${store ? memory(store) : UNKNOWN}`,
@@ -60,7 +58,7 @@ export function picture({ view, name, reason, resolved }: Shown, output: Pick<Ou
         : hitRate(view),
     ),
     line("latency", all.p50 === null ? UNKNOWN : `p50 ${time(all.p50)}, p95 ${time(all.p95)}, p99 ${time(all.p99)}`),
-    line("breaker", view.breaker === "closed" ? view.breaker : red(view.breaker)),
+    line("breaker", `${view.breaker === "closed" ? view.breaker : red(view.breaker)}, of this command`),
     ...(alerts.length === 0 ? [line("alerts", "none")] : []),
     ...alerts.map(({ rule, severity, message, since }) => {
       const paint = severity === "critical" ? red : severity === "warning" ? yellow : dim;
@@ -79,11 +77,11 @@ export function picture({ view, name, reason, resolved }: Shown, output: Pick<Ou
  * @param shown The view.
  * @returns The line.
  */
-export function summary({ view, reason }: Shown): string {
+export function summary({ view }: Shown): string {
   const { store, all, alerts } = view;
   return [
     new Date(view.at).toISOString(),
-    `store ${stateOf(store, reason)}`,
+    `store ${stateOf(store)}`,
     `keys ${all.keys === null ? UNKNOWN : grouped(all.keys)}`,
     `memory ${store ? memory(store) : UNKNOWN}`,
     `hit rate ${hitRate(view)}`,
@@ -96,9 +94,9 @@ export function summary({ view, reason }: Shown): string {
 
 const same: Paint = (text) => text;
 
-function stateOf(store: StoreView | null, reason: string | undefined, good: Paint = same, bad: Paint = same): string {
+function stateOf(store: StoreView | null, good: Paint = same, bad: Paint = same): string {
   if (!store) return UNKNOWN;
-  if (!store.up) return `${bad("does not answer")}${reason ? `: ${harmless(reason)}` : ""}`;
+  if (!store.up) return `${bad("does not answer")}${store.error === null ? "" : `: ${harmless(store.error)}`}`;
   const parts = [
     `${good("answers")} in ${time(store.latency)}`,
     store.operations !== null && `${grouped(Math.round(store.operations))} commands/s`,
@@ -125,7 +123,7 @@ export function memory(server: Memory): string {
 
 function hitRate({ counted, all }: View): string {
   if (counted === null) return `${UNKNOWN}: no application counts (CACHE_FLEET_STATS=true)`;
-  if (all.hitRate === null) return "no reads in the last minute";
+  if (all.hitRate === null) return "no reads in the last minute; counts come every 10 s";
   return `${percent(all.hitRate)} of ${count(all.hits + all.misses, "read")} in the last minute`;
 }
 

@@ -24,6 +24,8 @@ export interface OpenedStore {
   readonly name: string;
   /** The database that the URL or the environment names; 0 where none does. */
   readonly database: number;
+  /** What every key starts with; empty for nothing. */
+  readonly prefix: string;
   /** Milliseconds that a step may take. */
   readonly timeout: number;
 }
@@ -45,7 +47,8 @@ export function reachStore(flags: StoreFlags): OpenedStore {
       "cannot tell which store is meant: accepted are --url redis://localhost:6379 and the like, or CACHE_URL in the environment or in .env.cache",
     );
   }
-  return { client: createCacheClient(options), name: describeStore(config), database: config.database, timeout };
+  const { database, prefix } = config;
+  return { client: createCacheClient(options), name: describeStore(config), database, prefix, timeout };
 }
 
 /** The configuration that the flags and the environment make. */

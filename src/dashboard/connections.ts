@@ -8,6 +8,7 @@ import {
   StoreError,
 } from "../../drivers/driver.ts";
 import type { ManagedClient } from "../manager/manager.ts";
+import { DASHBOARD } from "../monitor/store.ts";
 
 /** Opens a connection. */
 type Open = () => Promise<Connection>;
@@ -36,7 +37,12 @@ export class SharedConnections implements ManagedClient {
       close: async () => {},
       connect: async (database, options) => {
         const id = `${place.service ?? ""} ${database}`;
-        const open = (): Promise<Connection> => connect.call(driver, database, options);
+        const open = async (): Promise<Connection> => {
+          const connection = await connect.call(driver, database, options);
+          // A user who may not do that does without.
+          await connection.send([["CLIENT", "SETNAME", DASHBOARD]], options);
+          return connection;
+        };
         await this.#connection(id, open);
         return {
           send: (commands, limits) => this.#send(id, open, commands, limits),

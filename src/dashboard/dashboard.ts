@@ -11,7 +11,7 @@
  * import { dashboard } from "@foodfast/larder/dashboard";
  *
  * await using client = createCacheClient({ driver: "memory" });
- * await using page = dashboard(client, { token: "a-local-token" }); // Bun.serve({ fetch: page }), Deno.serve(page)
+ * await using page = dashboard(client, { token: "a-local-token" }); // Bun.serve({ fetch: page }), Deno.serve(page), on Node listen(page)
  * console.log((await page(new Request("http://localhost/"))).status); // 401
  * const headers = { authorization: "Bearer a-local-token" };
  * console.log((await page(new Request("http://localhost/", { headers }))).status); // 200
@@ -32,6 +32,7 @@ import { deleteKey, findKeys, keyOf, slowCommands, viewKey } from "./keys.ts";
 import { Streams } from "./streams.ts";
 import { type WatchedClient, Watcher } from "./watcher.ts";
 
+export { type FetchHandler, type Listener, type ListenOptions, listen } from "../runtime.ts";
 export type { WatchedClient } from "./watcher.ts";
 
 /** Options of {@linkcode dashboard}. */
@@ -102,7 +103,7 @@ export function dashboard(client: WatchedClient, options: DashboardOptions): Das
       await response.body?.cancel();
       return new Response(null, response);
     } catch (error) {
-      return failure(error);
+      return failure(error, request);
     }
   };
   const close = async (): Promise<void> => {
@@ -138,7 +139,14 @@ async function answer(request: Request, context: Context): Promise<Response> {
   const { path, token } = context;
   const isPage = url.pathname === path;
   const given = isPage ? url.searchParams.get("token") : null;
-  if (!authorized(request, given, token)) throw new Refusal(401, "open the URL that larder dashboard printed");
+  // Without its last slash, the page's own files would be looked for elsewhere.
+  if (`${url.pathname}/` === path) return respond(308, "", "text/plain", { location: `${path}${url.search}` });
+  if (!authorized(request, given, token)) {
+    throw new Refusal(
+      401,
+      "the token is missing or wrong: open the URL that larder dashboard printed, or this one with ?token=",
+    );
+  }
   if (given !== null) {
     // The token shall not stay in the address bar, in the history and in screenshots.
     const secure = url.protocol === "https:" ? "; Secure" : "";
@@ -249,8 +257,12 @@ function asset(name: string): Response {
   return respond(200, found.body, found.type, { "content-security-policy": POLICY });
 }
 
-function failure(error: unknown): Response {
-  if (error instanceof Refusal) return json(error.status, { error: error.message });
+function failure(error: unknown, { headers }: Request): Response {
+  if (error instanceof Refusal) {
+    // A person looks at it in a browser.
+    if (headers.get("accept")?.includes("text/html")) return respond(error.status, error.message, "text/plain");
+    return json(error.status, { error: error.message });
+  }
   if (isStoreError(error)) return json(error.kind === "command" ? 400 : 503, { error: error.message });
   if (error instanceof TypeError || error instanceof RangeError) return json(400, { error: error.message });
   return json(500, { error: "the dashboard failed" });

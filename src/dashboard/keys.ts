@@ -6,6 +6,7 @@ import { looker } from "../manager/list.ts";
 import { get, type KeyDetails, type ManagedClient, type Target } from "../manager/manager.ts";
 import type { Bulk } from "../manager/target.ts";
 import { asText, isOwnKey, openWire, word } from "../manager/wire.ts";
+import { DASHBOARD } from "../monitor/store.ts";
 import type { Deleted, KeyPage, KeyRow, KeyView, SlowCommands } from "./messages.ts";
 
 /** How a page of keys is asked for. */
@@ -75,6 +76,8 @@ export async function findKeys(client: ManagedClient, options: FindOptions): Pro
   }
 }
 
+/** The most bytes of a string that are read: more holds up others. */
+const MOST_BYTES = 2 ** 21;
 /** The most characters of a value that are shown. */
 const MOST_CHARACTERS = 200_000;
 
@@ -91,13 +94,19 @@ export async function viewKey(
   client: ManagedClient,
   options: Target & { readonly key: Bulk; readonly timeout: number },
 ): Promise<KeyView | undefined> {
-  const found = await get(client, options);
+  const found = await get(client, { ...options, maxBytes: MOST_BYTES });
   if (!found) return undefined;
-  const { value: _, ...about } = found;
+  const { value: _, length, ...about } = found;
   const [kind, whole] = textOf(found);
-  const long = whole.length > MOST_CHARACTERS;
-  const text = long ? whole.slice(0, MOST_CHARACTERS).toWellFormed() : whole;
-  return { ...about, kind, text, ...(long && { characters: whole.length }) };
+  const cut = found.type === "string" ? length : undefined;
+  const characters = cut ?? (whole.length > MOST_CHARACTERS ? whole.length : undefined);
+  return {
+    ...about,
+    ...(length !== undefined && cut === undefined && { length }),
+    kind,
+    text: characters === undefined ? whole : whole.slice(0, MOST_CHARACTERS).toWellFormed(),
+    ...(characters !== undefined && { characters }),
+  };
 }
 
 /** A value as text, and what that is. */
@@ -105,7 +114,10 @@ function textOf({ type, entry, value }: KeyDetails): [kind: KeyView["kind"], tex
   if (entry?.sealed !== undefined || (value === undefined && !entry)) return ["none", ""];
   if (value instanceof Uint8Array) return ["bytes", shownBytes(value)];
   if (type !== "string" || entry || typeof value !== "string") {
-    return ["json", JSON.stringify(valueToJson(value).value, null, 2)];
+    const json = valueToJson(value).value;
+    if (type === "string" || !Array.isArray(json) || json.length === 0) return ["json", JSON.stringify(json, null, 2)];
+    // An element a line.
+    return ["json", `[\n${json.map((element) => `  ${JSON.stringify(element)}`).join(",\n")}\n]`];
   }
   try {
     const parsed: unknown = JSON.parse(value);
@@ -162,7 +174,8 @@ export async function slowCommands(client: ManagedClient, timeout: number): Prom
   try {
     const [reply] = await wire.send([["SLOWLOG", "GET", SLOW]]);
     if (reply instanceof StoreError || !Array.isArray(reply)) return { queries: null };
-    const queries = (reply as RawReply[][]).map(([, at, took, args]) => {
+    const applications = (reply as RawReply[][]).filter((entry) => word(entry[5]) !== DASHBOARD);
+    const queries = applications.map(([, at, took, args]) => {
       const words = (args as Bulk[]).slice(0, ARGUMENTS).map((arg) => {
         const text = asText(arg) ?? shownBytes(arg as Uint8Array);
         return text.length > CHARACTERS ? `${text.slice(0, CHARACTERS).toWellFormed()}...` : text;

@@ -35,6 +35,8 @@ export interface ServiceView {
 export interface StoreView extends Omit<ServerNumbers, "hits" | "misses" | "commands"> {
   /** Whether it answers. */
   readonly up: boolean;
+  /** Why it does not, without secrets. */
+  readonly error: string | null;
   /** How long it took to answer. */
   readonly latency: number | null;
   /** Slow queries since the dashboard began. */

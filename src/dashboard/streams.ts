@@ -6,8 +6,8 @@ import type { Watcher } from "./watcher.ts";
 /** What a page is told when its stream begins, but for what was sampled. */
 export type About = Omit<Hello, "history" | "log" | "view">;
 
-/** Milliseconds between the comments that keep a silent stream alive. */
-const HEARTBEAT_MS = 20_000;
+/** Milliseconds between the comments that keep a silent stream alive: Bun.serve ends one after 10 s. */
+const HEARTBEAT_MS = 5000;
 /** The most bytes that wait for a page that reads too slowly; it opens another stream then. */
 const MOST_WAITING = 4_000_000;
 

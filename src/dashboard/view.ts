@@ -143,9 +143,11 @@ function memoryOf(keys: number | null, size: Size | undefined): number | null {
 }
 
 function storeView(store: StoreSample, operations: number | null): StoreView {
-  const { up, latency, version, memoryUsed, memoryLimit, policy, evictions, expired, clients, slowQueries } = store;
+  const { up, error, latency, version, memoryUsed, memoryLimit, policy, evictions, expired, clients, slowQueries } =
+    store;
   return {
     up,
+    error,
     latency,
     version,
     memoryUsed,

@@ -25,9 +25,11 @@ export interface WatcherOptions {
   readonly interval?: Ttl | undefined;
   /** The rules whose alerts are shown. @default FLEET_RULES */
   readonly rules?: readonly AlertRule[] | undefined;
-  /** The deadline of each question to the store, in milliseconds. @default 2000 */
+  /** The deadline of each question to the store, in milliseconds; above 2000 it is 2000, for the next sample is near. @default 2000 */
   readonly timeout?: number | undefined;
 }
+
+const TIMEOUT_MS = 2000;
 
 /** How many points are kept: an hour of them every two seconds. */
 const MOST_POINTS = 1800;
@@ -35,10 +37,10 @@ const HOUR_MS = 3_600_000;
 /** How many alerts are kept. */
 const MOST_ALERTS = 50;
 /** How often it is measured how much memory keys take, in milliseconds: over REST, where pages are billed, less often; sooner where it is not known. */
-const SIZES_EVERY = { tcp: 30_000, rest: 600_000 };
+const SIZES_EVERY = { tcp: 60_000, rest: 600_000 };
 const SIZES_SOON = { tcp: 3000, rest: 60_000 };
 /** Of how many keys of a service, and how many are looked at where services share a database. */
-const SAMPLED = 50;
+const SAMPLED = 20;
 const LOOKED_AT = { tcp: 100_000, rest: 10_000 };
 
 /** Watches a client. */
@@ -57,9 +59,9 @@ export class Watcher {
   #measured = Number.NEGATIVE_INFINITY;
   #measuring: Promise<void> | undefined;
   #breaker: BreakerState = "closed";
+  #trying = false;
   #commands: { readonly at: number; readonly count: number } | undefined;
   #view: View | null = null;
-  #closed = false;
 
   /**
    * Begins to watch: the first sample is taken at once.
@@ -70,21 +72,21 @@ export class Watcher {
    */
   constructor(client: WatchedClient, options: WatcherOptions = {}) {
     this.#rest = client.driver === "upstash";
-    const { interval = this.#rest ? "30s" : "2s", rules = FLEET_RULES, timeout = 2000 } = options;
+    const { interval = this.#rest ? "30s" : "2s", rules = FLEET_RULES, timeout = TIMEOUT_MS } = options;
     this.#client = client;
-    this.#timeout = timeout;
+    this.#timeout = Math.min(timeout, TIMEOUT_MS);
     this.#monitor = monitor(client, {
       interval,
       storeInterval: interval,
       windows: [WINDOW],
       rules,
-      timeout,
+      timeout: this.#timeout,
       fleet: true,
     });
     this.interval = this.#monitor.interval;
     this.#monitor.subscribe((event) => {
       if (event.type === "alert") this.#remember(event.alert);
-      else void this.#show();
+      else this.#show();
     });
     void this.#begin();
   }
@@ -117,7 +119,6 @@ export class Watcher {
 
   /** Stops watching. */
   async close(): Promise<void> {
-    this.#closed = true;
     this.#listeners.clear();
     await this.#monitor.close();
     await this.#measuring;
@@ -133,10 +134,8 @@ export class Watcher {
     await this.#monitor.sample();
   }
 
-  async #show(): Promise<void> {
-    const { breaker } = await this.#client.health({ timeout: this.#timeout });
-    if (this.#closed) return;
-    this.#breaker = breaker;
+  #show(): void {
+    void this.#tryBreaker();
     const snapshot = this.#monitor.snapshot();
     const { store } = snapshot;
     if (store?.up) this.#measure(snapshot.at);
@@ -155,6 +154,14 @@ export class Watcher {
     while (this.#history.length > MOST_POINTS || (this.#history[0] as Point).at < view.at - HOUR_MS)
       this.#history.shift();
     this.#emit({ view, point });
+  }
+
+  /** Sends something through the client, for nothing else of what is done here asks its breaker. */
+  async #tryBreaker(): Promise<void> {
+    if (this.#trying) return;
+    this.#trying = true;
+    this.#breaker = (await this.#client.health({ timeout: this.#timeout })).breaker;
+    this.#trying = false;
   }
 
   #remember(alert: Alert): void {
@@ -182,7 +189,7 @@ export class Watcher {
     this.#measured = now;
     const measuring = async (): Promise<void> => {
       try {
-        if (this.#places.length === 0) this.#places = await placesOf(this.#client);
+        this.#places = await placesOf(this.#client);
         const options = { most: LOOKED_AT[of], sample: SAMPLED, timeout: this.#timeout };
         const sizes = await sizesOf(this.#places, options);
         this.#sizes = new Map(sizes.map((size, i) => [this.#places[i]?.service ?? "", size]));

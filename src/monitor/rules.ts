@@ -47,7 +47,7 @@ export interface Alert {
   readonly service?: string;
   /** And one collection's. */
   readonly collection?: string;
-  /** The number; the last known one where there is none any more. */
+  /** The number: as it is told, among those that fire as it is now; the last known one where there is none any more. */
   readonly value: number;
   /** What it was held against. */
   readonly threshold: number;
@@ -395,9 +395,12 @@ function step(rule: Rule, service: string | undefined, state: State, scope: Scop
     message: sentence(rule, service, told, known ? number : undefined),
   });
   if (state.alert && state.since !== undefined) {
-    // What rests says nothing of how it would do; how the store was is still the last that is known of it.
-    const rests = metric.windowed && !known;
-    if (!rests && !(known && (high ? value <= back : value >= back))) return undefined;
+    // What rests says nothing of how it would do. How a store was that is away is still the last that is known of it.
+    const rests = !known && (metric.windowed || scope.store?.up === true);
+    if (!rests && !(known && (high ? value <= back : value >= back))) {
+      if (known) state.alert = { ...state.alert, value, message: sentence(rule, service, "firing", value) };
+      return undefined;
+    }
     const over = alert("resolved", known ? value : state.alert.value, state.since);
     state.alert = state.since = state.beyond = undefined;
     return over;
@@ -418,9 +421,9 @@ function sentence(rule: Rule, service: string | undefined, state: Alert["state"]
   const of = [service, rule.collection].filter(Boolean).join(".");
   const what = `${rule.metric.replaceAll("_", " ")}${of && ` of ${of}`}`;
   const over = windowed ? ` in ${rule.over ?? "5m"}` : "";
-  if (value === undefined) return `${what} has nothing to go by any more${over}`;
+  if (value === undefined) return `${what}: nothing to go by any more${over}`;
   const than = `${state === "firing" ? "" : "no more "}${rule.high ? "above" : "below"}`;
-  return `${what} is ${shown(value, unit)}${over}, ${than} ${shown(rule.threshold, unit)}`;
+  return `${what}: ${shown(value, unit)}${over}, ${than} ${shown(rule.threshold, unit)}`;
 }
 
 function shown(value: number, unit: Metric["unit"]): string {

@@ -1,6 +1,5 @@
 /** How many keys services have, and how much memory they take. */
 import type { Place } from "../client.ts";
-import { looker } from "../manager/list.ts";
 import type { Bulk } from "../manager/target.ts";
 import { shown, Wire } from "../manager/wire.ts";
 
@@ -81,7 +80,13 @@ function groupsOf(places: readonly Place[]): Place[][] {
 
 async function memoryOf(wire: Wire, some: readonly Bulk[], keys: number): Promise<number | null> {
   if (keys === 0) return 0;
-  const known = (await looker(wire)(some)).flatMap(({ size }) => size ?? []);
+  const ask = async (...command: string[]): Promise<number[]> => {
+    const replies = await wire.send(some.map((key) => [...command, key]));
+    return replies.filter((reply) => typeof reply === "number");
+  };
+  let known = await ask("MEMORY", "USAGE");
+  // Stores without it.
+  if (known.length === 0) known = await ask("STRLEN");
   if (known.length === 0) return null;
   return Math.round((known.reduce((sum, size) => sum + size, 0) / known.length) * keys);
 }

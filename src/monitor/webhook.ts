@@ -1,16 +1,21 @@
 /** Sends alerts to a URL. */
-import { checkNames, refuse } from "../check.ts";
+import { checkFunction, checkNames, refuse } from "../check.ts";
 import type { Logger } from "../logger.ts";
 import { describe } from "../ttl.ts";
 import type { Alert } from "./rules.ts";
 import { SHARES } from "./windows.ts";
 
-/** Where alerts are sent: a POST of `{ "alert": { ... } }` as JSON for each that begins or is over. */
+/** Where alerts are sent: a POST for each that begins or is over. */
 export interface WebhookOptions {
   /** The URL, http or https. It is kept out of messages: such URLs are often secrets. */
   readonly url: string;
   /** More headers, such as `authorization`. */
   readonly headers?: Readonly<Record<string, string>>;
+  /**
+   * What is sent as JSON: to say which process it is, or as a chat wants it, such as `(alert) => ({ text: alert.message })`.
+   * @default `{ alert }`
+   */
+  readonly body?: (alert: Alert) => unknown;
   /** The deadline of one try, in milliseconds. @default 5000 */
   readonly timeout?: number;
   /** How often it is tried again when the receiver is away, answers 429 or 5xx, 0-10. @default 2 */
@@ -26,6 +31,7 @@ const PAUSE_MS = 250;
 export class Webhook {
   readonly #url: string;
   readonly #headers: Readonly<Record<string, string>>;
+  readonly #body: (alert: Alert) => unknown;
   readonly #timeout: number;
   readonly #retries: number;
   readonly #logger: Logger | undefined;
@@ -39,8 +45,9 @@ export class Webhook {
    */
   constructor(given: string | WebhookOptions, logger: Logger | undefined) {
     const options = typeof given === "string" ? { url: given } : given;
-    checkNames(options, ["url", "headers", "timeout", "retries"], "webhook", "a URL and ");
-    const { url, headers = {}, timeout = 5000, retries = 2 } = options;
+    checkNames(options, ["url", "headers", "body", "timeout", "retries"], "webhook", "a URL and ");
+    const { url, headers = {}, body = (alert: Alert) => ({ alert }), timeout = 5000, retries = 2 } = options;
+    checkFunction(body, "body of webhook");
     if (typeof url !== "string" || !/^https?:$/.test(protocol(url)))
       refuse("this url of webhook", "http and https URLs");
     if (!(timeout > 0 && timeout < 2 ** 31)) refuse(`timeout ${describe(timeout)} of webhook`, "milliseconds above 0");
@@ -49,6 +56,7 @@ export class Webhook {
     }
     this.#url = url;
     this.#headers = headers;
+    this.#body = body;
     this.#timeout = timeout;
     this.#retries = retries;
     this.#logger = logger;
@@ -76,13 +84,19 @@ export class Webhook {
 
   async #post(alert: Alert): Promise<void> {
     let reason = "";
+    let body: string;
+    try {
+      body = JSON.stringify(this.#body(alert));
+    } catch {
+      return this.#fail(alert, "its body failed");
+    }
     for (let attempt = 0; attempt <= this.#retries; attempt++) {
       if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * 2 ** (attempt - 1)));
       try {
         const response = await fetch(this.#url, {
           method: "POST",
           headers: { "content-type": "application/json", ...this.#headers },
-          body: JSON.stringify({ alert }),
+          body,
           redirect: "error",
           signal: AbortSignal.timeout(this.#timeout),
         });

@@ -3,6 +3,9 @@
 import type { Refused } from "../messages.ts";
 import { line } from "./text.ts";
 
+/** How long an answer may take, in milliseconds. */
+const LONGEST = 60_000;
+
 /** An answer that is none. */
 export class AskError extends Error {
   /** The HTTP status; 0 where the server was not reached. */
@@ -32,11 +35,13 @@ export async function ask<Answer>(
   init: { readonly method?: string; readonly signal?: AbortSignal } = {},
 ): Promise<Answer> {
   const parameters = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]));
+  const late = AbortSignal.timeout(LONGEST);
+  const how = { ...init, signal: init.signal ? AbortSignal.any([init.signal, late]) : late };
   let response: Response;
   try {
     response = await (init.method
-      ? fetch(`./api/${name}`, { ...init, body: parameters })
-      : fetch(`./api/${name}?${parameters}`, { cache: "no-store", ...init }));
+      ? fetch(`./api/${name}`, { ...how, body: parameters })
+      : fetch(`./api/${name}?${parameters}`, { cache: "no-store", ...how }));
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new AskError("the dashboard's server does not answer", 0);

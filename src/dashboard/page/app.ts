@@ -55,9 +55,7 @@ export function start(): void {
   };
   addEventListener("hashchange", show);
   document.addEventListener("keydown", (event) => shortcut(event, keys, help));
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && live.connection === "refused") live.open();
-  });
+  document.addEventListener("visibilitychange", () => live.open());
   setInterval(() => {
     top.update(live);
     if (view() === "overview") overview.tick();

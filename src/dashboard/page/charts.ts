@@ -165,12 +165,18 @@ export class Charts {
       frame(
         [
           of("used", "--series-0", ({ memory }) => memory, { filled: true }),
-          ...some([of("limit", "--bad", ({ memoryLimit }) => memoryLimit, { dashed: true })]),
+          // Far away it would press all else down to the ground.
+          ...some([of("limit", "--bad", ({ memory, memoryLimit }) => near(memory, memoryLimit), { dashed: true })]),
         ],
         "This store does not tell its memory",
       ),
     );
   }
+}
+
+/** The limit, where a good part of it is used. */
+function near(used: number | null, limit: number | null): number | null {
+  return used !== null && limit !== null && used > limit / 5 ? limit : null;
 }
 
 /** Where samples are missing, a point without numbers keeps lines from being drawn across. */

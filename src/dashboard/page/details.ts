@@ -18,6 +18,9 @@ export interface DetailsActions {
   tell(message: string): void;
 }
 
+/** Up to how many bytes a value is read again with each sample. */
+const RENEWED = 100_000;
+
 /** The pane. */
 export class Details {
   /** What is put into the page. */
@@ -25,6 +28,7 @@ export class Details {
   readonly #actions: DetailsActions;
   readonly #title = h("h2", { class: "code", tabindex: -1 });
   readonly #whose = h("p", { class: "whose" });
+  #billed = false;
   readonly #note = h("p", { class: "note" });
   readonly #facts = h("dl", { class: "facts" });
   readonly #value = h("pre", { class: "code", tabindex: 0, "aria-label": "Value" });
@@ -46,7 +50,7 @@ export class Details {
       h("button", { type: "button", click, ...more }, icon(name), label && h("span", {}, label));
     this.#delete = button("Delete", "trash", () => actions.remove(this.#name), { id: "delete", class: "danger" });
     this.#refresh = button("Refresh", "refresh", () => void this.refresh(), {
-      title: "Requests are billed here: it is not read again by itself",
+      title: "It is not read again by itself: it is large, or requests are billed",
     });
     this.#copyValue = button(
       "Copy value",
@@ -84,7 +88,8 @@ export class Details {
   /** What may be done: keys deleted, and asked for again by hand because that is billed. */
   allow(may: { readonly remove: boolean; readonly refresh: boolean }): void {
     this.#delete.hidden = !may.remove;
-    this.#refresh.hidden = !may.refresh;
+    this.#billed = may.refresh;
+    this.#offerRefresh();
   }
 
   /**
@@ -117,6 +122,11 @@ export class Details {
   /** Puts the keyboard's focus on it. */
   focus(): void {
     this.#title.focus();
+  }
+
+  /** Asks for the key again with each sample, unless that is billed, or too much to be read again and again. */
+  renew(): void {
+    if (this.#refresh.hidden) void this.refresh();
   }
 
   /** Asks for the key again. */
@@ -153,14 +163,20 @@ export class Details {
     if (this.#expires === undefined || performance.now() < this.#expires) return;
     this.#expires = undefined;
     // Where the store's clock is behind, it is still there.
-    if (this.#refresh.hidden) void this.refresh();
-    else this.gone();
+    if (this.#billed) this.gone();
+    else void this.refresh();
+  }
+
+  #offerRefresh(): void {
+    const { size, text } = this.#view ?? { size: 0, text: "" };
+    this.#refresh.hidden = !this.#billed && Math.max(size ?? 0, text.length) <= RENEWED;
   }
 
   #show(view: KeyView): void {
     const before = this.#view;
     const back = this.element.classList.contains("gone");
     this.#view = view;
+    this.#offerRefresh();
     this.element.classList.remove("gone");
     this.#delete.disabled = false;
     this.#copyValue.disabled = view.kind === "none";

@@ -129,7 +129,7 @@ export class Keys {
     }
     if (view && this.#seen !== view.at) {
       this.#seen = view.at;
-      if (this.#place.open && !billed && !document.hidden) void this.#details.refresh();
+      if (this.#place.open && !document.hidden) this.#details.renew();
     }
   }
 
@@ -242,7 +242,7 @@ export class Keys {
     // The server counts steps, of which the last is not full; how many keys there are was known a moment ago.
     const most = Math.max(total ?? scanned, rows.length);
     const looked = `${grouped(done ? most : Math.min(scanned, most))} looked at`;
-    let text = done ? `${found} · all ${looked}` : `${found} so far · ${looked}`;
+    let text = done ? (this.#place.match ? `${found} · all ${looked}` : found) : `${found} so far · ${looked}`;
     if (error !== undefined) text = `Cannot search: ${error}`;
     else if (running) text = `${rows.length > 0 ? `${found}, searching` : "Searching"}… ${looked}`;
     else if (done && rows.length === 0) text = this.#place.match ? `No key matches · all ${looked}` : "No keys";

@@ -2,7 +2,6 @@
 /** What the server sends by itself, and whether it still does. */
 import type { Alert } from "../../monitor/monitor.ts";
 import type { Hello, Point, Sample, View } from "../messages.ts";
-import { AskError, ask } from "./api.ts";
 
 /** `"refused"`: the token is another server's, or none. */
 export type Connection = "connecting" | "open" | "lost" | "refused";
@@ -37,9 +36,14 @@ export class Live {
     listener();
   }
 
-  /** Begins, or begins anew where the server had refused. */
+  /**
+   * Begins, or begins anew where the server had refused. A browser has few connections for all pages of one server, so a page that nobody sees keeps
+   * none.
+   */
   open(): void {
     this.#source?.close();
+    this.#source = undefined;
+    if (document.hidden) return;
     const source = new EventSource("./api/events");
     this.#source = source;
     const on = <Message>(name: string, take: (message: Message) => void) =>
@@ -70,9 +74,9 @@ export class Live {
 
   /** The browser tries again by itself where the server was away, but not where it refused: then it is asked why. */
   async #closed(source: EventSource): Promise<void> {
-    const status = await ask("slow").then(
-      () => 200,
-      (error) => (error instanceof AskError ? error.status : 0),
+    const status = await fetch("./app.css", { method: "HEAD", cache: "no-store" }).then(
+      (answer) => answer.status,
+      () => 0,
     );
     if (source !== this.#source) return;
     if (status === 401) this.#become("refused");

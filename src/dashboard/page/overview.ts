@@ -3,10 +3,11 @@
 import { alerts } from "./alerts.ts";
 import { Charts } from "./charts.ts";
 import { checkUp } from "./check_up.ts";
-import { h } from "./dom.ts";
+import { h, say } from "./dom.ts";
 import type { Live } from "./live.ts";
 import { services } from "./services.ts";
 import { slow } from "./slow.ts";
+import { line } from "./text.ts";
 import { tiles } from "./tiles.ts";
 
 /** The overview. */
@@ -14,6 +15,7 @@ export class Overview {
   /** What is put into the page. */
   readonly element: HTMLElement;
   readonly #live: Live;
+  readonly #away = h("p", { id: "away", role: "alert", hidden: true });
   readonly #tiles = tiles();
   readonly #charts: Charts;
   readonly #services = services();
@@ -28,6 +30,7 @@ export class Overview {
       "div",
       { class: "overview" },
       h("h1", { class: "unseen" }, "Overview"),
+      this.#away,
       this.#tiles.element,
       this.#charts.element,
       this.#services.element,
@@ -40,6 +43,9 @@ export class Overview {
   update(): void {
     const { view, connection } = this.#live;
     this.element.classList.toggle("stale", connection !== "open" || view?.store?.up === false);
+    const reason = view?.store?.up === false ? line(view.store.error ?? "it does not answer") : undefined;
+    this.#away.hidden = reason === undefined;
+    say(this.#away, reason ?? "");
     this.#tiles.update(view);
     this.#charts.update();
     this.#services.update(view);

@@ -27,7 +27,7 @@ const TILES: readonly (readonly [name: string, label: string, read: (view: View)
   ["operations", "Operations", operations],
   ["clients", "Clients", clients],
   ["evictions", "Evictions", evictions],
-  ["breaker", "Circuit breaker", breaker],
+  ["breaker", "Circuit breaker, of this server", breaker],
 ];
 
 /**
@@ -71,7 +71,8 @@ function tile(name: string, label: string, read: (view: View) => Reading, mark?:
 
 function hitRate({ all, counted }: View): Reading {
   const { hitRate: share, hits, misses } = all;
-  if (share === null) return { value: NONE, note: counted ? "no reads in the last minute" : "no counts yet" };
+  if (share === null)
+    return { value: NONE, note: counted ? "no reads in the last minute; counts come every 10 s" : "no counts yet" };
   const low = share < TARGET;
   return {
     value: percent(share),
