@@ -423,6 +423,23 @@ describe("dashboard's answers", () => {
     });
   });
 
+  it("read no more of a large value than is shown, on a connection with a name", LIMIT, async () => {
+    const redis = await startRedis();
+    await using({ open: () => ({ url: redis.url }), close: () => redis.stop() }, { interval: "1h" }, async (page) => {
+      const raw = await rawClient(redis.port);
+      await raw.command("SELECT", 9);
+      await raw.command("SET", "large", `${"x".repeat(2 ** 21 - 1)}ễ${"x".repeat(3_000_000)}`);
+      await raw.command("CONFIG", "RESETSTAT");
+      const { kind, text, characters } = await read<KeyView>(page, "/api/key?database=9&key=large");
+      assert.deepEqual([kind, text.length, characters], ["text", 200_000, 2 ** 21 + 3_000_002]);
+      const info = `${await raw.command("INFO", "commandstats")}`;
+      assert.match(info, /cmdstat_getrange:calls=1,/);
+      assert.doesNotMatch(info, /cmdstat_get:/);
+      assert.match(`${await raw.command("CLIENT", "LIST")}`, / name=larder-dashboard /);
+      raw.close();
+    });
+  });
+
   it("carry keys and values that are not UTF-8 over TCP", LIMIT, async () => {
     const redis = await startRedis();
     await using(
@@ -558,6 +575,20 @@ describe("dashboard's events", () => {
       },
     ),
   );
+
+  it("show that a silent stream is alive before a server takes it for dead", LIMIT, async () => {
+    const client = createCacheClient({ env: {} });
+    const page = dashboard(client, { token: TOKEN, interval: "1h" });
+    const { body } = await ask(page, "/api/events");
+    const start = performance.now();
+    for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
+      if (/^: /m.test(new TextDecoder().decode(chunk))) break;
+    }
+    // Bun.serve ends a silent stream after 10 s.
+    assert.ok(performance.now() - start < 9000);
+    await page.close();
+    await client.close();
+  });
 
   it("end when the dashboard is closed, and begin no more", LIMIT, async () => {
     const client = createCacheClient({ env: {} });

@@ -211,6 +211,112 @@ describe("monitor through an incident", () => {
     }
   });
 
+  it("goes on with what processes count where the store comes back empty", LIMIT, async () => {
+    const redis = await startRedis();
+    const client = createCacheClient({ env: {}, url: redis.url });
+    client.service("product");
+    let now = 0;
+    const watch = monitor(client, { clock: () => now, rules: FLEET_RULES, fleet: true });
+    const told: string[] = [];
+    watch.subscribe((event) => {
+      if (event.type === "alert") told.push(`${event.alert.rule} ${event.alert.state}`);
+    });
+    /** Another process, whose counts are sent at its end. */
+    const misses = async (count: number): Promise<void> => {
+      const process = createCacheClient({ env: {}, url: redis.url, fleetStats: true });
+      const { products } = process.service("product");
+      for (let i = 0; i < count; i++) await products.get(i);
+      await process.close();
+    };
+    const pass = async (): Promise<void> => {
+      now += 10_000;
+      await watch.tick();
+    };
+    try {
+      await misses(10);
+      await pass();
+      await misses(200);
+      await pass();
+      assert.deepEqual(told, ["low hit rate firing"]);
+      const raw = await rawClient(redis.port);
+      await raw.command("FLUSHALL");
+      raw.close();
+      await misses(120);
+      await pass();
+      const { fleet } = watch.snapshot();
+      assert.equal(fleet?.product?.windows["5m"]?.misses, 320);
+      for (let i = 0; i < 12; i++) await pass();
+      assert.deepEqual(told, ["low hit rate firing"]);
+    } finally {
+      await watch.close();
+      await client.close();
+      await redis.stop();
+    }
+  });
+
+  it("tells the number of an alert as it is, and resolves it where its limit is taken away", LIMIT, async () => {
+    const redis = await startRedis();
+    const client = createCacheClient({ env: {}, url: redis.url });
+    let now = 0;
+    const watch = monitor(client, { clock: () => now });
+    const raw = await rawClient(redis.port);
+    const pass = async (): Promise<void> => {
+      now += 10_000;
+      await watch.tick();
+    };
+    try {
+      const fill = async (share: number): Promise<void> => {
+        const used = Number(/used_memory:(\d+)/.exec(`${await raw.command("INFO", "memory")}`)?.[1]);
+        await raw.command("CONFIG", "SET", "maxmemory", Math.round(used / share));
+      };
+      await fill(0.85);
+      await pass();
+      const [first = assert.fail()] = watch.alerts;
+      await fill(0.95);
+      await pass();
+      const [later = assert.fail()] = watch.alerts;
+      assert.notEqual(later.value, first.value);
+      assert.match(later.message, new RegExp(`^memory: ${(later.value * 100).toFixed(1)} %, above 80\\.0 %$`));
+      assert.deepEqual([later.since, later.at], [first.since, first.at]);
+      await raw.command("CONFIG", "SET", "maxmemory", 0);
+      await pass();
+      assert.deepEqual(watch.alerts, []);
+    } finally {
+      raw.close();
+      await watch.close();
+      await client.close();
+      await redis.stop();
+    }
+  });
+
+  it("does not take what the dashboard reads for the applications' slow queries", LIMIT, async () => {
+    const redis = await startRedis({ args: ["--slowlog-log-slower-than", "0"] });
+    const client = createCacheClient({ env: {}, url: redis.url });
+    let now = 0;
+    const watch = monitor(client, { clock: () => now, fleet: false });
+    const raw = await rawClient(redis.port);
+    try {
+      await watch.tick();
+      await raw.command("CLIENT", "SETNAME", "larder-dashboard");
+      await raw.command("GET", "a");
+      now += 10_000;
+      await watch.tick();
+      const own = watch.snapshot().store?.slowest.map(({ command }) => command) ?? [];
+      assert.ok(!own.includes("GET"), inspect(own));
+      await raw.command("CLIENT", "SETNAME", "shop");
+      await raw.command("GET", "a");
+      now += 10_000;
+      await watch.tick();
+      const others = watch.snapshot().store?.slowest.map(({ command }) => command) ?? [];
+      assert.ok(others.includes("GET"), inspect(others));
+    } finally {
+      raw.close();
+      await watch.close();
+      await client.close();
+      await redis.stop();
+    }
+  });
+
   it("tells what all processes counted together, in windows too", LIMIT, async () => {
     const redis = await startRedis();
     const make = () => createCacheClient({ env: {}, url: redis.url, fleetStats: true });

@@ -297,6 +297,42 @@ describe("webhook", () => {
   });
 });
 
+describe("webhook with a body of its own", () => {
+  it("sends it as JSON, and tells the logger where it fails", async () => {
+    const bodies: unknown[] = [];
+    const receiver = await serve(async (request) => {
+      bodies.push(await request.json());
+      return new Response(null, { status: 204 });
+    });
+    const client = new Puppet();
+    let now = 0;
+    const lines: unknown[] = [];
+    const watch = monitor(client, {
+      clock: () => now,
+      rules: [{ name: "errors", metric: "errors", above: 0, over: "10s" }],
+      webhook: {
+        url: receiver.url,
+        body: ({ state, message }) => {
+          if (state === "resolved") throw new Error("S3CRET");
+          return { text: `shop-1: ${message}` };
+        },
+      },
+      logger: { warn: (...line) => void lines.push(line) },
+    });
+    client.products.errors += 2;
+    now += 10_000;
+    await watch.tick();
+    now += 20_000;
+    await watch.tick();
+    assert.deepEqual(bodies, [{ text: "shop-1: errors: 2 in 10s, above 0" }]);
+    assert.match(inspect(lines, { depth: 5 }), /its body failed/);
+    assert.doesNotMatch(inspect(lines, { depth: 5 }), /S3CRET/);
+    assert.throws(() => monitor(client, { webhook: { url: receiver.url, body: "x" as never } }), /body of webhook/);
+    await watch.close();
+    await receiver.close();
+  });
+});
+
 describe("Window", () => {
   it("begins at a sample as old as it is long, or a step older, and keeps as many as it needs", () => {
     fc.assert(

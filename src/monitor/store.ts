@@ -42,7 +42,7 @@ export interface StoreSample extends ServerNumbers {
   readonly databases: Readonly<Record<number, number>> | null;
 }
 
-/** What a fleet counted for one service. */
+/** What a fleet counted for one service. Where the store lost its counts meanwhile, what was known of them before is in it. */
 export interface FleetCounts extends Omit<FleetStats, "hitRate"> {
   /** How many operations took from 2^i to 2^(i + 1) microseconds, by i; loaders and near hits aside. */
   readonly octaves: readonly number[];
@@ -104,6 +104,8 @@ export class StoreWatch {
   /** The number of the newest slow query that was seen. */
   #seen: number | undefined;
   #counted = Number.NEGATIVE_INFINITY;
+  /** The last counts of each service, and what is added to them. */
+  readonly #grow = new Map<string, { readonly last: FleetCounts; readonly before: FleetCounts | undefined }>();
   /** The services that processes count together for. */
   readonly #counting = new Set<string>();
   /** To find a place its configuration is read: once. */
@@ -183,13 +185,21 @@ export class StoreWatch {
         const flat = reply as readonly RawReply[];
         if (flat.length > 0) this.#counting.add(service);
         else this.#counting.delete(service);
-        return [service, countsOf(flat)];
+        return [service, this.#grown(service, countsOf(flat))];
       } catch {
         return undefined;
       }
     };
     const found = await Promise.all(services.map(read));
     return Object.fromEntries(found.filter((one) => one !== undefined));
+  }
+
+  /** Counts that only grow. Those that fell began anew, for the store was emptied, or someone deleted them: what was before is added. */
+  #grown(service: string, counts: FleetCounts): FleetCounts {
+    const { last, before } = this.#grow.get(service) ?? { last: counts, before: undefined };
+    const base = COUNTS.some((name) => counts[name] < last[name]) ? plus(last, before) : before;
+    this.#grow.set(service, { last: counts, before: base });
+    return plus(counts, base);
   }
 
   async #wire(of: { readonly database?: number; readonly service?: string }): Promise<Wire> {
@@ -263,6 +273,14 @@ function databasesOf(info: ReadonlyMap<string, string>): Record<number, number> 
     if (database !== undefined) found[Number(database)] = Number(/keys=(\d+)/.exec(value)?.[1] ?? 0);
   }
   return found;
+}
+
+function plus(counts: FleetCounts, more: FleetCounts | undefined): FleetCounts {
+  if (!more) return counts;
+  const sums = Object.fromEntries(COUNTS.map((name) => [name, counts[name] + more[name]]));
+  const length = Math.max(counts.octaves.length, more.octaves.length);
+  const octaves = Array.from({ length }, (_, i) => (counts.octaves[i] ?? 0) + (more.octaves[i] ?? 0));
+  return { ...(sums as Record<(typeof COUNTS)[number], number>), octaves };
 }
 
 /** The counts of all collections of a service. */

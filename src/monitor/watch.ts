@@ -675,11 +675,10 @@ function wireDifference(now: WireCounts, then: WireCounts): WireCounts {
   };
 }
 
-/** What was counted from one time to another. Counts that fell began anew: the store was emptied, or someone deleted them. */
+/** What was counted from one time to another. */
 function fleetDifference(now: FleetCounts, then: FleetCounts): FleetCounts {
-  if (COUNTS.some((name) => now[name] < then[name])) return now;
   const counts = Object.fromEntries(COUNTS.map((name) => [name, now[name] - then[name]]));
-  const octaves = now.octaves.map((n, i) => Math.max(0, n - (then.octaves[i] ?? 0)));
+  const octaves = now.octaves.map((n, i) => n - (then.octaves[i] ?? 0));
   return { ...(counts as Record<(typeof COUNTS)[number], number>), octaves };
 }
 
