@@ -2,6 +2,7 @@
 import type { ServiceView, StoreView, View } from "../dashboard/messages.ts";
 import { bytes, count, duration, grouped, percent } from "../format.ts";
 import type { Alert } from "../monitor/monitor.ts";
+import { HIT_RATE, MEMORY } from "../monitor/targets.ts";
 import { harmless, table } from "./format.ts";
 import type { Output, Paint } from "./output.ts";
 
@@ -18,9 +19,6 @@ export interface Shown {
 /** What stands for a number that nobody told. */
 export const UNKNOWN = "unknown";
 const BAR = 20;
-/** The hit rate that is aimed at, and what share of the memory is too much. */
-const TARGET = 0.7;
-const FULL = 0.8;
 
 /**
  * A picture of a view, for a terminal.
@@ -48,13 +46,13 @@ export function picture({ view, name, resolved }: Shown, output: Pick<Output, "p
     line("store", stateOf(store, green, red)),
     line(
       "memory",
-      `${typeof share === "number" ? `${gauge(share, share > FULL)} ` : ""}${store ? memory(store) : UNKNOWN}`,
+      `${typeof share === "number" ? `${gauge(share, share > MEMORY)} ` : ""}${store ? memory(store) : UNKNOWN}`,
     ),
     line("evictions", `${known(store?.evictions, grouped)}, ${known(store?.expired, grouped)} expired`),
     line(
       "hit rate",
       rated
-        ? `${gauge(all.hitRate as number, (all.hitRate as number) < TARGET)} ${hitRate(view)}, the target is ${TARGET * 100} %`
+        ? `${gauge(all.hitRate as number, (all.hitRate as number) < HIT_RATE)} ${hitRate(view)}, the target is ${HIT_RATE * 100} %`
         : hitRate(view),
     ),
     line("latency", all.p50 === null ? UNKNOWN : `p50 ${time(all.p50)}, p95 ${time(all.p95)}, p99 ${time(all.p99)}`),

@@ -179,7 +179,6 @@ async function parametersOf(request: Request, url: URL): Promise<URLSearchParams
 
 async function api(route: string, request: Request, query: URLSearchParams, context: Context): Promise<Response> {
   const { client, connections, streams, timeout, write } = context;
-  const { signal } = request;
   switch (route) {
     case "events":
       return respond(200, streams.open(), "text/event-stream; charset=utf-8");
@@ -191,7 +190,7 @@ async function api(route: string, request: Request, query: URLSearchParams, cont
       ];
       if (!/^\d{1,20}$/.test(cursor)) throw new Refusal(400, "accepted as cursor is what the last page said");
       if (!(/^\d{1,4}$/.test(limit) && Number(limit) > 0)) throw new Refusal(400, "accepted as limit are 1 to 9999");
-      const search = { match: match.toWellFormed(), cursor, limit: Number(limit), timeout, signal };
+      const search = { match: match.toWellFormed(), cursor, limit: Number(limit), timeout };
       return json(200, await findKeys(connections, { ...targetOf(query), ...search }));
     }
     case "key": {
@@ -208,7 +207,7 @@ async function api(route: string, request: Request, query: URLSearchParams, cont
       return json(200, await slowCommands(connections, timeout));
     case "doctor": {
       const findings: Finding[] = [];
-      for await (const finding of diagnose(client, { timeout, signal })) findings.push(finding);
+      for await (const finding of diagnose(client, { timeout })) findings.push(finding);
       return json(200, { findings });
     }
     default:

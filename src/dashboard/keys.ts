@@ -19,8 +19,6 @@ export type FindOptions = Target & {
   readonly limit: number;
   /** The deadline of a step, in milliseconds. */
   readonly timeout: number;
-  /** Ends the search. */
-  readonly signal: AbortSignal;
 };
 
 /** For how long a page is looked for, in milliseconds: then the browser is told how far it is. */

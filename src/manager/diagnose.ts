@@ -136,7 +136,9 @@ function away(error: StoreError): Finding {
     const advice = "check the user and the password or token of the configuration";
     return { check: "authentication", level: "error", evidence: error.message, advice };
   }
-  const advice = "check that the store runs, its address and port, and what stands between it and this machine";
+  const advice = /max number of clients/.test(error.message)
+    ? "raise maxclients of the server, or open fewer connections: REDIS_POOL_SIZE a database and process"
+    : "check that the store runs, its address and port, and what stands between it and this machine";
   return { check: "connection", level: "error", evidence: error.message, advice };
 }
 

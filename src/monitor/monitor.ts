@@ -18,7 +18,7 @@
  * @module
  */
 export { type AlertingRule, type AlertingRules, alertingRules } from "./alerting.ts";
-export { type GrafanaDashboard, type GrafanaPanel, grafanaDashboard } from "./dashboard.ts";
+export { type GrafanaDashboard, type GrafanaPanel, grafanaDashboard } from "./grafana.ts";
 export { type MetricsHandlerOptions, metricsHandler } from "./handler.ts";
 export { type MetricsFormat, prometheus } from "./prometheus.ts";
 export { type Alert, type AlertRule, DEFAULT_RULES, FLEET_RULES, type MetricName, type Severity } from "./rules.ts";

@@ -3,6 +3,7 @@ import { checkNames, refuse } from "../check.ts";
 import { describe, parseTtl, type Ttl } from "../ttl.ts";
 import { type Counted, rateOf } from "./series.ts";
 import type { StoreSample } from "./store.ts";
+import { HIT_RATE, MEMORY } from "./targets.ts";
 
 /** How much an alert matters. */
 export type Severity = "info" | "warning" | "critical";
@@ -224,8 +225,8 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
 
 /** What is watched unless other rules are given: hit rate below 70 %, memory above 80 %, connection failures, slow queries. */
 export const DEFAULT_RULES: readonly AlertRule[] = [
-  { name: "low hit rate", metric: "hit_rate", below: 0.7, clear: 0.72, over: "5m", minSamples: 100, service: "*" },
-  { name: "memory", metric: "memory", above: 0.8, clear: 0.75, severity: "critical" },
+  { name: "low hit rate", metric: "hit_rate", below: HIT_RATE, clear: 0.72, over: "5m", minSamples: 100, service: "*" },
+  { name: "memory", metric: "memory", above: MEMORY, clear: 0.75, severity: "critical" },
   {
     name: "connection failures",
     metric: "connection_failures",

@@ -1,14 +1,12 @@
 /// <reference lib="dom" />
 /** The four charts of the overview, and how much of the past they show. */
+import { HIT_RATE } from "../../monitor/targets.ts";
 import type { Point } from "../messages.ts";
 import { Chart, type Frame, type Line } from "./chart.ts";
 import { attribute, h } from "./dom.ts";
 import { bytes, percent, rate, took } from "./format.ts";
 import type { Live } from "./live.ts";
 import { line } from "./text.ts";
-
-/** The hit rate that is aimed at. */
-export const TARGET = 0.7;
 
 const RANGES = [
   [5, "5 min"],
@@ -37,8 +35,8 @@ export class Charts {
     format: (value) => percent(value),
     axis: (value) => percent(value, 0),
     top: () => 1,
-    ticks: [0, 0.25, 0.5, TARGET, 1],
-    target: { at: TARGET, label: `target ${percent(TARGET, 0)}` },
+    ticks: [0, 0.25, 0.5, HIT_RATE, 1],
+    target: { at: HIT_RATE, label: `target ${percent(HIT_RATE, 0)}` },
   });
   readonly #latency = new Chart({
     name: "latency",

@@ -69,12 +69,7 @@ export function header(actions: HeaderActions): {
       const { hello, view } = live;
       say(name, hello ? line(hello.name) : "");
       name.title = hello ? line(hello.name) : "";
-      say(
-        driver,
-        hello
-          ? `${line(hello.driver)} · ${hello.databases === "numbered" ? "numbered databases" : "databases by prefix"}`
-          : "",
-      );
+      say(driver, hello ? about(hello) : "");
       readOnly.hidden = hello?.writable !== false;
       const state = view?.breaker ?? "closed";
       breaker.hidden = state === "closed";
@@ -98,6 +93,11 @@ export function header(actions: HeaderActions): {
       }
     },
   };
+}
+
+function about({ name, driver, databases }: Hello): string {
+  const kept = databases === "numbered" ? "numbered databases" : "databases by prefix";
+  return driver === name ? kept : `${line(driver)} · ${kept}`;
 }
 
 function stateOf({ connection, hello, view, heard }: Live): [tone: string, text: string] {

@@ -57,7 +57,7 @@ export class Keys {
     this.#input = h("input", {
       id: "search",
       type: "search",
-      placeholder: "Search keys",
+      placeholder: "Search keys: a part of them, or a glob such as cart:*",
       "aria-label": "Search keys: text found anywhere, or a pattern with * ? [ ]",
       autocomplete: "off",
       autocapitalize: "off",

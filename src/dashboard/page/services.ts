@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /** The table of services. */
+import { HIT_RATE } from "../../monitor/targets.ts";
 import type { ServiceView, View } from "../messages.ts";
-import { TARGET } from "./charts.ts";
 import { attribute, h, keyed, type Row, say, style } from "./dom.ts";
 import { bytes, grouped, NONE, percent, took } from "./format.ts";
 import { hashOf, type Whose } from "./place.ts";
@@ -93,9 +93,9 @@ function serviceRow(first: ServiceView): Row<ServiceView> {
         cell.classList.toggle("zero", shown === "0" || shown === NONE);
         if (head === "Errors") cell.classList.toggle("bad", service.errors > 0);
         if (head !== "Hit rate") continue;
-        const low = service.hitRate !== null && service.hitRate < TARGET;
+        const low = service.hitRate !== null && service.hitRate < HIT_RATE;
         cell.classList.toggle("warning", low);
-        attribute(cell, "title", low ? `below the target of ${percent(TARGET, 0)}` : null);
+        attribute(cell, "title", low ? `below the target of ${percent(HIT_RATE, 0)}` : null);
         style(level, "width", `${(service.hitRate ?? 0) * 100}%`);
         bar.classList.toggle("none", service.hitRate === null);
       }

@@ -37,7 +37,7 @@ export function slow(): { readonly element: HTMLElement; update(view: View | und
       const { queries } = await ask<SlowCommands>("slow");
       show(queries ?? []);
       table.hidden = !queries?.length;
-      say(note, queries ? "No slow query" : "This store keeps no slow log");
+      say(note, queries ? "No slow query" : "This store tells of no slow log");
       note.classList.toggle("good", queries !== null);
     } catch (error) {
       table.hidden = true;

@@ -1,13 +1,10 @@
 /// <reference lib="dom" />
 /** The numbers that are looked at first. */
+import { HIT_RATE, MEMORY } from "../../monitor/targets.ts";
 import type { View } from "../messages.ts";
-import { TARGET } from "./charts.ts";
 import { h, say, style } from "./dom.ts";
 import { bytes, count, grouped, NONE, percent, rate, took } from "./format.ts";
 import { line } from "./text.ts";
-
-/** Beyond this share of its limit memory is short. */
-const FULL = 0.8;
 
 /** How a number is. */
 interface Reading {
@@ -20,9 +17,9 @@ interface Reading {
 }
 
 const TILES: readonly (readonly [name: string, label: string, read: (view: View) => Reading, mark?: number])[] = [
-  ["hit-rate", "Hit rate", hitRate, TARGET],
+  ["hit-rate", "Hit rate", hitRate, HIT_RATE],
   ["latency", "Response time", latency],
-  ["memory", "Memory", memory, FULL],
+  ["memory", "Memory", memory, MEMORY],
   ["keys", "Keys", keys],
   ["operations", "Operations", operations],
   ["clients", "Clients", clients],
@@ -73,10 +70,10 @@ function hitRate({ all, counted }: View): Reading {
   const { hitRate: share, hits, misses } = all;
   if (share === null)
     return { value: NONE, note: counted ? "no reads in the last minute; counts come every 10 s" : "no counts yet" };
-  const low = share < TARGET;
+  const low = share < HIT_RATE;
   return {
     value: percent(share),
-    note: `${low ? "below" : "target"} ${percent(TARGET, 0)} · ${count(hits + misses, "read")}`,
+    note: `${low ? "below" : "target"} ${percent(HIT_RATE, 0)} · ${count(hits + misses, "read")}`,
     share,
     tone: low ? "warning" : "good",
   };
@@ -101,7 +98,7 @@ function memory({ store }: View): Reading {
     value: bytes(memoryUsed),
     note: `${percent(share, 0)} of ${bytes(memoryLimit)}${rule}`,
     share,
-    tone: share > FULL ? "bad" : undefined,
+    tone: share > MEMORY ? "bad" : undefined,
   };
 }
 
