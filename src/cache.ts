@@ -586,7 +586,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     const read = await new Promise<Read>((resolve, reject) => {
       context.batch.read(new Look(context, key, { ...options, operation }, resolve, reject), context.heads);
     });
-    context.counters.time(performance.now() - read.start);
+    if (!read.failed) context.counters.time(performance.now() - read.start);
     return read;
   }
 

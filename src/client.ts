@@ -448,8 +448,12 @@ export class CacheClient<S extends object = Record<never, never>> {
         retries: config.retries,
         wire,
         breaker,
-        // Counts are never sent twice: while the last send failed, they wait.
-        onLeave: fleet && (() => breaker?.failing || fleet.ride(batch, config.timeout)),
+        onLeave:
+          fleet &&
+          (() => {
+            // Counts are never sent twice: while the last send failed, as a breaker knows, they wait.
+            if (!breaker?.failing) fleet.ride(batch, config.timeout);
+          }),
         sends,
         onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
       });

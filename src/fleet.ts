@@ -51,7 +51,7 @@ export class Fleet {
       source.sent = numbersOf(source.counters);
       for (const [count, number] of Object.entries(source.sent)) {
         const added = number - (sent[count] as number);
-        if (added !== 0) news.set(key, [...(news.get(key) ?? []), `${name}:${count}`, added]);
+        if (added > 0) news.set(key, [...(news.get(key) ?? []), `${name}:${count}`, added]);
       }
     }
     if (news.size === 0) return;

@@ -294,9 +294,9 @@ export class Look extends Read {
 }
 
 /** Counts and tells of the end of a read. */
-export function count({ context, key, start }: Read, hit: boolean, stale?: true): void {
+export function count({ context, key, start, failed }: Read, hit: boolean, stale?: true): void {
   const { counters, events, target } = context;
-  counters.time(performance.now() - start);
+  if (!failed) counters.time(performance.now() - start);
   if (!hit) counters.misses++;
   else {
     counters.hits++;

@@ -147,7 +147,7 @@ describe("the picture of stats --watch", () => {
     threshold: 0.8,
     since: 0,
     at: 0,
-    message: "memory is 90.0 %, above 80.0 %",
+    message: "memory: 90.0 %, above 80.0 %",
   };
   const view: View = {
     at: 3_600_000,
@@ -187,7 +187,7 @@ describe("the picture of stats --watch", () => {
       "hit rate   ████████████░░░░░░░░ 60.0 % of 100 reads in the last minute, the target is 70 %",
       "latency    p50 0.25 ms, p95 2.5 ms, p99 1s",
       "breaker    closed, of this command",
-      "! memory: memory is 90.0 %, above 80.0 %, since 00:00:00Z",
+      "! memory: memory: 90.0 %, above 80.0 %, since 00:00:00Z",
       "resolved at 00:30:00Z: it is well",
       "",
       "service      keys  memory ≈  hit rate  hits  misses  writes  errors     p95",

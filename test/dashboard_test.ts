@@ -430,8 +430,8 @@ describe("dashboard's answers", () => {
       await raw.command("SELECT", 9);
       await raw.command("SET", "large", `${"x".repeat(2 ** 21 - 1)}ễ${"x".repeat(3_000_000)}`);
       await raw.command("CONFIG", "RESETSTAT");
-      const { kind, text, characters } = await read<KeyView>(page, "/api/key?database=9&key=large");
-      assert.deepEqual([kind, text.length, characters], ["text", 200_000, 2 ** 21 + 3_000_002]);
+      const { kind, text, bytes, characters } = await read<KeyView>(page, "/api/key?database=9&key=large");
+      assert.deepEqual([kind, text.length, bytes, characters], ["text", 200_000, 2 ** 21 + 3_000_002, undefined]);
       const info = `${await raw.command("INFO", "commandstats")}`;
       assert.match(info, /cmdstat_getrange:calls=1,/);
       assert.doesNotMatch(info, /cmdstat_get:/);

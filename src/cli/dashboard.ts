@@ -50,7 +50,9 @@ export function addDashboard(program: Command, run: Run): void {
       output.note(`Watching ${name}${write ? "" : ", read-only: --write lets keys be deleted"}; Ctrl-C ends it`);
       // Whoever opens it because of an outage wants to see it.
       const away = (error: unknown): void => output.note(`warning: ${(error as Error).message}; it is tried again`);
-      shell.connect(store).catch((error) => signal.aborted || away(error));
+      shell.connect(store).catch((error) => {
+        if (!signal.aborted) away(error);
+      });
       const finding = keepFinding(client, signal);
       await serveUntilStopped(shell, server, host);
       await finding;

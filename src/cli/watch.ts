@@ -29,7 +29,7 @@ export async function watch(shell: Shell, every?: number): Promise<never> {
   watcher.subscribe(() => tell());
   // A monitor's timer alone lets the process end.
   const alive = setInterval(() => {}, 2 ** 30);
-  void keepFinding(opened.client, signal);
+  const finding = keepFinding(opened.client, signal);
   try {
     let last: View | null = null;
     for (;;) {
@@ -53,5 +53,6 @@ export async function watch(shell: Shell, every?: number): Promise<never> {
   } finally {
     clearInterval(alive);
     await watcher.close();
+    await finding;
   }
 }

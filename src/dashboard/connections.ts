@@ -40,8 +40,13 @@ export class SharedConnections implements ManagedClient {
         const open = async (): Promise<Connection> => {
           const connection = await connect.call(driver, database, options);
           // A user who may not do that does without.
-          await connection.send([["CLIENT", "SETNAME", DASHBOARD]], options);
-          return connection;
+          try {
+            await connection.send([["CLIENT", "SETNAME", DASHBOARD]], options);
+            return connection;
+          } catch (error) {
+            await connection.close();
+            throw error;
+          }
         };
         await this.#connection(id, open);
         return {

@@ -96,14 +96,14 @@ export async function viewKey(
   if (!found) return undefined;
   const { value: _, length, ...about } = found;
   const [kind, whole] = textOf(found);
-  const cut = found.type === "string" ? length : undefined;
-  const characters = cut ?? (whole.length > MOST_CHARACTERS ? whole.length : undefined);
+  const long = whole.length > MOST_CHARACTERS;
+  const isString = found.type === "string";
   return {
     ...about,
-    ...(length !== undefined && cut === undefined && { length }),
+    ...(length !== undefined && (isString ? { bytes: length } : { length })),
     kind,
-    text: characters === undefined ? whole : whole.slice(0, MOST_CHARACTERS).toWellFormed(),
-    ...(characters !== undefined && { characters }),
+    text: long ? whole.slice(0, MOST_CHARACTERS).toWellFormed() : whole,
+    ...(long && !(isString && length !== undefined) && { characters: whole.length }),
   };
 }
 

@@ -161,6 +161,8 @@ export interface KeyView extends Omit<KeyRow, "key" | "key64"> {
   readonly text: string;
   /** How many characters it has, where `text` holds only the first of them. */
   readonly characters?: number;
+  /** How many bytes it has, where so many are stored that only the first of them were read. */
+  readonly bytes?: number;
 }
 
 /** A command that was slow. */

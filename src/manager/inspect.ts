@@ -121,7 +121,7 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
   }
 }
 
-/** Where the client's services live: those that it was made with, and those that it has used. */
+/** Where the client's services live, by their databases: those that it was made with, and those that it has used. */
 export async function placesOf(client: Pick<InspectedClient, "place" | "service" | "stats">): Promise<Place[]> {
   const names = new Set([...Object.keys(SERVICE_DATABASES), ...Object.keys(client.stats().services)]);
   const places: Place[] = [];
@@ -134,7 +134,7 @@ export async function placesOf(client: Pick<InspectedClient, "place" | "service"
       if (!(error instanceof TypeError)) throw error;
     }
   }
-  return places;
+  return places.sort((a, b) => a.number - b.number);
 }
 
 /**
@@ -146,8 +146,7 @@ async function fleetOf(
   counts: ReadonlyMap<Place, Contents>,
   { signal, timeout }: StepOptions,
 ): Promise<Readonly<Record<string, FleetStats>>> {
-  const found: Record<string, FleetStats> = {};
-  for (const place of places) {
+  const found = places.map(async (place): Promise<[string, FleetStats]> => {
     const wire = new Wire(place, undefined, signal, timeout ?? TIMEOUT_MS);
     const there = counts.get(place)?.fleet === true;
     const [reply] = there ? await wire.must([["HGETALL", wire.own(`stats:${place.service}`)]]) : [[]];
@@ -156,9 +155,9 @@ async function fleetOf(
       if (Object.hasOwn(sum, name)) sum[name as keyof typeof sum] += number;
     }
     const reads = sum.hits + sum.misses;
-    found[place.service as string] = { ...sum, hitRate: reads > 0 ? sum.hits / reads : 0 };
-  }
-  return found;
+    return [place.service as string, { ...sum, hitRate: reads > 0 ? sum.hits / reads : 0 }];
+  });
+  return Object.fromEntries(await Promise.all(found));
 }
 
 /** The counts of a service's collections, by the names of what is counted: one comes once for each collection. */

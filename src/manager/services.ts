@@ -4,7 +4,7 @@ import { isStoreError } from "../errors.ts";
 import { defineService } from "../service.ts";
 import type { InspectedClient } from "./inspect.ts";
 import type { StepOptions } from "./target.ts";
-import { openWire, shown } from "./wire.ts";
+import { openWire, shown, type Wire } from "./wire.ts";
 
 /** The databases that services of one's own may have. */
 const FIRST = 8;
@@ -36,8 +36,9 @@ export async function findServices(
   }
   for (const places of groups.values()) {
     const whole = { ...(places[0] as Place), prefix: "" };
-    const wire = await openWire({ place: async () => whole }, { database: whole.number, ...options });
+    let wire: Wire | undefined;
     try {
+      wire = await openWire({ place: async () => whole }, { database: whole.number, ...options });
       const [size] = await wire.send([["DBSIZE"]]);
       if (size === 0) continue;
       let left = most;
@@ -50,7 +51,7 @@ export async function findServices(
       // A database that the store has not, or that this user may not see.
       if (!isStoreError(error) || (error.kind !== "command" && error.kind !== "auth")) throw error;
     } finally {
-      await wire.close();
+      await wire?.close();
     }
   }
 }
@@ -58,9 +59,11 @@ export async function findServices(
 function register(client: InspectedClient, places: readonly Place[], key: string): void {
   for (const { prefix, number } of places) {
     const start = `${prefix}#larder:stats:`;
-    if (!key.startsWith(start)) continue;
+    const name = key.slice(start.length);
+    // Those of caches without a service are no service's.
+    if (!key.startsWith(start) || name === "cache") continue;
     try {
-      client.service(defineService({ name: key.slice(start.length), database: number, collections: {} }) as never);
+      client.service(defineService({ name, database: number, collections: {} }) as never);
     } catch (error) {
       // Known already, or no name of a service.
       if (!(error instanceof TypeError)) throw error;

@@ -1,7 +1,7 @@
 /** How many keys services have, and how much memory they take. */
 import type { Place } from "../client.ts";
 import type { Bulk } from "../manager/target.ts";
-import { shown, Wire } from "../manager/wire.ts";
+import { isOwnKey, shown, Wire } from "../manager/wire.ts";
 
 /** What a service's keys come to. */
 export interface Size {
@@ -50,10 +50,12 @@ export async function sizesOf(places: readonly Place[], options: SizesOptions): 
         looked += page.length;
         for (const key of page) {
           const text = shown(key);
-          const one = found.get(byLength.find(({ prefix }) => text.startsWith(prefix)) as Place);
+          const place = byLength.find(({ prefix }) => text.startsWith(prefix));
+          const one = place && found.get(place);
           if (!one) continue;
           one.keys++;
-          if (one.some.length < sample) one.some.push(key);
+          // The library's own are few, and not alike.
+          if (one.some.length < sample && !isOwnKey(text.slice(place?.prefix.length))) one.some.push(key);
         }
         if (looked >= limit) break;
       }
@@ -61,7 +63,7 @@ export async function sizesOf(places: readonly Place[], options: SizesOptions): 
     const share = looked < limit ? 1 : Math.max(1, total / looked);
     for (const [place, { keys, some }] of found) {
       const all = alone ? total : Math.round(keys * share);
-      sizes.set(place, { keys: all, memory: await memoryOf(wire, some, all) });
+      sizes.set(place, { keys: all, memory: sample > 0 && some.length === 0 ? 0 : await memoryOf(wire, some, all) });
     }
   }
   return places.map((place) => sizes.get(place) as Size);

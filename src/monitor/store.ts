@@ -105,7 +105,7 @@ export class StoreWatch {
   #seen: number | undefined;
   #counted = Number.NEGATIVE_INFINITY;
   /** The last counts of each service, and what is added to them. */
-  readonly #grow = new Map<string, { readonly last: FleetCounts; readonly before: FleetCounts | undefined }>();
+  readonly #grow = new Map<string, { readonly last: FleetCounts; readonly offset: FleetCounts | undefined }>();
   /** The services that processes count together for. */
   readonly #counting = new Set<string>();
   /** To find a place its configuration is read: once. */
@@ -194,12 +194,16 @@ export class StoreWatch {
     return Object.fromEntries(found.filter((one) => one !== undefined));
   }
 
-  /** Counts that only grow. Those that fell began anew, for the store was emptied, or someone deleted them: what was before is added. */
+  /**
+   * Counts that only grow. Where some fell, the store was emptied, or has come back with older ones, or someone deleted them: then they go on from
+   * what was known.
+   */
   #grown(service: string, counts: FleetCounts): FleetCounts {
-    const { last, before } = this.#grow.get(service) ?? { last: counts, before: undefined };
-    const base = COUNTS.some((name) => counts[name] < last[name]) ? plus(last, before) : before;
-    this.#grow.set(service, { last: counts, before: base });
-    return plus(counts, base);
+    const { last, offset } = this.#grow.get(service) ?? { last: counts, offset: undefined };
+    const fell = COUNTS.some((name) => counts[name] < last[name]);
+    const more = fell ? plus(plus(last, offset), counts, -1) : offset;
+    this.#grow.set(service, { last: counts, offset: more });
+    return plus(counts, more);
   }
 
   async #wire(of: { readonly database?: number; readonly service?: string }): Promise<Wire> {
@@ -275,11 +279,11 @@ function databasesOf(info: ReadonlyMap<string, string>): Record<number, number> 
   return found;
 }
 
-function plus(counts: FleetCounts, more: FleetCounts | undefined): FleetCounts {
+function plus(counts: FleetCounts, more: FleetCounts | undefined, times = 1): FleetCounts {
   if (!more) return counts;
-  const sums = Object.fromEntries(COUNTS.map((name) => [name, counts[name] + more[name]]));
+  const sums = Object.fromEntries(COUNTS.map((name) => [name, counts[name] + times * more[name]]));
   const length = Math.max(counts.octaves.length, more.octaves.length);
-  const octaves = Array.from({ length }, (_, i) => (counts.octaves[i] ?? 0) + (more.octaves[i] ?? 0));
+  const octaves = Array.from({ length }, (_, i) => (counts.octaves[i] ?? 0) + times * (more.octaves[i] ?? 0));
   return { ...(sums as Record<(typeof COUNTS)[number], number>), octaves };
 }
 

@@ -86,7 +86,7 @@ export class Webhook {
     let reason = "";
     let body: string;
     try {
-      body = JSON.stringify(this.#body(alert));
+      body = JSON.stringify(this.#body(alert) ?? null);
     } catch {
       return this.#fail(alert, "its body failed");
     }

@@ -158,7 +158,7 @@ export class Chart {
       width,
       height: HEIGHT,
       ms: 1,
-      padding: [10, 14, 0, 0],
+      padding: [10, 24, 0, 0],
       legend: { show: false },
       cursor: {
         sync: { key: SYNC, scales: ["x", null] },

@@ -105,7 +105,12 @@ export class Charts {
       end,
       span,
       lines,
-      empty: all.length === 0 ? "Waiting for the first sample" : empty,
+      empty:
+        all.length === 0
+          ? "Waiting for the first sample"
+          : view?.store?.up === false
+            ? "The store does not answer"
+            : empty,
     });
     const of = (
       label: string,

@@ -57,7 +57,7 @@ export class Details {
       "copy",
       () =>
         void this.#copy(
-          this.#view?.characters === undefined ? "the value" : "what is shown of the value",
+          (this.#view?.characters ?? this.#view?.bytes) === undefined ? "the value" : "what is shown of the value",
           this.#view?.text ?? "",
         ),
     );
@@ -276,10 +276,9 @@ export function ownerOf(whose: Whose): string {
   return "service" in whose ? line(whose.service) : `database ${line(whose.database)}`;
 }
 
-function cutOf({ text, characters }: KeyView): string {
-  return characters === undefined
-    ? ""
-    : `The first ${grouped(text.length)} of ${count(characters, "character")} are shown`;
+function cutOf({ text, characters, bytes: stored }: KeyView): string {
+  const all = stored === undefined ? characters && count(characters, "character") : bytes(stored);
+  return all ? `The first ${grouped(text.length)} characters of ${all} are shown` : "";
 }
 
 function hiddenOf({ entry, type }: KeyView): string {

@@ -89,7 +89,9 @@ function latency({ all, store }: View): Reading {
 
 function memory({ store }: View): Reading {
   const { memoryUsed = null, memoryLimit = null, policy = null } = store ?? {};
-  if (memoryUsed === null) return { value: NONE, note: "not told by this store" };
+  if (memoryUsed === null) {
+    return { value: NONE, note: store?.up === false ? "the store does not answer" : "not told by this store" };
+  }
   const rule = policy === null ? "" : ` · ${line(policy)}`;
   if (!memoryLimit)
     return { value: bytes(memoryUsed), note: `${memoryLimit === null ? "limit unknown" : "no limit"}${rule}` };
