@@ -2,15 +2,55 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { inspect } from "node:util";
 import { createCacheClient } from "../mod.ts";
-import { type Alert, FLEET_RULES, monitor } from "../src/monitor/monitor.ts";
+import { type Alert, type AlertRule, FLEET_RULES, type Monitor, monitor } from "../src/monitor/monitor.ts";
 import { upstashStore } from "./helpers/contract.ts";
 import { eventually } from "./helpers/eventually.ts";
-import { rawClient, startRedis } from "./helpers/redis_server.ts";
+import { type RawClient, rawClient, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
 
 const LIMIT = { timeout: 120_000 };
 /** Seconds from one sample to the next. */
 const STEP = 10;
+
+/** A monitor of a client of its own over a Redis of its own, whose time a test lets pass. */
+interface Watching {
+  readonly watch: Monitor;
+  readonly raw: RawClient;
+  /** Lets a step pass, and takes a sample. */
+  pass(): Promise<void>;
+  /** Misses of another process, whose counts are in the store when this ends. */
+  misses(count: number): Promise<void>;
+}
+
+/** Runs with a monitor; `before` is how many misses others counted before it was made. */
+async function watching(
+  { args = [], rules, before = 0 }: { args?: readonly string[]; rules?: readonly AlertRule[]; before?: number },
+  run: (watching: Watching) => Promise<void>,
+): Promise<void> {
+  const redis = await startRedis({ args });
+  const raw = await rawClient(redis.port);
+  const client = createCacheClient({ env: {}, url: redis.url });
+  client.service("product");
+  const misses = async (count: number): Promise<void> => {
+    await using other = createCacheClient({ env: {}, url: redis.url, fleetStats: true });
+    for (let i = 0; i < count; i++) await other.service("product").products.get(i);
+  };
+  await misses(before);
+  let now = 0;
+  const watch = monitor(client, { clock: () => now, ...(rules && { rules }) });
+  const pass = async (): Promise<void> => {
+    now += STEP * 1000;
+    await watch.tick();
+  };
+  try {
+    await run({ watch, raw, pass, misses });
+  } finally {
+    raw.close();
+    await watch.close();
+    await client.close();
+    await redis.stop();
+  }
+}
 
 describe("monitor through an incident", () => {
   it("tells of each trouble once, within its window, and once that it is over", LIMIT, async () => {
@@ -175,26 +215,12 @@ describe("monitor through an incident", () => {
   });
 
   it("counts what others do from its first look on, and not only when a window is over", LIMIT, async () => {
-    const redis = await startRedis({ args: ["--slowlog-log-slower-than", "10000", "--enable-debug-command", "yes"] });
-    const make = () => createCacheClient({ env: {}, url: redis.url, fleetStats: true });
-    const client = make();
-    client.service("product");
-    const misses = async (count: number): Promise<void> => {
-      const other = make();
-      for (let i = 0; i < count; i++) await other.service("product").products.get(i);
-      await other.close();
-    };
-    await misses(50);
-    let now = 0;
-    const watch = monitor(client, { clock: () => now, rules: FLEET_RULES });
-    try {
+    const args = ["--slowlog-log-slower-than", "10000", "--enable-debug-command", "yes"];
+    await watching({ args, rules: FLEET_RULES, before: 50 }, async ({ watch, raw, pass, misses }) => {
       await watch.tick();
       await misses(100);
-      const raw = await rawClient(redis.port);
       await raw.command("DEBUG", "SLEEP", "0.02");
-      raw.close();
-      now += 10_000;
-      await watch.tick();
+      await pass();
       const { fleet, alerts } = watch.snapshot();
       assert.equal(fleet?.product?.windows["1m"]?.misses, 100);
       assert.deepEqual(
@@ -204,42 +230,20 @@ describe("monitor through an incident", () => {
           ["slow queries", 1],
         ],
       );
-    } finally {
-      await watch.close();
-      await client.close();
-      await redis.stop();
-    }
+    });
   });
 
-  it("goes on with what processes count where the store comes back empty", LIMIT, async () => {
-    const redis = await startRedis();
-    const client = createCacheClient({ env: {}, url: redis.url });
-    client.service("product");
-    let now = 0;
-    const watch = monitor(client, { clock: () => now, rules: FLEET_RULES, fleet: true });
-    const told: string[] = [];
-    watch.subscribe((event) => {
-      if (event.type === "alert") told.push(`${event.alert.rule} ${event.alert.state}`);
-    });
-    /** Another process, whose counts are sent at its end. */
-    const misses = async (count: number): Promise<void> => {
-      const process = createCacheClient({ env: {}, url: redis.url, fleetStats: true });
-      const { products } = process.service("product");
-      for (let i = 0; i < count; i++) await products.get(i);
-      await process.close();
-    };
-    const pass = async (): Promise<void> => {
-      now += 10_000;
-      await watch.tick();
-    };
-    try {
-      await misses(10);
+  it("goes on with what processes count where the store comes back empty", LIMIT, () =>
+    watching({ rules: FLEET_RULES, before: 10 }, async ({ watch, raw, pass, misses }) => {
+      const told: string[] = [];
+      watch.subscribe((event) => {
+        if (event.type === "alert") told.push(`${event.alert.rule} ${event.alert.state}`);
+      });
+      const counted = (): number | undefined => watch.snapshot().fleet?.product?.windows["5m"]?.misses;
       await pass();
       await misses(200);
       await pass();
       assert.deepEqual(told, ["low hit rate firing"]);
-      const raw = await rawClient(redis.port);
-      const counted = (): number | undefined => watch.snapshot().fleet?.product?.windows["5m"]?.misses;
       assert.equal(counted(), 200);
       await raw.command("FLUSHALL");
       await pass();
@@ -249,7 +253,6 @@ describe("monitor through an incident", () => {
       // A store that comes back with an older snapshot tells less than before, and nothing twice.
       await raw.command("SELECT", 1);
       await raw.command("HSET", "#larder:stats:product", "products:misses", 100);
-      raw.close();
       await pass();
       assert.equal(counted(), 320);
       await misses(30);
@@ -257,24 +260,11 @@ describe("monitor through an incident", () => {
       assert.equal(counted(), 350);
       for (let i = 0; i < 12; i++) await pass();
       assert.deepEqual(told, ["low hit rate firing"]);
-    } finally {
-      await watch.close();
-      await client.close();
-      await redis.stop();
-    }
-  });
+    }),
+  );
 
-  it("tells the number of an alert as it is, and resolves it where its limit is taken away", LIMIT, async () => {
-    const redis = await startRedis();
-    const client = createCacheClient({ env: {}, url: redis.url });
-    let now = 0;
-    const watch = monitor(client, { clock: () => now });
-    const raw = await rawClient(redis.port);
-    const pass = async (): Promise<void> => {
-      now += 10_000;
-      await watch.tick();
-    };
-    try {
+  it("tells the number of an alert as it is, and resolves it where its limit is taken away", LIMIT, () =>
+    watching({}, async ({ watch, raw, pass }) => {
       const fill = async (share: number): Promise<void> => {
         const used = Number(/used_memory:(\d+)/.exec(`${await raw.command("INFO", "memory")}`)?.[1]);
         await raw.command("CONFIG", "SET", "maxmemory", Math.round(used / share));
@@ -291,41 +281,24 @@ describe("monitor through an incident", () => {
       await raw.command("CONFIG", "SET", "maxmemory", 0);
       await pass();
       assert.deepEqual(watch.alerts, []);
-    } finally {
-      raw.close();
-      await watch.close();
-      await client.close();
-      await redis.stop();
-    }
-  });
+    }),
+  );
 
-  it("does not take what the dashboard reads for the applications' slow queries", LIMIT, async () => {
-    const redis = await startRedis({ args: ["--slowlog-log-slower-than", "0"] });
-    const client = createCacheClient({ env: {}, url: redis.url });
-    let now = 0;
-    const watch = monitor(client, { clock: () => now, fleet: false });
-    const raw = await rawClient(redis.port);
-    try {
+  it("does not take what the dashboard reads for the applications' slow queries", LIMIT, () =>
+    watching({ args: ["--slowlog-log-slower-than", "0"] }, async ({ watch, raw, pass }) => {
+      const slowest = async (name: string): Promise<readonly string[]> => {
+        await raw.command("CLIENT", "SETNAME", name);
+        await raw.command("GET", "a");
+        await pass();
+        return watch.snapshot().store?.slowest.map(({ command }) => command) ?? [];
+      };
       await watch.tick();
-      await raw.command("CLIENT", "SETNAME", "larder-dashboard");
-      await raw.command("GET", "a");
-      now += 10_000;
-      await watch.tick();
-      const own = watch.snapshot().store?.slowest.map(({ command }) => command) ?? [];
+      const own = await slowest("larder-dashboard");
       assert.ok(!own.includes("GET"), inspect(own));
-      await raw.command("CLIENT", "SETNAME", "shop");
-      await raw.command("GET", "a");
-      now += 10_000;
-      await watch.tick();
-      const others = watch.snapshot().store?.slowest.map(({ command }) => command) ?? [];
+      const others = await slowest("shop");
       assert.ok(others.includes("GET"), inspect(others));
-    } finally {
-      raw.close();
-      await watch.close();
-      await client.close();
-      await redis.stop();
-    }
-  });
+    }),
+  );
 
   it("tells what all processes counted together, in windows too", LIMIT, async () => {
     const redis = await startRedis();
