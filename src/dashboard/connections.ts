@@ -8,7 +8,7 @@ import {
   StoreError,
 } from "../../drivers/driver.ts";
 import type { ManagedClient } from "../manager/manager.ts";
-import { DASHBOARD } from "../monitor/store.ts";
+import { DASHBOARD } from "../manager/slow_log.ts";
 
 /** Opens a connection. */
 type Open = () => Promise<Connection>;

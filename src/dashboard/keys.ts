@@ -1,12 +1,12 @@
 /** The key browser's questions to the store. */
-import { type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawReply } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import { fromBase64, shownBytes, toBase64, valueToJson } from "../manager/json.ts";
 import { looker } from "../manager/list.ts";
 import { get, type KeyDetails, type ManagedClient, type Target } from "../manager/manager.ts";
+import { slowLog } from "../manager/slow_log.ts";
 import type { Bulk } from "../manager/target.ts";
 import { asText, isOwnKey, openWire, word } from "../manager/wire.ts";
-import { DASHBOARD } from "../monitor/store.ts";
 import type { Deleted, KeyPage, KeyRow, KeyView, SlowCommands } from "./messages.ts";
 
 /** How a page of keys is asked for. */
@@ -170,18 +170,15 @@ const CHARACTERS = 80;
 export async function slowCommands(client: ManagedClient, timeout: number): Promise<SlowCommands> {
   const wire = await openWire(client, { database: 0, timeout });
   try {
-    const [reply] = await wire.send([["SLOWLOG", "GET", SLOW]]);
-    if (reply instanceof StoreError || !Array.isArray(reply)) return { queries: null };
-    const applications = (reply as RawReply[][]).filter((entry) => word(entry[5]) !== DASHBOARD);
-    const queries = applications.map(([, at, took, args]) => {
-      const words = (args as Bulk[]).slice(0, ARGUMENTS).map((arg) => {
+    const all = (await slowLog(wire, SLOW))?.filter(({ ofTools }) => !ofTools);
+    const queries = all?.map(({ at, took, args }) => {
+      const words = args.slice(0, ARGUMENTS).map((arg) => {
         const text = asText(arg) ?? shownBytes(arg as Uint8Array);
         return text.length > CHARACTERS ? `${text.slice(0, CHARACTERS).toWellFormed()}...` : text;
       });
-      const more = (args as Bulk[]).length > ARGUMENTS ? ["..."] : [];
-      return { at: Number(at) * 1000, took: Number(took) / 1000, command: [...words, ...more].join(" ") };
+      return { at, took, command: [...words, ...(args.length > ARGUMENTS ? ["..."] : [])].join(" ") };
     });
-    return { queries: queries.filter(({ command }) => !/^(slowlog|info)\b/i.test(command)) };
+    return { queries: queries ?? null };
   } finally {
     await wire.close();
   }

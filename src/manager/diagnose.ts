@@ -4,6 +4,7 @@ import { isStoreError } from "../errors.ts";
 import { describe } from "../ttl.ts";
 import { fleetCounts, type InspectedClient, placesOf, readInfo } from "./inspect.ts";
 import { looker } from "./list.ts";
+import { slowLog } from "./slow_log.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 import { openWire, shown, type Wire, word } from "./wire.ts";
 
@@ -98,10 +99,10 @@ type Info = ReadonlyMap<string, string>;
 
 /** From how many milliseconds on an answer is slow. */
 const SLOW_MS = 50;
-/** From how many microseconds on a query is slow. */
-const SLOW_QUERY_US = 10_000;
-/** For how many seconds a slow query is of interest. */
-const RECENT_S = 86_400;
+/** From how many milliseconds on a query is slow. */
+const SLOW_QUERY_MS = 10;
+/** For how many milliseconds a slow query is of interest. */
+const RECENT_MS = 86_400_000;
 /** From how many reads on a service's hit rate says something, and below what it is low. */
 const READS = 100;
 const LOW_RATE = 0.7;
@@ -360,22 +361,17 @@ async function* keys(
 
 async function slowQueries(wire: Wire, clock: () => number): Promise<Finding> {
   const check = "slow queries";
-  const [reply] = await wire.send([["SLOWLOG", "GET", 128]]);
-  if (!Array.isArray(reply)) return unknown(check, wire.place.driver.name);
-  const slow = (reply as RawReply[][])
-    .map(([, at, took, args]) => ({
-      at: Number(at),
-      took: Number(took),
-      name: word((args as RawReply[])[0]).toUpperCase(),
-    }))
-    .filter(({ at, took }) => took >= SLOW_QUERY_US && clock() / 1000 - at < RECENT_S)
+  const all = (await slowLog(wire, 128))?.filter(({ ofTools }) => !ofTools);
+  if (!all) return unknown(check, wire.place.driver.name);
+  const slow = all
+    .filter(({ at, took }) => took >= SLOW_QUERY_MS && clock() - at < RECENT_MS)
     .sort((a, b) => b.took - a.took);
-  const names = [...new Set(slow.map(({ name }) => name.slice(0, 40)))].slice(0, 5).join(", ");
+  const names = [...new Set(slow.map(({ name }) => name))].slice(0, 5).join(", ");
   return slow.length === 0
-    ? { check, level: "ok", evidence: `none of 10 ms or more among the last day's ${reply.length}` }
+    ? { check, level: "ok", evidence: `none of 10 ms or more among the last day's ${all.length}` }
     : warning(
         check,
-        `${slow.length} of 10 ms or more in a day, the slowest ${((slow[0]?.took ?? 0) / 1000).toFixed(0)} ms (${names})`,
+        `${slow.length} of 10 ms or more in a day, the slowest ${(slow[0]?.took ?? 0).toFixed(0)} ms (${names})`,
         "read and delete in smaller parts; look at SLOWLOG GET for the keys",
       );
 }

@@ -87,7 +87,7 @@ export async function get(client: ManagedClient, options: GetOptions): Promise<K
       const [length] = await wire.must([["STRLEN", physical]]);
       if (Number(length) > maxBytes) {
         const [start] = await wire.send([["GETRANGE", physical, 0, maxBytes - 1]]);
-        // An embedded store has no such command, and nobody who waits either.
+        // Where there is no such command, in the embedded store, nobody is held up by reading it all.
         if (!(start instanceof StoreError)) {
           return { type, ttl, size, value: beginning(start as Bulk), length: Number(length) };
         }

@@ -1,10 +1,11 @@
 /** The store's own numbers, asked for past the client's batches: what is asked here counts for no service. */
-import { type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawReply } from "../../drivers/driver.ts";
 import type { Place, PlaceOf } from "../client.ts";
 import { toStoreError } from "../errors.ts";
 import type { FleetStats } from "../fleet.ts";
 import { fleetCounts, numberOf, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
-import { Wire, word } from "../manager/wire.ts";
+import { slowLog } from "../manager/slow_log.ts";
+import { Wire } from "../manager/wire.ts";
 import { COUNTS } from "../stats.ts";
 import { sizesOf } from "./sizes.ts";
 
@@ -84,8 +85,6 @@ export interface Placed {
   place(of: PlaceOf): Promise<Place>;
 }
 
-/** What the dashboard calls its connections: what is slow on them is not the applications'. */
-export const DASHBOARD = "larder-dashboard";
 /** How many entries of the slow log are asked for. */
 const SLOW_LOG = 64;
 /** How many slow queries are kept. */
@@ -216,26 +215,17 @@ export class StoreWatch {
   async #slow(wire: Wire): Promise<Pick<StoreSample, "slowQueries" | "slowest">> {
     const { slowQueries, slowest } = this.#last;
     if (!this.#hasSlowLog) return { slowQueries, slowest };
-    const [reply] = await wire.send([["SLOWLOG", "GET", SLOW_LOG]]);
-    if (reply instanceof StoreError || !Array.isArray(reply)) {
+    const all = await slowLog(wire, SLOW_LOG);
+    if (!all) {
       this.#hasSlowLog = false;
       return { slowQueries, slowest };
     }
-    const all = (reply as RawReply[][]).map(([id, at, took, args, , name]) => ({
-      id: Number(id),
-      at: Number(at) * 1000,
-      took: Number(took) / 1000,
-      command: word((args as RawReply[])[0])
-        .toUpperCase()
-        .slice(0, 40),
-      own: word(name) === DASHBOARD,
-    }));
     const newest = Math.max(-1, ...all.map(({ id }) => id));
     // A server that began anew numbers from 0.
     const seen = this.#seen !== undefined && newest < this.#seen ? -1 : (this.#seen ?? newest);
     this.#seen = newest;
-    const found = all.filter(({ id, command, own }) => id > seen && !own && !/^(SLOWLOG|INFO)$/.test(command));
-    const more = found.map(({ at, took, command }) => ({ at, took, command }));
+    const found = all.filter(({ id, ofTools }) => id > seen && !ofTools);
+    const more = found.map(({ at, took, name }) => ({ at, took, command: name }));
     return { slowQueries: (slowQueries ?? 0) + found.length, slowest: [...more, ...slowest].slice(0, KEPT) };
   }
 

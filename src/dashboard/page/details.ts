@@ -28,7 +28,6 @@ export class Details {
   readonly #actions: DetailsActions;
   readonly #title = h("h2", { class: "code", tabindex: -1 });
   readonly #whose = h("p", { class: "whose" });
-  #billed = false;
   readonly #note = h("p", { class: "note" });
   readonly #facts = h("dl", { class: "facts" });
   readonly #value = h("pre", { class: "code", tabindex: 0, "aria-label": "Value" });
@@ -40,6 +39,7 @@ export class Details {
   #name = "";
   #view: KeyView | undefined;
   #expires: number | undefined;
+  #billed = false;
   #abort = new AbortController();
   #ticks: (() => void)[] = [];
 
