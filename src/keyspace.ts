@@ -1,7 +1,7 @@
 /**
  * Where keys live. The only code that builds or strips physical keys:
  *
- *     [db{n}:] [CACHE_PREFIX:] [service:] logical key
+ *     [CACHE_PREFIX:] [db{n}:] [service:] logical key
  *
  * A prefix's own `:`, `%` and lone surrogates are percent-encoded, and so is all in an id that is not a letter, a digit or one of `_-.~@`,
  * so no two ways of joining parts meet in one key and no id reaches another collection.
@@ -53,7 +53,7 @@ export class Keyspace {
    */
   constructor(database: number, options: { numbered: boolean; prefix: string; segment?: string }) {
     this.database = options.numbered ? database : 0;
-    const parts = [options.numbered ? "" : `db${database}`, options.prefix, options.segment ?? ""];
+    const parts = [options.prefix, options.numbered ? "" : `db${database}`, options.segment ?? ""];
     this.prefix = parts.map((part) => (part ? `${part.replace(/[%:]|\p{Surrogate}/gu, percent)}:` : "")).join("");
     this.#glob = escapeGlob(this.prefix);
     this.clock = this.own("clock");

@@ -1,4 +1,4 @@
-import { memoryStore, redisStore, runContract, upstashStore } from "./helpers/contract.ts";
+import { memoryStore, prefixedStore, redisStore, runContract, upstashStore } from "./helpers/contract.ts";
 
 function prefixed(start: () => Promise<{ open(): unknown; close?(): Promise<void> }>) {
   return async () => {
@@ -14,5 +14,6 @@ runContract(
 );
 runContract("redis by TCP, numbered", redisStore);
 runContract("redis by TCP, prefixed", prefixed(redisStore));
+runContract("redis by TCP, prefixed, as a user of one prefix", prefixedStore);
 runContract("upstash through the bridge over redis", () => upstashStore("redis"));
 runContract("upstash through the bridge over memory", () => upstashStore("memory"));

@@ -69,7 +69,7 @@ describe("backup and restore over TCP", () => {
       const file = await backedUp(client, { database: 9, gzip });
       for (const [onConflict, to, prefix, database] of [
         ["fail", client, "", 10],
-        ["skip", prefixed, "db11:p*:", 11],
+        ["skip", prefixed, "p*:db11:", 11],
         ["replace", client, "", 9],
       ] as const) {
         const { written, keys, done } = await restored(to, database, file, onConflict);

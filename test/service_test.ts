@@ -72,7 +72,7 @@ describe("services", () => {
     assert.deepEqual(lines, TABLE.trim().split("\n"));
   });
 
-  it("put their keys into their database under the prefix when the store has databases, and behind db{n}: when not", async () => {
+  it("put their keys into their database under the prefix when the store has databases, and behind db{n}: after the prefix when not", async () => {
     for (const databases of ["numbered", "prefixed"] as const) {
       const driver = recorded(memory());
       const client = createCacheClient({ driver, databases, prefix: "shop", env: {} });
@@ -80,7 +80,7 @@ describe("services", () => {
       const key =
         databases === "numbered"
           ? "1: MGET shop:product:a%3Ab shop:#larder:clock"
-          : "0: MGET db1:shop:product:a%3Ab db1:shop:#larder:clock";
+          : "0: MGET shop:db1:product:a%3Ab shop:db1:#larder:clock";
       assert.deepEqual(driver.sent, [key]);
     }
   });

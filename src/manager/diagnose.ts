@@ -173,7 +173,7 @@ function version(info: Info, driver: string): Finding {
 async function databases(client: InspectedClient, info: Info, options: StepOptions): Promise<Finding> {
   const check = "databases";
   if (client.databases === "prefixed") {
-    return { check, level: "ok", evidence: "prefixed: db0: to db15: stand in front of the keys of database 0" };
+    return { check, level: "ok", evidence: "prefixed: db0: to db15: in the keys of database 0 keep them apart" };
   }
   const advice = "set CACHE_DATABASES to prefixed";
   if (info.get("cluster_enabled") === "1") {

@@ -5,7 +5,7 @@ import { type ClientOptions, createCacheClient, type Driver, type FoodFastClient
 import { bridge } from "../../src/bridge/bridge.ts";
 import type { Listener } from "../../src/runtime.ts";
 import { contract } from "../contract.ts";
-import { type RedisServer, startRedis } from "./redis_server.ts";
+import { type RedisServer, rawCommand, startRedis } from "./redis_server.ts";
 import { serve } from "./serve.ts";
 
 /** Where the contract runs: `open` answers the options of a client on a store of its own for the case. */
@@ -50,6 +50,20 @@ export async function redisStore(): Promise<ContractStore> {
     async open() {
       await flush(redis);
       return { url: redis.url };
+    },
+    close: () => redis.stop(),
+  };
+}
+
+/** A real Redis without databases, as a user who may touch no key but those under its prefix, and the prefixes of one case. */
+export async function prefixedStore(): Promise<ContractStore> {
+  const redis = await startRedis();
+  const patterns = ["~shop:*", "~t*", "~db1:*", "~\\\\t:*"];
+  await rawCommand(redis.port, ["ACL", "SETUSER", "shop", "on", ">pw", ...patterns, "&*", "+@all"]);
+  return {
+    async open() {
+      await flush(redis);
+      return { url: redis.url, username: "shop", password: "pw", prefix: "shop", databases: "prefixed" };
     },
     close: () => redis.stop(),
   };
