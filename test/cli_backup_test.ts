@@ -262,7 +262,7 @@ describe("larder backup, restore and copy", () => {
       assert.deepEqual(await there.send(0, [["DBSIZE"]]), [0]);
       const done = await larder(["copy", "analytics", ...far], { env });
       assert.deepEqual(done, { code: 0, stdout: "3 keys of analytics written\n", stderr: "" });
-      assert.deepEqual(await there.send(0, [["GET", "db5:shop:report:1"]]), ["text"]);
+      assert.deepEqual(await there.send(0, [["GET", "shop:db5:report:1"]]), ["text"]);
       const overRest = await larder(["copy", "analytics", "--to", rest.url, "--to-token", "t"], { env });
       assert.deepEqual(overRest, { code: 0, stdout: "3 keys of analytics written\n", stderr: "" });
       assert.deepEqual(await driver.send(15, [["ZSCORE", "db5:board", "a"]]), ["1.5"]);
