@@ -27,10 +27,20 @@ export interface UpstashClient {
   pipeline(): object;
 }
 
+/** What a request says to caches on its way: the values of the field `cache` of `fetch`. */
+export type UpstashCacheMode = "default" | "no-store" | "reload" | "no-cache" | "force-cache";
+
 /** What every way to reach Upstash takes. */
 export interface UpstashLimits {
   /** The most bytes in one request, as JSON. Plans differ; the default leaves headroom under 10 MB. @default 9_900_000 */
   readonly maxBytes?: number;
+  /**
+   * What `fetch` is told of caches. Frameworks that keep the answers of `fetch`, such as Next.js, obey it: by default each command reaches the store,
+   * and in Next.js a page that sends one is rendered for each request. `false` says nothing: such pages may be prerendered, and answers may be old.
+   *
+   * @default what a ready client says, else `"no-store"`; nothing in Workers whose compatibility date is before the field
+   */
+  readonly cache?: UpstashCacheMode | false;
 }
 
 /** Options of {@linkcode upstash}: where the database is, or a ready client. */
@@ -86,7 +96,7 @@ class UpstashDriver implements Driver {
       throw new TypeError(`Cannot use maxBytes ${maxBytes}; accepted: a positive whole number`);
     }
     this.capabilities = { numbered: false, scripts: true, ordered: false, maxCommands: 1000, maxBytes };
-    this.#requester = quiet(options.client ?? connect(options));
+    this.#requester = quiet(options.client ?? connect(options), options.cache);
   }
 
   async send(database: number, commands: readonly Command[], { timeout }: SendOptions = {}): Promise<Reply[]> {
@@ -132,7 +142,7 @@ const SENT_ONCE: Record<string, string> = /^Deno\b/.test(globalThis.navigator?.u
 interface Requester {
   request(request: { path: string[]; body: unknown; signal: () => AbortSignal }): Promise<unknown>;
   headers?: Record<string, string>;
-  options?: object;
+  options?: { readonly cache?: UpstashCacheMode };
   retry?: object;
   readYourWrites?: boolean;
   upstashSyncToken?: string;
@@ -169,8 +179,30 @@ function checkUrl(text: unknown): string {
   );
 }
 
+const CACHE_MODES: readonly unknown[] = ["default", "no-store", "reload", "no-cache", "force-cache"];
+
+/** What requests say of caches: what was chosen, else what the client says, as far as the runtime takes it. */
+function cacheMode(
+  chosen: UpstashCacheMode | false | undefined,
+  own: UpstashCacheMode = "no-store",
+): UpstashCacheMode | undefined {
+  if (chosen === false) return undefined;
+  const mode = chosen ?? own;
+  try {
+    // Workers of older compatibility dates would throw for each request.
+    new Request("https://localhost", { cache: mode });
+    if (chosen === undefined || CACHE_MODES.includes(chosen)) return mode;
+  } catch {
+    if (chosen === undefined) return undefined;
+  }
+  const modes = CACHE_MODES.join(", ");
+  throw new TypeError(
+    `Cannot use cache ${String(chosen)}; accepted: one of ${modes} that this runtime knows, or false`,
+  );
+}
+
 /** Derives a requester that sends once and returns plain JSON, and leaves the client's own as it was. */
-function quiet(client: UpstashClient): Requester {
+function quiet(client: UpstashClient, cache: UpstashLimits["cache"]): Requester {
   const { client: base } = client as { client?: Requester };
   if (typeof base?.request !== "function") {
     throw new TypeError("Cannot use this client of Upstash; accepted: a Redis of @upstash/redis");
@@ -181,7 +213,7 @@ function quiet(client: UpstashClient): Requester {
     // Middleware replaces `request` on the object by a function that is bound to the retrying one.
     request: { value: own ?? base.request.bind(base) },
     retry: { value: { attempts: 0, backoff: () => 0 } },
-    options: { value: { ...base.options, responseEncoding: false } },
+    options: { value: { ...base.options, responseEncoding: false, cache: cacheMode(cache, base.options?.cache) } },
     // Made for each request: versions before 1.39 send the token of the reply before last.
     headers: {
       get: () => ({

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { Redis as CloudflareRedis } from "@upstash/redis/cloudflare";
 import { Redis } from "upstash-latest";
 import { type Driver, type Reply, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
@@ -460,6 +461,98 @@ describe("upstash with a ready client", () => {
     const wrong = { message: "Cannot use this client of Upstash; accepted: a Redis of @upstash/redis" };
     for (const client of [{}, { pipeline: () => ({}) }, { client: {} }]) {
       assert.throws(() => upstash({ client: client as UpstashClient }), wrong);
+    }
+  });
+});
+
+describe("upstash before a cache", () => {
+  const url = "https://name.example.test";
+  const pong = () => Response.json([{ result: "PONG" }]);
+
+  /** Puts a function in the place of `fetch` for a while, and answers the cache modes that it was called with. */
+  async function modes(drivers: readonly Driver[], respond: (init: RequestInit) => Response = pong) {
+    const real = globalThis.fetch;
+    const seen: (string | undefined)[] = [];
+    globalThis.fetch = (async (_url: string, init: RequestInit) => {
+      seen.push(init.cache);
+      return respond(init);
+    }) as typeof fetch;
+    try {
+      for (const driver of drivers) await driver.send(0, [["PING"]]);
+    } finally {
+      globalThis.fetch = real;
+    }
+    return seen;
+  }
+
+  it("send is answered by the store when fetch keeps what it may, as frameworks make it", async () => {
+    const kept = new Map<unknown, string>();
+    let sent = 0;
+    const respond = ({ cache, body }: RequestInit): Response => {
+      const answer = kept.get(body) ?? JSON.stringify([{ result: `answer ${++sent}` }]);
+      if (cache !== "no-store") kept.set(body, answer);
+      return new Response(answer);
+    };
+    await modes(
+      [1, 2, 3].map(() => upstash({ url, token: TOKEN })),
+      respond,
+    );
+    assert.equal(sent, 3);
+    const kind = upstash({ client: new CloudflareRedis({ url, token: TOKEN }) });
+    await modes([kind, kind], respond);
+    assert.equal(sent, 5);
+  });
+
+  it("send says what the application chose when that is another mode, or none", async () => {
+    const given = ["default", "no-store", "reload", "no-cache", "force-cache", false] as const;
+    const said = ["default", "no-store", "reload", "no-cache", "force-cache", undefined];
+    assert.deepEqual(await modes(given.map((cache) => upstash({ url, token: TOKEN, cache }))), said);
+    const client = new Redis({ url, token: TOKEN });
+    assert.deepEqual(await modes(given.map((cache) => upstash({ client, cache }))), said);
+  });
+
+  it("send says what a ready client does when the application chose nothing", async () => {
+    const clients = [
+      new Redis({ url, token: TOKEN }),
+      new Redis({ url, token: TOKEN, cache: "default" }),
+      new CloudflareRedis({ url, token: TOKEN }),
+    ];
+    const drivers = clients.map((client) => upstash({ client }));
+    assert.deepEqual(await modes(drivers), ["no-store", "default", "no-store"]);
+  });
+
+  it("send leaves the field out when the runtime refuses it, without asking for each request", async () => {
+    const real = globalThis.Request;
+    let asked = 0;
+    class Refusing extends real {
+      constructor(input: string, init?: RequestInit) {
+        asked++;
+        if (init && "cache" in init)
+          throw new Error("The 'cache' field on 'RequestInitializerDict' is not implemented.");
+        super(input, init);
+      }
+    }
+    globalThis.Request = Refusing as typeof Request;
+    try {
+      const driver = upstash({ url, token: TOKEN });
+      const ready = upstash({ client: new Redis({ url, token: TOKEN }) });
+      assert.deepEqual(await modes([driver, driver, ready, ready]), [undefined, undefined, undefined, undefined]);
+      assert.ok(asked <= 2, `${asked}`);
+      assert.throws(() => upstash({ url, token: TOKEN, cache: "reload" }), {
+        name: "TypeError",
+        message: /^Cannot use cache reload; .* that this runtime knows, or false$/,
+      });
+    } finally {
+      globalThis.Request = real;
+    }
+  });
+
+  it("upstash throws when cache is no mode", () => {
+    for (const cache of ["nostore", true, null, "only-if-cached", {}]) {
+      assert.throws(() => upstash({ url, token: TOKEN, cache } as unknown as UpstashOptions), {
+        name: "TypeError",
+        message: /^Cannot use cache .*; accepted: one of default, no-store, reload, no-cache, force-cache that/,
+      });
     }
   });
 });

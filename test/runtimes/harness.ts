@@ -1,4 +1,5 @@
 /** What the edge runtimes' runs share: the bundle, the store outside, and the report through `node:test`. */
+import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -68,7 +69,12 @@ export async function report(
 ): Promise<void> {
   const token = "token-of-the-test";
   const store = memory();
-  const server = await serve(bridge({ driver: store, token }));
+  const handler = bridge({ driver: store, token });
+  const told = new Set<string | null>();
+  const server = await serve((request) => {
+    told.add(request.headers.get("cache-control"));
+    return handler(request);
+  });
   after(async () => {
     await stop();
     await server.close();
@@ -80,6 +86,11 @@ export async function report(
         it(name, { timeout: 30_000 }, async () => {
           const error = await execute(index, wire);
           if (error !== undefined) throw new Error(error);
+        });
+      }
+      if (wire.driver === "upstash") {
+        it("every request forbids the caches on its way to answer it", () => {
+          assert.deepEqual([...told], ["no-cache"]);
         });
       }
       more(wire);

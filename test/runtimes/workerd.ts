@@ -1,4 +1,4 @@
-/** Runs the contract inside a real workerd, without `nodejs_compat`. For Node: `npm test workerd`. */
+/** Runs the contract inside a real workerd, without `nodejs_compat`; one case by an older date too. For Node: `npm test workerd`. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -17,20 +17,32 @@ const { default: binary, compatibilityDate } = createRequire(import.meta.url)("w
   readonly compatibilityDate: string;
 };
 
+/** A date from before `fetch` took the field `cache` in Workers: from then on it throws for it. */
+const OLDER_DATE = "2023-03-01";
+
 const config = `
 using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
   services = [
     (name = "suite", worker = .suite),
+    (name = "older", worker = .older),
     (name = "internet", network = (allow = ["local"])),
   ],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "suite")],
+  sockets = [
+    (name = "suite", address = "127.0.0.1:0", http = (), service = "suite"),
+    (name = "older", address = "127.0.0.1:0", http = (), service = "older"),
+  ],
 );
 
 const suite :Workerd.Worker = (
   modules = [(name = "worker.js", esModule = embed "worker.js")],
   compatibilityDate = "${compatibilityDate}",
+);
+
+const older :Workerd.Worker = (
+  modules = [(name = "worker.js", esModule = embed "worker.js")],
+  compatibilityDate = "${OLDER_DATE}",
 );
 `;
 
@@ -38,27 +50,27 @@ const folder = mkdtempSync(join(tmpdir(), "larder-workerd-"));
 writeFileSync(join(folder, "worker.js"), await bundle("./worker.js", ["workerd"], "esm"));
 writeFileSync(join(folder, "config.capnp"), config);
 
-// The third pipe is where workerd writes the port that it took.
+// The third pipe is where workerd writes the ports that it took.
 const child = spawn(binary, ["serve", "--control-fd=3", join(folder, "config.capnp")], {
   stdio: ["ignore", "inherit", "inherit", "pipe"],
 });
 const exited = once(child, "exit");
-const port = await new Promise<number>((resolve, reject) => {
+const ports = await new Promise<Record<string, string>>((resolve, reject) => {
   let text = "";
   (child.stdio[3] as Readable).on("data", (data) => {
     text += data;
-    const found = /"event":"listen".*"port":(\d+)/.exec(text);
-    if (found) resolve(Number(found[1]));
+    const found = [...text.matchAll(/"event":"listen","socket":"(\w+)","port":(\d+)/g)];
+    if (found.length === 2) resolve(Object.fromEntries(found.map(([, name, port]) => [name, port])));
   });
   child.once("error", reject);
   exited.then(([code]) => reject(new Error(`workerd ended with code ${code} before it listened`)), reject);
 });
-const url = `http://127.0.0.1:${port}/`;
+const url = `http://127.0.0.1:${ports.suite}/`;
 const names = (await (await fetch(url)).json()) as string[];
 
-async function put(wire: Wire, id: string, takes: number): Promise<Answered> {
+async function put(wire: Wire, id: string, takes: number, to = url): Promise<Answered> {
   const signal = AbortSignal.timeout(20_000);
-  const response = await fetch(url, { method: "PUT", body: JSON.stringify({ wire, id, takes }), signal });
+  const response = await fetch(to, { method: "PUT", body: JSON.stringify({ wire, id, takes }), signal });
   assert.equal(response.status, 200, await response.clone().text());
   return (await response.json()) as Answered;
 }
@@ -96,6 +108,16 @@ function monitors(wire: Wire): void {
   });
 }
 
+/** Where the runtime refuses a field of requests, they are sent without it. */
+function olderDates(wire: Wire): void {
+  it(`a Worker of ${OLDER_DATE} shares what it stores with one of today`, { timeout: 30_000 }, async () => {
+    const older = `http://127.0.0.1:${ports.older}/`;
+    const [first, second] = [await put(wire, "older", 0, older), await put(wire, "older", 0)];
+    assert.deepEqual([first.name, first.ran], ["Pho older", true]);
+    assert.deepEqual([second.name, second.ran], ["Pho older", wire.driver === "memory"]);
+  });
+}
+
 await report(
   "workerd",
   names,
@@ -108,6 +130,7 @@ await report(
   (wire) => {
     requests(wire);
     monitors(wire);
+    olderDates(wire);
   },
   async () => {
     child.kill();
