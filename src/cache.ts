@@ -10,7 +10,7 @@ import {
   throws,
   timeoutOf,
 } from "./context.ts";
-import { isCacheError } from "./errors.ts";
+import { isCacheError, isStoreError } from "./errors.ts";
 import { type FleetStats, fleetStats } from "./fleet.ts";
 import { encodeTag, type Id, isOwn, rawKeys } from "./keyspace.ts";
 import { type AnyLoader, type LoadContext, ReadThrough } from "./load.ts";
@@ -448,14 +448,31 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
 
   /**
    * Deletes every key of this cache or collection that is there, and no other. Of a whole service or database it first invalidates all in one
-   * step, so that no load of another process that is under way brings anything back.
+   * step, so that no load of another process that is under way brings anything back. Where the store refuses that step alone, as to a user who may
+   * run no scripts, the keys are deleted all the same, and an `error` event of `invalidate` tells of it.
    *
-   * @param options Deadline of each step, and error handling.
+   * @param options Deadline of each step, and error handling: with `onError: "throw"` what was refused is thrown once the keys are deleted.
    * @returns How many were deleted.
    */
   async clear(options?: CallOptions): Promise<number> {
-    const whole = this.#context.shape === rawKeys;
-    return whole && !(await this.invalidateAll(options)) ? 0 : this.deletePattern("*", options);
+    const context = this.#context;
+    timeoutOf(context, options);
+    let refused: unknown;
+    if (context.shape === rawKeys) {
+      try {
+        await this.invalidateAll({ ...options, onError: "throw" });
+      } catch (error) {
+        refused = error;
+        // What is refused to this user, or of this kind, says nothing of deletions.
+        if (!isStoreError(error) || (error.kind !== "command" && error.code !== "NOPERM")) {
+          if (throws(context, options)) throw error;
+          return 0;
+        }
+      }
+    }
+    const count = await this.deletePattern("*", options);
+    if (refused && throws(context, options)) throw refused;
+    return count;
   }
 
   /** What this cache or collection did since this client was made. */

@@ -102,6 +102,11 @@ export function isStoreError(error: unknown): error is StoreError {
   return error instanceof Error && error.name === "StoreError";
 }
 
+/** Whether a store that answers refused a command: another command may do better. */
+export function isRefusal(error: unknown): error is StoreError {
+  return isStoreError(error) && (error.kind === "command" || error.kind === "auth");
+}
+
 /** Any thrown value as a {@linkcode StoreError}; what is none already becomes one of kind `"connection"`. */
 export function toStoreError(error: unknown): StoreError {
   if (isStoreError(error)) return error;

@@ -96,7 +96,6 @@ export const twins: readonly TwinnedScript[] = [
       if (lock && token !== "*" && store.call("GET", lock) !== token) return 0;
       let clock = store.call("GET", clockKey) as string | null;
       if (known && find(store, key, clock, prefix) !== (known === "1" ? expected : null)) return 0;
-      if (lock) store.call("DEL", lock);
       if (tags && !clock) {
         clock = `${time(store) * 1000} 0 0`;
         store.call("SET", clockKey, clock);
@@ -111,6 +110,7 @@ export const twins: readonly TwinnedScript[] = [
         head = `"born":${born},`;
       }
       store.call("SET", key, `{${head}${text.slice(1)}`, ...(ms === "0" ? [] : ["PX", ms]));
+      if (lock) store.call("DEL", lock);
       return 1;
     },
   },

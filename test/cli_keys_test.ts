@@ -46,7 +46,7 @@ describe("larder clear, list and get", () => {
     await fill(1, "product:1", "product:2", "search:a", "search:b");
     await fill(2, "product:1");
     const dry = await larder(["clear", "product", "--dry-run", "--json"], { env });
-    const counted = { service: "product", keys: 4, unreadable: 0, dryRun: true, done: true };
+    const counted = { service: "product", keys: 4, unreadable: 0, refused: null, dryRun: true, done: true };
     assert.deepEqual([dry.code, JSON.parse(dry.stdout), dry.stderr], [0, counted, ""]);
     assert.equal(await count(1), 4);
 

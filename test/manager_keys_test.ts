@@ -55,6 +55,7 @@ onWires("manager", (test, wire) => {
       assert.deepEqual(await finish(clear(client, { ...options, dryRun: true })), {
         keys: 3,
         unreadable: 0,
+        refused: null,
         done: true,
       });
       assert.equal((await names(client, { database: 9 })).length, 4);

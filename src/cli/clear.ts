@@ -44,13 +44,14 @@ export function addClear(program: Command, run: Run): void {
         clear(client, { ...target, pattern, dryRun, signal, timeout }),
         (step) => [`${count(step.keys, "key")} ${done}${rate(step.keys, performance.now() - start)}`],
       );
-      const { keys = 0, unreadable = 0 } = last ?? {};
+      const { keys = 0, unreadable = 0, refused = null } = last ?? {};
       if (shell.json) {
         await shell.output.json({
           ...target,
           ...(pattern !== undefined && { pattern }),
           keys,
           unreadable,
+          refused,
           dryRun,
           done: !stopped,
         });
@@ -61,7 +62,11 @@ export function addClear(program: Command, run: Run): void {
       }
       if (unreadable > 0)
         shell.output.note(`warning: ${count(unreadable, "key")} left, which this wire cannot name: they are not UTF-8`);
-      return shell.code(stopped, unreadable > 0);
+      if (refused !== null)
+        shell.output.note(
+          `warning: what is loaded meanwhile may come back, for the store refused a script: ${refused}`,
+        );
+      return shell.code(stopped, unreadable > 0 || refused !== null);
     }),
   );
 }

@@ -1,6 +1,6 @@
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import type { PlaceOf } from "../client.ts";
-import { isStoreError } from "../errors.ts";
+import { isRefusal, isStoreError } from "../errors.ts";
 import { describe } from "../ttl.ts";
 import { fleetCounts, type InspectedClient, placesOf, readInfo } from "./inspect.ts";
 import { looker } from "./list.ts";
@@ -293,7 +293,7 @@ async function usable(client: ManagedClient, options: PlaceOf & StepOptions): Pr
     return wire;
   } catch (error) {
     await wire?.close();
-    if (isStoreError(error) && (error.kind === "command" || error.kind === "auth")) return undefined;
+    if (isRefusal(error)) return undefined;
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 /** Services of applications' own, found by what their processes counted together. */
 import type { Place } from "../client.ts";
-import { isStoreError } from "../errors.ts";
+import { isRefusal } from "../errors.ts";
 import { defineService } from "../service.ts";
 import type { InspectedClient } from "./inspect.ts";
 import type { StepOptions } from "./target.ts";
@@ -49,7 +49,7 @@ export async function findServices(
       }
     } catch (error) {
       // A database that the store has not, or that this user may not see.
-      if (!isStoreError(error) || (error.kind !== "command" && error.kind !== "auth")) throw error;
+      if (!isRefusal(error)) throw error;
     } finally {
       await wire?.close();
     }
