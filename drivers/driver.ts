@@ -198,6 +198,8 @@ export function errorReply(text: string): StoreError {
 
 /** What a script's twin may do: run commands on the memory driver, with its clock. */
 export interface TwinStore {
+  /** The store's own time in milliseconds, which is never set back: what windows are measured by. TIME says what moments are told by. */
+  readonly now: number;
   /** Runs one command, as `redis.call` does. @throws {StoreError} What the command answers with an error. */
   call(name: string, ...args: (string | number)[]): Reply;
 }

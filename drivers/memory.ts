@@ -5,6 +5,8 @@
  * - Commands of one send run without a pause in between; sends run in the order in which they were issued.
  * - An expired entry is never seen. Its memory is given back when it is asked for, or when the hand that each write moves
  *   on by a few entries comes to it.
+ * - Lives are measured by the time that went by, not by a clock that is set. Where an injected clock is set back by more than a second nobody
+ *   knows how much did: texts that expire are over then, whatever is left of them; hashes, by which limits count, have lost no time.
  * - Bounded by entries and by bytes over all databases: past a bound, the entry that was used least recently goes.
  * - SCAN walks from the newest entry to the oldest by birth number, and the cursor is the birth number that it has come to.
  *   So a scan ends however many keys come in, an entry that is there all along is seen exactly once, a page can be asked
@@ -26,10 +28,14 @@ import {
   type TwinnedScript,
 } from "./driver.ts";
 import { globMatcher } from "./glob.ts";
+import { StoreClock } from "./store_clock.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
-  /** The time in milliseconds since 1970. @default Date.now */
+  /**
+   * The time in milliseconds since 1970. What it goes forward is time that went by; when it is set back by more than a second, what has a TTL
+   * is over. @default Date.now, with a monotonic clock beside it: set back, it changes no TTL; a time that the machine slept has gone by
+   */
   readonly clock?: () => number;
   /** The most entries, all databases together. @default 100_000 */
   readonly maxEntries?: number;
@@ -44,7 +50,7 @@ interface Entry {
   readonly key: string;
   /** Text, or a hash. */
   value: string | Hash;
-  /** When it expires: milliseconds since 1970, or Infinity. */
+  /** When it expires, by the store's own time in milliseconds; or Infinity. */
   expires: number;
   bytes: number;
   readonly database: Database;
@@ -68,6 +74,8 @@ interface Database {
 type Args = readonly string[] & { readonly 0: string; readonly 1: string; readonly 2: string; readonly 3: string };
 type Run = (store: Store, args: Args) => Reply;
 
+/** The key of a tag's mark: one that stays longer does no harm, one that is lost while a load from before it is under way does. */
+const MARK = /#larder:tag:/;
 const ENTRY_BYTES = 128;
 const FIELD_BYTES = 64;
 
@@ -110,8 +118,10 @@ function sum(a: bigint, b: bigint): bigint {
 
 /** Databases, expiry and eviction; what the commands stand on. */
 class Store {
-  /** The time of the commands that are being run. */
+  /** The store's own time of the commands that are being run. */
   now = 0;
+  /** The time since 1970 of the commands that are being run. */
+  wall = 0;
   databases!: Database[];
   /** The database of the commands that are being run. */
   current!: Database;
@@ -121,15 +131,17 @@ class Store {
   changed: string[] | null | undefined;
   readonly #maxEntries: number;
   readonly #maxBytes: number;
+  readonly #clock: StoreClock;
   #births = 0;
   #count = 0;
   #bytes = 0;
   /** Closes the list of entries into a ring: after it the one that was used last, before it the one to evict. */
   readonly #ring: Entry;
 
-  constructor(maxEntries: number, maxBytes: number) {
+  constructor(maxEntries: number, maxBytes: number, clock: StoreClock) {
     this.#maxEntries = maxEntries;
     this.#maxBytes = maxBytes;
+    this.#clock = clock;
     this.#ring = {} as Entry;
     this.reset();
   }
@@ -139,6 +151,19 @@ class Store {
     this.databases = Array.from({ length: 16 }, () => ({ entries: new Map(), births: [], hand: 0 }));
     this.#ring.older = this.#ring.newer = this.#ring;
     this.#count = this.#bytes = 0;
+  }
+
+  /** Looks at the clock. Texts that expire are over where it does not tell how much time went by. */
+  look(): void {
+    const known = this.#clock.look();
+    this.now = this.#clock.now;
+    this.wall = this.#clock.wall;
+    if (known) return;
+    for (const { entries } of this.databases) {
+      for (const entry of entries.values()) {
+        if (entry.expires < Infinity && typeOf(entry) === "string" && !MARK.test(entry.key)) this.remove(entry);
+      }
+    }
   }
 
   /** Runs one command. @throws {StoreError} Its error reply. */
@@ -284,12 +309,12 @@ function typeOf(entry: Entry): "string" | "hash" {
   return typeof entry.value === "string" ? "string" : "hash";
 }
 
-/** When something expires: `amount` is in the unit and from the beginning that the word says, be it `PX` or `EXPIREAT`. */
+/** When something expires, by the store's own time: `amount` is in the unit and from the beginning that the word says, be it `PX` or `EXPIREAT`. */
 function expiry(store: Store, command: string, word: string, amount: string, least: bigint): number {
   const count = integer(amount);
   const time = count * (word.startsWith("P") ? 1n : 1000n);
-  const at = time + (word.endsWith("AT") ? 0n : BigInt(store.now));
-  if (count >= least && isInt64(time) && isInt64(at)) return Number(at);
+  const at = time + (word.endsWith("AT") ? 0n : BigInt(store.wall));
+  if (count >= least && isInt64(time) && isInt64(at)) return Number(at) + store.now - store.wall;
   throw errorReply(`ERR invalid expire time in '${command.toLowerCase()}' command`);
 }
 
@@ -434,7 +459,7 @@ function remaining(unit: 1 | 1000, absolute: boolean): Run {
     const entry = store.find(args[1]);
     if (!entry) return -2;
     if (entry.expires === Infinity) return -1;
-    const time = entry.expires - (absolute ? 0 : store.now);
+    const time = entry.expires - store.now + (absolute ? store.wall : 0);
     return unit === 1 ? time : Math.floor((time + 500) / 1000);
   };
 }
@@ -508,7 +533,7 @@ function evaluate(store: Store, args: Args): Reply {
     throw errorReply("NOSCRIPT No matching script. Please use EVAL.");
   }
   store.loaded.add(script.sha1);
-  const twin = { call: (...command: Command): Reply => store.run(command) };
+  const twin = { now: store.now, call: (...command: Command): Reply => store.run(command) };
   return script.twin(twin, args.slice(3, 3 + total), args.slice(3 + total));
 }
 
@@ -661,7 +686,7 @@ const COMMANDS: ReadonlyMap<string, readonly [arity: number, run: Run]> = new Ma
       },
     ],
     ECHO: [2, (_store, args) => args[1]],
-    TIME: [1, (store) => [`${Math.floor(store.now / 1000)}`, `${(store.now % 1000) * 1000}`]],
+    TIME: [1, (store) => [`${Math.floor(store.wall / 1000)}`, `${(store.wall % 1000) * 1000}`]],
     SELECT: [
       2,
       () => {
@@ -696,8 +721,8 @@ export function memory(options: MemoryOptions = {}): Driver {
       );
     }
   }
-  const { clock = Date.now, maxEntries = 100_000, maxBytes = 64 * 2 ** 20 } = options;
-  if (typeof clock !== "function") {
+  const { clock, maxEntries = 100_000, maxBytes = 64 * 2 ** 20 } = options;
+  if (clock !== undefined && typeof clock !== "function") {
     throw new TypeError(`Cannot make a memory store: clock is ${typeof clock}; it must be a function`);
   }
   for (const [name, value] of Object.entries({ maxEntries, maxBytes })) {
@@ -706,7 +731,7 @@ export function memory(options: MemoryOptions = {}): Driver {
     }
   }
   for (const script of twins) defineScript(script);
-  const store = new Store(maxEntries, maxBytes);
+  const store = new Store(maxEntries, maxBytes, new StoreClock(clock));
   const trackers = new Map<object, { readonly prefix: string; readonly tracker: Tracker }>();
   let closed = false;
 
@@ -727,8 +752,8 @@ export function memory(options: MemoryOptions = {}): Driver {
       const current = store.databases[database];
       if (!current) throw errorReply("ERR DB index is out of range");
       store.current = current;
-      store.now = Math.floor(clock());
       store.changed = trackers.size ? [] : undefined;
+      store.look();
       const replies = commands.map(answer);
       const { changed } = store;
       if (changed === undefined) return replies;

@@ -31,7 +31,7 @@ export interface ClientHooks {
   readonly waitUntil?: (promise: Promise<unknown>) => void;
   /**
    * The time in milliseconds since 1970, for the age of entries, near caches and the memory driver. Processes of one store should agree within a
-   * second. @default Date.now
+   * second. When one of your own is set back by more than that, what has a TTL in the memory driver is over. @default Date.now
    */
   readonly clock?: () => number;
 }

@@ -97,7 +97,7 @@ export const twins: readonly TwinnedScript[] = [
       let clock = store.call("GET", clockKey) as string | null;
       if (known && find(store, key, clock, prefix) !== (known === "1" ? expected : null)) return 0;
       if (tags && !clock) {
-        clock = `${time(store) * 1000} 0 0`;
+        clock = `${store.now * 1000} 0 0`;
         store.call("SET", clockKey, clock);
       }
       const seq = clock?.split(" ")[0] ?? "0";
@@ -118,7 +118,7 @@ export const twins: readonly TwinnedScript[] = [
     ...invalidate,
     twin(store, [clockKey = ""], [prefix = "", ...tags]) {
       const [seqText = "0", allText = "0"] = String(store.call("GET", clockKey) ?? "0 0").split(" ");
-      const seq = Math.max(Number(seqText) + 1, time(store) * 1000);
+      const seq = Math.max(Number(seqText) + 1, store.now * 1000);
       const clock = `${seq} ${tags[0] === EVERYTHING ? seq : allText}`;
       store.call("SET", clockKey, clock);
       for (const tag of tags) {
@@ -225,7 +225,7 @@ export const twins: readonly TwinnedScript[] = [
   {
     ...slidingWindow,
     twin(store, [key = ""], args) {
-      const now = time(store);
+      const { now } = store;
       const [limit = 0, window = 0, cost = 0] = args.map(Number);
       const index = Math.floor(now / window);
       const rest = window - (now - index * window);
@@ -251,13 +251,13 @@ export const twins: readonly TwinnedScript[] = [
         else if (count > 0) wait = rest + window - Math.min(window, Math.floor(((limit - cost) * window) / count));
         else wait = rest;
       }
-      return [allowed, free, reset, wait, now];
+      return [allowed, free, reset, wait, time(store)];
     },
   },
   {
     ...tokenBucket,
     twin(store, [key = ""], args) {
-      const now = time(store);
+      const { now } = store;
       const [limit = 0, window = 0, cost = 0] = args.map(Number);
       const full = limit * window;
       const [l, t] = store.call("HMGET", key, "l", "t") as (string | null)[];
@@ -269,7 +269,7 @@ export const twins: readonly TwinnedScript[] = [
         store.call("PEXPIRE", key, Math.ceil((full - level) / limit) + 1);
       }
       const wait = cost > limit ? -1 : allowed ? 0 : Math.ceil((cost * window - level) / limit);
-      return [allowed, Math.floor(level / window), Math.ceil((full - level) / limit), wait, now];
+      return [allowed, Math.floor(level / window), Math.ceil((full - level) / limit), wait, time(store)];
     },
   },
 ];
