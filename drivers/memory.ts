@@ -540,7 +540,9 @@ function evaluate(store: Store, args: Args): Reply {
 function registered(source: string): TwinnedScript {
   const script = findScript(source);
   if (script?.lua === source) return script;
-  throw errorReply("ERR the memory store has no Lua: it runs only scripts registered with defineScript");
+  throw errorReply(
+    "ERR the memory store has no Lua: it runs only scripts registered with defineScript; for others use a Redis (redis://...)",
+  );
 }
 
 function script(store: Store, args: Args): Reply {

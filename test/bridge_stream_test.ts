@@ -149,8 +149,25 @@ describe("bridge streams", () => {
       const refused = await open("/monitor", READS);
       assert.equal(refused.response.status, 400);
       await eventually(() => refused.text.includes("NOPERM"));
+    });
+  });
+
+  it("a read-only token listens to channels by their names only, and not to what tells of keys", async () => {
+    await using({}, async (open) => {
       const reading = await open("/subscribe/c", READS);
       await eventually(() => reading.text.startsWith("data: subscribe,c,1"));
+      for (const path of [
+        "/psubscribe/*",
+        "/PSUBSCRIBE/__keyspace@0__:*",
+        "/subscribe/__keyevent@0__:set",
+        "/subscribe/%5F_keyspace@0__:k",
+      ]) {
+        const refused = await open(path, READS);
+        assert.equal(refused.response.status, 400, path);
+        await eventually(() => refused.text.includes("NOPERM"));
+        const full = await open(path);
+        await eventually(() => full.text.startsWith("data: "));
+      }
     });
   });
 

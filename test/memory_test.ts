@@ -537,7 +537,8 @@ describe("memory scripts", () => {
   });
 
   it("EVAL and SCRIPT LOAD say why when nobody registered the source", async () => {
-    const said = "ERR the memory store has no Lua: it runs only scripts registered with defineScript";
+    const said =
+      "ERR the memory store has no Lua: it runs only scripts registered with defineScript; for others use a Redis (redis://...)";
     // The SHA-1 of a script is not its source.
     for (const source of ["return 1", echo.sha1]) {
       assert.equal(await failure(memory(), "EVAL", source, 0), said);

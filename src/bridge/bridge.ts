@@ -16,6 +16,7 @@
  * - `null`, lists and objects are no arguments: such a command is answered with an error, in a pipeline in its place.
  * - JSON that is not UTF-8 is refused. A body that is an argument of a path, and what is percent-encoded in it, may be any
  *   bytes where the driver has connections of one's own.
+ * - Of scripts, Upstash's own flag `allow-key-locking` is taken out: Redis runs one script at a time.
  * - The slashes of `/subscribe/a/b` are part of the channel, because `@upstash/redis` does not encode them.
  *
  * @module
@@ -23,8 +24,10 @@
 
 import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { bearerOf, sameToken } from "../token.ts";
+import { mayListen } from "./commands.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
 import { forbidden, parseBody, parsePath, parseQuery, parseSegments, Refusal, readBody, toCommand } from "./request.ts";
+import { serveScripts } from "./scripts.ts";
 import { Streams } from "./stream.ts";
 import { openWire, type Wire } from "./wire.ts";
 
@@ -34,7 +37,10 @@ export interface BridgeOptions {
   readonly driver: Driver;
   /** The token that may do everything. */
   readonly token: string;
-  /** The token that may run commands that only read; SCAN and KEYS are not among them. @default none */
+  /**
+   * The token that may only read, for where others see it: it reads keys and listens to channels whose names it knows. It
+   * neither lists keys (SCAN, KEYS, patterns of channels) nor runs scripts. @default none
+   */
   readonly readOnlyToken?: string;
   /** The database that all commands run on. @default 0 */
   readonly database?: number;
@@ -84,7 +90,7 @@ export function bridge(options: BridgeOptions): Bridge {
     throw new TypeError("Cannot open the bridge with one token for both uses; accepted: two different tokens");
   }
   const { driver, database = 0, timeout = 10_000 } = options;
-  const wire = openWire({ driver, database, timeout, transactions: options.maxTransactions ?? 8 });
+  const wire = serveScripts(openWire({ driver, database, timeout, transactions: options.maxTransactions ?? 8 }));
   const streams = new Streams({ most: options.maxStreams ?? 1000, heartbeat: options.heartbeat ?? 25_000, timeout });
   const context = { options, wire, streams };
   const handler = async (request: Request): Promise<Response> => {
@@ -179,7 +185,7 @@ async function transaction(commands: readonly (RawCommand | StoreError)[], wire:
 }
 
 /** The command of `/subscribe/channel`, `/psubscribe/pattern` and `/monitor`. */
-function toStream(url: URL): RawCommand | undefined {
+function toStream(url: URL): readonly string[] | undefined {
   const [, name = "", slash, rest = ""] = /^\/(subscribe|psubscribe|monitor)(\/(.*))?$/i.exec(url.pathname) ?? [];
   if (name === "") return undefined;
   if (parseQuery(url).length > 0) throw new Refusal(400, "ERR malformed channel: its ? must be percent-encoded");
@@ -193,16 +199,16 @@ function toStream(url: URL): RawCommand | undefined {
 
 async function answerStream(
   request: Request,
-  command: RawCommand,
+  command: readonly string[],
   readOnly: boolean,
   { wire, streams }: Context,
 ): Promise<Response> {
-  const [name] = command as [string];
+  const [name = "", channel = ""] = command;
   const { connect } = wire;
   if (!connect)
     throw new Refusal(400, `ERR command "${name}" is not served over this store: it takes a Redis over TCP`);
   if (request.method === "HEAD") throw new Refusal(405, "ERR method not allowed");
-  if (readOnly && /^m/i.test(name)) throw new Refusal(400, forbidden(name).message);
+  if (readOnly && !mayListen(name, channel)) throw new Refusal(400, forbidden(name).message);
   // An event is text, whatever encoding is asked for.
   const events = await streams.open(() => connect.call(wire), command);
   return respond(200, "text/event-stream", events);

@@ -20,7 +20,11 @@ const BLOCKED = words(
   POST HOST:`,
 );
 
-/** Commands that only read. SCAN, KEYS and RANDOMKEY, which tell what keys there are, are not among them. */
+/**
+ * Commands that only read what their keys hold. Whoever has the token that reads may be anybody: what tells which keys there
+ * are (SCAN, KEYS, RANDOMKEY) is not among them, nor what reads keys that it does not name (SORT_RO), nor scripts, which can
+ * do both and can keep the store from all others.
+ */
 const READS = words(
   `PING ECHO TIME DBSIZE EXISTS TTL PTTL EXPIRETIME PEXPIRETIME TYPE TOUCH DUMP OBJECT
   GET MGET STRLEN GETRANGE SUBSTR LCS GETBIT BITCOUNT BITPOS BITFIELD_RO
@@ -29,8 +33,8 @@ const READS = words(
   SCARD SISMEMBER SMISMEMBER SMEMBERS SRANDMEMBER SSCAN SINTER SINTERCARD SUNION SDIFF
   ZCARD ZCOUNT ZLEXCOUNT ZSCORE ZMSCORE ZRANK ZREVRANK ZRANGE ZREVRANGE ZRANGEBYSCORE ZREVRANGEBYSCORE ZRANGEBYLEX
   ZREVRANGEBYLEX ZRANDMEMBER ZSCAN ZINTER ZINTERCARD ZUNION ZDIFF
-  GEODIST GEOHASH GEOPOS GEOSEARCH GEORADIUS_RO GEORADIUSBYMEMBER_RO PFCOUNT SORT_RO
-  XLEN XRANGE XREVRANGE XREAD XINFO XPENDING EVAL_RO EVALSHA_RO FCALL_RO
+  GEODIST GEOHASH GEOPOS GEOSEARCH GEORADIUS_RO GEORADIUSBYMEMBER_RO PFCOUNT
+  XLEN XRANGE XREVRANGE XREAD XINFO XPENDING
   JSON.GET JSON.MGET JSON.TYPE JSON.ARRLEN JSON.ARRINDEX JSON.OBJKEYS JSON.OBJLEN JSON.STRLEN JSON.RESP`,
 );
 
@@ -47,7 +51,7 @@ export function blocked(name: string, args: readonly Argument[]): boolean {
   // Its first arguments are GROUP, the group and the consumer, which may have any name.
   if (command === "XREADGROUP") return blocks(args, 4);
   if (command === "COPY") return args.slice(3).some((arg) => upper(arg) === "DB");
-  if (command === "SCRIPT" || command === "FUNCTION") return /^(DEBUG|KILL)$/.test(upper(args[1]));
+  if (command === "SCRIPT") return upper(args[1]) === "DEBUG";
   return BLOCKED.has(command);
 }
 
@@ -59,6 +63,18 @@ export function blocked(name: string, args: readonly Argument[]): boolean {
  */
 export function isRead(name: string): boolean {
   return READS.has(name.toUpperCase());
+}
+
+/**
+ * Whether a read-only token may listen: to channels by their names, for a pattern tells which there are; and not to the
+ * server's own, which tell of changed keys.
+ *
+ * @param name SUBSCRIBE, PSUBSCRIBE or MONITOR, in any case.
+ * @param channel What it listens to.
+ * @returns Whether it may.
+ */
+export function mayListen(name: string, channel: string): boolean {
+  return /^subscribe$/i.test(name) && !channel.startsWith("__");
 }
 
 /** Whether BLOCK stands before STREAMS; what follows that are keys. */

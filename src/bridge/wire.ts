@@ -41,6 +41,12 @@ export interface Wire {
   transaction(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError | undefined>;
   /** Opens a connection of its own. Absent where there are none. */
   connect?(): Promise<Connection>;
+  /**
+   * Sends a command that is of no database past all others, and past what holds them. Absent where there is one way only.
+   *
+   * @throws {StoreError} When it was not answered.
+   */
+  sendAside?(command: RawCommand): Promise<RawReply>;
   /** Waits for what is under way, then closes what was opened. What comes later fails. */
   close(): Promise<void>;
 }
@@ -131,6 +137,10 @@ class Connections implements Wire {
     return await this.#connect(database, { timeout });
   }
 
+  sendAside(command: RawCommand): Promise<RawReply> {
+    return this.#track(this.#aside(command));
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#pending);
@@ -166,6 +176,18 @@ class Connections implements Wire {
       } finally {
         line.pending -= commands.length;
       }
+    }
+  }
+
+  async #aside(command: RawCommand): Promise<RawReply> {
+    const left = this.#deadline();
+    // In database 0, because a server that runs a script refuses SELECT.
+    const connection = await this.#connect(0, { timeout: left() });
+    try {
+      const [reply = null] = await connection.send([command], { timeout: left() });
+      return reply;
+    } finally {
+      connection.close();
     }
   }
 
