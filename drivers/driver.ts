@@ -79,6 +79,13 @@ export interface Tracker {
   up(): void;
   /** Changes are not told any more: what is kept must not be used, and not be trusted after the next {@linkcode up}. */
   down(): void;
+  /**
+   * The store refuses to tell of changes: a command is not allowed, renamed or unknown, or a permission is missing. It
+   * is asked again and again; {@linkcode up} follows when it agrees.
+   *
+   * @param error Its words, and what is missing.
+   */
+  refused?(error: StoreError): void;
 }
 
 /** A tracking under way. */

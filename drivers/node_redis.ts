@@ -131,6 +131,8 @@ const SHORTEST_PAUSE = 50;
 const LONGEST_PAUSE = 2000;
 /** The most milliseconds that closing waits for the replies to what was sent before. */
 const CLOSING = 1000;
+/** The channel that the server tells of changes on. */
+const INVALIDATIONS = "__redis__:invalidate";
 /** How often the connection that tells of changes is asked whether it is alive, in milliseconds. */
 const PINGS = 10_000;
 
@@ -427,6 +429,7 @@ class Watch {
     let client: OwnClient | undefined;
     let prefixes: readonly string[] = [];
     let pause: number | undefined;
+    let refused: StoreError | undefined;
     try {
       client = await dial(
         this.#target,
@@ -435,10 +438,15 @@ class Watch {
         () => this.#lose(client),
         async (client) => {
           prefixes = shortest([...this.#watchers].map(({ prefix }) => prefix));
-          const id = await client.sendCommand(["CLIENT", "ID"]);
-          const names = prefixes.flatMap((prefix) => ["PREFIX", prefix]);
-          await client.sendCommand(["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", ...names]);
-          await client.subscribe("__redis__:invalidate", (keys) => this.#tell(keys as readonly string[] | null));
+          try {
+            const id = await client.sendCommand(["CLIENT", "ID"]);
+            const names = prefixes.flatMap((prefix) => ["PREFIX", prefix]);
+            await client.sendCommand(["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", ...names]);
+            await client.subscribe(INVALIDATIONS, (keys) => this.#tell(keys as readonly string[] | null));
+          } catch (error) {
+            refused = isErrorReply(error) ? untoldError(error, this.#target.place) : undefined;
+            throw refused ?? error;
+          }
         },
       );
     } catch (error) {
@@ -451,6 +459,8 @@ class Watch {
       return;
     }
     this.#attempt = undefined;
+    // While it loads it refuses everything.
+    if (refused?.repeat === "none") for (const { tracker } of this.#watchers) tracker.refused?.(refused);
     if (!client?.isReady) {
       this.#retry(pause ?? this.#nextPause());
       return;
@@ -822,6 +832,14 @@ function connectError(error: unknown, place: string, database: number): StoreErr
   return new StoreError(kind === "auth" ? "auth" : "connection", `Cannot log in to Redis at ${place}: ${message}`, {
     code,
   });
+}
+
+/** The error of a server that does not let a connection hear of changes. */
+function untoldError(error: Error, place: string): StoreError {
+  const { kind, code, repeat, message } = errorReply(withoutArguments(error.message));
+  const needs = kind === "auth" ? `; the user needs +client, +subscribe and the channel &${INVALIDATIONS}` : "";
+  const text = `Redis at ${place} does not tell of changes, so that near caches keep nothing: ${message}${needs}`;
+  return new StoreError(kind, text, { code: code || "ERR", repeat });
 }
 
 function closedError(): StoreError {

@@ -28,6 +28,7 @@ const nodeTest = (...paths) => ({
   command: process.execPath,
   args: (report) => [
     "--test",
+    "--import=./dist/test/helpers/quiet.js",
     // A file that does not end fails by its name, and the others are counted.
     "--test-timeout=240000",
     "--test-reporter=spec",
@@ -50,7 +51,14 @@ const commands = {
   },
   deno: {
     command: bin("deno"),
-    args: (report) => ["test", "-A", "--no-check", `--junit-path=${report}`, ...tests],
+    args: (report) => [
+      "test",
+      "-A",
+      "--no-check",
+      "--preload=test/helpers/quiet.ts",
+      `--junit-path=${report}`,
+      ...tests,
+    ],
   },
   node: nodeTest(...tests.map(compiled)),
   workerd: nodeTest("dist/test/runtimes/workerd.js"),

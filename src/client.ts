@@ -1,4 +1,4 @@
-import type { Driver } from "../drivers/driver.ts";
+import type { Driver, StoreError } from "../drivers/driver.ts";
 import { Batch, type WireStats } from "./batch.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import { Cache } from "./cache.ts";
@@ -64,6 +64,11 @@ export interface Health {
   readonly latency?: number;
   /** Why it did not, without secrets. */
   readonly error?: string;
+  /**
+   * Why near caches keep nothing: the store refuses to tell of changes, in its words. Absent where it tells, and where
+   * nobody has asked it to.
+   */
+  readonly near?: string;
 }
 
 /** What to find the {@linkcode Place} of. */
@@ -312,7 +317,8 @@ export class CacheClient<S extends object = Record<never, never>> {
    * @returns What was found; a store that is away is no exception.
    */
   async health(options: { readonly timeout?: number } = {}): Promise<Health> {
-    const about = { driver: this.#store.name, databases: this.databases };
+    const { name, untold } = this.#store;
+    const about = { driver: name, databases: this.databases, ...(untold && { near: untold.message }) };
     timeoutOf(this.#config, options);
     const start = performance.now();
     const breaker = (): BreakerState => this.#store.breaker?.state ?? "closed";
@@ -505,7 +511,16 @@ export class CacheClient<S extends object = Record<never, never>> {
       const { clock = NEAR_CLOCK } = this.#setup.hooks;
       const driver = SHARES_SOCKETS ? () => store.driver() : undefined;
       const { database } = space;
-      near = new NearCache({ options, space, target, database, prefix: space.key(prefix), events, driver, now: clock });
+      const told = (refused?: StoreError): void => {
+        if (store.untold?.message === refused?.message) return;
+        store.untold = refused;
+        const about = { driver: store.name };
+        events.emit(
+          refused ? { type: "near-unavailable", ...about, error: refused } : { type: "near-available", ...about },
+        );
+      };
+      const more = { driver, told, now: clock };
+      near = new NearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
       nears.set(place, near);
     }
     lane.nears.add(near);

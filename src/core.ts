@@ -17,6 +17,7 @@ import type { Driver } from "../drivers/driver.ts";
 import { CacheClient, type ClientHooks } from "./client.ts";
 import type { CommonConfig, DatabasesMode, OnError } from "./config.ts";
 import { CacheConfigError } from "./errors.ts";
+import { type Logger, listenerOf } from "./logger.ts";
 import { type ClientDefaults, checkDefaults, DEFAULT_NAMES } from "./policy.ts";
 import { readyOpening } from "./store.ts";
 import { describe, parseTtl, type Ttl } from "./ttl.ts";
@@ -43,6 +44,11 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
   readonly retries?: number;
   /** Whether two services may share a database. @default false */
   readonly allowSharedDatabases?: boolean;
+  /**
+   * Told of failures: anything with `warn(details, message)`; `false` is silence.
+   * @default `console.warn`, a line a kind and minute
+   */
+  readonly logger?: Logger | false;
 }
 
 /** What each option must be, in words and as a test. */
@@ -59,6 +65,10 @@ const ACCEPTED: Readonly<Record<string, readonly [string, (value: never) => bool
   allowSharedDatabases: ["true or false", (value) => typeof value === "boolean"],
   waitUntil: ["a function", (value) => typeof value === "function"],
   clock: ["a function", (value) => typeof value === "function"],
+  logger: [
+    "a logger with warn, or false",
+    (value: Logger | false) => value === false || typeof value.warn === "function",
+  ],
 };
 
 /** What is checked where it is used. */
@@ -97,7 +107,13 @@ export function createCacheClient(options: CoreOptions): CacheClient {
     ttls: new Map(Object.entries(options.ttls ?? {}).map(([name, value]) => [name, parseTtl(value, name)])),
   };
   const store = readyOpening(options.driver);
-  return new CacheClient({ hooks: options, services: {}, configure: () => config, store: () => store });
+  return new CacheClient({
+    hooks: options,
+    listener: listenerOf(options.logger),
+    services: {},
+    configure: () => config,
+    store: () => store,
+  });
 }
 
 const EMPTY: { readonly driver?: Driver } = { driver: undefined as never };

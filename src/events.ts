@@ -60,6 +60,13 @@ export type CacheEvent =
   | { readonly type: "invalidate"; readonly service: string; readonly tags?: readonly string[] }
   /** The near cache forgot entries because the store told of changes, or forgot all because it cannot tell any more. */
   | (CacheTarget & { readonly type: "near-invalidate"; readonly entries: number; readonly reason: "change" | "lost" })
+  /**
+   * The store does not tell of changes, so near caches keep nothing and every read asks the store: `error` has the
+   * store's words. Told once for each cause, after a reconnection too.
+   */
+  | { readonly type: "near-unavailable"; readonly driver: string; readonly error: StoreError }
+  /** The store tells of changes again: near caches work. */
+  | { readonly type: "near-available"; readonly driver: string }
   /** The circuit breaker of a driver changed its state. */
   | {
       readonly type: "breaker";

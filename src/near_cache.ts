@@ -1,5 +1,5 @@
 /** The near cache of one cache or collection: which reads it keeps, and how it hears of changes. */
-import type { Driver, Reply, Tracking } from "../drivers/driver.ts";
+import type { Driver, Reply, StoreError, Tracking } from "../drivers/driver.ts";
 import type { Document } from "./codec.ts";
 import type { CacheTarget, Events } from "./events.ts";
 import type { Clock, Id, Keyspace } from "./keyspace.ts";
@@ -18,6 +18,8 @@ export interface NearSetup {
   readonly events: Events;
   /** Opens the driver, to be told of changes; absent where nothing may outlive a request. */
   readonly driver?: (() => Driver | Promise<Driver>) | undefined;
+  /** Told that the store tells of changes, or why it does not. */
+  readonly told?: ((refused?: StoreError) => void) | undefined;
   /** Milliseconds, for times to live. */
   readonly now: () => number;
 }
@@ -121,7 +123,7 @@ export class NearCache {
   }
 
   #track(driver: Driver): void {
-    const { space, database, prefix, options } = this.#setup;
+    const { space, database, prefix, options, told } = this.#setup;
     const near = this.near;
     const changed = (keys: readonly string[] | null): number => {
       if (!keys) return near.clear();
@@ -142,7 +144,9 @@ export class NearCache {
           if (!alive) up++;
           alive = true;
           if (up === prefixes.length) near.live = true;
+          told?.();
         },
+        refused: (error: StoreError) => told?.(error),
         down: () => {
           if (alive) up--;
           alive = false;

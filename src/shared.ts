@@ -1,7 +1,7 @@
 import type { Driver } from "../drivers/driver.ts";
 import { CacheClient, type ClientHooks } from "./client.ts";
 import { CONFIG_VARIABLES, type Config, type ConfigOptions, type DriverName, parseConfig } from "./config.ts";
-import { type Logger, logTo } from "./logger.ts";
+import { type Logger, listenerOf } from "./logger.ts";
 import { readEnvironment } from "./runtime.ts";
 import type { AnyService, ServiceOf } from "./service.ts";
 import { type FoodFastServices, services } from "./services/all.ts";
@@ -9,8 +9,11 @@ import { type Opening, readyOpening } from "./store.ts";
 
 /** The options of a client. All but the functions can be set by environment variables too. */
 export interface ClientOptions extends ConfigOptions, ClientHooks {
-  /** Told of failures: `console`, a pino logger, or anything with `warn(details, message)`. */
-  readonly logger?: Logger;
+  /**
+   * Told of failures: a pino logger, `console`, or anything with `warn(details, message)`; a line a kind and second at
+   * the most. `false` is silence. @default `console.warn`, a line a kind and minute
+   */
+  readonly logger?: Logger | false;
   /** Variables to read in the place of the process's own: the `env` of a Worker. Values that are not strings are passed over. */
   readonly env?: Readonly<Record<string, unknown>>;
 }
@@ -56,7 +59,7 @@ export function entry(wires: Wires): Entry {
     new CacheClient({
       hooks: options,
       services,
-      listener: options.logger && logTo(options.logger),
+      listener: listenerOf(options.logger),
       configure: (service) => configure(options, service, "node-redis" in wires),
       store: (config) => opening(config as Config, options, wires, kept),
     });

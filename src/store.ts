@@ -35,6 +35,8 @@ export class Store {
   readonly numbered: boolean;
   /** Keeps commands from it while it fails. */
   readonly breaker: Breaker | undefined;
+  /** Why it does not tell of changes, where it refuses to. */
+  untold: StoreError | undefined;
   readonly #open: () => Driver | Promise<Driver>;
   readonly #ready: boolean;
   readonly #lanes = new Map<number, Lane>();

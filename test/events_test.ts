@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
-import { StoreError } from "../drivers/driver.ts";
+import { type Driver, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { type CacheEvent, createCacheClient, type Logger } from "../mod.ts";
+import { createCacheClient as createCoreClient } from "../src/core.ts";
+import { createCacheClient as createEdgeClient } from "../src/edge.ts";
 import { Events } from "../src/events.ts";
-import { logTo } from "../src/logger.ts";
+import { logTo, warnOnce } from "../src/logger.ts";
 
 const target = { service: "product", collection: "products" };
 const failure = new StoreError("timeout", "no answer within 500 ms", { cause: new Error("S3CRET cause") });
@@ -68,6 +70,29 @@ describe("logTo", () => {
     assert.deepEqual(lines.slice(3), ["cache error (and 1 more)"]);
   });
 
+  it("holds back no change of the breaker's state, nor of near caches", () => {
+    const lines: object[] = [];
+    const log = logTo({ warn: (details) => void lines.push(details) });
+    const states = ["open", "half-open", "open", "half-open", "closed"] as const;
+    for (const state of states) log({ type: "breaker", driver: "node-redis", state });
+    log({ type: "near-unavailable", driver: "node-redis", error: failure });
+    log({ type: "near-available", driver: "node-redis" });
+    assert.deepEqual(lines, [
+      ...states.map((state) => ({ driver: "node-redis", state })),
+      { driver: "node-redis", error: "no answer within 500 ms", kind: "timeout" },
+      { driver: "node-redis" },
+    ]);
+  });
+
+  it("logs failures of another kind beside those that it holds back", () => {
+    const kinds: unknown[] = [];
+    const log = logTo({ warn: (details) => void kinds.push((details as { kind?: unknown }).kind) });
+    const refused = new StoreError("auth", "NOPERM no");
+    for (const each of [failure, failure, refused, refused])
+      log({ type: "error", operation: "get", error: each, ...target });
+    assert.deepEqual(kinds, ["timeout", "auth"]);
+  });
+
   it("takes a logger whose methods need their object, as pino's and console's do", () => {
     class Pino implements Logger {
       readonly #lines: string[] = [];
@@ -88,6 +113,87 @@ describe("logTo", () => {
     assert.match(pino.lines[0] ?? "", /^cache error \{.*"kind":"timeout"/);
     const logger: Logger = console;
     assert.equal(logger, console);
+  });
+});
+
+describe("a client's warnings", () => {
+  /** What reaches the console meanwhile. */
+  async function onConsole(run: () => Promise<void> | void): Promise<unknown[][]> {
+    const { warn } = console;
+    const lines: unknown[][] = [];
+    console.warn = (...line) => void lines.push(line);
+    try {
+      await run();
+    } finally {
+      console.warn = warn;
+    }
+    return lines;
+  }
+  const broken: Driver = { ...memory(), send: () => Promise.reject(failure) };
+  const builds = {
+    main: createCacheClient,
+    edge: createEdgeClient,
+    core: ({ driver, logger }: { driver: Driver; logger?: Logger | false }) =>
+      createCoreClient({ driver, ...(logger !== undefined && { logger }), breaker: { failures: 3 } }),
+  };
+  for (const [build, create] of Object.entries(builds)) {
+    const make = (logger?: Logger | false) =>
+      create({ env: {}, driver: broken, breaker: { failures: 3 }, ...(logger !== undefined && { logger }) } as never);
+
+    it(`go to the console, a line a kind, when no logger is given to ${build}`, async () => {
+      const lines = await onConsole(async () => {
+        const client = make();
+        for (let i = 0; i < 3; i++) await client.cache().get("k");
+        await client.close();
+      });
+      assert.deepEqual(lines, [
+        [
+          'larder: cache error {"operation":"get","error":"no answer within 500 ms","service":"cache","collection":"","kind":"timeout"}',
+        ],
+        ['larder: cache breaker {"driver":"memory","state":"open","error":"no answer within 500 ms","kind":"timeout"}'],
+      ]);
+    });
+
+    it(`go nowhere when the logger of ${build} is false, and not to the console when there is one`, async () => {
+      const told: string[] = [];
+      const lines = await onConsole(async () => {
+        for (const logger of [false, { warn: (_: object, message: string) => void told.push(message) }] as const) {
+          const client = make(logger);
+          await client.cache().get("k");
+          await client.close();
+        }
+      });
+      assert.deepEqual([lines, told], [[], ["cache error"]]);
+    });
+
+    it(`of ${build} need a logger with warn, or false`, () => {
+      for (const bad of [true, null, {}, { info() {} }]) assert.throws(() => make(bad as never), /logger/, String(bad));
+    });
+  }
+
+  it("warnOnce tells each logger each message once, the console too, and false nothing", async () => {
+    const told: unknown[] = [];
+    const logger: Logger = { warn: (...line) => void told.push(line) };
+    const throwing: Logger = {
+      warn() {
+        throw new Error("disk full");
+      },
+    };
+    const lines = await onConsole(() => {
+      for (const to of [logger, undefined, false, throwing] as const) {
+        for (const message of ["no store is named", "no store is named", "another"]) warnOnce(to, message, { a: 1 });
+      }
+      warnOnce(undefined, "without details");
+    });
+    assert.deepEqual(told, [
+      [{ a: 1 }, "no store is named"],
+      [{ a: 1 }, "another"],
+    ]);
+    assert.deepEqual(lines.flat(), [
+      'larder: no store is named {"a":1}',
+      'larder: another {"a":1}',
+      "larder: without details",
+    ]);
   });
 });
 

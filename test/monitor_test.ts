@@ -263,6 +263,29 @@ describe("monitor", () => {
 });
 
 describe("webhook", () => {
+  it("tells the logger a rule's name once, also where the rule is called like what it watches", async () => {
+    const lines: string[] = [];
+    let now = 0;
+    const client = new Puppet();
+    const watch = monitor(client, {
+      clock: () => now,
+      store: false,
+      rules: [
+        { name: "errors", metric: "errors", above: 0 },
+        { name: "too many", metric: "errors", above: 0 },
+      ],
+      logger: { warn: (_, message) => void lines.push(message) },
+    });
+    client.products.errors = 3;
+    now += 1000;
+    await watch.tick();
+    assert.deepEqual(lines, [
+      "alert firing: errors: 3 in 5m, above 0",
+      "alert firing: too many: errors: 3 in 5m, above 0",
+    ]);
+    await watch.close();
+  });
+
   it("gives up after its retries, tells the logger without the URL, and goes on with the next alert", async () => {
     const asked: string[] = [];
     const receiver = await serve(async (request) => {

@@ -420,6 +420,48 @@ describe("a near cache whose tracking is cut off", () => {
     });
   });
 
+  it("says once why it is off when the server refuses to track, also after a reconnection, and that it works again", {
+    timeout: 60_000,
+  }, async () => {
+    const told: string[] = [];
+    const lines: string[] = [];
+    const logger = { warn: (...line: unknown[]) => void lines.push(JSON.stringify(line)) };
+    const client = createCacheClient({ env: {}, url: redis.url, near: true, logger, timeout: 5000 });
+    client.subscribe((event) => {
+      if (event.type === "near-unavailable") told.push(`${event.driver}: ${event.error.message}`);
+      if (event.type === "near-available") told.push(`${event.driver} works`);
+    });
+    const [first, second] = [client.cache({ database: 0 }), client.cache({ database: 9 })];
+    const refused = /^node-redis: Redis at 127.0.0.1:\d+ does not tell of changes.*'client\|tracking' command/;
+    try {
+      await rawCommand(redis.port, ["ACL", "SETUSER", "default", "-client|tracking"]);
+      await first.set("a", 1);
+      await Promise.all([first.get("a"), second.get("a")]);
+      await eventually(() => told.length > 0);
+      assert.match(told[0] ?? "", refused);
+      const health = await client.health();
+      assert.equal(health.ok, true);
+      assert.match(health.near ?? "", /'client\|tracking' command/);
+
+      await rawCommand(redis.port, ["ACL", "SETUSER", "default", "+@all"]);
+      await keptNear(client, first, "a");
+      assert.deepEqual([told.slice(1), (await client.health()).near], [["node-redis works"], undefined]);
+
+      await rawCommand(redis.port, ["ACL", "SETUSER", "default", "-client|tracking"]);
+      for (const id of await tracking()) await rawCommand(redis.port, ["CLIENT", "KILL", "ID", id]);
+      await eventually(() => told.length > 2);
+      assert.match(told[2] ?? "", refused);
+      assert.equal(told.length, 3);
+      assert.deepEqual(
+        lines.map((line) => /cache near-\w+/.exec(line)?.[0]),
+        ["cache near-unavailable", "cache near-available", "cache near-unavailable"],
+      );
+    } finally {
+      await rawCommand(redis.port, ["ACL", "SETUSER", "default", "+@all"]);
+      await client.close();
+    }
+  });
+
   it("gives nothing from before the cut when all connections break and keys change meanwhile", {
     timeout: 60_000,
   }, async () => {

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createClient } from "redis";
 import { createClient as createClient5 } from "redis5";
 import { createClient as createClient6 } from "redis6";
-import type { Driver, Tracker, Tracking } from "../drivers/driver.ts";
+import type { Driver, StoreError, Tracker, Tracking } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
 import { eventually } from "./helpers/eventually.ts";
@@ -356,6 +356,43 @@ describe("track, node-redis", () => {
       });
     } finally {
       await server.stop();
+    }
+  });
+
+  it("tells why the server refuses, in its words and with what is missing", { timeout: 30_000 }, async () => {
+    const refusing: [rule: string[], words: RegExp][] = [
+      [["-client"], /no permissions to run the 'client.*' command; the user needs \+client, \+subscribe/],
+      [["resetchannels"], /^(?!.*NOPERM.*NOPERM).*NOPERM.*channel.*&__redis__:invalidate$/],
+    ];
+    for (const [rule, words] of refusing) {
+      await rawCommand(port, ["ACL", "SETUSER", "app", "reset", "on", ">S3CRET", "~*", "&*", "+@all", ...rule]);
+      await using({ port, username: "app", password: "S3CRET" }, async (driver) => {
+        const refused: StoreError[] = [];
+        const notes = Object.assign(new Notes(), { refused: (error: StoreError) => void refused.push(error) });
+        track(driver, "r:", notes);
+        await eventually(() => refused.length > 0);
+        const [{ kind, code, message }] = refused as [StoreError];
+        assert.deepEqual([kind, code, notes.told], ["auth", "NOPERM", []]);
+        assert.match(message, /^Redis at localhost:\d+ does not tell of changes, so that near caches keep nothing: /);
+        assert.match(message, words);
+        await rawCommand(port, ["ACL", "SETUSER", "app", "+client", "allchannels"]);
+        await eventually(() => notes.told.at(-1) === "up");
+      });
+    }
+    await rawCommand(port, ["ACL", "DELUSER", "app"]);
+  });
+
+  it("calls a command that the server does not know by its name", async () => {
+    const renamed = await startRedis({ args: ["--rename-command", "CLIENT", ""] });
+    try {
+      await using({ port: renamed.port }, async (driver) => {
+        const refused: string[] = [];
+        track(driver, "r:", Object.assign(new Notes(), { refused: (e: StoreError) => void refused.push(e.message) }));
+        await eventually(() => refused.length > 0);
+        assert.match(refused[0] ?? "", /unknown command .CLIENT.$/i);
+      });
+    } finally {
+      await renamed.stop();
     }
   });
 

@@ -40,7 +40,7 @@ export interface OpenedStore {
  */
 export function reachStore(flags: StoreFlags): OpenedStore {
   const { timeout = TIMEOUT_MS } = flags;
-  const options: ClientOptions = { ...chosen(flags), timeout, onError: "throw", fleetStats: false };
+  const options: ClientOptions = { ...chosen(flags), timeout, onError: "throw", fleetStats: false, logger: false };
   const config = configOf(options);
   if (config.driver === "memory" && !flags.url) {
     throw new UsageError(

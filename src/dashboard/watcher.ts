@@ -82,6 +82,7 @@ export class Watcher {
       rules,
       timeout: this.#timeout,
       fleet: true,
+      logger: false,
     });
     this.interval = this.#monitor.interval;
     this.#monitor.subscribe((event) => {

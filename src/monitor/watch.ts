@@ -11,7 +11,7 @@ import type { BreakerState } from "../breaker.ts";
 import { checkFunction, checkNames, refuse } from "../check.ts";
 import type { Place, PlaceOf } from "../client.ts";
 import type { CacheEvent, CacheListener, CacheTarget, Sending } from "../events.ts";
-import type { Logger } from "../logger.ts";
+import { type Logger, warn } from "../logger.ts";
 import { COUNTS, type LiveCounters } from "../stats.ts";
 import { describe, parseTtl, type Ttl } from "../ttl.ts";
 import { type Alert, type AlertRule, checkRules, DEFAULT_RULES, Judge, type Rule, type Scope } from "./rules.ts";
@@ -55,8 +55,8 @@ export interface MonitorOptions {
   readonly windows?: readonly Ttl[];
   /** The rules. @default DEFAULT_RULES */
   readonly rules?: readonly AlertRule[];
-  /** Told of alerts, and of what could not be delivered. */
-  readonly logger?: Logger;
+  /** Told of alerts, and of what could not be delivered; `false` is silence. @default `console.warn` */
+  readonly logger?: Logger | false;
   /** Where alerts are sent. */
   readonly webhook?: string | WebhookOptions;
   /** Whether the store is asked for its own numbers: over TCP two commands each time. @default true */
@@ -210,7 +210,7 @@ export class Monitor {
   readonly interval: number;
   readonly #client: MonitoredClient;
   readonly #now: () => number;
-  readonly #logger: Logger | undefined;
+  readonly #logger: Logger | false | undefined;
   readonly #webhook: Webhook | undefined;
   readonly #store: StoreWatch;
   readonly #asksStore: boolean;
@@ -442,12 +442,9 @@ export class Monitor {
 
   #tell(alert: Alert): Promise<void> | undefined {
     const { message, rule, state, severity, metric, service, value, threshold } = alert;
-    try {
-      const details = { rule, state, severity, metric, ...(service && { service }), value, threshold };
-      this.#logger?.warn(details, `alert ${state}: ${rule}: ${message}`);
-    } catch {
-      // The logger's own failure.
-    }
+    const details = { rule, state, severity, metric, ...(service && { service }), value, threshold };
+    // Most rules are called like what they watch, which the message says.
+    warn(this.#logger, details, `alert ${state}: ${message.startsWith(rule) ? "" : `${rule}: `}${message}`);
     this.#emit({ type: "alert", alert });
     return this.#webhook?.send(alert);
   }

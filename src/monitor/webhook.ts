@@ -1,6 +1,6 @@
 /** Sends alerts to a URL. */
 import { checkFunction, checkNames, refuse } from "../check.ts";
-import type { Logger } from "../logger.ts";
+import { type Logger, warn } from "../logger.ts";
 import { describe } from "../ttl.ts";
 import type { Alert } from "./rules.ts";
 import { SHARES } from "./windows.ts";
@@ -34,16 +34,16 @@ export class Webhook {
   readonly #body: (alert: Alert) => unknown;
   readonly #timeout: number;
   readonly #retries: number;
-  readonly #logger: Logger | undefined;
+  readonly #logger: Logger | false | undefined;
   #waiting = 0;
   #last: Promise<void> = Promise.resolve();
 
   /**
    * @param given The URL, or the options.
-   * @param logger Told of what could not be sent.
+   * @param logger Told of what could not be sent; without one the console, `false` is silence.
    * @throws {TypeError} For bad options.
    */
-  constructor(given: string | WebhookOptions, logger: Logger | undefined) {
+  constructor(given: string | WebhookOptions, logger: Logger | false | undefined) {
     const options = typeof given === "string" ? { url: given } : given;
     checkNames(options, ["url", "headers", "body", "timeout", "retries"], "webhook", "a URL and ");
     const { url, headers = {}, body = (alert: Alert) => ({ alert }), timeout = 5000, retries = 2 } = options;
@@ -114,11 +114,7 @@ export class Webhook {
   }
 
   #fail({ rule, state, message }: Alert, reason: string): void {
-    try {
-      this.#logger?.warn({ rule, state, message, reason }, "alert not delivered to the webhook");
-    } catch {
-      // The logger's own failure.
-    }
+    warn(this.#logger, { rule, state, message, reason }, "alert not delivered to the webhook");
   }
 }
 
