@@ -294,7 +294,10 @@ function resolve(one: Command, index: number, now: number): Command {
 
 /** What a reply says, free of order where Redis promises none, of its clock, and of the place in a Lua script. */
 function normal(one: Command, reply: Reply, now: number): unknown {
-  if (reply instanceof StoreError) return { error: reply.message, code: reply.code };
+  if (reply instanceof StoreError) {
+    // Valkey ends after the first sentence.
+    return { error: reply.message.replace(/ Please use EVAL\.$/, ""), code: reply.code };
+  }
   const name = one[0].toUpperCase();
   if (typeof reply === "number" && reply >= 0) {
     if (name === "PTTL") return { millis: reply, within: 0 };
@@ -317,5 +320,9 @@ function assertSame(one: Command, ours: unknown, real: unknown, passed: number):
   const [a, b] = [ours, real] as ({ millis?: number; within?: number } | null)[];
   const apart = Math.abs((a?.millis ?? Number.NaN) - (b?.millis ?? Number.NaN));
   if (apart <= passed + (a?.within ?? 0)) return;
+  // Valkey 9 judges the time of GETEX before it looks at the key; Redis answers nil or WRONGTYPE.
+  const [said, meant] = [ours, real].map((each) => (each as { error?: string } | null)?.error ?? "");
+  const late = ours === null || said?.startsWith("WRONGTYPE");
+  if (one[0].toUpperCase() === "GETEX" && late && /not an integer|invalid expire/.test(meant ?? "")) return;
   assert.deepEqual(ours, real, JSON.stringify(one));
 }
