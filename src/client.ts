@@ -17,6 +17,7 @@ import {
   type AnyService,
   type Collections,
   createService,
+  difference,
   SERVICE_DATABASES,
   type ServiceBase,
   type ServiceOf,
@@ -116,6 +117,8 @@ export class CacheClient<S extends object = Record<never, never>> {
   readonly #shared: Shared;
   readonly #stores: Map<string, Store>;
   readonly #services = new Map<string, { definition: AnyService; service: ServiceBase }>();
+  /** The services of all declarations, those among them that were made again. */
+  readonly #declared = new WeakMap<AnyService, ServiceBase>();
   readonly #caches = new Map<number, Cache<string | number>>();
   #closed = false;
 
@@ -150,28 +153,37 @@ export class CacheClient<S extends object = Record<never, never>> {
   }
 
   /**
-   * A service: its collections and verbs.
+   * A service: its collections and verbs. A declaration that is made again, by a module that is evaluated more than once (hot reload, the layers of
+   * Next.js, a second copy of a package), is the same service: same keys, counts, loads and near caches, and the schemas and functions of the
+   * declaration that was passed. It must say the same but for these.
    *
-   * @param service The name of a Food Fast service, or a declaration made by `defineService`.
-   * @returns The service; the same one each time.
-   * @throws {TypeError} For an unknown name, a name declared twice, a database that another service has, or a custom service
-   * outside 8-15 (`allowSharedDatabases` permits the last two).
+   * @param service The name of a Food Fast service or of one that was declared (then the latest declaration counts), or a declaration made by
+   * `defineService`.
+   * @returns The service; the same object for the same declaration.
+   * @throws {TypeError} For an unknown name, a name declared twice in different ways (the message says what differs), a database that another service
+   * has, or a custom service outside 8-15 (`allowSharedDatabases` permits the last two).
    */
   service<N extends keyof S & string>(service: N): ServiceOf<S[N]>;
   /**
    * A declared service.
    *
    * @param service The declaration.
-   * @returns The service; the same one each time.
+   * @returns The service; the same object for the same declaration.
    */
   service<D extends AnyService>(service: D): ServiceOf<D>;
   service(service: string | AnyService): unknown {
     const definition = typeof service === "string" ? this.#byName(service) : service;
     const known = this.#services.get(definition.name);
-    if (known && (known.definition === definition || typeof service === "string")) return known.service;
-    if (known) throw new TypeError(`cannot use two declarations of the service ${definition.name} in one client`);
+    const same = typeof service === "string" ? known?.service : this.#declared.get(definition);
+    if (same) return same;
+    const differs = known && difference(known.definition, definition);
+    if (differs) {
+      throw new TypeError(
+        `cannot use two declarations of the service ${definition.name} in one client: ${differs}; a change needs a new client`,
+      );
+    }
     const config = this.#setup.configure(definition);
-    this.#admit(definition, config);
+    if (!known) this.#admit(definition, config);
     const segment = config.allowSharedDatabases ? definition.name : "";
     const { context, lane } = this.#context(config, definition.database, segment);
     const { ring } = this.#shared;
@@ -192,6 +204,7 @@ export class CacheClient<S extends object = Record<never, never>> {
       },
       fleet: lane.fleet,
     });
+    this.#declared.set(definition, made);
     this.#services.set(definition.name, { definition, service: made });
     return made;
   }

@@ -302,12 +302,13 @@ export function createService<C extends Collections, V extends object>(
 ): ServiceCore<C> & V {
   const { name, database, collections, refuse, encrypted } = definition;
   const { context, ttls, counters, defaults } = setup;
-  // Of a client's clients for requests, each makes the service anew; they count together.
-  let next = 0;
-  const counter = (collection?: string): Counters => {
-    const known = counters[next] ?? new Counters(collection);
-    counters[next++] = known;
-    return known;
+  // The service is made anew by each client for a request, and for a declaration that is made again; all count together.
+  const counter = (collection = ""): Counters => {
+    const known = counters.find((one) => one.collection === collection);
+    if (known) return known;
+    const made = new Counters(collection);
+    counters.push(made);
+    return made;
   };
   const ring = encrypted ? setup.ring : undefined;
   const sealing = (compressAbove: number | false = false): CacheContext["sealing"] =>
@@ -372,8 +373,31 @@ export function createService<C extends Collections, V extends object>(
 }
 
 /**
+ * How two declarations of one service differ. Schemas and functions aside: a module that is evaluated again makes them anew.
+ *
+ * @param first A declaration, or a part of it.
+ * @param second The other.
+ * @param path Where the parts stand.
+ * @returns The first difference, in words; `undefined` where both say the same.
+ */
+export function difference(first: unknown, second: unknown, path = ""): string | undefined {
+  if (Object.is(first, second)) return undefined;
+  const [one, other] = [first, second] as Record<string, unknown>[];
+  if (typeof one === "function" && typeof other === "function") return undefined;
+  if (typeof one !== "object" || typeof other !== "object" || !one || !other) {
+    return `${path.slice(1)} is ${describe(one)} in the first, ${describe(other)} in the second`;
+  }
+  if ("~standard" in one && "~standard" in other) return undefined;
+  for (const name in { ...one, ...other }) {
+    const found = difference(one[name], other[name], `${path}.${name}`);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/**
  * A service with defaults of the application's own: for entries of all its collections, or of some. They beat what it declares and what the client
- * says; options of a call beat them. To a client it is another declaration than the service it is made of: make it once.
+ * says; options of a call beat them. A client takes it or the service that it is made of, not both.
  *
  * @param definition The service, such as `product`.
  * @param options What holds for all of its collections and, in `collections`, for those that are named.

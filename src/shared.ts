@@ -20,6 +20,9 @@ export interface ClientOptions extends ConfigOptions, ClientHooks {
 
 const OTHER_OPTIONS = ["clock", "logger", "waitUntil", "env"];
 
+/** The number of what a client can do: copies of the package share one where theirs is the same. Counted up by a change that breaks callers. */
+const COMPATIBLE = 1;
+
 /** How to open a wire. */
 export interface Wire {
   /** Whether the store has numbered databases. */
@@ -40,7 +43,7 @@ export type FoodFastClient = CacheClient<FoodFastServices>;
 export interface Entry {
   /** Makes a client. */
   createCacheClient(options?: ClientOptions): FoodFastClient;
-  /** The client that the process shares. */
+  /** The client that the process shares, by all copies of the package in it. */
   getCacheClient(): FoodFastClient;
   /** A service on the shared client. */
   getCacheService<N extends keyof FoodFastServices>(name: N): ServiceOf<FoodFastServices[N]>;
@@ -53,7 +56,9 @@ export interface Entry {
  * @returns The functions.
  */
 export function entry(wires: Wires): Entry {
-  let shared: FoodFastClient | undefined;
+  // Kept where every copy of this module finds it, for hot reload and bundlers make many; each kind of build has its own.
+  const place = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(wires)}`);
+  const copies = globalThis as { [place: symbol]: FoodFastClient | undefined };
   const kept = new Map<string, Driver | Promise<Driver>>();
   const createCacheClient = (options: ClientOptions = {}): FoodFastClient =>
     new CacheClient({
@@ -64,8 +69,12 @@ export function entry(wires: Wires): Entry {
       store: (config) => opening(config as Config, options, wires, kept),
     });
   const getCacheClient = (): FoodFastClient => {
-    if (!shared || shared.closed) shared = createCacheClient();
-    return shared;
+    let client = copies[place];
+    if (!client || client.closed) {
+      client = createCacheClient();
+      copies[place] = client;
+    }
+    return client;
   };
   return { createCacheClient, getCacheClient, getCacheService: (name) => getCacheClient().service(name) };
 }

@@ -326,6 +326,39 @@ contractCase("databases are apart when prefixes hold colons and glob characters"
   }
 });
 
+contractCase("a declaration that is made again is the same service, with its own schemas and verbs", async (client) => {
+  const declare = (extra: string) =>
+    defineService({
+      name: "menu",
+      database: 8,
+      collections: {
+        dishes: collection<{ n: number }>({ key: "dish:{id}", ttl: "1h", tags: (dish) => [`n:${dish.n}`] }),
+        lists: collection<number[], number[], true>({ key: "list:{id}", hashed: true, near: { ttl: "1m" } }),
+      },
+      verbs: () => ({ extra: () => extra }),
+    });
+  const declarations = ["a", "b", "c"].map(declare);
+  const [a, b, c] = declarations.map((each) => client.service(each));
+  assert.ok(a && b && c);
+  await a.dishes.set(1, { n: 1 });
+  for (const each of [b, c, a]) assert.deepEqual(await each.dishes.get(1), { n: 1 });
+  assert.equal(await b.invalidateTags("n:1"), true);
+  for (const each of [a, b, c]) assert.equal(await each.dishes.has(1), false);
+  assert.deepEqual(
+    [a, b, c].map((each) => each.stats().hits),
+    [3, 3, 3],
+  );
+  assert.deepEqual([a.extra(), b.extra(), c.extra()], ["a", "b", "c"]);
+  for (const [i, each] of [a, b, c].entries()) assert.equal(client.service(declarations[i] as never), each);
+  assert.equal(client.service("menu" as never), c);
+  let loads = 0;
+  const load = async () => ({ n: ++loads });
+  const loaded = await Promise.all([a, b, c].map((each) => each.dishes.getOrSet(2, load)));
+  assert.deepEqual(loaded, [{ n: 1 }, { n: 1 }, { n: 1 }]);
+  assert.equal(await c.clear(), 2);
+  assert.equal(await a.dishes.get(2), undefined);
+});
+
 contractCase(
   "the table of databases is enforced unless the configuration permits sharing",
   async (client, { make }) => {
@@ -340,7 +373,6 @@ contractCase(
     assert.equal(client.service(loyalty), client.service(loyalty));
     assert.throws(() => client.service(low), /8-15/);
     assert.throws(() => client.service(rival), /loyalty has it/);
-    assert.throws(() => client.service(defineService({ ...loyalty })), /two declarations/);
     assert.throws(
       () => client.service(defineService({ name: "product", database: 9, collections: {} })),
       /its own is 1/,
