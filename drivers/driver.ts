@@ -20,8 +20,9 @@ export interface Capabilities {
   /** Whether sends that overlap in time are executed in the order in which they were issued. */
   readonly ordered: boolean;
   /**
-   * How several commands become one transaction: `"multi"` where a send of MULTI, the commands and EXEC is one,
-   * `"atomic"` where any send is executed with nothing in between. @default none
+   * How several commands become one transaction: `"multi"` where a send of MULTI, the commands and EXEC is one, of which
+   * nothing runs when one command is unknown or has a wrong number of arguments; `"atomic"` where moreover any send is executed
+   * with nothing in between. @default none
    */
   readonly transactions?: "multi" | "atomic";
   /** The most commands in one send. @default no limit */

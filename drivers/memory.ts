@@ -166,8 +166,8 @@ class Store {
     }
   }
 
-  /** Runs one command. @throws {StoreError} Its error reply. */
-  run(command: readonly (string | number)[]): Reply {
+  /** Finds what runs a command. @throws {StoreError} When there is no such command, or none of so many words. */
+  lookUp(command: readonly (string | number)[]): Run {
     const name = `${command[0]}`;
     const found = COMMANDS.get(name) ?? COMMANDS.get(name.toUpperCase());
     if (!found) {
@@ -180,6 +180,21 @@ class Store {
     }
     const [arity, run] = found;
     if (arity < 0 ? command.length < -arity : command.length !== arity) throw arityError(name);
+    return run;
+  }
+
+  /** Takes a command into a transaction. @throws {StoreError} When it cannot run, whatever is stored. */
+  enqueue(command: readonly (string | number)[]): Reply {
+    const run = this.lookUp(command);
+    const [name, first, second] = command.map((word) => `${word}`);
+    if (run === evaluate && /^eval$/i.test(name as string)) registered(first as string);
+    if (run === script && /^load$/i.test(first as string)) registered(second as string);
+    return "QUEUED";
+  }
+
+  /** Runs one command. @throws {StoreError} Its error reply. */
+  run(command: readonly (string | number)[]): Reply {
+    const run = this.lookUp(command);
     const texts = command.every((arg) => typeof arg === "string") ? command : command.map(String);
     return run(this, texts as readonly string[] as Args);
   }
@@ -698,6 +713,18 @@ const COMMANDS: ReadonlyMap<string, readonly [arity: number, run: Run]> = new Ma
   }),
 );
 
+/** Answers commands: a command's own error is its reply. */
+function answering(run: (command: Command) => Reply): (command: Command) => Reply {
+  return (command) => {
+    try {
+      return run(command);
+    } catch (error) {
+      if (error instanceof StoreError) return error;
+      throw error;
+    }
+  };
+}
+
 /**
  * Makes an embedded store: 16 databases in this process, bounded by entries and bytes. Nothing is shared between two stores.
  *
@@ -737,13 +764,16 @@ export function memory(options: MemoryOptions = {}): Driver {
   const trackers = new Map<object, { readonly prefix: string; readonly tracker: Tracker }>();
   let closed = false;
 
-  const answer = (command: Command): Reply => {
-    try {
-      return store.run(command);
-    } catch (error) {
-      if (error instanceof StoreError) return error;
-      throw error;
-    }
+  const answer = answering((command) => store.run(command));
+  const enqueue = answering((command) => store.enqueue(command));
+  /** The replies to MULTI, the commands and EXEC; where one of them cannot run, none does. */
+  const transaction = (commands: readonly Command[]): Reply[] => {
+    const queued = commands.map(enqueue);
+    const aborted = queued.some((reply) => reply instanceof StoreError);
+    const done = aborted
+      ? errorReply("EXECABORT Transaction discarded because of previous errors.")
+      : commands.map(answer);
+    return ["OK", ...queued, done];
   };
 
   return {
@@ -756,7 +786,8 @@ export function memory(options: MemoryOptions = {}): Driver {
       store.current = current;
       store.changed = trackers.size ? [] : undefined;
       store.look();
-      const replies = commands.map(answer);
+      const multi = commands[0]?.[0] === "MULTI" && commands.at(-1)?.[0] === "EXEC";
+      const replies = multi ? transaction(commands.slice(1, -1)) : commands.map(answer);
       const { changed } = store;
       if (changed === undefined) return replies;
       // After all commands, for who is told may send some.

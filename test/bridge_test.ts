@@ -305,6 +305,43 @@ describe("bridge pipelines", () => {
     ]);
   });
 
+  it("bridge discards a transaction whole when the memory store cannot run a command of it", async () => {
+    const call = open();
+    await call("/", { body: ["MSET", "a", "before", "counter", "5"] });
+    const wrongs = [
+      ["NOSUCH", "x"],
+      ["GET"],
+      ["SET", "a"],
+      ["SADD", "set", "x"],
+      ["EVAL", "return 1", "0"],
+      ["SCRIPT", "LOAD", "return 1"],
+      ["SCRIPT"],
+    ];
+    for (const wrong of wrongs) {
+      for (const body of [
+        [["SET", "a", "after"], ["INCR", "counter"], wrong],
+        [wrong, ["SET", "a", "after"], ["DEL", "counter"]],
+      ]) {
+        const { status, json } = await call("/multi-exec", { body });
+        assert.equal(status, 400, `${wrong}`);
+        assert.deepEqual(Object.keys(json), ["error"]);
+        assert.match(json.error, /^ERR (unknown command|wrong number of arguments|the memory store has no Lua)/);
+      }
+    }
+    assert.deepEqual((await call("/mget/a/counter")).json, { result: ["before", "5"] });
+    const { status, json } = await call("/multi-exec", {
+      body: [
+        ["INCR", "a"],
+        ["EVALSHA", "0", "0"],
+        ["INCR", "counter"],
+      ],
+    });
+    assert.equal(status, 200);
+    assert.match(json[0].error, /^ERR value is not an integer/);
+    assert.match(json[1].error, /^NOSCRIPT/);
+    assert.deepEqual(json[2], { result: 6 });
+  });
+
   it("bridge discards a transaction when a command is not served", async () => {
     const call = open();
     for (const wrong of [["SUBSCRIBE", "c"], ["SET", "b", null], ["EXEC"], ["MULTI"]]) {

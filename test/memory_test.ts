@@ -3,6 +3,8 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { type Command, type Driver, defineScript, type Reply, StoreError } from "../drivers/driver.ts";
 import { type MemoryOptions, memory } from "../drivers/memory.ts";
+import { nodeRedis } from "../drivers/node_redis.ts";
+import { startRedis } from "./helpers/redis_server.ts";
 
 const WRONG_SIZE = [0, -1, 1.5, Number.NaN, Infinity, "1"];
 
@@ -496,6 +498,52 @@ describe("memory SCAN", () => {
     await fill(driver, names(5));
     await one(driver, "FLUSHDB");
     assert.deepEqual(await one(driver, "SCAN", 3), ["0", []]);
+  });
+});
+
+describe("memory transactions", () => {
+  it("a send of MULTI, commands and EXEC answers as Redis does, and changes nothing when a command cannot run", async () => {
+    const server = await startRedis();
+    const redis = nodeRedis({ url: server.url });
+    const store = memory();
+    try {
+      const sends: Command[][] = [
+        [
+          ["SET", "a", "1"],
+          ["INCR", "a"],
+          ["GET", "a"],
+        ],
+        [
+          ["SET", "a", "text"],
+          ["INCR", "a"],
+          ["HSET", "h", "f", 1],
+        ],
+        [["SET", "a", "lost"], ["GET"], ["DEL", "h"]],
+        [
+          ["NOSUCH", "x"],
+          ["DEL", "a", "h"],
+        ],
+        [
+          ["set", "b", 5, "EX", "x"],
+          ["incrby", "b", 2],
+        ],
+        [],
+      ];
+      for (const commands of sends) {
+        const send: Command[] = [["MULTI"], ...commands, ["EXEC"], ["GET", "a"], ["HGETALL", "h"], ["GET", "b"]];
+        const text = async (driver: Driver) =>
+          [...(await driver.send(0, send.slice(0, -3))), ...(await driver.send(0, send.slice(-3)))].map((reply) =>
+            JSON.stringify(reply, (_, each) =>
+              each instanceof Error ? each.message.replace(/, with args.*/, "") : each,
+            ),
+          );
+        assert.deepEqual(await text(store), await text(redis), JSON.stringify(commands));
+      }
+    } finally {
+      await store.close();
+      await redis.close();
+      await server.stop();
+    }
   });
 });
 

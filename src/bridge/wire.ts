@@ -65,7 +65,6 @@ function textWire({ driver, database, timeout }: WireOptions): Wire {
     binary: false,
     send,
     async transaction(commands) {
-      if (transactions === "atomic") return await send(commands);
       return transactions && settle(await send([["MULTI"], ...commands, ["EXEC"]]));
     },
     async close() {},
