@@ -242,6 +242,29 @@ describe("bridge streams", () => {
     });
   });
 
+  it("a silent stream outlives the ten seconds after which Bun ends one, when Bun serves the handler as it is", {
+    timeout: 60_000,
+  }, async (context) => {
+    const { Bun } = globalThis as { Bun?: { serve(options: object): { url: URL; stop(force: boolean): unknown } } };
+    if (!Bun) return context.skip("it takes Bun");
+    const handler = bridge({ driver, token: TOKEN });
+    const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: handler });
+    try {
+      const headers = { authorization: `Bearer ${TOKEN}` };
+      const client = new AbortController();
+      const url = new URL("/subscribe/quiet", server.url);
+      const stream = new Stream(await fetch(url, { method: "POST", headers, signal: client.signal }), client);
+      // Three of the default heartbeat's: 15 s.
+      await eventually(() => stream.ended !== "no" || stream.text.split(": alive").length > 3, 60_000);
+      assert.equal(await rawCommand(redis.port, ["PUBLISH", "quiet", "still here"]), 1);
+      await eventually(() => stream.text.includes("data: message,quiet,still here"));
+      stream.leave();
+    } finally {
+      await handler.close();
+      await server.stop(true);
+    }
+  });
+
   it("no more streams are opened than may be, and a place is free again when one ends", async () => {
     await using({ maxStreams: 2 }, async (open) => {
       const first = await open("/subscribe/a");

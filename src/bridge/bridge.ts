@@ -54,7 +54,7 @@ export interface BridgeOptions {
   readonly maxStreams?: number;
   /** Milliseconds that the store may take for one request, waiting for a connection included. @default 10_000 */
   readonly timeout?: number;
-  /** Milliseconds between the comments that keep a silent stream alive. @default 25_000 */
+  /** Milliseconds between the comments that keep a silent stream alive; Bun cuts what is silent for 10 s. @default 5000 */
   readonly heartbeat?: number;
 }
 
@@ -91,7 +91,7 @@ export function bridge(options: BridgeOptions): Bridge {
   }
   const { driver, database = 0, timeout = 10_000 } = options;
   const wire = serveScripts(openWire({ driver, database, timeout, transactions: options.maxTransactions ?? 8 }));
-  const streams = new Streams({ most: options.maxStreams ?? 1000, heartbeat: options.heartbeat ?? 25_000, timeout });
+  const streams = new Streams({ most: options.maxStreams ?? 1000, heartbeat: options.heartbeat ?? 5000, timeout });
   const context = { options, wire, streams };
   const handler = async (request: Request): Promise<Response> => {
     try {
