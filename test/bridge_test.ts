@@ -219,6 +219,42 @@ describe("bridge authentication", () => {
   });
 });
 
+describe("bridge options", () => {
+  it("bridge throws and names the option when it is unknown or has a wrong form", () => {
+    const { driver } = recorder(() => "OK");
+    const rest = { ...driver, capabilities: { ...driver.capabilities, numbered: false } };
+    const cases: [object, RegExp][] = [
+      [{ timout: 5 }, /option "timout" of bridge.*\btimeout\b/],
+      [{ maxBodySize: 5 }, /option "maxBodySize" of bridge/],
+      [{ driver: undefined }, /driver undefined of bridge/],
+      [{ driver: "memory" }, /driver "memory" of bridge/],
+      [{ driver: rest, database: 3 }, /database 3: accepted are whole numbers from 0 to 0/],
+    ];
+    const wrong: Record<string, unknown[]> = {
+      database: [-1, 16, 1.5, "1", Number.NaN, null],
+      maxBytes: [0, -1, Number.NaN, "1mb", Infinity],
+      maxCommands: [0, 1.5, Number.NaN],
+      maxTransactions: [0, -1, Number.NaN, "8"],
+      maxStreams: [-1, Number.NaN, "many"],
+    };
+    for (const [name, values] of Object.entries(wrong)) {
+      for (const value of values) cases.push([{ [name]: value }, new RegExp(`cannot use ${name} `)]);
+    }
+    for (const [options, message] of cases) {
+      assert.throws(
+        () => bridge({ driver, token: "t", ...options }),
+        { name: "TypeError", message },
+        JSON.stringify(options),
+      );
+    }
+    for (const given of [undefined, null, "token"]) {
+      assert.throws(() => bridge(given as never), /cannot use bridge .*: accepted are \{ driver, token,/);
+    }
+    bridge({ driver, token: "t", database: 15, maxBytes: 1, maxCommands: 1, maxTransactions: 1, maxStreams: 0 });
+    bridge({ driver: rest, token: "t", database: 0 });
+  });
+});
+
 describe("bridge paths", () => {
   it("bridge decodes each segment once when the command is a path", async () => {
     const { driver, sent } = recorder(() => "OK");

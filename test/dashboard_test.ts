@@ -246,6 +246,7 @@ describe("dashboard serves its page", () => {
     bad({ interval: 0 }, /interval/);
     bad({ rules: [{}] }, /rule/);
     bad({ wright: true }, /cannot use option "wright" of dashboard/);
+    bad({ name: 5 }, /cannot use name 5 of dashboard: accepted are text/);
   });
 });
 

@@ -23,7 +23,9 @@
  */
 
 import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { checkNames, checkWhole, refuse } from "../check.ts";
 import { bearerOf, sameToken } from "../token.ts";
+import { describe } from "../ttl.ts";
 import { mayListen } from "./commands.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
 import { forbidden, parseBody, parsePath, parseQuery, parseSegments, Refusal, readBody, toCommand } from "./request.ts";
@@ -42,7 +44,7 @@ export interface BridgeOptions {
    * neither lists keys (SCAN, KEYS, patterns of channels) nor runs scripts. @default none
    */
   readonly readOnlyToken?: string;
-  /** The database that all commands run on. @default 0 */
+  /** The database that all commands run on, 0 to 15. @default 0, the only one over REST */
   readonly database?: number;
   /** The most bytes in one request's body. @default 10_000_000 */
   readonly maxBytes?: number;
@@ -50,7 +52,7 @@ export interface BridgeOptions {
   readonly maxCommands?: number;
   /** The most connections that transactions may use at a time; others wait for them. @default 8 */
   readonly maxTransactions?: number;
-  /** The most streams (subscriptions, MONITOR) at a time, each with a connection of its own. @default 1000 */
+  /** The most streams (subscriptions, MONITOR) at a time, each with a connection of its own; 0 for none. @default 1000 */
   readonly maxStreams?: number;
   /** Milliseconds that the store may take for one request, waiting for a connection included. @default 10_000 */
   readonly timeout?: number;
@@ -73,7 +75,8 @@ export interface Bridge {
  *
  * @param options The driver and the tokens.
  * @returns A fetch handler; it answers every request and never throws.
- * @throws {TypeError} When a token is empty or not made of visible ASCII characters, or both tokens are the same.
+ * @throws {TypeError} When an option is unknown or has a wrong form; when a token is empty or not made of visible ASCII
+ * characters, or both tokens are the same.
  *
  * @example
  * ```ts ignore
@@ -84,6 +87,7 @@ export interface Bridge {
  * ```
  */
 export function bridge(options: BridgeOptions): Bridge {
+  checkOptions(options);
   checkToken("token", options.token);
   if (options.readOnlyToken !== undefined) checkToken("readOnlyToken", options.readOnlyToken);
   if (options.readOnlyToken === options.token) {
@@ -225,6 +229,28 @@ function preflight(request: Request): Response {
       "access-control-max-age": "86400",
     },
   });
+}
+
+const OPTIONS = [
+  "driver",
+  "token",
+  "readOnlyToken",
+  "database",
+  "maxBytes",
+  "maxCommands",
+  "maxTransactions",
+  "maxStreams",
+  "timeout",
+  "heartbeat",
+];
+
+function checkOptions(options: BridgeOptions): void {
+  checkNames(options, OPTIONS, "bridge");
+  const { driver, database = 0, maxBytes = 1, maxCommands = 1, maxTransactions = 1, maxStreams = 1 } = options;
+  if (typeof driver?.send !== "function") refuse(`driver ${describe(driver)} of bridge`, "drivers, such as memory()");
+  checkWhole(database, "database", 0, driver.capabilities.numbered ? 15 : 0);
+  for (const [name, value] of Object.entries({ maxBytes, maxCommands, maxTransactions })) checkWhole(value, name, 1);
+  checkWhole(maxStreams, "maxStreams", 0);
 }
 
 const STATUS: Partial<Record<StoreError["kind"], number>> = { command: 400, limit: 429, timeout: 504, protocol: 502 };

@@ -76,6 +76,7 @@ export function dashboard(client: WatchedClient, options: DashboardOptions): Das
   checkNames(options, OPTIONS, "dashboard");
   const { token, write = false, path = "/", name = client.driver, interval, rules, timeout = 5000 } = options;
   checkToken(token);
+  if (typeof name !== "string") refuse(`name ${describe(name)} of dashboard`, "text");
   if (typeof write !== "boolean") refuse(`write ${describe(write)}`, "true and false");
   if (!(typeof path === "string" && /^\/(?:[\w.~-]+\/)*$/.test(path))) {
     refuse(`path ${describe(path)}`, 'paths that begin and end with a slash, such as "/cache/"');
