@@ -40,7 +40,7 @@ describe("larder stats", () => {
     assert.deepEqual([shown.code, shown.stderr], [0, ""]);
     assert.match(
       shown.stdout,
-      /^redis:\/\/127\.0\.0\.1:\d+ {2}version \d+\.\d+\.\d+, numbered databases\nlatency +[\d.]+ ms\n/,
+      /^redis:\/\/127\.0\.0\.1:\d+ {2}Redis \d+\.\d+\.\d+, numbered databases\nlatency +[\d.]+ ms\n/,
     );
     // Reads that hit, and as many look-ups of the clock that is not there.
     assert.match(
@@ -161,6 +161,7 @@ describe("the picture of stats --watch", () => {
       up: true,
       error: null,
       latency: 0.3,
+      server: "Redis",
       version: "7.0.15",
       memoryUsed: 9 * 2 ** 20,
       memoryLimit: 10 * 2 ** 20,
@@ -180,7 +181,7 @@ describe("the picture of stats --watch", () => {
   it("has the store, the rates, the alerts and a row a service", () => {
     const resolved: Alert = { ...alert, state: "resolved", message: "it is well", at: 1_800_000 };
     assert.deepEqual(picture({ view, name, resolved }, painted), [
-      "redis://127.0.0.1:6379  version 7.0.15  01:00:00Z",
+      "redis://127.0.0.1:6379  Redis 7.0.15  01:00:00Z",
       "store      answers in 0.30 ms, 1,235 commands/s, 1 client",
       "memory     ██████████████████░░ 9.0 MB of 10.0 MB (90.0 %), allkeys-lru",
       "evictions  12, 3,400 expired",

@@ -42,7 +42,7 @@ export function picture({ view, name, resolved }: Shown, output: Pick<Output, "p
     return (bad ? yellow : green)("█".repeat(full)) + dim("░".repeat(BAR - full));
   };
   const lines = [
-    `${bold(harmless(name))}  ${store?.version ? `version ${store.version}  ` : ""}${clock(view.at)}`,
+    `${bold(harmless(name))}  ${store?.version ? `${store.server} ${harmless(store.version)}  ` : ""}${clock(view.at)}`,
     line("store", stateOf(store, green, red)),
     line(
       "memory",

@@ -3,7 +3,7 @@ import { count, grouped, percent } from "../format.ts";
 import { type Inspection, inspect } from "../manager/manager.ts";
 import { findServices } from "../manager/services.ts";
 import { addExamples, addStoreFlags, seconds, whole } from "./flags.ts";
-import { table } from "./format.ts";
+import { harmless, table } from "./format.ts";
 import { memory, time, UNKNOWN } from "./picture.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
@@ -64,8 +64,10 @@ function hitRates({ fleet, hitRate, hits, misses }: Inspection): string[] {
 const known = (number: number | null): string => (number === null ? UNKNOWN : grouped(number));
 
 function show(name: string, found: Inspection, bold: (text: string) => string): string[] {
-  const { version, latency, databases, evictions, expired, clients, services, fleet } = found;
-  const about = [version !== null && `version ${version}`, `${databases} databases`].filter(Boolean).join(", ");
+  const { server, version, latency, databases, evictions, expired, clients, services, fleet } = found;
+  const about = [version !== null && `${server} ${harmless(version)}`, `${databases} databases`]
+    .filter(Boolean)
+    .join(", ");
   const lines = [
     `${bold(name)}  ${about}`,
     `latency    ${time(latency)}`,

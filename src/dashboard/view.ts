@@ -143,12 +143,25 @@ function memoryOf(keys: number | null, size: Size | undefined): number | null {
 }
 
 function storeView(store: StoreSample, operations: number | null): StoreView {
-  const { up, error, latency, version, memoryUsed, memoryLimit, policy, evictions, expired, clients, slowQueries } =
-    store;
+  const {
+    up,
+    error,
+    latency,
+    server,
+    version,
+    memoryUsed,
+    memoryLimit,
+    policy,
+    evictions,
+    expired,
+    clients,
+    slowQueries,
+  } = store;
   return {
     up,
     error,
     latency,
+    server,
     version,
     memoryUsed,
     memoryLimit,

@@ -4,6 +4,7 @@ import { isRefusal, isStoreError } from "../errors.ts";
 import { describe } from "../ttl.ts";
 import { fleetCounts, type InspectedClient, placesOf, readInfo } from "./inspect.ts";
 import { looker } from "./list.ts";
+import { serverName } from "./server.ts";
 import { slowLog } from "./slow_log.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 import { openWire, shown, type Wire, word } from "./wire.ts";
@@ -163,8 +164,10 @@ function version(info: Info, driver: string): Finding {
   const text = info.get("redis_version");
   if (text === undefined) return unknown("version", driver);
   const [major = 0, minor = 0] = text.split(".").map(Number);
-  const evidence = `Redis ${text}`;
-  const advice = "update it: 6.2 is the oldest that has every command used here";
+  const named = serverName(info);
+  const like = named.version === text ? "" : `, which says that it is like Redis ${text}`;
+  const evidence = `${named.server} ${named.version}`;
+  const advice = `update it${like}: Redis 6.2 is the oldest that has every command used here`;
   return major > 6 || (major === 6 && minor >= 2)
     ? { check: "version", level: "ok", evidence }
     : { check: "version", level: "error", evidence, advice };

@@ -4,6 +4,7 @@ import type { FleetStats } from "../fleet.ts";
 import { SERVICE_DATABASES } from "../service.ts";
 import { COUNTS } from "../stats.ts";
 import { describe } from "../ttl.ts";
+import { type ServerName, serverName } from "./server.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 import { isOwnKey, openWire, shown, TIMEOUT_MS, Wire, word } from "./wire.ts";
 
@@ -30,9 +31,7 @@ export interface InspectOptions extends StepOptions {
 }
 
 /** What a server tells of itself; what it cannot tell is `null`. */
-export interface ServerNumbers {
-  /** The server's version. */
-  readonly version: string | null;
+export interface ServerNumbers extends ServerName {
   /** Bytes in use. */
   readonly memoryUsed: number | null;
   /** The limit in bytes; 0 for none. */
@@ -185,7 +184,7 @@ export function numberOf(info: ReadonlyMap<string, string>, name: string): numbe
 /** What a server tells of itself. */
 export function serverOf(info: ReadonlyMap<string, string>): ServerNumbers {
   return {
-    version: info.get("redis_version") ?? null,
+    ...serverName(info),
     memoryUsed: numberOf(info, "used_memory"),
     memoryLimit: numberOf(info, "maxmemory"),
     policy: info.get("maxmemory_policy") ?? null,

@@ -294,6 +294,7 @@ const UNKNOWN: StoreSample = {
   up: true,
   error: null,
   latency: null,
+  server: null,
   version: null,
   memoryUsed: null,
   memoryLimit: null,

@@ -122,8 +122,8 @@ function operations({ store }: View): Reading {
 }
 
 function clients({ store }: View): Reading {
-  const { clients = null, version = null } = store ?? {};
-  return { value: grouped(clients), note: version === null ? "connected" : `connected · server ${line(version)}` };
+  const { clients = null, server = null, version = null } = store ?? {};
+  return { value: grouped(clients), note: version === null ? "connected" : `connected · ${server} ${line(version)}` };
 }
 
 function evictions({ store }: View): Reading {
