@@ -8,6 +8,8 @@
  * - Commands for one key take effect in the order of the calls. A wire that keeps the order of overlapping sends needs no
  *   help; on others a command waits while an earlier one for its key, of which one is a write, is under way. So it does
  *   on every wire while an earlier one is being repeated, and what a later one has overtaken is not repeated any more.
+ * - Where this user may not run the script that reads, EVAL_RO runs it (Redis 7), and where that is refused too, commands do its work. What
+ *   worked is remembered.
  * - What may be repeated is repeated, within the deadline. After a server forgot its scripts, a script is repeated as EVAL
  *   behind the rest of its batch.
  */
@@ -40,12 +42,20 @@ export interface BatchOptions {
   readonly wire: WireStats;
   /** Keeps commands from a store that fails again and again. */
   readonly breaker?: Breaker | undefined;
+  /** How the store lets this user read; shared by all who ask it. */
+  readonly rights?: Rights | undefined;
   /** Called before what was gathered leaves; what it adds leaves with it. */
   readonly onLeave?: (() => void) | undefined;
   /** Told of each send. */
   readonly sends?: Events<Sending> | undefined;
   /** Told before commands are repeated. */
   readonly onRetry: (attempt: number, commands: number, error: StoreError) => void;
+}
+
+/** What a store lets a user run. */
+export interface Rights {
+  /** How reads run that need a script: as one that may write, as one that only reads, or by commands in its place. */
+  looks: "EVAL" | "EVAL_RO" | "MGET";
 }
 
 /** What went over the wire. */
@@ -81,7 +91,7 @@ export interface Look {
   readonly script: Script;
   /** The key of the clock, the script's first. */
   readonly clock: string;
-  /** The script's arguments. */
+  /** The script's arguments: the start of marks' keys; the milliseconds that a read slides to, or 0; 1 where heads are enough. */
   readonly args: readonly (string | number)[];
 }
 
@@ -94,6 +104,8 @@ class Slot {
   readonly idempotent: boolean;
   /** For "read" by a script: how. */
   readonly look: Look | undefined;
+  /** For "read" by a script: whether it is run as one that only reads. */
+  readOnly = false;
   /** For "read" of several keys: where each stands in `keys`. */
   asked: Map<string, number> | undefined;
   /** For "read" with more callers than keys: where each one's key stands. */
@@ -218,6 +230,7 @@ interface Held {
 /** Gathers the commands of one database. */
 export class Batch {
   readonly #options: BatchOptions;
+  readonly #rights: Rights;
   #driver: Driver | undefined;
   #queue: Slot[] = [];
   #reads: Slot | undefined;
@@ -258,6 +271,7 @@ export class Batch {
   /** @param options What the batch needs to know. */
   constructor(options: BatchOptions) {
     this.#options = options;
+    this.#rights = options.rights ?? { looks: "EVAL" };
   }
 
   /**
@@ -273,6 +287,10 @@ export class Batch {
       this.#holdRead(reader, look);
       return;
     }
+    if (look && this.#rights.looks === "MGET") {
+      this.#readPlainly(reader, look, timeout);
+      return;
+    }
     if (this.#written.size > 0 && (this.#written.has(key) || this.#written.has(clock))) {
       // What was written in this tick is not read by a command from before.
       this.#reads = undefined;
@@ -282,8 +300,10 @@ export class Batch {
     let slot = look ? this.#looks.get(look) : this.#reads;
     if (!slot || slot.timeout !== timeout || slot.keys.length >= MAX_KEYS) {
       slot = this.#push(new Slot("read", timeout, true, look));
-      if (look) this.#looks.set(look, slot);
-      else this.#reads = slot;
+      if (look) {
+        this.#looks.set(look, slot);
+        slot.readOnly = this.#rights.looks === "EVAL_RO";
+      } else this.#reads = slot;
     }
     slot.ask(key, reader, clock);
     this.#added++;
@@ -636,6 +656,7 @@ export class Batch {
           slot.over = true;
           if (this.#again.size > 0) this.#again.delete(slot);
           if (!(reply instanceof Error)) this.#executed(slot);
+          else if (slot.look && !slot.settled && isForbidden(reply)) this.#askForLess(slot, slot.look);
           slot.settle(reply);
         }
       }
@@ -662,8 +683,52 @@ export class Batch {
     else this.#land(flight.slots);
   }
 
+  /** Reads again by what a user with fewer rights may run. */
+  #askForLess(slot: Slot, look: Look): void {
+    slot.settled = true;
+    const readers = slot.callers as Reader[];
+    const left = Math.max(1, slot.until - performance.now());
+    if (slot.readOnly) {
+      for (const reader of readers) this.#readPlainly(reader, look, left);
+      return;
+    }
+    const again = this.#push(new Slot("read", left, true, look));
+    again.readOnly = true;
+    for (const reader of readers) again.ask(reader.physical, reader, look.clock);
+    this.#added++;
+  }
+
+  /**
+   * Does by commands what the script does that reads. Marks are asked for in a second round trip, for what is older than the last invalidation: what
+   * is invalidated in between is a miss.
+   */
+  #readPlainly(reader: Reader, { args: [marks, , headsOnly] }: Look, timeout: number): void {
+    const { physical, space } = reader;
+    const until = performance.now() + timeout;
+    const send = (...command: Command): Promise<Reply> =>
+      this.send(command, [physical], Math.max(1, until - performance.now()), true);
+    Promise.all([send("MGET", physical, space.clock), send("PTTL", physical)])
+      .then(async ([found, left]) => {
+        const [there = null, clock = null] = found as Reply[];
+        // What is there and no text has a TTL, or none.
+        let text = there ?? (headsOnly && left !== -2 ? "0" : null);
+        const [, born, tags] = /^{"born":(\d+),"tags":\[([^\]]+)/.exec(`${text}`) ?? [];
+        const [seq, , first] = `${clock}`.split(" ");
+        if (tags && !first && Number(born) < Number(seq)) {
+          const keys = tags.split(",").map((tag) => marks + tag.slice(1, -1));
+          // A tag without a mark invalidates.
+          if (((await send("MGET", ...keys)) as Reply[]).some((mark) => !mark || Number(mark) > Number(born)))
+            text = null;
+        }
+        this.#rights.looks = "MGET";
+        reader.resolve(text, clock, left);
+      })
+      .catch((error) => reader.reject(error));
+  }
+
   #executed(done: Slot): void {
     if (done.script) this.#loaded.add(done.script.sha1);
+    if (done.readOnly) this.#rights.looks = "EVAL_RO";
     if (this.#again.size === 0) return;
     for (const slot of this.#again) if (slot.precedes(done)) slot.overtaken = true;
   }
@@ -730,9 +795,11 @@ export class Batch {
       fresh ??= new Set();
       const known = this.#loaded.has(sha1) || fresh.has(sha1);
       fresh.add(sha1);
-      const args = look?.args ?? slot.command?.slice(1) ?? [];
+      const { readOnly } = slot;
+      // What only reads begins no TTL anew.
+      const args = (readOnly ? look?.args.with(1, 0) : look?.args) ?? slot.command?.slice(1) ?? [];
       const all = look ? [look.clock, ...keys] : slot.also ? [...keys, ...slot.also] : keys;
-      return [known ? "EVALSHA" : "EVAL", known ? sha1 : lua, all.length, ...all, ...args];
+      return [`${known ? "EVALSHA" : "EVAL"}${readOnly ? "_RO" : ""}`, known ? sha1 : lua, all.length, ...all, ...args];
     });
   }
 
@@ -784,6 +851,11 @@ export class Batch {
       }
     };
   }
+}
+
+/** Whether a store refused a command to this user, or to all: another one may do. */
+function isForbidden({ code, message }: StoreError): boolean {
+  return code === "NOPERM" || /^ERR unknown command/i.test(message);
 }
 
 function late(timeout: number): StoreError {

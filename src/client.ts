@@ -1,5 +1,5 @@
 import type { Driver, StoreError } from "../drivers/driver.ts";
-import { Batch, type WireStats } from "./batch.ts";
+import { Batch, type Rights, type WireStats } from "./batch.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import { Cache } from "./cache.ts";
 import { checkFunction } from "./check.ts";
@@ -474,6 +474,7 @@ export class CacheClient<S extends object = Record<never, never>> {
             if (!breaker?.failing) fleet.ride(batch, config.timeout);
           }),
         sends,
+        rights: this.#shared.rights(this.#setup.store(config).key),
         onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
       });
       return { batch, loads: new Map(), nears: new Set(), fleet };
@@ -561,6 +562,7 @@ class Shared {
   readonly nears: Map<string, NearCache> = new Map();
   readonly #breakers: Map<string, Breaker> = new Map();
   readonly #fleets: Map<string, Fleet> = new Map();
+  readonly #rights: Map<string, Rights> = new Map();
   stores: Map<string, Store> | undefined;
 
   constructor(setup: Setup<object>) {
@@ -575,6 +577,13 @@ class Shared {
     const fleet = this.#fleets.get(place) ?? new Fleet();
     this.#fleets.set(place, fleet);
     return fleet;
+  }
+
+  /** What a store lets this user run. */
+  rights(key: string): Rights {
+    const rights = this.#rights.get(key) ?? { looks: "EVAL" };
+    this.#rights.set(key, rights);
+    return rights;
   }
 
   breaker({ key, name }: { key: string; name: string }, { defaults }: CommonConfig): Breaker | undefined {

@@ -96,20 +96,18 @@ export abstract class Read implements Reader {
         return;
       }
       this.document = document;
-      if (left === undefined) {
+      const { born = 0, tags } = document;
+      if (born < this.clock.all) {
+        this.#finish();
+        return;
+      }
+      if (left === undefined && tags) {
         // It came without the store's look at its tags.
-        const { born = 0, tags } = document;
-        if (born < this.clock.all) {
-          this.#finish();
+        context.look ??= lookAt(context.space);
+        if (born < this.clock.seq) {
+          this.timeout = Math.max(1, this.timeout - (performance.now() - this.start));
+          context.batch.read(this, context.look);
           return;
-        }
-        if (tags) {
-          context.look ??= lookAt(context.space);
-          if (born < this.clock.seq) {
-            this.timeout = Math.max(1, this.timeout - (performance.now() - this.start));
-            context.batch.read(this, context.look);
-            return;
-          }
         }
       }
       this.#read(document);
