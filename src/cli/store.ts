@@ -40,7 +40,7 @@ export interface OpenedStore {
  */
 export function reachStore(flags: StoreFlags): OpenedStore {
   const { timeout = TIMEOUT_MS } = flags;
-  const options: ClientOptions = { ...chosen(flags), timeout, onError: "throw", fleetStats: false, logger: false };
+  const options: ClientOptions = { ...chosen(flags), timeout, onError: "throw", fleetStats: false };
   const config = configOf(options);
   if (config.driver === "memory" && !flags.url) {
     throw new UsageError(
@@ -48,7 +48,13 @@ export function reachStore(flags: StoreFlags): OpenedStore {
     );
   }
   const { database, prefix } = config;
-  return { client: createCacheClient(options), name: describeStore(config), database, prefix, timeout };
+  return {
+    client: createCacheClient({ ...options, logger: false }),
+    name: describeStore(config),
+    database,
+    prefix,
+    timeout,
+  };
 }
 
 /** The configuration that the flags and the environment make. */

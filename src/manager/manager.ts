@@ -31,5 +31,6 @@ export {
 } from "./inspect.ts";
 export { type KeyEntry, type ListOptions, list } from "./list.ts";
 export { type OnConflict, type RestoreOptions, type RestoreProgress, restore } from "./restore.ts";
+export type { ServerName } from "./server.ts";
 export { type Bulk, finish, type ManagedClient, type Problem, type StepOptions, type Target } from "./target.ts";
 export { type WarmItem, type WarmOptions, type WarmProgress, type WarmReject, warm } from "./warm.ts";
