@@ -110,5 +110,5 @@ export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./src
 export type { ClientOptions, Entry, FoodFastClient } from "./src/shared.ts";
 export type { CacheStats, LiveCounters } from "./src/stats.ts";
 export type { Opening } from "./src/store.ts";
-export { parseTtl, type Ttl, type TtlUnit } from "./src/ttl.ts";
+export { parseTtl, type Timeout, type Ttl, type TtlUnit } from "./src/ttl.ts";
 export type { UpdateOptions } from "./src/update.ts";

@@ -10,6 +10,7 @@
  */
 
 import { createClient, ErrorReply } from "redis";
+import { LONGEST_TIMER, parseTimeout, type Timeout } from "../src/ttl.ts";
 import {
   type Command,
   type Connection,
@@ -76,13 +77,13 @@ export interface NodeRedisOptions {
   readonly tls?: boolean | NodeRedisTls;
   /** `size`: the most connections for each database, each opened when all others are busy. @default { size: 1 } */
   readonly pool?: { readonly size?: number };
-  /** Milliseconds that opening a connection may take, log-in included. @default 5000 */
-  readonly connectTimeout?: number;
+  /** How long opening a connection may take, log-in included: milliseconds, or `"5s"`. @default 5000 */
+  readonly connectTimeout?: Timeout;
   /**
-   * Milliseconds of silence after which a connection is kept alive with a PING. @default no PING; 10 s on the connection
-   * that tells of changes
+   * How long a connection is silent before a PING keeps it alive: milliseconds, or `"1m"`. @default no PING; 10 s on the
+   * connection that tells of changes
    */
-  readonly pingInterval?: number;
+  readonly pingInterval?: Timeout;
   /**
    * A connected client of node-redis 4, 5 or 6, in the place of everything above but `connectTimeout` and `pingInterval`.
    * It serves its own database and is never closed by the driver; other databases are served by duplicates of it, which
@@ -160,8 +161,8 @@ const PINGS = 10_000;
 export function nodeRedis(options: NodeRedisOptions): Driver {
   const size = whole("pool.size", options.pool?.size ?? 1, 1);
   const limits = {
-    connectTimeout: whole("connectTimeout", options.connectTimeout ?? 5000, 1),
-    pingInterval: options.pingInterval && whole("pingInterval", options.pingInterval, 1),
+    connectTimeout: time("connectTimeout", options.connectTimeout ?? 5000),
+    pingInterval: (options.pingInterval ?? 0) === 0 ? undefined : time("pingInterval", options.pingInterval as Timeout),
   };
   const pools: (Pool | Lent)[] = [];
   const target: Target = options.client
@@ -647,12 +648,15 @@ class Shared {
 
   #arm(delay: number): void {
     if (!this.#onLost || delay === Number.POSITIVE_INFINITY) return;
-    this.#watch = setTimeout(() => {
-      this.#watch = undefined;
-      const now = performance.now();
-      if (this.overdue(now)) this.giveUp();
-      else if (this.pending > 0) this.#arm(this.#patience - (now - this.#since));
-    }, delay);
+    this.#watch = setTimeout(
+      () => {
+        this.#watch = undefined;
+        const now = performance.now();
+        if (this.overdue(now)) this.giveUp();
+        else if (this.pending > 0) this.#arm(this.#patience - (now - this.#since));
+      },
+      Math.min(delay, LONGEST_TIMER),
+    );
     unref(this.#watch);
   }
 
@@ -774,6 +778,10 @@ function fromUrl(text: string): Pick<NodeRedisOptions, "host" | "port" | "userna
 
 function defined<T extends object>(options: T): Partial<T> {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+}
+
+function time(name: string, value: Timeout): number {
+  return whole(name, parseTimeout(value, name), 1);
 }
 
 function whole(name: string, value: number, least: number, most = Number.MAX_SAFE_INTEGER): number {

@@ -8,6 +8,7 @@
 
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import { LONGEST_TIMER } from "../src/ttl.ts";
 import { type Connection, type RawCommand, type RawReply, type SendOptions, StoreError } from "./driver.ts";
 import { encodeCommands, ReplyReader } from "./resp.ts";
 
@@ -128,7 +129,10 @@ class RespConnection implements Connection {
     if (this.#ended) return Promise.reject(this.#ended);
     if (this.#waiting.length === 0) this.#socket.ref();
     return new Promise((resolve, reject) => {
-      const timer = timeout === undefined ? undefined : setTimeout(() => this.#end(this.#late(timeout)), timeout);
+      const timer =
+        timeout === undefined
+          ? undefined
+          : setTimeout(() => this.#end(this.#late(timeout)), Math.min(timeout, LONGEST_TIMER));
       this.#waiting.push({ replies: [], wanted, resolve, reject, timer });
     });
   }

@@ -11,6 +11,7 @@
  * @module
  */
 
+import { LONGEST_TIMER } from "../src/ttl.ts";
 import { type Command, type Driver, errorReply, type Reply, type SendOptions, StoreError } from "./driver.ts";
 import { Redis } from "./upstash_client.ts";
 
@@ -106,7 +107,10 @@ class UpstashDriver implements Driver {
     const timer =
       timeout === undefined
         ? undefined
-        : setTimeout(() => abort.abort(new StoreError("timeout", late(timeout), { repeat: "idempotent" })), timeout);
+        : setTimeout(
+            () => abort.abort(new StoreError("timeout", late(timeout), { repeat: "idempotent" })),
+            Math.min(timeout, LONGEST_TIMER),
+          );
     this.#inFlight.add(abort);
     try {
       const answer = await this.#requester.request({

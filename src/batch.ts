@@ -18,6 +18,7 @@ import type { Breaker } from "./breaker.ts";
 import { toStoreError } from "./errors.ts";
 import type { Events, Sending } from "./events.ts";
 import { unlinkEach } from "./scripts.ts";
+import { LONGEST_TIMER } from "./ttl.ts";
 
 /** The most keys of one MGET or UNLINK: longer ones hold up a server's other clients. */
 const MAX_KEYS = 1000;
@@ -513,7 +514,8 @@ export class Batch {
   #arm(alarm: number, now: number): void {
     this.#disarm();
     this.#alarm = alarm;
-    this.#timer = setTimeout(this.#ring, alarm - now);
+    // The sum of now and the longest time is rounded, perhaps up.
+    this.#timer = setTimeout(this.#ring, Math.min(alarm - now, LONGEST_TIMER));
   }
 
   #disarm(): void {

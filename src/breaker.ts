@@ -9,6 +9,7 @@
  */
 import { StoreError } from "../drivers/driver.ts";
 import { checkNames } from "./check.ts";
+import { millisecondsOf, type Timeout } from "./ttl.ts";
 
 /** When a client stops sending to a store that fails, and for how long. */
 export interface BreakerOptions {
@@ -16,10 +17,10 @@ export interface BreakerOptions {
    * How many sends in a row must fail. What fails when one connection is lost is one failure. @default 5
    */
   readonly failures?: number;
-  /** Milliseconds before a send is tried again; they double with each that fails. @default 1000 */
-  readonly openFor?: number;
-  /** The most milliseconds before a send is tried again. @default 30_000, or `openFor` where that is longer */
-  readonly maxOpenFor?: number;
+  /** How long before a send is tried again, doubled with each that fails: milliseconds, or `"1s"`. @default 1000 */
+  readonly openFor?: Timeout;
+  /** How long at the most: milliseconds, or `"30s"`. @default 30_000, or `openFor` where that is longer */
+  readonly maxOpenFor?: Timeout;
 }
 
 /** Whether sends leave: all of them, none, or one to see how the store is. */
@@ -50,18 +51,16 @@ export class Breaker {
    */
   constructor(options: BreakerOptions, now: () => number, onChange: (state: BreakerState, error?: StoreError) => void) {
     checkNames(options, ["failures", "openFor", "maxOpenFor"], "breaker", "false and ");
-    const { failures = 5, openFor = 1000, maxOpenFor = Math.max(30_000, openFor) } = options;
+    const { failures = 5, openFor = 1000 } = options;
+    const first = millisecondsOf(openFor);
+    const { maxOpenFor = Math.max(30_000, first) } = options;
+    const most = millisecondsOf(maxOpenFor);
     check("failures", failures, Number.isInteger(failures) && failures > 0, "whole numbers from 1");
-    check("openFor", openFor, Number.isFinite(openFor) && openFor > 0, "milliseconds above 0");
-    check(
-      "maxOpenFor",
-      maxOpenFor,
-      Number.isFinite(maxOpenFor) && maxOpenFor >= openFor,
-      `milliseconds from ${openFor}`,
-    );
+    check("openFor", openFor, Number.isFinite(first) && first > 0, 'milliseconds above 0, or strings such as "1s"');
+    check("maxOpenFor", maxOpenFor, Number.isFinite(most) && most >= first, `milliseconds from ${first}`);
     this.#failures = failures;
-    this.#openFor = openFor;
-    this.#maxOpenFor = maxOpenFor;
+    this.#openFor = first;
+    this.#maxOpenFor = most;
     this.#now = now;
     this.#onChange = onChange;
   }

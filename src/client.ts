@@ -24,7 +24,7 @@ import {
 } from "./service.ts";
 import { type CacheStats, Counters, type LiveCounters } from "./stats.ts";
 import { type Lane, type Opening, Store } from "./store.ts";
-import { describe } from "./ttl.ts";
+import { describe, type Timeout } from "./ttl.ts";
 
 /** What a client calls in the application. */
 export interface ClientHooks {
@@ -305,10 +305,10 @@ export class CacheClient<S extends object = Record<never, never>> {
   /**
    * Opens the connection ahead of the first operation.
    *
-   * @param options `timeout`: the deadline in milliseconds.
+   * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
    * @throws {StoreError} When the store does not answer in time, whatever `onError` says.
    */
-  async connect(options: { readonly timeout?: number } = {}): Promise<void> {
+  async connect(options: { readonly timeout?: Timeout } = {}): Promise<void> {
     const { lane } = this.#lane(this.#config.database, this.#config);
     await lane.batch.send(["PING"], [], timeoutOf(this.#config, options), true);
   }
@@ -316,20 +316,20 @@ export class CacheClient<S extends object = Record<never, never>> {
   /**
    * Asks the store for a sign of life.
    *
-   * @param options `timeout`: the deadline in milliseconds.
+   * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
    * @returns Whether it answered.
    */
-  async ping(options: { readonly timeout?: number } = {}): Promise<boolean> {
+  async ping(options: { readonly timeout?: Timeout } = {}): Promise<boolean> {
     return (await this.health(options)).ok;
   }
 
   /**
    * How the store is.
    *
-   * @param options `timeout`: the deadline in milliseconds.
+   * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
    * @returns What was found; a store that is away is no exception.
    */
-  async health(options: { readonly timeout?: number } = {}): Promise<Health> {
+  async health(options: { readonly timeout?: Timeout } = {}): Promise<Health> {
     const { name, untold } = this.#store;
     const about = { driver: name, databases: this.databases, ...(untold && { near: untold.message }) };
     timeoutOf(this.#config, options);

@@ -14,7 +14,7 @@ import { Breaker } from "./breaker.ts";
 import { CacheConfigError } from "./errors.ts";
 import { type ClientDefaults, checkDefaults } from "./policy.ts";
 import { type EncryptionOptions, keyRing } from "./seal.ts";
-import { describe, parseTtl, TTL_ACCEPTED, type Ttl } from "./ttl.ts";
+import { describe, millisecondsOf, parseTtl, type Timeout, TTL_ACCEPTED, type Ttl } from "./ttl.ts";
 
 /** The wires that the configuration can choose. */
 export type DriverName = "memory" | "node-redis" | "upstash";
@@ -49,8 +49,8 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   readonly prefix?: string;
   /** How databases are kept apart. Variable `CACHE_DATABASES`. @default "auto" */
   readonly databases?: DatabasesMode;
-  /** The deadline of an operation in milliseconds. Variable `CACHE_TIMEOUT_MS`. @default 500 */
-  readonly timeout?: number;
+  /** The deadline of an operation: milliseconds, or `"2s"`. Variable `CACHE_TIMEOUT_MS`, in milliseconds. @default 500 */
+  readonly timeout?: Timeout;
   /** What a failing store means for a caller. Variable `CACHE_ON_ERROR`. @default "miss" */
   readonly onError?: OnError;
   /** The TTL where nothing else gives one. Variable `CACHE_TTL_DEFAULT`. @default "1h" */
@@ -260,6 +260,8 @@ function ofText(name: keyof ClientDefaults, text: string): unknown {
     return { keys: Object.fromEntries(pairs), current: pairs[0]?.[0] };
   }
   if (/^(false|off|0)$/i.test(text)) return name === "jitter" ? 0 : false;
+  // The variables say in their names that they are in milliseconds.
+  if (/Timeout$/.test(name)) return Number(text);
   if (/^(true|on)$/i.test(text) || (text === "1" && /^(lock|near|fleetStats)$/.test(name))) return true;
   return /^\d+(\.\d+)?$/.test(text) ? Number(text) : text;
 }
@@ -434,7 +436,7 @@ function gather(
         problems.push(`option ${describe(option)} is unknown, expected one of ${accepted.join(", ")}`);
       }
     } else if (value !== undefined) {
-      given[option] = value;
+      given[option] = (/imeout$/.test(option) && millisecondsOf(value)) || value;
       labels[option] = `option "${option}"`;
     }
   }

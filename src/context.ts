@@ -12,12 +12,12 @@ import type { Schema } from "./schema.ts";
 import { read } from "./scripts.ts";
 import type { SealOptions } from "./seal.ts";
 import type { Counters } from "./stats.ts";
-import { describe } from "./ttl.ts";
+import { describe, parseTimeout, type Timeout } from "./ttl.ts";
 
 /** Options of every operation. */
 export interface CallOptions {
-  /** Milliseconds until the operation ends, whatever the store does. @default the client's, 500 */
-  readonly timeout?: number;
+  /** How long until the operation ends, whatever the store does: milliseconds, or `"2s"`. @default the client's, 500 */
+  readonly timeout?: Timeout;
   /** What to do when the store is away. @default the client's, "miss" */
   readonly onError?: OnError;
 }
@@ -120,6 +120,5 @@ export function timeoutOf(context: Pick<CacheContext, "timeout">, options: ReadO
   const { timeout = context.timeout, onError = "miss", near = true } = options;
   if (onError !== "miss" && onError !== "throw") refuse(`onError ${describe(onError)}`, "miss and throw");
   if (typeof near !== "boolean") refuse(`near ${describe(near)}`, "true and false");
-  if (typeof timeout === "number" && timeout > 0 && timeout <= 0x7fffffff) return timeout;
-  throw new RangeError(`cannot wait ${describe(timeout)} ms: accepted are timeouts above 0 and up to 2147483647 ms`);
+  return parseTimeout(timeout);
 }

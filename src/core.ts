@@ -20,7 +20,7 @@ import { CacheConfigError } from "./errors.ts";
 import { type Logger, listenerOf } from "./logger.ts";
 import { type ClientDefaults, checkDefaults, DEFAULT_NAMES } from "./policy.ts";
 import { readyOpening } from "./store.ts";
-import { describe, parseTtl, type Ttl } from "./ttl.ts";
+import { describe, LONGEST_TIMER, millisecondsOf, parseTtl, type Timeout, type Ttl } from "./ttl.ts";
 
 /** The options of a client of this build. Nothing is read from the environment. */
 export interface CoreOptions extends ClientHooks, ClientDefaults {
@@ -32,8 +32,8 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
   readonly databases?: DatabasesMode;
   /** The database of the unnamed cache, 0-15. @default 0 */
   readonly database?: number;
-  /** The deadline of an operation in milliseconds. @default 500 */
-  readonly timeout?: number;
+  /** The deadline of an operation: milliseconds, or `"2s"`. @default 500 */
+  readonly timeout?: Timeout;
   /** What a failing store means for a caller. @default "miss" */
   readonly onError?: OnError;
   /** The TTL where nothing else gives one. @default "1h" */
@@ -57,7 +57,7 @@ const ACCEPTED: Readonly<Record<string, readonly [string, (value: never) => bool
   prefix: ["a string", (value) => typeof value === "string"],
   databases: ["auto, numbered or prefixed", (value) => ["auto", "numbered", "prefixed"].includes(value)],
   database: ["0 to 15", (value) => whole(value, 0, 15)],
-  timeout: ["1 to 2147483647 ms", (value) => whole(value, 1, 2147483647)],
+  timeout: ["1 to 2147483647 ms", (value: Timeout) => whole(millisecondsOf(value), 1, LONGEST_TIMER)],
   onError: ["miss or throw", (value) => ["miss", "throw"].includes(value)],
   ttl: ["a TTL", (value) => value],
   ttls: ["TTLs by name", (value) => typeof value === "object"],
@@ -98,7 +98,7 @@ export function createCacheClient(options: CoreOptions): CacheClient {
     prefix: options.prefix ?? "",
     databases: options.databases ?? "auto",
     database: options.database ?? 0,
-    timeout: options.timeout ?? 500,
+    timeout: millisecondsOf(options.timeout ?? 500),
     retries: options.retries ?? 2,
     onError: options.onError ?? "miss",
     allowSharedDatabases: options.allowSharedDatabases ?? false,
@@ -200,5 +200,5 @@ export {
 } from "./service.ts";
 export type { CacheStats, LiveCounters } from "./stats.ts";
 export type { Opening } from "./store.ts";
-export { parseTtl, type Ttl, type TtlUnit } from "./ttl.ts";
+export { parseTtl, type Timeout, type Ttl, type TtlUnit } from "./ttl.ts";
 export type { UpdateOptions } from "./update.ts";

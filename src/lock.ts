@@ -6,7 +6,7 @@ import { CacheLockError } from "./errors.ts";
 import type { Policy } from "./policy.ts";
 import { Look, type Read } from "./read.ts";
 import { acquire, hold, take } from "./scripts.ts";
-import { describe, parseTtl, type Ttl } from "./ttl.ts";
+import { describe, LONGEST_TIMER, parseTtl, type Ttl } from "./ttl.ts";
 
 /** The first and the longest pause between two looks at a lock that another holds, in milliseconds. */
 const PAUSES = { first: 20, longest: 250 };
@@ -108,7 +108,7 @@ function giveUp({ batch, timeout }: CacheContext, lock: string, token: string): 
 }
 
 function lasting(ttl: number): number {
-  return Math.min(ttl, 0x7fffffff);
+  return Math.min(ttl, LONGEST_TIMER);
 }
 
 function sleep(ms: number): Promise<void> {

@@ -3,7 +3,7 @@ import type { BreakerOptions } from "./breaker.ts";
 import { checkNames, checkTags } from "./check.ts";
 import { checkNear, type NearOptions } from "./near.ts";
 import type { EncryptionOptions } from "./seal.ts";
-import { describe, parseTtl, type Ttl } from "./ttl.ts";
+import { describe, parseTimeout, parseTtl, type Timeout, type Ttl } from "./ttl.ts";
 
 /**
  * Tags of an entry: a list, or a function that takes the value and its id, and may answer `undefined` for none. A tag is 1 to 256 characters once
@@ -39,10 +39,12 @@ export interface LoadLockOptions {
 
 /** How `getOrSet` loads. */
 export interface LoadOptions extends EntryOptions {
-  /** Milliseconds after which a caller gets the old value, if `failSafeFor` kept one, while the load goes on. @default false */
-  readonly softTimeout?: number | false | undefined;
-  /** Milliseconds after which a load is given up: its signal is aborted, its result dropped. @default false */
-  readonly hardTimeout?: number | false | undefined;
+  /**
+   * After how long a caller gets the old value, if `failSafeFor` kept one, while the load goes on: milliseconds, or `"2s"`. @default false
+   */
+  readonly softTimeout?: Timeout | false | undefined;
+  /** After how long a load is given up, so that its signal is aborted and its result dropped: milliseconds, or `"2s"`. @default false */
+  readonly hardTimeout?: Timeout | false | undefined;
   /**
    * Renews an entry in the background at random before it expires, the sooner the longer its load took (XFetch); a number above 1
    * makes that earlier. @default false
@@ -105,8 +107,8 @@ const PARSERS: { readonly [N in keyof Policy]: (value: never) => Policy[N] } = {
   staleFor: (value: Ttl | false) => span(value, "staleFor"),
   failSafeFor: (value: Ttl | false) => span(value, "failSafeFor"),
   negativeTtl: (value: Ttl | false) => span(value, "negativeTtl"),
-  softTimeout: (value: number | false) => limit(value, "softTimeout"),
-  hardTimeout: (value: number | false) => limit(value, "hardTimeout"),
+  softTimeout: (value: Timeout | false) => limit(value, "softTimeout"),
+  hardTimeout: (value: Timeout | false) => limit(value, "hardTimeout"),
   jitter: (value: number) => between(value, 1, "jitter"),
   earlyRefresh: (value: number | boolean) =>
     between(typeof value === "boolean" ? Number(value) : value, 1000, "earlyRefresh"),
@@ -188,10 +190,8 @@ function lasting(value: Ttl, what: string): number {
   return parseTtl(value, what) ?? Number.POSITIVE_INFINITY;
 }
 
-function limit(value: number | false, what: string): number {
-  if (value === false) return Number.POSITIVE_INFINITY;
-  if (typeof value === "number" && value > 0 && value <= 0x7fffffff) return value;
-  throw new RangeError(`cannot use ${what} ${describe(value)}: accepted are false and up to 2147483647 ms`);
+function limit(value: Timeout | false, what: string): number {
+  return value === false ? Number.POSITIVE_INFINITY : parseTimeout(value, what);
 }
 
 function between(value: number, most: number, what: string): number {

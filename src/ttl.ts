@@ -4,18 +4,28 @@
  * @module
  */
 
-/** The units of a TTL: milliseconds, seconds, minutes, hours, days. */
+/** The units of a time: milliseconds, seconds, minutes, hours, days. */
 export type TtlUnit = "ms" | "s" | "m" | "h" | "d";
 
 /** A time to live: a number of seconds, a string with its unit (`"500ms" "30s" "5m" "2h" "1d"`), or `"forever"`. */
 export type Ttl = number | `${number}${TtlUnit}` | "forever";
 
+/** How long something may take: a number of milliseconds, or a string with its unit (`"500ms" "30s" "2m"`). At most 2147483647 ms. */
+export type Timeout = number | `${number}${TtlUnit}`;
+
 /** What {@linkcode parseTtl} accepts, in words. */
 export const TTL_ACCEPTED =
   'seconds as a number, a string such as "500ms" "30s" "5m" "2h" "1d", above 0 and at most 100 years, or "forever"';
 
+/** What {@linkcode parseTimeout} accepts, in words. */
+const TIMEOUT_ACCEPTED =
+  'milliseconds as a number or a string such as "500ms" "30s" "2m", above 0 and up to 2147483647 ms';
+
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
 const MAX = 36_525 * 864e5;
+
+/** The longest time that a timer can be set to, in milliseconds; it takes a longer one for 1 ms. */
+export const LONGEST_TIMER = 0x7fffffff;
 
 /** Shows a value in an error message: strings quoted and cut at 60 characters, objects and functions by their type. */
 export function describe(value: unknown): string {
@@ -43,11 +53,41 @@ export function describe(value: unknown): string {
  */
 export function parseTtl(ttl: Ttl, what = "ttl"): number | undefined {
   if (ttl === "forever") return undefined;
-  const [, amount, unit = ""] = (typeof ttl === "string" && /^(-?\d+(?:\.\d+)?)(ms|[smhd])$/.exec(ttl)) || [];
-  // 15 digits drop the noise of binary fractions: 1.1 h is 3960000 ms, not 3960001.
-  const product = typeof ttl === "number" ? ttl * 1e3 : Number(amount) * (UNITS[unit] ?? Number.NaN);
-  const milliseconds = Math.ceil(Number(product.toPrecision(15)));
-  if (product > 0 && milliseconds <= MAX) return milliseconds;
-  const kind = typeof ttl === "number" || unit ? RangeError : TypeError;
-  throw new kind(`Cannot use ${what} ${describe(ttl)}: expected ${TTL_ACCEPTED}`);
+  const milliseconds = typeof ttl === "number" ? up(ttl * 1e3) : millisecondsOf(ttl);
+  if (milliseconds > 0 && milliseconds <= MAX) return milliseconds;
+  throw new (kindOf(ttl, milliseconds))(`Cannot use ${what} ${describe(ttl)}: expected ${TTL_ACCEPTED}`);
+}
+
+/**
+ * Turns a timeout into milliseconds.
+ *
+ * @param timeout The timeout. Numbers are milliseconds.
+ * @param what What the option is called, for the error message. @default none: it is an operation's deadline
+ * @returns The milliseconds; those of a string are whole, rounded up.
+ * @throws {RangeError} When it is not above 0, or longer than a timer can be set to.
+ * @throws {TypeError} When it is neither a number nor a string with a unit.
+ */
+export function parseTimeout(timeout: Timeout, what?: string): number {
+  const milliseconds = millisecondsOf(timeout);
+  if (milliseconds > 0 && milliseconds <= LONGEST_TIMER) return milliseconds;
+  const shown = describe(timeout);
+  const refused = what === undefined ? `wait ${shown} ms` : `use ${what} ${shown}`;
+  throw new (kindOf(timeout, milliseconds))(`cannot ${refused}: accepted are ${TIMEOUT_ACCEPTED}`);
+}
+
+/** A number of milliseconds as it is, a string with a unit in milliseconds, rounded up; `NaN` for anything else. */
+export function millisecondsOf(given: unknown): number {
+  if (typeof given === "number") return given;
+  const [, amount, unit = ""] = (typeof given === "string" && /^(-?\d+(?:\.\d+)?)(ms|[smhd])$/.exec(given)) || [];
+  return up(Number(amount) * (UNITS[unit] ?? Number.NaN));
+}
+
+/** Rounds up. 15 digits drop the noise of binary fractions: 1.1 h is 3960000 ms, not 3960001. */
+function up(milliseconds: number): number {
+  return Math.ceil(Number(milliseconds.toPrecision(15)));
+}
+
+/** The error of a time that is out of range, or of no time at all. */
+function kindOf(given: unknown, milliseconds: number): RangeErrorConstructor | TypeErrorConstructor {
+  return typeof given === "number" || !Number.isNaN(milliseconds) ? RangeError : TypeError;
 }

@@ -64,7 +64,7 @@ class Subject {
   readonly deadline: number;
 
   constructor(options: ClientOptions) {
-    this.deadline = options.timeout ?? PATIENCE;
+    this.deadline = Number(options.timeout ?? PATIENCE);
     const logger = {
       warn: (...line: unknown[]) => void this.lines.push(["warn", ...line]),
       debug: (...line: unknown[]) => void this.lines.push(["debug", ...line]),

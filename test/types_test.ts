@@ -253,8 +253,9 @@ async function caches(client: FoodFastClient): Promise<void> {
   await cache.get("k", { ttl: "5m" });
   // @ts-expect-error unknown way to fail
   await cache.get("k", { onError: "ignore" });
-  // @ts-expect-error a deadline is a number of milliseconds
   await cache.get("k", { timeout: "50ms" });
+  // @ts-expect-error text without its unit is no deadline
+  await cache.get("k", { timeout: "50" });
   // @ts-expect-error a database is a number
   client.cache({ database: "9" });
 }

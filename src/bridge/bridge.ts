@@ -25,7 +25,7 @@
 import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { checkNames, checkWhole, refuse } from "../check.ts";
 import { bearerOf, sameToken } from "../token.ts";
-import { describe } from "../ttl.ts";
+import { describe, parseTimeout, type Timeout } from "../ttl.ts";
 import { mayListen } from "./commands.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
 import { forbidden, parseBody, parsePath, parseQuery, parseSegments, Refusal, readBody, toCommand } from "./request.ts";
@@ -54,10 +54,10 @@ export interface BridgeOptions {
   readonly maxTransactions?: number;
   /** The most streams (subscriptions, MONITOR) at a time, each with a connection of its own; 0 for none. @default 1000 */
   readonly maxStreams?: number;
-  /** Milliseconds that the store may take for one request, waiting for a connection included. @default 10_000 */
-  readonly timeout?: number;
-  /** Milliseconds between the comments that keep a silent stream alive; Bun cuts what is silent for 10 s. @default 5000 */
-  readonly heartbeat?: number;
+  /** How long the store may take for one request, waiting for a connection included: milliseconds, or `"10s"`. @default 10_000 */
+  readonly timeout?: Timeout;
+  /** How long a stream is silent before a comment keeps it alive: milliseconds, or `"5s"`; Bun cuts what is silent for 10 s. @default 5000 */
+  readonly heartbeat?: Timeout;
 }
 
 /** A fetch handler; it answers every request and never throws. */
@@ -77,6 +77,7 @@ export interface Bridge {
  * @returns A fetch handler; it answers every request and never throws.
  * @throws {TypeError} When an option is unknown or has a wrong form; when a token is empty or not made of visible ASCII
  * characters, or both tokens are the same.
+ * @throws {RangeError} When a time is not above 0, or longer than 2147483647 ms.
  *
  * @example
  * ```ts ignore
@@ -93,9 +94,11 @@ export function bridge(options: BridgeOptions): Bridge {
   if (options.readOnlyToken === options.token) {
     throw new TypeError("Cannot open the bridge with one token for both uses; accepted: two different tokens");
   }
-  const { driver, database = 0, timeout = 10_000 } = options;
+  const { driver, database = 0 } = options;
+  const timeout = parseTimeout(options.timeout ?? 10_000, "timeout");
+  const heartbeat = parseTimeout(options.heartbeat ?? 5000, "heartbeat");
   const wire = serveScripts(openWire({ driver, database, timeout, transactions: options.maxTransactions ?? 8 }));
-  const streams = new Streams({ most: options.maxStreams ?? 1000, heartbeat: options.heartbeat ?? 5000, timeout });
+  const streams = new Streams({ most: options.maxStreams ?? 1000, heartbeat, timeout });
   const context = { options, wire, streams };
   const handler = async (request: Request): Promise<Response> => {
     try {

@@ -25,7 +25,7 @@ import { sha256 } from "../hash.ts";
 import { diagnose, type Finding, type Target } from "../manager/manager.ts";
 import type { AlertRule } from "../monitor/monitor.ts";
 import { bearerOf, checkToken, sameToken } from "../token.ts";
-import { describe, type Ttl } from "../ttl.ts";
+import { describe, parseTimeout, type Timeout, type Ttl } from "../ttl.ts";
 import { ASSETS } from "./assets.ts";
 import { SharedConnections } from "./connections.ts";
 import { deleteKey, findKeys, keyOf, slowCommands, viewKey } from "./keys.ts";
@@ -49,8 +49,8 @@ export interface DashboardOptions {
   readonly interval?: Ttl;
   /** The rules whose alerts are shown. @default FLEET_RULES */
   readonly rules?: readonly AlertRule[];
-  /** The deadline of each question to the store, in milliseconds. @default 5000 */
-  readonly timeout?: number;
+  /** The deadline of each question to the store: milliseconds, or `"5s"`. @default 5000 */
+  readonly timeout?: Timeout;
 }
 
 /** A fetch handler; it answers every request and never throws. */
@@ -74,7 +74,8 @@ const OPTIONS = ["token", "write", "name", "path", "interval", "rules", "timeout
  */
 export function dashboard(client: WatchedClient, options: DashboardOptions): Dashboard {
   checkNames(options, OPTIONS, "dashboard");
-  const { token, write = false, path = "/", name = client.driver, interval, rules, timeout = 5000 } = options;
+  const { token, write = false, path = "/", name = client.driver, interval, rules } = options;
+  const timeout = parseTimeout(options.timeout ?? 5000, "timeout");
   checkToken(token);
   if (typeof name !== "string") refuse(`name ${describe(name)} of dashboard`, "text");
   if (typeof write !== "boolean") refuse(`write ${describe(write)}`, "true and false");

@@ -3,7 +3,7 @@ import type { ClientStats, Health, Place } from "../client.ts";
 import type { FleetStats } from "../fleet.ts";
 import { SERVICE_DATABASES } from "../service.ts";
 import { COUNTS } from "../stats.ts";
-import { describe } from "../ttl.ts";
+import { describe, type Timeout } from "../ttl.ts";
 import { type ServerName, serverName } from "./server.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 import { isOwnKey, openWire, shown, TIMEOUT_MS, Wire, word } from "./wire.ts";
@@ -15,7 +15,7 @@ export interface InspectedClient extends ManagedClient {
   /** How databases are kept apart. */
   readonly databases: "numbered" | "prefixed";
   /** How the store is. */
-  health(options?: { readonly timeout?: number }): Promise<Health>;
+  health(options?: { readonly timeout?: Timeout }): Promise<Health>;
   /** What the client did. */
   stats(): ClientStats;
   /** What the clients of all processes did. */

@@ -1,6 +1,7 @@
 /** What all functions of the manager take. */
 import type { Place, PlaceOf } from "../client.ts";
 import type { AnyService } from "../service.ts";
+import type { Timeout } from "../ttl.ts";
 
 /** Whose keys: a service's, by its name or declaration, or a database's, 0-15. */
 export type Target =
@@ -11,8 +12,8 @@ export type Target =
 export interface StepOptions {
   /** Stops the operation between two steps: it throws the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** The deadline of one step, such as reading a page of keys, in milliseconds. @default 10_000 */
-  readonly timeout?: number | undefined;
+  /** The deadline of one step, such as reading a page of keys: milliseconds, or `"10s"`. @default 10_000 */
+  readonly timeout?: Timeout | undefined;
 }
 
 /** What the manager needs of a client. */

@@ -1,7 +1,7 @@
 import type { Cache } from "../cache.ts";
 import { isStoreError } from "../errors.ts";
 import type { Id } from "../keyspace.ts";
-import { describe, type Ttl } from "../ttl.ts";
+import { describe, parseTimeout, type Timeout, type Ttl } from "../ttl.ts";
 
 /** A value to write. */
 export interface WarmItem {
@@ -21,8 +21,8 @@ export interface WarmItem {
 export interface WarmOptions {
   /** How many are written at a time, 1 to 10,000. @default 64 */
   readonly concurrency?: number | undefined;
-  /** The deadline of a write in milliseconds. @default 10_000 */
-  readonly timeout?: number | undefined;
+  /** The deadline of a write: milliseconds, or `"10s"`. @default 10_000 */
+  readonly timeout?: Timeout | undefined;
   /** Stops it: no further item is begun, and the signal's reason is thrown. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -62,7 +62,8 @@ export async function* warm(
   items: AsyncIterable<WarmItem> | Iterable<WarmItem>,
   options: WarmOptions = {},
 ): AsyncGenerator<WarmProgress, void, void> {
-  const { concurrency = 64, signal, timeout = 10_000 } = options;
+  const { concurrency = 64, signal } = options;
+  const timeout = parseTimeout(options.timeout ?? 10_000, "timeout");
   if (!(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 10_000)) {
     throw new RangeError(`cannot use concurrency ${describe(concurrency)}: accepted are 1 to 10000`);
   }

@@ -5,7 +5,7 @@
 import { type Command, type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import type { Place, PlaceOf } from "../client.ts";
-import { describe } from "../ttl.ts";
+import { describe, parseTimeout, type Timeout } from "../ttl.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 
 const encoder = new TextEncoder();
@@ -69,14 +69,14 @@ export class Wire {
   readonly #signal: AbortSignal | undefined;
   readonly #timeout: number;
 
-  constructor(place: Place, connection: Connection | undefined, signal: AbortSignal | undefined, timeout: number) {
+  constructor(place: Place, connection: Connection | undefined, signal: AbortSignal | undefined, timeout: Timeout) {
     this.place = place;
     this.bytes = connection !== undefined;
     this.exact = connection !== undefined || place.driver.name === "memory";
     this.#connection = connection;
     this.#prefix = encoder.encode(place.prefix);
     this.#signal = signal;
-    this.#timeout = timeout;
+    this.#timeout = parseTimeout(timeout, "timeout");
   }
 
   /** What to call the place in messages. */
@@ -212,16 +212,14 @@ export const TIMEOUT_MS = 10_000;
  * @returns The connection, to be closed.
  */
 export async function openWire(client: ManagedClient, options: PlaceOf & StepOptions): Promise<Wire> {
-  const { service, database, signal, timeout = TIMEOUT_MS } = options;
+  const { service, database, signal } = options;
   if (service === undefined && database === undefined) {
     throw new TypeError("cannot tell whose keys are meant: accepted are a service or a database");
   }
   if (service !== undefined && database !== undefined) {
     throw new TypeError("cannot take both a service and a database: accepted is one of them");
   }
-  if (!(Number.isInteger(timeout) && timeout > 0 && timeout < 2 ** 31)) {
-    throw new RangeError(`cannot use timeout ${describe(timeout)}: accepted are 1 to 2147483647 ms`);
-  }
+  const timeout = parseTimeout(options.timeout ?? TIMEOUT_MS, "timeout");
   signal?.throwIfAborted();
   const place = await client.place({ service, database });
   const connection = await place.driver.connect?.(place.database, { timeout });

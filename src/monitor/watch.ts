@@ -13,7 +13,7 @@ import type { Place, PlaceOf } from "../client.ts";
 import type { CacheEvent, CacheListener, CacheTarget, Sending } from "../events.ts";
 import { type Logger, warn } from "../logger.ts";
 import { COUNTS, type LiveCounters } from "../stats.ts";
-import { describe, parseTtl, type Ttl } from "../ttl.ts";
+import { describe, LONGEST_TIMER, parseTimeout, parseTtl, type Timeout, type Ttl } from "../ttl.ts";
 import { type Alert, type AlertRule, checkRules, DEFAULT_RULES, Judge, type Rule, type Scope } from "./rules.ts";
 import {
   type Counted,
@@ -65,8 +65,8 @@ export interface MonitorOptions {
   readonly storeInterval?: Ttl;
   /** Whether the counts of all processes are read: those of clients with `fleetStats`; a command a service. @default true but over REST */
   readonly fleet?: boolean;
-  /** The deadline of each question to the store, in milliseconds. @default 2000 */
-  readonly timeout?: number;
+  /** The deadline of each question to the store: milliseconds, or `"2s"`. @default 2000 */
+  readonly timeout?: Timeout;
   /** The time in milliseconds since 1970. With one of your own there is no timer: call `tick`. @default a clock that is not set back */
   readonly clock?: () => number;
 }
@@ -249,11 +249,11 @@ export class Monitor {
   constructor(client: MonitoredClient, options: MonitorOptions) {
     checkNames(options, OPTIONS, "monitor");
     const rest = client.driver === "upstash";
-    const { interval = "10s", windows = ["1m", "5m", "1h"], rules = DEFAULT_RULES, timeout = 2000 } = options;
+    const { interval = "10s", windows = ["1m", "5m", "1h"], rules = DEFAULT_RULES } = options;
+    const timeout = parseTimeout(options.timeout ?? 2000, "timeout");
     const { store = true, fleet = !rest, storeInterval = rest ? "1m" : interval, clock } = options;
     if (!Array.isArray(windows)) refuse(`windows ${describe(windows)}`, 'lists such as ["1m", "1h"]');
     if (clock !== undefined) checkFunction(clock, "clock");
-    if (!(timeout > 0 && timeout < 2 ** 31)) refuse(`timeout ${describe(timeout)}`, "milliseconds above 0");
     for (const [name, value] of Object.entries({ store, fleet })) {
       if (typeof value !== "boolean") refuse(`${name} ${describe(value)}`, "true and false");
     }
@@ -280,7 +280,12 @@ export class Monitor {
     // Windows begin here: what the client did before is in none.
     this.#keep(this.#now());
     if (clock === undefined && SHARES) {
-      this.#timer = setInterval(() => void this.sample(), this.interval);
+      // A longer interval than a timer's is several of one.
+      const turns = Math.ceil(this.interval / LONGEST_TIMER);
+      let turn = 0;
+      this.#timer = setInterval(() => {
+        if (++turn % turns === 0) void this.sample();
+      }, this.interval / turns);
       (this.#timer as { unref?(): void }).unref?.();
     }
   }

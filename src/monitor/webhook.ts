@@ -1,7 +1,7 @@
 /** Sends alerts to a URL. */
 import { checkFunction, checkNames, refuse } from "../check.ts";
 import { type Logger, warn } from "../logger.ts";
-import { describe } from "../ttl.ts";
+import { describe, parseTimeout, type Timeout } from "../ttl.ts";
 import type { Alert } from "./rules.ts";
 import { SHARES } from "./windows.ts";
 
@@ -16,8 +16,8 @@ export interface WebhookOptions {
    * @default `{ alert }`
    */
   readonly body?: (alert: Alert) => unknown;
-  /** The deadline of one try, in milliseconds. @default 5000 */
-  readonly timeout?: number;
+  /** The deadline of one try: milliseconds, or `"5s"`. @default 5000 */
+  readonly timeout?: Timeout;
   /** How often it is tried again when the receiver is away, answers 429 or 5xx, 0-10. @default 2 */
   readonly retries?: number;
 }
@@ -50,14 +50,13 @@ export class Webhook {
     checkFunction(body, "body of webhook");
     if (typeof url !== "string" || !/^https?:$/.test(protocol(url)))
       refuse("this url of webhook", "http and https URLs");
-    if (!(timeout > 0 && timeout < 2 ** 31)) refuse(`timeout ${describe(timeout)} of webhook`, "milliseconds above 0");
     if (!(Number.isInteger(retries) && retries >= 0 && retries <= 10)) {
       refuse(`retries ${describe(retries)} of webhook`, "0 to 10");
     }
     this.#url = url;
     this.#headers = headers;
     this.#body = body;
-    this.#timeout = timeout;
+    this.#timeout = parseTimeout(timeout, "timeout of webhook");
     this.#retries = retries;
     this.#logger = logger;
   }
