@@ -101,6 +101,8 @@ export interface Driver {
   readonly name: string;
   /** What the wire can do. */
   readonly capabilities: Capabilities;
+  /** The database that its address names: a client takes it where nothing else names one. Each send names its own. */
+  readonly database?: number;
   /**
    * Sends the commands in order in one round trip.
    *

@@ -11,6 +11,7 @@
 
 import { createClient, ErrorReply } from "redis";
 import { LONGEST_TIMER, parseTimeout, type Timeout } from "../src/ttl.ts";
+import { type Address, readAddress, readHost } from "./address.ts";
 import {
   type Command,
   type Connection,
@@ -23,6 +24,7 @@ import {
   type Tracker,
   type Tracking,
 } from "./driver.ts";
+import { checkOptions, fields, type Rules, whole } from "./options.ts";
 import { withoutArguments } from "./resp.ts";
 import { type Dial, lostError, openConnection, reason } from "./resp_connection.ts";
 
@@ -59,8 +61,8 @@ export interface NodeRedisClient {
 /** Options of {@linkcode nodeRedis}. */
 export interface NodeRedisOptions {
   /**
-   * `redis://[[username]:password@]host[:port]`, or `rediss://` for TLS. The options below win over its parts. A database
-   * number in its path is ignored: each send names its database.
+   * `redis://[[username]:password@]host[:port][/database]`, `rediss://` for TLS, or `unix:/path`; `valkey://` and `valkeys://` are the same. The options
+   * below win over its parts.
    */
   readonly url?: string;
   /** The server's name or address. @default "localhost" */
@@ -90,7 +92,10 @@ export interface NodeRedisOptions {
    * the driver closes. It may reconnect by itself, but nothing is sent to it while it is not ready.
    */
   readonly client?: NodeRedisClient;
-  /** The database that `client` has selected. @default the one in its options, otherwise 0 */
+  /**
+   * The database, 0-15, that a cache client takes where nothing else names one; that which `client` has selected. Each send names its own.
+   * @default the URL's, or the one in the client's options, otherwise 0
+   */
   readonly database?: number;
 }
 
@@ -128,6 +133,31 @@ interface Target {
   readonly raw?: { readonly socket: object; readonly credentials: () => Credentials | Promise<Credentials> };
 }
 
+/** The URLs that are accepted. */
+const URLS = "redis://host:6379/0 rediss://host:6379/0 or unix:/path";
+const STRING: Rules[string] = ["a string", (value) => typeof value === "string"];
+/** Times are looked at where they are read. */
+const TIME: Rules[string] = ["", () => true];
+/** What options must be. */
+const OPTIONS: Rules = {
+  url: STRING,
+  host: STRING,
+  port: whole(1, 65535),
+  path: STRING,
+  username: STRING,
+  password: STRING,
+  tls: fields(
+    ["ca", "cert", "key", "passphrase", "servername", "rejectUnauthorized"],
+    "true, false or ",
+    (tls) => typeof tls === "boolean",
+  ),
+  pool: fields(["size"]),
+  connectTimeout: TIME,
+  pingInterval: TIME,
+  client: ["a connected client of node-redis", (client) => Object(client) === client],
+  database: whole(0, 15),
+};
+
 const SHORTEST_PAUSE = 50;
 const LONGEST_PAUSE = 2000;
 /** The most milliseconds that closing waits for the replies to what was sent before. */
@@ -144,8 +174,8 @@ const PINGS = 10_000;
  * that gives no answer within the longest `timeout` of the sends that it holds is dropped, and those sends fail.
  *
  * @param options Where the server is and how to log in, or a ready client.
- * @throws {TypeError} When the URL cannot be read, or a ready client comes with options of a connection.
- * @throws {RangeError} When a number is out of range.
+ * @throws {TypeError} For an option that is unknown or of another form, a URL that cannot be honoured, and options of a connection beside a ready client.
+ * @throws {RangeError} For a number out of range.
  *
  * @example
  * ```ts
@@ -159,28 +189,32 @@ const PINGS = 10_000;
  * ```
  */
 export function nodeRedis(options: NodeRedisOptions): Driver {
-  const size = whole("pool.size", options.pool?.size ?? 1, 1);
+  checkOptions("nodeRedis", options, OPTIONS);
+  checkOptions("the pool of nodeRedis", options.pool ?? {}, { size: whole(1) });
+  const size = options.pool?.size ?? 1;
   const limits = {
     connectTimeout: time("connectTimeout", options.connectTimeout ?? 5000),
     pingInterval: (options.pingInterval ?? 0) === 0 ? undefined : time("pingInterval", options.pingInterval as Timeout),
   };
   const pools: (Pool | Lent)[] = [];
+  const address = options.client ? (options.client.options as ClientOptions | undefined) : addressOf(options);
+  const named = options.database ?? address?.database;
   const target: Target = options.client
     ? { ...limits, size: 1, ...likeClient(options.client) }
-    : { ...limits, size, ...atAddress(options, limits.connectTimeout) };
+    : { ...limits, size, ...atAddress(address as NodeRedisOptions, limits.connectTimeout) };
   if (options.client) {
     for (const name of ["url", "host", "port", "path", "username", "password", "tls", "pool"] as const) {
       if (options[name] !== undefined)
         throw new TypeError(`Cannot use "${name}" with a ready client: it is connected already`);
     }
-    const database = options.database ?? (options.client.options as ClientOptions | undefined)?.database ?? 0;
-    pools[whole("database", database, 0)] = new Lent(options.client, target.place);
+    pools[named ?? 0] = new Lent(options.client, target.place);
   }
   const watch = new Watch(target);
   const own = new Set<Connection>();
   let closed: Promise<unknown> | undefined;
   return {
     name: "node-redis",
+    ...(named !== undefined && { database: named }),
     capabilities: {
       numbered: true,
       scripts: true,
@@ -702,9 +736,7 @@ class Shared {
 }
 
 function atAddress(options: NodeRedisOptions, connectTimeout: number): Pick<Target, "place" | "create" | "raw"> {
-  const url = options.url === undefined ? {} : fromUrl(options.url);
-  const { host = "localhost", port = 6379, path, username, password, tls = false } = { ...url, ...defined(options) };
-  whole("port", port, 1, 65535);
+  const { host = "localhost", port = 6379, path, username, password, tls = false } = options;
   const socket = {
     ...(path === undefined ? { host, port } : { path }),
     ...(tls === false ? {} : { ...(tls === true ? {} : tls), tls: true }),
@@ -757,22 +789,15 @@ function likeClient(client: NodeRedisClient): Pick<Target, "place" | "create" | 
   };
 }
 
-function fromUrl(text: string): Pick<NodeRedisOptions, "host" | "port" | "username" | "password" | "tls"> {
+/** The options over what the URL says. @throws {TypeError} For what cannot be honoured; it shows nothing of the URL. */
+function addressOf({ url, ...options }: NodeRedisOptions): NodeRedisOptions {
   try {
-    const url = new URL(text);
-    if (url.protocol !== "redis:" && url.protocol !== "rediss:") throw new TypeError("protocol");
-    return {
-      ...(url.hostname && { host: url.hostname.replace(/^\[(.*)\]$/, "$1") }),
-      ...(url.port && { port: Number(url.port) }),
-      ...(url.username && { username: decodeURIComponent(url.username) }),
-      ...(url.password && { password: decodeURIComponent(url.password) }),
-      ...(url.protocol === "rediss:" && { tls: true }),
-    };
-  } catch {
-    // Neither the URL nor its error is shown: both hold the password.
-    throw new TypeError(
-      "Cannot read the Redis URL: accepted is redis://[[username]:password@]host[:port], or rediss:// for TLS",
-    );
+    const { driver = "node-redis", ...said }: Partial<Address> = url === undefined ? {} : readAddress(url, URLS);
+    if (driver !== "node-redis") throw new TypeError(`expected ${URLS}`);
+    const { host, ...rest } = { ...said, ...defined(options) };
+    return { ...rest, ...(host !== undefined && { host: readHost(host) }) };
+  } catch (error) {
+    throw new TypeError(`Cannot use the address of nodeRedis: ${(error as Error).message}`);
   }
 }
 
@@ -780,13 +805,11 @@ function defined<T extends object>(options: T): Partial<T> {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
+/** A time in whole milliseconds. */
 function time(name: string, value: Timeout): number {
-  return whole(name, parseTimeout(value, name), 1);
-}
-
-function whole(name: string, value: number, least: number, most = Number.MAX_SAFE_INTEGER): number {
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new RangeError(`Cannot use ${value} as "${name}": accepted is a whole number of ${least} or more`);
+  const milliseconds = parseTimeout(value, name);
+  checkOptions("nodeRedis", { [name]: milliseconds }, { [name]: whole(1) });
+  return milliseconds;
 }
 
 function strings(command: Command): string[] {

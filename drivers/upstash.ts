@@ -13,6 +13,7 @@
 
 import { LONGEST_TIMER } from "../src/ttl.ts";
 import { type Command, type Driver, errorReply, type Reply, type SendOptions, StoreError } from "./driver.ts";
+import { checkOptions, type Rules } from "./options.ts";
 import { Redis } from "./upstash_client.ts";
 
 /**
@@ -68,7 +69,7 @@ export type UpstashOptions =
  *
  * @param options The REST URL and the token, or a ready client.
  * @returns The driver.
- * @throws {TypeError} When the URL, the token or the client is not of the accepted form.
+ * @throws {TypeError} For an option that is unknown, beside a ready client, or not of the accepted form.
  *
  * @example
  * ```ts
@@ -84,6 +85,17 @@ export function upstash(options: UpstashOptions): Driver {
   return new UpstashDriver(options);
 }
 
+const ANY: Rules[string] = ["", () => true];
+/** What options must be; most are looked at where they are used. */
+const OPTIONS: Rules = {
+  url: ANY,
+  token: ANY,
+  readYourWrites: ["true or false", (value) => typeof value === "boolean"],
+  maxBytes: ANY,
+  cache: ANY,
+  client: ANY,
+};
+
 class UpstashDriver implements Driver {
   readonly name = "upstash";
   readonly capabilities: Driver["capabilities"];
@@ -92,11 +104,14 @@ class UpstashDriver implements Driver {
   #closed = false;
 
   constructor(options: UpstashOptions) {
+    checkOptions("upstash", options, OPTIONS);
     const { maxBytes = 9_900_000 } = options;
     if (!(Number.isSafeInteger(maxBytes) && maxBytes > 0)) {
       throw new TypeError(`Cannot use maxBytes ${maxBytes}; accepted: a positive whole number`);
     }
     this.capabilities = { numbered: false, scripts: true, ordered: false, maxCommands: 1000, maxBytes };
+    const misplaced = options.client && ["url", "token", "readYourWrites"].find((name) => name in options);
+    if (misplaced) throw new TypeError(`Cannot use "${misplaced}" with a ready client of Upstash: it has one already`);
     this.#requester = quiet(options.client ?? connect(options), options.cache);
   }
 

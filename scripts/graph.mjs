@@ -8,7 +8,7 @@ import { bin, files, root, run } from "./tools.mjs";
 
 /** From the bottom up; a file imports its own layer and those below. The first pattern that fits places a file. */
 const LAYERS = [
-  ["the driver contract", /^drivers\/(driver|glob)\.ts$/],
+  ["the driver contract", /^drivers\/(driver|glob|address|options)\.ts$/],
   ["keyspace, codec, batch", /^src\/(keyspace|codec|batch)\.ts$/],
   ["reads, writes, loads", /^src\/(near_cache|context|read|save|load|load_many|lock|fleet|update)\.ts$/],
   ["cache", /^src\/cache\.ts$/],
@@ -28,7 +28,7 @@ const LAYERS = [
 const rankOf = (index) => (LAYERS[index][0] === "what all may use" ? 0.5 : index);
 
 /** What a driver may import besides its own client package. */
-const OF_DRIVERS = /^(drivers\/(driver|glob|store_clock|resp|resp_connection|upstash_client)|src\/ttl)\.ts$/;
+const OF_DRIVERS = /^(drivers\/(driver|glob|address|options|store_clock|resp|resp_connection|upstash_client)|src\/ttl)\.ts$/;
 /** The memory driver runs twins in the place of Lua: a bundle without it shall not carry them. */
 const OF_MEMORY = "src/twins.ts";
 

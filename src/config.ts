@@ -9,6 +9,7 @@
  */
 
 import * as v from "valibot";
+import { ADDRESS_ACCEPTED, type Address, Refusal, readAddress, readHost } from "../drivers/address.ts";
 import type { Driver } from "../drivers/driver.ts";
 import { Breaker } from "./breaker.ts";
 import { CacheConfigError } from "./errors.ts";
@@ -29,7 +30,10 @@ export type OnError = "miss" | "throw";
 export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   /** The wire, by name or ready (then it is not closed with the client). Variable `CACHE_DRIVER`. @default by the URL, then by what the environment names */
   readonly driver?: DriverName | Driver;
-  /** `memory:`, `redis://`, `rediss://`, `redis+unix:`, `unix:`, `https://` or `http://`. Variable `CACHE_URL`. */
+  /**
+   * `memory:`, `redis://`, `rediss://` (or `valkey://`, `valkeys://`), `redis+unix:`, `unix:`, `https://` or `http://`. The query of those of Redis may
+   * say `db` and `ssl`. Variable `CACHE_URL`.
+   */
   readonly url?: string;
   /** The REST token. Variable `UPSTASH_REDIS_REST_TOKEN`. */
   readonly token?: string;
@@ -156,15 +160,15 @@ function reject(): never {
   throw new RangeError();
 }
 
-/** A setting: `parse` answers its value, or throws when what was given is not what `accepted` says. */
+/** A setting: `parse` answers its value, or throws when what was given is not what `accepted` says: a {@linkcode Refusal} by its reason. */
 function setting<T>(accepted: string, parse: (given: unknown) => T, fallback?: string) {
   const schema = v.pipe(
     v.unknown(),
     v.rawTransform<unknown, T>(({ dataset, addIssue, NEVER }) => {
       try {
         return parse(dataset.value);
-      } catch {
-        addIssue({ message: accepted });
+      } catch (error) {
+        addIssue({ message: error instanceof Refusal ? error.message : `expected ${accepted}` });
         return NEVER;
       }
     }),
@@ -189,47 +193,6 @@ function flag(fallback?: string) {
 
 function text(accepted = "a string", pattern = /^/, fallback?: string) {
   return setting(accepted, (given) => (typeof given === "string" && pattern.test(given) ? given : reject()), fallback);
-}
-
-/** What a URL says; its names are those of the options that say the same. */
-interface Address {
-  readonly driver: DriverName;
-  readonly base?: string;
-  readonly token?: string;
-  readonly host?: string;
-  readonly port?: number;
-  readonly path?: string;
-  readonly username?: string;
-  readonly password?: string;
-  readonly tls?: boolean;
-  readonly database?: number;
-}
-
-function parseUrl(given: unknown): Address {
-  const url = new URL(given as string);
-  const { protocol, hostname, pathname, port } = url;
-  const username = decodeURIComponent(url.username) || undefined;
-  const password = decodeURIComponent(url.password) || undefined;
-  if (/^https?:$/.test(protocol)) {
-    return defined({ driver: "upstash", base: (url.origin + pathname).replace(/\/+$/, ""), token: password });
-  }
-  if (/^rediss?:$/.test(protocol)) {
-    const [, database = reject()] = /^\/?(\d|1[0-5]|)$/.exec(pathname) ?? [];
-    return defined({
-      driver: "node-redis",
-      host: hostname.replace(/^\[|\]$/g, "") || reject(),
-      port: Number(port || 6379) || reject(),
-      username,
-      password,
-      tls: protocol === "rediss:" || undefined,
-      database: database ? Number(database) : undefined,
-    });
-  }
-  if (protocol === "memory:") return { driver: "memory" };
-  if (/^(redis\+)?unix:$/.test(protocol) && !hostname && /^\/./.test(pathname)) {
-    return { driver: "node-redis", path: decodeURIComponent(pathname) };
-  }
-  return reject();
 }
 
 /** Leaves out what is undefined. */
@@ -278,12 +241,9 @@ const REST = ["UPSTASH_REDIS_REST", "KV_REST_API"] as const;
 
 const SCHEMA = {
   driver: oneOf(["memory", "node-redis", "upstash"]),
-  url: setting(
-    "memory: redis://host:6379/0 rediss://host:6379/0 unix:/path redis+unix:/path https://host or http://host",
-    parseUrl,
-  ),
+  url: setting(ADDRESS_ACCEPTED, (given) => readAddress(given)),
   token: text("a token without spaces", /^[!-~]+$/),
-  host: text("a host name or an IP address", /^([\w.-]+|[\da-f]*(:[\da-f.]*){2,})$/i),
+  host: setting("a host", readHost),
   port: whole(1, 65535),
   username: text(),
   password: text(),
@@ -441,6 +401,11 @@ function gather(
     }
   }
 
+  const named = (options.driver as Driver | undefined)?.database;
+  if (options.database === undefined && named !== undefined) {
+    given.database = named;
+    labels.database = "the database of the driver";
+  }
   const api = REST.find((api) => env[`${api}_URL`]) ?? REST[0];
   if (given.url === undefined) {
     const redis = env.REDIS_URL || given.host;
@@ -489,7 +454,7 @@ export function parseConfig(
   const values = result.output as Partial<typeof result.output & Address> & Record<string, unknown>;
   for (const { path, message } of result.issues ?? []) {
     const key = path?.[0].key as string;
-    say(key, `expected ${message}`);
+    say(key, message);
     delete values[key];
   }
   for (const [key, said] of Object.entries(values.url ?? {})) {
@@ -557,7 +522,7 @@ function show(key: string, value: unknown): string {
   // Of options with names of their own, these tell which was meant.
   if (/^(lock|near|breaker)$/.test(key) && Object(value) === value)
     return `{ ${Object.keys(value as object).join(", ")} }`;
-  const url = typeof value === "string" && (key === "url" || /@|:\/\//.test(value));
+  const url = typeof value === "string" && (key === "url" || /[@=]|:\/\//.test(value));
   return describe(url ? redactUrl(value) : value);
 }
 

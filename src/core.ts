@@ -97,7 +97,7 @@ export function createCacheClient(options: CoreOptions): CacheClient {
   const config: CommonConfig = {
     prefix: options.prefix ?? "",
     databases: options.databases ?? "auto",
-    database: options.database ?? 0,
+    database: options.database ?? options.driver.database ?? 0,
     timeout: millisecondsOf(options.timeout ?? 500),
     retries: options.retries ?? 2,
     onError: options.onError ?? "miss",

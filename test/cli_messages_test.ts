@@ -46,6 +46,20 @@ describe("larder's messages", () => {
     assert.deepEqual([code, stderr], [1, said]);
   });
 
+  it("says what to do with a URL that it refuses, and shows no password", async () => {
+    const { code, stderr } = await larder(["list", "product", "--url", "redis://u:a/S3cret@h:6379/0"]);
+    assert.deepEqual(
+      [code, stderr],
+      [
+        2,
+        'error: option "url" is "redis://***@h:6379/0", percent-encode / ? # % and \\ in its user and password, as %2F %3F %23 %25 %5C\n',
+      ],
+    );
+    const other = await larder(["list", "product", "--url", "redis://h?database=3"]);
+    assert.equal(other.code, 2);
+    assert.match(other.stderr, /leave database out of its query, which takes db and ssl/);
+  });
+
   it("tells how a copy that was stopped goes on, which it then does", async () => {
     const other = await startRedis();
     const there = nodeRedis({ url: other.url });

@@ -225,7 +225,10 @@ describe("parseConfig", () => {
     [{ CACHE_URL: "unix://host/path" }, /^CACHE_URL is /],
     [{ CACHE_DRIVER: "upstash", CACHE_URL: "redis://h" }, /^CACHE_URL is "redis:\/\/h", but the driver is upstash$/],
     [{ CACHE_DRIVER: "memory", CACHE_URL: "redis://h" }, /but the driver is memory$/],
-    [{ REDIS_HOST: "h:6379" }, /^REDIS_HOST is "h:6379", expected a host name or an IP address$/],
+    [
+      { REDIS_HOST: "h:6379" },
+      /^REDIS_HOST is "h:6379", expected a host name or an IP address; the port is a setting of its own: REDIS_PORT/,
+    ],
     [{ REDIS_HOST: "redis://u:p@h" }, /^REDIS_HOST is "redis:\/\/\*\*\*@h", expected/],
     ...["0", "65536", "-1", "6379.5", "1e3", "0x10", "port", "99999999999999999999"].map((port): [Record_, RegExp] => [
       { REDIS_PORT: port },

@@ -1,0 +1,392 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { type Address, readAddress, readHost } from "../drivers/address.ts";
+import { memory } from "../drivers/memory.ts";
+import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
+import { type UpstashOptions, upstash } from "../drivers/upstash.ts";
+import { createCacheClient } from "../mod.ts";
+import { type Config, type ConfigOptions, parseConfig } from "../src/config.ts";
+import { createCacheClient as createCoreClient } from "../src/core.ts";
+import { CacheConfigError } from "../src/errors.ts";
+import { oddSecret, oddSecrets } from "../src/secrets.ts";
+
+const redis = (more: Partial<Address>): Address => ({ driver: "node-redis", host: "h", port: 6379, ...more });
+
+const HONOURED: readonly (readonly [string, Address])[] = [
+  ["redis://h", redis({})],
+  ["redis://h/", redis({})],
+  ["REDIS://h:7/15", redis({ port: 7, database: 15 })],
+  ["redis://h?db=3", redis({ database: 3 })],
+  ["redis://h/3?db=3", redis({ database: 3 })],
+  ["redis://h/?ssl=true", redis({ tls: true })],
+  ["redis://h/2?ssl=1&db=2", redis({ tls: true, database: 2 })],
+  ["redis://h?ssl=False", redis({ tls: false })],
+  ["rediss://h?ssl=true", redis({ tls: true })],
+  ["valkey://h/1", redis({ database: 1 })],
+  ["valkeys://u:p@h:6380", redis({ port: 6380, tls: true, username: "u", password: "p" })],
+  ["redis://u:p%2F%3F%23%25%40@h", redis({ username: "u", password: "p/?#%@" })],
+  ["redis://:p@ss:w,rd@h", redis({ password: "p@ss:w,rd" })],
+  ["redis://:m\u1eadt kh\u1ea9u@h", redis({ password: "m\u1eadt kh\u1ea9u" })],
+  ["redis://[::1]:7000/2", redis({ host: "::1", port: 7000, database: 2 })],
+  ["redis://b\u1ebfp.example:1", redis({ host: "xn--bp-z7s.example", port: 1 })],
+  ["rediss://MÜNCHEN.example", redis({ host: "xn--mnchen-3ya.example", tls: true })],
+  ["redis://xn--bp-z7s.example", redis({ host: "xn--bp-z7s.example" })],
+  ["unix:/run/r.sock?db=4", { driver: "node-redis", path: "/run/r.sock", database: 4 }],
+  ["unix:///run/a@b%20c.sock", { driver: "node-redis", path: "/run/a@b c.sock" }],
+  ["redis+unix:/run/r.sock", { driver: "node-redis", path: "/run/r.sock" }],
+  ["memory:", { driver: "memory" }],
+  ["memory://", { driver: "memory" }],
+  ["https://default:t@h/x/", { driver: "upstash", base: "https://h/x", token: "t" }],
+  ["https://:t@h", { driver: "upstash", base: "https://h", token: "t" }],
+  ["http://b\u1ebfp.example:80", { driver: "upstash", base: "http://xn--bp-z7s.example" }],
+];
+
+/** What is refused, and what the reason says. What is secret in it is `S3cret`. */
+const REFUSED: readonly (readonly [string, RegExp])[] = [
+  ["redis://default:a/S3cret@cache.internal:6379/0", /^percent-encode \/ \? # % .* %2F %3F %23 %25/],
+  ["redis://default:12/S3cret@cache.internal:6379/0", /^percent-encode/],
+  ["redis://default:a%S3cret@cache.internal:6379/0", /^percent-encode/],
+  ["redis://default:a#S3cret@cache.internal:6379/0", /^percent-encode/],
+  ["redis://default:a?S3cret@cache.internal:6379/0", /^percent-encode/],
+  ["redis://%ff:S3cret@h", /^percent-encode/],
+  ["https://default:12\\S3cret@h", /^percent-encode/],
+  ['"https://S3cret.upstash.io"', /^leave out the quotes around it$/],
+  ["'redis://:S3cret@h'", /^leave out the quotes/],
+  ['redis://:S3cret@h"', /^leave out the quotes/],
+  ["redis://u:S3\tcret@h", /^leave out its tabs and line breaks$/],
+  ["cache.internal:6379", /its scheme is missing$/],
+  ["name.upstash.io", /its scheme is missing$/],
+  ["default:S3cret@h:6379", /its scheme is missing$/],
+  ["redis:h", /its scheme is missing$/],
+  ["redis+sentinel://:S3cret@h:26379/mymaster", /^Sentinel is not served by this version, expected one host$/],
+  ["redis-sentinel://h", /^Sentinel is not served/],
+  ["redis+cluster://h", /^clusters are not served by this version, expected one host$/],
+  ["rediss-cluster://h", /^clusters are not served/],
+  ["redis://a:1,b:2/0", /^several hosts are not served by this version, expected one$/],
+  ["redis://:S3cret@a,b", /^several hosts/],
+  ["h.redis.cache.windows.net:6380,password=S3cret=,ssl=True,abortConnect=False", /another client's .* rediss:\/\//],
+  ["redis://h:0", /^a port is 1 to 65535$/],
+  ["redis://h:65536", /^a port is 1 to 65535$/],
+  ["redis://", /its host is missing$/],
+  ["redis://:S3cret@", /its host is missing$/],
+  ["redis:///3", /its host is missing$/],
+  ["redis://h/16", /^a database is 0 to 15, as in redis:\/\/host:6379\/0$/],
+  ["redis://h/0/0", /^a database is 0 to 15/],
+  ["redis://h/shop", /^a database is 0 to 15/],
+  ["redis://h?db=16", /^db in its query is a database, 0 to 15$/],
+  ["redis://h?db=1&db=2", /^db in its query/],
+  ["redis://h/1?db=2", /^its path and its query name two databases$/],
+  ["redis://h?ssl=yes", /^ssl in its query is true or false$/],
+  ["rediss://h?ssl=false", /^rediss:\/\/ is with TLS, and its query says without$/],
+  ["rediss://h?rejectUnauthorized=false", /^leave rejectUnauthorized out of its query, which takes db and ssl/],
+  ["redis://h?password=S3cret&timeout=5&db=1", /^leave password, timeout out of its query/],
+  ["redis://h?S3cret", /^leave what it says out of its query/],
+  ["redis://h?S3cret==", /^leave what it says out of its query/],
+  ["redis://h#S3cret", /^leave out its fragment/],
+  ["redis://h/0#", /^leave out its fragment/],
+  ["unix:/run/r.sock?ssl=true", /^leave ssl out of its query, which takes db;/],
+  ["unix:/run/r.sock#1", /^leave out its fragment/],
+  ["unix://host/path", /^expected unix:\/path; user and password are settings of their own$/],
+  ["unix://u:S3cret@/path", /^expected unix:\/path/],
+  ["unix:", /^expected unix:\/path/],
+  ["memory://h", /^memory: takes nothing more$/],
+  ["memory:?maxEntries=5", /^memory: takes nothing more$/],
+  [
+    "https://h?_token=S3cret",
+    /^leave _token out of its query: the token is a setting of its own, UPSTASH_REDIS_REST_TOKEN$/,
+  ],
+  ["https://h/#S3cret", /^leave out its fragment/],
+  ["https://S3cret@h", /^a REST store has no users, expected https:\/\/default:token@host$/],
+  ["https://app:S3cret@h", /^a REST store has no users/],
+  ["postgres://u:S3cret@h", /^expected memory: redis:\/\/host:6379\/0/],
+  ["redis://u:S3cret@[::1", /^expected memory:/],
+  ["redis://a b", /^expected /],
+  ["", /^expected memory:/],
+];
+
+describe("readAddress", () => {
+  for (const [url, expected] of HONOURED) {
+    it(`readAddress honours what ${url} says`, () => assert.deepEqual(readAddress(url), expected));
+  }
+
+  for (const [url, reason] of REFUSED) {
+    it(`readAddress says what to do when given ${JSON.stringify(url)}`, () => {
+      assert.throws(() => readAddress(url), { name: "TypeError", message: reason });
+      assert.throws(
+        () => readAddress(url),
+        (error: Error) => !/S3cret/.test(`${error.message} ${error.stack}`),
+      );
+    });
+  }
+
+  it("readAddress answers one of both for any text, and no host that DNS could not know", () => {
+    const part = fc.constantFrom(
+      ...'redis:|rediss:|valkey:|unix:|memory:|https:|//|/|?|#|@|:|%|[|]|,|=|db=3|ssl=true|h|bếp|1|16|\\|"| '.split(
+        "|",
+      ),
+    );
+    const text = fc.oneof(
+      fc.array(part, { maxLength: 12 }).map((parts) => parts.join("")),
+      fc.string({ unit: "binary" }),
+    );
+    fc.assert(
+      fc.property(text, (url) => {
+        let address: Address;
+        try {
+          address = readAddress(url);
+        } catch (error) {
+          assert.equal((error as Error).constructor.name, "Refusal", String(error));
+          return;
+        }
+        const { driver, host, path, base, port = 1, database = 0 } = address;
+        if (driver === "node-redis") assert.ok(path ?? /^[\w.:-]+$/.test(host as string), url);
+        if (driver === "upstash") assert.match(base as string, /^https?:\/\/[^@?#]+$/);
+        assert.ok(port >= 1 && port <= 65535 && database >= 0 && database <= 15, url);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe("readHost", () => {
+  it("readHost answers the name that DNS knows", () => {
+    for (const [given, expected] of [
+      ["h", "h"],
+      ["10.0.0.7", "10.0.0.7"],
+      ["fe80::1", "fe80::1"],
+      ["my_redis-1.svc.local", "my_redis-1.svc.local"],
+      ["b\u1ebfp.example", "xn--bp-z7s.example"],
+    ]) {
+      assert.equal(readHost(given), expected);
+    }
+  });
+
+  it("readHost says what to do when it is something else", () => {
+    for (const [given, reason] of [
+      ["h:6379", /^expected a host name .*the port is a setting of its own: REDIS_PORT/],
+      ["redis://u:S3cret@h", /^expected a host name .*a URL is a setting of its own: REDIS_URL/],
+      ["a,b", /^several hosts/],
+      ['"h"', /^leave out the quotes/],
+      ["h:6380,password=S3cret,ssl=True", /another client's connection string/],
+      ["", /^expected a host name/],
+      ["h/0", /^expected a host name/],
+      ["b\u1ebfp/x", /^expected a host name/],
+      [5, /^expected a host name/],
+    ] as const) {
+      assert.throws(() => readHost(given), { name: "TypeError", message: reason });
+      assert.throws(
+        () => readHost(given),
+        (error: Error) => !/S3cret/.test(error.message),
+      );
+    }
+  });
+});
+
+/** The problems of a configuration. */
+function problems(record: Record<string, string>, options: ConfigOptions = {}): readonly string[] {
+  try {
+    parseConfig(record, { options });
+  } catch (error) {
+    assert.ok(error instanceof CacheConfigError, String(error));
+    return error.problems;
+  }
+  return [];
+}
+
+describe("addresses in a configuration", () => {
+  it("parseConfig honours or refuses what URLs say in every place that takes one", () => {
+    const tcp = (config: Config) => config.driver === "node-redis" && [config.redis.tls, config.database];
+    assert.deepEqual(tcp(parseConfig({ CACHE_URL: "redis://h?ssl=true&db=3" })), [true, 3]);
+    assert.deepEqual(tcp(parseConfig({ REDIS_URL: "redis://h?ssl=true&db=3" })), [true, 3]);
+    assert.deepEqual(tcp(parseConfig({}, { options: { url: "redis://h?ssl=true&db=3" } })), [true, 3]);
+    for (const [name, label] of [
+      ["CACHE_URL", "CACHE_URL"],
+      ["UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_URL"],
+      ["KV_REST_API_URL", "KV_REST_API_URL"],
+    ] as const) {
+      const [problem] = problems({
+        [name]: "https://h?_token=S3cret",
+        UPSTASH_REDIS_REST_TOKEN: "t",
+        KV_REST_API_TOKEN: "t",
+      });
+      assert.equal(
+        problem,
+        `${label} is "https://h?***", leave _token out of its query: the token is a setting of its own, UPSTASH_REDIS_REST_TOKEN`,
+      );
+    }
+    assert.deepEqual(problems({}, { url: "redis://h?x=1" }), [
+      'option "url" is "redis://h?***", leave x out of its query, which takes db and ssl; more are options of nodeRedis',
+    ]);
+  });
+
+  it("parseConfig shows the host, not the password, of an address that it refuses", () => {
+    assert.deepEqual(problems({ CACHE_URL: "redis://default:a/b@cache.internal:6379/0" }), [
+      'CACHE_URL is "redis://***@cache.internal:6379/0", percent-encode / ? # % and \\ in its user and password, as %2F %3F %23 %25 %5C',
+    ]);
+  });
+
+  it("parseConfig makes a host ASCII wherever it stands", () => {
+    for (const record of [{ REDIS_HOST: "b\u1ebfp.example" }, { REDIS_URL: "redis://b\u1ebfp.example" }]) {
+      const config = parseConfig(record);
+      assert.equal(config.driver === "node-redis" && config.redis.host, "xn--bp-z7s.example");
+    }
+    assert.deepEqual(problems({ REDIS_URL: "redis://b\u1ebfp.example", REDIS_HOST: "xn--bp-z7s.example" }), []);
+  });
+
+  it("parseConfig prints no secret of what another client's settings hold, in whichever variable they stand", () => {
+    const names =
+      "CACHE_URL REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_TLS CACHE_DRIVER CACHE_RETRIES CACHE_DATABASES CACHE_STALE_FOR CACHE_LOCK UPSTASH_REDIS_REST_URL UPSTASH_REDIS_REST_TOKEN KV_REST_API_URL".split(
+        " ",
+      );
+    const secret = fc.stringMatching(/^[A-Za-z0-9+/=@:?#%& .-]{0,10}Q5ecr3tQ[A-Za-z0-9+/=@:?#%& .-]{0,10}$/);
+    const form = fc.constantFrom(
+      (s: string) => `redis://u:${s}@h:6379/0`,
+      (s: string) => `redis://u:${s}@h?db=99`,
+      (s: string) => `redis://h?password=${s}`,
+      (s: string) => `redis://h?${s}`,
+      (s: string) => `redis://h?${s}=1`,
+      (s: string) => `redis://h#${s}`,
+      (s: string) => `"rediss://:${s}@h"`,
+      (s: string) => `https://h?_token=${s}`,
+      (s: string) => `https://${s}@h`,
+      (s: string) => `h:6380,password=${s},ssl=True,abortConnect=False`,
+      (s: string) => `redis+sentinel://:${s}@h:26379/mymaster`,
+      (s: string) => `valkey://u:${s}@a:1,b:2`,
+      (s: string) => `u:${s}@h`,
+    );
+    const settings = fc.dictionary(
+      fc.constantFrom(...names),
+      fc.tuple(form, secret).map(([make, s]) => make(s)),
+    );
+    const option = fc.constantFrom("url", "host", "token", "port", "driver");
+    const options = fc.dictionary(
+      option,
+      fc.tuple(form, secret).map(([make, s]) => make(s)),
+      { maxKeys: 2 },
+    );
+    let refused = 0;
+    fc.assert(
+      fc.property(settings, options, (record, given) => {
+        const found = problems(record, given as ConfigOptions).join("\n");
+        refused += Number(found !== "");
+        assert.doesNotMatch(found, /Q5ecr3tQ/);
+      }),
+      { numRuns: 1000 },
+    );
+    assert.ok(refused > 500);
+  });
+});
+
+describe("addresses and options of drivers", () => {
+  it("nodeRedis names the database of its address, and a client takes it where nothing else names one", async () => {
+    for (const [options, expected] of [
+      [{ url: "redis://h/3" }, 3],
+      [{ url: "unix:/run/r.sock?db=4" }, 4],
+      [{ url: "redis://h/3", database: 5 }, 5],
+      [{ host: "h", database: 6 }, 6],
+      [{ url: "redis://h" }, undefined],
+    ] as const) {
+      const driver = nodeRedis(options);
+      assert.equal(driver.database, expected);
+      const client = createCacheClient({ driver, env: { REDIS_DB: "7" } });
+      assert.equal((await client.place({})).number, expected ?? 7);
+      assert.equal((await createCacheClient({ driver, database: 9, env: {} }).place({})).number, 9);
+      assert.equal((await createCoreClient({ driver }).place({})).number, expected ?? 0);
+      await driver.close();
+    }
+  });
+
+  const bad: readonly (readonly [unknown, string, RegExp])[] = [
+    [
+      { url: "rediss://h", rejectUnauthorized: false },
+      "TypeError",
+      /option "rejectUnauthorized" of nodeRedis: .* tls\{ ca,.* rejectUnauthorized \}/,
+    ],
+    [{ host: "h", pasword: "S3cret" }, "TypeError", /option "pasword" of nodeRedis: accepted are url, host,/],
+    [{ constructor: 1 }, "TypeError", /option "constructor"/],
+    [{ host: "h", pool: 5 }, "RangeError", /5 as "pool" of nodeRedis: accepted is \{ size \}/],
+    [{ host: "h", pool: { sise: 5 } }, "TypeError", /"pool" of nodeRedis: accepted is \{ size \}/],
+    [{ host: "h", pool: { size: Number.NaN } }, "RangeError", /NaN as "size" of the pool of nodeRedis/],
+    [{ host: "h", tls: "yes" }, "TypeError", /as "tls" of nodeRedis: accepted is true, false or \{ ca/],
+    [{ host: "h", tls: { rejectUnauthorised: false } }, "TypeError", /as "tls" of nodeRedis/],
+    [{ host: 5 }, "RangeError", /5 as "host" of nodeRedis/],
+    [{ host: "S3cret:6379" }, "TypeError", /the port is a setting of its own/],
+    [{ host: "h", database: 99 }, "RangeError", /99 as "database" of nodeRedis: accepted is a whole number of 0 to 15/],
+    [{ host: "h", connectTimeout: Number.NaN }, "RangeError", /use connectTimeout NaN/],
+    [{ host: "h", port: "6379" }, "TypeError", /as "port" of nodeRedis: accepted is a whole number of 1 to 65535/],
+    [{ host: "h", password: 5 }, "RangeError", /5 as "password"/],
+    [{ url: "redis://u:S3cret@h/99" }, "TypeError", /a database is 0 to 15/],
+    [{ url: "redis://u:S3cret@h/0/0" }, "TypeError", /a database is 0 to 15/],
+    [{ url: "redis://h?timeout=5" }, "TypeError", /leave timeout out of its query/],
+    [{ url: "https://h" }, "TypeError", /expected redis:\/\/host:6379\/0 rediss:/],
+    [{ url: "memory:" }, "TypeError", /expected redis:/],
+    [{ url: 5 }, "RangeError", /5 as "url"/],
+    [undefined, "TypeError", /as the options of nodeRedis: accepted are \{ url,/],
+    [[], "TypeError", /as the options of nodeRedis/],
+  ];
+  for (const [options, name, message] of bad) {
+    it(`nodeRedis refuses ${JSON.stringify(options)} by name`, () => {
+      assert.throws(() => nodeRedis(options as NodeRedisOptions), { name, message });
+      assert.throws(
+        () => nodeRedis(options as NodeRedisOptions),
+        (error: Error) => !/S3cret/.test(error.message),
+      );
+    });
+  }
+
+  const place = { url: "https://h.example", token: "S3cret" };
+  const badRest: readonly (readonly [unknown, RegExp])[] = [
+    [{ ...place, timeout: 5 }, /^Cannot use option "timeout" of upstash: accepted are url, token, /],
+    [{ ...place, tokn: "x" }, /option "tokn" of upstash/],
+    [{ ...place, readYourWrites: "S3cret" }, /as "readYourWrites" of upstash: accepted is true or false$/],
+    [{ ...place, maxBytes: Number.NaN }, /maxBytes NaN/],
+    [{ url: "https://h?_token=S3cret", token: "t" }, /^Cannot open Upstash with this url/],
+    [{ client: { pipeline() {} }, token: "S3cret" }, /^Cannot use "token" with a ready client of Upstash/],
+    [null, /as the options of upstash/],
+  ];
+  for (const [options, message] of badRest) {
+    it(`upstash refuses by name what makes it say ${message.source}`, () => {
+      assert.throws(() => upstash(options as UpstashOptions), { name: "TypeError", message });
+      assert.throws(
+        () => upstash(options as UpstashOptions),
+        (error: Error) => !/S3cret/.test(error.message),
+      );
+    });
+  }
+
+  it("memory refuses bounds that are no numbers", () => {
+    assert.throws(() => memory({ maxBytes: Number.NaN }), { name: "RangeError", message: /maxBytes is NaN/ });
+  });
+});
+
+describe("oddSecret", () => {
+  it("oddSecret tells of quotes, line breaks and white space, and shows nothing", () => {
+    for (const [secret, expected] of [
+      ['"S3cret"', "stands in quotes"],
+      ["'S3cret'", "stands in quotes"],
+      ["S3cret\n", "ends in a line break"],
+      ["S3cret\r\n", "ends in a line break"],
+      [" S3cret", "begins or ends in white space"],
+      ["S3cret\t", "begins or ends in white space"],
+      ["S3cret", undefined],
+      ["S3 cret", undefined],
+      ["it's", undefined],
+      ['"', undefined],
+    ] as const) {
+      assert.equal(oddSecret(secret), expected, JSON.stringify(secret));
+    }
+  });
+
+  it("oddSecrets names the secrets of a configuration that are used as they are", () => {
+    assert.deepEqual(oddSecrets(parseConfig({ REDIS_HOST: "h", REDIS_PASSWORD: "S3cret\n" })), [
+      "the password ends in a line break",
+    ]);
+    assert.deepEqual(
+      oddSecrets(parseConfig({ UPSTASH_REDIS_REST_URL: "https://h", UPSTASH_REDIS_REST_TOKEN: '"S3cret"' })),
+      ["the token stands in quotes"],
+    );
+    assert.deepEqual(oddSecrets(parseConfig({ REDIS_URL: "redis://u:p@h" })), []);
+    assert.deepEqual(oddSecrets(parseConfig({})), []);
+  });
+});
