@@ -28,7 +28,8 @@ const LAYERS = [
 const rankOf = (index) => (LAYERS[index][0] === "what all may use" ? 0.5 : index);
 
 /** What a driver may import besides its own client package. */
-const OF_DRIVERS = /^(drivers\/(driver|glob|address|options|store_clock|resp|resp_connection|upstash_client)|src\/ttl)\.ts$/;
+const OF_DRIVERS =
+  /^(drivers\/(driver|glob|address|options|store_clock|resp|resp_connection|upstash_client)|src\/ttl)\.ts$/;
 /** The memory driver runs twins in the place of Lua: a bundle without it shall not carry them. */
 const OF_MEMORY = "src/twins.ts";
 
