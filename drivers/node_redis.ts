@@ -99,11 +99,20 @@ export interface NodeRedisOptions {
   readonly database?: number;
 }
 
+/** A Buffer, of which only its text is used. */
+interface Text {
+  toString(): string;
+}
+
 /** What the driver uses of a client that it creates itself. */
 interface OwnClient extends NodeRedisClient {
   connect(): Promise<unknown>;
   disconnect(): Promise<unknown>;
-  subscribe(channel: string, listener: (message: unknown) => void): Promise<unknown>;
+  subscribe(
+    channels: string | readonly string[],
+    listener: (keys: readonly Text[] | null) => void,
+    bytes: true,
+  ): Promise<unknown>;
   unref(): void;
   on(event: "error", listener: (error: Error) => void): unknown;
 }
@@ -164,6 +173,8 @@ const LONGEST_PAUSE = 2000;
 const CLOSING = 1000;
 /** The channel that the server tells of changes on. */
 const INVALIDATIONS = "__redis__:invalidate";
+/** Redict has renamed it, and up to 7.3.6 cuts the name that it sends to the length of Redis's. */
+const REDICT_INVALIDATIONS = ["__redict__:invalidate", "__redict__:invalidat"];
 /** How often the connection that tells of changes is asked whether it is alive, in milliseconds. */
 const PINGS = 10_000;
 
@@ -477,7 +488,9 @@ class Watch {
             const id = await client.sendCommand(["CLIENT", "ID"]);
             const names = prefixes.flatMap((prefix) => ["PREFIX", prefix]);
             await client.sendCommand(["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", ...names]);
-            await client.subscribe(INVALIDATIONS, (keys) => this.#tell(keys as readonly string[] | null));
+            const channels = (await isRedict(client)) ? REDICT_INVALIDATIONS : INVALIDATIONS;
+            // As bytes: of names that it does not know, node-redis would make one text of all keys.
+            await client.subscribe(channels, (keys) => this.#tell(keys), true);
           } catch (error) {
             refused = isErrorReply(error) ? untoldError(error, this.#target.place) : undefined;
             throw refused ?? error;
@@ -507,7 +520,8 @@ class Watch {
     this.#serve();
   }
 
-  #tell(keys: readonly string[] | null): void {
+  #tell(bytes: readonly Text[] | null): void {
+    const keys = bytes?.map(String);
     for (const { up, prefix, tracker } of this.#watchers) {
       if (!up) continue;
       const own = keys?.filter((key) => key.startsWith(prefix));
@@ -561,6 +575,16 @@ class Watch {
       watcher.up = false;
       watcher.tracker.down();
     }
+  }
+}
+
+/** Whether the server calls itself Redict. One that refuses to say what it is is none. */
+async function isRedict(client: OwnClient): Promise<boolean> {
+  try {
+    return String(await client.sendCommand(["HELLO"])).includes("server,redict");
+  } catch (error) {
+    if (isErrorReply(error)) return false;
+    throw error;
   }
 }
 

@@ -396,6 +396,23 @@ describe("track, node-redis", () => {
     }
   });
 
+  it("hears Redict, which tells on a channel of another name", async () => {
+    // Redict 7.3 cuts the name of its channel to the length of Redis's.
+    const rewrite = (text: string): string =>
+      text
+        .replace("server\r\n$5\r\nredis", "server\r\n$6\r\nredict")
+        .replaceAll("message\r\n$20\r\n__redis__:invalidate", "message\r\n$20\r\n__redict__:invalidat");
+    await behindProxy(port, {}, async (driver, proxy) => {
+      await proxy.set({ rewrite });
+      const notes = await tracked(driver, "redict:");
+      await rawCommand(port, ["MSET", "redict:a", "1", "redict:b,c", "2"]);
+      await eventually(() => notes.keys.length >= 2);
+      assert.deepEqual([...notes.keys].sort(), ["redict:a", "redict:b,c"]);
+      await rawCommand(port, ["FLUSHALL"]);
+      await eventually(() => notes.told.at(-1) === null);
+    });
+  });
+
   it("close ends an attempt under way, and calls nothing", async () => {
     await behindProxy(port, {}, async (driver, proxy) => {
       await proxy.set("blackhole");

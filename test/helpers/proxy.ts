@@ -16,6 +16,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
  * - `"drop"`: forwards requests, and cuts the connection in place of the reply: executed, not answered
  * - `resetAfter`: cuts a connection after so many more bytes of its replies
  * - `delay`: forwards replies so many milliseconds late
+ * - `rewrite`: forwards each chunk of a reply with what the function makes of it
  * - `replace`: forwards nothing, and answers each command (or chunk, where it is not RESP) with this text
  */
 export type ProxyMode =
@@ -25,6 +26,7 @@ export type ProxyMode =
   | "drop"
   | { readonly resetAfter: number }
   | { readonly delay: number }
+  | { readonly rewrite: (text: string) => string }
   | { readonly replace: string };
 
 /** A proxy that a test started, and must stop. */
@@ -75,6 +77,7 @@ export async function startProxy(targetPort: number): Promise<FaultProxy> {
       if (mode === "blackhole") return;
       if (mode === "drop") return end();
       if (mode === "pass" || mode === "refuse" || "replace" in mode) return void client.write(chunk);
+      if ("rewrite" in mode) return void client.write(mode.rewrite(chunk.toString("latin1")), "latin1");
       if ("delay" in mode) return void setTimeout(() => client.writable && client.write(chunk), mode.delay);
       if (allowance > chunk.length) client.write(chunk);
       else client.write(chunk.subarray(0, allowance), end);
