@@ -15,7 +15,7 @@
  */
 import { type Command, type Driver, type Reply, type Script, StoreError } from "../drivers/driver.ts";
 import type { Breaker } from "./breaker.ts";
-import { toStoreError } from "./errors.ts";
+import { isForbidden, toStoreError } from "./errors.ts";
 import type { Events, Sending } from "./events.ts";
 import { unlinkEach } from "./scripts.ts";
 import { LONGEST_TIMER } from "./ttl.ts";
@@ -853,11 +853,6 @@ export class Batch {
       }
     };
   }
-}
-
-/** Whether a store refused a command to this user, or to all: another one may do. */
-function isForbidden({ code, message }: StoreError): boolean {
-  return code === "NOPERM" || /^ERR unknown command/i.test(message);
 }
 
 function late(timeout: number): StoreError {

@@ -102,6 +102,11 @@ export function isStoreError(error: unknown): error is StoreError {
   return error instanceof Error && error.name === "StoreError";
 }
 
+/** Whether a store refused a command to this user, or to all: another command may do. */
+export function isForbidden({ code, message }: StoreError): boolean {
+  return code === "NOPERM" || /^ERR unknown command/i.test(message);
+}
+
 /** Whether a store that answers refused a command: another command may do better. */
 export function isRefusal(error: unknown): error is StoreError {
   return isStoreError(error) && (error.kind === "command" || error.kind === "auth");

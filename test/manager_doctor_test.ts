@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
@@ -12,9 +15,10 @@ import {
   warm,
 } from "../src/manager/manager.ts";
 import { product } from "./fixtures/product.ts";
-import { withConnection } from "./helpers/dump.ts";
+import { dump, withConnection } from "./helpers/dump.ts";
 import { onWires } from "./helpers/engine.ts";
-import { freePort, type RedisServer, startRedis } from "./helpers/redis_server.ts";
+import { eventually } from "./helpers/eventually.ts";
+import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 
 type Findings = Partial<Record<Finding["check"], Finding>>;
 
@@ -107,7 +111,12 @@ onWires("manager", (test, wire) => {
       "connection",
       "authentication",
       "version",
+      "replication",
       "databases",
+      "scripts",
+      "commands",
+      "near caches",
+      "encryption",
       "eviction",
       "memory",
       "hit rate",
@@ -290,5 +299,146 @@ describe("diagnose on a real Redis", () => {
     const found = await findings(make({ driver: memory() }));
     assert.equal(found.eviction?.level, "ok");
     assert.match(found["slow queries"]?.evidence ?? "", /not available over memory/);
+  });
+});
+
+describe("diagnose does what caches do", () => {
+  const servers: RedisServer[] = [];
+  const start = async (...args: string[]): Promise<RedisServer> => {
+    const server = await startRedis({ args });
+    servers.push(server);
+    return server;
+  };
+  after(() => Promise.all(servers.map((server) => server.stop())));
+  let redis: RedisServer;
+  before(async () => {
+    redis = await start();
+  });
+
+  /** What is found for a user with these rights, of what is not well; `"check level"`: evidence and advice. */
+  const wrong = async (url: string, options: ClientOptions = {}): Promise<Record<string, string>> => {
+    await using client = createCacheClient({ env: {}, url, timeout: 5000, ...options });
+    const found: Record<string, string> = {};
+    for (const { check, level, evidence, advice } of Object.values(await findings(client))) {
+      if (/^(replication|databases|scripts|commands|near caches|encryption|version)$/.test(check) && level !== "ok")
+        found[`${check} ${level}`] = `${evidence} -> ${advice}`;
+    }
+    return found;
+  };
+  const user = async (name: string, ...rights: string[]): Promise<string> => {
+    await rawCommand(redis.port, ["ACL", "SETUSER", name, "on", ">pw", "resetchannels", ...rights]);
+    return redis.url.replace("//", `//${name}:pw@`);
+  };
+  const none = { "encryption info": "auth and payment hold no values yet -> undefined" };
+
+  it("and finds nothing where all is allowed, without a change of the store", { timeout: 60_000 }, async () => {
+    await using client = createCacheClient({ env: {}, url: redis.url, timeout: 5000 });
+    await client.service("product").products.set(1, product(1), { tags: ["t"] });
+    await client.service("product").invalidateTags("t");
+    const changes = async (): Promise<unknown> =>
+      /rdb_changes_since_last_save:\d+/.exec(String(await rawCommand(redis.port, ["INFO", "persistence"])))?.[0];
+    const [before, stored] = [await changes(), await dump(redis.url, 1)];
+    assert.deepEqual(await wrong(redis.url), none);
+    assert.deepEqual([await changes(), await dump(redis.url, 1)], [before, stored]);
+  });
+
+  it("and finds scripts, commands, keys, SELECT and channels that are not allowed, with what to allow", {
+    timeout: 60_000,
+  }, async () => {
+    const all = ["~*", "&*", "+@all"];
+    const scripts = await wrong(await user("a", ...all, "-@scripting"));
+    assert.deepEqual(Object.keys(scripts), ["scripts error", "encryption info"]);
+    assert.match(scripts["scripts error"] ?? "", /NOPERM .*'eval' command -> allow them .*\+eval \+evalsha/);
+
+    const time = await wrong(await user("b", ...all, "-time"));
+    assert.deepEqual(Object.keys(time), ["commands error", "encryption info"]);
+    assert.match(time["commands error"] ?? "", /may not run TIME, .*\+time\)/);
+
+    const few = await wrong(await user("c", ...all, "-scan", "-unlink", "-hincrby", "-set"));
+    assert.match(
+      few["commands error"] ?? "",
+      /may not run SET, UNLINK, SCAN, HINCRBY, .*\+set \+unlink \+scan \+hincrby\)/,
+    );
+
+    const keys = await wrong(await user("d", "~shop:product:*", "&*", "+@all"), { prefix: "shop" });
+    assert.match(keys["commands error"] ?? "", /keys that start with "shop:".* -> allow them \(ACL: ~shop:\*\)/);
+    assert.equal(keys["scripts error"], undefined);
+
+    const select = await wrong(await user("e", ...all, "-select"));
+    assert.match(select["databases error"] ?? "", /NOPERM .*prefixed, or allow SELECT to this user \(ACL: \+select\)/);
+
+    for (const rights of [["-client"], ["-client|tracking"], ["-subscribe"], ["resetchannels"]]) {
+      const near = await wrong(await user("f", "reset", "on", ">pw", ...all, ...rights));
+      assert.deepEqual(Object.keys(near), ["near caches info", "encryption info"], rights.join());
+      assert.match(
+        near["near caches info"] ?? "",
+        /NOPERM .* -> .*\+client\|tracking \+subscribe &__redis__:invalidate/,
+      );
+    }
+  });
+
+  it("and warns of near caches that are refused where one is on", { timeout: 60_000 }, async () => {
+    const url = await user("g", "~*", "&*", "+@all", "-client");
+    await using client = createCacheClient({ env: {}, url, timeout: 5000, near: true, logger: false });
+    await client.cache().get("a");
+    await eventually(async () => (await client.health()).near !== undefined);
+    assert.equal((await findings(client))["near caches"]?.level, "warning");
+  });
+
+  it("and goes on for a user who may send no PING", { timeout: 60_000 }, async () => {
+    assert.deepEqual(await wrong(await user("h", "~*", "&*", "+@all", "-ping")), none);
+  });
+
+  it("and finds a replica and a Sentinel", { timeout: 60_000 }, async () => {
+    const replica = await start("--replicaof", `127.0.0.1 ${redis.port}`, "--repl-diskless-load", "on-empty-db");
+    const found = await wrong(replica.url);
+    assert.match(
+      found["replication error"] ?? "",
+      new RegExp(`^this is a replica of 127.0.0.1:${redis.port} -> .*primary`),
+    );
+    // Where INFO is not known, ROLE tells.
+    const args = ["--replicaof", `127.0.0.1 ${redis.port}`, "--rename-command", "INFO", ""];
+    const silent = await wrong((await start(...args, "--repl-diskless-load", "on-empty-db")).url);
+    assert.ok(silent["replication error"]);
+    assert.match(silent["version info"] ?? "", /does not know INFO: it is renamed or switched off/);
+  });
+
+  it("and says of clusters one thing only, whatever is set", { timeout: 60_000 }, async () => {
+    const folder = await mkdtemp(join(tmpdir(), "larder-"));
+    const cluster = await start("--cluster-enabled", "yes", "--dir", folder);
+    await rawCommand(cluster.port, ["CLUSTER", "ADDSLOTSRANGE", 0, 16383]);
+    for (const databases of ["auto", "prefixed"] as const) {
+      const found = await wrong(cluster.url, { databases });
+      assert.match(
+        found["databases error"] ?? "",
+        /^this is a node of a cluster, .* -> give the address of a single server: clusters are not served$/,
+      );
+    }
+    await rm(folder, { recursive: true });
+  });
+
+  it("and calls nobody logged in of whom it does not know", { timeout: 60_000 }, async () => {
+    const renamed = await start("--rename-command", "INFO", "", "--rename-command", "CONFIG", "");
+    await using client = createCacheClient({ env: {}, url: renamed.url, timeout: 5000 });
+    assert.equal((await findings(client)).authentication?.evidence, "the user is default");
+  });
+
+  it("and finds what auth and payment store in plain text", { timeout: 60_000 }, async () => {
+    const { url } = await start();
+    const keys = { keys: { k1: new Uint8Array(32).fill(1) } };
+    const store = async (options: ClientOptions): Promise<void> => {
+      await using client = createCacheClient({ env: {}, url, timeout: 5000, logger: false, ...options });
+      await client.service("auth").sessions.set("t", { userId: "u1" });
+      await client.service("auth").checkRateLimit("a", { limit: 1, window: "1h" });
+      await client.service("payment").methods.set("u1", [{ token: "tok", last4: "4242" }]);
+    };
+    await store({ encryption: keys });
+    assert.equal((await wrong(url))["encryption info"], undefined);
+    await store({});
+    const { "encryption info": told = "" } = await wrong(url);
+    assert.match(
+      told,
+      /^stored in plain text: auth \(session:\*\), payment \(payment_methods:\*\) -> .*CACHE_ENCRYPTION_KEYS/,
+    );
   });
 });

@@ -1,12 +1,13 @@
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import type { PlaceOf } from "../client.ts";
-import { isRefusal, isStoreError } from "../errors.ts";
+import { isForbidden, isRefusal, isStoreError } from "../errors.ts";
 import { describe } from "../ttl.ts";
-import { fleetCounts, type InspectedClient, placesOf, readInfo } from "./inspect.ts";
+import { fleetCounts, type InspectedClient, parseInfo, placesOf } from "./inspect.ts";
 import { looker } from "./list.ts";
-import { serverName } from "./server.ts";
+import { type Refusals, refusals, trackingRefusal } from "./rights.ts";
+import { serverMode, serverName } from "./server.ts";
 import { slowLog } from "./slow_log.ts";
-import type { ManagedClient, StepOptions } from "./target.ts";
+import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 import { openWire, shown, type Wire, word } from "./wire.ts";
 
 /** What was found of one question. */
@@ -16,7 +17,12 @@ export interface Finding {
     | "connection"
     | "authentication"
     | "version"
+    | "replication"
     | "databases"
+    | "scripts"
+    | "commands"
+    | "near caches"
+    | "encryption"
     | "eviction"
     | "memory"
     | "hit rate"
@@ -63,9 +69,9 @@ export async function* diagnose(
   try {
     wire = await openWire(client, { database: 0, ...options });
     try {
-      await wire.must([["PING"]]);
+      await wire.ping();
       const start = performance.now();
-      await wire.must([["PING"]]);
+      await wire.ping();
       latency = performance.now() - start;
     } catch (error) {
       await wire.close();
@@ -82,12 +88,20 @@ export async function* diagnose(
       ? warning("connection", took, "put the store nearer to the application, or look for what keeps it busy")
       : { check: "connection", level: "ok", evidence: took };
     yield await authentication(wire);
-    const info = await readInfo(wire);
-    yield version(info, client.driver);
-    yield await databases(client, info, options);
-    yield eviction(info, client.driver);
-    yield memory(info, client.driver);
-    yield hitRate(await countedRates(client, options), info, client.driver);
+    const [told] = await wire.send([["INFO"]]);
+    const info = parseInfo(told);
+    const why = untold(client.driver, "INFO", told);
+    const refused = await refusals(wire);
+    yield version(info, why);
+    yield await replication(wire, info);
+    yield await databases(client, info, refused, options);
+    yield scripts(refused);
+    yield commands(refused);
+    yield await nearCaches(client, wire);
+    yield await encryption(client, options);
+    yield eviction(info, client.driver, why);
+    yield memory(info, why);
+    yield hitRate(await countedRates(client, options), info, why);
     yield* keys(client, info, { ...options, sample, bigKey });
     yield await slowQueries(wire, clock);
     yield await skew(wire, clock);
@@ -126,12 +140,15 @@ const warning = (check: Finding["check"], evidence: string, advice: string): Fin
   evidence,
   advice,
 });
-const unknown = (check: Finding["check"], driver: string): Finding => ({
-  check,
-  level: "info",
-  // Every Redis knows what is asked over TCP, but may not tell everyone.
-  evidence: driver === "node-redis" ? "the store does not tell this user" : `not available over ${driver}`,
-});
+const unknown = (check: Finding["check"], evidence: string): Finding => ({ check, level: "info", evidence });
+
+/** Why a question has no answer. Every Redis knows what is asked over TCP, but may not tell everyone, or under another name. */
+function untold(driver: string, command: string, reply: RawReply | undefined): string {
+  if (driver !== "node-redis") return `not available over ${driver}`;
+  return reply instanceof StoreError && /unknown command/i.test(reply.message)
+    ? `the server does not know ${command}: it is renamed or switched off`
+    : "the store does not tell this user";
+}
 
 function away(error: StoreError): Finding {
   if (error.kind === "auth") {
@@ -146,23 +163,26 @@ function away(error: StoreError): Finding {
 
 async function authentication(wire: Wire): Promise<Finding> {
   const check = "authentication";
-  const { name } = wire.place.driver;
-  if (name === "memory") return { check, level: "ok", evidence: "the store is in this process" };
+  if (wire.place.driver.name === "memory") return { check, level: "ok", evidence: "the store is in this process" };
   const [user, password] = await wire.send([
     ["ACL", "WHOAMI"],
     ["CONFIG", "GET", "requirepass"],
   ]);
-  const who = user instanceof StoreError ? "logged in" : `logged in as ${word(user)}`;
-  if (Array.isArray(password) && password.length === 2 && word(password[1]) === "" && /default$/.test(who)) {
+  const name = user instanceof StoreError ? undefined : word(user);
+  const required = Array.isArray(password) && password.length === 2 ? word(password[1]) : undefined;
+  if (required === "" && name === "default") {
     const advice = "where others can reach it, give it a password (requirepass, or ACL users)";
     return { check, level: "info", evidence: "the server asks for no password", advice };
   }
+  if (name === undefined) return { check, level: "ok", evidence: "the server takes commands" };
+  // Who did not log in is the user default, too.
+  const who = name === "default" && required === undefined ? "the user is default" : `logged in as ${name}`;
   return { check, level: "ok", evidence: who };
 }
 
-function version(info: Info, driver: string): Finding {
+function version(info: Info, why: string): Finding {
   const text = info.get("redis_version");
-  if (text === undefined) return unknown("version", driver);
+  if (text === undefined) return unknown("version", why);
   const [major = 0, minor = 0] = text.split(".").map(Number);
   const named = serverName(info);
   const like = named.version === text ? "" : `, which says that it is like Redis ${text}`;
@@ -173,14 +193,43 @@ function version(info: Info, driver: string): Finding {
     : { check: "version", level: "error", evidence, advice };
 }
 
-async function databases(client: InspectedClient, info: Info, options: StepOptions): Promise<Finding> {
+/** Whether this server takes writes, or copies those of another one. */
+async function replication(wire: Wire, info: Info): Promise<Finding> {
+  const check = "replication";
+  const { name } = wire.place.driver;
+  let role = info.get("role");
+  let of = `${info.get("master_host")}:${info.get("master_port")}`;
+  if (role === undefined) {
+    const [reply] = await wire.send([["ROLE"]]);
+    if (!Array.isArray(reply)) return unknown(check, untold(name, "ROLE", reply));
+    role = word(reply[0]);
+    of = `${word(reply[1])}:${word(reply[2])}`;
+  }
+  if (role === "slave") {
+    const advice =
+      "give the address of the primary, or a name that leads to it: every write to a replica fails or is lost";
+    return { check, level: "error", evidence: `this is a replica of ${of}`, advice };
+  }
+  if (role === "sentinel") {
+    const advice = "give the address of the primary that it watches: a Sentinel holds no keys";
+    return { check, level: "error", evidence: "this is a Sentinel, not a store", advice };
+  }
+  return { check, level: "ok", evidence: "this is a primary" };
+}
+
+async function databases(
+  client: InspectedClient,
+  info: Info,
+  { cluster }: Refusals,
+  options: StepOptions,
+): Promise<Finding> {
   const check = "databases";
+  if (serverMode(info) === "cluster" || cluster !== undefined) {
+    const evidence = "this is a node of a cluster, where neither numbered nor prefixed databases work";
+    return { check, level: "error", evidence, advice: "give the address of a single server: clusters are not served" };
+  }
   if (client.databases === "prefixed") {
     return { check, level: "ok", evidence: "prefixed: db0: to db15: in the keys of database 0 keep them apart" };
-  }
-  const advice = "set CACHE_DATABASES to prefixed";
-  if (info.get("cluster_enabled") === "1") {
-    return { check, level: "error", evidence: "numbered, on a cluster, which has database 0 only", advice };
   }
   let wire: Wire | undefined;
   try {
@@ -189,18 +238,105 @@ async function databases(client: InspectedClient, info: Info, options: StepOptio
   } catch (error) {
     if (!isStoreError(error)) throw error;
     const evidence = `numbered, and database 15 cannot be used: ${error.message}`;
-    return { check, level: "error", evidence, advice: `${advice}, or give the server 16 databases` };
+    const other = isForbidden(error) ? "allow SELECT to this user (ACL: +select)" : "give the server 16 databases";
+    return { check, level: "error", evidence, advice: `set CACHE_DATABASES to prefixed, or ${other}` };
   } finally {
     await wire?.close();
   }
   return { check, level: "ok", evidence: "numbered: 0 to 15 can be used" };
 }
 
-function eviction(info: Info, driver: string): Finding {
+function scripts({ scripts: refused }: Refusals): Finding {
+  const check = "scripts";
+  if (refused === undefined) return { check, level: "ok", evidence: "scripts can be run" };
+  const advice =
+    "allow them to this user (ACL: +eval +evalsha), and give the commands their names back where they are renamed: without them writes, tags, counters, limits and locks fail";
+  return { check, level: "error", evidence: `no script can be run: ${refused}`, advice };
+}
+
+function commands({ commands: refused, keys }: Refusals): Finding {
+  const check = "commands";
+  if (keys !== undefined) {
+    const evidence = `this user may not touch all keys that start with ${JSON.stringify(keys)}, those of caches and the library's own`;
+    return { check, level: "error", evidence, advice: `allow them (ACL: ~${keys}*)` };
+  }
+  if (refused.length === 0) return { check, level: "ok", evidence: "what caches send is allowed" };
+  const allow = refused.map((name) => `+${name.toLowerCase()}`).join(" ");
+  const evidence = `this user may not run ${refused.join(", ")}, or the server does not know it by this name`;
+  return {
+    check,
+    level: "error",
+    evidence,
+    advice: `allow it (ACL: ${allow}): docs/permissions.md tells what each is for`,
+  };
+}
+
+/** Whether the server tells of changed keys. Of interest where near caches are on only, so it is no error. */
+async function nearCaches(client: InspectedClient, wire: Wire): Promise<Finding> {
+  const check = "near caches";
+  const { name } = wire.place.driver;
+  if (name !== "node-redis")
+    return unknown(check, `nothing tells of changes over ${name}: values stay for near.ttl at the most`);
+  let refused: string | null | undefined;
+  try {
+    refused = await trackingRefusal(wire);
+  } catch (error) {
+    if (!isStoreError(error)) throw error;
+    refused = error.message;
+  }
+  if (typeof refused !== "string") return { check, level: "ok", evidence: "the server tells of changed keys" };
+  const evidence = `they keep nothing, for the server does not tell of changed keys: ${refused}`;
+  const advice = "allow it to this user (ACL: +client|id +client|tracking +subscribe &__redis__:invalidate)";
+  const { near } = await client.health();
+  return near === undefined ? { check, level: "info", evidence, advice } : warning(check, evidence, advice);
+}
+
+/** Which keys of which services hold what should be encrypted. */
+const SECRETS = { auth: ["session:*", "token:*"], payment: ["payment_methods:*", "transaction:*"] } as const;
+/** How many of them are looked at. */
+const LOOKED_AT = 20;
+
+/** Whether what is stored of the services that can be encrypted is: by what stands there, for the keys are the applications'. */
+async function encryption(client: InspectedClient, options: StepOptions): Promise<Finding> {
+  const check = "encryption";
+  const plain: string[] = [];
+  let seen = 0;
+  for (const [service, patterns] of Object.entries(SECRETS)) {
+    let wire: Wire | undefined;
+    try {
+      wire = await usable(client, { service, ...options });
+    } catch (error) {
+      // A build without this service.
+      if (!(error instanceof TypeError)) throw error;
+    }
+    if (!wire) continue;
+    try {
+      for (const pattern of patterns) {
+        const keys: Bulk[] = [];
+        for await (const page of wire.scan(pattern, PAGE)) {
+          keys.push(...page);
+          if (keys.length >= LOOKED_AT) break;
+        }
+        const heads = await wire.send(keys.slice(0, LOOKED_AT).map((key) => ["GETRANGE", key, 0, 1023]));
+        const texts = heads.map(word).filter((text) => text.startsWith("{"));
+        seen += texts.length;
+        if (texts.some((text) => !/^\{[^{}]*?"sealed":/.test(text))) plain.push(`${service} (${pattern})`);
+      }
+    } finally {
+      await wire.close();
+    }
+  }
+  if (seen === 0) return { check, level: "info", evidence: "auth and payment hold no values yet" };
+  if (plain.length === 0) return { check, level: "ok", evidence: "what was seen of auth and payment is encrypted" };
+  const advice = "set CACHE_ENCRYPTION_KEYS in the applications, or let nobody else read this store and its backups";
+  return { check, level: "info", evidence: `stored in plain text: ${plain.join(", ")}`, advice };
+}
+
+function eviction(info: Info, driver: string, why: string): Finding {
   const check = "eviction";
   const policy = info.get("maxmemory_policy");
   if (policy === undefined) {
-    if (driver !== "memory") return unknown(check, driver);
+    if (driver !== "memory") return unknown(check, why);
     return { check, level: "ok", evidence: "the entry that was used least recently goes first" };
   }
   const limit = Number(info.get("maxmemory") ?? 0);
@@ -218,10 +354,10 @@ function eviction(info: Info, driver: string): Finding {
   return { check, level: "info", evidence, advice: `${set} is what is recommended for caches` };
 }
 
-function memory(info: Info, driver: string): Finding {
+function memory(info: Info, why: string): Finding {
   const check = "memory";
   const used = Number(info.get("used_memory") ?? Number.NaN);
-  if (Number.isNaN(used)) return unknown(check, driver);
+  if (Number.isNaN(used)) return unknown(check, why);
   const limit = Number(info.get("maxmemory") ?? 0);
   const total = limit || Number(info.get("total_system_memory") ?? 0);
   if (total === 0) return { check, level: "info", evidence: `${amount(used)} in use, no limit known` };
@@ -264,7 +400,7 @@ async function countedRates(client: InspectedClient, options: StepOptions): Prom
  * Judged by what processes counted. The server's own rate is told, but never judged: with each of the library's reads it counts the look-up of the
  * clock, a miss where nothing was ever invalidated, so that half is the most it can be, and a hit where something was.
  */
-function hitRate(rates: readonly Rate[], info: Info, driver: string): Finding {
+function hitRate(rates: readonly Rate[], info: Info, why: string): Finding {
   const check = "hit rate";
   const judged = rates.filter(({ reads }) => reads >= READS);
   const told = judged.map(({ service, reads, rate }) => `${service} ${percent(rate)} of ${reads} reads`).join(", ");
@@ -281,7 +417,7 @@ function hitRate(rates: readonly Rate[], info: Info, driver: string): Finding {
   const advice = "set CACHE_FLEET_STATS=true in the applications: then the rate of each service is known";
   const hits = Number(info.get("keyspace_hits") ?? Number.NaN);
   const reads = hits + Number(info.get("keyspace_misses"));
-  if (Number.isNaN(reads)) return { ...unknown(check, driver), advice };
+  if (Number.isNaN(reads)) return { ...unknown(check, why), advice };
   const share = reads > 0 ? `${percent(hits / reads)} of ${reads} reads` : "no reads";
   const evidence = `${share} by the server's count, which says little: it counts the library's own look-ups too`;
   return { check, level: "info", evidence, advice };
@@ -315,6 +451,7 @@ async function* keys(
 ): AsyncGenerator<Finding, void, void> {
   let looked = 0;
   let lasting = 0;
+  let refused: string | undefined;
   const examples: string[] = [];
   const big: { name: string; size: number }[] = [];
   for (const database of await used(client, info)) {
@@ -340,9 +477,18 @@ async function* keys(
         left -= part.length;
         if (left <= 0) break;
       }
+    } catch (error) {
+      // Keys that this user may not look at.
+      if (!isRefusal(error)) throw error;
+      refused = error.message;
     } finally {
       await wire.close();
     }
+  }
+  if (looked === 0 && refused !== undefined) {
+    yield unknown("expiry", refused);
+    yield unknown("big keys", refused);
+    return;
   }
   const share = lasting / Math.max(looked, 1);
   const evidence = `${lasting} of ${looked} keys have no TTL${lasting > 0 ? `, such as ${examples.join(", ")}` : ""}`;
@@ -365,7 +511,7 @@ async function* keys(
 async function slowQueries(wire: Wire, clock: () => number): Promise<Finding> {
   const check = "slow queries";
   const all = (await slowLog(wire, 128))?.filter(({ ofTools }) => !ofTools);
-  if (!all) return unknown(check, wire.place.driver.name);
+  if (!all) return unknown(check, untold(wire.place.driver.name, "SLOWLOG", undefined));
   const slow = all
     .filter(({ at, took }) => took >= SLOW_QUERY_MS && clock() - at < RECENT_MS)
     .sort((a, b) => b.took - a.took);
@@ -384,7 +530,7 @@ async function skew(wire: Wire, clock: () => number): Promise<Finding> {
   const before = clock();
   const [reply] = await wire.send([["TIME"]]);
   const after = clock();
-  if (!Array.isArray(reply)) return unknown(check, wire.place.driver.name);
+  if (!Array.isArray(reply)) return unknown(check, untold(wire.place.driver.name, "TIME", reply));
   const [seconds, micros] = (reply as RawReply[]).map(word);
   const theirs = Number(seconds) * 1000 + Number(micros) / 1000;
   const off = theirs - (before + after) / 2;

@@ -95,9 +95,9 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
   }
   const wire = await openWire(client, { database: 0, ...options });
   try {
-    await wire.must([["PING"]]);
+    await wire.ping();
     const start = performance.now();
-    await wire.must([["PING"]]);
+    await wire.ping();
     const latency = performance.now() - start;
     const server = serverOf(await readInfo(wire));
     const { hits, misses } = server;
@@ -167,6 +167,11 @@ export function* fleetCounts(flat: readonly RawReply[]): Generator<[name: string
 /** What INFO says, by name; nothing where the store has none. */
 export async function readInfo(wire: Wire): Promise<ReadonlyMap<string, string>> {
   const [reply] = await wire.send([["INFO"]]);
+  return parseInfo(reply);
+}
+
+/** What a reply to INFO says, by name; nothing where it is an error. */
+export function parseInfo(reply: RawReply | undefined): ReadonlyMap<string, string> {
   if (reply instanceof StoreError || reply === null) return new Map();
   const lines = word(reply).split(/\r?\n/);
   return new Map(

@@ -118,6 +118,7 @@ export function looker(wire: Wire): (keys: readonly Bulk[]) => Promise<KeyEntry[
     known.forEach((physical, i) => {
       const [kind, left, bytes] = replies.slice(3 * i, 3 * i + 3);
       if (kind instanceof StoreError) throw kind;
+      if (left instanceof StoreError) throw left;
       const type = word(kind);
       if (type === "none") return;
       const key = wire.logical(physical);

@@ -5,6 +5,7 @@
 import { type Command, type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import type { Place, PlaceOf } from "../client.ts";
+import { isForbidden } from "../errors.ts";
 import { describe, parseTimeout, type Timeout } from "../ttl.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 
@@ -67,7 +68,8 @@ export class Wire {
   readonly #connection: Connection | undefined;
   readonly #prefix: Uint8Array;
   readonly #signal: AbortSignal | undefined;
-  readonly #timeout: number;
+  /** Milliseconds that one step may take. */
+  readonly timeout: number;
 
   constructor(place: Place, connection: Connection | undefined, signal: AbortSignal | undefined, timeout: Timeout) {
     this.place = place;
@@ -76,7 +78,7 @@ export class Wire {
     this.#connection = connection;
     this.#prefix = encoder.encode(place.prefix);
     this.#signal = signal;
-    this.#timeout = parseTimeout(timeout, "timeout");
+    this.timeout = parseTimeout(timeout, "timeout");
   }
 
   /** What to call the place in messages. */
@@ -89,7 +91,7 @@ export class Wire {
     this.#signal?.throwIfAborted();
     if (commands.length === 0) return [];
     // A connection of one's own keeps the deadline itself.
-    if (this.#connection) return this.#wait(this.#connection.send(commands, { timeout: this.#timeout }));
+    if (this.#connection) return this.#wait(this.#connection.send(commands, { timeout: this.timeout }));
     const { driver, database } = this.place;
     const { maxCommands = commands.length, maxBytes = Number.POSITIVE_INFINITY } = driver.capabilities;
     const replies: RawReply[] = [];
@@ -99,7 +101,7 @@ export class Wire {
         if (room < 0 && to > from) break;
       }
       const part = commands.slice(from, to).map((command) => command.map(plain)) as unknown as Command[];
-      replies.push(...(await this.#wait(driver.send(database, part, { timeout: this.#timeout }), this.#timeout)));
+      replies.push(...(await this.#wait(driver.send(database, part, { timeout: this.timeout }), this.timeout)));
     }
     return replies;
   }
@@ -109,6 +111,12 @@ export class Wire {
     const replies = await this.send(commands);
     for (const reply of replies) if (reply instanceof StoreError) throw reply;
     return replies;
+  }
+
+  /** Waits for a sign of life. @throws {StoreError} For a server that does not answer, or refuses everything: not for a user who may not ask. */
+  async ping(): Promise<void> {
+    const [reply] = await this.send([["PING"]]);
+    if (reply instanceof StoreError && !isForbidden(reply)) throw reply;
   }
 
   /** Waits for replies, but not after the signal, and not beyond a deadline where one is given. */

@@ -1,0 +1,104 @@
+/** What a user may do, found out by doing it: all of it changes nothing. */
+import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { isForbidden } from "../errors.ts";
+import { read } from "../scripts.ts";
+import { CLOCK, MARKS, type Wire, word } from "./wire.ts";
+
+/** What was refused. */
+export interface Refusals {
+  /** Why no script may be run, in the store's words; `undefined` where they may. */
+  readonly scripts: string | undefined;
+  /** The commands that this user may not run, or the server does not know, those of scripts too. */
+  readonly commands: readonly string[];
+  /** What the keys start with that this user may not touch; `undefined` where it may. */
+  readonly keys: string | undefined;
+  /** An error that tells that this is a node of a cluster. */
+  readonly cluster: string | undefined;
+}
+
+/** What the scripts run, on a key that nothing stands at. What would write is refused for its arguments, or finds nothing. */
+const TRIALS = `local r = {}
+local function try(name, ...)
+  local v = redis.pcall(name, ...)
+  if type(v) == 'table' and v.err then r[#r + 1] = name .. ' ' .. v.err end
+end
+local key = KEYS[1]
+for _, name in ipairs({'GET', 'PTTL', 'TYPE', 'DEL', 'UNLINK', 'PERSIST'}) do try(name, key) end
+try('SET', key, '', 'XX')
+try('PEXPIRE', key, 1)
+try('INCRBY', key, 'none')
+try('HMGET', key, 'none')
+try('HINCRBY', key, 'none', 'none')
+try('TIME')
+return r`;
+
+const KEYS = /^NOPERM .*access .*\bkeys?\b/i;
+const FORBIDDEN_IN_SCRIPTS = /can't (run|access)|no permissions|ACL failure|unknown .*command/i;
+const OF_CLUSTERS = /^(CROSSSLOT|MOVED|ASK|CLUSTERDOWN)\b|not allowed in cluster mode/;
+
+/**
+ * Tries what the library does.
+ *
+ * @param wire A connection, to the place whose keys are meant.
+ * @returns What was refused.
+ */
+export async function refusals(wire: Wire): Promise<Refusals> {
+  const [key, clock, marks] = [wire.own("doctor"), wire.physical(CLOCK), wire.physical(MARKS)];
+  const direct: RawCommand[] = [
+    ["MGET", key, clock],
+    ["PTTL", key],
+    ["SET", key, "", "XX"],
+    ["UNLINK", key],
+    wire.scanCommand("0", "#larder:doctor", 1),
+  ];
+  const scripts: RawCommand[] = [
+    ["EVAL", read.lua, 2, clock, key, marks, 0, 1],
+    ["EVALSHA", read.sha1, 2, clock, key, marks, 0, 1],
+    ["EVAL", TRIALS, 1, key],
+  ];
+  const replies = await wire.send([...direct, ...scripts]);
+  const errors = replies.map((reply) => (reply instanceof StoreError ? reply : undefined));
+  const [evalError, evalshaError] = errors.slice(direct.length);
+  const ofKeys = errors.some((error) => error !== undefined && KEYS.test(error.message));
+  const forbidden = (error: StoreError | undefined): boolean =>
+    error !== undefined && isForbidden(error) && !KEYS.test(error.message);
+  const commands = direct.filter((_, i) => forbidden(errors[i])).map(([name]) => String(name));
+  const inner = replies.at(-1);
+  for (const tried of Array.isArray(inner) ? (inner as RawReply[]) : []) {
+    const [name = "", ...why] = word(tried).split(" ");
+    if (FORBIDDEN_IN_SCRIPTS.test(why.join(" "))) commands.push(name);
+  }
+  const scriptError = [evalError, evalshaError].find(forbidden);
+  return {
+    scripts: scriptError?.message,
+    commands: [...new Set(commands)],
+    keys: ofKeys ? wire.place.prefix : undefined,
+    cluster: errors.find((error) => error && OF_CLUSTERS.test(error.message))?.message,
+  };
+}
+
+/**
+ * Tries to be told of changed keys, as near caches over TCP are.
+ *
+ * @param wire A connection; this takes one more.
+ * @returns Why the server refuses, in its words; `null` where it does not, `undefined` where the wire has no tracking.
+ */
+export async function trackingRefusal(wire: Wire): Promise<string | null | undefined> {
+  const { place, timeout } = wire;
+  const { driver, database } = place;
+  const connection = await driver.connect?.(database, { timeout });
+  if (!connection) return undefined;
+  try {
+    const [id] = await connection.send([["CLIENT", "ID"]], { timeout });
+    if (id instanceof StoreError) return id.message;
+    const tracking = ["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", "PREFIX", "#larder:doctor"];
+    const [on] = await connection.send([tracking], { timeout });
+    if (on instanceof StoreError) return on.message;
+    return await new Promise<string | null>((resolve, reject) => {
+      const told = (reply: RawReply): void => resolve(reply instanceof StoreError ? reply.message : null);
+      connection.listen(["SUBSCRIBE", "__redis__:invalidate"], told).catch(reject);
+    });
+  } finally {
+    await connection.close();
+  }
+}
