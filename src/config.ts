@@ -15,6 +15,7 @@ import { Breaker } from "./breaker.ts";
 import { CacheConfigError } from "./errors.ts";
 import { type ClientDefaults, checkDefaults } from "./policy.ts";
 import { type EncryptionOptions, keyRing } from "./seal.ts";
+import { slips } from "./slip.ts";
 import { describe, millisecondsOf, parseTtl, type Timeout, TTL_ACCEPTED, type Ttl } from "./ttl.ts";
 
 /** The wires that the configuration can choose. */
@@ -152,6 +153,8 @@ export interface ParseConfigOptions {
   readonly otherOptions?: readonly string[];
   /** The TTL variables of an application's own services. @default [] */
   readonly ttlVariables?: readonly string[];
+  /** The names that come from the library's own files, `.env.cache` and its like: what nobody knows among them is a problem. @default none */
+  readonly inFiles?: ReadonlySet<string>;
   /** Whether the runtime has TCP: where not, Upstash is taken before Redis when both are set. @default true */
   readonly tcp?: boolean;
 }
@@ -342,6 +345,9 @@ export const CONFIG_VARIABLES: readonly string[] = [
   ...TTL_VARIABLES,
 ];
 
+/** What names in the library's own files start with, if they are to be known. */
+const OURS = /^(CACHE|REDIS|UPSTASH_REDIS_REST|KV_REST_API)_/;
+
 /** What was given, by setting: variables, and the options that beat them. */
 interface Given {
   readonly given: Record<string, unknown>;
@@ -355,7 +361,7 @@ interface Given {
 
 function gather(
   record: Readonly<Record<string, string | undefined>>,
-  { options = {}, otherOptions = [], ttlVariables = [], tcp = true }: ParseConfigOptions,
+  { options = {}, otherOptions = [], ttlVariables = [], tcp = true, inFiles }: ParseConfigOptions,
   problems: string[],
 ): Given {
   const given: Record<string, unknown> = {};
@@ -382,10 +388,12 @@ function gather(
   const ttlNames = new Set([...TTL_VARIABLES, ...ttlVariables]);
   const known = [...CONFIG_VARIABLES, ...ttlVariables];
   for (const name of Object.keys(env)) {
-    if (!name.startsWith("CACHE_") || !env[name] || known.includes(name)) continue;
-    const near = known.reduce((best, other) => (distance(name, other) < distance(name, best) ? other : best));
-    if (name.startsWith("CACHE_TTL_") && !isSlip(name, near)) ttlNames.add(name);
-    else problems.push(`${name} is not a known variable, the nearest is ${near}`);
+    const ours = inFiles?.has(name) ?? false;
+    if (!env[name] || known.includes(name) || !(ours ? OURS : /^CACHE_/).test(name)) continue;
+    const near = nearest(name, known);
+    const ttl = name.startsWith("CACHE_TTL_");
+    if (isSlip(name, near) || (ours && !ttl)) problems.push(`${name} is not a known variable, the nearest is ${near}`);
+    else if (ttl && !LINK.test(name)) ttlNames.add(name);
   }
   for (const name of ttlNames) take(name, name);
   const pool = Object(options.pool) === options.pool ? options.pool?.size : options.pool;
@@ -424,8 +432,8 @@ function gather(
  *
  * The driver is `CACHE_DRIVER`, else that of `CACHE_URL`, else node-redis when `REDIS_URL` or `REDIS_HOST` is set, else
  * upstash when `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL` is set, else memory. URLs of other drivers are not looked
- * at. An empty variable is unset. A TTL variable that nobody declared is accepted unless its name is a slip of a known one;
- * any other unknown `CACHE_*` is a problem.
+ * at. An empty variable is unset. A TTL variable that nobody declared is accepted unless its name is a slip of a known one. Other unknown `CACHE_*` are
+ * passed over, because other programs have such names too, unless they are nearly one of this library's; in its own files they are problems.
  *
  * @param record The variables, such as `process.env`; only those of this library are looked at.
  * @param settings The client's options, the TTL variables of an application's services, whether there is TCP.
@@ -548,18 +556,24 @@ export function redactUrl(url: string): string {
   return scheme + (user ? "***@" : "") + host + (tail ? "?***" : "");
 }
 
-/** How many characters of the longer name are left when what both begin with and what both end with are taken off. */
-function distance(a: string, b: string): number {
-  const most = Math.min(a.length, b.length);
-  let start = 0;
-  while (start < most && a[start] === b[start]) start++;
-  let end = 0;
-  while (end < most - start && a.at(-1 - end) === b.at(-1 - end)) end++;
-  return Math.max(a.length, b.length) - start - end;
+/** A name without the ending that is left out most. */
+const stem = (name: string): string => name.replace(/_(MS|FOR)$/, "");
+
+const farOf = (name: string, other: string): number => Math.min(slips(name, other), slips(stem(name), stem(other)));
+
+/** The name that is nearest. */
+function nearest(name: string, known: readonly string[]): string {
+  const far = new Map(known.map((other) => [other, farOf(name, other)]));
+  return known.reduce((best, other) => ((far.get(other) as number) < (far.get(best) as number) ? other : best));
 }
 
-/** Whether one name is the other with a letter too many or with its letters in another order. */
-function isSlip(a: string, b: string): boolean {
-  const [x, y] = [a, b].map((name) => [...name].sort().join());
-  return x === y || (distance(a, b) < 2 && a.length !== b.length);
+/** Whether a name is nearly another, so that hardly anybody else's is: of TTLs, which applications name themselves, less is a slip. */
+function isSlip(name: string, other: string): boolean {
+  const far = farOf(name, other);
+  if (!name.startsWith("CACHE_TTL_")) return far <= (stem(other).length > 13 ? 2 : 1);
+  const [letters, others] = [name, other].map((each) => [...each].sort().join());
+  return letters === others || (far < 2 && name.length !== other.length);
 }
+
+/** What Kubernetes and Docker set for a service, and for each of its ports. */
+const LINK = /_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)?)$/;

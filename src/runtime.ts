@@ -15,6 +15,8 @@ export interface ReadEnvironmentOptions {
   readonly service?: string;
   /** Where the files are. @default the current directory */
   readonly directory?: string;
+  /** Takes the names of the variables that the files hold. @default nobody wants to know */
+  readonly inFiles?: Set<string>;
 }
 
 /**
@@ -50,11 +52,15 @@ export function readVariables(names: readonly string[]): Record<string, string> 
  * const config = parseConfig(readEnvironment({ names: CONFIG_VARIABLES, service: "product" }));
  * ```
  */
-export function readEnvironment({ names, service, directory }: ReadEnvironmentOptions): Record<string, string> {
+export function readEnvironment(options: ReadEnvironmentOptions): Record<string, string> {
+  const { names, service, directory, inFiles } = options;
   const values: Record<string, string> = {};
   for (const file of [".env.cache", ...(service ? [`.env.cache.${service}`] : [])]) {
     const path = directory ? `${directory}/${file}` : file;
-    for (const [name, value] of parseDotenv(readText(path) ?? "", path)) values[name] = value;
+    for (const [name, value] of parseDotenv(readText(path) ?? "", path)) {
+      values[name] = value;
+      inFiles?.add(name);
+    }
   }
   return { ...values, ...readVariables(names) };
 }

@@ -84,8 +84,9 @@ function configure(options: ClientOptions, service: AnyService | undefined, tcp:
   const collections = Object.values(service?.collections ?? {}) as { variable?: string }[];
   const ttlVariables = collections.flatMap(({ variable }) => variable ?? []);
   const names = [...CONFIG_VARIABLES, ...ttlVariables];
-  const record = env ? strings(env) : readEnvironment({ names, ...(service && { service: service.name }) });
-  return parseConfig(record, { options, otherOptions: OTHER_OPTIONS, ttlVariables, tcp });
+  const inFiles = new Set<string>();
+  const record = env ? strings(env) : readEnvironment({ names, inFiles, ...(service && { service: service.name }) });
+  return parseConfig(record, { options, otherOptions: OTHER_OPTIONS, ttlVariables, tcp, inFiles });
 }
 
 function opening(

@@ -292,7 +292,7 @@ describe("parseConfig", () => {
       CACHE_TIMEOUT_MS: "fast",
       CACHE_TTL_CARTS: "-5m",
       CACHE_TTL_CART: "5m",
-      CACHE_WHAT: "1",
+      CACHE_DRVER: "1",
       REDIS_PORT: "70000",
       REDIS_DB: "99",
     });
@@ -301,7 +301,7 @@ describe("parseConfig", () => {
       "CACHE_TIMEOUT_MS",
       "CACHE_TTL_CARTS",
       "CACHE_TTL_CART",
-      "CACHE_WHAT",
+      "CACHE_DRVER",
       "REDIS_PORT",
       "REDIS_DB",
     ]) {

@@ -143,6 +143,14 @@ describe("readEnvironment", () => {
     assert.equal(config.ttls.get("CACHE_TTL_PRODUCTS"), 7_200_000);
   });
 
+  it("readEnvironment tells which names the files hold, and not what they or the environment say", () => {
+    write(".env.cache", "CACHE_PREFIX=a\nCACHE_WHAT=b\n");
+    write(".env.cache.product", "CACHE_RETRIES=1\n");
+    const inFiles = new Set<string>();
+    readEnvironment({ names, directory, service: "product", inFiles });
+    assert.deepEqual([...inFiles].sort(), ["CACHE_PREFIX", "CACHE_RETRIES", "CACHE_WHAT"]);
+  });
+
   it("readEnvironment unsets what a file says when the variable is empty in the environment", () => {
     write(".env.cache", "REDIS_URL=redis://h");
     assert.equal(parseConfig(readEnvironment({ names, directory })).driver, "node-redis");

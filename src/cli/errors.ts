@@ -1,5 +1,6 @@
 import { CacheConfigError, CacheError, isStoreError } from "../errors.ts";
 import { ConflictError } from "../manager/manager.ts";
+import { slips } from "../slip.ts";
 import { FileError, SIGNAL_CODES, type StopSignal } from "../system.ts";
 
 /** The exit codes beside 0; after Ctrl-C it is 130. */
@@ -97,23 +98,7 @@ export function redact(text: string): string {
  * @returns ` (did you mean ...?)`, or nothing where no name is near.
  */
 export function suggestion(given: string, names: readonly string[]): string {
-  const ranked = names
-    .map((name) => ({ name, far: distance(given.toLowerCase(), name) }))
-    .sort((a, b) => a.far - b.far);
+  const ranked = names.map((name) => ({ name, far: slips(given.toLowerCase(), name) })).sort((a, b) => a.far - b.far);
   const [best] = ranked;
   return best && best.far <= Math.max(1, best.name.length * 0.4) ? ` (did you mean ${best.name}?)` : "";
-}
-
-/** How many letters have to be put in, left out or changed (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
 }

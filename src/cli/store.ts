@@ -59,7 +59,8 @@ export function reachStore(flags: StoreFlags): OpenedStore {
 
 /** The configuration that the flags and the environment make. */
 export function configOf(options: ClientOptions): Config {
-  return parseConfig(readEnvironment({ names: CONFIG_VARIABLES }), { options });
+  const inFiles = new Set<string>();
+  return parseConfig(readEnvironment({ names: CONFIG_VARIABLES, inFiles }), { options, inFiles });
 }
 
 /** The flags as a client's options. */
