@@ -182,7 +182,10 @@ export class StoreError extends Error {
 }
 
 /** Error codes with which a store refuses a command before it executes it, for a reason that passes. */
-const PASSING = /^(LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY)$/;
+const PASSING = /^(LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY|READONLY)$/;
+/** Where the code of a refusal stands inside the words of a script (before Redis 7) or of a transaction: neither has changed anything. */
+const INNER =
+  /^ERR Error running script \(call to f_\w+\): @user_script: *\d+: @user_script: *\d+: -(READONLY)\b|^EXECABORT .*because of: (READONLY|MASTERDOWN|LOADING)\b/;
 const AUTH = /^(NOAUTH|WRONGPASS|NOPERM)$/;
 
 /**
@@ -199,11 +202,23 @@ const AUTH = /^(NOAUTH|WRONGPASS|NOPERM)$/;
  * ```
  */
 export function errorReply(text: string): StoreError {
-  const code = /^[A-Z][A-Z0-9_-]*(?= |$)/.exec(text)?.[0] ?? "";
+  const inner = INNER.exec(text);
+  const code = inner?.[1] ?? inner?.[2] ?? /^[A-Z][A-Z0-9_-]*(?= |$)/.exec(text)?.[0] ?? "";
   return new StoreError(AUTH.test(code) ? "auth" : "command", text, {
     code,
     repeat: PASSING.test(code) ? "all" : "none",
   });
+}
+
+/**
+ * Whether an error says that the server is not the one to ask: it was demoted to a replica, has lost its primary, or still
+ * loads its data. It has executed nothing then.
+ *
+ * @param error An error reply.
+ * @returns Whether another connection may lead to a better one.
+ */
+export function isDenial({ code }: StoreError): boolean {
+  return code === "READONLY" || code === "MASTERDOWN" || code === "LOADING";
 }
 
 /** What a script's twin may do: run commands on the memory driver, with its clock. */

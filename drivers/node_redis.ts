@@ -17,6 +17,7 @@ import {
   type Connection,
   type Driver,
   errorReply,
+  isDenial,
   type RawCommand,
   type Reply,
   type SendOptions,
@@ -26,7 +27,7 @@ import {
 } from "./driver.ts";
 import { checkOptions, fields, type Rules, whole } from "./options.ts";
 import { withoutArguments } from "./resp.ts";
-import { type Dial, lostError, openConnection, reason } from "./resp_connection.ts";
+import { type Dial, leftError, lostError, openConnection, reason } from "./resp_connection.ts";
 
 /** TLS settings, named as in Node's `tls.connect`; files are given by their contents. */
 export interface NodeRedisTls {
@@ -169,6 +170,14 @@ const OPTIONS: Rules = {
 
 const SHORTEST_PAUSE = 50;
 const LONGEST_PAUSE = 2000;
+/** The longest that connections stay with a server that is not the primary, while it is written to. */
+const LONGEST_STAY = 1000;
+/** For how long a server may load before it is left. */
+const LOADING = 1000;
+/** After how long what a server said before is of no matter. */
+const FORGETTING = 10_000;
+/** How often a server in use is asked whether it is the primary still. */
+const ROLES = 10_000;
 /** The most milliseconds that closing waits for the replies to what was sent before. */
 const CLOSING = 1000;
 /** The channel that the server tells of changes on. */
@@ -218,9 +227,13 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
       if (options[name] !== undefined)
         throw new TypeError(`Cannot use "${name}" with a ready client: it is connected already`);
     }
-    pools[named ?? 0] = new Lent(options.client, target.place);
+    pools[named ?? 0] = new Lent(options.client, target.place, ({ code }) => primary.denied(code));
   }
   const watch = new Watch(target);
+  const primary = new Primary(() => {
+    for (const pool of pools) pool?.leave();
+    watch.leave();
+  });
   const own = new Set<Connection>();
   let closed: Promise<unknown> | undefined;
   return {
@@ -235,17 +248,21 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
     },
     send(database, commands, sendOptions) {
       if (closed) return Promise.reject(closedError());
-      pools[database] ??= new Pool(target, database);
+      pools[database] ??= new Pool(target, database, primary);
       return pools[database].send(commands, sendOptions);
     },
     track: (_database, prefix, tracker) => watch.add(prefix, tracker),
     ...(target.raw && {
       async connect(database: number, sendOptions?: SendOptions) {
         if (closed) throw closedError();
-        return await connect(target, database, sendOptions, {
+        const opened = performance.now();
+        const connection = await connect(target, database, sendOptions, {
+          denied: ({ code }) => primary.denied(code, opened),
           begun: (connection) => (closed ? connection.close() : own.add(connection)),
           gone: (connection) => own.delete(connection),
         });
+        if (primary.doubted) connection.send([["ROLE"]]).then(([role]) => primary.see(role), ignore);
+        return connection;
       },
     }),
     async close() {
@@ -261,7 +278,7 @@ async function connect(
   { place, connectTimeout, raw }: Target,
   database: number,
   options: SendOptions | undefined,
-  told: Pick<Dial, "begun" | "gone">,
+  told: Pick<Dial, "begun" | "gone" | "denied">,
 ): Promise<Connection> {
   if (!raw) throw new TypeError("Cannot connect without knowing where to");
   try {
@@ -282,10 +299,62 @@ async function connect(
   }
 }
 
+/**
+ * What to do about a server that answers, but not as the primary: after a failover its connections stay, while the name leads
+ * elsewhere. All connections that sends share are replaced by one that asks the name anew. Where it still leads to such
+ * a server, as for whoever reads from a replica on purpose, connections stay for a pause, which grows to a second.
+ */
+class Primary {
+  /** Whether a server was left, and no other one has said since that it is the primary. */
+  doubted = false;
+  readonly #leave: () => void;
+  /** When all were left. */
+  #left = Number.NEGATIVE_INFINITY;
+  #pause = SHORTEST_PAUSE;
+  /** Since when, and when last, a server said that it loads. */
+  #loading = 0;
+  #loads = Number.NEGATIVE_INFINITY;
+
+  constructor(leave: () => void) {
+    this.#leave = leave;
+  }
+
+  /** Takes note of a denial on a connection whose opening began then. Answers whether that one is to be left. */
+  denied(code: string, opened: number = Number.POSITIVE_INFINITY): boolean {
+    const now = performance.now();
+    if (code === "LOADING") {
+      if (now - this.#loads > FORGETTING) this.#loading = now;
+      this.#loads = now;
+      if (now - this.#loading < LOADING) return false;
+    }
+    // The others were left meanwhile.
+    if (opened < this.#left) return true;
+    const since = now - this.#left;
+    if (this.doubted && since < this.#pause) return false;
+    this.#pause = !this.doubted || since > FORGETTING ? SHORTEST_PAUSE : Math.min(this.#pause * 2, LONGEST_STAY);
+    this.#left = now;
+    this.doubted = true;
+    this.#leave();
+    return true;
+  }
+
+  /** Takes note of what a new connection was answered to ROLE, which it is only asked in doubt. */
+  see(reply: unknown): void {
+    const role = Array.isArray(reply) ? reply[0] : undefined;
+    const word = role instanceof Uint8Array ? new TextDecoder().decode(role) : role;
+    if (word === "master") this.doubted = false;
+  }
+}
+
 /** The connections to one database. */
 class Pool {
   readonly #target: Target;
   readonly #database: number;
+  readonly #primary: Primary;
+  /** When a server was last asked for its role, or was opened. */
+  #asked = 0;
+  /** The attempt to put another connection in the place of those that are open. */
+  #replacing: Promise<void> | undefined;
   #connections: readonly Shared[] = [];
   /** The one attempt to connect that every send shares. */
   #attempt: Promise<Shared> | undefined;
@@ -295,13 +364,15 @@ class Pool {
   #failure: StoreError | undefined;
   #closed = false;
 
-  constructor(target: Target, database: number) {
+  constructor(target: Target, database: number, primary: Primary) {
     this.#target = target;
     this.#database = database;
+    this.#primary = primary;
   }
 
   send(commands: readonly Command[], options: SendOptions | undefined): Promise<Reply[]> {
     const now = performance.now();
+    if (this.#replacing) return this.#sendAfter(this.#replacing, commands, options, now);
     let best: Shared | undefined;
     // Losing a connection replaces the list, so the loop goes on over the one it started with.
     for (const connection of this.#connections) {
@@ -311,10 +382,20 @@ class Pool {
     if (best) {
       const grow = best.pending > 0 && this.#connections.length < this.#target.size && now >= this.#pausedUntil;
       if (grow && !this.#closed) this.#open();
+      if (now - this.#asked > ROLES) this.#askRole(best, options?.timeout, now);
       return best.send(commands, options?.timeout, now);
     }
     if (now < this.#pausedUntil && this.#failure) return Promise.reject(this.#failure);
-    return this.#open().then(() => {
+    return this.#sendAfter(this.#open(), commands, options, now);
+  }
+
+  #sendAfter(
+    opened: Promise<unknown>,
+    commands: readonly Command[],
+    options: SendOptions | undefined,
+    now: number,
+  ): Promise<Reply[]> {
+    return opened.then(() => {
       // Its caller was told that it failed: executing it now would be a surprise.
       if (options?.timeout !== undefined && performance.now() - now >= options.timeout) {
         throw new StoreError(
@@ -330,6 +411,35 @@ class Pool {
     this.#closed = true;
     this.#abort?.abort(closedError());
     await Promise.all(this.#connections.map((connection) => connection.close()));
+  }
+
+  /** Puts a new connection in the place of those that are open; where none can be opened, they stay. */
+  leave(): void {
+    const old = this.#connections;
+    if (this.#replacing || old.length === 0) return;
+    this.#replacing = this.#open()
+      .then(() => {
+        this.#connections = this.#connections.filter((connection) => !old.includes(connection));
+        for (const connection of old) connection.close(leftError(this.#target.place));
+      }, ignore)
+      .finally(() => {
+        this.#replacing = undefined;
+      });
+  }
+
+  /** Who only reads is never told that the server was demoted. Rides along with a send; where it is not allowed, that was the last time. */
+  #askRole(connection: Shared, timeout: number | undefined, now: number): void {
+    this.#asked = now;
+    connection.send([["ROLE"]], timeout, now).then(([reply]) => {
+      const role = Array.isArray(reply) ? reply[0] : undefined;
+      if (role === undefined) this.#asked = Number.POSITIVE_INFINITY;
+      else if (role === "master") connection.primary = true;
+      else if (connection.primary) this.#deny(connection, "READONLY");
+    }, ignore);
+  }
+
+  #deny(connection: Shared, code: string): void {
+    if (this.#primary.denied(code, connection.opened)) this.leave();
   }
 
   #open(): Promise<Shared> {
@@ -357,6 +467,7 @@ class Pool {
   async #connect(): Promise<Shared> {
     const { place, connectTimeout, pingInterval } = this.#target;
     let lost: ((error: Error) => void) | undefined;
+    const opened = performance.now();
     this.#abort = new AbortController();
     const client = await dial(
       this.#target,
@@ -364,14 +475,24 @@ class Pool {
       this.#abort,
       (error) => lost?.(error),
       // An answer, whichever: some proxies accept for servers that are gone, and a full server says so only now.
-      (client) => client.sendCommand(["PING"]).catch(refusal),
+      async (client) => {
+        const role = this.#primary.doubted && client.sendCommand(["ROLE"]).catch(ignore);
+        await client.sendCommand(["PING"]).catch(refusal);
+        if (role) this.#primary.see(await role);
+      },
     ).finally(() => {
       this.#abort = undefined;
     });
-    const connection = new Shared(client, place, () => {
-      this.#connections = this.#connections.filter((other) => other !== connection);
-      disconnect(client);
-    });
+    const connection = new Shared(
+      client,
+      place,
+      ({ code }) => this.#deny(connection, code),
+      () => {
+        this.#connections = this.#connections.filter((other) => other !== connection);
+        disconnect(client);
+      },
+    );
+    connection.opened = this.#asked = opened;
     lost = (error) => connection.lose(lostError(place, error));
     if (pingInterval) connection.keepAlive(pingInterval, connectTimeout);
     return connection;
@@ -455,6 +576,11 @@ class Watch {
     this.#closed = true;
     this.#leave();
     this.#watchers.clear();
+  }
+
+  /** Opens another connection in the place of the one that is open. */
+  leave(): void {
+    this.#lose(this.#client);
   }
 
   /** Brings up those that the connection serves, and opens another one where that is not all. */
@@ -603,10 +729,10 @@ class Lent {
   readonly #place: string;
   readonly #connection: Shared;
 
-  constructor(client: NodeRedisClient, place: string) {
+  constructor(client: NodeRedisClient, place: string, denied: (error: StoreError) => void) {
     this.#client = client;
     this.#place = place;
-    this.#connection = new Shared(client, place);
+    this.#connection = new Shared(client, place, denied);
     if (!heard.has(client)) client.on("error", ignore);
     heard.add(client);
   }
@@ -622,14 +748,22 @@ class Lent {
   }
 
   async close(): Promise<void> {}
+
+  leave(): void {}
 }
 
 /** One connection: sends, and notices when answers stay away. */
 class Shared {
   /** How many commands wait for their reply. */
   pending = 0;
+  /** When its opening began. */
+  opened = 0;
+  /** Whether the server has said that it is the primary. */
+  primary = false;
   readonly #client: NodeRedisClient;
   readonly #place: string;
+  /** Told that the server is not the one to ask. */
+  readonly #denied: (error: StoreError) => void;
   /** Called once, when the connection is lost; absent where it is not ours. */
   readonly #onLost: (() => void) | undefined;
   #lost: StoreError | undefined;
@@ -640,9 +774,10 @@ class Shared {
   #watch: ReturnType<typeof setTimeout> | undefined;
   #pings: ReturnType<typeof setInterval> | undefined;
 
-  constructor(client: NodeRedisClient, place: string, onLost?: () => void) {
+  constructor(client: NodeRedisClient, place: string, denied: (error: StoreError) => void, onLost?: () => void) {
     this.#client = client;
     this.#place = place;
+    this.#denied = denied;
     this.#onLost = onLost;
   }
 
@@ -689,7 +824,8 @@ class Shared {
     unref(this.#pings);
   }
 
-  async close(): Promise<void> {
+  /** Waits for what was sent, then ends it for this reason. */
+  async close(why: StoreError = closedError()): Promise<void> {
     if (this.pending > 0) {
       let timer: ReturnType<typeof setTimeout> | undefined;
       // Replies come in order: when this one is here, all others are.
@@ -701,7 +837,7 @@ class Shared {
       ]);
       clearTimeout(timer);
     }
-    this.lose(closedError());
+    this.lose(why);
   }
 
   #arm(delay: number): void {
@@ -743,12 +879,23 @@ class Shared {
     this.pending--;
     if (isErrorReply(error)) {
       this.#since = performance.now();
-      return errorReply(withoutArguments(error.message));
+      return this.#refused(errorReply(withoutArguments(error.message)));
     }
     const lost = this.#lost ?? lostError(this.#place, error);
     this.lose(lost);
     return lost;
   };
+
+  /** A command's own error; where it tells of the server, it is acted upon and explained. */
+  #refused(error: StoreError): StoreError {
+    if (!isDenial(error)) return explained(error, this.#place);
+    this.#denied(error);
+    if (this.#onLost || error.code === "LOADING") return error;
+    const { kind, code, repeat, message } = error;
+    const advice =
+      "reconnect the ready client, whose connection is its owner's, or give the server's address in its place";
+    return new StoreError(kind, `${message}: ${advice}`, { code, repeat });
+  }
 
   readonly #onlyReply = (reply: unknown): Reply[] => [this.#reply(reply)];
 
@@ -783,7 +930,31 @@ function atAddress(options: NodeRedisOptions, connectTimeout: number): Pick<Targ
   };
 }
 
+/** What a client is that only looks like one of node-redis, by what it alone has. */
+const OTHERS: Readonly<Record<string, string>> = {
+  isCluster: "a client of ioredis",
+  slots: "a cluster client of node-redis",
+  acquire: "a Sentinel client of node-redis",
+  execute: "a pool of clients of node-redis",
+};
+
+/** @throws {TypeError} For what is no client of a single server, with what it is. */
+function checkClient(client: unknown): void {
+  const given = (typeof client === "object" && client !== null ? client : {}) as Partial<NodeRedisClient>;
+  const other = Object.keys(OTHERS).find((name) => name in given);
+  const fits = typeof given.isReady === "boolean" && given.sendCommand && given.duplicate && given.on;
+  if (fits && !other) return;
+  const what = other
+    ? OTHERS[other]
+    : client === given
+      ? `an object of type ${given.constructor?.name}`
+      : typeof client;
+  const accepted = "a client of node-redis 4, 5 or 6 for a single server, made by createClient of redis";
+  throw new TypeError(`Cannot use ${what} as "client": accepted is ${accepted}`);
+}
+
 function likeClient(client: NodeRedisClient): Pick<Target, "place" | "create" | "raw"> {
+  checkClient(client);
   const { socket, username, password, credentialsProvider: provider } = (client.options ?? {}) as ClientOptions;
   const known =
     client.options && (!provider || (provider.type === "async-credentials-provider" && provider.credentials));
@@ -876,17 +1047,36 @@ function connectError(error: unknown, place: string, database: number): StoreErr
   if (!isErrorReply(error)) {
     return new StoreError("connection", `Cannot connect to Redis at ${place}: ${reason(error)}`, { cause: error });
   }
-  const { kind, code, message } = errorReply(withoutArguments(error.message));
+  const reply = errorReply(withoutArguments(error.message));
+  const { kind, code, message } = reply;
+  if (CLUSTER.test(message)) {
+    return new StoreError("command", `Cannot use database ${database}: ${explained(reply, place).message}`, { code });
+  }
   if (/DB index|\bSELECT\b/.test(message)) {
     return new StoreError(
       "command",
-      `Cannot use database ${database} of Redis at ${place}: ${message}; set CACHE_DATABASES=prefixed to keep databases apart by key prefix`,
+      `Cannot use database ${database} of Redis at ${place}: ${message}; ${NEEDED.test(message) ? `${SENTINEL}; otherwise ` : ""}set CACHE_DATABASES=prefixed to keep databases apart by key prefix`,
       { code },
     );
   }
   return new StoreError(kind === "auth" ? "auth" : "connection", `Cannot log in to Redis at ${place}: ${message}`, {
     code,
   });
+}
+
+/** What tells that a server is one of a cluster. */
+const CLUSTER = /^(CROSSSLOT|MOVED|ASK|CLUSTERDOWN)\b|not allowed in cluster mode/;
+/** Commands that are needed, and that a Sentinel does not know. */
+const NEEDED = /^ERR unknown command ['`](MGET|GET|SET|EVAL|EVALSHA|UNLINK|SELECT)['`]/i;
+const SENTINEL = "if a Sentinel answers here, give the address of the server that it watches";
+
+/** An error that means that this is no single Redis, with what to do: the server's words alone lead nowhere. */
+function explained(error: StoreError, place: string): StoreError {
+  const { kind, code, repeat, message } = error;
+  const why = CLUSTER.test(message)
+    ? `Redis at ${place} is a node of a cluster, which this driver does not serve yet: give the address of a single server`
+    : NEEDED.test(message) && `the cache needs this command; ${SENTINEL}`;
+  return why ? new StoreError(kind, `${message}: ${why}`, { code, repeat }) : error;
 }
 
 /** The error of a server that does not let a connection hear of changes. */

@@ -9,7 +9,7 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { LONGEST_TIMER } from "../src/ttl.ts";
-import { type Connection, type RawCommand, type RawReply, type SendOptions, StoreError } from "./driver.ts";
+import { type Connection, isDenial, type RawCommand, type RawReply, type SendOptions, StoreError } from "./driver.ts";
 import { encodeCommands, ReplyReader } from "./resp.ts";
 
 /** How to open a connection. */
@@ -26,6 +26,8 @@ export interface Dial {
   readonly begun: (connection: Connection) => void;
   /** Called once, when the connection has ended. */
   readonly gone: (connection: Connection) => void;
+  /** Told that the server is not the one to ask; answers whether the connection is to end once it holds no send. */
+  readonly denied?: (error: StoreError) => boolean;
 }
 
 /** Who waits for replies. */
@@ -65,6 +67,7 @@ class RespConnection implements Connection {
   readonly #socket: Socket;
   readonly #place: string;
   readonly #gone: (connection: Connection) => void;
+  readonly #denied: Dial["denied"];
   readonly #waiting: Waiter[] = [];
   /** Who listens; there are no other replies then. */
   #told: ((reply: RawReply) => void) | undefined;
@@ -72,10 +75,13 @@ class RespConnection implements Connection {
   #stopped: ((error: StoreError) => void) | undefined;
   /** Why the connection has ended. */
   #ended: StoreError | undefined;
+  /** Why it takes no more sends, and ends with the last that it holds. */
+  #left: StoreError | undefined;
 
-  constructor({ socket: options, place, gone }: Dial) {
+  constructor({ socket: options, place, gone, denied }: Dial) {
     this.#place = place;
     this.#gone = gone;
+    this.#denied = denied;
     this.#socket = options.tls ? connectTls(options as object) : connectTcp(options as { port: number });
     const reader = new ReplyReader((reply) => this.#take(reply));
     this.#socket
@@ -102,7 +108,8 @@ class RespConnection implements Connection {
   }
 
   send(commands: readonly RawCommand[], options?: SendOptions): Promise<RawReply[]> {
-    if (this.#ended) return Promise.reject(unsent(this.#ended));
+    const over = this.#ended ?? this.#left;
+    if (over) return Promise.reject(unsent(over));
     if (this.#told) return Promise.reject(new TypeError("Cannot send on a connection that listens"));
     if (commands.length === 0) return Promise.resolve([]);
     const replies = this.#wait(commands.length, options?.timeout);
@@ -111,7 +118,8 @@ class RespConnection implements Connection {
   }
 
   listen(command: RawCommand, told: (reply: RawReply) => void): Promise<void> {
-    if (this.#ended) return Promise.reject(unsent(this.#ended));
+    const over = this.#ended ?? this.#left;
+    if (over) return Promise.reject(unsent(over));
     if (this.#told) return Promise.reject(new TypeError("Cannot listen twice on one connection"));
     this.#told = told;
     this.#socket.ref();
@@ -144,10 +152,16 @@ class RespConnection implements Connection {
       this.#told(reply);
       return;
     }
+    if (reply instanceof StoreError && isDenial(reply) && !this.#left && this.#denied?.(reply)) {
+      this.#left = leftError(this.#place);
+    }
     if (waiter.replies.push(reply) < waiter.wanted) return;
     this.#waiting.shift();
     clearTimeout(waiter.timer);
-    if (this.#waiting.length === 0 && !this.#told) this.#socket.unref();
+    if (this.#waiting.length === 0 && !this.#told) {
+      if (this.#left) this.#end(this.#left);
+      else this.#socket.unref();
+    }
     waiter.resolve(waiter.replies);
   }
 
@@ -181,6 +195,13 @@ export function lostError(place: string, error: unknown): StoreError {
   return new StoreError("connection", `The connection to Redis at ${place} was lost: ${reason(error)}`, {
     repeat: "idempotent",
     cause: error,
+  });
+}
+
+/** The error of whoever still used a connection to a server that is not the one to ask. */
+export function leftError(place: string): StoreError {
+  return new StoreError("connection", `Redis at ${place} is not the primary any more: its connection is replaced`, {
+    repeat: "idempotent",
   });
 }
 

@@ -13,7 +13,7 @@
  * - What may be repeated is repeated, within the deadline. After a server forgot its scripts, a script is repeated as EVAL
  *   behind the rest of its batch.
  */
-import { type Command, type Driver, type Reply, type Script, StoreError } from "../drivers/driver.ts";
+import { type Command, type Driver, isDenial, type Reply, type Script, StoreError } from "../drivers/driver.ts";
 import type { Breaker } from "./breaker.ts";
 import { isForbidden, toStoreError } from "./errors.ts";
 import type { Events, Sending } from "./events.ts";
@@ -654,6 +654,9 @@ export class Batch {
         } else if (slot.idempotent && again?.some((other) => other.reloaded && other.precedes(slot))) {
           // What follows a script that the store had forgotten is repeated behind it.
           again.push(slot);
+        } else if (slot.kind === "read" && cause && isDenial(cause) && again?.some((other) => other.precedes(slot))) {
+          // A replica answers reads, but not with what it refused to write before.
+          again.push(slot);
         } else {
           slot.over = true;
           if (this.#again.size > 0) this.#again.delete(slot);
@@ -739,7 +742,8 @@ export class Batch {
   async #pause(again: readonly Slot[], attempt: number, cause: StoreError, until: number): Promise<readonly Slot[]> {
     const { wire, onRetry } = this.#options;
     const forgotten = cause.code === "NOSCRIPT";
-    const atOnce = forgotten || (attempt === 1 && cause.kind === "connection");
+    // The driver has left a server that is not the primary any more.
+    const atOnce = forgotten || (attempt === 1 && (cause.kind === "connection" || cause.code === "READONLY"));
     const pause = atOnce ? 0 : 15 * 2 ** attempt * this.#jitter;
     const inTime = performance.now() + pause < until;
     // Even without a pause, what else was lost with the connection gets to know it first.

@@ -5,13 +5,14 @@ import { Cache } from "./cache.ts";
 import { checkFunction } from "./check.ts";
 import type { CommonConfig } from "./config.ts";
 import { type CacheContext, type CallOptions, lookAt, timeoutOf } from "./context.ts";
-import { toStoreError } from "./errors.ts";
+import { showsLife, toStoreError } from "./errors.ts";
 import { type CacheListener, type CacheTarget, Events, type Sending } from "./events.ts";
 import { checkScope, Fleet, type FleetStats } from "./fleet.ts";
 import { Keyspace, rawKeys } from "./keyspace.ts";
 import { coarseClock, type NearOptions } from "./near.ts";
 import { NearCache } from "./near_cache.ts";
 import { DEFAULT_POLICY, policyOf } from "./policy.ts";
+import { probe } from "./scripts.ts";
 import { type KeyRing, keyRing } from "./seal.ts";
 import {
   type AnyService,
@@ -53,17 +54,24 @@ export interface Setup<S> {
 
 /** What a client's health check found. */
 export interface Health {
-  /** Whether the store answered. */
+  /** Whether all is well: reads and writes work. */
   readonly ok: boolean;
+  /** Whether the store answers reads. */
+  readonly reads: boolean;
+  /**
+   * Whether the store takes writes. A replica, a full store and one that cannot persist refuse them, and so does one
+   * whose user may not write or run scripts. Found out by a script that changes nothing.
+   */
+  readonly writes: boolean;
   /** The driver's name. */
   readonly driver: string;
   /** How databases are kept apart. */
   readonly databases: "numbered" | "prefixed";
   /** What the circuit breaker lets through; `"closed"` where there is none. */
   readonly breaker: BreakerState;
-  /** How long the store took to answer, in milliseconds. */
+  /** How long the store took to answer, in milliseconds; absent where reads do not work. */
   readonly latency?: number;
-  /** Why it did not, without secrets. */
+  /** Why reads, or else writes, do not work, without secrets. */
   readonly error?: string;
   /**
    * Why near caches keep nothing: the store refuses to tell of changes, in its words. Absent where it tells, and where
@@ -306,25 +314,34 @@ export class CacheClient<S extends object = Record<never, never>> {
    * Opens the connection ahead of the first operation.
    *
    * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
-   * @throws {StoreError} When the store does not answer in time, whatever `onError` says.
+   * @throws {StoreError} When the store does not answer in time, whatever `onError` says. A user who may not send PING
+   * is answered: the store is there.
    */
   async connect(options: { readonly timeout?: Timeout } = {}): Promise<void> {
     const { lane } = this.#lane(this.#config.database, this.#config);
-    await lane.batch.send(["PING"], [], timeoutOf(this.#config, options), true);
+    try {
+      await lane.batch.send(["PING"], [], timeoutOf(this.#config, options), true);
+    } catch (error) {
+      if (!showsLife(error)) throw error;
+    }
   }
 
   /**
    * Asks the store for a sign of life.
    *
    * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
-   * @returns Whether it answered.
+   * @returns Whether it answered, be it with a refusal; {@linkcode CacheClient.health} tells whether it can be used.
    */
   async ping(options: { readonly timeout?: Timeout } = {}): Promise<boolean> {
-    return (await this.health(options)).ok;
+    timeoutOf(this.#config, options);
+    return this.connect(options).then(
+      () => true,
+      () => false,
+    );
   }
 
   /**
-   * How the store is.
+   * How the store is, by a read and a write that changes nothing.
    *
    * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
    * @returns What was found; a store that is away is no exception.
@@ -332,15 +349,26 @@ export class CacheClient<S extends object = Record<never, never>> {
   async health(options: { readonly timeout?: Timeout } = {}): Promise<Health> {
     const { name, untold } = this.#store;
     const about = { driver: name, databases: this.databases, ...(untold && { near: untold.message }) };
-    timeoutOf(this.#config, options);
+    const timeout = timeoutOf(this.#config, options);
+    const { batch, space } = this.#context(this.#config, this.#config.database, "").context;
     const start = performance.now();
-    const breaker = (): BreakerState => this.#store.breaker?.state ?? "closed";
-    try {
-      await this.connect(options);
-      return { ok: true, ...about, breaker: breaker(), latency: performance.now() - start };
-    } catch (error) {
-      return { ok: false, ...about, breaker: breaker(), error: toStoreError(error).message };
-    }
+    const failure = (error: unknown): string => toStoreError(error).message;
+    const writing = batch.run(probe, [space.own("health")], [], timeout, true).then(() => undefined, failure);
+    const notRead = await batch
+      .send(["MGET", space.clock], [space.clock], timeout, true)
+      .then(() => undefined, failure);
+    const latency = performance.now() - start;
+    const notWritten = await writing;
+    const [reads, writes, error] = [notRead === undefined, notWritten === undefined, notRead ?? notWritten];
+    return {
+      ok: reads && writes,
+      reads,
+      writes,
+      ...about,
+      breaker: this.#store.breaker?.state ?? "closed",
+      ...(reads && { latency }),
+      ...(error !== undefined && { error }),
+    };
   }
 
   /**

@@ -112,6 +112,11 @@ export function isRefusal(error: unknown): error is StoreError {
   return isStoreError(error) && (error.kind === "command" || error.kind === "auth");
 }
 
+/** Whether an error shows that the store is there and takes commands, though it refused this one. */
+export function showsLife(error: unknown): boolean {
+  return isStoreError(error) && (error.code === "NOPERM" || (error.kind === "command" && error.repeat === "none"));
+}
+
 /** Any thrown value as a {@linkcode StoreError}; what is none already becomes one of kind `"connection"`. */
 export function toStoreError(error: unknown): StoreError {
   if (isStoreError(error)) return error;

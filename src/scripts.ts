@@ -242,6 +242,13 @@ end
 ${LUA_NOW}return {n, left, now}`,
 };
 
+/** KEYS: a key that nothing stands at. Answers 0 where scripts may write: in a full store, and on a replica, they may not. */
+export const probe: Script = {
+  name: "probe",
+  sha1: "dafe727bad5a87eeb17e71f509df03ab02dafd0a",
+  lua: "return redis.call('SET', KEYS[1], '', 'XX') and 1 or 0",
+};
+
 /** KEYS: keys. Unlinks each and answers, for each, whether it was there: one command for the deletions of several callers. */
 export const unlinkEach: Script = {
   name: "unlinkEach",

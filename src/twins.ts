@@ -11,6 +11,7 @@ import {
   hold,
   increment,
   invalidate,
+  probe,
   read,
   store,
   take,
@@ -197,6 +198,10 @@ export const twins: readonly TwinnedScript[] = [
       }
       return [n, left, time(store)];
     },
+  },
+  {
+    ...probe,
+    twin: (store, [key = ""]) => (store.call("SET", key, "", "XX") ? 1 : 0),
   },
   {
     ...unlinkEach,

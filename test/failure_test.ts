@@ -308,6 +308,7 @@ describe("a client over TCP", () => {
       mode: { replace: "-READONLY You can't write against a read only replica.\r\n" },
       kind: "command",
       code: "READONLY",
+      retried: true,
     },
     {
       name: "something that is not Redis answers",
@@ -635,6 +636,7 @@ describe("a client over REST", () => {
       answer: (request) => refuseEach(request, "READONLY You can't write against a read only replica"),
       kind: "command",
       code: "READONLY",
+      retried: true,
     },
   ];
   for (const { name, answer, kind, code, retried } of faults) {

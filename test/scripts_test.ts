@@ -228,6 +228,7 @@ const subjects: Readonly<Record<string, Subject>> = {
     ),
     measured: [1],
   },
+  probe: { ...counters, call: fc.record({ keys: fc.tuple(key), args: fc.constant([]) }) },
   unlinkEach: { ...counters, call: fc.record({ keys: fc.array(key, { maxLength: 4 }), args: fc.constant([]) }) },
   fixedWindow: { ...counters, call: limitCall, measured: [2, 3] },
   slidingWindow: { ...counters, call: limitCall },

@@ -10,6 +10,7 @@
 import {
   type Connection,
   type Driver,
+  isDenial,
   type RawCommand,
   type RawReply,
   type Reply,
@@ -103,6 +104,17 @@ interface Line {
 /** The most shared connections, and how many commands may wait on each before there is another. */
 const LINES = 4;
 const BUSY = 500;
+/** How often what was refused before it ran is sent again. */
+const REPEATS = 2;
+
+function isDenied(reply: RawReply | undefined): boolean {
+  return reply instanceof StoreError && isDenial(reply);
+}
+
+/** The first repetition goes at once: the connection was replaced. */
+async function pauseBefore(attempt: number): Promise<void> {
+  if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, 30));
+}
 
 class Connections implements Wire {
   readonly binary = true;
@@ -123,11 +135,11 @@ class Connections implements Wire {
   }
 
   send(commands: readonly RawCommand[]): Promise<readonly RawReply[]> {
-    return this.#track(this.#send(commands));
+    return this.#track(this.#sendWhole(commands));
   }
 
   transaction(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError> {
-    return this.#track(this.#onOwn([["MULTI"], ...commands, ["EXEC"]]).then(settle));
+    return this.#track(this.#transact([["MULTI"], ...commands, ["EXEC"]]));
   }
 
   async connect(): Promise<Connection> {
@@ -156,8 +168,32 @@ class Connections implements Wire {
     }
   }
 
-  async #send(commands: readonly RawCommand[]): Promise<readonly RawReply[]> {
+  /** What a server refused that was demoted meanwhile is sent again, to the one that its name leads to now. */
+  async #sendWhole(commands: readonly RawCommand[]): Promise<readonly RawReply[]> {
     const left = this.#deadline();
+    let replies = await this.#send(commands, left);
+    for (let attempt = 0; attempt < REPEATS && replies.some(isDenied); attempt++) {
+      await pauseBefore(attempt);
+      const again = commands.filter((_, i) => isDenied(replies[i]));
+      // What was answered before stays answered, whatever becomes of the rest.
+      const found = await this.#send(again, left).catch((error: StoreError) => again.map(() => error));
+      let next = 0;
+      replies = replies.map((reply) => (isDenied(reply) ? (found[next++] ?? null) : reply));
+    }
+    return replies;
+  }
+
+  /** The same for a transaction, which such a server discards as a whole. */
+  async #transact(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError> {
+    const left = this.#deadline();
+    for (let attempt = 0; ; attempt++) {
+      const result = settle(await this.#onOwn(commands, left));
+      if (attempt === REPEATS || !(result instanceof StoreError && isDenied(result))) return result;
+      await pauseBefore(attempt);
+    }
+  }
+
+  async #send(commands: readonly RawCommand[], left: () => number): Promise<readonly RawReply[]> {
     while (true) {
       const line = this.#pick();
       if (!line) {
@@ -213,8 +249,7 @@ class Connections implements Wire {
     return this.#opening;
   }
 
-  async #onOwn(commands: readonly RawCommand[]): Promise<readonly RawReply[]> {
-    const left = this.#deadline();
+  async #onOwn(commands: readonly RawCommand[], left: () => number): Promise<readonly RawReply[]> {
     await this.#acquire(left());
     try {
       while (true) {

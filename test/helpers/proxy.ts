@@ -38,6 +38,8 @@ export interface FaultProxy {
   readonly open: number;
   /** Changes what the proxy does. */
   set(mode: ProxyMode): Promise<void>;
+  /** Leads later connections to another port of 127.0.0.1, as a name does after a failover; those that are open stay. */
+  lead(port: number): void;
   /** Cuts every open connection. */
   cut(): void;
   /** Cuts everything and stops listening. Stopping twice is stopping once. */
@@ -51,11 +53,12 @@ export async function startProxy(targetPort: number): Promise<FaultProxy> {
   let allowance = 0;
   let accepted = 0;
   let server: Server | undefined;
+  let leadsTo = targetPort;
 
   const accept = (client: Socket) => {
     accepted++;
     clients.add(client);
-    const target = connect(targetPort, "127.0.0.1");
+    const target = connect(leadsTo, "127.0.0.1");
     const countCommands = commandCounter();
     const end = () => {
       clients.delete(client);
@@ -115,6 +118,9 @@ export async function startProxy(targetPort: number): Promise<FaultProxy> {
       if (typeof next === "object" && "resetAfter" in next) allowance = next.resetAfter;
       if (next === "refuse") await stop();
       else if (!server) await listen(port);
+    },
+    lead(next) {
+      leadsTo = next;
     },
     cut,
     stop,
