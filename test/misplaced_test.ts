@@ -113,7 +113,6 @@ describe("nodeRedis refuses a ready client", () => {
     "of node-redis 5 for Sentinel": [() => createSentinel5(sentinel), /a Sentinel client of node-redis/],
     "that is a pool": [() => createPool5(), /a pool of clients of node-redis/],
     "that is something else": [() => new Map(), /an object of type Map/],
-    "that is a URL": [() => "redis://:S3CRET@h", /string/],
   };
   for (const [name, [make, named]] of Object.entries(given)) {
     it(`${name}, and names it`, () => {
