@@ -112,3 +112,4 @@ export type { CacheStats, LiveCounters } from "./src/stats.ts";
 export type { Opening } from "./src/store.ts";
 export { parseTtl, type Timeout, type Ttl, type TtlUnit } from "./src/ttl.ts";
 export type { UpdateOptions } from "./src/update.ts";
+export type { Signal } from "./src/web.ts";

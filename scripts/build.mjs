@@ -1,8 +1,9 @@
 // Compiles everything into dist/, with the folders as they are, and removes what no longer has a source.
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { files, root, run } from "./tools.mjs";
 
+const DISPOSAL = '/// <reference lib="esnext.disposable" />\n';
 const TSC = join(root, "node_modules/typescript/bin/tsc");
 
 /** Compiles; answers `{ code, output }` of the compiler. */
@@ -19,8 +20,23 @@ export async function build() {
       if (!emitted.has(resolve(path))) rmSync(path);
     }
   }
-  if (code === 0) await slimUpstash();
+  if (code === 0) {
+    nameDisposal();
+    await slimUpstash();
+  }
   return { code, output: lines.filter((line) => !line.startsWith("TSFILE: ")).join("\n") };
+}
+
+/**
+ * Lets declarations with `Symbol.asyncDispose` name the library of TypeScript that has it, as those of @types/node do:
+ * applications need not. It is not in the sources, because JSR takes no such line.
+ */
+function nameDisposal() {
+  for (const file of files("dist/src", /\.d\.ts$/)) {
+    const text = readFileSync(join(root, file), "utf8");
+    if (!text.includes("[Symbol.asyncDispose]") || text.startsWith(DISPOSAL)) continue;
+    writeFileSync(join(root, file), DISPOSAL + text);
+  }
 }
 
 /**

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "./build.mjs";
+import { checkDeclarations } from "./declarations.mjs";
 import { setupPackages } from "./setup.mjs";
 import { bin, files, root, run } from "./tools.mjs";
 
@@ -80,6 +81,7 @@ const queues = [
       },
     ],
     ["npm types", async () => run(bin("attw"), [await packed(), "--profile", "esm-only", "--no-color", "--no-emoji"])],
+    ["declarations", async () => problems(await checkDeclarations(await packed(), join(folder, "consumer")))],
     ["worker bundle", bundle],
     ["dashboard page", page],
     ["jsr package", command("deno", "publish", "--dry-run", "--allow-dirty")],

@@ -202,3 +202,4 @@ export type { CacheStats, LiveCounters } from "./stats.ts";
 export type { Opening } from "./store.ts";
 export { parseTtl, type Timeout, type Ttl, type TtlUnit } from "./ttl.ts";
 export type { UpdateOptions } from "./update.ts";
+export type { Signal } from "./web.ts";

@@ -18,11 +18,12 @@ import { type LoadOptions, type Policy, policyOf } from "./policy.ts";
 import { count, Read } from "./read.ts";
 import { type Entry, entryOf, type Origin, save, withEntry } from "./save.ts";
 import type { Ttl } from "./ttl.ts";
+import type { Signal } from "./web.ts";
 
 /** What a loader is told, and what it may say of its value. */
 export interface LoadContext<Out = unknown> {
   /** Aborted when nobody waits for the value any more: at the hard timeout. */
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
   /** The old value, where one is kept. */
   readonly old: Out | undefined;
   /** Set it to give the value a TTL of its own. */

@@ -7,6 +7,7 @@ import type { Policy } from "./policy.ts";
 import { Look, type Read } from "./read.ts";
 import { acquire, hold, take } from "./scripts.ts";
 import { describe, LONGEST_TIMER, parseTtl, type Ttl } from "./ttl.ts";
+import type { Signal } from "./web.ts";
 
 /** The first and the longest pause between two looks at a lock that another holds, in milliseconds. */
 const PAUSES = { first: 20, longest: 250 };
@@ -131,7 +132,7 @@ export interface Lock {
    */
   readonly token: number;
   /** Aborted when the lock is lost: another may hold it by now. */
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
 }
 
 /**

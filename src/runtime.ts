@@ -6,6 +6,7 @@
 
 import { parseDotenv } from "./dotenv.ts";
 import { CacheConfigError } from "./errors.ts";
+import type { WebRequest, WebResponse } from "./web.ts";
 
 /** What {@linkcode readEnvironment} reads. */
 export interface ReadEnvironmentOptions {
@@ -98,7 +99,7 @@ interface EnvironmentRuntime {
 }
 
 /** A fetch-style request handler. */
-export type FetchHandler = (request: Request) => Response | Promise<Response>;
+export type FetchHandler = (request: WebRequest) => WebResponse | Promise<WebResponse>;
 
 /** Where {@linkcode listen} listens. */
 export interface ListenOptions {

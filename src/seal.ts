@@ -24,8 +24,8 @@ export interface EncryptionOptions {
 export interface KeyRing {
   /** The id of the key that writes. */
   readonly current: string;
-  /** The key of an id; `undefined` for an unknown one. */
-  key(id: string): Promise<CryptoKey | undefined>;
+  /** The `CryptoKey` of an id; `undefined` for an unknown one. Not every application has types of such keys. */
+  key(id: string): Promise<object | undefined>;
 }
 
 /** What {@linkcode seal} and {@linkcode open} do. */
@@ -39,7 +39,8 @@ export interface SealOptions {
   readonly compressAbove?: number | undefined;
 }
 
-type Bytes = Uint8Array<ArrayBuffer>;
+/** `Uint8Array<ArrayBuffer>`, which was `Uint8Array` before TypeScript 5.7. */
+type Bytes = ReturnType<typeof Uint8Array.of>;
 
 /** The most bytes that a value may inflate to. */
 const MAX = 2 ** 26;
@@ -161,7 +162,7 @@ async function crypt(
   if (!key) throw new Error("there is no such key");
   const additionalData = new TextEncoder().encode(bound);
   try {
-    return new Uint8Array(await crypto.subtle[verb]({ name: "AES-GCM", iv, additionalData }, key, bytes));
+    return new Uint8Array(await crypto.subtle[verb]({ name: "AES-GCM", iv, additionalData }, key as CryptoKey, bytes));
   } catch {
     throw new Error("the key is another, or the value changed or moved");
   }

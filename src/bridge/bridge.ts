@@ -26,12 +26,15 @@ import { type Driver, type RawCommand, type RawReply, StoreError } from "../../d
 import { checkNames, checkWhole, refuse } from "../check.ts";
 import { bearerOf, sameToken } from "../token.ts";
 import { describe, parseTimeout, type Timeout } from "../ttl.ts";
+import type { WebRequest, WebResponse } from "../web.ts";
 import { mayListen } from "./commands.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
 import { forbidden, parseBody, parsePath, parseQuery, parseSegments, Refusal, readBody, toCommand } from "./request.ts";
 import { serveScripts } from "./scripts.ts";
 import { Streams } from "./stream.ts";
 import { openWire, type Wire } from "./wire.ts";
+
+export type { WebRequest, WebResponse } from "../web.ts";
 
 /** Options of {@linkcode bridge}. */
 export interface BridgeOptions {
@@ -62,7 +65,7 @@ export interface BridgeOptions {
 
 /** A fetch handler; it answers every request and never throws. */
 export interface Bridge {
-  (request: Request): Promise<Response>;
+  (request: WebRequest): Promise<WebResponse>;
   /**
    * Ends the streams, lets the store answer what was sent to it, and closes the connections that the bridge opened. What
    * is asked for later is answered with an error. Never throws; the driver stays open.

@@ -26,6 +26,7 @@ import { diagnose, type Finding, type Target } from "../manager/manager.ts";
 import type { AlertRule } from "../monitor/monitor.ts";
 import { bearerOf, checkToken, sameToken } from "../token.ts";
 import { describe, parseTimeout, type Timeout, type Ttl } from "../ttl.ts";
+import type { WebRequest, WebResponse } from "../web.ts";
 import { ASSETS } from "./assets.ts";
 import { SharedConnections } from "./connections.ts";
 import { deleteKey, findKeys, keyOf, slowCommands, viewKey } from "./keys.ts";
@@ -33,6 +34,7 @@ import { Streams } from "./streams.ts";
 import { type WatchedClient, Watcher } from "./watcher.ts";
 
 export { type FetchHandler, type Listener, type ListenOptions, listen } from "../runtime.ts";
+export type { WebRequest, WebResponse } from "../web.ts";
 export type { WatchedClient } from "./watcher.ts";
 
 /** Options of {@linkcode dashboard}. */
@@ -55,7 +57,7 @@ export interface DashboardOptions {
 
 /** A fetch handler; it answers every request and never throws. */
 export interface Dashboard {
-  (request: Request): Promise<Response>;
+  (request: WebRequest): Promise<WebResponse>;
   /** Stops sampling, ends the streams and closes its connections. The client stays open. */
   close(): Promise<void>;
   /** Closes it at the end of an `await using` block. */

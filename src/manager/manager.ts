@@ -15,6 +15,8 @@
  *
  * @module
  */
+
+export type { Signal } from "../web.ts";
 export { type BackupOptions, type BackupProgress, backup } from "./backup.ts";
 export { type ClearOptions, type ClearProgress, clear } from "./clear.ts";
 export { type CopyOptions, type CopyProgress, copy } from "./copy.ts";

@@ -2,6 +2,7 @@
 import type { Place, PlaceOf } from "../client.ts";
 import type { AnyService } from "../service.ts";
 import type { Timeout } from "../ttl.ts";
+import type { Signal } from "../web.ts";
 
 /** Whose keys: a service's, by its name or declaration, or a database's, 0-15. */
 export type Target =
@@ -11,7 +12,7 @@ export type Target =
 /** How the steps of a long operation are taken. */
 export interface StepOptions {
   /** Stops the operation between two steps: it throws the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: Signal | undefined;
   /** The deadline of one step, such as reading a page of keys: milliseconds, or `"10s"`. @default 10_000 */
   readonly timeout?: Timeout | undefined;
 }

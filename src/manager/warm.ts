@@ -2,6 +2,7 @@ import type { Cache } from "../cache.ts";
 import { isStoreError } from "../errors.ts";
 import type { Id } from "../keyspace.ts";
 import { describe, parseTimeout, type Timeout, type Ttl } from "../ttl.ts";
+import type { Signal } from "../web.ts";
 
 /** A value to write. */
 export interface WarmItem {
@@ -24,7 +25,7 @@ export interface WarmOptions {
   /** The deadline of a write: milliseconds, or `"10s"`. @default 10_000 */
   readonly timeout?: Timeout | undefined;
   /** Stops it: no further item is begun, and the signal's reason is thrown. */
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: Signal | undefined;
 }
 
 /** How far {@linkcode warm} has come. */

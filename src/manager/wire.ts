@@ -7,6 +7,7 @@ import { escapeGlob } from "../../drivers/glob.ts";
 import type { Place, PlaceOf } from "../client.ts";
 import { isForbidden } from "../errors.ts";
 import { describe, parseTimeout, type Timeout } from "../ttl.ts";
+import type { Signal } from "../web.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 
 const encoder = new TextEncoder();
@@ -67,11 +68,11 @@ export class Wire {
   readonly bytes: boolean;
   readonly #connection: Connection | undefined;
   readonly #prefix: Uint8Array;
-  readonly #signal: AbortSignal | undefined;
+  readonly #signal: Signal | undefined;
   /** Milliseconds that one step may take. */
   readonly timeout: number;
 
-  constructor(place: Place, connection: Connection | undefined, signal: AbortSignal | undefined, timeout: Timeout) {
+  constructor(place: Place, connection: Connection | undefined, signal: Signal | undefined, timeout: Timeout) {
     this.place = place;
     this.bytes = connection !== undefined;
     this.exact = connection !== undefined || place.driver.name === "memory";

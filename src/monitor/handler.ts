@@ -1,6 +1,7 @@
 /** What a monitor knows over HTTP, as a fetch handler. */
 import { checkNames } from "../check.ts";
 import { bearerOf, checkToken, sameToken } from "../token.ts";
+import type { WebRequest, WebResponse } from "../web.ts";
 import { prometheus } from "./prometheus.ts";
 import type { Monitor } from "./watch.ts";
 import { SHARES } from "./windows.ts";
@@ -39,7 +40,7 @@ const OPENMETRICS = "application/openmetrics-text";
 export function metricsHandler(
   monitor: Monitor,
   options: MetricsHandlerOptions = {},
-): (request: Request) => Promise<Response> {
+): (request: WebRequest) => Promise<WebResponse> {
   checkNames(options, ["token"], "metricsHandler");
   const { token } = options;
   if (token !== undefined) checkToken(token);

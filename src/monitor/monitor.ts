@@ -17,6 +17,8 @@
  *
  * @module
  */
+
+export type { WebRequest, WebResponse } from "../web.ts";
 export { type AlertingRule, type AlertingRules, alertingRules } from "./alerting.ts";
 export { type GrafanaDashboard, type GrafanaPanel, grafanaDashboard } from "./grafana.ts";
 export { type MetricsHandlerOptions, metricsHandler } from "./handler.ts";

@@ -1,0 +1,47 @@
+/**
+ * Types of the web platform that public functions take and give, for applications without DOM types, too.
+ *
+ * Each is what the runtime's types call by that name: those of a browser, of Node, Bun, Deno or Workers. Where there are
+ * none, a name that is missing would be an error in our declarations, so what is used of it stands in its place.
+ */
+
+// biome-ignore-start lint/suspicious/noExplicitAny: what stands in has to fit whatever it stands for.
+
+/** `AbortSignal`. */
+export type Signal = typeof globalThis extends { readonly AbortSignal: { readonly prototype: infer T } }
+  ? T
+  : {
+      readonly aborted: boolean;
+      readonly reason: any;
+      onabort: any;
+      throwIfAborted(): void;
+      addEventListener(type: string, listener: any, options?: any): void;
+      removeEventListener(type: string, listener: any, options?: any): void;
+      dispatchEvent(event: any): boolean;
+    };
+
+/** `Request`. */
+export type WebRequest = typeof globalThis extends { readonly Request: { readonly prototype: infer T } }
+  ? T
+  : {
+      readonly method: string;
+      readonly url: string;
+      readonly headers: any;
+      readonly body: any;
+      readonly signal: any;
+      arrayBuffer(): Promise<ArrayBuffer>;
+    };
+
+/** `Response`. */
+export type WebResponse = typeof globalThis extends { readonly Response: { readonly prototype: infer T } }
+  ? T
+  : {
+      readonly status: number;
+      readonly headers: any;
+      readonly body: any;
+      arrayBuffer(): Promise<ArrayBuffer>;
+      json(): Promise<any>;
+      text(): Promise<string>;
+    };
+
+// biome-ignore-end lint/suspicious/noExplicitAny: see above.
