@@ -118,7 +118,7 @@ export function readResults(report, { code, output }) {
   };
   addFromOutput(failures, output);
   const notes = [];
-  if (passed + failures.length === 0) notes.push("no test ran");
+  if (passed + skipped + failures.length === 0) notes.push("no test ran");
   else if (code === 124) notes.push("timed out");
   else if (code !== 0 && failures.length === 0) notes.push(`exit code ${code}`);
   for (const name of notes) failures.push({ name, file: "", text: ahead(output, output.length) });

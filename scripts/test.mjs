@@ -1,5 +1,5 @@
 // `npm test [runner...] [name...]`: sets up, compiles, and runs the tests on every runtime.
-// Runners: bun deno node workerd edge browser (default: all). Names pick the test files that contain one of them.
+// Runners: bun deno node workerd edge browser next (default: all). Names pick the test files that contain one of them.
 // What failed is listed again at the end; the last line counts the tests of all runners.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +11,7 @@ import { bin, files, run } from "./tools.mjs";
 
 /** Milliseconds that a runner may take in all. */
 const TIMEOUT = 900_000;
-const RUNNERS = ["bun", "deno", "node", "workerd", "edge", "browser"];
+const RUNNERS = ["bun", "deno", "node", "workerd", "edge", "browser", "next"];
 const words = process.argv.slice(2);
 const chosen = words.filter((word) => RUNNERS.includes(word));
 const runners = chosen.length > 0 ? chosen : RUNNERS;
@@ -24,13 +24,13 @@ if (runners.includes("browser")) setupChromium();
 const folder = mkdtempSync(join(tmpdir(), "larder-test-"));
 const tests = files("test", /_test\.ts$/).filter((f) => names.length === 0 || names.some((name) => f.includes(name)));
 const compiled = (file) => `dist/${file.replace(/\.ts$/, ".js")}`;
-const nodeTest = (...paths) => ({
+const nodeTest = (paths, timeout = 240_000) => ({
   command: process.execPath,
   args: (report) => [
     "--test",
     "--import=./dist/test/helpers/quiet.js",
     // A file that does not end fails by its name, and the others are counted.
-    "--test-timeout=240000",
+    `--test-timeout=${timeout}`,
     "--test-reporter=spec",
     "--test-reporter-destination=stdout",
     "--test-reporter=junit",
@@ -60,10 +60,12 @@ const commands = {
       ...tests,
     ],
   },
-  node: nodeTest(...tests.map(compiled)),
-  workerd: nodeTest("dist/test/runtimes/workerd.js"),
-  edge: nodeTest("dist/test/runtimes/edge.js"),
-  browser: nodeTest("dist/test/runtimes/browser.js"),
+  node: nodeTest(tests.map(compiled)),
+  workerd: nodeTest(["dist/test/runtimes/workerd.js"]),
+  edge: nodeTest(["dist/test/runtimes/edge.js"]),
+  browser: nodeTest(["dist/test/runtimes/browser.js"]),
+  // Installs and builds an application first.
+  next: nodeTest(["dist/test/runtimes/next.js"], 600_000),
 };
 
 let passed = 0;

@@ -187,7 +187,7 @@ export class CacheClient<S extends object = Record<never, never>> {
     const differs = known && difference(known.definition, definition);
     if (differs) {
       throw new TypeError(
-        `cannot use two declarations of the service ${definition.name} in one client: ${differs}; a change needs a new client`,
+        `cannot use two declarations of the service ${definition.name} in one client: ${differs}; restart after a change`,
       );
     }
     const config = this.#setup.configure(definition);

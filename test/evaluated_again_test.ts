@@ -74,7 +74,7 @@ describe("service with two declarations of one name", () => {
     for (const [second, differs] of cases) {
       const client = createCacheClient({ driver: "memory", env: {}, allowSharedDatabases: true });
       const first = client.service(menu());
-      const message = `cannot use two declarations of the service menu in one client: ${differs}; a change needs a new client`;
+      const message = `cannot use two declarations of the service menu in one client: ${differs}; restart after a change`;
       assert.throws(() => client.service(second), { name: "TypeError", message });
       assert.equal(client.service("menu" as never), first);
     }

@@ -1,0 +1,24 @@
+import { collection, defineService } from "@foodfast/larder";
+
+/** What the database knows of a dish, and who asked it. */
+export interface Dish {
+  readonly id: string;
+  readonly name: string;
+  readonly loadedBy: string;
+  readonly loadedAt: Date;
+}
+
+/**
+ * The application's service. Next.js evaluates this module more than once, a time for each of its layers and for each change while it develops:
+ * a declaration that says the same is the same service.
+ */
+export const menu = defineService({
+  name: "menu",
+  database: 8,
+  collections: { dishes: collection<Dish>({ key: "dish:{id}", ttl: "1h", tags: ["menu"] }) },
+});
+
+/** Stands for the database. */
+export async function loadDish(id: string, loadedBy: string): Promise<Dish> {
+  return { id, name: `Dish ${id}`, loadedBy, loadedAt: new Date() };
+}
