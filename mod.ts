@@ -72,6 +72,19 @@ export type {
   LoadOptions,
   TagSource,
 } from "./src/policy.ts";
+export type {
+  LimitOptions,
+  RateCount,
+  RateCountOptions,
+  RateLimit,
+  RateLimitOptions,
+  RateLimitResult,
+  RateLimitState,
+  RateLimits,
+  RateLimitsResult,
+  RateRequestOptions,
+  WhenUnavailable,
+} from "./src/rate_limits.ts";
 export type { Schema, SchemaResult } from "./src/schema.ts";
 export type { EncryptionOptions } from "./src/seal.ts";
 export {
@@ -92,15 +105,7 @@ export {
   withSchemas,
 } from "./src/service.ts";
 export type { FoodFastServices } from "./src/services/all.ts";
-export type {
-  AuthVerbs,
-  RateCount,
-  RateCountOptions,
-  RateLimitOptions,
-  RateLimitResult,
-  Session,
-  WhenUnavailable,
-} from "./src/services/auth.ts";
+export type { AuthVerbs, Session } from "./src/services/auth.ts";
 export type { GatewaySession, Route } from "./src/services/gateway.ts";
 export type { NotificationPreferences } from "./src/services/notification.ts";
 export type { Cart, CartItem, Order, OrderVerbs } from "./src/services/order.ts";

@@ -76,6 +76,8 @@ type Run = (store: Store, args: Args) => Reply;
 
 /** The key of a tag's mark: one that stays longer does no harm, one that is lost while a load from before it is under way does. */
 const MARK = /#larder:tag:/;
+/** Fields of rate limits whose windows begin with their first request, and end as texts do. */
+const WINDOW = /^[cf]\d+:/;
 const ENTRY_BYTES = 128;
 const FIELD_BYTES = 64;
 
@@ -153,17 +155,24 @@ class Store {
     this.#count = this.#bytes = 0;
   }
 
-  /** Looks at the clock. Texts that expire are over where it does not tell how much time went by. */
+  /** Looks at the clock. Texts and windows that expire are over where it does not tell how much time went by. */
   look(): void {
     const known = this.#clock.look();
     this.now = this.#clock.now;
     this.wall = this.#clock.wall;
     if (known) return;
-    for (const { entries } of this.databases) {
-      for (const entry of entries.values()) {
-        if (entry.expires < Infinity && typeOf(entry) === "string" && !MARK.test(entry.key)) this.remove(entry);
+    const { current } = this;
+    for (const database of this.databases) {
+      this.current = database;
+      for (const entry of database.entries.values()) {
+        const { key, value, expires } = entry;
+        if (expires === Infinity) continue;
+        if (typeof value !== "string")
+          this.run(["HDEL", key, "", ...[...value.keys()].filter((one) => WINDOW.test(one))]);
+        else if (!MARK.test(key)) this.remove(entry);
       }
     }
+    this.current = current;
   }
 
   /** Finds what runs a command. @throws {StoreError} When there is no such command, or none of so many words. */

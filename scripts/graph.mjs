@@ -10,7 +10,7 @@ import { bin, files, root, run } from "./tools.mjs";
 const LAYERS = [
   ["the driver contract", /^drivers\/(driver|glob|address|options)\.ts$/],
   ["keyspace, codec, batch", /^src\/(keyspace|codec|batch)\.ts$/],
-  ["reads, writes, loads", /^src\/(near_cache|context|read|save|load|load_many|lock|fleet|update)\.ts$/],
+  ["reads, writes, loads", /^src\/(near_cache|context|read|save|load|load_many|lock|rate_limits|fleet|update)\.ts$/],
   ["cache", /^src\/cache\.ts$/],
   ["collection, service", /^src\/(collection|service)\.ts$/],
   ["services", /^src\/services\//],

@@ -12,11 +12,22 @@ import {
 } from "./context.ts";
 import { isCacheError, isStoreError } from "./errors.ts";
 import { type FleetStats, fleetStats } from "./fleet.ts";
-import { encodeTag, type Id, isOwn, rawKeys } from "./keyspace.ts";
+import { encodeTag, type Id, isOwn, limitKey, rawKeys } from "./keyspace.ts";
 import { type AnyLoader, type LoadContext, ReadThrough } from "./load.ts";
 import { group } from "./load_many.ts";
 import { type Lock, type LockOptions, withLock } from "./lock.ts";
 import { type EntryOptions, type LoadOptions, policyOf } from "./policy.ts";
+import type {
+  RateCount,
+  RateCountOptions,
+  RateLimit,
+  RateLimitOptions,
+  RateLimitResult,
+  RateLimits,
+  RateLimitsResult,
+  RateRequestOptions,
+  rateLimits,
+} from "./rate_limits.ts";
 import { Get, Look, type Read } from "./read.ts";
 import { entryOf, save, withEntry } from "./save.ts";
 import { EVERYTHING, increment, invalidate, touch } from "./scripts.ts";
@@ -61,7 +72,7 @@ const SCAN_COUNT = 1000;
  * console.log(await cache.get("greeting")); // { text: "hello" }
  * ```
  */
-export class Cache<K extends Id = string, Out = unknown, In = Out> {
+export class Cache<K extends Id = string, Out = unknown, In = Out> implements RateLimits<K> {
   readonly #context: CacheContext;
 
   /**
@@ -414,13 +425,73 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     try {
       const { space, now, counters } = this.#context;
       const args = [by, ttl < Number.POSITIVE_INFINITY ? ttl : 0, space.marks, Math.floor(now())];
-      const reply = await this.#run(increment, id, args, options, [space.clock]);
+      const reply = await this.#run(increment, this.#context.shape.encode(id), args, options, [space.clock]);
       counters.writes++;
       return (reply as number[])[0] as number;
     } catch (error) {
       if (throws(this.#context, options) || !isCacheError(error)) throw error;
       return 0;
     }
+  }
+
+  /**
+   * Counts a request in a window that begins with its first one; the count has nothing to do with the key's value. It is never counted twice.
+   *
+   * @param id What to count by.
+   * @param options Window, amount, deadline, and what to answer while the store is away.
+   * @returns The count, and when the window ends.
+   * @throws {TypeError | RangeError} For a bad key, window or amount, and for a count beyond 2^53 - 1, which stays as it was.
+   */
+  async incrementRateLimit(id: K, options?: RateCountOptions): Promise<RateCount> {
+    return this.#limits().incrementRateLimit(id, options);
+  }
+
+  /** Gives back what several limits counted, in all of them: see {@linkcode RateLimits.decrementRateLimit}. */
+  decrementRateLimit(id: K, limits: readonly RateLimit[], options?: RateRequestOptions): Promise<RateLimitsResult>;
+  /** Gives back what a limit counted. */
+  decrementRateLimit(id: K, limit: RateLimitOptions): Promise<RateLimitResult>;
+  /** Gives back what {@linkcode Cache.incrementRateLimit} counted, never below 0. */
+  decrementRateLimit(id: K, options?: RateCountOptions): Promise<RateCount>;
+  async decrementRateLimit(id: K, given?: object, options?: object): Promise<never> {
+    return this.#limits().decrementRateLimit(id, given as never, options) as Promise<never>;
+  }
+
+  /**
+   * Decides by several limits whether a request may pass: only if all let it. It counts in all of them then, else in none. What they count has
+   * nothing to do with the key's value: see {@linkcode RateLimits}.
+   *
+   * @param id What to limit by.
+   * @param limits 1 to 16 limits, no two alike.
+   * @param options Cost, deadline, and what to answer while the store is away.
+   * @returns What was decided, by which limit, and how each stands.
+   * @throws {TypeError | RangeError} For a bad key, limit or option.
+   *
+   * @example
+   * ```ts
+   * import { createCacheClient } from "@foodfast/larder";
+   *
+   * await using client = createCacheClient({ driver: "memory" });
+   * const limits = [{ limit: 5, window: "1m" }, { limit: 100, window: "1d" }] as const;
+   * const { allowed, remaining, decidedBy } = await client.cache().checkRateLimit("login:u1", limits);
+   * console.log(allowed, remaining, limits[decidedBy]?.window); // true 4 "1m"
+   * ```
+   */
+  checkRateLimit(id: K, limits: readonly RateLimit[], options?: RateRequestOptions): Promise<RateLimitsResult>;
+  /** Decides by one limit whether a request may pass, and counts it if so. */
+  checkRateLimit(id: K, options: RateLimitOptions): Promise<RateLimitResult>;
+  async checkRateLimit(id: K, given: object, options?: object): Promise<never> {
+    return this.#limits().checkRateLimit(id, given as never, options) as Promise<never>;
+  }
+
+  /**
+   * Forgets what was counted for a key: every count, by every limit, window and algorithm.
+   *
+   * @param id What was limited.
+   * @param options Deadline and error handling.
+   * @returns Whether anything was forgotten.
+   */
+  async resetRateLimit(id: K, options?: CallOptions): Promise<boolean> {
+    return this.#limits().resetRateLimit(id, options);
   }
 
   /**
@@ -498,24 +569,24 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
    * @returns The script's reply.
    * @throws {StoreError} Whenever it fails: what to answer then is the verb's to decide.
    */
-  run(
+  async run(
     script: Script,
     id: K,
     args: readonly (string | number)[],
     options?: CallOptions & { readonly idempotent?: boolean },
   ): Promise<Reply> {
-    return this.#run(script, id, args, options);
+    return this.#run(script, this.#context.shape.encode(id), args, options);
   }
 
   async #run(
     script: Script,
-    id: K,
+    logical: string,
     args: readonly (string | number)[],
     options?: CallOptions & { readonly idempotent?: boolean },
     also?: readonly string[],
   ): Promise<Reply> {
-    const { space, shape, batch, counters } = this.#context;
-    const key = space.key(shape.encode(id));
+    const { space, batch, counters } = this.#context;
+    const key = space.key(logical);
     const timeout = timeoutOf(this.#context, options);
     supersede(this.#context, key);
     const start = performance.now();
@@ -527,6 +598,20 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> {
     }
     counters.time(performance.now() - start);
     return reply;
+  }
+
+  /** The verbs of rate limits, over states that stand beside the keys. */
+  #limits(): RateLimits<K> {
+    const { shape } = this.#context;
+    const make = this.#context.rateLimits as typeof rateLimits | undefined;
+    if (!make) refuse("rate limits", "clients of the core with the option rateLimits");
+    return make<K>(
+      (id) => {
+        const key = limitKey(shape.encode(id));
+        return (script, args, options) => this.#run(script, key, args, options);
+      },
+      (id, options) => this.#unlink("resetRateLimit", [limitKey(shape.encode(id))], options),
+    );
   }
 
   /** The near cache's answer, if it has one. */

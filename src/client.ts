@@ -12,6 +12,7 @@ import { Keyspace, rawKeys } from "./keyspace.ts";
 import { coarseClock, type NearOptions } from "./near.ts";
 import { NearCache } from "./near_cache.ts";
 import { DEFAULT_POLICY, policyOf } from "./policy.ts";
+import type { rateLimits } from "./rate_limits.ts";
 import { probe } from "./scripts.ts";
 import { type KeyRing, keyRing } from "./seal.ts";
 import {
@@ -46,6 +47,8 @@ export interface Setup<S> {
   readonly listener?: CacheListener | undefined;
   /** The services that can be asked for by name. */
   readonly services: S;
+  /** Makes the verbs of rate limits. */
+  readonly rateLimits?: typeof rateLimits | undefined;
   /** The configuration; for a service, with what is its own. @throws {CacheConfigError} With every problem. */
   configure(service?: AnyService): CommonConfig;
   /** How to open the store that a configuration names, and what tells it from others. */
@@ -523,6 +526,7 @@ export class CacheClient<S extends object = Record<never, never>> {
       batch: lane.batch,
       loads: lane.loads,
       nears: lane.nears,
+      rateLimits: this.#setup.rateLimits,
       timeout,
       onError,
       space,

@@ -53,6 +53,8 @@ export interface CacheContext {
   readonly loads: Map<string, Load>;
   /** The near caches of one client and database: each forgets what any of its caches writes. */
   readonly nears: Set<NearCache>;
+  /** Makes the verbs of rate limits, if the client has them: the function of that name, which stands on this. */
+  readonly rateLimits: ((...args: never[]) => object) | undefined;
   readonly near?: NearCache | undefined;
   readonly timeout: number;
   readonly onError: OnError;

@@ -19,6 +19,7 @@ import type { CommonConfig, DatabasesMode, OnError } from "./config.ts";
 import { CacheConfigError } from "./errors.ts";
 import { type Logger, listenerOf } from "./logger.ts";
 import { type ClientDefaults, checkDefaults, DEFAULT_NAMES } from "./policy.ts";
+import type { rateLimits } from "./rate_limits.ts";
 import { readyOpening } from "./store.ts";
 import { describe, LONGEST_TIMER, millisecondsOf, parseTtl, type Timeout, type Ttl } from "./ttl.ts";
 
@@ -49,6 +50,8 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
    * @default `console.warn`, a line a kind and minute
    */
   readonly logger?: Logger | false;
+  /** `rateLimits` of `@foodfast/larder/rate-limits`, for the verbs of rate limits; `auth` brings its own. @default none */
+  readonly rateLimits?: typeof rateLimits;
 }
 
 /** What each option must be, in words and as a test. */
@@ -63,6 +66,7 @@ const ACCEPTED: Readonly<Record<string, readonly [string, (value: never) => bool
   ttls: ["TTLs by name", (value) => typeof value === "object"],
   retries: ["0 to 10", (value) => whole(value, 0, 10)],
   allowSharedDatabases: ["true or false", (value) => typeof value === "boolean"],
+  rateLimits: ["a function", (value) => typeof value === "function"],
   waitUntil: ["a function", (value) => typeof value === "function"],
   clock: ["a function", (value) => typeof value === "function"],
   logger: [
@@ -111,6 +115,7 @@ export function createCacheClient(options: CoreOptions): CacheClient {
     hooks: options,
     listener: listenerOf(options.logger),
     services: {},
+    rateLimits: options.rateLimits,
     configure: () => config,
     store: () => store,
   });
@@ -179,6 +184,19 @@ export type {
   LoadOptions,
   TagSource,
 } from "./policy.ts";
+export type {
+  LimitOptions,
+  RateCount,
+  RateCountOptions,
+  RateLimit,
+  RateLimitOptions,
+  RateLimitResult,
+  RateLimitState,
+  RateLimits,
+  RateLimitsResult,
+  RateRequestOptions,
+  WhenUnavailable,
+} from "./rate_limits.ts";
 export type { Schema, SchemaResult } from "./schema.ts";
 export type { EncryptionOptions } from "./seal.ts";
 export {

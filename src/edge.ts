@@ -19,15 +19,7 @@ export const getCacheService: Entry["getCacheService"] = edge.getCacheService;
 // Its own `createCacheClient` stands before that of the core.
 export * from "./core.ts";
 export type { FoodFastServices } from "./services/all.ts";
-export type {
-  AuthVerbs,
-  RateCount,
-  RateCountOptions,
-  RateLimitOptions,
-  RateLimitResult,
-  Session,
-  WhenUnavailable,
-} from "./services/auth.ts";
+export type { AuthVerbs, Session } from "./services/auth.ts";
 export type { GatewaySession, Route } from "./services/gateway.ts";
 export type { NotificationPreferences } from "./services/notification.ts";
 export type { Cart, CartItem, Order, OrderVerbs } from "./services/order.ts";

@@ -23,6 +23,11 @@ export function isOwn(logical: string): boolean {
   return logical.startsWith(OWN);
 }
 
+/** The logical key of what rate limits count for a logical key. */
+export function limitKey(logical: string): string {
+  return `${OWN}limit:${logical}`;
+}
+
 /** The clock of a keyspace: its value, and the value at the last invalidation of everything. */
 export interface Clock {
   readonly text: string | null;

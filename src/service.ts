@@ -6,6 +6,7 @@ import { collectionKeys, encodeTag, type Id, rawKeys } from "./keyspace.ts";
 import type { NearOptions } from "./near.ts";
 import type { NearCache } from "./near_cache.ts";
 import { type CacheDefaults, checkDefaults, DEFAULT_NAMES, policyOf } from "./policy.ts";
+import type { RateLimits } from "./rate_limits.ts";
 import type { Schema } from "./schema.ts";
 import type { KeyRing } from "./seal.ts";
 import { type CacheStats, Counters } from "./stats.ts";
@@ -60,7 +61,7 @@ export type CollectionOf<D> = D extends CollectionDefinition<infer K, infer Out,
 export type Collections = Readonly<Record<string, CollectionDefinition<any, any, any>>>;
 
 /** What every service has beside its collections and verbs. Each verb touches this service's keys and no other's. */
-export interface ServiceBase {
+export interface ServiceBase extends RateLimits<PlainId> {
   /** The service's name. */
   readonly name: string;
   /** The number of its database. */
@@ -158,7 +159,9 @@ function checkDeclared(options: CacheDefaults, known: readonly string[], what: s
   if (Array.isArray(options.tags)) options.tags.forEach(encodeTag);
 }
 
-const RESERVED = [
+const OF_RATE_LIMITS = ["incrementRateLimit", "decrementRateLimit", "checkRateLimit", "resetRateLimit"] as const;
+const RESERVED: readonly string[] = [
+  ...OF_RATE_LIMITS,
   "name",
   "database",
   "cache",
@@ -330,7 +333,7 @@ export function createService<C extends Collections, V extends object>(
     counters: counter(),
     sealing: sealing(compressHere),
   }) as unknown as Cache;
-  const core: ServiceBase & Record<string, unknown> = {
+  const core: Omit<ServiceBase, (typeof OF_RATE_LIMITS)[number]> & Record<string, unknown> = {
     name,
     database,
     cache,
@@ -342,6 +345,7 @@ export function createService<C extends Collections, V extends object>(
     stats: ((options?: CallOptions) =>
       options ? fleetStats(contexts, options) : Counters.total(counters)) as ServiceBase["stats"],
   };
+  for (const verb of OF_RATE_LIMITS) core[verb] = (cache[verb] as () => unknown).bind(cache);
   for (const [collection, declared] of Object.entries(collections)) {
     const { key, variable = "", schema, sliding = false, hashed, version, migrate } = declared;
     const { near = nearHere, compressAbove = compressHere } = declared;

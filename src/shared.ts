@@ -2,6 +2,7 @@ import type { Driver } from "../drivers/driver.ts";
 import { CacheClient, type ClientHooks } from "./client.ts";
 import { CONFIG_VARIABLES, type Config, type ConfigOptions, type DriverName, parseConfig } from "./config.ts";
 import { type Logger, listenerOf } from "./logger.ts";
+import { rateLimits } from "./rate_limits.ts";
 import { readEnvironment } from "./runtime.ts";
 import type { AnyService, ServiceOf } from "./service.ts";
 import { type FoodFastServices, services } from "./services/all.ts";
@@ -64,6 +65,7 @@ export function entry(wires: Wires): Entry {
     new CacheClient({
       hooks: options,
       services,
+      rateLimits,
       listener: listenerOf(options.logger),
       configure: (service) => configure(options, service, "node-redis" in wires),
       store: (config) => opening(config as Config, options, wires, kept),

@@ -3,7 +3,7 @@
  * a bundle without it carries none.
  */
 import type { Reply, TwinnedScript, TwinStore } from "../drivers/driver.ts";
-import { fixedWindow, slidingWindow, tokenBucket } from "./rate_limits.ts";
+import { rateLimit } from "./limit_script.ts";
 import {
   acquire,
   addCounts,
@@ -208,73 +208,75 @@ export const twins: readonly TwinnedScript[] = [
     twin: (store, keys) => keys.map((key) => store.call("UNLINK", key)),
   },
   {
-    ...fixedWindow,
-    twin(store, [key = ""], [limitText = "", windowText = "", costText = ""]) {
-      const now = time(store);
-      const [limit, window, cost] = [Number(limitText), Number(windowText), Number(costText)];
-      let count = Number(store.call("GET", key) ?? "0");
-      let left = store.call("PTTL", key) as number;
-      if (left < 0) {
-        left = window;
-        if (count > 0) store.call("PEXPIRE", key, windowText);
-      }
-      const allowed = count + cost <= limit ? 1 : 0;
-      if (allowed) {
-        if (count === 0) store.call("SET", key, costText, "PX", left);
-        else store.call("INCRBY", key, costText);
-        count += cost;
-      }
-      return [allowed, Math.max(0, limit - count), left, cost > limit ? -1 : allowed ? 0 : left, now];
-    },
-  },
-  {
-    ...slidingWindow,
-    twin(store, [key = ""], args) {
+    ...rateLimit,
+    twin(store, [key = ""], [costText = "", ...asked]) {
+      const cost = Number(costText);
+      const need = Math.max(1, cost);
       const { now } = store;
-      const [limit = 0, window = 0, cost = 0] = args.map(Number);
-      const index = Math.floor(now / window);
-      const rest = window - (now - index * window);
-      const [i, c, p] = store.call("HMGET", key, "i", "c", "p") as (string | null)[];
-      let count = 0;
-      let before = 0;
-      if (i != null && Number(i) === index) [count, before] = [Number(c), Number(p)];
-      else if (i != null && Number(i) === index - 1) before = Number(c);
-      const allowed = before * rest + (count + cost) * window <= limit * window ? 1 : 0;
-      if (allowed) {
-        count += cost;
-        store.call("HSET", key, "i", index, "c", count, "p", before);
-        store.call("PEXPIRE", key, window * 2);
+      const texts = new Map<string, string>();
+      const copies = new Map<string, string>();
+      const fields = fieldsAt(store, key, cost > 0);
+      for (const [name, text] of fields) {
+        const [, own, base, from] = /^(([a-z]\d+:)\d+)<(\d+)$/.exec(name) ?? [];
+        if (own && cost !== 0 && asked.includes(`${base}${from}`)) {
+          store.call("HDEL", key, name);
+        } else {
+          texts.set(name, text);
+          if (own) copies.set(own, name);
+        }
       }
-      const free = Math.max(0, Math.floor((limit * window - before * rest - count * window) / window));
-      const reset = count > 0 ? rest + window : before > 0 ? rest : 0;
-      let wait = 0;
-      if (cost > limit) {
-        wait = -1;
-      } else if (!allowed) {
-        const room = (limit - count - cost) * window;
-        if (before > 0 && room >= 0) wait = rest - Math.floor(room / before);
-        else if (count > 0) wait = rest + window - Math.min(window, Math.floor(((limit - cost) * window) / count));
-        else wait = rest;
+      const limits = asked.map((name) => {
+        const own = limitAt(texts, name, now) as Limit;
+        let best: Limit | undefined;
+        if (texts.has(name)) {
+          best = limitAt(texts, copies.get(name) ?? "", now);
+          if (best && best.n + best.p <= own.n + own.p) {
+            if (cost !== 0) store.call("HDEL", key, best.name);
+            best = undefined;
+          }
+        } else {
+          for (const other of texts.keys()) {
+            const state = limitAt(texts, other, now);
+            if (state?.base !== own.base || asked.includes(state.own)) continue;
+            if (state.n + state.p > (best ? best.n + best.p : 0)) best = state;
+          }
+          if (best) {
+            best.name = `${name}<${best.limit}`;
+            best.limit = own.limit;
+            best.write = own.write = true;
+            best.n = Math.min(best.n, own.kind === "t" ? own.limit * own.window : own.limit);
+            best.p = Math.min(best.p, own.limit);
+          }
+        }
+        return best ? [own, best] : [own];
+      });
+      const pass = limits.every((states) => roomOf(states, need, now)[0] >= need);
+      let keep = 0;
+      const replies = limits.map((states) => {
+        for (const state of states) {
+          const { kind, window, limit } = state;
+          if (cost < 0 || (cost > 0 && pass)) {
+            state.n += kind === "t" ? cost * window : cost;
+            if (state.n < 0) [state.n, state.p] = [0, Math.max(0, state.p + state.n)];
+            state.write ||= cost > 0 || texts.has(state.name);
+          }
+          if (!state.write || cost === 0) continue;
+          store.call("HSET", key, state.name, `${state.at} ${state.n} ${state.p}`);
+          const lives = { t: Math.ceil(state.n / limit) + 1, s: (state.at + 2) * window - now }[kind];
+          keep = Math.max(keep, lives ?? state.at - now);
+        }
+        const [free, reset, wait] = roomOf(states, need, now);
+        const ok = (cost > 0 && pass) || free >= need;
+        return `${ok ? 1 : 0} ${Math.max(0, free)} ${reset} ${ok ? 0 : need > (states[0] as Limit).limit ? -1 : wait}`;
+      });
+      if (keep > 0) {
+        for (const name of fields.length > 32 ? texts.keys() : []) {
+          const state = limitAt(texts, name, now);
+          if (state && !asked.includes(state.own) && state.n + state.p === 0) store.call("HDEL", key, name);
+        }
+        if ((store.call("PTTL", key) as number) < keep) store.call("PEXPIRE", key, keep);
       }
-      return [allowed, free, reset, wait, time(store)];
-    },
-  },
-  {
-    ...tokenBucket,
-    twin(store, [key = ""], args) {
-      const { now } = store;
-      const [limit = 0, window = 0, cost = 0] = args.map(Number);
-      const full = limit * window;
-      const [l, t] = store.call("HMGET", key, "l", "t") as (string | null)[];
-      let level = l == null ? full : Math.min(full, Number(l) + Math.max(0, now - Number(t)) * limit);
-      const allowed = level >= cost * window ? 1 : 0;
-      if (allowed) level -= cost * window;
-      if (level < full) {
-        store.call("HSET", key, "l", level, "t", now);
-        store.call("PEXPIRE", key, Math.ceil((full - level) / limit) + 1);
-      }
-      const wait = cost > limit ? -1 : allowed ? 0 : Math.ceil((cost * window - level) / limit);
-      return [allowed, Math.floor(level / window), Math.ceil((full - level) / limit), wait, time(store)];
+      return [...replies, time(store)];
     },
   },
 ];
@@ -288,4 +290,74 @@ function time(store: TwinStore): number {
 /** Takes a lock, or finds that it was taken with this token: a script may be repeated. */
 function own(store: TwinStore, lock: string, token: string, ms: string): 0 | 1 {
   return store.call("SET", lock, token, "PX", ms, "NX") !== null || store.call("GET", lock) === token ? 1 : 0;
+}
+
+/** The state of a limit at a time. */
+interface Limit {
+  name: string;
+  readonly own: string;
+  readonly base: string;
+  readonly kind: string;
+  readonly window: number;
+  limit: number;
+  readonly at: number;
+  n: number;
+  p: number;
+  write: boolean;
+}
+
+/** The fields of a hash with their texts; what stands there and is no hash makes way for a `write`. */
+function fieldsAt(store: TwinStore, key: string, write: boolean): [name: string, text: string][] {
+  let flat: readonly string[];
+  try {
+    flat = store.call("HGETALL", key) as readonly string[];
+  } catch {
+    if (write) store.call("DEL", key);
+    flat = [];
+  }
+  return flat.flatMap((name, i) => (i % 2 ? [] : [[name, flat[i + 1] as string]]));
+}
+
+function limitAt(texts: ReadonlyMap<string, string>, name: string, now: number): Limit | undefined {
+  const [, own = "", base = "", kind = "", ...sizes] = /^((([a-z])(\d+):)(\d+))/.exec(name) ?? [];
+  if (own === "") return undefined;
+  const [window = 0, limit = 0] = sizes.map(Number);
+  const [was = 0, count = 0, before = 0] =
+    /^(\d+) (\d+) (\d+)$/
+      .exec(texts.get(name) ?? "")
+      ?.slice(1)
+      .map(Number) ?? [];
+  let [at, n, p] = [now, count, before];
+  if (kind === "s") {
+    at = Math.floor(now / window);
+    if (was < at) [n, p] = [0, was === at - 1 ? n : 0];
+  } else if (kind === "t") {
+    n = Math.max(0, n - Math.max(0, now - was) * limit);
+  } else {
+    if (was <= now) n = 0;
+    at = n > 0 ? Math.min(was, now + window) : now + window;
+  }
+  return { name, own, base, kind, window, limit, at, n, p, write: n > 0 && was > at };
+}
+
+/** How much is left in all states, the ms until they are whole, and until there is room for `need`. */
+function roomOf(states: readonly Limit[], need: number, now: number): [number, number, number] {
+  const all = states.map((state) => look(state, need, now));
+  const waits = all.map(([free, , wait]) => (free < need ? wait : 0));
+  return [Math.min(...all.map(([free]) => free)), Math.max(...all.map(([, reset]) => reset)), Math.max(...waits)];
+}
+
+/** The same of one state; the time to wait says nothing where there is room. */
+function look({ kind, window, limit, at, n, p }: Limit, need: number, now: number): [number, number, number] {
+  if (kind === "t") {
+    const level = limit * window - n;
+    return [Math.floor(level / window), Math.ceil(n / limit), Math.ceil((need * window - level) / limit)];
+  }
+  if (kind !== "s") return [limit - n, n > 0 ? at - now : 0, at - now];
+  const rest = (at + 1) * window - now;
+  const free = (limit - n - need) * window;
+  let wait = rest;
+  if (p > 0 && free >= 0) wait = rest - Math.floor(free / p);
+  else if (n > 0) wait = rest + window - Math.min(window, Math.floor(((limit - need) * window) / n));
+  return [Math.floor(((limit - n) * window - p * rest) / window), n > 0 ? rest + window : p > 0 ? rest : 0, wait];
 }

@@ -630,13 +630,17 @@ contractCase("incrementRateLimit counts in one window whose end it knows", async
   const away = first.resetAt.getTime() - Date.now();
   assert.ok(away > 590_000 && away < 610_000, String(away));
   const more = await Promise.all(
-    Array.from({ length: 9 }, () => incrementRateLimit("api:203.0.113.7", { window: "1h" })),
+    Array.from({ length: 9 }, () => incrementRateLimit("api:203.0.113.7", { window: "600s" })),
   );
   assert.deepEqual(
     more.map(({ count }) => count).sort((a, b) => a - b),
     [2, 3, 4, 5, 6, 7, 8, 9, 10],
   );
   for (const { resetAt } of more) assert.ok(Math.abs(resetAt.getTime() - first.resetAt.getTime()) < 1000);
+  // Another window is another count, which does not end with the first one.
+  const hour = await incrementRateLimit("api:203.0.113.7", { window: "1h" });
+  assert.equal(hour.count, 1);
+  assert.ok(hour.resetAt.getTime() > first.resetAt.getTime() + 2_900_000);
   assert.equal((await incrementRateLimit("api:203.0.113.8")).count, 1);
   await assert.rejects(incrementRateLimit(""), /accepted/);
   await assert.rejects(incrementRateLimit("k", { by: 0 }), /accepted/);
@@ -690,7 +694,7 @@ contractCase("checkRateLimit names what is accepted when an option is bad", asyn
     { limit: 1.5 },
     { window: "forever" },
     { window: "31d" },
-    { cost: 0 },
+    { cost: -1 },
     { algorithm: "leaky" },
   ];
   for (const part of [...bad, { onUnavailable: "shrug" }]) {

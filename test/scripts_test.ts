@@ -44,11 +44,39 @@ const int = (min: number, max: number): fc.Arbitrary<string> => fc.integer({ min
 const key = some("k", "k", "k", "é:2");
 /** Long enough that no part of it ends while a run lasts. */
 const window = some(77_777, 77_777, 77_777, 60_000, 3_600_000).map(String);
+/** Few of them, so that limits are reached, and that there are some of one algorithm and window. */
+const limitName = fc
+  .tuple(some("f", "s", "t", "c"), some("77777", "77777", "60000"), some("1", "3", "3", "7", "20"))
+  .map(([kind, ms, most]) => `${kind}${ms}:${kind === "c" ? Number.MAX_SAFE_INTEGER : most}`);
 const limitCall = fc.record({
   keys: fc.tuple(key),
-  // Mostly the same from call to call, so that limits are reached.
-  args: fc.tuple(some("1", "3", "3", "3", "20"), window, some("1", "1", "1", "2", "0", "4", "21")),
+  args: fc
+    .tuple(
+      some("1", "1", "1", "1", "2", "0", "4", "21", "-1", "-5"),
+      fc.oneof(
+        limitName.map((name) => [name]),
+        fc.uniqueArray(limitName, { minLength: 1, maxLength: 3 }),
+      ),
+    )
+    .map(([cost, names]) => [cost, ...names]),
 });
+/** States that another clock left, that were cut short, of another build, or of limits that are not asked for. */
+const limitState = fc.tuple(
+  fc.oneof(limitName, some("f77777:3<7", "s77777:3<1", "t77777:7<20", "i", "l", "x:5")),
+  some(
+    "0 0 0",
+    "1 5 0",
+    "1700000050000 2 0",
+    "1800000000000 3 1",
+    "21857361 3 2",
+    "21857360 2 1",
+    "21857363 3 2",
+    "99999999 2 2",
+    "1 2",
+    "",
+    "5",
+  ),
+);
 const counters = {
   keys: ["k", "é:2"],
   found: commands(
@@ -230,9 +258,20 @@ const subjects: Readonly<Record<string, Subject>> = {
   },
   probe: { ...counters, call: fc.record({ keys: fc.tuple(key), args: fc.constant([]) }) },
   unlinkEach: { ...counters, call: fc.record({ keys: fc.array(key, { maxLength: 4 }), args: fc.constant([]) }) },
-  fixedWindow: { ...counters, call: limitCall, measured: [2, 3] },
-  slidingWindow: { ...counters, call: limitCall },
-  tokenBucket: { ...counters, call: limitCall },
+  rateLimit: {
+    ...counters,
+    call: limitCall,
+    found: commands(
+      counters.found as unknown as fc.Arbitrary<readonly string[]>,
+      fc.tuple(some("HSET"), key, limitState).map(([name, at, state]) => [name, at, ...state]),
+      // So many that those that are over go.
+      key.map((at) => [
+        "HSET",
+        at,
+        ...Array.from({ length: 40 }, (_, i) => [`f60000:${i + 1}`, `${i % 2}800000000000 1 0`]).flat(),
+      ]),
+    ),
+  },
 };
 
 /** Anywhere in a window. */
@@ -390,7 +429,8 @@ describe("scripts", () => {
       const before = Date.now();
       const isStore = script.name === store.name;
       const entry = isStore || script.name === invalidate.name;
-      const args = isStore ? ["{}", 0, "", "*", "t:", '"a"'] : entry ? ["t:", "a"] : [3, 60_000, 1];
+      const others = script.name === "rateLimit" ? [1, "f60000:3"] : [3, 60_000];
+      const args = isStore ? ["{}", 0, "", "*", "t:", '"a"'] : entry ? ["t:", "a"] : others;
       const keys = isStore ? ["e", "c"] : ["c"];
       const reply = await client.command("EVAL", script.lua, keys.length, ...keys, ...args);
       // A keyspace's clock counts in microseconds; in other replies the clock is the last number.
