@@ -44,8 +44,10 @@ export async function awaitTurn(
   const until = performance.now() + wait;
   // What stands there and is no value, of another schema, version or key of encryption, is not waited for.
   let useless = read.state === "none" ? read.text : null;
+  let passed = stopwatch(context);
   try {
     for (let pause = 0; !atOnce; pause = next(pause)) {
+      passed = stopwatch(context);
       const also = [space.key(key), space.clock];
       const args = [token, ms, space.marks, Math.floor(context.now()), ...(useless === null ? [] : [useless])];
       const reply = (await batch.run(acquire, [lock], args, timeout, true, also)) as readonly Reply[];
@@ -62,12 +64,16 @@ export async function awaitTurn(
       atOnce = performance.now() >= until;
       if (!atOnce) await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
     }
-    if (atOnce) await batch.send(["SET", lock, token, "PX", ms], [lock], timeout, true);
+    if (atOnce) {
+      passed = stopwatch(context);
+      await batch.send(["SET", lock, token, "PX", ms], [lock], timeout, true);
+    }
   } catch (error) {
     report(context, "lock", error);
     return {};
   }
-  return { token, stop: renew(context, key, lock, token, ms), release: () => giveUp(context, lock, token) };
+  const { stop } = renew(context, key, lock, token, ms, passed);
+  return { token, stop, release: () => giveUp(context, lock, token) };
 }
 
 function next(pause: number): number {
@@ -81,27 +87,66 @@ function look(context: CacheContext, key: string, reply: readonly [Reply, Reply,
   });
 }
 
-/** Holds a lock until the function that it answers is called; `lost` is called when it cannot. */
+/** How many milliseconds went by since it was made. While a machine sleeps the monotonic clock may stand still: then the other one tells. */
+function stopwatch({ now }: CacheContext): () => number {
+  const [monotonic, wall] = [performance.now(), now()];
+  return () => Math.max(performance.now() - monotonic, now() - wall);
+}
+
+/**
+ * Holds a lock until `stop` is called. It is lost when the store says so, and when its time is over since the last renewal that the store
+ * confirmed was sent: after a pause of the process this is known at once, without asking a store that may be away.
+ *
+ * @param context What the cache stands on.
+ * @param key The logical key, for the event.
+ * @param lock The lock's key.
+ * @param token Whose it is.
+ * @param ms How long it lasts.
+ * @param passed The time since it was asked for.
+ * @param lost Called when it is lost.
+ * @returns `stop` ends the renewal; `look` looks at the time.
+ */
 function renew(
-  { batch, events, target, timeout }: CacheContext,
+  context: CacheContext,
   key: string,
   lock: string,
   token: string,
   ms: number,
+  passed: () => number,
   lost?: () => void,
-): () => void {
-  let since = performance.now();
-  const timer = setInterval(async () => {
-    const now = performance.now();
-    const held = await batch.run(hold, [lock], [token, ms], timeout, true).catch(() => undefined);
-    if (held === 1) since = now;
-    else if (held === 0 || performance.now() - since >= ms) {
-      clearInterval(timer);
-      events.emit({ type: "lock-lost", key, ...target });
-      lost?.();
-    }
-  }, ms / 3);
-  return () => clearInterval(timer);
+): { stop(): void; look(): void } {
+  const { batch, events, target, timeout } = context;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let state: "held" | "lost" | "given up" = "held";
+  const end = (how: "lost" | "given up"): void => {
+    if (state !== "held") return;
+    state = how;
+    clearTimeout(timer);
+    if (how === "given up") return;
+    events.emit({ type: "lock-lost", key, ...target });
+    lost?.();
+  };
+  const look = (): void => {
+    if (passed() >= ms) end("lost");
+  };
+  const arm = (): void => {
+    timer = setTimeout(beat, Math.max(0, Math.min(ms / 3, ms - passed())));
+  };
+  const beat = (): void => {
+    look();
+    if (state !== "held") return;
+    arm();
+    const since = stopwatch(context);
+    batch.run(hold, [lock], [token, ms], timeout, true).then(
+      (held) => {
+        if (held === 1) passed = since;
+        else end("lost");
+      },
+      () => {},
+    );
+  };
+  arm();
+  return { stop: () => end("given up"), look };
 }
 
 function giveUp({ batch, timeout }: CacheContext, lock: string, token: string): Promise<unknown> {
@@ -131,7 +176,10 @@ export interface Lock {
    * from one that was held up when the place refuses lower tokens than it has seen.
    */
   readonly token: number;
-  /** Aborted when the lock is lost: another may hold it by now. */
+  /**
+   * Aborted when the lock is lost, so that another may hold it by now: the store says so, or the TTL is over since the last renewal that it confirmed,
+   * be it that it is away or that the process stood still. Each look at `aborted` asks the time.
+   */
   readonly signal: Signal;
 }
 
@@ -161,7 +209,9 @@ export async function withLock<T>(
   const id = crypto.randomUUID();
   const until = performance.now() + wait;
   let fence = 0;
+  let passed: () => number;
   for (let pause = 0; ; pause = next(pause)) {
+    passed = stopwatch(context);
     try {
       fence = (await batch.run(take, [lock], [id, ms], timeout, true, [space.own("fence")])) as number;
     } catch (error) {
@@ -175,11 +225,21 @@ export async function withLock<T>(
     await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
   }
   const control = new AbortController();
-  const stop = renew(context, key, lock, id, ms, () => {
+  const { signal } = control;
+  const { stop, look } = renew(context, key, lock, id, ms, passed, () => {
     control.abort(new CacheLockError(`the lock of ${describe(key)} was lost: it was not renewed within ${ms} ms`));
   });
+  // After a pause what the function waits for may be there before the timer that would abort the signal.
+  const aborted = (): boolean => {
+    look();
+    return Reflect.get(AbortSignal.prototype, "aborted", signal);
+  };
+  const throwIfAborted = (): void => {
+    if (aborted()) throw signal.reason;
+  };
+  Object.defineProperties(signal, { aborted: { get: aborted }, throwIfAborted: { value: throwIfAborted } });
   try {
-    return await run({ token: fence, signal: control.signal });
+    return await run({ token: fence, signal });
   } finally {
     stop();
     await giveUp(context, lock, id);

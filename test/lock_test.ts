@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -33,7 +34,14 @@ const kitchen = defineService({
   },
 });
 
-/** Runs test/fixtures/locker.ts in a process of its own, on this runtime. */
+/** Runs a file of test/fixtures in a process of its own, on this runtime. */
+function fixture(name: string, about: object): Running {
+  const file = import.meta.filename.replace(/lock_test\.(\w+)$/, `fixtures/${name}.$1`);
+  const args = process.versions.deno ? ["run", "-A", "--no-check", file] : [file];
+  return start(process.execPath, [...args, JSON.stringify(about)]);
+}
+
+/** Runs test/fixtures/locker.ts. */
 function locker(about: {
   options: ClientOptions;
   processes: number;
@@ -41,9 +49,29 @@ function locker(about: {
   takes: number;
   lock: LoadLockOptions;
 }): Running {
-  const file = import.meta.filename.replace(/lock_test\.(\w+)$/, "fixtures/locker.$1");
-  const args = process.versions.deno ? ["run", "-A", "--no-check", file] : [file];
-  return start(process.execPath, [...args, JSON.stringify(about)]);
+  return fixture("locker", about);
+}
+
+/** A store that answers nothing until it is thawed. */
+function freezer(): { readonly driver: Driver; freeze(): void; thaw(): void } {
+  const store = memory();
+  let ice: ReturnType<typeof gate<void>> | undefined;
+  return {
+    driver: {
+      ...store,
+      async send(...args) {
+        await ice?.promise;
+        return store.send(...args);
+      },
+    },
+    freeze() {
+      ice = gate();
+    },
+    thaw() {
+      ice?.open();
+      ice = undefined;
+    },
+  };
 }
 
 /** Whether a promise is still pending after a while. */
@@ -465,6 +493,28 @@ onWires("withLock", (test) => {
     assert.equal(await it.raw(0, "GET", "#larder:held:k"), "another's");
   });
 
+  test("aborts its signal before the function goes on when the process stood still for longer than the lock lasts", async (it) => {
+    let told = false;
+    const aborted = await it
+      .make()
+      .cache()
+      .withLock(
+        "k",
+        async ({ signal }) => {
+          signal.addEventListener("abort", () => {
+            told = true;
+          });
+          setTimeout(() => {
+            for (const end = performance.now() + 700; performance.now() < end; );
+          }, 10);
+          await sleep(400);
+          return [told, signal.aborted];
+        },
+        { ttl: "500ms" },
+      );
+    assert.deepEqual(aborted, [true, true]);
+  });
+
   test("locks the ids of collections apart from their values, and refuses bad options", async ({ make }) => {
     const { dishes } = make().service(kitchen);
     await dishes.withLock("a:b", async () => {
@@ -482,6 +532,99 @@ onWires("withLock", (test) => {
     await assert.rejects(dishes.withLock("a", run, { wait: "never" as "1s" }), /wait "?never/);
     await assert.rejects(dishes.withLock("", run), /accepted/);
   });
+});
+
+onWires(
+  "withLock of a process that was stopped",
+  (test) => {
+    test("aborts its signal before the function goes on", async ({ options }) => {
+      const { code, stdout, stderr } = await fixture("stopped", options).ended;
+      assert.equal(code, 0, stderr);
+      assert.deepEqual(JSON.parse(stdout), { aborted: true });
+    });
+  },
+  existsSync("/proc/self/status") ? ["TCP"] : [],
+);
+
+describe("a lock by the clocks of its holder", () => {
+  it(
+    "is lost at once to who looks when the system's clock says that its TTL is over, and to who listens soon",
+    LIMIT,
+    async () => {
+      const store = freezer();
+      let now = 1_700_000_000_000;
+      await using client = createCacheClient({ env: {}, driver: store.driver, clock: () => now, breaker: false });
+      const cache = client.cache();
+      await cache.withLock(
+        "k",
+        async ({ signal }) => {
+          store.freeze();
+          assert.equal(signal.aborted, false);
+          signal.throwIfAborted();
+          // Set back, it says nothing.
+          now -= 3_600_000;
+          assert.equal(signal.aborted, false);
+          now += 3_600_000 + 10_000;
+          assert.equal(signal.aborted, true);
+          assert.throws(() => signal.throwIfAborted(), CacheLockError);
+          store.thaw();
+        },
+        { ttl: "10s" },
+      );
+      await cache.withLock(
+        "k",
+        async ({ signal }) => {
+          let told: unknown;
+          signal.addEventListener("abort", () => {
+            told = signal.reason;
+          });
+          store.freeze();
+          now += 300;
+          await eventually(() => told !== undefined);
+          assert.ok(told instanceof CacheLockError);
+          store.thaw();
+        },
+        { ttl: "300ms" },
+      );
+      let kept: AbortSignal | undefined;
+      await cache.withLock("k", ({ signal }) => {
+        kept = signal;
+      });
+      now += 60_000;
+      assert.equal(kept?.aborted, false, "it was given up, not lost");
+    },
+  );
+
+  it(
+    "is lost when its TTL is over, not at the deadline of a renewal, while the store answers nothing",
+    LIMIT,
+    async () => {
+      const store = freezer();
+      await using client = createCacheClient({ env: {}, driver: store.driver, timeout: 50_000, breaker: false });
+      const lost: string[] = [];
+      client.subscribe((event) => event.type === "lock-lost" && lost.push(event.key));
+      const start = performance.now();
+      const aborted = await client.cache().withLock(
+        "held",
+        async ({ signal }) => {
+          store.freeze();
+          await eventually(() => lost.includes("held"));
+          store.thaw();
+          return signal.aborted;
+        },
+        { ttl: "100ms" },
+      );
+      assert.equal(aborted, true);
+      const load = async () => {
+        store.freeze();
+        await eventually(() => lost.includes("loaded"));
+        store.thaw();
+        return "value";
+      };
+      assert.equal(await client.cache().getOrSet("loaded", load, { lock: { ttl: "100ms" } }), "value");
+      assert.ok(performance.now() - start < 40_000);
+    },
+  );
 });
 
 describe("withLock", () => {
