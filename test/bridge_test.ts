@@ -237,6 +237,11 @@ describe("bridge options", () => {
       maxTransactions: [0, -1, Number.NaN, "8"],
       maxStreams: [-1, Number.NaN, "many"],
     };
+    for (const name of ["timeout", "heartbeat"]) {
+      for (const value of [Number.NaN, 0, -1, 2 ** 31, "soon", {}]) {
+        assert.throws(() => bridge({ driver, token: "t", [name]: value }), new RegExp(`annot use ${name} `));
+      }
+    }
     for (const [name, values] of Object.entries(wrong)) {
       for (const value of values) cases.push([{ [name]: value }, new RegExp(`cannot use ${name} `)]);
     }
