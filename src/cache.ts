@@ -55,7 +55,8 @@ const SCAN_COUNT = 1000;
 /**
  * The verbs, over one keyspace. A collection is a cache whose keys, schema and TTL are declared.
  *
- * Values are anything superjson knows; `undefined` is a miss. With a store that is away, reads answer a miss, writes `false` or 0
+ * Values are JSON, bytes, and what superjson knows, such as Date, Map, Set, BigInt and URL; `undefined` is a miss. A write of what would not come
+ * back equal throws: of a function, a `Response`, or an instance of a class that is not among the client's `superClasses`. With a store that is away, reads answer a miss, writes `false` or 0
  * (`onError: "throw"` throws instead). Bad arguments always throw.
  *
  * @typeParam K The ids.
@@ -761,6 +762,6 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
 function stored(value: unknown): void {
   if (value === undefined)
     throw new TypeError(
-      "cannot store the value: undefined is a miss; accepted are JSON values and what superjson knows",
+      "cannot store the value: undefined is a miss; accepted are JSON values, bytes, and what superjson knows",
     );
 }

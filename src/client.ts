@@ -3,6 +3,7 @@ import { Batch, type Rights, type WireStats } from "./batch.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import { Cache } from "./cache.ts";
 import { checkFunction } from "./check.ts";
+import { type Known, knowClasses, type SuperClass } from "./codec.ts";
 import type { CommonConfig } from "./config.ts";
 import { type CacheContext, type CallOptions, lookAt, timeoutOf } from "./context.ts";
 import { showsLife, toStoreError } from "./errors.ts";
@@ -37,6 +38,27 @@ export interface ClientHooks {
    * second. When one of your own is set back by more than that, what has a TTL in the memory driver is over. @default Date.now
    */
   readonly clock?: () => number;
+  /**
+   * Classes whose instances may be stored, by any cache or service of the client: what enumerable properties of their own they have
+   * comes back, with the class's methods; private fields (`#name`) do not. Those registered with `superjson.registerClass` may too.
+   * @default none: an instance is refused
+   *
+   * @example
+   * ```ts
+   * import { createCacheClient } from "@foodfast/larder";
+   *
+   * class Money {
+   *   constructor(readonly cents: number) {}
+   *   toString(): string {
+   *     return `${this.cents / 100} €`;
+   *   }
+   * }
+   * await using client = createCacheClient({ driver: "memory", superClasses: [[Money, "shop.Money"]] });
+   * await client.cache().set("price", { pho: new Money(950) });
+   * console.log(`${(await client.cache<{ pho: Money }>().get("price"))?.pho}`); // "9.5 €"
+   * ```
+   */
+  readonly superClasses?: readonly SuperClass[];
 }
 
 /** What a build of the library gives its clients. */
@@ -536,6 +558,7 @@ export class CacheClient<S extends object = Record<never, never>> {
       heads: lookAt(space, 0, true),
       now: hooks.clock ?? Date.now,
       waitUntil: hooks.waitUntil,
+      known: this.#shared.known,
     };
     return { lane, context };
   }
@@ -590,6 +613,8 @@ class Shared {
   /** The counters of caches without a service, by database. */
   readonly rest: Map<number, Counters> = new Map();
   readonly ring: KeyRing | undefined;
+  /** The classes whose instances may be stored. */
+  readonly known: Known | undefined;
   /** The near caches by database, service and collection. */
   readonly nears: Map<string, NearCache> = new Map();
   readonly #breakers: Map<string, Breaker> = new Map();
@@ -602,6 +627,7 @@ class Shared {
     this.config = setup.configure();
     const { encryption } = this.config.defaults;
     this.ring = encryption && keyRing(encryption);
+    this.known = setup.hooks.superClasses && knowClasses(setup.hooks.superClasses);
   }
 
   /** What is sent of the counts of one database: the clients of requests count together. */

@@ -2,6 +2,7 @@
 import type { StoreError } from "../drivers/driver.ts";
 import type { Batch, Look } from "./batch.ts";
 import { refuse } from "./check.ts";
+import type { Known } from "./codec.ts";
 import type { OnError } from "./config.ts";
 import { toStoreError } from "./errors.ts";
 import type { CacheTarget, Events } from "./events.ts";
@@ -65,6 +66,8 @@ export interface CacheContext {
   readonly version?: number | undefined;
   readonly migrate?: Migrations | undefined;
   readonly sealing?: SealOptions | undefined;
+  /** The classes whose instances may be stored. */
+  readonly known?: Known | undefined;
   /** Throws for values that must not be stored. */
   readonly refuse?: ((value: unknown) => void) | undefined;
   readonly waitUntil?: ((promise: Promise<unknown>) => void) | undefined;

@@ -69,6 +69,7 @@ const ACCEPTED: Readonly<Record<string, readonly [string, (value: never) => bool
   rateLimits: ["a function", (value) => typeof value === "function"],
   waitUntil: ["a function", (value) => typeof value === "function"],
   clock: ["a function", (value) => typeof value === "function"],
+  superClasses: ["a list of classes", Array.isArray],
   logger: [
     "a logger with warn, or false",
     (value: Logger | false) => value === false || typeof value.warn === "function",
@@ -143,6 +144,7 @@ export type { WireStats } from "./batch.ts";
 export type { BreakerOptions, BreakerState } from "./breaker.ts";
 export type { Cache, GetOrSetOptions, IncrementOptions, WriteOptions } from "./cache.ts";
 export type { CacheClient, ClientHooks, ClientStats, Health, Place, PlaceOf, Setup } from "./client.ts";
+export type { AnyClass, SuperClass } from "./codec.ts";
 export {
   type CommonConfig,
   type Config,

@@ -7,6 +7,8 @@
  * - A value that was read is kept only if its key was not dropped while the read was under way. Drops are numbered and a
  *   read remembers the number that it left at, so that a read that is given up leaves nothing behind. Of drops the last few
  *   thousand are remembered; a read that is older than those is not kept.
+ * - Readers share what is frozen. What holds a Date, a Map, bytes or the like cannot be: of that the text is kept, and
+ *   decoded anew for each reader. (structuredClone would not do: it gives `{}` for a URL in it on Deno and Node.)
  *
  * @module
  */
@@ -26,8 +28,9 @@ export interface NearOptions {
    */
   readonly ttl?: Ttl;
   /**
-   * Whether each reader gets a `structuredClone` of its own. Otherwise all share one value, deeply frozen; what `Date`, `Map`,
-   * `Set` and typed arrays change by their methods cannot be frozen. Values that cannot be cloned are not kept. @default false
+   * Whether each reader gets a copy of its own. Otherwise all share one value, deeply frozen, but for values that cannot be frozen:
+   * of those with a Date, Map, Set, URL, error, bytes or class instance in them each reader gets a copy all the same. What a schema
+   * makes that cannot be stored is not kept. @default false
    */
   readonly clone?: boolean;
 }
@@ -56,7 +59,11 @@ export interface NearValue {
 }
 
 /** A value that is kept. */
-export interface NearEntry extends Omit<NearValue, "id"> {
+export interface NearEntry extends Omit<NearValue, "id" | "value"> {
+  /** What readers share, where they do. */
+  readonly value: unknown;
+  /** What each reader gets a copy from, where they do not. */
+  readonly text: string | undefined;
   /** Whether it was hit since the hand last came by. */
   used: boolean;
   /** What readers get, where they share it. */
@@ -70,6 +77,14 @@ export interface NearEntry extends Omit<NearValue, "id"> {
 /** A read under way: its number. */
 export type ReadMark = number;
 
+/** How values become text, and come back equal. */
+export interface Codec {
+  /** The text. @throws {TypeError} For a value that has none. */
+  encode(value: unknown): string;
+  /** The value. */
+  decode(text: string): unknown;
+}
+
 /** How many dropped keys each of the two generations remembers. */
 const REMEMBERED = 2048;
 
@@ -78,6 +93,7 @@ export class Near {
   readonly #maxEntries: number;
   readonly #maxBytes: number;
   readonly #clone: boolean;
+  readonly #codec: Codec;
   readonly #now: () => number;
   readonly #ids = new Map<NearId, NearEntry>();
   readonly #keys = new Map<string, NearEntry>();
@@ -98,12 +114,19 @@ export class Near {
   /**
    * Makes an empty one.
    *
-   * @param options The bounds, whether readers get copies, and the clock in milliseconds.
+   * @param options The bounds, whether readers get copies, the clock in milliseconds, and how values become text.
    */
-  constructor(options: { maxEntries: number; maxBytes: number; clone: boolean; now: () => number }) {
+  constructor(options: {
+    maxEntries: number;
+    maxBytes: number;
+    clone: boolean;
+    now: () => number;
+    codec: Codec;
+  }) {
     this.#maxEntries = options.maxEntries;
     this.#maxBytes = options.maxBytes;
     this.#clone = options.clone;
+    this.#codec = options.codec;
     this.#now = options.now;
   }
 
@@ -156,8 +179,8 @@ export class Near {
    * @returns Its value, or a copy.
    */
   value(entry: NearEntry): Promise<unknown> {
+    if (entry.text !== undefined) return Promise.resolve(this.#codec.decode(entry.text));
     // All readers of a frozen value may share its promise too.
-    if (this.#clone) return Promise.resolve(structuredClone(entry.value));
     entry.promise ??= Promise.resolve(entry.value);
     return entry.promise;
   }
@@ -172,37 +195,51 @@ export class Near {
   }
 
   /**
-   * Keeps what a read brought, unless its key was dropped since, a later read's value is kept already, or it is too large.
+   * Keeps what a read brought, deeply frozen where that is possible, unless its key was dropped since, a later read's value is kept already, or it is too large.
    *
    * @param mark What {@linkcode begin} answered before the read.
    * @param read The value.
-   * @returns The value to hand out: deeply frozen, or as it came where readers get copies.
+   * @returns The value, to be handed out.
    */
   put(mark: ReadMark, read: NearValue): unknown {
-    const { id, key, from, until, tags, clock, bytes } = read;
-    let { value } = read;
-    if (!this.#clone) deepFreeze(value);
+    const { id, key, from, until, tags, clock, bytes, value } = read;
+    const shared = !this.#clone && deepFreeze(value);
     const old = this.#keys.get(key);
     const dropped = this.#drops.get(key) ?? this.#earlier.get(key) ?? 0;
     if (mark < this.#floor || mark < dropped || (old && mark < old.mark)) return value;
     if (old) this.#remove(old);
     if (bytes > this.#maxBytes || this.#maxEntries < 1) return value;
-    if (this.#clone) {
+    let text: string | undefined;
+    if (!shared && typeof value === "object" && value !== null) {
       try {
-        value = structuredClone(value);
+        text = this.#codec.encode(value);
       } catch {
         return value;
       }
     }
     while (this.#keys.size >= this.#maxEntries || this.#bytes + bytes > this.#maxBytes) this.#evict();
     const ids = id === undefined ? [] : [...new Set([id, plain(id)])];
-    const entry = { key, value, from, until, tags, clock, bytes, used: false, promise: undefined, ids, mark };
+    const kept = text === undefined ? value : undefined;
+    const entry = {
+      key,
+      value: kept,
+      text,
+      from,
+      until,
+      tags,
+      clock,
+      bytes,
+      used: false,
+      promise: undefined,
+      ids,
+      mark,
+    };
     this.#keys.set(key, entry);
     for (const each of ids) this.#ids.set(each, entry);
     this.#bytes += bytes;
     // An iterator holds every table that its map has outgrown since it last moved, so it may not rest for long.
     if (++this.#puts % 64 === 0) this.#hand?.next();
-    return read.value;
+    return value;
   }
 
   /**
@@ -354,22 +391,20 @@ function plain(id: NearId): string | number {
   return String(number) === String(id) ? number : String(id);
 }
 
-/** Freezes a value with what is in its arrays, plain objects, maps and sets, cycles too. */
-function deepFreeze(value: unknown): void {
+/** Freezes a value with all that is in it, cycles too, if it is of arrays and plain objects alone; answers whether it is. */
+function deepFreeze(value: unknown): boolean {
   // A set is walked through with what is added on the way.
   const all = new Set<object>();
-  const add = (item: unknown) => {
-    // Of these, views cannot be frozen, and a frozen RegExp cannot be used.
-    if (typeof item === "object" && item !== null && !ArrayBuffer.isView(item) && !(item instanceof RegExp))
-      all.add(item);
+  const add = (item: unknown): void => {
+    if (typeof item === "object" && item !== null) all.add(item);
   };
   add(value);
   for (const one of all) {
-    Object.freeze(one);
-    if (one instanceof Map) for (const pair of one) pair.forEach(add);
-    else if (one instanceof Set) one.forEach(add);
-    else if (Array.isArray(one) || isPlain(one)) Object.values(one).forEach(add);
+    if (!Array.isArray(one) && !isPlain(one)) return false;
+    Object.values(one).forEach(add);
   }
+  for (const one of all) Object.freeze(one);
+  return true;
 }
 
 function isPlain(value: object): boolean {

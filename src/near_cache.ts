@@ -1,6 +1,6 @@
 /** The near cache of one cache or collection: which reads it keeps, and how it hears of changes. */
 import type { Driver, Reply, StoreError, Tracking } from "../drivers/driver.ts";
-import type { Document } from "./codec.ts";
+import { type Document, decode, encode, type Known } from "./codec.ts";
 import type { CacheTarget, Events } from "./events.ts";
 import type { Clock, Id, Keyspace } from "./keyspace.ts";
 import { Near, type NearOptions } from "./near.ts";
@@ -22,6 +22,8 @@ export interface NearSetup {
   readonly told?: ((refused?: StoreError) => void) | undefined;
   /** Milliseconds, for times to live. */
   readonly now: () => number;
+  /** The classes whose instances may be stored. */
+  readonly known?: Known | undefined;
 }
 
 /** What a read brought, as far as it matters here. */
@@ -34,7 +36,7 @@ export interface NearRead {
   readonly left: Reply | undefined;
   readonly clock: Clock;
   readonly context: { readonly now: () => number };
-  value: unknown;
+  readonly value: unknown;
 }
 
 /** A near cache, and what keeps it coherent: the store's word where it gives that, otherwise a short time. */
@@ -49,10 +51,14 @@ export class NearCache {
 
   /** @param setup What it stands on. */
   constructor(setup: NearSetup) {
-    const { options, now } = setup;
+    const { options, now, known } = setup;
     const { maxEntries = 10_000, maxBytes = 2 ** 24, clone = false, ttl } = options;
     this.#setup = setup;
-    this.near = new Near({ maxEntries, maxBytes, clone, now });
+    const codec = {
+      encode: (value: unknown) => encode(value, known),
+      decode: (text: string) => decode(text, known),
+    };
+    this.near = new Near({ maxEntries, maxBytes, clone, now, codec });
     this.near.live = !setup.driver;
     this.#ttl = (ttl === undefined ? 5000 : parseTtl(ttl, "near.ttl")) ?? Number.POSITIVE_INFINITY;
   }
@@ -77,7 +83,7 @@ export class NearCache {
     const { at, ttl = 0, tags = [] } = document ?? {};
     let span = left < 0 ? this.#ttl : Math.min(left, this.#ttl);
     if (at !== undefined) span = Math.min(span, at + ttl - context.now());
-    read.value = this.near.put(mark, {
+    this.near.put(mark, {
       id: typeof id === "object" ? undefined : id,
       key: read.physical,
       value,

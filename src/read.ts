@@ -168,7 +168,7 @@ export abstract class Read implements Reader {
   #decode(document: Document): void {
     let value: unknown;
     try {
-      value = fromDocument(document);
+      value = fromDocument(document, this.context.known);
     } catch {
       this.#corrupt("payload");
       return;

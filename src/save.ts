@@ -85,7 +85,7 @@ export function entryOf(
       keep: keep < Number.POSITIVE_INFINITY ? keep : 0,
       tags,
     });
-    const document = none ? NOTHING : encode(value);
+    const document = none ? NOTHING : encode(value, context.known);
     const sealed = sealing && seal(document, sealing, `${target.service}:${key}`);
     return sealed ? sealed.then((body) => finish(body ? `{${body}}` : document)) : finish(document);
   };

@@ -19,7 +19,7 @@ export interface ClientOptions extends ConfigOptions, ClientHooks {
   readonly env?: Readonly<Record<string, unknown>>;
 }
 
-const OTHER_OPTIONS = ["clock", "logger", "waitUntil", "env"];
+const OTHER_OPTIONS = ["clock", "logger", "waitUntil", "superClasses", "env"];
 
 /** The number of what a client can do: copies of the package share one where theirs is the same. Counted up by a change that breaks callers. */
 const COMPATIBLE = 1;

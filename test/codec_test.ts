@@ -1,25 +1,12 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { describe, it } from "node:test";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import superjson from "superjson";
-import { decode, encode } from "../src/codec.ts";
-
-/** Keys that mean something to superjson, to JavaScript or to paths. */
-const key = fc.oneof(
-  fc.string(),
-  fc.constantFrom("", "a.b", "a\\.b", "\\", "0", "json", "meta", "values", "toString", "constructor", "prototype", "é"),
-);
-const anything = fc.anything({
-  key,
-  maxDepth: 4,
-  withBigInt: true,
-  withDate: true,
-  withMap: true,
-  withSet: true,
-  withTypedArray: true,
-  withSparseArray: true,
-  withNullPrototype: true,
-});
+import { decode, encode, knowClasses, type SuperClass } from "../src/codec.ts";
+import { same } from "./helpers/same.ts";
+import { anyValue, key } from "./helpers/values.ts";
 
 /** What superjson makes of a value; `undefined` where it throws. */
 function reference(value: unknown): { text: string; plain: boolean; back: unknown } | undefined {
@@ -32,39 +19,69 @@ function reference(value: unknown): { text: string; plain: boolean; back: unknow
   }
 }
 
-/** The value with lists in place of its Maps and Sets: Bun holds two Maps to differ when keys of one are alike. */
-function listed(value: unknown): unknown {
-  if (value instanceof Map) return { map: [...value].map(listed) };
-  if (value instanceof Set) return { set: [...value].map(listed) };
-  if (Array.isArray(value)) return value.map(listed);
-  if (typeof value !== "object" || value === null) return value;
-  const prototype = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return value;
-  const copy = Object.fromEntries(Object.entries(value).map(([name, inside]) => [name, listed(inside)]));
-  return Object.setPrototypeOf(copy, prototype);
-}
-
 describe("codec", () => {
-  it("decode gives back what superjson does, and encode writes its document where it is plain", () => {
+  it("decode gives back an equal value, and superjson's parse too where it has words for all of it", () => {
     let plain = 0;
     let rich = 0;
+    const anything = fc.oneof(
+      anyValue(),
+      fc.anything({
+        key,
+        maxDepth: 4,
+        withBigInt: true,
+        withDate: true,
+        withMap: true,
+        withSet: true,
+        withTypedArray: true,
+      }),
+      fc.anything({ withNullPrototype: true, withSparseArray: true, withBoxedValues: true }),
+    );
     fc.assert(
       fc.property(anything, (value) => {
         if (value === undefined) return;
-        const theirs = reference(value);
-        if (!theirs) return;
-        const text = encode(value);
-        const back = listed(theirs.back);
-        assert.deepStrictEqual(listed(decode(text)), back);
-        assert.deepStrictEqual(listed(superjson.parse(text)), back);
-        if (theirs.plain) {
+        let text: string;
+        try {
+          text = encode(value);
+        } catch (error) {
+          assert.ok(error instanceof TypeError && /accepted/.test(error.message), String(error));
+          return;
+        }
+        assert.ok(same(decode(text), value), text);
+        const { meta } = JSON.parse(text) as { meta?: { kinds?: unknown; referentialEqualities?: unknown } };
+        if (meta === undefined) {
           plain++;
-          assert.equal(text, theirs.text);
+          assert.equal(text, reference(value)?.text ?? text);
         } else rich++;
+        // Of references superjson loses some itself, of errors most.
+        if (meta?.kinds || meta?.referentialEqualities || text.includes('["Error"')) return;
+        assert.ok(same(superjson.parse(text), value), text);
       }),
       { numRuns: 2000 },
     );
     assert.ok(plain > 100 && rich > 100, `${plain} plain, ${rich} rich`);
+  });
+
+  it("encode throws or decode gives back an equal value when there is what no document can hold", () => {
+    let refused = 0;
+    fc.assert(
+      fc.property(anyValue(true), (value) => {
+        if (value === undefined) return;
+        let text: string;
+        try {
+          text = encode(value);
+        } catch (error) {
+          assert.ok(
+            error instanceof TypeError && /^cannot store the value.*accepted/.test(error.message),
+            String(error),
+          );
+          refused++;
+          return;
+        }
+        assert.ok(same(decode(text), value), text);
+      }),
+      { numRuns: 1000 },
+    );
+    assert.ok(refused > 100, `${refused} refused`);
   });
 
   it("encode writes superjson's document byte by byte when the value is JSON", () => {
@@ -121,7 +138,96 @@ describe("codec", () => {
     assert.deepStrictEqual(value, copy);
   });
 
+  it("encode writes bytes as base64 when they are in any kind of view or buffer, and a Buffer as a Uint8Array", () => {
+    const bytes = Uint8Array.from({ length: 3000 }, (_, i) => i);
+    const base64 = Buffer.from(bytes).toString("base64");
+    assert.equal(encode(bytes), `{"json":"${base64}","meta":{"kinds":[["Uint8Array"]],"v":1}}`);
+    for (const value of [Buffer.from(bytes), new Uint8Array([0, ...bytes, 0]).subarray(1, -1)]) {
+      const text = encode({ "a.b": [value] });
+      assert.equal(text, `{"json":{"a.b":["${base64}"]},"meta":{"kinds":[["Uint8Array","a.b","0"]],"v":1}}`);
+      assert.ok(same(decode(text), { "a.b": [bytes] }));
+      assert.deepEqual(superjson.parse(text), { "a.b": [base64] });
+    }
+    const values = [bytes.buffer, new DataView(bytes.buffer, 8, 16), new BigUint64Array([2n ** 64n - 1n])];
+    values.push(new Float64Array([Number.NaN, Number.POSITIVE_INFINITY, -0]) as never);
+    for (const value of values) {
+      assert.ok(encode(value).length < value.byteLength * 1.4 + 100);
+      assert.ok(same(decode(encode(value)), value));
+    }
+    const keys = new Map<unknown, unknown>([[new Uint8Array([1]), new Set([new Uint8Array([2]).buffer])]]);
+    assert.ok(same(decode(encode(keys)), keys));
+  });
+
+  it("decode reads what superjson itself wrote, lists of bytes and paths of its older form among it", () => {
+    const shared = { n: 1 };
+    const value: Record<string, unknown> = {
+      "a.b\\c": [new Uint8Array([1, 2]), new Float32Array([0.5])],
+      map: new Map<unknown, unknown>([[new Date(5), new Set([1n, shared])]]),
+      shared: [shared, undefined, -0, /a\/b/g, new URL("https://example.com/?q=1")],
+    };
+    value.self = value;
+    assert.ok(same(decode(superjson.stringify(value)), value));
+    assert.ok(same(decode(superjson.stringify(new Uint8Array([7]))), new Uint8Array([7])));
+    const older = JSON.stringify({ json: { "a\\x": { "b.c": "1" } }, meta: { values: { "a\\x.b\\.c": ["bigint"] } } });
+    assert.deepEqual(decode(older), { "a\\x": { "b.c": 1n } });
+    assert.deepEqual(superjson.parse(older), decode(older));
+  });
+
+  it("decode gives back what is met again in Maps, Sets and causes, where superjson mixes it up", () => {
+    const [a, b] = [{ name: "a" }, { name: "b" }];
+    const keys = {
+      map: new Map<unknown, unknown>([
+        [a, 1],
+        [b, 2],
+      ]),
+      list: [a, b],
+    };
+    assert.ok(same(decode(encode(keys)), keys));
+    const round: { p: { c?: unknown }; q: { b?: unknown } } = { p: {}, q: {} };
+    Object.assign(round.p, { c: round.q });
+    Object.assign(round.q, { b: round.p });
+    assert.ok(same(decode(encode(round)), round));
+    const failure = new Error("of", { cause: a });
+    const caused = { failure, a, again: failure };
+    assert.ok(same(decode(encode(caused)), caused));
+    const deep = superjson.parse<typeof caused>(encode(caused));
+    assert.equal(deep.failure.message, "of");
+  });
+
+  it("decode gives errors of the language back with class, stack, cause and properties", () => {
+    const error = Object.assign(new RangeError("r", { cause: new TypeError("t") }), { code: "E", at: new Date(3) });
+    const back = decode(encode({ error })) as { error: typeof error };
+    assert.ok(same(back.error, error));
+    assert.ok(
+      back.error instanceof RangeError && back.error.cause instanceof TypeError && back.error.at instanceof Date,
+    );
+    assert.deepEqual(Object.keys(back.error), ["code", "at"]);
+    const assigned = new Error("a");
+    assigned.name = "Odd";
+    assigned.cause = "c";
+    assert.ok(same(decode(encode(assigned)), assigned));
+    const theirs = decode(superjson.stringify(assigned)) as Error;
+    assert.deepEqual([theirs.name, theirs.message, theirs.cause, theirs.stack], ["Odd", "a", "c", "Odd: a"]);
+  });
+
+  it("encode takes objects and arrays of another realm, and gives back such of this one", () => {
+    const theirs = runInNewContext(
+      '({ a: [{ b: 1 }], d: new Date(5), m: new Map([[1, new Set([2])]]), e: new TypeError("t") })',
+    );
+    const back = decode(encode(theirs)) as Record<string, unknown>;
+    assert.ok(back.d instanceof Date && back.e instanceof TypeError && back.m instanceof Map);
+    assert.ok(same({ ...back, e: 0 }, { a: [{ b: 1 }], d: new Date(5), m: new Map([[1, new Set([2])]]), e: 0 }));
+    assert.equal(encode(runInNewContext("({ a: [1, null] })")), '{"json":{"a":[1,null]}}');
+  });
+
   it("encode names the path when something in the value cannot be stored", () => {
+    class Money {
+      cents = 5;
+      toJSON() {
+        return 1;
+      }
+    }
+    const instance = (name: string) => new RegExp(`: an instance of ${name} is not serializable`);
     const cases: [unknown, RegExp][] = [
       [undefined, /the value: undefined/],
       [() => 1, /the value: function/],
@@ -129,18 +235,125 @@ describe("codec", () => {
       [{ a: [{ f() {} }] }, /"a\.0\.f": function/],
       [new Map([["k", Symbol("s")]]), /"k": symbol/],
       [new Map([[Symbol("s"), 1]]), /"\(key\)": symbol/],
+      [new Map([[{}, new WeakSet()]]), /"\(value\)": an instance of WeakSet/],
       [new Set([() => 1]), /"\(item\)": function/],
       [[1, [() => 1]], /"1\.0": function/],
       [Promise.resolve(1), /the value: promise/],
       [{ a: Promise.resolve(1) }, /"a": promise/],
       [{ toJSON: () => 1 }, /"toJSON": function/],
+      [{ a: { [Symbol("secret")]: 1 } }, /"a\.Symbol\(secret\)": a symbol key/],
+      [Object.assign([1], { [Symbol("s")]: 1 }), /"Symbol\(s\)": a symbol key/],
+      [{ a: [new Money()] }, /"a\.0": an instance of Money is not serializable.*superClasses/],
+      [new Error("e", { cause: new Money() }), /"cause": an instance of Money/],
+      [Object.assign(new Error("e"), { response: new Response("x") }), /"response": an instance of Response/],
+      // biome-ignore lint/suspicious/noSparseArray: a hole is what is tried
+      [{ a: [1, , 2] }, /"a": an array with holes or properties/],
+      [{ a: "a1".match(/(a)/) }, /"a": an array with holes or properties/],
+      [Object.assign(new Map(), { extra: 1 }), /the value: a Map with properties/],
+      [Object.assign(/a/g, { lastIndex: 1 }), /the value: a RegExp with a lastIndex/],
+      [{ d: new Date(5), constructor: { prototype: 1n } }, /"constructor": a property of this name/],
+      [Object.assign(new Error("e"), { message: 5 }), /"message": number/],
     ];
+    for (const type of [
+      "Array",
+      "Map",
+      "Set",
+      "Date",
+      "RegExp",
+      "Uint8Array",
+      "URL",
+      "Promise",
+      "Error",
+      "TypeError",
+    ]) {
+      const base = (globalThis as unknown as Record<string, new (of: never) => object>)[type] as new (
+        of: never,
+      ) => object;
+      const Mine = { Mine: class extends base {} }.Mine;
+      const args = { URL: "https://example.com", Promise: () => {}, Uint8Array: 1 } as Record<string, unknown>;
+      cases.push([
+        { a: new Mine(args[type] as never) },
+        type === "Promise" ? /"a": promise/ : /"a": an? (instance of Mine|subclass of Array)/,
+      ]);
+    }
+    const objects: [string, () => unknown][] = [
+      ["Response", () => new Response("x")],
+      ["Request", () => new Request("https://example.com")],
+      ["Headers", () => new Headers()],
+      ["FormData", () => new FormData()],
+      ["URLSearchParams", () => new URLSearchParams("a=1")],
+      ["Blob", () => new Blob(["x"])],
+      ["AbortSignal", () => new AbortController().signal],
+      ["ReadableStream", () => new ReadableStream()],
+      ["WeakMap", () => new WeakMap()],
+      ["WeakRef", () => new WeakRef({})],
+      ["Map Iterator", () => new Map().keys()],
+      ["Array Iterator", () => [1].values()],
+      ["Generator", () => (function* () {})()],
+      ["NumberFormat", () => new Intl.NumberFormat("en")],
+      ["Number", () => Object(1)],
+      ["String", () => Object("s")],
+      ["BigInt", () => Object(1n)],
+      ["Symbol", () => Object(Symbol("s"))],
+      ["DOMException", () => new DOMException("x")],
+      ["AggregateError", () => new AggregateError([])],
+      ["Money", () => new Money()],
+    ];
+    const { Temporal } = globalThis as unknown as { Temporal?: { Now: { instant(): unknown } } };
+    if (Temporal) objects.push(["Instant", () => Temporal.Now.instant()]);
+    for (const [name, make] of objects) {
+      cases.push(
+        [make(), instance(name)],
+        [{ a: new Map([["b", make()]]) }, new RegExp(`"a\\.b"${instance(name).source}`)],
+      );
+    }
     for (const [value, message] of cases) {
       assert.throws(
         () => encode(value),
         (error) => error instanceof TypeError && message.test(error.message) && /accepted/.test(error.message),
+        String(message),
       );
     }
+  });
+
+  it("encode takes instances of classes that are registered, of one client or with superjson, and no others", () => {
+    class Point {
+      x: unknown;
+      constructor(x: unknown) {
+        this.x = x;
+      }
+    }
+    class Secret {
+      name = "n";
+      password = "p";
+    }
+    class Shared {
+      map = new Map([["k", new Date(5)]]);
+    }
+    class Names extends Map<string, string> {}
+    superjson.registerClass(Shared, "test.Shared");
+    const known = knowClasses([Point, Names, [Secret, { identifier: "shop.Secret", allowProps: ["name"] }]]);
+    const point = new Point(new Map([[new Point(1), new Uint8Array([1, 2])]]));
+    const value = { point, again: point, list: [new Shared()] };
+    const text = encode(value, known);
+    assert.ok(same(decode(text, known), value));
+    assert.throws(() => encode(value), /"point": an instance of Point/);
+    assert.throws(() => decode(text), /no known type/);
+    assert.ok(same(decode(encode(new Shared())), new Shared()));
+    const secret = decode(encode(new Secret(), known), known);
+    assert.ok(secret instanceof Secret);
+    assert.deepEqual({ ...secret }, { name: "n" });
+    assert.match(encode(new Secret(), known), /"class","shop.Secret"/);
+    assert.throws(() => encode(new Names([["a", "b"]]), known), /an instance of Names/);
+    assert.throws(() => encode(Object.create(point), known), /an instance of Object/);
+    assert.throws(() => encode(new Point(() => 1), known), /"x": function/);
+    const bad: [unknown, RegExp][] = [
+      [[5], /5 in superClasses: accepted are classes/],
+      [[() => 1], /in superClasses: accepted are classes/],
+      [[Point, [Secret, "Point"]], /the identifier "?Point"? in superClasses: accepted are one for each class/],
+      [[class {}], /the identifier .* in superClasses: accepted are one for each class/],
+    ];
+    for (const [classes, message] of bad) assert.throws(() => knowClasses(classes as SuperClass[]), message);
   });
 
   it("decode throws when the text is no document of superjson's", () => {

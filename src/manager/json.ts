@@ -1,14 +1,14 @@
 /** Keys and values for people and for JSON. */
-import superjson from "superjson";
+import { serialize } from "../codec.ts";
 
 /** Text as it is; bytes that are not UTF-8 as `{ base64 }`. */
 export function keyToJson(key: string | Uint8Array): string | { base64: string } {
   return typeof key === "string" ? key : { base64: toBase64(key) };
 }
 
-/** A value as JSON: bytes as `{ base64 }`, what JSON has no word for as superjson writes it, with `meta`. */
+/** A value as JSON: bytes as `{ base64 }`, what JSON has no word for as it is stored, with `meta`. */
 export function valueToJson(value: unknown): { value: unknown; meta?: unknown } {
-  const { json, meta } = superjson.serialize(withoutBytes(value));
+  const { json, meta } = serialize(withoutBytes(value));
   return { value: json ?? null, ...(meta !== undefined && { meta }) };
 }
 

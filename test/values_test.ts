@@ -1,0 +1,161 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import fc from "fast-check";
+import superjson from "superjson";
+import { type Cache, type ClientOptions, collection, createCacheClient, defineService } from "../mod.ts";
+import { type Case, onWires } from "./helpers/engine.ts";
+import { same } from "./helpers/same.ts";
+import { anyValue } from "./helpers/values.ts";
+
+const values = { values: collection<unknown>({ key: "value:{id}" }) };
+const SAFE = defineService({ name: "safe", database: 9, encrypted: true, collections: values });
+const encryption = { keys: { k1: new Uint8Array(32).fill(7) } };
+
+type Values = Pick<Cache, "set" | "setMany" | "getOrSet" | "getOrSetMany" | "update" | "get" | "getMany" | "delete">;
+
+/** The ways to store: as it is, compressed, encrypted, both. */
+function caches(it: Case): [string, Values][] {
+  const small: ClientOptions = { compressAbove: 20 };
+  const of = (options: ClientOptions): Values => it.make({ encryption, ...options }).service(SAFE).values as never;
+  return [
+    ["plain", it.make().cache() as never],
+    ["compressed", it.make(small).cache() as never],
+    ["encrypted", of({})],
+    ["both", of(small)],
+  ];
+}
+
+onWires("a value", (test, wire) => {
+  test("comes back equal, or its write throws and says where", async (it) => {
+    const ways = caches(it);
+    let refused = 0;
+    await fc.assert(
+      fc.asyncProperty(anyValue(true), fc.nat(3), async (value, way) => {
+        const [name, cache] = ways[way] as [string, Values];
+        if (value === undefined) return;
+        try {
+          assert.equal(await cache.set("key", value), true);
+        } catch (error) {
+          assert.ok(
+            error instanceof TypeError && /^cannot store the value.*accepted/.test(error.message),
+            String(error),
+          );
+          refused++;
+          return;
+        }
+        assert.ok(same(await cache.get("key"), value), name);
+      }),
+      { numRuns: wire === "memory" ? 1000 : 300 },
+    );
+    assert.ok(refused > 10, `${refused} refused`);
+  });
+
+  test("comes back equal from every verb, or each of them refuses it by its path", async (it) => {
+    for (const [name, cache] of caches(it)) {
+      const value = {
+        image: new Uint8Array([1, 2, 3]),
+        list: [Number.NaN, new Float64Array([Number.NEGATIVE_INFINITY, -0])],
+      };
+      await cache.delete(["a", "b", "c", "d", "e"]);
+      await cache.set("a", value);
+      await cache.setMany([["b", value]]);
+      let loads = 0;
+      for (let i = 0; i < 3; i++)
+        await cache.getOrSet("c", () => ({ ...value, body: Buffer.from("bytes"), n: ++loads }));
+      await cache.getOrSetMany(["d"], () => new Map([["d", value]]));
+      await cache.update("e", () => value);
+      const found = await cache.getMany(["a", "b", "c", "d", "e"]);
+      const body = new TextEncoder().encode("bytes");
+      assert.ok(same([...found.values()], [value, value, { ...value, body, n: 1 }, value, value]), name);
+      assert.equal(loads, 1);
+
+      const bad = { rows: new Map([["first", { answer: new Response("x") }]]) };
+      const refused = /"rows\.first\.answer": an instance of Response is not serializable; accepted are/;
+      const writes: (() => Promise<unknown>)[] = [
+        () => cache.set("f", bad),
+        () =>
+          cache.setMany([
+            ["f", 1],
+            ["g", bad],
+          ] as [string, unknown][]),
+        () => cache.getOrSet("f", () => bad),
+        () => cache.getOrSetMany(["f"], () => new Map([["f", bad]])),
+        () => cache.update("f", () => bad),
+      ];
+      for (const write of writes)
+        await assert.rejects(write, (error: Error) => error instanceof TypeError && refused.test(error.message));
+      assert.equal(await cache.get("f"), undefined);
+    }
+  });
+
+  test("is stored as text that superjson reads, its bytes in base64", async (it) => {
+    const value = { when: new Date(5), bytes: Buffer.from([250, 251, 252]), set: new Set([1n]) };
+    await it.make().cache().set("key", value);
+    const text = String(await it.raw(0, "GET", "key"));
+    assert.ok(same(superjson.parse(text), { ...value, bytes: "+vv8" }), text);
+  });
+
+  test("is read where superjson wrote it, typed arrays as lists of numbers among it", async (it) => {
+    const value = { bytes: new Uint8Array([1, 2]), floats: new Float32Array([0.5]), map: new Map([[1, new Date(5)]]) };
+    await it.raw(0, "SET", "key", superjson.stringify(value));
+    assert.ok(same(await it.make().cache().get("key"), value));
+  });
+
+  test("may be an instance of superClasses, for the client that has them, in every cache and service", async (it) => {
+    class Point {
+      readonly x: number;
+      constructor(x: number) {
+        this.x = x;
+      }
+      get double(): number {
+        return this.x * 2;
+      }
+    }
+    const client = it.make({ superClasses: [[Point, "test.Point"]], encryption });
+    for (const cache of [client.cache(), client.service(SAFE).values, client.service(SAFE).cache] as Values[]) {
+      await cache.set("key", { points: new Map([[new Point(1), [new Point(2)]]]) });
+      const { points } = (await cache.get("key")) as { points: Map<Point, Point[]> };
+      assert.deepEqual(
+        [...points].map(([key, [item]]) => [key.double, item?.double]),
+        [[2, 4]],
+      );
+    }
+    const other = it.make();
+    await assert.rejects(other.cache().set("key", new Point(1)), /the value: an instance of Point .*superClasses/);
+    assert.equal(await other.cache().get("key"), undefined);
+    assert.equal(other.cache().stats().corrupt, 1);
+    assert.throws(() => createCacheClient({ ...it.options, superClasses: [5] as never }), /superClasses/);
+  });
+
+  test("of a near cache is one reader's own where it cannot be frozen, and any is where readers get copies", async (it) => {
+    const make = () => ({
+      url: new URL("https://example.com/a"),
+      error: new RangeError("r", { cause: { deep: 1 } }),
+      when: new Date(5),
+      tags: new Set(["a"]),
+      bytes: new Uint8Array([1, 2]),
+      deep: [{ map: new Map([["k", 1]]), pattern: /a/g }],
+    });
+    for (const clone of [false, true]) {
+      const cache = it.make({ near: { ttl: "1h", clone } }).cache<ReturnType<typeof make>>();
+      const value = make();
+      const plain = { list: [1] };
+      await cache.set("key", value);
+      await cache.set("plain", plain as never);
+      for (let i = 0; cache.stats().nearHits < 20; i++) {
+        assert.ok(i < 10_000, "it is never kept");
+        const read = await cache.get("key");
+        assert.ok(same(read, value), `read ${i}`);
+        read?.tags.add("LEAK");
+        read?.when.setTime(6);
+        read?.bytes.fill(0);
+        if (read) read.url.pathname = "/leak";
+        read?.deep[0]?.map.clear();
+        const list = (await cache.get("plain")) as unknown as typeof plain;
+        assert.deepEqual(list, { list: [1] });
+        if (clone) list.list.push(2);
+        if (!read) throw new Error("a miss");
+      }
+    }
+  });
+});
