@@ -116,6 +116,6 @@ export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./src
 export type { ClientOptions, Entry, FoodFastClient } from "./src/shared.ts";
 export type { CacheStats, LiveCounters } from "./src/stats.ts";
 export type { Opening } from "./src/store.ts";
-export { parseTtl, type Timeout, type Ttl, type TtlUnit } from "./src/ttl.ts";
+export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "./src/ttl.ts";
 export type { UpdateOptions } from "./src/update.ts";
 export type { Signal } from "./src/web.ts";

@@ -43,7 +43,7 @@ export interface GetOrSetOptions extends ReadOptions, LoadOptions {}
 
 /** Options of {@linkcode Cache.increment}. */
 export interface IncrementOptions extends CallOptions {
-  /** The TTL of a counter that has none: seconds, a string with a unit, or `"forever"`. @default the collection's, or CACHE_TTL_DEFAULT */
+  /** The TTL of a counter that has none, in the forms of every TTL. @default the collection's, or CACHE_TTL_DEFAULT */
   readonly ttl?: Ttl;
   /** How much to add; a safe integer, negative to subtract. @default 1 */
   readonly by?: number;
@@ -389,12 +389,12 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * Gives a key a new TTL.
    *
    * @param id The key or id.
-   * @param ttl The TTL from now on.
+   * @param ttl The TTL from now on: seconds, a string with a unit, `"default"`, `"short"`, `"long"`, or `"forever"`.
    * @param options Deadline and error handling.
    * @returns Whether the key was there.
    */
   async expire(id: K, ttl: Ttl, options?: CallOptions): Promise<boolean> {
-    const reply = await this.#touch("expire", id, parseTtl(ttl) ?? 0, options);
+    const reply = await this.#touch("expire", id, parseTtl(ttl, "ttl", this.#context.policy.classes) ?? 0, options);
     return reply !== undefined && reply !== 0;
   }
 

@@ -553,7 +553,10 @@ export class CacheClient<S extends object = Record<never, never>> {
       onError,
       space,
       events: this.#shared.events,
-      policy: { ...policyOf(DEFAULT_POLICY, defaults), ttl: ttl.default ?? Number.POSITIVE_INFINITY },
+      policy: policyOf(
+        { ...DEFAULT_POLICY, classes: ttl, ttl: ttl.default ?? Number.POSITIVE_INFINITY },
+        { ...defaults, ttl: undefined },
+      ),
       texts: lookAt(space),
       heads: lookAt(space, 0, true),
       now: hooks.clock ?? Date.now,
@@ -588,7 +591,7 @@ export class CacheClient<S extends object = Record<never, never>> {
           refused ? { type: "near-unavailable", ...about, error: refused } : { type: "near-available", ...about },
         );
       };
-      const more = { driver, told, now: clock };
+      const more = { driver, told, now: clock, classes: config.ttl };
       near = new NearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
       nears.set(place, near);
     }

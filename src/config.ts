@@ -16,7 +16,17 @@ import { CacheConfigError } from "./errors.ts";
 import { type ClientDefaults, checkDefaults } from "./policy.ts";
 import { type EncryptionOptions, keyRing } from "./seal.ts";
 import { slips } from "./slip.ts";
-import { describe, millisecondsOf, parseTtl, type Timeout, TTL_ACCEPTED, type Ttl } from "./ttl.ts";
+import {
+  type Duration,
+  describe,
+  durations,
+  millisecondsOf,
+  parseDuration,
+  type Timeout,
+  TTL_ACCEPTED,
+  type Ttl,
+  type TtlClasses,
+} from "./ttl.ts";
 
 /** The wires that the configuration can choose. */
 export type DriverName = "memory" | "node-redis" | "upstash";
@@ -122,15 +132,8 @@ export interface CommonConfig {
   readonly onError: OnError;
   /** Whether two services may share a database. */
   readonly allowSharedDatabases: boolean;
-  /** The general TTLs in milliseconds; `undefined` is for ever. */
-  readonly ttl: {
-    /** Variable `CACHE_TTL_DEFAULT`, 1 hour. */
-    readonly default: number | undefined;
-    /** Variable `CACHE_TTL_SHORT`, 5 minutes. */
-    readonly short: number | undefined;
-    /** Variable `CACHE_TTL_LONG`, 1 day. */
-    readonly long: number | undefined;
-  };
+  /** The TTLs that have a name, in milliseconds; `undefined` is for ever. */
+  readonly ttl: TtlClasses;
   /** The TTLs by variable in milliseconds, `undefined` for ever: those that were set, and the three general ones. */
   readonly ttls: ReadonlyMap<string, number | undefined>;
   /** What holds for all entries where nothing nearer says otherwise, and for the store. */
@@ -203,12 +206,20 @@ function defined<T extends object>(values: { [K in keyof T]: T[K] | undefined })
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
 }
 
-/** A TTL; seconds may be text. `Infinity` stands for ever, because `undefined` is what is not set. */
-function ttl(fallback?: string) {
-  const parse = (given: unknown) =>
-    parseTtl((/^\d+$/.test(`${given}`) ? Number(given) : given) as Ttl) ?? Number.POSITIVE_INFINITY;
-  return setting(TTL_ACCEPTED, parse, fallback);
+/**
+ * A TTL; seconds may be text. `Infinity` stands for ever, because `undefined` is what is not set. One of `names` stands for itself until it is known
+ * how long that is.
+ */
+function ttl(names: readonly (keyof TtlClasses)[], fallback?: string) {
+  const parse = (given: unknown): number | keyof TtlClasses => {
+    const duration = (/^\d+$/.test(`${given}`) ? Number(given) : given) as Duration;
+    return names.find((name) => name === given) ?? parseDuration(duration, "ttl") ?? Number.POSITIVE_INFINITY;
+  };
+  return setting(durations(...names), parse, fallback);
 }
+
+/** A TTL of one's own, which may be one that has a name. */
+const ownTtl = ttl(["default", "short", "long"]);
 
 /** What holds for all entries and for the store: as an option, or as the text of its variable. */
 function asDefault<N extends keyof ClientDefaults>(name: N, accepted: string) {
@@ -257,9 +268,9 @@ const SCHEMA = {
   database: whole(0, 15),
   timeout: whole(1, 2 ** 31 - 1, "500"),
   onError: oneOf(["miss", "throw"], "miss"),
-  ttl: ttl("1h"),
-  CACHE_TTL_SHORT: ttl("5m"),
-  CACHE_TTL_LONG: ttl("1d"),
+  ttl: ttl(["short", "long"], "1h"),
+  CACHE_TTL_SHORT: ttl([], "5m"),
+  CACHE_TTL_LONG: ttl([], "2h"),
   retries: whole(0, 10, "2"),
   allowSharedDatabases: flag("0"),
   maxEntries: whole(1, 2 ** 53 - 1),
@@ -457,7 +468,7 @@ export function parseConfig(
   const { given, labels, ttlNames, api } = gather(record, settings, problems);
   const say = (key: string, message: string) => problems.push(`${labels[key]} is ${show(key, given[key])}, ${message}`);
 
-  const own = Object.fromEntries([...ttlNames].map((name) => [name, SCHEMA[name as "CACHE_TTL_LONG"] ?? ttl()]));
+  const own = Object.fromEntries([...ttlNames].map((name) => [name, SCHEMA[name as "CACHE_TTL_LONG"] ?? ownTtl]));
   const result = v.safeParse(v.object({ ...own, ...SCHEMA }), given);
   const values = result.output as Partial<typeof result.output & Address> & Record<string, unknown>;
   for (const { path, message } of result.issues ?? []) {
@@ -484,10 +495,15 @@ export function parseConfig(
   }
   if (problems.length > 0) throw new CacheConfigError(problems);
 
-  const finite = (milliseconds: unknown) => (milliseconds === Number.POSITIVE_INFINITY ? undefined : milliseconds);
+  const named: Record<string, unknown> = { short: values.CACHE_TTL_SHORT, long: values.CACHE_TTL_LONG };
+  const spanOf = (given: unknown): unknown => {
+    const milliseconds = typeof given === "string" ? named[given] : given;
+    return milliseconds === Number.POSITIVE_INFINITY ? undefined : milliseconds;
+  };
+  named.default = typeof values.ttl === "string" ? named[values.ttl] : values.ttl;
   const ttls = new Map<string, unknown>();
-  for (const name of ttlNames) if (values[name] !== undefined) ttls.set(name, finite(values[name]));
-  ttls.set("CACHE_TTL_DEFAULT", finite(values.ttl));
+  for (const name of ttlNames) if (values[name] !== undefined) ttls.set(name, spanOf(values[name]));
+  ttls.set("CACHE_TTL_DEFAULT", spanOf("default"));
   const { driver = "memory", base, token, host, port, path, username, password, tls, maxEntries, maxBytes } = values;
   return {
     driver,
@@ -509,11 +525,7 @@ export function parseConfig(
     retries: values.retries,
     onError: values.onError,
     allowSharedDatabases: values.allowSharedDatabases,
-    ttl: {
-      default: finite(values.ttl),
-      short: finite(values.CACHE_TTL_SHORT),
-      long: finite(values.CACHE_TTL_LONG),
-    },
+    ttl: { default: spanOf("default"), short: spanOf("short"), long: spanOf("long") },
     ttls,
     defaults: defined(Object.fromEntries(DEFAULTS.map((name) => [name, values[name]]))),
   } as unknown as Config;

@@ -21,7 +21,7 @@ import { type Logger, listenerOf } from "./logger.ts";
 import { type ClientDefaults, checkDefaults, DEFAULT_NAMES } from "./policy.ts";
 import type { rateLimits } from "./rate_limits.ts";
 import { readyOpening } from "./store.ts";
-import { describe, LONGEST_TIMER, millisecondsOf, parseTtl, type Timeout, type Ttl } from "./ttl.ts";
+import { describe, LONGEST_TIMER, millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./ttl.ts";
 
 /** The options of a client of this build. Nothing is read from the environment. */
 export interface CoreOptions extends ClientHooks, ClientDefaults {
@@ -39,7 +39,7 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
   readonly onError?: OnError;
   /** The TTL where nothing else gives one. @default "1h" */
   readonly ttl?: Ttl;
-  /** The TTLs of collections, by the name of their variable, such as `CACHE_TTL_PRODUCTS`. */
+  /** The TTLs of collections, by the name of their variable, such as `CACHE_TTL_PRODUCTS`; `CACHE_TTL_SHORT` and `CACHE_TTL_LONG` are `"short"` and `"long"`. */
   readonly ttls?: Readonly<Record<string, Ttl>>;
   /** How often a command that can be repeated is sent again, 0-10. @default 2 */
   readonly retries?: number;
@@ -98,7 +98,9 @@ export function createCacheClient(options: CoreOptions): CacheClient {
   }
   if (problems.length > 0) throw new CacheConfigError(problems);
   checkDefaults(options);
-  const ttl = { default: parseTtl(options.ttl ?? "1h"), short: parseTtl("5m"), long: parseTtl("1d") };
+  const { CACHE_TTL_SHORT = "5m", CACHE_TTL_LONG = "2h" } = options.ttls ?? {};
+  const named = { ...TTL_CLASSES, short: parseTtl(CACHE_TTL_SHORT), long: parseTtl(CACHE_TTL_LONG) };
+  const ttl = { ...named, default: parseTtl(options.ttl ?? "1h", "ttl", named) };
   const config: CommonConfig = {
     prefix: options.prefix ?? "",
     databases: options.databases ?? "auto",
@@ -109,7 +111,7 @@ export function createCacheClient(options: CoreOptions): CacheClient {
     allowSharedDatabases: options.allowSharedDatabases ?? false,
     ttl,
     defaults: options,
-    ttls: new Map(Object.entries(options.ttls ?? {}).map(([name, value]) => [name, parseTtl(value, name)])),
+    ttls: new Map(Object.entries(options.ttls ?? {}).map(([name, value]) => [name, parseTtl(value, name, ttl)])),
   };
   const store = readyOpening(options.driver);
   return new CacheClient({
@@ -220,6 +222,6 @@ export {
 } from "./service.ts";
 export type { CacheStats, LiveCounters } from "./stats.ts";
 export type { Opening } from "./store.ts";
-export { parseTtl, type Timeout, type Ttl, type TtlUnit } from "./ttl.ts";
+export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "./ttl.ts";
 export type { UpdateOptions } from "./update.ts";
 export type { Signal } from "./web.ts";

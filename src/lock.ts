@@ -200,10 +200,11 @@ export async function withLock<T>(
   run: (lock: Lock) => T | Promise<T>,
   options: LockOptions = {},
 ): Promise<T> {
-  const { space, batch, events, target } = context;
+  const { space, batch, events, target, policy } = context;
   checkFunction(run, "what is to run under a lock");
-  const ms = lasting(parseTtl(options.ttl ?? "10s", "lock ttl") ?? Number.POSITIVE_INFINITY);
-  const wait = options.wait === false ? 0 : (parseTtl(options.wait ?? "10s", "wait") ?? Number.POSITIVE_INFINITY);
+  const span = (ttl: Ttl, what: string): number => parseTtl(ttl, what, policy.classes) ?? Number.POSITIVE_INFINITY;
+  const ms = lasting(span(options.ttl ?? "10s", "lock ttl"));
+  const wait = options.wait === false ? 0 : span(options.wait ?? "10s", "wait");
   const timeout = timeoutOf(context, options);
   const lock = space.own(`held:${key}`);
   const id = crypto.randomUUID();

@@ -5,7 +5,7 @@ import type { CacheTarget, Events } from "./events.ts";
 import type { Clock, Id, Keyspace } from "./keyspace.ts";
 import { Near, type NearOptions } from "./near.ts";
 import { EVERYTHING } from "./scripts.ts";
-import { parseTtl } from "./ttl.ts";
+import { parseTtl, type TtlClasses } from "./ttl.ts";
 
 /** What a near cache stands on. */
 export interface NearSetup {
@@ -24,6 +24,8 @@ export interface NearSetup {
   readonly now: () => number;
   /** The classes whose instances may be stored. */
   readonly known?: Known | undefined;
+  /** What the names of TTLs are. */
+  readonly classes: TtlClasses;
 }
 
 /** What a read brought, as far as it matters here. */
@@ -60,7 +62,7 @@ export class NearCache {
     };
     this.near = new Near({ maxEntries, maxBytes, clone, now, codec });
     this.near.live = !setup.driver;
-    this.#ttl = (ttl === undefined ? 5000 : parseTtl(ttl, "near.ttl")) ?? Number.POSITIVE_INFINITY;
+    this.#ttl = (ttl === undefined ? 5000 : parseTtl(ttl, "near.ttl", setup.classes)) ?? Number.POSITIVE_INFINITY;
   }
 
   /** Some read has brought a later clock of a keyspace: where changes are not told, only the store knows what it concerns. */

@@ -3,7 +3,7 @@ import type { BreakerOptions } from "./breaker.ts";
 import { checkNames, checkTags } from "./check.ts";
 import { checkNear, type NearOptions } from "./near.ts";
 import type { EncryptionOptions } from "./seal.ts";
-import { describe, parseTimeout, parseTtl, type Timeout, type Ttl } from "./ttl.ts";
+import { describe, parseTimeout, parseTtl, type Timeout, TTL_CLASSES, type Ttl, type TtlClasses } from "./ttl.ts";
 
 /**
  * Tags of an entry: a list, or a function that takes the value and its id, and may answer `undefined` for none. A tag is 1 to 256 characters once
@@ -14,7 +14,7 @@ export type TagSource = readonly string[] | ((value: any, id: any) => readonly s
 
 /** How an entry lives. `false` turns off what a client, service or collection has turned on. */
 export interface EntryOptions {
-  /** The time to live: seconds, a string with a unit, or `"forever"`. @default the collection's, or CACHE_TTL_DEFAULT */
+  /** The time to live: seconds, a string with a unit, `"default"`, `"short"`, `"long"`, or `"forever"`. @default the collection's, or CACHE_TTL_DEFAULT */
   readonly ttl?: Ttl | undefined;
   /**
    * How long after its TTL `getOrSet` still serves it, while one load in the background renews it; for `get` and `has` it is a miss by then. The
@@ -100,13 +100,17 @@ export interface Policy {
   readonly earlyRefresh: number;
   readonly negativeTtl: number;
   readonly lock: { readonly ttl: number; readonly wait: number } | undefined;
+  /** What `"default"`, `"short"` and `"long"` are in the options that are laid over it. */
+  readonly classes: TtlClasses;
 }
 
-const PARSERS: { readonly [N in keyof Policy]: (value: never) => Policy[N] } = {
-  ttl: (value: Ttl) => lasting(value, "ttl"),
-  staleFor: (value: Ttl | false) => span(value, "staleFor"),
-  failSafeFor: (value: Ttl | false) => span(value, "failSafeFor"),
-  negativeTtl: (value: Ttl | false) => span(value, "negativeTtl"),
+type Parsed = Omit<Policy, "classes">;
+
+const PARSERS: { readonly [N in keyof Parsed]: (value: never, classes: TtlClasses) => Parsed[N] } = {
+  ttl: (value: Ttl, classes) => lasting(value, "ttl", classes),
+  staleFor: (value: Ttl | false, classes) => span(value, "staleFor", classes),
+  failSafeFor: (value: Ttl | false, classes) => span(value, "failSafeFor", classes),
+  negativeTtl: (value: Ttl | false, classes) => span(value, "negativeTtl", classes),
   softTimeout: (value: Timeout | false) => limit(value, "softTimeout"),
   hardTimeout: (value: Timeout | false) => limit(value, "hardTimeout"),
   jitter: (value: number) => between(value, 1, "jitter"),
@@ -116,12 +120,12 @@ const PARSERS: { readonly [N in keyof Policy]: (value: never) => Policy[N] } = {
     if (typeof value !== "function") checkTags(value);
     return value;
   },
-  lock(value: boolean | LoadLockOptions) {
+  lock(value: boolean | LoadLockOptions, classes) {
     if (value === false) return undefined;
     const options = value === true ? {} : value;
     checkNames(options, ["ttl", "wait"], "lock", "true, false and ");
     const { ttl = "5s", wait = "30s" } = options;
-    return { ttl: lasting(ttl, "lock.ttl"), wait: lasting(wait, "lock.wait") };
+    return { ttl: lasting(ttl, "lock.ttl", classes), wait: lasting(wait, "lock.wait", classes) };
   },
 };
 
@@ -137,6 +141,7 @@ export const DEFAULT_POLICY: Policy = {
   earlyRefresh: 0,
   negativeTtl: 0,
   lock: undefined,
+  classes: TTL_CLASSES,
 };
 
 /** What a collection, a service or a client may say of its entries. */
@@ -163,7 +168,7 @@ export function policyOf(base: Policy, options: LoadOptions | undefined, ofCall 
       if (ofCall && !OF_CALLS.includes(name)) checkNames(options, [...Object.keys(PARSERS), ...OF_CALLS], "a call");
     } else if (value !== undefined) {
       policy ??= { ...base };
-      policy[name] = PARSERS[name as keyof Policy](value as never);
+      policy[name] = PARSERS[name as keyof Parsed](value as never, base.classes);
     }
   }
   return (policy as Policy | undefined) ?? base;
@@ -182,12 +187,12 @@ export function checkDefaults(options: CacheDefaults): void {
   if (compressAbove !== false) between(compressAbove, Number.POSITIVE_INFINITY, "compressAbove");
 }
 
-function span(value: Ttl | false, what: string): number {
-  return value === false ? 0 : lasting(value, what);
+function span(value: Ttl | false, what: string, classes: TtlClasses): number {
+  return value === false ? 0 : lasting(value, what, classes);
 }
 
-function lasting(value: Ttl, what: string): number {
-  return parseTtl(value, what) ?? Number.POSITIVE_INFINITY;
+function lasting(value: Ttl, what: string, classes: TtlClasses): number {
+  return parseTtl(value, what, classes) ?? Number.POSITIVE_INFINITY;
 }
 
 function limit(value: Timeout | false, what: string): number {

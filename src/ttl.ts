@@ -7,15 +7,36 @@
 /** The units of a time: milliseconds, seconds, minutes, hours, days. */
 export type TtlUnit = "ms" | "s" | "m" | "h" | "d";
 
-/** A time to live: a number of seconds, a string with its unit (`"500ms" "30s" "5m" "2h" "1d"`), or `"forever"`. */
-export type Ttl = number | `${number}${TtlUnit}` | "forever";
+/** A length of time: a number of seconds, a string with its unit (`"500ms" "30s" "5m" "2h" "1d"`), or `"forever"`. */
+export type Duration = number | `${number}${TtlUnit}` | "forever";
+
+/** A time to live: a length of time, or what the client's configuration calls `"default"`, `"short"` or `"long"`. */
+export type Ttl = Duration | keyof TtlClasses;
+
+/** The TTLs that have a name, in milliseconds; `undefined` is for ever. */
+export interface TtlClasses {
+  /** Variable `CACHE_TTL_DEFAULT`, 1 hour. */
+  readonly default: number | undefined;
+  /** Variable `CACHE_TTL_SHORT`, 5 minutes. */
+  readonly short: number | undefined;
+  /** Variable `CACHE_TTL_LONG`, 2 hours. */
+  readonly long: number | undefined;
+}
+
+/** What they are where nobody says otherwise. */
+export const TTL_CLASSES: TtlClasses = { default: 36e5, short: 3e5, long: 72e5 };
 
 /** How long something may take: a number of milliseconds, or a string with its unit (`"500ms" "30s" "2m"`). At most 2147483647 ms. */
 export type Timeout = number | `${number}${TtlUnit}`;
 
+/** What is accepted as a length of time, in words; with the names of TTLs that are accepted too. */
+export function durations(...names: readonly (keyof TtlClasses)[]): string {
+  const more = names.map((name) => `"${name}", `).join("");
+  return `seconds as a number, a string such as "500ms" "30s" "5m" "2h" "1d", above 0 and at most 100 years, ${more}or "forever"`;
+}
+
 /** What {@linkcode parseTtl} accepts, in words. */
-export const TTL_ACCEPTED =
-  'seconds as a number, a string such as "500ms" "30s" "5m" "2h" "1d", above 0 and at most 100 years, or "forever"';
+export const TTL_ACCEPTED: string = durations("default", "short", "long");
 
 /** What {@linkcode parseTimeout} accepts, in words. */
 const TIMEOUT_ACCEPTED =
@@ -38,6 +59,7 @@ export function describe(value: unknown): string {
  *
  * @param ttl The TTL. Numbers are seconds; fractions are fine in both forms.
  * @param what What the TTL belongs to, for the error message. @default "ttl"
+ * @param classes What `"default"`, `"short"` and `"long"` are. @default 1 hour, 5 minutes and 2 hours
  * @returns Whole milliseconds, rounded up, at least 1; `undefined` for `"forever"`.
  * @throws {RangeError} When the TTL is zero, negative, not finite or longer than 100 years.
  * @throws {TypeError} When it is neither a number nor a string with a unit.
@@ -49,13 +71,28 @@ export function describe(value: unknown): string {
  * parseTtl("1.5h"); // 5400000
  * parseTtl(30); // 30000
  * parseTtl("forever"); // undefined
+ * parseTtl("short"); // 300000
  * ```
  */
-export function parseTtl(ttl: Ttl, what = "ttl"): number | undefined {
-  if (ttl === "forever") return undefined;
-  const milliseconds = typeof ttl === "number" ? up(ttl * 1e3) : millisecondsOf(ttl);
+export function parseTtl(ttl: Ttl, what = "ttl", classes: TtlClasses = TTL_CLASSES): number | undefined {
+  if (ttl === "default" || ttl === "short" || ttl === "long") return classes[ttl];
+  return parseDuration(ttl, what, TTL_ACCEPTED);
+}
+
+/**
+ * Turns a length of time into milliseconds.
+ *
+ * @param duration The length. Numbers are seconds.
+ * @param what What it belongs to, for the error message.
+ * @param accepted What is accepted, for the error message.
+ * @returns Whole milliseconds, rounded up, at least 1; `undefined` for `"forever"`.
+ * @throws {RangeError | TypeError} As {@linkcode parseTtl} does, for the names of TTLs too.
+ */
+export function parseDuration(duration: Duration, what: string, accepted: string = durations()): number | undefined {
+  if (duration === "forever") return undefined;
+  const milliseconds = typeof duration === "number" ? up(duration * 1e3) : millisecondsOf(duration);
   if (milliseconds > 0 && milliseconds <= MAX) return milliseconds;
-  throw new (kindOf(ttl, milliseconds))(`Cannot use ${what} ${describe(ttl)}: expected ${TTL_ACCEPTED}`);
+  throw new (kindOf(duration, milliseconds))(`Cannot use ${what} ${describe(duration)}: expected ${accepted}`);
 }
 
 /**

@@ -46,11 +46,11 @@ describe("parseConfig", () => {
     const { ttls, ...config } = parseConfig({});
     assert.equal(config.driver, "memory");
     assert.deepEqual(wire(config as Config), {});
-    assert.deepEqual(config.ttl, { default: 3_600_000, short: 300_000, long: 86_400_000 });
+    assert.deepEqual(config.ttl, { default: 3_600_000, short: 300_000, long: 7_200_000 });
     assert.deepEqual(Object.fromEntries(ttls), {
       CACHE_TTL_DEFAULT: 3_600_000,
       CACHE_TTL_SHORT: 300_000,
-      CACHE_TTL_LONG: 86_400_000,
+      CACHE_TTL_LONG: 7_200_000,
     });
     const { prefix, databases, database, timeout, retries, onError, allowSharedDatabases } = config;
     assert.deepEqual(
@@ -323,11 +323,11 @@ describe("parseConfig", () => {
       },
       { ttlVariables: ["CACHE_TTL_PRODUCT", "LOYALTY_TTL"] },
     );
-    assert.deepEqual(ttl, { default: undefined, short: 90_000, long: 86_400_000 });
+    assert.deepEqual(ttl, { default: undefined, short: 90_000, long: 7_200_000 });
     assert.deepEqual(Object.fromEntries(ttls), {
       CACHE_TTL_DEFAULT: undefined,
       CACHE_TTL_SHORT: 90_000,
-      CACHE_TTL_LONG: 86_400_000,
+      CACHE_TTL_LONG: 7_200_000,
       CACHE_TTL_PRODUCTS: 5_400_000,
       CACHE_TTL_CARDS: 86_400_000,
       CACHE_TTL_PRODUCT: 1_000,

@@ -25,8 +25,12 @@ import { sha256 } from "../hash.ts";
 import { diagnose, type Finding, type Target } from "../manager/manager.ts";
 import type { AlertRule } from "../monitor/monitor.ts";
 import { bearerOf, checkToken, sameToken } from "../token.ts";
+<<<<<<< HEAD
 import { describe, parseTimeout, type Timeout, type Ttl } from "../ttl.ts";
 import type { WebRequest, WebResponse } from "../web.ts";
+=======
+import { type Duration, describe, parseTimeout, type Timeout } from "../ttl.ts";
+>>>>>>> f63d60a (Take "default", "short" and "long" wherever a TTL is taken)
 import { ASSETS } from "./assets.ts";
 import { SharedConnections } from "./connections.ts";
 import { deleteKey, findKeys, keyOf, slowCommands, viewKey } from "./keys.ts";
@@ -48,7 +52,7 @@ export interface DashboardOptions {
   /** The path that it is served at, which begins and ends with a slash. @default "/" */
   readonly path?: string;
   /** How often a sample is taken. @default "2s", over REST, where commands are billed, "30s" */
-  readonly interval?: Ttl;
+  readonly interval?: Duration;
   /** The rules whose alerts are shown. @default FLEET_RULES */
   readonly rules?: readonly AlertRule[];
   /** The deadline of each question to the store: milliseconds, or `"5s"`. @default 5000 */

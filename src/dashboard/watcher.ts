@@ -12,7 +12,7 @@ import {
   monitor,
 } from "../monitor/monitor.ts";
 import { type Size, sizesOf } from "../monitor/sizes.ts";
-import type { Ttl } from "../ttl.ts";
+import type { Duration } from "../ttl.ts";
 import type { Point, Sample, View } from "./messages.ts";
 import { pointOf, viewOf, WINDOW } from "./view.ts";
 
@@ -22,7 +22,7 @@ export type WatchedClient = MonitoredClient & InspectedClient;
 /** Options of {@linkcode Watcher}. */
 export interface WatcherOptions {
   /** How often a sample is taken. @default "2s", over REST, where commands are billed, "30s" */
-  readonly interval?: Ttl | undefined;
+  readonly interval?: Duration | undefined;
   /** The rules whose alerts are shown. @default FLEET_RULES */
   readonly rules?: readonly AlertRule[] | undefined;
   /** The deadline of each question to the store, in milliseconds; above 2000 it is 2000, for the next sample is near. @default 2000 */

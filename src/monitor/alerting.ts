@@ -1,5 +1,5 @@
 /** The same rules for Prometheus: alerting rules, and what a query for each metric of a rule is. */
-import { describe, type Ttl } from "../ttl.ts";
+import { type Duration, describe } from "../ttl.ts";
 import { type AlertRule, AWAY, checkRules, DEFAULT_RULES, METRICS, type MetricName, type Rule } from "./rules.ts";
 
 /** A file of alerting rules as Prometheus reads it, to be written as YAML or as JSON, which is YAML too. */
@@ -133,7 +133,7 @@ function query(rule: Rule): Query {
 }
 
 /** A time as Prometheus writes it. */
-function duration(milliseconds: number): Ttl & string {
+function duration(milliseconds: number): Duration & string {
   for (const [unit, length] of [
     ["h", 3_600_000],
     ["m", 60_000],

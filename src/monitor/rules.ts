@@ -1,6 +1,6 @@
 /** Rules as data: what is watched, when it is told, and when it is over. */
 import { checkNames, refuse } from "../check.ts";
-import { describe, parseTtl, type Ttl } from "../ttl.ts";
+import { type Duration, describe, parseDuration } from "../ttl.ts";
 import { type Counted, rateOf } from "./series.ts";
 import type { StoreSample } from "./store.ts";
 import { HIT_RATE, MEMORY } from "./targets.ts";
@@ -15,7 +15,7 @@ export interface AlertRule {
   /** What is watched. */
   readonly metric: MetricName;
   /** The window, for what happens in time. @default "5m" */
-  readonly over?: Ttl;
+  readonly over?: Duration;
   /** Fires above this. One of `above` and `below` is given. Shares are 0 to 1, times are milliseconds. */
   readonly above?: number;
   /** Fires below this. */
@@ -23,7 +23,7 @@ export interface AlertRule {
   /** From how many operations in the window on it says something: reads for the hit rate, operations for their times. @default 1 */
   readonly minSamples?: number;
   /** For how long it must hold before it fires. @default at once */
-  readonly for?: Ttl;
+  readonly for?: Duration;
   /** Resolved when the number is back at this, or beyond it: away from the threshold, so that it does not flap. @default the threshold */
   readonly clear?: number;
   /** How much it matters. @default "warning" */
@@ -306,9 +306,9 @@ export function checkRules(rules: unknown): readonly Rule[] {
     if (collection !== undefined && METRICS[metric].ofCollections === false) {
       bad("the collection", `none: ${metric} is a service's`);
     }
-    const window = parseTtl(over, `over of the rule ${name}`);
+    const window = parseDuration(over, `over of the rule ${name}`);
     if (window === undefined) bad('over "forever"', "windows that end");
-    const held = hold === undefined ? 0 : parseTtl(hold, `for of the rule ${name}`);
+    const held = hold === undefined ? 0 : parseDuration(hold, `for of the rule ${name}`);
     if (held === undefined) bad('for "forever"', "times that end");
     return {
       ...rule,

@@ -13,7 +13,7 @@ import type { Place, PlaceOf } from "../client.ts";
 import type { CacheEvent, CacheListener, CacheTarget, Sending } from "../events.ts";
 import { type Logger, warn } from "../logger.ts";
 import { COUNTS, type LiveCounters } from "../stats.ts";
-import { describe, LONGEST_TIMER, parseTimeout, parseTtl, type Timeout, type Ttl } from "../ttl.ts";
+import { type Duration, describe, LONGEST_TIMER, parseDuration, parseTimeout, type Timeout } from "../ttl.ts";
 import { type Alert, type AlertRule, checkRules, DEFAULT_RULES, Judge, type Rule, type Scope } from "./rules.ts";
 import {
   type Counted,
@@ -50,9 +50,9 @@ export interface MonitoredClient {
 /** Options of {@linkcode monitor}. */
 export interface MonitorOptions {
   /** How often counters are sampled and rules judged. @default "10s" */
-  readonly interval?: Ttl;
+  readonly interval?: Duration;
   /** The sliding windows of snapshots. @default ["1m", "5m", "1h"] */
-  readonly windows?: readonly Ttl[];
+  readonly windows?: readonly Duration[];
   /** The rules. @default DEFAULT_RULES */
   readonly rules?: readonly AlertRule[];
   /** Told of alerts, and of what could not be delivered; `false` is silence. @default `console.warn` */
@@ -62,7 +62,7 @@ export interface MonitorOptions {
   /** Whether the store is asked for its own numbers: over TCP two commands each time. @default true */
   readonly store?: boolean;
   /** How often the store is asked. @default the interval, over REST, where commands are billed, "1m" */
-  readonly storeInterval?: Ttl;
+  readonly storeInterval?: Duration;
   /** Whether the counts of all processes are read: those of clients with `fleetStats`; a command a service. @default true but over REST */
   readonly fleet?: boolean;
   /** The deadline of each question to the store: milliseconds, or `"2s"`. @default 2000 */
@@ -698,14 +698,14 @@ function sizeOf(value: Reply): number {
   return size;
 }
 
-function finite(ttl: Ttl, what: string): number {
-  const length = parseTtl(ttl, what);
+function finite(ttl: Duration, what: string): number {
+  const length = parseDuration(ttl, what);
   if (length === undefined) refuse(`${what} "forever"`, 'times that end, such as "10s"');
   return length;
 }
 
 /** What a window is called: as it was written, numbers with their unit. */
-function nameOf(window: Ttl): string {
+function nameOf(window: Duration): string {
   return typeof window === "number" ? `${window}s` : window;
 }
 
