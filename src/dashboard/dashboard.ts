@@ -25,12 +25,10 @@ import { sha256 } from "../hash.ts";
 import { diagnose, type Finding, type Target } from "../manager/manager.ts";
 import type { AlertRule } from "../monitor/monitor.ts";
 import { bearerOf, checkToken, sameToken } from "../token.ts";
-<<<<<<< HEAD
-import { describe, parseTimeout, type Timeout, type Ttl } from "../ttl.ts";
-import type { WebRequest, WebResponse } from "../web.ts";
-=======
+
 import { type Duration, describe, parseTimeout, type Timeout } from "../ttl.ts";
->>>>>>> f63d60a (Take "default", "short" and "long" wherever a TTL is taken)
+import type { WebRequest, WebResponse } from "../web.ts";
+
 import { ASSETS } from "./assets.ts";
 import { SharedConnections } from "./connections.ts";
 import { deleteKey, findKeys, keyOf, slowCommands, viewKey } from "./keys.ts";
