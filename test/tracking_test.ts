@@ -400,8 +400,8 @@ describe("track, node-redis", () => {
     // Redict 7.3 cuts the name of its channel to the length of Redis's.
     const rewrite = (text: string): string =>
       text
-        .replace("server\r\n$5\r\nredis", "server\r\n$6\r\nredict")
-        .replaceAll("message\r\n$20\r\n__redis__:invalidate", "message\r\n$20\r\n__redict__:invalidat");
+        .replace(/server\r\n\$\d+\r\n\w+/, "server\r\n$6\r\nredict")
+        .replaceAll("$20\r\n__redis__:invalidate", "$20\r\n__redict__:invalidat");
     await behindProxy(port, {}, async (driver, proxy) => {
       await proxy.set({ rewrite });
       const notes = await tracked(driver, "redict:");
