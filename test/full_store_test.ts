@@ -213,7 +213,7 @@ for (const wire of ["TCP", "REST"] as const) {
     full("a replica gets the clock and the marks as they were written", dishes, async (client) => {
       await raw.command("CONFIG", "SET", "repl-diskless-sync-delay", 0);
       // Nothing of it goes to the disk: servers that start later would load that.
-      const args = ["--replicaof", `127.0.0.1 ${redis.port}`, "--repl-diskless-load", "on-empty-db"];
+      const args = ["--replicaof", `127.0.0.1 ${redis.port}`];
       const replica = await startRedis({ args });
       const copy = await rawClient(replica.port);
       await eventually(async () => /master_link_status:up/.test(String(await copy.command("INFO", "replication"))));

@@ -390,7 +390,7 @@ describe("diagnose does what caches do", () => {
   });
 
   it("and finds a replica and a Sentinel", { timeout: 60_000 }, async () => {
-    const replica = await start("--replicaof", `127.0.0.1 ${redis.port}`, "--repl-diskless-load", "on-empty-db");
+    const replica = await start("--replicaof", `127.0.0.1 ${redis.port}`);
     const found = await wrong(replica.url);
     assert.match(
       found["replication error"] ?? "",
@@ -398,7 +398,7 @@ describe("diagnose does what caches do", () => {
     );
     // Where INFO is not known, ROLE tells.
     const args = ["--replicaof", `127.0.0.1 ${redis.port}`, "--rename-command", "INFO", ""];
-    const silent = await wrong((await start(...args, "--repl-diskless-load", "on-empty-db")).url);
+    const silent = await wrong((await start(...args)).url);
     assert.ok(silent["replication error"]);
     assert.match(silent["version info"] ?? "", /does not know INFO: it is renamed or switched off/);
   });

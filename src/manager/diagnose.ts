@@ -91,7 +91,9 @@ export async function* diagnose(
     const [told] = await wire.send([["INFO"]]);
     const info = parseInfo(told);
     const why = untold(client.driver, "INFO", told);
-    const refused = await refusals(wire);
+    // On a connection of its own: the driver leaves one on which a replica refused a write.
+    const trial = await openWire(client, { database: 0, ...options });
+    const refused = await refusals(trial).finally(() => trial.close());
     yield version(info, why);
     yield await replication(wire, info);
     yield await databases(client, info, refused, options);
