@@ -99,3 +99,19 @@ describe("a server's name", () => {
     });
   }
 });
+
+it("diagnose stops at a Sentinel, and says what to do", async () => {
+  const driver = telling("# Server\nredis_version:7.0.15\nredis_mode:sentinel");
+  const { send } = driver;
+  const sentinel: Driver = {
+    ...driver,
+    send: async (database, commands, options) => {
+      const replies = await send(database, commands, options);
+      return replies.map((reply, i) => (commands[i]?.[0] === "ROLE" ? ["sentinel", ["mymaster"]] : reply));
+    },
+  };
+  await using client = createCacheClient({ env: {}, driver: sentinel });
+  const found = [];
+  for await (const { check, level, evidence } of diagnose(client)) found.push([check, level, evidence]);
+  assert.deepEqual(found.at(-1), ["replication", "error", "this is a Sentinel, not a store"]);
+});

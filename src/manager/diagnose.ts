@@ -53,7 +53,7 @@ export interface DiagnoseOptions extends StepOptions {
  *
  * @param client The client.
  * @param options How much is looked at.
- * @returns A finding a question. When the store is away, that is the last one.
+ * @returns A finding a question. When the store is away, or is none, that is the last one.
  */
 export async function* diagnose(
   client: InspectedClient,
@@ -91,15 +91,15 @@ export async function* diagnose(
     const [told] = await wire.send([["INFO"]]);
     const info = parseInfo(told);
     const why = untold(client.driver, "INFO", told);
-    // On a connection of its own: the driver leaves one on which a replica refused a write.
-    const trial = await openWire(client, { database: 0, ...options });
-    const refused = await refusals(trial).finally(() => trial.close());
     yield version(info, why);
-    yield await replication(wire, info);
+    const role = await replication(wire, info);
+    yield role;
+    if (role.evidence === SENTINEL) return;
+    const refused = await tried(client, options);
     yield await databases(client, info, refused, options);
     yield scripts(refused);
     yield commands(refused);
-    yield await nearCaches(client, wire);
+    yield await nearCaches(client, wire, info);
     yield await encryption(client, options);
     yield eviction(info, client.driver, why);
     yield memory(info, why);
@@ -195,6 +195,8 @@ function version(info: Info, why: string): Finding {
     : { check: "version", level: "error", evidence, advice };
 }
 
+const SENTINEL = "this is a Sentinel, not a store";
+
 /** Whether this server takes writes, or copies those of another one. */
 async function replication(wire: Wire, info: Info): Promise<Finding> {
   const check = "replication";
@@ -214,7 +216,7 @@ async function replication(wire: Wire, info: Info): Promise<Finding> {
   }
   if (role === "sentinel") {
     const advice = "give the address of the primary that it watches: a Sentinel holds no keys";
-    return { check, level: "error", evidence: "this is a Sentinel, not a store", advice };
+    return { check, level: "error", evidence: SENTINEL, advice };
   }
   return { check, level: "ok", evidence: "this is a primary" };
 }
@@ -248,6 +250,16 @@ async function databases(
   return { check, level: "ok", evidence: "numbered: 0 to 15 can be used" };
 }
 
+/** What is refused of what caches send, on a connection of its own: one on which a replica refused a write is at its end. */
+async function tried(client: InspectedClient, options: StepOptions): Promise<Refusals> {
+  const wire = await openWire(client, { database: 0, ...options });
+  try {
+    return await refusals(wire);
+  } finally {
+    await wire.close();
+  }
+}
+
 function scripts({ scripts: refused }: Refusals): Finding {
   const check = "scripts";
   if (refused === undefined) return { check, level: "ok", evidence: "scripts can be run" };
@@ -274,21 +286,25 @@ function commands({ commands: refused, keys }: Refusals): Finding {
 }
 
 /** Whether the server tells of changed keys. Of interest where near caches are on only, so it is no error. */
-async function nearCaches(client: InspectedClient, wire: Wire): Promise<Finding> {
+async function nearCaches(client: InspectedClient, wire: Wire, info: Info): Promise<Finding> {
   const check = "near caches";
   const { name } = wire.place.driver;
   if (name !== "node-redis")
     return unknown(check, `nothing tells of changes over ${name}: values stay for near.ttl at the most`);
+  // Redict has its own, and up to 7.3.6 cuts its last letter.
+  const redict = info.has("redict_version");
+  const channel = redict ? "__redict__:invalidate" : "__redis__:invalidate";
+  const allowed = redict ? "__redict__:invalidat*" : channel;
   let refused: string | null | undefined;
   try {
-    refused = await trackingRefusal(wire);
+    refused = await trackingRefusal(wire, channel);
   } catch (error) {
     if (!isStoreError(error)) throw error;
     refused = error.message;
   }
   if (typeof refused !== "string") return { check, level: "ok", evidence: "the server tells of changed keys" };
   const evidence = `they keep nothing, for the server does not tell of changed keys: ${refused}`;
-  const advice = "allow it to this user (ACL: +client|id +client|tracking +subscribe &__redis__:invalidate)";
+  const advice = `allow it to this user (ACL: +client|id +client|tracking +subscribe &${allowed})`;
   const { near } = await client.health();
   return near === undefined ? { check, level: "info", evidence, advice } : warning(check, evidence, advice);
 }

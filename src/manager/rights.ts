@@ -81,9 +81,10 @@ export async function refusals(wire: Wire): Promise<Refusals> {
  * Tries to be told of changed keys, as near caches over TCP are.
  *
  * @param wire A connection; this takes one more.
+ * @param channel What the server tells of changes on.
  * @returns Why the server refuses, in its words; `null` where it does not, `undefined` where the wire has no tracking.
  */
-export async function trackingRefusal(wire: Wire): Promise<string | null | undefined> {
+export async function trackingRefusal(wire: Wire, channel: string): Promise<string | null | undefined> {
   const { place, timeout } = wire;
   const { driver, database } = place;
   const connection = await driver.connect?.(database, { timeout });
@@ -96,7 +97,7 @@ export async function trackingRefusal(wire: Wire): Promise<string | null | undef
     if (on instanceof StoreError) return on.message;
     return await new Promise<string | null>((resolve, reject) => {
       const told = (reply: RawReply): void => resolve(reply instanceof StoreError ? reply.message : null);
-      connection.listen(["SUBSCRIBE", "__redis__:invalidate"], told).catch(reject);
+      connection.listen(["SUBSCRIBE", channel], told).catch(reject);
     });
   } finally {
     await connection.close();
