@@ -416,6 +416,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @param id The key or id.
    * @param options How much, TTL, deadline and error handling.
    * @returns The count; 0 when the store is away, or the key holds something that is no whole number.
+   * @throws {TypeError | RangeError} For a bad id or option, and for a count beyond 2^53 - 1 or below its negative: the counter stays as it was.
    */
   async increment(id: K, options?: IncrementOptions): Promise<number> {
     const { by = 1 } = options ?? {};
@@ -427,8 +428,13 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
       const { space, now, counters } = this.#context;
       const args = [by, ttl < Number.POSITIVE_INFINITY ? ttl : 0, space.marks, Math.floor(now())];
       const reply = await this.#run(increment, this.#context.shape.encode(id), args, options, [space.clock]);
+      const [count] = reply as (string | null)[];
+      if (count == null) {
+        const most = Number.MAX_SAFE_INTEGER;
+        throw new RangeError(`cannot increment by ${by}: accepted are counts from -${most} to ${most}`);
+      }
       counters.writes++;
-      return (reply as number[])[0] as number;
+      return Number(count);
     } catch (error) {
       if (throws(this.#context, options) || !isCacheError(error)) throw error;
       return 0;

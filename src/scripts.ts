@@ -219,12 +219,12 @@ return 1`,
 
 /**
  * KEYS: counter, clock where a value that was set may stand there. ARGV: by; TTL in ms or 0; start of marks' keys; the caller's time in ms. Answers
- * the count, the remaining ms (-1: none) and the store's clock. A lost TTL is set again. What was set counts on where it would be read, else the
- * counter begins anew.
+ * the count as text, for not every client reads integers near 2^53 right, the remaining ms (-1: none) and the store's clock. A lost TTL is set
+ * again. What was set counts on where it would be read, else the counter begins anew. Answers nil for a count beyond 2^53 - 1, and changes nothing.
  */
 export const increment: Script = {
   name: "increment",
-  sha1: "7c97e3e10bf82fd97cb06377ae956693f19ef47b",
+  sha1: "2649f730d3ff4cdf4dd0aba15f30684b026e65ad",
   lua: `${LUA_FIND}${LUA_FRESH}local v = redis.call('GET', KEYS[1]) or ''
 if KEYS[2] and v:find('^{') and (v:find('^{[^{}]-"none":') or not fresh(v, ARGV[4]) or not find(KEYS[1], redis.call('GET', KEYS[2]), ARGV[3])) then
   redis.call('DEL', KEYS[1])
@@ -232,10 +232,20 @@ if KEYS[2] and v:find('^{') and (v:find('^{[^{}]-"none":') or not fresh(v, ARGV[
 end
 local set = v:match('^{[^{}]-"json":(%-?%d+)}$')
 if set then redis.call('SET', KEYS[1], set, 'KEEPTTL') end
-local n = redis.call('INCRBY', KEYS[1], ARGV[1])
+local n = redis.pcall('INCRBY', KEYS[1], ARGV[1])
+if type(n) == 'number' then
+  n = redis.call('GET', KEYS[1])
+elseif not (n.err:find('overflow') or n.err:find('not an integer') and (set or v):find('^%-?[1-9]%d+$')) then
+  return n
+end
+local size = type(n) == 'string' and n:match('%d+')
+if not size or #size > 16 or #size == 16 and size > '9007199254740991' then
+  redis.call('SET', KEYS[1], v, 'KEEPTTL')
+  n = false
+end
 local left = redis.call('PTTL', KEYS[1])
 local ttl = tonumber(ARGV[2])
-if left < 0 and ttl > 0 then
+if n and left < 0 and ttl > 0 then
   left = ttl
   redis.call('PEXPIRE', KEYS[1], ttl)
 end

@@ -63,6 +63,9 @@ function fresh(text: string, now: string): boolean {
 /** What is known not to be there does not begin anew, nor does it get another TTL. */
 const NONE = /^\{[^{}]*?"none":/;
 
+/** A whole number that INCRBY would take, were it not too large. */
+const WHOLE = /^-?[1-9]\d+$/;
+
 /** A day: how long a mark lasts that no entry asked for. By then, no load from before it is under way. */
 const MARK_MS = 864e5;
 
@@ -190,9 +193,20 @@ export const twins: readonly TwinnedScript[] = [
       }
       const [, set] = /^\{[^{}]*?"json":(-?\d+)\}$/.exec(text) ?? [];
       if (set) store.call("SET", key, set, "KEEPTTL");
-      const n = store.call("INCRBY", key, by);
+      let n: string | null = null;
+      try {
+        store.call("INCRBY", key, by);
+        n = String(store.call("GET", key));
+      } catch (error) {
+        if (!/overflow/.test(String(error)) && !(/not an integer/.test(String(error)) && WHOLE.test(set ?? text)))
+          throw error;
+      }
+      if (n === null || !Number.isSafeInteger(Number(n))) {
+        n = null;
+        store.call("SET", key, text, "KEEPTTL");
+      }
       let left = store.call("PTTL", key) as number;
-      if (left < 0 && Number(ttl) > 0) {
+      if (n !== null && left < 0 && Number(ttl) > 0) {
         left = Number(ttl);
         store.call("PEXPIRE", key, ttl);
       }

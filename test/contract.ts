@@ -622,6 +622,51 @@ contractCase("every verb but get knows of a rate limit, whatever the store keeps
   assert.deepEqual(await all(keys()), []);
 });
 
+contractCase("increment is exact up to 2^53 - 1 either way, and refuses to count beyond", async (client) => {
+  const cache = client.cache<unknown>();
+  const most = Number.MAX_SAFE_INTEGER;
+  const amounts = Array.from({ length: 32 }, (_, i) => [most - i, i - most]).flat();
+  assert.deepEqual(await Promise.all(amounts.map((by, i) => cache.increment(`n${i}`, { by }))), amounts);
+  const [positive, negative] = [`n${amounts.indexOf(most)}`, `n${amounts.indexOf(-most)}`];
+  const beyond = {
+    name: "RangeError",
+    message: /^cannot increment by -?\d+: accepted are counts from -9007199254740991 to 9007199254740991$/,
+  };
+  for (const by of [1, 2, most]) {
+    await assert.rejects(cache.increment(positive, { by }), beyond);
+    await assert.rejects(cache.increment(negative, { by: -by }), beyond);
+  }
+  assert.deepEqual([await cache.get(positive), await cache.get(negative)], [most, -most]);
+  assert.equal(await cache.increment(positive, { by: -most }), 0);
+  for (const by of [most + 1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, "1", 1n]) {
+    await assert.rejects(cache.increment("n", { by: by as number }), /accepted are safe integers/);
+  }
+
+  // What others counted beyond comes back into reach, and is not touched before.
+  const { driver, database, prefix } = await client.place({});
+  const raw = async (...[name, key, ...args]: [string, string, ...string[]]) =>
+    (await driver.send(database, [[name, prefix + key, ...args]]))[0];
+  for (const [text, by] of [
+    ["9007199254740993", 1],
+    ["9007199254740993", -1],
+    ["-9007199254741000", 5],
+    ["9223372036854775807", 1],
+    ["-9223372036854775808", -1],
+    ["99999999999999999999", -1],
+  ] as const) {
+    await raw("SET", "foreign", text, "PX", "600000");
+    await assert.rejects(cache.increment("foreign", { by, ttl: "1d" }), beyond, text);
+    assert.equal(await raw("GET", "foreign"), text);
+    assert.ok(((await raw("PTTL", "foreign")) as number) <= 600_000);
+  }
+  await raw("SET", "foreign", "9007199254740993");
+  assert.equal(await cache.increment("foreign", { by: -2 }), most);
+  await cache.set("foreign", 1e20);
+  await assert.rejects(cache.increment("foreign"), beyond);
+  assert.equal(await cache.get("foreign"), 1e20);
+  assert.equal(client.stats().errors, 0);
+});
+
 contractCase("incrementRateLimit counts in one window whose end it knows", async (client) => {
   const { incrementRateLimit } = client.service("auth");
   const first = await incrementRateLimit("api:203.0.113.7", { window: "10m" });

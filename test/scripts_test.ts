@@ -41,6 +41,14 @@ const commands = (...all: fc.Arbitrary<readonly string[]>[]): fc.Arbitrary<Comma
   fc.oneof(...all) as unknown as fc.Arbitrary<Command>;
 const int = (min: number, max: number): fc.Arbitrary<string> => fc.integer({ min, max }).map(String);
 
+/** Amounts around 2^53 - 1. */
+const large = some("9007199254740991", "9007199254740990", "-9007199254740991", "4503599627370497");
+/** Counters around 2^53 and 2^63, and what is none. */
+const huge = fc.oneof(
+  large,
+  some("9007199254740992", "-9007199254740993", "9007199254740996", "9223372036854775807", "-9223372036854775808"),
+  some("9223372036854775808", "99999999999999999999", "-99999999999999999999", "099999999999999999999", "1e20"),
+);
 const key = some("k", "k", "k", "é:2");
 /** Long enough that no part of it ends while a run lasts. */
 const window = some(77_777, 77_777, 77_777, 60_000, 3_600_000).map(String);
@@ -230,7 +238,7 @@ const entryCalls = {
   }),
   increment: fc.record({
     keys: entry.map((one) => [one, CLOCK]),
-    args: fc.tuple(int(-5, 5), ttlOrNone, some(MARKS), now),
+    args: fc.tuple(fc.oneof(int(-5, 5), large), ttlOrNone, some(MARKS), now),
   }),
 } as const satisfies Readonly<Record<string, fc.Arbitrary<Call>>>;
 
@@ -248,11 +256,19 @@ const subjects: Readonly<Record<string, Subject>> = {
   },
   increment: {
     ...counters,
-    call: fc.record({ keys: fc.tuple(key), args: fc.tuple(int(-5, 5), fc.oneof(some("0"), window)) }),
+    call: fc.record({ keys: fc.tuple(key), args: fc.tuple(fc.oneof(int(-5, 5), large), fc.oneof(some("0"), window)) }),
     found: commands(
       counters.found as unknown as fc.Arbitrary<readonly string[]>,
       fc.tuple(some("SET"), key, text),
       fc.tuple(some("SET"), key, text, some("PX"), window),
+      fc.tuple(some("SET"), key, huge),
+      fc.tuple(
+        some("SET"),
+        key,
+        huge.map((json) => `{"json":${json}}`),
+        some("PX"),
+        window,
+      ),
     ),
     measured: [1],
   },
