@@ -27,7 +27,7 @@ interface Dish {
   readonly loadedAt: string;
 }
 
-const folder = mkdtempSync(join(tmpdir(), "larder-next-"));
+const folder = mkdtempSync(join(tmpdir(), "next-example-"));
 const next = (command: string, ...args: string[]) => [
   join(folder, "node_modules/next/dist/bin/next"),
   command,
