@@ -20,10 +20,11 @@ import { LUA_NOW } from "./scripts.ts";
  */
 export const rateLimit: Script = {
   name: "rateLimit",
-  sha1: "b7ecb9c9295ba3cae9634ec1d51128de8999cc05",
+  sha1: "cbd7aaf172e170a04e894671b3687e9f7911a8c8",
   lua: `${LUA_NOW}local cost, all = tonumber(ARGV[1]), redis.pcall('HGETALL', KEYS[1])
 local need, mine, texts, copies, limits, pass, keep, reply = math.max(1, cost), {}, {}, {}, {}, true, 0, {}
 if all.err then
+  if not all.err:find('WRONGTYPE') then return all end
   if cost > 0 then redis.call('DEL', KEYS[1]) end
   all = {}
 end

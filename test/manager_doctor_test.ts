@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
+import { rateLimit } from "../src/limit_script.ts";
 import {
   type DiagnoseOptions,
   diagnose,
@@ -14,6 +15,8 @@ import {
   type WarmReject,
   warm,
 } from "../src/manager/manager.ts";
+import { TRIALS } from "../src/manager/rights.ts";
+import * as scripts from "../src/scripts.ts";
 import { product } from "./fixtures/product.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
 import { onWires } from "./helpers/engine.ts";
@@ -375,6 +378,17 @@ describe("diagnose does what caches do", () => {
         /NOPERM .* -> .*\+client\|tracking \+subscribe &__redis__:invalidate/,
       );
     }
+  });
+
+  it("tries every command of the scripts that can be tried without a change", () => {
+    // INCR and HSET write in any case: who may INCRBY and HINCRBY may these, too, unless somebody means otherwise.
+    const used = Object.values({ ...scripts, rateLimit }).flatMap((script) =>
+      typeof script === "object"
+        ? [...script.lua.matchAll(/redis\.p?call\('(\w+)'/g)].map(([, name]) => name as string)
+        : [],
+    );
+    const tried = new Set(TRIALS.match(/[A-Z]{3,}/g));
+    assert.deepEqual([...new Set(used)].filter((name) => !tried.has(name)).sort(), ["HSET", "INCR"]);
   });
 
   it("and warns of near caches that are refused where one is on", { timeout: 60_000 }, async () => {

@@ -71,9 +71,14 @@ const PROMISES: Readonly<Record<string, (url: string, owner: string) => Promise<
     assert.ok(await auth.revokeUser(1));
     for (const algorithm of ["fixed", "sliding", "token-bucket"] as const) {
       const limit = { limit: 2, window: "1m", algorithm, onUnavailable: "throw" } as const;
-      for (let i = 0; i < 2; i++) assert.ok((await auth.checkRateLimit("k", limit)).allowed);
+      const passed = [];
+      for (let i = 0; i < 3; i++) passed.push((await auth.checkRateLimit("k", limit)).allowed);
+      assert.deepEqual(passed, [true, true, false]);
     }
     await auth.incrementRateLimit("k", { onUnavailable: "throw" });
+    // A limit that is changed, and changed back.
+    for (const limit of [20, 5, 20]) await auth.checkRateLimit("m", { limit, window: "1m", onUnavailable: "throw" });
+    assert.equal((await auth.decrementRateLimit("k", { onUnavailable: "throw" })).count, 0);
     assert.ok(await auth.resetRateLimit("k"));
   },
   async fleetStats(url) {

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { after, describe, it } from "node:test";
 import { createCacheClient } from "../mod.ts";
 import { larder } from "./helpers/larder.ts";
-import { freePort, type RedisServer, rawClient, startRedis } from "./helpers/redis_server.ts";
+import { freePort, type RedisServer, rawClient, rawCommand, startRedis } from "./helpers/redis_server.ts";
 
 const LIMIT = { timeout: 120_000 };
 const GUIDE = readFileSync("docs/troubleshooting.md", "utf8");
@@ -47,6 +47,32 @@ describe("the troubleshooting guide", () => {
     assert.deepEqual(await doctor(`redis://127.0.0.1:${await freePort()}`), [refused, 3]);
     const server = await start("--requirepass", "s3cret");
     assert.deepEqual(await doctor(server.url.replace("//", "//:wrong@")), [wrong, 3]);
+  });
+
+  it("shows what doctor prints when the store refuses a part of it", LIMIT, async () => {
+    const [scripts, commands, replication, databases, ...more] = shownIn("Refused").map(alike);
+    assert.equal(more.length, 0);
+    const server = await start();
+    await using client = createCacheClient({ env: {}, url: server.url, timeout: 5000, logger: false });
+    await client.service("auth").sessions.set("token", { userId: "u1" });
+    const user = server.url.replace("//", "//shop:pw@");
+    const allow = async (...rights: string[]): Promise<void> => {
+      const command = ["ACL", "SETUSER", "shop", "reset", "on", ">pw", "~*", "resetchannels", ...rights] as const;
+      assert.equal(await rawCommand(server.port, command), "OK");
+    };
+    const cluster = await start("--cluster-enabled", "yes", "--cluster-config-file", `/tmp/larder-${server.pid}.conf`);
+    const states = [
+      [scripts, user, () => allow("+@read", "+@write", "+select", "+info", "+time")],
+      [commands, user, () => allow("+@all", "-scan", "-time")],
+      [replication, (await start("--replicaof", `127.0.0.1 ${server.port}`)).url, () => {}],
+      [databases, cluster.url, () => {}],
+    ] as const;
+    for (const [block, url, prepare] of states) {
+      await prepare();
+      const [printed, code] = await doctor(url);
+      assert.ok(printed.includes(block as string), printed);
+      assert.equal(code, 1);
+    }
   });
 
   it("shows what doctor prints when a hit rate is low, and when nobody counts", LIMIT, async () => {

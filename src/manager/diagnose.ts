@@ -268,13 +268,16 @@ function scripts({ scripts: refused }: Refusals): Finding {
   return { check, level: "error", evidence: `no script can be run: ${refused}`, advice };
 }
 
-function commands({ commands: refused, keys }: Refusals): Finding {
+function commands({ commands: refused, keys, scripts: untried }: Refusals): Finding {
   const check = "commands";
   if (keys !== undefined) {
     const evidence = `this user may not touch all keys that start with ${JSON.stringify(keys)}, those of caches and the library's own`;
     return { check, level: "error", evidence, advice: `allow them (ACL: ~${keys}*)` };
   }
-  if (refused.length === 0) return { check, level: "ok", evidence: "what caches send is allowed" };
+  if (refused.length === 0) {
+    const beside = untried === undefined ? "" : " beside scripts";
+    return { check, level: "ok", evidence: `what caches send${beside} is allowed` };
+  }
   const allow = refused.map((name) => `+${name.toLowerCase()}`).join(" ");
   const evidence = `this user may not run ${refused.join(", ")}, or the server does not know it by this name`;
   return {

@@ -17,7 +17,7 @@ export interface Refusals {
 }
 
 /** What the scripts run, on a key that nothing stands at. What would write is refused for its arguments, or finds nothing. */
-const TRIALS = `local r = {}
+export const TRIALS: string = `local r = {}
 local function try(name, ...)
   local v = redis.pcall(name, ...)
   if type(v) == 'table' and v.err then r[#r + 1] = name .. ' ' .. v.err end
@@ -27,7 +27,8 @@ for _, name in ipairs({'GET', 'PTTL', 'TYPE', 'DEL', 'UNLINK', 'PERSIST'}) do tr
 try('SET', key, '', 'XX')
 try('PEXPIRE', key, 1)
 try('INCRBY', key, 'none')
-try('HMGET', key, 'none')
+try('HGETALL', key)
+try('HDEL', key, 'none')
 try('HINCRBY', key, 'none', 'none')
 try('TIME')
 return r`;
