@@ -6,7 +6,7 @@ import { checkFunction } from "./check.ts";
 import { type Known, knowClasses, type SuperClass } from "./codec.ts";
 import type { CommonConfig } from "./config.ts";
 import { type CacheContext, type CallOptions, lookAt, timeoutOf } from "./context.ts";
-import { showsLife, toStoreError } from "./errors.ts";
+import { CacheConfigError, showsLife, toStoreError } from "./errors.ts";
 import { type CacheListener, type CacheTarget, Events, type Sending } from "./events.ts";
 import { checkScope, Fleet, type FleetStats } from "./fleet.ts";
 import { Keyspace, rawKeys } from "./keyspace.ts";
@@ -67,6 +67,8 @@ export interface Setup<S> {
   readonly hooks: ClientHooks;
   /** Told of failures. */
   readonly listener?: CacheListener | undefined;
+  /** Told once of what is as it is. */
+  readonly warn?: ((message: string) => void) | undefined;
   /** The services that can be asked for by name. */
   readonly services: S;
   /** Makes the verbs of rate limits. */
@@ -193,6 +195,7 @@ export class CacheClient<S extends object = Record<never, never>> {
    * @param service The name of a Food Fast service or of one that was declared (then the latest declaration counts), or a declaration made by
    * `defineService`.
    * @returns The service; the same object for the same declaration.
+   * @throws {CacheConfigError} For an encrypted service of the application's own where there are no keys, and for problems of its configuration.
    * @throws {TypeError} For an unknown name, a name declared twice in different ways (the message says what differs), a database that another service
    * has, or a custom service outside 8-15 (`allowSharedDatabases` permits the last two).
    */
@@ -219,7 +222,7 @@ export class CacheClient<S extends object = Record<never, never>> {
     if (!known) this.#admit(definition, config);
     const segment = config.allowSharedDatabases ? definition.name : "";
     const { context, lane } = this.#context(config, definition.database, segment);
-    const { ring } = this.#shared;
+    const ring = this.#ringOf(definition, config);
     let counters = this.#shared.counters.get(definition.name);
     if (!counters) {
       counters = [];
@@ -477,6 +480,20 @@ export class CacheClient<S extends object = Record<never, never>> {
     throw new TypeError(`cannot use the service ${describe(name)}: accepted are ${accepted}`);
   }
 
+  /** The keys of an encrypted service. @throws {CacheConfigError} Where a service of the application's own has none. */
+  #ringOf({ name, encrypted }: AnyService, config: CommonConfig): KeyRing | undefined {
+    const ring = encrypted && this.#shared.ring(config);
+    if (ring || !encrypted) return ring || undefined;
+    const keys = 'CACHE_ENCRYPTION_KEYS (option "encryption")';
+    if (!Object.hasOwn(SERVICE_DATABASES, name)) {
+      throw new CacheConfigError([`${keys} is not set, but the service ${name} is encrypted`]);
+    }
+    // What is in memory alone is stored nowhere.
+    if (this.#storeOf(config).name !== "memory")
+      this.#setup.warn?.(`values of auth and payment are stored in plain text: ${keys} is not set`);
+    return undefined;
+  }
+
   #admit({ name, database }: AnyService, config: CommonConfig): void {
     if (config.allowSharedDatabases) return;
     const hint = "choose another from 8-15, or set CACHE_ALLOW_SHARED_DATABASES";
@@ -615,11 +632,11 @@ class Shared {
   readonly counters: Map<string, Counters[]> = new Map();
   /** The counters of caches without a service, by database. */
   readonly rest: Map<number, Counters> = new Map();
-  readonly ring: KeyRing | undefined;
   /** The classes whose instances may be stored. */
   readonly known: Known | undefined;
   /** The near caches by database, service and collection. */
   readonly nears: Map<string, NearCache> = new Map();
+  readonly #rings: Map<string, KeyRing> = new Map();
   readonly #breakers: Map<string, Breaker> = new Map();
   readonly #fleets: Map<string, Fleet> = new Map();
   readonly #rights: Map<string, Rights> = new Map();
@@ -628,8 +645,7 @@ class Shared {
   constructor(setup: Setup<object>) {
     if (setup.listener) this.events.subscribe(setup.listener, true);
     this.config = setup.configure();
-    const { encryption } = this.config.defaults;
-    this.ring = encryption && keyRing(encryption);
+    this.ring(this.config);
     this.known = setup.hooks.superClasses && knowClasses(setup.hooks.superClasses);
   }
 
@@ -638,6 +654,15 @@ class Shared {
     const fleet = this.#fleets.get(place) ?? new Fleet();
     this.#fleets.set(place, fleet);
     return fleet;
+  }
+
+  /** The keys that a configuration names. */
+  ring({ defaults: { encryption } }: CommonConfig): KeyRing | undefined {
+    if (!encryption) return undefined;
+    const id = JSON.stringify(encryption);
+    const ring = this.#rings.get(id) ?? keyRing(encryption);
+    this.#rings.set(id, ring);
+    return ring;
   }
 
   /** What a store lets this user run. */

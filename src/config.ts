@@ -80,6 +80,8 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   readonly maxBytes?: number;
   /** Whether two services may share a database. Variable `CACHE_ALLOW_SHARED_DATABASES`. @default false */
   readonly allowSharedDatabases?: boolean;
+  /** Whether it is an error that no store is named, which leaves the memory of this process. Variable `CACHE_REQUIRE_STORE`. @default false */
+  readonly requireStore?: boolean;
 }
 
 /** Where Redis is, for the TCP driver. */
@@ -141,8 +143,10 @@ export interface CommonConfig {
 }
 
 /** A configuration: what holds for every driver, and the chosen driver with what it needs. */
-export type Config = CommonConfig &
-  (
+export type Config = CommonConfig & {
+  /** Whether a store was named; otherwise the memory of this process is what is left. */
+  readonly named: boolean;
+} & (
     | { readonly driver: "memory"; readonly memory: MemoryConfig }
     | { readonly driver: "node-redis"; readonly redis: RedisConfig }
     | { readonly driver: "upstash"; readonly upstash: UpstashConfig }
@@ -273,6 +277,7 @@ const SCHEMA = {
   CACHE_TTL_LONG: ttl([], "2h"),
   retries: whole(0, 10, "2"),
   allowSharedDatabases: flag("0"),
+  requireStore: flag("0"),
   maxEntries: whole(1, 2 ** 53 - 1),
   maxBytes: whole(1, 2 ** 53 - 1),
   staleFor: asDefault("staleFor", `${TTL_ACCEPTED}, or false`),
@@ -325,6 +330,7 @@ const VARIABLES: Readonly<Record<keyof ConfigOptions, string>> = {
   ttl: "CACHE_TTL_DEFAULT",
   retries: "CACHE_RETRIES",
   allowSharedDatabases: "CACHE_ALLOW_SHARED_DATABASES",
+  requireStore: "CACHE_REQUIRE_STORE",
   maxEntries: "CACHE_MAX_ENTRIES",
   maxBytes: "CACHE_MAX_BYTES",
   staleFor: "CACHE_STALE_FOR",
@@ -428,7 +434,7 @@ function gather(
   const api = REST.find((api) => env[`${api}_URL`]) ?? REST[0];
   if (given.url === undefined) {
     const redis = env.REDIS_URL || given.host;
-    given.driver ??= env[`${api}_URL`] && !(tcp && redis) ? "upstash" : redis ? "node-redis" : "memory";
+    given.driver ??= env[`${api}_URL`] && !(tcp && redis) ? "upstash" : redis ? "node-redis" : undefined;
     if (given.driver === "node-redis") take("url", "REDIS_URL");
     if (given.driver === "upstash") {
       take("url", `${api}_URL`);
@@ -493,6 +499,13 @@ export function parseConfig(
       );
     }
   }
+  const isNamed = (given.driver ?? given.url) !== undefined;
+  if (values.requireStore && !isNamed) {
+    say(
+      "requireStore",
+      "but no store is named, expected CACHE_URL, REDIS_URL, REDIS_HOST, UPSTASH_REDIS_REST_URL or CACHE_DRIVER",
+    );
+  }
   if (problems.length > 0) throw new CacheConfigError(problems);
 
   const named: Record<string, unknown> = { short: values.CACHE_TTL_SHORT, long: values.CACHE_TTL_LONG };
@@ -507,6 +520,7 @@ export function parseConfig(
   const { driver = "memory", base, token, host, port, path, username, password, tls, maxEntries, maxBytes } = values;
   return {
     driver,
+    named: isNamed,
     memory: defined({ maxEntries, maxBytes }),
     redis: defined({
       host: host ?? "localhost",

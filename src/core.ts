@@ -17,7 +17,7 @@ import type { Driver } from "../drivers/driver.ts";
 import { CacheClient, type ClientHooks } from "./client.ts";
 import type { CommonConfig, DatabasesMode, OnError } from "./config.ts";
 import { CacheConfigError } from "./errors.ts";
-import { type Logger, listenerOf } from "./logger.ts";
+import { type Logger, listenerOf, warnOnce } from "./logger.ts";
 import { type ClientDefaults, checkDefaults, DEFAULT_NAMES } from "./policy.ts";
 import type { rateLimits } from "./rate_limits.ts";
 import { readyOpening } from "./store.ts";
@@ -117,6 +117,7 @@ export function createCacheClient(options: CoreOptions): CacheClient {
   return new CacheClient({
     hooks: options,
     listener: listenerOf(options.logger),
+    warn: (message) => warnOnce(options.logger, message),
     services: {},
     rateLimits: options.rateLimits,
     configure: () => config,

@@ -40,6 +40,17 @@ export function readVariables(names: readonly string[]): Record<string, string> 
 }
 
 /**
+ * Whether nobody can know what the environment says: Deno permits none of the names, or the runtime has no variables, as a Worker's.
+ *
+ * @param names The variables that matter.
+ */
+export function hidesVariables(names: readonly string[]): boolean {
+  const { Deno, process } = globalThis as unknown as EnvironmentRuntime;
+  if (!Deno) return Object.keys(process?.env ?? {}).length === 0;
+  return !permits(Deno, { name: "env" }) && !names.some((variable) => permits(Deno, { name: "env", variable }));
+}
+
+/**
  * Reads the configuration's variables: `.env.cache`, over it `.env.cache.{service}`, over both the real environment, in
  * which an empty variable unsets what the files say. The files are read where the runtime has files, on Deno where it
  * permits to read them.

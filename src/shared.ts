@@ -1,9 +1,9 @@
 import type { Driver } from "../drivers/driver.ts";
 import { CacheClient, type ClientHooks } from "./client.ts";
 import { CONFIG_VARIABLES, type Config, type ConfigOptions, type DriverName, parseConfig } from "./config.ts";
-import { type Logger, listenerOf } from "./logger.ts";
+import { type Logger, listenerOf, warnOnce } from "./logger.ts";
 import { rateLimits } from "./rate_limits.ts";
-import { readEnvironment } from "./runtime.ts";
+import { hidesVariables, readEnvironment } from "./runtime.ts";
 import type { AnyService, ServiceOf } from "./service.ts";
 import { type FoodFastServices, services } from "./services/all.ts";
 import { type Opening, readyOpening } from "./store.ts";
@@ -67,6 +67,7 @@ export function entry(wires: Wires): Entry {
       services,
       rateLimits,
       listener: listenerOf(options.logger),
+      warn: (message) => warnOnce(options.logger, message),
       configure: (service) => configure(options, service, "node-redis" in wires),
       store: (config) => opening(config as Config, options, wires, kept),
     });
@@ -81,6 +82,9 @@ export function entry(wires: Wires): Entry {
   return { createCacheClient, getCacheClient, getCacheService: (name) => getCacheClient().service(name) };
 }
 
+const NOWHERE =
+  "no store is named, and the environment cannot be read: each process caches in its own memory. Name it by the option url; on Deno permit --allow-env, in a Worker hand over its env";
+
 function configure(options: ClientOptions, service: AnyService | undefined, tcp: boolean): Config {
   const { env } = options;
   const collections = Object.values(service?.collections ?? {}) as { variable?: string }[];
@@ -88,7 +92,9 @@ function configure(options: ClientOptions, service: AnyService | undefined, tcp:
   const names = [...CONFIG_VARIABLES, ...ttlVariables];
   const inFiles = new Set<string>();
   const record = env ? strings(env) : readEnvironment({ names, inFiles, ...(service && { service: service.name }) });
-  return parseConfig(record, { options, otherOptions: OTHER_OPTIONS, ttlVariables, tcp, inFiles });
+  const config = parseConfig(record, { options, otherOptions: OTHER_OPTIONS, ttlVariables, tcp, inFiles });
+  if (!config.named && !env && hidesVariables(names)) warnOnce(options.logger, NOWHERE);
+  return config;
 }
 
 function opening(

@@ -45,7 +45,7 @@ function open(it: Case, keys?: Named, more: ClientOptions = {}) {
   const client = it.make({ logger, ...(keys && { encryption: { keys } }), ...more });
   client.subscribe((event) => events.push(event));
   const reasons = () => events.flatMap((event) => (event.type === "corrupt" ? [`${event.key} ${event.reason}`] : []));
-  return { client, vault: client.service(VAULT), events, logged, reasons };
+  return { client, vault: client.service(keys || more.encryption ? VAULT : PLAIN), events, logged, reasons };
 }
 
 /** The text that is stored. */

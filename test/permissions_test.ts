@@ -13,14 +13,15 @@ import { serve } from "./helpers/serve.ts";
 /** The sources, also when this file runs compiled. */
 const root = fileURLToPath(import.meta.url).replace(/(dist\/)?test\/[^/]*$/, "");
 
-/** What the fixture prints when Deno runs it with these flags. */
-async function run(flags: readonly string[], options: object): Promise<unknown> {
+/** What the fixture prints when Deno runs it with these flags; what it says beside goes into `said`. */
+async function run(flags: readonly string[], options: object, said: string[] = []): Promise<unknown> {
   const args = ["run", "--quiet", "--no-prompt", "--no-check", ...flags, "test/fixtures/permissions.ts"];
   const deno = `${root}node_modules/.bin/deno`;
-  const { stdout } = await promisify(execFile)(deno, [...args, JSON.stringify(options)], {
+  const { stdout, stderr } = await promisify(execFile)(deno, [...args, JSON.stringify(options)], {
     cwd: root,
     timeout: 30_000,
   });
+  said.push(stderr);
   return JSON.parse(stdout);
 }
 
@@ -54,6 +55,24 @@ describe("Deno's permissions", () => {
       assert.deepEqual(await run([], {}), ["memory", true, 1, null]);
     } finally {
       process.env.CACHE_URL = "";
+    }
+  });
+
+  it("make a client say that no store is named when variables may not be read, and only then", async () => {
+    const line = /^larder: no store is named, and the environment cannot be read: .*on Deno permit --allow-env/;
+    for (const [flags, options, expected] of [
+      [[], {}, line],
+      [["--allow-env=HOME"], {}, line],
+      [["--allow-env"], {}, /^$/],
+      [["--allow-env=CACHE_URL"], {}, /^$/],
+      [[], { driver: "memory" }, /^$/],
+      [[], { url: "memory:" }, /^$/],
+      [[], { env: {} }, /^$/],
+      [[], { logger: false }, /^$/],
+    ] as const) {
+      const said: string[] = [];
+      assert.deepEqual(await run(flags, options, said), ["memory", true, 1, null]);
+      assert.match(said.join(), expected, JSON.stringify([flags, options]));
     }
   });
 

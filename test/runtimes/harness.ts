@@ -51,6 +51,18 @@ export async function bundle(entry: string, conditions: string[], format: "esm" 
   return outputFiles[0]?.text ?? "";
 }
 
+/** A Worker that forgot to hand over its env is told, once, that nothing is shared. */
+export function saysUntold(ask: () => Promise<unknown>): void {
+  it("a client that nobody told of a store says so once, where the variables cannot be read", async () => {
+    const [line, ...more] = (await ask()) as string[];
+    assert.match(
+      line ?? "",
+      /^larder: no store is named, and the environment cannot be read: .*in a Worker hand over its env/,
+    );
+    assert.deepEqual(more, ["memory", "memory", "memory", "memory", "memory"]);
+  });
+}
+
 /**
  * Reports every case over every wire as a test: the embedded store, and REST to a bridge outside the runtime.
  *

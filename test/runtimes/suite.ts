@@ -30,3 +30,18 @@ export async function run(index: number, wire: Wire): Promise<string | undefined
     return error instanceof Error ? `${error.name}: ${error.message}\n${error.stack}` : String(error);
   }
 }
+
+/** What is said on the console where nobody told a client of its store: the runtime has no variables to read. */
+export function untold(): readonly string[] {
+  const said: string[] = [];
+  const { warn } = console;
+  console.warn = (line: string) => void said.push(line);
+  try {
+    for (const options of [{}, {}, { driver: "memory" as const }, { env: {} }, { logger: false as const }]) {
+      said.push(createCacheClient(options).driver);
+    }
+  } finally {
+    console.warn = warn;
+  }
+  return said;
+}

@@ -1,10 +1,10 @@
 /**
  * The Worker that runs the contract: `GET` lists the cases, `POST` runs one, each in a request of its own. `PUT` reads a product through a
- * client of the request, made of one that all requests share. `PATCH` answers that client's metrics.
+ * client of the request, made of one that all requests share. `PATCH` answers that client's metrics, `DELETE` what is said where no store is named.
  */
 import { createCacheClient, type FoodFastClient } from "../../mod.ts";
 import { type Monitor, metricsHandler, monitor } from "../../src/monitor/monitor.ts";
-import { names, run, type Wire } from "./suite.ts";
+import { names, run, untold, type Wire } from "./suite.ts";
 
 /** What a `PUT` says. */
 export interface Asked {
@@ -66,6 +66,7 @@ interface Context {
 const worker: { fetch(request: Request, env: unknown, context: Context): Promise<Response> } = {
   async fetch(request, _env, context) {
     if (request.method === "GET") return Response.json(names);
+    if (request.method === "DELETE") return Response.json(untold());
     const body: unknown = await request.json();
     if (request.method === "PUT") {
       return Response.json(await ask(body as Asked, (promise) => context.waitUntil(promise)));

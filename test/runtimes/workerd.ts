@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { it } from "node:test";
-import { bundle, report } from "./harness.ts";
+import { bundle, report, saysUntold } from "./harness.ts";
 import type { Wire } from "./suite.ts";
 import type { Answered } from "./worker.ts";
 
@@ -131,6 +131,7 @@ await report(
     requests(wire);
     monitors(wire);
     olderDates(wire);
+    if (wire.driver === "memory") saysUntold(async () => (await fetch(url, { method: "DELETE" })).json());
   },
   async () => {
     child.kill();

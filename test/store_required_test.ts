@@ -1,0 +1,123 @@
+/** What is said, or refused, where the configuration leaves something out that was probably meant: a store, or keys. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { memory } from "../drivers/memory.ts";
+import { type ClientOptions, createCacheClient, type Driver, defineService, withOptions } from "../mod.ts";
+import { parseConfig } from "../src/config.ts";
+import { createCacheClient as createCoreClient } from "../src/core.ts";
+import { CacheConfigError } from "../src/errors.ts";
+import { auth } from "../src/services/auth.ts";
+
+const KEY = btoa("0123456789abcdef");
+const vault = defineService({ name: "vault", database: 9, encrypted: true, collections: {} });
+
+/** The embedded store under the name of another. */
+const remote = (): Driver => ({ ...memory(), name: "remote" });
+
+function logged() {
+  const lines: string[] = [];
+  return { lines, logger: { warn: (_: object, message: string) => void lines.push(message) } };
+}
+
+describe("requireStore", () => {
+  const missing = (error: unknown): true => {
+    assert.ok(error instanceof CacheConfigError);
+    assert.match(error.problems.join(), /but no store is named, expected CACHE_URL, REDIS_URL, .* or CACHE_DRIVER$/);
+    return true;
+  };
+
+  it("makes it an error that no store is named, by option and by variable, beside every other problem", () => {
+    assert.throws(() => createCacheClient({ env: {}, requireStore: true }), missing);
+    assert.throws(() => createCacheClient({ env: { CACHE_REQUIRE_STORE: "1" } }), missing);
+    assert.throws(
+      () => parseConfig({ CACHE_REQUIRE_STORE: "true", CACHE_RETRIES: "many" }),
+      (error: CacheConfigError) => error.problems.length === 2,
+    );
+    assert.throws(
+      () => parseConfig({ CACHE_REQUIRE_STORE: "always" }),
+      /CACHE_REQUIRE_STORE is "always", expected true/,
+    );
+  });
+
+  it("lets pass every store that is named, the memory too", () => {
+    const named: [ClientOptions, Record<string, string>][] = [
+      [{ driver: memory() }, {}],
+      [{ driver: "memory" }, {}],
+      [{ url: "memory:" }, {}],
+      [{ host: "h" }, {}],
+      [{}, { CACHE_DRIVER: "memory" }],
+      [{}, { CACHE_URL: "redis://h" }],
+      [{}, { REDIS_URL: "redis://h" }],
+      [{}, { REDIS_HOST: "h" }],
+      [{}, { KV_REST_API_URL: "https://h", KV_REST_API_TOKEN: "t" }],
+    ];
+    for (const [options, env] of named) {
+      createCacheClient({ ...options, env: { ...env, CACHE_REQUIRE_STORE: "true" } });
+    }
+    assert.equal(parseConfig({ REDIS_PORT: "6379" }).named, false);
+    assert.equal(parseConfig({ CACHE_DRIVER: "memory" }).named, true);
+  });
+});
+
+describe("encrypted services without keys", () => {
+  const refusal = {
+    name: "CacheConfigError",
+    message: /CACHE_ENCRYPTION_KEYS \(option "encryption"\) is not set, but the service vault is encrypted/,
+  };
+
+  it("of the application's own are refused when they are asked for", () => {
+    assert.throws(() => createCacheClient({ env: {}, driver: memory() }).service(vault), refusal);
+    assert.throws(() => createCacheClient({ env: {}, driver: remote() }).service(vault), refusal);
+    assert.throws(() => createCoreClient({ driver: memory() }).service(vault), refusal);
+    createCacheClient({ env: { CACHE_ENCRYPTION_KEYS: `k1:${KEY}` }, driver: memory() }).service(vault);
+    createCoreClient({ driver: memory(), encryption: { keys: { k1: KEY } } }).service(vault);
+  });
+
+  it("take the keys of their own file, and a name that nobody knows in a file is an error", () => {
+    const folder = mkdtempSync(join(tmpdir(), "larder-keys-"));
+    const before = process.cwd();
+    try {
+      process.chdir(folder);
+      writeFileSync(".env.cache.vault", `CACHE_ENCRYPTION_KEYS=k1:${KEY}\n`);
+      createCacheClient({ driver: memory() }).service(vault);
+      const other = defineService({ ...vault, name: "other" });
+      assert.throws(() => createCacheClient({ driver: memory() }).service(other), { name: "CacheConfigError" });
+      writeFileSync(".env.cache", "CACHE_DIR=/tmp\n");
+      assert.throws(
+        () => createCacheClient({ driver: memory() }),
+        /CACHE_DIR is not a known variable, the nearest is CACHE_/,
+      );
+    } finally {
+      process.chdir(before);
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("of Food Fast say once a client's logger that values are stored in plain text", () => {
+    const { lines, logger } = logged();
+    const client = createCacheClient({ env: {}, driver: remote(), logger });
+    client.service("product");
+    assert.deepEqual(lines, []);
+    client.service("auth");
+    client.service("payment");
+    client.forRequest({ waitUntil() {} }).service("auth");
+    assert.deepEqual(lines, [
+      'values of auth and payment are stored in plain text: CACHE_ENCRYPTION_KEYS (option "encryption") is not set',
+    ]);
+    const core = logged();
+    createCoreClient({ driver: remote(), logger: core.logger }).service(withOptions(auth, { jitter: 0.1 }));
+    assert.equal(core.lines.length, 1);
+  });
+
+  it("of Food Fast say nothing where there are keys, and where values never leave the process", () => {
+    const { lines, logger } = logged();
+    createCacheClient({ env: {}, driver: remote(), logger, encryption: { keys: { k1: KEY } } }).service("auth");
+    createCacheClient({ env: {}, driver: memory(), logger }).service("auth");
+    createCacheClient({ env: {}, logger }).service("payment");
+    assert.deepEqual(lines, []);
+  });
+});
