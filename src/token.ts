@@ -1,4 +1,4 @@
-/** Tokens that requests carry. */
+/** What requests carry: a token, and their URL. */
 import { refuse } from "./check.ts";
 
 /** Throws for a token that no header can carry. The message does not tell it. */
@@ -16,4 +16,9 @@ export function sameToken(given: string, token: string): boolean {
   let difference = given.length ^ token.length;
   for (let at = 0; at < token.length; at++) difference |= given.charCodeAt(at) ^ token.charCodeAt(at);
   return difference === 0;
+}
+
+/** A request's URL. Of HTTP/1.0 without a Host, as simple health probes send it, Bun tells the path alone. */
+export function urlOf(request: Request): URL {
+  return new URL(request.url, "http://localhost");
 }

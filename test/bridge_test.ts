@@ -514,6 +514,16 @@ describe("bridge refusals", () => {
       assert.equal((await call("/pipeline", { body: [command] })).status, 200);
     }
     assert.equal(sent.length, 0);
+    for (const [command, said] of [
+      [["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">"], 'command "XREADGROUP" with BLOCK'],
+      [["xread", "block", "0", "STREAMS", "s", "$"], 'command "xread" with BLOCK'],
+      [["COPY", "a", "b", "DB", "3"], 'command "COPY" with DB'],
+      [["SCRIPT", "DEBUG", "YES"], 'command "SCRIPT" with DEBUG'],
+      [["BLPOP", "a", "0"], 'command "BLPOP"'],
+    ] as const) {
+      assert.equal((await call("/", { body: command })).json.error, `ERR ${said} is not served over REST`);
+    }
+    assert.equal(sent.length, 0);
     const served = [
       ["XREAD", "COUNT", "1", "STREAMS", "block", "0"],
       ["XREADGROUP", "GROUP", "block", "block", "STREAMS", "s", ">"],

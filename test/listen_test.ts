@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
+import { createCacheClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
+import { dashboard } from "../src/dashboard/dashboard.ts";
+import { metricsHandler, monitor } from "../src/monitor/monitor.ts";
 import { type FetchHandler, type Listener, listen } from "../src/runtime.ts";
 
 async function serving(handler: FetchHandler, use: (server: Listener) => Promise<void>): Promise<void> {
@@ -28,6 +32,28 @@ describe("listen", () => {
       assert.equal(response.headers.get("x-b"), "back");
       assert.deepEqual(await response.json(), ["POST", "/a%2Fb/%F0", "?q=1", "there", body.length]);
     });
+  });
+
+  it("the handlers answer when a request of HTTP/1.0 names no host", async () => {
+    const client = createCacheClient({ driver: "memory" });
+    const watch = monitor(client);
+    const page = dashboard(client, { token: "t" });
+    for (const [handler, path, status] of [
+      [bridge({ driver: memory(), token: "t" }), "/ping?_token=t", 200],
+      [bridge({ driver: memory(), token: "t" }), "/ping", 401],
+      [metricsHandler(watch), "/health", 200],
+      [page, "/", 401],
+    ] as const) {
+      await serving(handler, async ({ port }) => {
+        const socket = connect(port, "127.0.0.1", () => socket.write(`GET ${path} HTTP/1.0\r\n\r\n`));
+        let text = "";
+        for await (const chunk of socket) text += chunk;
+        assert.match(text, new RegExp(`^HTTP/1.[01] ${status} `));
+      });
+    }
+    await page.close();
+    await watch.close();
+    await client.close();
   });
 
   it("listen streams a response before its end is known", async () => {

@@ -16,7 +16,8 @@
  * - `null`, lists and objects are no arguments: such a command is answered with an error, in a pipeline in its place.
  * - JSON that is not UTF-8 is refused. A body that is an argument of a path, and what is percent-encoded in it, may be any
  *   bytes where the driver has connections of one's own.
- * - Of scripts, Upstash's own flag `allow-key-locking` is taken out: Redis runs one script at a time.
+ * - Of scripts, Upstash's own flag `allow-key-locking` is taken out: Redis runs one script at a time. What it forbids there,
+ *   keys that a script does not declare, is not looked for.
  * - The slashes of `/subscribe/a/b` are part of the channel, because `@upstash/redis` does not encode them.
  *
  * @module
@@ -24,7 +25,7 @@
 
 import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { checkNames, checkWhole, refuse } from "../check.ts";
-import { bearerOf, sameToken } from "../token.ts";
+import { bearerOf, sameToken, urlOf } from "../token.ts";
 import { describe, parseTimeout, type Timeout } from "../ttl.ts";
 import type { WebRequest, WebResponse } from "../web.ts";
 import { mayListen } from "./commands.ts";
@@ -127,7 +128,7 @@ interface Context {
 
 async function answer(request: Request, context: Context): Promise<Response> {
   const { options, wire } = context;
-  const url = new URL(request.url);
+  const url = urlOf(request);
   if (request.method === "OPTIONS" && request.headers.has("access-control-request-method")) return preflight(request);
   if (!/^(HEAD|GET|POST|PUT)$/.test(request.method)) throw new Refusal(405, "ERR method not allowed");
   const readOnly = authorize(request, url, options);

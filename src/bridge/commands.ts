@@ -39,20 +39,21 @@ const READS = words(
 );
 
 /**
- * Whether a command is never served.
+ * What of a command is never served, whoever asks.
  *
  * @param name The command's name, in any case.
  * @param args The name and its arguments.
- * @returns Whether it is refused, whoever asks.
+ * @returns The option that is not served; empty for the whole command; `undefined` where all of it is served.
  */
-export function blocked(name: string, args: readonly Argument[]): boolean {
+export function blocked(name: string, args: readonly Argument[]): string | undefined {
   const command = name.toUpperCase();
-  if (command === "XREAD") return blocks(args, 1);
-  // Its first arguments are GROUP, the group and the consumer, which may have any name.
-  if (command === "XREADGROUP") return blocks(args, 4);
-  if (command === "COPY") return args.slice(3).some((arg) => upper(arg) === "DB");
-  if (command === "SCRIPT") return upper(args[1]) === "DEBUG";
-  return BLOCKED.has(command);
+  if (BLOCKED.has(command)) return "";
+  // The first arguments of XREADGROUP are GROUP, the group and the consumer, which may have any name.
+  if (command === "XREAD" || command === "XREADGROUP")
+    return blocks(args, command === "XREAD" ? 1 : 4) ? "BLOCK" : undefined;
+  if (command === "COPY") return args.slice(3).some((arg) => upper(arg) === "DB") ? "DB" : undefined;
+  if (command === "SCRIPT") return upper(args[1]) === "DEBUG" ? "DEBUG" : undefined;
+  return undefined;
 }
 
 /**

@@ -131,7 +131,9 @@ export function toCommand(item: readonly unknown[], rights: Rights): RawCommand 
   if (typeof name !== "string" || name === "") return refused("the command's name is not a string");
   const args = item.every((value) => typeof value === "string") ? item : toArguments(item, rights);
   if (args instanceof StoreError) return args;
-  if (blocked(name, args)) return refused(`command ${shown(name)} is not served over REST`);
+  const option = blocked(name, args);
+  if (option !== undefined)
+    return refused(`command ${shown(name)}${option && ` with ${option}`} is not served over REST`);
   return rights.readOnly && !isRead(name) ? forbidden(name) : args;
 }
 

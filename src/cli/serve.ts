@@ -54,7 +54,7 @@ export function addServe(program: Command, run: Run): void {
       await output.flush();
       output.note(`Serving ${name}; Ctrl-C ends it`);
       if (client.driver === "memory")
-        output.note("It knows strings and hashes; --url redis://... serves all of a Redis");
+        output.note("It knows strings and hashes, and no Lua; --url redis://... serves all of a Redis");
       await serveUntilStopped(shell, server, host);
       return 0;
     }),

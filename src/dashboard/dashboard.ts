@@ -24,11 +24,9 @@ import { isStoreError } from "../errors.ts";
 import { sha256 } from "../hash.ts";
 import { diagnose, type Finding, type Target } from "../manager/manager.ts";
 import type { AlertRule } from "../monitor/monitor.ts";
-import { bearerOf, checkToken, sameToken } from "../token.ts";
-
+import { bearerOf, checkToken, sameToken, urlOf } from "../token.ts";
 import { type Duration, describe, parseTimeout, type Timeout } from "../ttl.ts";
 import type { WebRequest, WebResponse } from "../web.ts";
-
 import { ASSETS } from "./assets.ts";
 import { SharedConnections } from "./connections.ts";
 import { deleteKey, findKeys, keyOf, slowCommands, viewKey } from "./keys.ts";
@@ -141,7 +139,7 @@ class Refusal extends Error {
 }
 
 async function answer(request: Request, context: Context): Promise<Response> {
-  const url = new URL(request.url);
+  const url = urlOf(request);
   const { path, token } = context;
   const isPage = url.pathname === path;
   const given = isPage ? url.searchParams.get("token") : null;

@@ -1,6 +1,6 @@
 /** What a monitor knows over HTTP, as a fetch handler. */
 import { checkNames } from "../check.ts";
-import { bearerOf, checkToken, sameToken } from "../token.ts";
+import { bearerOf, checkToken, sameToken, urlOf } from "../token.ts";
 import type { WebRequest, WebResponse } from "../web.ts";
 import { prometheus } from "./prometheus.ts";
 import type { Monitor } from "./watch.ts";
@@ -66,7 +66,7 @@ export function metricsHandler(
     return text(200, prometheus(monitor, open ? "openmetrics" : "text"), { "content-type": type });
   };
   const answer = async (request: Request): Promise<Response> => {
-    const { pathname } = new URL(request.url);
+    const { pathname } = urlOf(request);
     if (!/^\/(metrics|health|ready)$/.test(pathname)) return text(404, "not found\n");
     if (!/^(GET|HEAD)$/.test(request.method)) return text(405, "method not allowed\n", { allow: "GET, HEAD" });
     if (pathname === "/metrics") return metrics(request);
