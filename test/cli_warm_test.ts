@@ -182,4 +182,18 @@ describe("larder warm and doctor", () => {
     assert.notEqual(far.code, 3, far.stdout);
     assert.match(far.stdout, /· .*not available/);
   });
+
+  it("doctor says what is odd about a password that the store refuses, and nothing of one that it takes", async () => {
+    const redis = await startRedis({ args: ["--requirepass", "s3cret"] });
+    const ask = (password: string) =>
+      larder(["doctor"], { env: { REDIS_HOST: "127.0.0.1", REDIS_PORT: `${redis.port}`, REDIS_PASSWORD: password } });
+    const [quoted, broken, plain, right] = await Promise.all(['"s3cret"', "s3cret\n", "secret", "s3cret"].map(ask));
+    await redis.stop();
+    const advice = "check the user and the password or token of the configuration";
+    assert.match(quoted?.stdout ?? "", new RegExp(`${advice}: the password stands in quotes\n`));
+    assert.match(broken?.stdout ?? "", new RegExp(`${advice}: the password ends in a line break\n`));
+    assert.match(plain?.stdout ?? "", new RegExp(`${advice}\n`));
+    assert.doesNotMatch(right?.stdout ?? "", /the password|✗/);
+    assert.doesNotMatch(`${quoted?.stdout}${broken?.stdout}`, /s3cret/);
+  });
 });

@@ -1,6 +1,9 @@
 /** docs/troubleshooting.md shows what doctor prints: here it is asked again, of stores in the same states. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { createCacheClient } from "../mod.ts";
 import { larder } from "./helpers/larder.ts";
@@ -60,7 +63,8 @@ describe("the troubleshooting guide", () => {
       const command = ["ACL", "SETUSER", "shop", "reset", "on", ">pw", "~*", "resetchannels", ...rights] as const;
       assert.equal(await rawCommand(server.port, command), "OK");
     };
-    const cluster = await start("--cluster-enabled", "yes", "--cluster-config-file", `/tmp/larder-${server.pid}.conf`);
+    const folder = await mkdtemp(join(tmpdir(), "larder-"));
+    const cluster = await start("--cluster-enabled", "yes", "--dir", folder);
     const states = [
       [scripts, user, () => allow("+@read", "+@write", "+select", "+info", "+time")],
       [commands, user, () => allow("+@all", "-scan", "-time")],
@@ -73,6 +77,7 @@ describe("the troubleshooting guide", () => {
       assert.ok(printed.includes(block as string), printed);
       assert.equal(code, 1);
     }
+    await rm(folder, { recursive: true });
   });
 
   it("shows what doctor prints when a hit rate is low, and when nobody counts", LIMIT, async () => {

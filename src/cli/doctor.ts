@@ -32,15 +32,18 @@ export function addDoctor(program: Command, run: Run): void {
     run(flags, async (shell) => {
       const { output, json, signal } = shell;
       const { sample, bigKey } = flags;
-      const { client, name, timeout } = shell.reach();
+      const { client, name, timeout, odd } = shell.reach();
       if (!json) await output.line(output.paint("bold")(name));
       let wrong = 0;
       let away = false;
       output.progress("looking");
       // Where the store is away, that is what is found.
       await findServices(client, { signal, timeout }).catch(() => signal.throwIfAborted());
-      for await (const finding of diagnose(client, { signal, timeout, sample, bigKey })) {
-        const { check, level } = finding;
+      for await (const found of diagnose(client, { signal, timeout, sample, bigKey })) {
+        const { check, level } = found;
+        // Whatever is odd may be meant, until the store refuses it.
+        const hint = check === "authentication" && level === "error" ? odd : [];
+        const finding = hint.length > 0 ? { ...found, advice: `${found.advice}: ${hint.join(", ")}` } : found;
         if (level === "warning" || level === "error") wrong++;
         if (level === "error" && (check === "connection" || check === "authentication")) away = true;
         if (json) await output.json(finding);

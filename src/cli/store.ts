@@ -1,6 +1,7 @@
 import { CONFIG_VARIABLES, type Config, type DatabasesMode, parseConfig } from "../config.ts";
 import { createCacheClient } from "../main.ts";
 import { readEnvironment } from "../runtime.ts";
+import { oddSecrets } from "../secrets.ts";
 import type { ClientOptions, FoodFastClient } from "../shared.ts";
 import { redact, UsageError } from "./errors.ts";
 
@@ -28,6 +29,8 @@ export interface OpenedStore {
   readonly prefix: string;
   /** Milliseconds that a step may take. */
   readonly timeout: number;
+  /** What is odd about its password or token, a sentence each. */
+  readonly odd: readonly string[];
 }
 
 /**
@@ -54,6 +57,7 @@ export function reachStore(flags: StoreFlags): OpenedStore {
     database,
     prefix,
     timeout,
+    odd: oddSecrets(config),
   };
 }
 
