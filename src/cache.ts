@@ -204,9 +204,12 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * under way for.
    *
    * @param ids The keys or ids.
-   * @param loader Takes the ids to load and gives a Map of their values by id, which may be of a wider type; ids that it leaves out have none.
+   * @param loader Takes the ids to load and gives a Map of their values by id, which may be of a wider type; ids that it leaves out have none. Ids of
+   * one key are one: text for a number will do. Ids that it gives nothing for, while it gives values for others that were not asked for, are not
+   * remembered as missing, and the event `load-unasked` tells.
    * @param options As for {@linkcode Cache.getOrSet}.
    * @returns The values by id, in the order asked for; without those that there are none for.
+   * @throws {TypeError} For a loader that gives values, and none of those that it was asked for; else as {@linkcode Cache.getOrSet} does.
    */
   async getOrSetMany<V extends In | undefined, I extends K = K>(
     ids: Iterable<I>,
@@ -220,7 +223,15 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     const context = this.#context;
     const list = [...new Set(ids)];
     const keys = list.map((id) => context.shape.encode(id));
-    const loads = group(list.length, loader as never);
+    const { events, shape, target } = context;
+    const loads = group(
+      {
+        keys,
+        encode: (id) => shape.encode(id as I),
+        mismatch: (missing, unasked) => events.emit({ type: "load-unasked", missing, unasked, ...target }),
+      },
+      loader as never,
+    );
     const values = await Promise.all(
       list.map((id, i) => {
         const near = this.#near(id, options);

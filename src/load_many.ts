@@ -10,23 +10,33 @@ export interface Group {
   decided(): void;
 }
 
+/** What a group asks of the cache that it loads for. */
+export interface GroupOf {
+  /** The keys of all ids of the call. */
+  readonly keys: readonly string[];
+  /** The key of an id. @throws {TypeError} For what is no id. */
+  encode(id: unknown): string;
+  /** Told how many ids got nothing while so many were given that nobody had asked for. */
+  mismatch(missing: number, unasked: number): void;
+}
+
 /**
  * Gathers loads until it is known of every id whether it is to be loaded, then runs the loader once. Those that come later, because they waited for
  * a lock in vain, run it anew.
  *
- * @param size How many ids there are.
+ * @param of The cache and the call's keys.
  * @param loader The batch loader.
  * @returns The group.
  */
 export function group(
-  size: number,
+  of: GroupOf,
   loader: (
     ids: unknown[],
     said: LoadContext<never>,
   ) => ReadonlyMap<unknown, unknown> | Promise<ReadonlyMap<unknown, unknown>>,
 ): Group {
   checkFunction(loader, "a loader");
-  let open = size;
+  let open = of.keys.length;
   let asked: { id: unknown; said: LoadContext<never>; resolve: (value: unknown) => void }[] = [];
   const fire = async (): Promise<void> => {
     const [first] = asked;
@@ -46,9 +56,11 @@ export function group(
         said.store = store;
         if (said !== first.said) said.tags.push(...tags);
       }
-      return values;
+      return match(of, all, values);
     })();
-    for (const { id, resolve } of all) resolve(loading.then((values) => values.get(id)));
+    all.forEach(({ resolve }, i) => {
+      resolve(loading.then((values) => values[i]));
+    });
   };
   return {
     load: (id, said) =>
@@ -60,4 +72,44 @@ export function group(
       if (--open === 0) fire();
     },
   };
+}
+
+/**
+ * The value of each id. Where the Map has none under the id itself, there may be one under another of the same key: a number as text, an object that
+ * equals it. What it has for nobody beside ids that it has nothing for looks like a slip: such ids are not remembered as missing.
+ *
+ * @throws {TypeError} For a Map that holds something, and nothing that was asked for.
+ */
+function match(
+  { keys, encode, mismatch }: GroupOf,
+  asked: readonly { readonly id: unknown; readonly said: LoadContext<never> }[],
+  values: ReadonlyMap<unknown, unknown>,
+): unknown[] {
+  const found = asked.map(({ id }) => values.get(id));
+  // The type asks for no more than `get`.
+  if (!found.includes(undefined) || typeof values[Symbol.iterator] !== "function") return found;
+  const given = new Map<unknown, unknown>();
+  for (const [id, value] of values) {
+    let key = id;
+    try {
+      key = encode(id);
+    } catch {
+      // It is no id, so nobody asked for it.
+    }
+    given.set(key, value);
+  }
+  const missing = asked.filter(({ id }, i) => {
+    const key = encode(id);
+    if (found[i] === undefined) found[i] = given.get(key);
+    return !given.has(key);
+  });
+  for (const key of keys) given.delete(key);
+  if (given.size === 0 || missing.length === 0) return found;
+  const unasked = `${given.size} values under ids that were not asked for`;
+  if (missing.length === asked.length) {
+    refuse(`what a loader gave, ${unasked} and none of ${missing.length} that were`, "Maps by the ids that it takes");
+  }
+  for (const { said } of missing) said.store = false;
+  mismatch(missing.length, given.size);
+  return found;
 }

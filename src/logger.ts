@@ -23,10 +23,10 @@ const CONSOLE: Logger = {
 
 /** What changes a state is never held back, for the last line must be true. */
 const CHANGES = /^(breaker|near-(un)?available)$/;
-const LOGGED = /^(error|corrupt|retry|breaker|lock-lost|load-error|near-(un)?available)$/;
+const LOGGED = /^(error|corrupt|retry|breaker|lock-lost|load-error|load-unasked|near-(un)?available)$/;
 
 /**
- * A listener that logs: failures, corrupt entries, lost locks, near caches that cannot work and the breaker as
+ * A listener that logs: failures, corrupt entries, loads of other ids than asked for, lost locks, near caches that cannot work and the breaker as
  * warnings, retries for debugging. Of each kind there is a line a second at the most; changes of the breaker and of near
  * caches are all told.
  *

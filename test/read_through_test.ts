@@ -468,6 +468,107 @@ onWires("getOrSet of two processes", (test) => {
 });
 
 onWires("getOrSetMany", (test) => {
+  test("finds what a loader gives under other ids of the same key, and stores it", async (it) => {
+    const { products } = it.make({ negativeTtl: "1h" }).service("product");
+    const rows = [
+      { id: "1", name: "Pho" },
+      { id: "2", name: "Bun" },
+    ];
+    const byText = async () => new Map(rows.map((row) => [row.id, row])) as never;
+    assert.deepEqual([...(await products.getOrSetMany([1, 2], byText)).keys()], [1, 2]);
+    assert.deepEqual([...(await products.getMany(["1", 2n])).values()], rows);
+    const byNumber = (_: unknown[]) => new Map([[3, { id: 3, name: "Banh" }]]) as never;
+    assert.deepEqual((await products.getOrSetMany(["3", 4n], byNumber)).get("3"), { id: 3, name: "Banh" });
+    const byBigint = () => new Map([[4n, { id: 4, name: "Com" }]]) as never;
+    // It is remembered that there was none: nobody gave another id.
+    assert.equal((await products.getOrSetMany(["4"], byBigint)).size, 0);
+    assert.equal(
+      (await products.getOrSetMany(["5", 4], () => new Map([[5n, { id: 5, name: "Che" }]]) as never)).size,
+      1,
+    );
+    const { searches } = it.make().service("product");
+    const lists = await searches.getOrSetMany(
+      [{ q: "pho", page: 2 }],
+      () => new Map([[{ page: 2, q: "pho" }, [7]]]) as never,
+    );
+    assert.deepEqual([...lists.values()], [[7]]);
+    assert.deepEqual(await searches.get({ page: 2, q: "pho" }), [7]);
+  });
+
+  test("throws when a loader gives values and none that was asked for, and remembers nothing as missing", async (it) => {
+    const events: string[] = [];
+    const client = it.make({ negativeTtl: "1h" });
+    client.subscribe((event) => void (/error|unasked/.test(event.type) && events.push(event.type)));
+    const cache = client.cache<string>();
+    const other = () =>
+      new Map([
+        ["A", "upper"],
+        ["B", "case"],
+        ["", "no id"],
+      ]);
+    await assert.rejects(cache.getOrSetMany(["a", "b"], other), {
+      name: "TypeError",
+      message: /3 values under ids that were not asked for and none of 2 that were: accepted are Maps by the ids/,
+    });
+    assert.deepEqual(events, ["load-error", "load-error"]);
+    const right = (ids: string[]) => new Map(ids.map((id) => [id, `${id}!`]));
+    assert.deepEqual([...(await cache.getOrSetMany(["a", "b"], right)).values()], ["a!", "b!"]);
+    // A Map that is empty, or says of each id that it has none, is an answer.
+    assert.equal((await cache.getOrSetMany(["c"], () => new Map())).size, 0);
+    assert.equal((await cache.getOrSetMany(["c"], () => assert.fail("it is known"))).size, 0);
+    assert.equal(
+      (
+        await cache.getOrSetMany(
+          ["d"],
+          () =>
+            new Map([
+              ["d", undefined],
+              ["D", "x"],
+            ]),
+        )
+      ).size,
+      0,
+    );
+    assert.equal((await cache.getOrSetMany(["d"], () => assert.fail("it is known"))).size, 0);
+  });
+
+  test("tells of values that nobody asked for beside ids that got none, which it does not remember as missing", async (it) => {
+    const told: unknown[] = [];
+    const client = it.make({ negativeTtl: "1h" });
+    client.subscribe((event) => {
+      if (event.type === "load-unasked") told.push(event);
+    });
+    const cache = client.cache<string>();
+    const some = () =>
+      new Map([
+        ["a", "1"],
+        ["B", "2"],
+        ["C", "3"],
+      ]);
+    assert.deepEqual([...(await cache.getOrSetMany(["a", "b"], some))], [["a", "1"]]);
+    assert.deepEqual(told, [{ type: "load-unasked", missing: 1, unasked: 2, service: "cache", collection: "" }]);
+    assert.deepEqual([...(await cache.getOrSetMany(["a", "b"], () => new Map([["b", "2"]])))].flat(), [
+      "a",
+      "1",
+      "b",
+      "2",
+    ]);
+    // What gives more than was asked for, and all of that, is fine; so is what gives what is there already.
+    const all = () =>
+      new Map([
+        ["a", "1"],
+        ["b", "2"],
+        ["e", "5"],
+        ["f", "6"],
+      ]);
+    assert.equal((await cache.getOrSetMany(["a", "e"], all)).size, 2);
+    assert.equal((await cache.getOrSetMany(["a", "b", "e", "f", "none"], () => new Map([...all()]))).size, 4);
+    assert.equal((await cache.getOrSetMany(["none"], () => assert.fail("it is known"))).size, 0);
+    assert.equal(told.length, 1);
+    // Of what has no more than `get` nobody knows.
+    assert.equal((await cache.getOrSetMany(["g"], () => ({ get: () => undefined }))).size, 0);
+  });
+
   test("runs the loader once for all that are missing, and gives values in the order asked for", async ({ make }) => {
     const client = make();
     const cache = client.cache<string>();
