@@ -28,7 +28,7 @@ export {
 } from "./drivers/driver.ts";
 export type { WireStats } from "./src/batch.ts";
 export type { BreakerOptions, BreakerState } from "./src/breaker.ts";
-export type { Cache, GetOrSetOptions, IncrementOptions, WriteOptions } from "./src/cache.ts";
+export type { Cache, GetOrSetOptions, IncrementOptions, Loaded, WriteOptions } from "./src/cache.ts";
 export type { CacheClient, ClientHooks, ClientStats, Health, Place, PlaceOf, Setup } from "./src/client.ts";
 export type { AnyClass, SuperClass } from "./src/codec.ts";
 export {

@@ -49,6 +49,9 @@ export interface IncrementOptions extends CallOptions {
   readonly by?: number;
 }
 
+/** What a load hands out: what a read gives, where that is declared; what the loader gives otherwise, and `undefined` where it may give none. */
+export type Loaded<Out, V> = unknown extends Out ? V : undefined extends V ? Out | undefined : Out;
+
 /** How many keys a SCAN step looks at. */
 const SCAN_COUNT = 1000;
 
@@ -169,23 +172,24 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
 
   /**
    * Reads a value, and on a miss loads and writes it. Callers that miss one key at the same time share one run of the loader,
-   * its value and its error. A write, deletion or invalidation meanwhile is not undone by the late result; by a load in another process an
+   * its value and its error. With a schema all get its output, as a hit gives it. A write, deletion or invalidation meanwhile is not undone by the late result; by a load in another process an
    * invalidation never is, a write or deletion not where the collection has `lock`.
    *
    * @param id The key or id.
    * @param loader Gives the value; what it throws is thrown, unless `failSafeFor` kept an old value. `undefined` is handed out, and remembered only with `negativeTtl`. Its argument
    * tells it when to stop, and takes the value's own TTL and tags.
    * @param options How the value is kept fresh and loaded, deadline of the store's part, and error handling.
-   * @returns The value.
+   * @returns The value, as a hit would give it.
    * @throws {TypeError | RangeError} For a bad id or option, or a loaded value that cannot be stored.
+   * @throws {CacheSchemaError} For a loaded value that the schema rejects, whether it would be stored or not.
    * @throws {CacheTimeoutError} For a loader that took longer than `hardTimeout`.
    */
   getOrSet<V extends In | undefined>(
     id: K,
     loader: (context: LoadContext<Out>) => V | Promise<V>,
     options?: GetOrSetOptions,
-  ): Promise<unknown extends Out ? V : Out | V> {
-    type Result = unknown extends Out ? V : Out | V;
+  ): Promise<Loaded<Out, V>> {
+    type Result = Loaded<Out, V>;
     const near = this.#near(id, options);
     if (near) return near as Promise<Result>;
     const context = this.#context;
@@ -218,8 +222,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
       context: LoadContext<Out>,
     ) => Pick<ReadonlyMap<I, V>, "get"> | Promise<Pick<ReadonlyMap<I, V>, "get">>,
     options?: GetOrSetOptions,
-  ): Promise<Map<I, unknown extends Out ? V : Out | V>> {
-    type Result = unknown extends Out ? V : Out | V;
+  ): Promise<Map<I, unknown extends Out ? V : Out>> {
+    type Result = unknown extends Out ? V : Out;
     const context = this.#context;
     const list = [...new Set(ids)];
     const keys = list.map((id) => context.shape.encode(id));
@@ -264,15 +268,15 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @param id The key or id.
    * @param change Gives the new value for the current one (`undefined` for a miss); may run several times. `undefined` changes nothing.
    * @param options How the value is kept, deadline of each step, error handling, and `attempts`.
-   * @returns The value that stands there now; `undefined` when the store is away.
+   * @returns The value that stands there now, as a read gives it; `undefined` when the store is away.
    * @throws {CacheConflictError} When other writers were faster every time.
    */
   update(
     id: K,
     change: (current: Out | undefined) => In | undefined | Promise<In | undefined>,
     options?: UpdateOptions,
-  ): Promise<Out | In | undefined> {
-    return update(this.#context, id, change as (current: unknown) => unknown, options) as Promise<Out | In | undefined>;
+  ): Promise<Out | undefined> {
+    return update(this.#context, id, change as (current: unknown) => unknown, options) as Promise<Out | undefined>;
   }
 
   /**

@@ -145,7 +145,7 @@ export {
 } from "../drivers/driver.ts";
 export type { WireStats } from "./batch.ts";
 export type { BreakerOptions, BreakerState } from "./breaker.ts";
-export type { Cache, GetOrSetOptions, IncrementOptions, WriteOptions } from "./cache.ts";
+export type { Cache, GetOrSetOptions, IncrementOptions, Loaded, WriteOptions } from "./cache.ts";
 export type { CacheClient, ClientHooks, ClientStats, Health, Place, PlaceOf, Setup } from "./client.ts";
 export type { AnyClass, SuperClass } from "./codec.ts";
 export {

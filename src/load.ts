@@ -3,6 +3,7 @@
  *
  * - One load a key is under way in a process; its value and its error go to all who wait. It is as old as the clock was
  *   before it: whoever has seen a later invalidation does not join it, and what it stores does not hold.
+ * - What is handed out is what a hit would hand out: the schema's output.
  * - What is written, deleted or cleared meanwhile in this process takes the load's right to store its value; with a lock, what
  *   other processes write or delete does too.
  * - An entry that is kept beyond its TTL is served at once while it is stale, and instead of an error while it is fail-safe.
@@ -16,7 +17,7 @@ import type { Id } from "./keyspace.ts";
 import { awaitTurn, type Turn } from "./lock.ts";
 import { type LoadOptions, type Policy, policyOf } from "./policy.ts";
 import { count, Read } from "./read.ts";
-import { type Entry, entryOf, type Origin, save, withEntry } from "./save.ts";
+import { type Entry, entryOf, type Origin, outputOf, save, withEntry } from "./save.ts";
 import type { Ttl } from "./ttl.ts";
 import type { Signal } from "./web.ts";
 
@@ -207,16 +208,19 @@ async function run(read: ReadThrough, key: string, load: Load, reason: LoadReaso
       ...(token !== undefined && { token }),
     };
     let lives = policy;
+    let output = value;
     let entry: Entry | Promise<Entry> | undefined;
     try {
       if (said.ttl !== undefined) lives = policyOf(policy, { ttl: said.ttl });
-      if (stored) entry = entryOf(context, read.id, read.key, value, lives, origin);
+      if (value !== undefined) output = outputOf(context, value, stored);
+      if (output instanceof Promise) output = await output;
+      if (stored) entry = entryOf(context, read.id, read.key, value, lives, origin, true);
       if (entry instanceof Promise) entry = entry.catch(tell);
     } catch (error) {
       tell(error);
     }
     events.emit({ type: "load-end", key: read.key, duration, stored, ...target });
-    if (!entry) return value;
+    if (!entry) return output;
     writing = withEntry(context, entry, async (made) => {
       if (load.superseded) return;
       // The write gives the lock up: a renewal behind it would find it lost.
@@ -229,7 +233,7 @@ async function run(read: ReadThrough, key: string, load: Load, reason: LoadReaso
       }
     });
     if (!waitUntil) await writing;
-    return value;
+    return output;
   } finally {
     read.decided();
     const end = async (): Promise<void> => {

@@ -6,7 +6,7 @@ import type { CacheContext } from "./context.ts";
 import { CacheSchemaError } from "./errors.ts";
 import { encodeTag, type Id } from "./keyspace.ts";
 import type { Policy } from "./policy.ts";
-import { schemaIssues } from "./schema.ts";
+import { fits, type SchemaResult, schemaIssues } from "./schema.ts";
 import { store } from "./scripts.ts";
 import { seal } from "./seal.ts";
 
@@ -33,18 +33,24 @@ export interface Entry {
   readonly tags: string;
 }
 
-/** Throws for a bad value; answers a promise only where the schema does. */
-export function checkValue({ schema, refuse, target }: CacheContext, value: unknown): Promise<void> | undefined {
-  refuse?.(value);
-  const result = schema?.["~standard"].validate(value);
-  const judge = (settled: typeof result): void => {
-    if (settled && !(settled instanceof Promise) && settled.issues) {
-      throw new CacheSchemaError(`${target.service}.${target.collection}`, schemaIssues(settled));
-    }
+/**
+ * Checks a value. What is stored is the value as it was given, so that the schema takes it again at each read.
+ *
+ * @param context What the cache stands on.
+ * @param value The value; not `undefined`.
+ * @param stored Whether it is to be stored.
+ * @returns What a read of it would give, the schema's output; a promise only where the schema gives one.
+ * @throws {CacheSchemaError} For a value that the schema rejects.
+ */
+export function outputOf({ schema, refuse, target }: CacheContext, value: unknown, stored = true): unknown {
+  if (stored) refuse?.(value);
+  if (!schema || fits(schema, value)) return value;
+  const judge = (result: SchemaResult<unknown>): unknown => {
+    if (result.issues) throw new CacheSchemaError(`${target.service}.${target.collection}`, schemaIssues(result));
+    return result.value;
   };
-  if (result instanceof Promise) return result.then(judge);
-  judge(result);
-  return undefined;
+  const result = schema["~standard"].validate(value);
+  return result instanceof Promise ? result.then(judge) : judge(result);
 }
 
 /**
@@ -56,6 +62,7 @@ export function checkValue({ schema, refuse, target }: CacheContext, value: unkn
  * @param value The value; `undefined` for one that is known not to be there.
  * @param policy How it lives.
  * @param origin What else is known of it.
+ * @param checked Whether {@linkcode outputOf} was asked. @default false
  * @returns The entry.
  * @throws {TypeError | CacheSchemaError} For a value or tags that cannot be stored.
  */
@@ -66,6 +73,7 @@ export function entryOf(
   value: unknown,
   policy: Policy,
   origin: Origin,
+  checked = false,
 ): Entry | Promise<Entry> {
   const none = value === undefined;
   const { sealing, sliding, version = 1, target } = context;
@@ -89,8 +97,8 @@ export function entryOf(
     const sealed = sealing && seal(document, sealing, `${target.service}:${key}`);
     return sealed ? sealed.then((body) => finish(body ? `{${body}}` : document)) : finish(document);
   };
-  const pending = none ? undefined : checkValue(context, value);
-  return pending ? pending.then(make) : make();
+  const output = none || checked ? undefined : outputOf(context, value);
+  return output instanceof Promise ? output.then(make) : make();
 }
 
 /** superjson's document of `undefined`. */

@@ -4,7 +4,7 @@ import { CacheConflictError, isStoreError } from "./errors.ts";
 import type { Id } from "./keyspace.ts";
 import { type EntryOptions, policyOf } from "./policy.ts";
 import { Look, type Read } from "./read.ts";
-import { entryOf, save, withEntry } from "./save.ts";
+import { entryOf, outputOf, save, withEntry } from "./save.ts";
 import { describe } from "./ttl.ts";
 
 /** Options of {@linkcode Cache.update}. */
@@ -40,7 +40,8 @@ export async function update(
     const current = read.state === "fresh" ? read.value : undefined;
     const next = await change(current);
     if (next === undefined) return current;
-    const entry = entryOf(context, id, key, next, policy, {});
+    const output = await outputOf(context, next);
+    const entry = entryOf(context, id, key, next, policy, {}, true);
     try {
       const written = await withEntry(context, entry, (ready) => {
         supersede(context, space.key(key));
@@ -48,7 +49,7 @@ export async function update(
       });
       if (written) {
         counters.writes++;
-        return next;
+        return output;
       }
     } catch (error) {
       if (!isStoreError(error)) throw error;

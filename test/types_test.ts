@@ -149,6 +149,16 @@ async function ownServices(client: FoodFastClient): Promise<void> {
   yes<Equal<ReturnType<typeof mine.title>, string>>();
   await mine.points.set("u", { balance: 5, level: "gold" });
   await mine.lookups.get({ any: ["thing"] });
+  const parsed = await mine.parsed.getOrSet("a", () => "12");
+  yes<Equal<typeof parsed, number>>();
+  const perhaps = await mine.parsed.getOrSet("a", () => (Math.random() > 2 ? "12" : undefined));
+  yes<Equal<typeof perhaps, number | undefined>>();
+  const several = await mine.parsed.getOrSetMany(["a"], () => new Map([["a", "12"]]));
+  yes<Equal<ReturnType<typeof several.get>, number | undefined>>();
+  const changed = await mine.parsed.update("a", (current) => `${(current ?? 0) + 1}`);
+  yes<Equal<typeof changed, number | undefined>>();
+  const wider = await mine.points.getOrSet("a", () => ({ balance: 1, level: "gold" as const }));
+  yes<Equal<typeof wider, Points>>();
   await mine.parsed.set("a", "12");
   await mine.loose.set("a", { anything: new Map() });
   await mine.clear({ timeout: 50 });
