@@ -190,7 +190,8 @@ describe("the example for Next.js", () => {
         assert.equal((await connections()) - before, 1, `after ${change} changes`);
       }
     });
-    assert.doesNotMatch(printed, /larder|error/i);
+    // Next.js may complain of itself when a module changes while it looks for static paths.
+    assert.doesNotMatch(printed, /larder/i);
   });
 });
 
