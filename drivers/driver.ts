@@ -35,6 +35,11 @@ export interface Capabilities {
 export interface SendOptions {
   /** Milliseconds after which nobody waits for the replies any more: the driver frees what the send holds. */
   readonly timeout?: number;
+  /**
+   * Whether somebody waits still, where `timeout` alone does not tell: a send that was held back until a connection is open
+   * is not sent when it says no. @default by `timeout`
+   */
+  readonly waiting?: () => boolean;
 }
 
 /** One command whose arguments are sent as they are: text as UTF-8, bytes as bytes. */

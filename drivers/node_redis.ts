@@ -176,6 +176,8 @@ const LONGEST_STAY = 1000;
 const LOADING = 1000;
 /** After how long what a server said before is of no matter. */
 const FORGETTING = 10_000;
+/** How much longer than its callers a connection waits where they tell whether they do. */
+const GRACE = 1000;
 /** How often a server in use is asked whether it is the primary still. */
 const ROLES = 10_000;
 /** The most milliseconds that closing waits for the replies to what was sent before. */
@@ -346,6 +348,11 @@ class Primary {
   }
 }
 
+/** What is told by its callers alone is given up later: the answer may stand in a socket that nobody could read yet. */
+function patience({ timeout }: SendOptions): number | undefined {
+  return timeout && Math.min(timeout + GRACE, LONGEST_TIMER);
+}
+
 /** The connections to one database. */
 class Pool {
   readonly #target: Target;
@@ -372,6 +379,7 @@ class Pool {
 
   send(commands: readonly Command[], options: SendOptions | undefined): Promise<Reply[]> {
     const now = performance.now();
+    const timeout = options?.waiting ? patience(options) : options?.timeout;
     if (this.#replacing) return this.#sendAfter(this.#replacing, commands, options, now);
     let best: Shared | undefined;
     // Losing a connection replaces the list, so the loop goes on over the one it started with.
@@ -382,8 +390,8 @@ class Pool {
     if (best) {
       const grow = best.pending > 0 && this.#connections.length < this.#target.size && now >= this.#pausedUntil;
       if (grow && !this.#closed) this.#open();
-      if (now - this.#asked > ROLES) this.#askRole(best, options?.timeout, now);
-      return best.send(commands, options?.timeout, now);
+      if (now - this.#asked > ROLES) this.#askRole(best, timeout, now);
+      return best.send(commands, timeout, now);
     }
     if (now < this.#pausedUntil && this.#failure) return Promise.reject(this.#failure);
     return this.#sendAfter(this.#open(), commands, options, now);
@@ -397,10 +405,11 @@ class Pool {
   ): Promise<Reply[]> {
     return opened.then(() => {
       // Its caller was told that it failed: executing it now would be a surprise.
-      if (options?.timeout !== undefined && performance.now() - now >= options.timeout) {
+      const { timeout, waiting } = options ?? {};
+      if (waiting ? !waiting() : timeout !== undefined && performance.now() - now >= timeout) {
         throw new StoreError(
           "timeout",
-          `Redis at ${this.#target.place} could not be reached within ${options.timeout} ms`,
+          `Redis at ${this.#target.place} could not be reached within ${Math.round(timeout ?? 0)} ms`,
         );
       }
       return this.send(commands, options);

@@ -116,17 +116,16 @@ class UpstashDriver implements Driver {
     this.#requester = quiet(options.client ?? connect(options), options.cache);
   }
 
-  async send(database: number, commands: readonly Command[], { timeout }: SendOptions = {}): Promise<Reply[]> {
+  async send(database: number, commands: readonly Command[], { timeout, waiting }: SendOptions = {}): Promise<Reply[]> {
     if (database !== 0) throw new RangeError(`Cannot send to database ${database}: Upstash has database 0 only`);
     if (this.#closed) throw closed();
     const abort = new AbortController();
-    const timer =
-      timeout === undefined
-        ? undefined
-        : setTimeout(
-            () => abort.abort(new StoreError("timeout", late(timeout), { repeat: "idempotent" })),
-            Math.min(timeout, LONGEST_TIMER),
-          );
+    const ring = (): void => {
+      // The answer may have come while this process was kept from running.
+      if (waiting?.()) timer = setTimeout(ring, 20);
+      else abort.abort(new StoreError("timeout", late(timeout as number), { repeat: "idempotent" }));
+    };
+    let timer = timeout === undefined ? undefined : setTimeout(ring, Math.min(timeout, LONGEST_TIMER));
     this.#inFlight.add(abort);
     try {
       const answer = await this.#requester.request({

@@ -10,10 +10,22 @@
  *   on every wire while an earlier one is being repeated, and what a later one has overtaken is not repeated any more.
  * - Where this user may not run the script that reads, EVAL_RO runs it (Redis 7), and where that is refused too, commands do its work. What
  *   worked is remembered.
+ * - Deadlines cover connecting, queueing, sending and the reply. At a cold start they stand still while the runtime loads
+ *   the driver's code, and, until the store has answered for the first time, while the process is kept from running: with
+ *   several that start at once, what was lost would else be lost to their fight for the processor. A store that is away
+ *   does not lengthen them, and the connection goes on opening within its own time when nobody waits any more.
  * - What may be repeated is repeated, within the deadline. After a server forgot its scripts, a script is repeated as EVAL
  *   behind the rest of its batch.
  */
-import { type Command, type Driver, isDenial, type Reply, type Script, StoreError } from "../drivers/driver.ts";
+import {
+  type Command,
+  type Driver,
+  isDenial,
+  type Reply,
+  type Script,
+  type SendOptions,
+  StoreError,
+} from "../drivers/driver.ts";
 import type { Breaker } from "./breaker.ts";
 import { isForbidden, toStoreError } from "./errors.ts";
 import type { Events, Sending } from "./events.ts";
@@ -26,6 +38,11 @@ const MAX_KEYS = 1000;
 const MAX_TURNS = 100;
 /** Its reactions are turns of the microtask queue: cheaper ones than `queueMicrotask` makes in Node. */
 const TICK = Promise.resolve();
+/** The longest that the code of a driver may take to load before deadlines count on, in milliseconds. */
+const LONGEST_LOAD = 30_000;
+/** Of a cold start: how often it is looked whether the process runs, and the most time that deadlines stand still for it. */
+const STEP = 20;
+const LONGEST_STALL = 5000;
 /** Whether a timer may outlast the call that set it: at the edge it ends with its request. */
 const KEEPS_TIMERS = !("WebSocketPair" in globalThis || "EdgeRuntime" in globalThis);
 /** More than the reads that can be under way. */
@@ -37,6 +54,8 @@ export interface BatchOptions {
   readonly database: number;
   /** The driver, opened on the first call. Throws once the client is closed. */
   readonly driver: () => Driver | Promise<Driver>;
+  /** Whether to open it is to load its code: that counts against no deadline. @default false */
+  readonly loads?: boolean;
   /** How often a command may be repeated. */
   readonly retries: number;
   /** Counters to add to. */
@@ -259,8 +278,18 @@ export class Batch {
   /** Told when nothing is under way. */
   #waiting: (() => void)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** When the timer fires. */
+  /** When the timer fires, by the clock of deadlines. */
   #alarm = 0;
+  /** When it should, by the real one. */
+  #due = 0;
+  /** Since when the driver's code is loaded. */
+  #loading: number | undefined;
+  /** Milliseconds that count against no deadline. */
+  #excused = 0;
+  /** The stalls among them. */
+  #stalled = 0;
+  /** Whether the store has answered. */
+  #warm = false;
   /** Ends the tick when a turn brought nothing new. A property, for it is called as a reaction. */
   readonly #turn = (): void => {
     if (this.#added !== this.#seen) this.#quiet = 0;
@@ -422,18 +451,41 @@ export class Batch {
     return keys.some((key) => this.#heldKeys.has(key) || (this.#busy.get(key) ?? 0) >= (write ? 1 : WRITE));
   }
 
+  /** The clock of deadlines: milliseconds, but for those that count against none. */
+  #clock(): number {
+    const now = performance.now();
+    if (this.#loading === undefined) return now - this.#excused;
+    return Math.max(this.#loading, now - LONGEST_LOAD) - this.#excused;
+  }
+
+  /** The driver is open, or cannot be opened: the clock goes on from where it stood. */
+  #opened(): void {
+    if (this.#loading === undefined) return;
+    const now = performance.now();
+    this.#excused += Math.min(now - this.#loading, LONGEST_LOAD);
+    this.#loading = undefined;
+    // No part of that is a stall as well.
+    this.#due = now;
+  }
+
   /** Starts the call when its keys are free, or rejects at its deadline. */
   #hold<T>(keys: readonly string[], write: boolean, timeout: number, call: (left: number) => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      let until = performance.now() + timeout;
-      const timer = setTimeout(() => {
+      let until = this.#clock() + timeout;
+      const ring = (): void => {
+        const left = until - this.#clock();
+        if (left > STEP) {
+          timer = setTimeout(ring, left);
+          return;
+        }
         // Timers may fire a little early; its caller was told, so it must not be sent any more.
         until = 0;
         reject(late(timeout));
-      }, timeout);
+      };
+      let timer = setTimeout(ring, timeout);
       const start = (): void => {
         clearTimeout(timer);
-        const left = until - performance.now();
+        const left = until - this.#clock();
         if (left > 0) call(left).then(resolve, reject);
         else reject(late(timeout));
       };
@@ -467,11 +519,16 @@ export class Batch {
         this.#dispatch(slots, opened, until);
         return;
       }
+      if (this.#options.loads) this.#loading ??= performance.now();
       // Whether the wire keeps the order is known when it is open.
       const release = this.#occupy(slots);
       opened.then(
-        (driver) => this.#dispatch(slots, driver, until, release),
+        (driver) => {
+          this.#opened();
+          this.#dispatch(slots, driver, until, release);
+        },
         (error) => {
+          this.#opened();
           breaker?.fail(toStoreError(error));
           this.#land(slots, error);
           release();
@@ -498,7 +555,7 @@ export class Batch {
 
   /** Sees to it that no caller waits longer than it wants to; answers when the last one stops waiting. */
   #watch(slots: readonly Slot[]): number {
-    const now = performance.now();
+    const now = this.#clock();
     let first = Number.POSITIVE_INFINITY;
     let last = 0;
     for (const slot of slots) {
@@ -515,7 +572,9 @@ export class Batch {
     this.#disarm();
     this.#alarm = alarm;
     // The sum of now and the longest time is rounded, perhaps up.
-    this.#timer = setTimeout(this.#ring, Math.min(alarm - now, LONGEST_TIMER));
+    const delay = Math.min(alarm - now, this.#warm ? LONGEST_TIMER : STEP);
+    this.#due = performance.now() + delay;
+    this.#timer = setTimeout(this.#ring, delay);
   }
 
   #disarm(): void {
@@ -525,7 +584,8 @@ export class Batch {
 
   #ring = (): void => {
     this.#timer = undefined;
-    const now = performance.now();
+    if (!this.#warm && this.#loading === undefined) this.#excuse(performance.now() - this.#due);
+    const now = this.#clock();
     let next = Number.POSITIVE_INFINITY;
     for (const slots of this.#flushed) {
       let last: Slot | undefined;
@@ -542,10 +602,17 @@ export class Batch {
       }
       // A wire may give up much later, as one does that is being opened. Of a short deadline nothing follows.
       if (last && !waits && last.timeout >= 100)
-        this.#options.breaker?.fail(late(last.timeout), last.until - last.timeout);
+        this.#options.breaker?.fail(late(last.timeout), last.until - last.timeout + this.#excused);
     }
     if (next < Number.POSITIVE_INFINITY) this.#arm(next, now);
   };
+
+  /** The process did not run for so long: what came meanwhile is looked at before anything is given up. */
+  #excuse(stall: number): void {
+    if (stall < STEP || this.#stalled >= LONGEST_STALL) return;
+    this.#stalled += stall;
+    this.#excused += stall;
+  }
 
   /** Resolves when nothing is under way, at the latest after `timeout` ms. */
   async idle(timeout: number): Promise<void> {
@@ -620,15 +687,19 @@ export class Batch {
       );
     };
     try {
-      const timeout = flight.until - performance.now();
+      const timeout = flight.until - this.#clock();
       // Nobody waits any more, and all were told that it failed.
       if (timeout <= 0) throw new StoreError("timeout", "the deadline passed before the driver was open");
       const commands = this.#render(slots);
       wire.commands += commands.length;
       wire.roundTrips++;
       const { driver } = flight;
-      const replies = driver.send(database, commands, { timeout: Math.max(1, timeout) });
+      const options: SendOptions = this.#warm
+        ? { timeout: Math.max(1, timeout) }
+        : { timeout: Math.max(1, timeout), waiting: () => slots.some((slot) => !slot.settled) };
+      const replies = driver.send(database, commands, options);
       replies.then((answered) => {
+        this.#warm = true;
         breaker?.succeed();
         this.#settle(flight, slots, answered);
       }, fail);
@@ -692,7 +763,7 @@ export class Batch {
   #askForLess(slot: Slot, look: Look): void {
     slot.settled = true;
     const readers = slot.callers as Reader[];
-    const left = Math.max(1, slot.until - performance.now());
+    const left = Math.max(1, slot.until - this.#clock());
     if (slot.readOnly) {
       for (const reader of readers) this.#readPlainly(reader, look, left);
       return;
@@ -745,7 +816,7 @@ export class Batch {
     // The driver has left a server that is not the primary any more.
     const atOnce = forgotten || (attempt === 1 && (cause.kind === "connection" || cause.code === "READONLY"));
     const pause = atOnce ? 0 : 15 * 2 ** attempt * this.#jitter;
-    const inTime = performance.now() + pause < until;
+    const inTime = this.#clock() + pause < until;
     // Even without a pause, what else was lost with the connection gets to know it first.
     if (inTime && !forgotten) await new Promise((resolve) => setTimeout(resolve, pause));
     const slots: Slot[] = [];

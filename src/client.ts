@@ -534,6 +534,7 @@ export class CacheClient<S extends object = Record<never, never>> {
       const batch: Batch = new Batch({
         database: number,
         driver: () => store.driver(),
+        loads: true,
         retries: config.retries,
         wire,
         breaker,

@@ -1,4 +1,5 @@
 import type { Config } from "./config.ts";
+import { loadDriver } from "./errors.ts";
 import type { Wire } from "./shared.ts";
 
 /** Redis over TCP; node-redis is loaded when it is first used. Builds for the edge leave this file out. */
@@ -6,7 +7,7 @@ export const tcpWire: Wire = {
   numbered: true,
   async open(config) {
     const { redis } = config as Extract<Config, { driver: "node-redis" }>;
-    const { nodeRedis } = await import("../drivers/node_redis.ts");
+    const { nodeRedis } = await loadDriver("node-redis", () => import("../drivers/node_redis.ts"));
     const { poolSize, ...where } = redis;
     return nodeRedis({ ...where, pool: { size: poolSize } });
   },

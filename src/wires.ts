@@ -1,5 +1,6 @@
 import { memory } from "../drivers/memory.ts";
 import type { Config } from "./config.ts";
+import { loadDriver } from "./errors.ts";
 import type { Wire } from "./shared.ts";
 
 type ConfigOf<Name extends Config["driver"]> = Extract<Config, { driver: Name }>;
@@ -14,7 +15,7 @@ export const memoryWire: Wire = {
 export const upstashWire: Wire = {
   numbered: false,
   async open(config) {
-    const { upstash } = await import("../drivers/upstash.ts");
+    const { upstash } = await loadDriver("upstash", () => import("../drivers/upstash.ts"));
     return upstash((config as ConfigOf<"upstash">).upstash);
   },
 };

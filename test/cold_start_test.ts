@@ -1,0 +1,240 @@
+/** What a process asks first: loading code counts against no deadline, nor does the time that the process is kept from running. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import process from "node:process";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { type Driver, StoreError } from "../drivers/driver.ts";
+import { memory } from "../drivers/memory.ts";
+import { createCacheClient } from "../mod.ts";
+import { Batch } from "../src/batch.ts";
+import { CacheClient, type Setup } from "../src/client.ts";
+import { parseConfig } from "../src/config.ts";
+import { loadDriver, tellOf, toStoreError } from "../src/errors.ts";
+import { startProxy } from "./helpers/proxy.ts";
+import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
+
+const LIMIT = { timeout: 60_000 };
+const WIRE = { commands: 0, roundTrips: 0, retries: 0 };
+
+/** A client whose driver's code takes its time to load. */
+function slowToLoad(load: () => Promise<Driver>): CacheClient {
+  const config = parseConfig({}, { options: { timeout: 50, breaker: false } });
+  const store = { key: "", name: "slow", numbered: true, ready: false, open: load };
+  const setup: Setup<object> = { hooks: {}, services: {}, configure: () => config, store: () => store };
+  return new CacheClient(setup);
+}
+
+/** Keeps this process from doing anything else. */
+function stall(ms: number): void {
+  for (const end = performance.now() + ms; performance.now() < end; );
+}
+
+/** A store that answers after so many milliseconds, one pause after the other; nothing after none. */
+function answering(...pauses: number[]): Driver {
+  const store = memory();
+  return {
+    ...store,
+    send: async (database, commands) => {
+      if (pauses.length === 0) await new Promise(() => {});
+      for (const pause of pauses) await sleep(pause);
+      return store.send(database, commands);
+    },
+  };
+}
+
+function batchOver(driver: Driver): Batch {
+  return new Batch({ database: 0, driver: () => driver, retries: 0, wire: WIRE, onRetry() {} });
+}
+
+describe("a cold start", () => {
+  it("loses nothing while code is loaded for longer than any deadline", LIMIT, async () => {
+    const client = slowToLoad(() => sleep(300, memory()));
+    const cache = client.cache<number>();
+    const first = Promise.all([cache.set("a", 1), cache.increment("n"), cache.get("b")]);
+    await sleep(20);
+    // Keys of what waits to be loaded are held: those who come later wait for the same.
+    const later = Promise.all([cache.get("a"), cache.increment("n"), client.cache({ database: 3 }).set("c", 1)]);
+    assert.deepEqual(
+      [await first, await later],
+      [
+        [true, 1, undefined],
+        [1, 2, true],
+      ],
+    );
+    await client.close();
+  });
+
+  it("loses nothing while loading code keeps the process from running", LIMIT, async () => {
+    const client = slowToLoad(async () => {
+      await sleep(1);
+      stall(200);
+      await sleep(1);
+      return memory();
+    });
+    assert.equal(await client.cache().set("a", 1), true);
+    await client.close();
+  });
+
+  it("tells at once when code cannot be loaded, and loads it again with the next call", LIMIT, async () => {
+    let loads = 0;
+    const client = slowToLoad(() =>
+      loads++ === 0
+        ? loadDriver("node-redis", () => Promise.reject(new Error("Cannot find package 'redis'")))
+        : sleep(1, memory()),
+    );
+    const failed = client.cache().set("a", 1, { onError: "throw" });
+    await assert.rejects(failed, {
+      kind: "connection",
+      message: /^the code of the driver node-redis cannot be loaded: Cannot find package 'redis'$/,
+    });
+    assert.equal(await client.cache().set("a", 1), true);
+    await client.close();
+  });
+
+  it("begins deadlines when code is loaded: a store that is away takes no longer than they say", LIMIT, async () => {
+    const client = slowToLoad(() => sleep(100, answering()));
+    const start = performance.now();
+    const outcome = await client
+      .cache()
+      .set("a", 1, { onError: "throw", timeout: 60 })
+      .catch((error: StoreError) => error);
+    const took = performance.now() - start;
+    assert.ok(outcome instanceof StoreError && outcome.kind === "timeout");
+    assert.ok(took >= 155, `${took}`);
+    await client.close();
+  });
+
+  it(
+    "does not count what the process stands still before the store has answered, and counts it then",
+    LIMIT,
+    async () => {
+      const batch = batchOver(answering(30, 60));
+      const standingStill = async () => {
+        const answer = batch.send(["SET", "a", "1"], ["a"], 150, true).catch((error: StoreError) => error.kind);
+        await sleep(1);
+        stall(300);
+        return answer;
+      };
+      assert.equal(await standingStill(), "OK");
+      assert.equal(await standingStill(), "timeout");
+    },
+  );
+
+  it("ends also where the process stands still again and again", LIMIT, async () => {
+    const batch = batchOver(answering());
+    const { now } = performance;
+    let ahead = 0;
+    performance.now = () => {
+      // Time leaps with each look at it.
+      ahead += 1000;
+      return now.call(performance) + ahead;
+    };
+    try {
+      const outcome = batch.send(["SET", "a", "1"], ["a"], 60, true).catch((error: StoreError) => error.kind);
+      assert.equal(await outcome, "timeout");
+    } finally {
+      performance.now = now;
+    }
+  });
+});
+
+describe("the first connection", () => {
+  let redis: RedisServer;
+  before(async () => {
+    redis = await startRedis();
+  });
+  after(() => redis?.stop());
+
+  it("goes on opening when nobody waits any more, for the calls that come then", LIMIT, async () => {
+    const proxy = await startProxy(redis.port);
+    await proxy.set({ delay: 150 });
+    const client = createCacheClient({ env: {}, url: `redis://127.0.0.1:${proxy.port}`, timeout: 60, logger: false });
+    await client.cache().set("a", 1);
+    await proxy.set("pass");
+    const end = performance.now() + 10_000;
+    while (!(await client.cache().set("b", 1))) assert.ok(performance.now() < end, "it did not open");
+    assert.equal(proxy.accepted, 1);
+    // Its caller was told that it failed.
+    assert.equal(await rawCommand(redis.port, ["EXISTS", "a"]), 0);
+    await client.close();
+    await proxy.stop();
+  });
+
+  it("of processes that start at once, on a busy machine, loses no write", LIMIT, async () => {
+    const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+    const mod = new URL(`../mod.${extension}`, import.meta.url).href;
+    const script = `
+      import { createCacheClient } from ${JSON.stringify(mod)};
+      const client = createCacheClient({ env: {}, url: ${JSON.stringify(redis.url)}, logger: false });
+      const cache = client.cache();
+      const id = Math.random();
+      const first = [cache.set("k" + id, 1), cache.increment("n"), cache.set("k" + id, 2), cache.invalidateTags("t")];
+      console.log(JSON.stringify(await Promise.all(first)), await cache.get("k" + id));
+      await client.close();`;
+    const flags = process.versions.bun ? ["-e"] : "Deno" in globalThis ? ["eval"] : ["--input-type=module", "-e"];
+    const options = { cwd: fileURLToPath(new URL("..", import.meta.url)), timeout: 50_000 };
+    const starts = Array.from({ length: 4 }, () => promisify(execFile)(process.execPath, [...flags, script], options));
+    for (const { stdout } of await Promise.all(starts)) assert.match(stdout, /^\[true,[1-4],true,true\] 2\n$/);
+    assert.equal(await rawCommand(redis.port, ["GET", "n"]), "4");
+  });
+});
+
+describe("an error that is none of the store's", () => {
+  it("is told by its name and code, and those of its cause, and not by its message", () => {
+    const cause = Object.assign(new Error("S3CRET"), { code: "ECONNREFUSED" });
+    const failed = Object.assign(new TypeError("fetch failed S3CRET", { cause }), { code: "ERR_X" });
+    const { kind, message, cause: kept } = toStoreError(failed);
+    assert.deepEqual([kind, kept], ["connection", failed]);
+    assert.equal(message, "the driver failed without a store error: TypeError ERR_X, caused by Error ECONNREFUSED");
+    for (const thrown of [
+      "S3CRET",
+      { message: "S3CRET" },
+      undefined,
+      Object.assign(new Error("S3CRET"), { name: "S3 CRET", code: "a S3CRET b" }),
+    ]) {
+      assert.doesNotMatch(toStoreError(thrown).message, /S3 ?CRET/);
+    }
+  });
+
+  it("is told by its message when that says what cannot be loaded", () => {
+    for (const message of [
+      'Dynamic require of "events" is not supported',
+      "Cannot find package 'redis' imported from /app/index.js",
+      "Cannot find module 'redis'",
+      'Could not resolve: "redis". Maybe you need to install the package',
+      'No such module "node:net"',
+    ]) {
+      assert.equal(tellOf(new Error(`${message}\nS3CRET`)), `Error: ${message}`);
+    }
+    assert.equal(tellOf(new Error("WRONG value: Cannot find module S3CRET")), "Error");
+  });
+
+  it("is told by the event, the line and health", async () => {
+    const failing: Driver = {
+      ...memory(),
+      send: () => Promise.reject(Object.assign(new RangeError("S3CRET"), { code: "ERR_OUT_OF_RANGE" })),
+    };
+    const lines: object[] = [];
+    const logger = { warn: (details: object) => void lines.push(details) };
+    const client = createCacheClient({ env: {}, driver: failing, logger });
+    const messages: string[] = [];
+    client.subscribe((event) => void (event.type === "error" && messages.push(event.error.message)));
+    await client.cache().set("k", 1);
+    const told = "the driver failed without a store error: RangeError ERR_OUT_OF_RANGE";
+    assert.deepEqual([messages, (await client.health()).error], [[told], told]);
+    assert.match(JSON.stringify(lines), /RangeError ERR_OUT_OF_RANGE/);
+    assert.doesNotMatch(JSON.stringify(lines), /S3CRET/);
+    await client.close();
+  });
+
+  it("says how to mend a bundle that cannot load the driver", async () => {
+    const load = () => Promise.reject(new Error('Dynamic require of "events" is not supported'));
+    await assert.rejects(
+      loadDriver("node-redis", load),
+      /cannot be loaded: Dynamic require of "events" is not supported; .*createRequire/,
+    );
+  });
+});
