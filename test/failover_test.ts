@@ -34,7 +34,11 @@ async function failover(): Promise<void> {
 
 /** Waits until the replica has what the primary has. */
 async function inStep(): Promise<void> {
-  await eventually(async () => /master_link_status:up/.test(String(await say(1 - primary, "INFO", "replication"))));
+  await eventually(async () => {
+    const [of, at] = await Promise.all([primary, 1 - primary].map((index) => say(index, "INFO", "replication")));
+    const [, offset] = /master_repl_offset:(\d+)/.exec(String(of)) ?? [];
+    return new RegExp(`master_link_status:up[^]*slave_repl_offset:${offset}\\b`).test(String(at));
+  });
 }
 
 before(async () => {
