@@ -148,7 +148,7 @@ export interface Driver {
  * - `"timeout"`: no answer in time
  * - `"auth"`: wrong password, token or permissions
  * - `"limit"`: too many requests, or a request that is too large
- * - `"protocol"`: an answer that is not what the protocol says
+ * - `"protocol"`: an answer that is not what the protocol says; or a function of the application's, such as `waitUntil`, threw
  * - `"closed"`: the client was closed
  */
 export type StoreErrorKind = "command" | "connection" | "timeout" | "auth" | "limit" | "protocol" | "closed";

@@ -6,7 +6,7 @@ import { checkFunction } from "./check.ts";
 import { type Known, knowClasses, type SuperClass } from "./codec.ts";
 import type { CommonConfig } from "./config.ts";
 import { type CacheContext, type CallOptions, lookAt, timeoutOf } from "./context.ts";
-import { CacheConfigError, showsLife, toStoreError } from "./errors.ts";
+import { CacheConfigError, hookError, showsLife, toStoreError } from "./errors.ts";
 import { type CacheListener, type CacheTarget, Events, type Sending } from "./events.ts";
 import { checkScope, Fleet, type FleetStats } from "./fleet.ts";
 import { Keyspace, rawKeys } from "./keyspace.ts";
@@ -31,7 +31,10 @@ import { describe, type Timeout } from "./ttl.ts";
 
 /** What a client calls in the application. */
 export interface ClientHooks {
-  /** Takes over work that may go on after the response, such as writing a loaded value. @default callers wait for it */
+  /**
+   * Takes over work that may go on after the response, such as writing a loaded value: `(promise) => context.waitUntil(promise)`. What it throws is an
+   * `error` event, and costs nothing but that. @default callers wait for it
+   */
   readonly waitUntil?: (promise: Promise<unknown>) => void;
   /**
    * The time in milliseconds since 1970, for the age of entries, near caches and the memory driver. Processes of one store should agree within a
@@ -577,7 +580,7 @@ export class CacheClient<S extends object = Record<never, never>> {
       ),
       texts: lookAt(space),
       heads: lookAt(space, 0, true),
-      now: hooks.clock ?? Date.now,
+      now: this.#shared.clock ?? Date.now,
       waitUntil: hooks.waitUntil,
       known: this.#shared.known,
     };
@@ -598,7 +601,7 @@ export class CacheClient<S extends object = Record<never, never>> {
     const place = `${space.database} ${service} ${collection}`;
     let near = nears.get(place);
     if (!near) {
-      const { clock = NEAR_CLOCK } = this.#setup.hooks;
+      const { clock = NEAR_CLOCK } = this.#shared;
       const driver = SHARES_SOCKETS ? () => store.driver() : undefined;
       const { database } = space;
       const told = (refused?: StoreError): void => {
@@ -633,6 +636,8 @@ class Shared {
   readonly counters: Map<string, Counters[]> = new Map();
   /** The counters of caches without a service, by database. */
   readonly rest: Map<number, Counters> = new Map();
+  /** The application's clock; where it throws, the system's is in its place. */
+  readonly clock: (() => number) | undefined;
   /** The classes whose instances may be stored. */
   readonly known: Known | undefined;
   /** The near caches by database, service and collection. */
@@ -647,7 +652,19 @@ class Shared {
     if (setup.listener) this.events.subscribe(setup.listener, true);
     this.config = setup.configure();
     this.ring(this.config);
+    const { clock } = setup.hooks;
+    if (clock) this.clock = () => this.#time(clock);
     this.known = setup.hooks.superClasses && knowClasses(setup.hooks.superClasses);
+  }
+
+  #time(clock: () => number): number {
+    try {
+      return clock();
+    } catch (thrown) {
+      const error = hookError("clock", thrown);
+      this.events.emit({ type: "error", operation: "clock", error, service: "cache", collection: "" });
+      return Date.now();
+    }
   }
 
   /** What is sent of the counts of one database: the clients of requests count together. */

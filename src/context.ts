@@ -4,7 +4,7 @@ import type { Batch, Look } from "./batch.ts";
 import { refuse } from "./check.ts";
 import type { Known } from "./codec.ts";
 import type { OnError } from "./config.ts";
-import { toStoreError } from "./errors.ts";
+import { hookError, toStoreError } from "./errors.ts";
 import type { CacheTarget, Events } from "./events.ts";
 import type { Clock, KeyShape, Keyspace } from "./keyspace.ts";
 import type { NearCache } from "./near_cache.ts";
@@ -111,6 +111,22 @@ export function report({ counters, events, target }: CacheContext, operation: st
   counters.errors++;
   events.emit({ type: "error", operation, error, ...target });
   return error;
+}
+
+/** Hands over what goes on after the response, where the application takes it. What its function throws is told, and costs nothing else. */
+export function handOver(context: CacheContext, work: Promise<unknown>): void {
+  const { waitUntil } = context;
+  if (!waitUntil) return;
+  const tell = (thrown: unknown): void => {
+    const hint = '; it is called without a "this": hand over (promise) => context.waitUntil(promise)';
+    report(context, "waitUntil", hookError("waitUntil", thrown, thrown instanceof TypeError ? hint : ""));
+  };
+  try {
+    const answer: unknown = waitUntil(work);
+    if (answer instanceof Promise) answer.catch(tell);
+  } catch (thrown) {
+    tell(thrown);
+  }
 }
 
 /** Whether a failure is to be thrown. */

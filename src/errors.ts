@@ -117,6 +117,12 @@ export function showsLife(error: unknown): boolean {
   return isStoreError(error) && (error.code === "NOPERM" || (error.kind === "command" && error.repeat === "none"));
 }
 
+/** What is told of a function of the application's that threw: its name and the error's, for messages of unknown origin may hold values. */
+export function hookError(name: string, thrown: unknown, hint = ""): StoreError {
+  const what = thrown instanceof Error ? thrown.name : `a value of type ${typeof thrown}`;
+  return new StoreError("protocol", `the application's ${name} threw ${what}${hint}`, { cause: thrown });
+}
+
 /** Any thrown value as a {@linkcode StoreError}; what is none already becomes one of kind `"connection"`. */
 export function toStoreError(error: unknown): StoreError {
   if (isStoreError(error)) return error;

@@ -10,7 +10,7 @@
  * - A loader that takes longer than its hard timeout is aborted and forgotten: it blocks nobody, and stores nothing.
  */
 import { checkFunction } from "./check.ts";
-import { type CacheContext, type CallOptions, failed, type Load, throws, timeoutOf } from "./context.ts";
+import { type CacheContext, type CallOptions, failed, handOver, type Load, throws, timeoutOf } from "./context.ts";
 import { CacheTimeoutError } from "./errors.ts";
 import type { LoadReason } from "./events.ts";
 import type { Id } from "./keyspace.ts";
@@ -117,10 +117,14 @@ export class ReadThrough extends Read {
   }
 
   #refresh(reason: LoadReason): void {
-    const { loads, waitUntil, space } = this.context;
+    const { loads, space } = this.context;
     const running = loads.get(space.key(this.key));
     const load = begin(this, reason);
-    if (load !== running) waitUntil?.(load.promise.catch(() => {}));
+    if (load !== running)
+      handOver(
+        this.context,
+        load.promise.catch(() => {}),
+      );
   }
 }
 
@@ -150,7 +154,6 @@ const NEVER: Promise<unknown> = new Promise(() => {});
 /** Waits for a load, for no longer than the soft timeout, and not for its error: then the old value serves. */
 async function orKept(read: ReadThrough, { promise }: Load): Promise<unknown> {
   const { softTimeout } = read.policy;
-  const { waitUntil } = read.context;
   let timer: ReturnType<typeof setTimeout> | undefined;
   try {
     if (softTimeout === Number.POSITIVE_INFINITY) return await promise;
@@ -159,7 +162,10 @@ async function orKept(read: ReadThrough, { promise }: Load): Promise<unknown> {
     });
     const first = await Promise.race([promise, late]);
     if (first !== LATE) return first;
-    waitUntil?.(promise.catch(() => {}));
+    handOver(
+      read.context,
+      promise.catch(() => {}),
+    );
   } catch {
     // Whoever started the load has told of it.
   } finally {
@@ -242,8 +248,7 @@ async function run(read: ReadThrough, key: string, load: Load, reason: LoadReaso
       turn.stop?.();
       await turn.release?.();
     };
-    const ending = end();
-    waitUntil?.(ending);
+    handOver(context, end());
   }
 }
 

@@ -5,7 +5,7 @@ import type { Reply } from "../drivers/driver.ts";
 import type { Reader } from "./batch.ts";
 import { type Document, fromDocument, parse } from "./codec.ts";
 import { type CacheContext, type CallOptions, failed, lookAt, timeoutOf } from "./context.ts";
-import type { SchemaIssue } from "./errors.ts";
+import { hookError, isStoreError, type SchemaIssue } from "./errors.ts";
 import type { Clock, Id, Keyspace } from "./keyspace.ts";
 import { fits, schemaIssues } from "./schema.ts";
 import { open } from "./seal.ts";
@@ -112,8 +112,13 @@ export abstract class Read implements Reader {
       }
       this.#read(document);
     } catch (error) {
-      this.reject(error);
+      this.#fail(error);
     }
+  }
+
+  /** What fails once the reply is here is the schema. */
+  #fail(error: unknown): void {
+    this.reject(this.context.schema && !isStoreError(error) ? hookError("schema", error) : error);
   }
 
   reject(error: unknown): void {
@@ -149,7 +154,7 @@ export abstract class Read implements Reader {
           if (typeof inner === "object") this.#decode(inner);
           else this.#finish();
         } catch (error) {
-          this.reject(error);
+          this.#fail(error);
         }
       },
       () => this.#corrupt("sealed"),
@@ -192,7 +197,7 @@ export abstract class Read implements Reader {
       else this.#settle(settled.value);
     };
     if (result instanceof Promise) {
-      result.then(judge).catch((error) => this.reject(error));
+      result.then(judge).catch((error) => this.#fail(error));
     } else {
       judge(result);
     }

@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { memory } from "../drivers/memory.ts";
+import {
+  type CacheEvent,
+  type ClientOptions,
+  collection,
+  createCacheClient,
+  defineService,
+  type FoodFastClient,
+  type Schema,
+} from "../mod.ts";
+import { gate, handlingAll, onWires } from "./helpers/engine.ts";
+import { eventually } from "./helpers/eventually.ts";
+
+/** As the runtime's, taken out of its object: it throws when it is called. */
+class ExecutionContext {
+  readonly #promises: Promise<unknown>[] = [];
+  waitUntil(promise: Promise<unknown>): void {
+    this.#promises.push(promise);
+  }
+}
+const { waitUntil } = new ExecutionContext();
+
+/** The `error` events of a client, and what it counted. */
+function watch(client: FoodFastClient): { readonly errors: string[]; readonly hits: CacheEvent["type"][] } {
+  const seen = { errors: [] as string[], hits: [] as CacheEvent["type"][] };
+  client.subscribe((event) => {
+    if (event.type === "error") seen.errors.push(`${event.operation} ${event.error.kind}: ${event.error.message}`);
+    if (event.type === "hit" || event.type === "miss") seen.hits.push(event.type);
+  });
+  return seen;
+}
+
+const TOLD = /^waitUntil protocol: the application's waitUntil threw TypeError; .*\(promise\) => context\.waitUntil/;
+
+onWires("a waitUntil that throws", (test) => {
+  for (const onError of ["miss", "throw"] as const) {
+    test(`costs no loaded value, and is told, with onError ${onError}`, (it) =>
+      handlingAll(async () => {
+        const client = it.make({ waitUntil, onError });
+        const seen = watch(client);
+        assert.equal(await client.cache().getOrSet("k", () => "loaded"), "loaded");
+        await eventually(async () => (await client.cache().get("k")) === "loaded");
+        assert.ok(seen.errors.length > 0);
+        for (const line of seen.errors) assert.match(line, TOLD);
+        assert.equal(client.stats().errors, seen.errors.length);
+      }));
+
+    test(`costs no stale or early value, counts one hit, and renews all the same, with onError ${onError}`, (it) =>
+      handlingAll(async () => {
+        const client = it.make({ waitUntil, onError });
+        const cache = client.cache<string>();
+        const options = { ttl: "1m", staleFor: "1h", earlyRefresh: 1000 } as const;
+        const { random } = Math;
+        try {
+          // The later in its life, the surer.
+          Math.random = () => 1e-300;
+          for (const [name, later] of [
+            ["early", 59_999],
+            ["stale", 61_000],
+          ] as const) {
+            await cache.getOrSet(name, () => new Promise<string>((resolve) => setTimeout(resolve, 5, "old")), options);
+            await eventually(async () => (await cache.get(name)) === "old");
+            it.now += later;
+            const seen = watch(client);
+            const before = client.stats();
+            assert.equal(await cache.getOrSet(name, () => "new", options), "old", name);
+            const after = client.stats();
+            assert.deepEqual([after.hits - before.hits, after.misses - before.misses], [1, 0], name);
+            assert.deepEqual(seen.hits, ["hit"], name);
+            await eventually(async () => (await cache.get(name)) === "new");
+            for (const line of seen.errors) assert.match(line, TOLD);
+            assert.ok(seen.errors.length > 0, name);
+          }
+        } finally {
+          Math.random = random;
+        }
+      }));
+  }
+
+  test("costs nothing where a load is slower than its soft timeout, nor where it fails", (it) =>
+    handlingAll(async () => {
+      const client = it.make({ waitUntil });
+      const cache = client.cache<string>();
+      const options = { ttl: "1m", failSafeFor: "1h", softTimeout: 5 } as const;
+      await cache.set("k", "old", options);
+      it.now += 61_000;
+      const seen = watch(client);
+      const slow = gate<string>();
+      assert.equal(await cache.getOrSet("k", () => slow.promise, options), "old");
+      slow.open("new");
+      await eventually(async () => (await cache.get("k")) === "new");
+      it.now += 61_000;
+      assert.equal(await cache.getOrSet("k", () => Promise.reject(new Error("down")), options), "new");
+      await assert.rejects(
+        cache.getOrSet("none", () => Promise.reject(new Error("down"))),
+        /down/,
+      );
+      for (const line of seen.errors) assert.match(line, TOLD);
+    }));
+
+  test("costs nothing to the client of a request, nor to a batch of loads", (it) =>
+    handlingAll(async () => {
+      const client = it.make();
+      const seen = watch(client);
+      const cache = client.forRequest({ waitUntil }).cache<string>();
+      assert.equal(await cache.getOrSet("k", () => "loaded"), "loaded");
+      const many = await cache.getOrSetMany(["a", "b"], (ids) => new Map(ids.map((id) => [id, `of ${id}`])));
+      assert.deepEqual(
+        [...many],
+        [
+          ["a", "of a"],
+          ["b", "of b"],
+        ],
+      );
+      await eventually(async () => (await cache.get("b")) === "of b");
+      for (const line of seen.errors) assert.match(line, TOLD);
+      assert.ok(seen.errors.length > 0);
+    }));
+});
+
+describe("a function of the application's that throws", () => {
+  const make = (options: ClientOptions) => createCacheClient({ env: {}, driver: "memory", logger: false, ...options });
+
+  it("waitUntil that rejects is told, too", () =>
+    handlingAll(async () => {
+      await using client = make({ waitUntil: async () => Promise.reject("a secret") });
+      const seen = watch(client);
+      assert.equal(await client.cache().getOrSet("k", () => 1), 1);
+      await eventually(() => seen.errors.length > 0);
+      for (const line of seen.errors) {
+        assert.equal(line, "waitUntil protocol: the application's waitUntil threw a value of type string");
+      }
+    }));
+
+  it("logger and listeners cost nothing", () =>
+    handlingAll(async () => {
+      const fail = (): never => {
+        throw new Error("no");
+      };
+      await using client = make({ logger: { warn: fail, debug: fail }, waitUntil });
+      client.subscribe(fail);
+      client.onSend(fail);
+      assert.equal(await client.cache().set("k", 1), true);
+      assert.equal(await client.cache().getOrSet("k", () => 2), 1);
+      assert.equal(await client.cache().getOrSet("new", () => 2), 2);
+    }));
+
+  it("clock is told, and the system's is taken in its place", () =>
+    handlingAll(async () => {
+      const clock = (): never => {
+        throw new TypeError("no");
+      };
+      await using client = make({ driver: memory(), clock, near: true });
+      const seen = watch(client);
+      const cache = client.cache<string>();
+      assert.equal(await cache.set("k", "v", { ttl: "1m", staleFor: "1m" }), true);
+      assert.equal(await cache.get("k"), "v");
+      assert.equal(await cache.getOrSet("k", () => "new", { ttl: "1m", staleFor: "1m" }), "v");
+      assert.equal(await cache.withLock("k", ({ signal }) => signal.aborted), false);
+      assert.ok(seen.errors.length > 0);
+      for (const line of seen.errors) {
+        assert.equal(line, "clock protocol: the application's clock threw TypeError");
+      }
+    }));
+
+  it("schema makes a read a miss, which is told by the schema's name and counted once", () =>
+    handlingAll(async () => {
+      let broken = false;
+      const schema: Schema<string, string> = {
+        "~standard": {
+          version: 1,
+          vendor: "test",
+          validate(value) {
+            if (broken) throw new RangeError(`of ${value}`);
+            return { value: value as string };
+          },
+        },
+      };
+      const shop = defineService({
+        name: "shop",
+        database: 9,
+        collections: { dishes: collection({ key: "dish:{id}", schema }) },
+      });
+      await using client = make({});
+      const { dishes } = client.service(shop);
+      await dishes.set(1, "pho");
+      const seen = watch(client);
+      broken = true;
+      assert.equal(await dishes.get(1), undefined);
+      assert.deepEqual(seen, {
+        errors: ["get protocol: the application's schema threw RangeError"],
+        hits: ["miss"],
+      });
+      broken = false;
+      assert.equal(await dishes.get(1), "pho");
+    }));
+});
