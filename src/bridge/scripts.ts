@@ -70,23 +70,23 @@ function tell(replies: readonly RawReply[], sent: readonly Sent[]): readonly Raw
   });
 }
 
-const SCRIPTING = /^(EVAL(SHA)?(_RO)?|SCRIPT|FUNCTION)$/;
+/**
+ * What a command does with scripts: `EVAL` or `EVALSHA`, those that only read too, or SCRIPT or FUNCTION with its subcommand.
+ * Empty for all other commands.
+ */
+function verbOf([name, subcommand]: RawCommand): string {
+  if (typeof name !== "string" || !/^(EVAL(SHA)?(_RO)?|SCRIPT|FUNCTION)$/i.test(name)) return "";
+  const verb = name.toUpperCase().replace("_RO", "");
+  if (verb.startsWith("EVAL")) return verb;
+  return typeof subcommand === "string" ? `${verb} ${subcommand.toUpperCase()}` : verb;
+}
 
-function isScripting([name]: RawCommand): boolean {
-  return SCRIPTING.test(upper(name));
+function isScripting(command: RawCommand): boolean {
+  return verbOf(command) !== "";
 }
 
 function isKill(command: RawCommand): boolean {
-  return isScripting(command) && command.length === 2 && upper(command[1]) === "KILL";
-}
-
-function upper(word: Argument | undefined): string {
-  return typeof word === "string" ? word.toUpperCase() : "";
-}
-
-/** The command's name, of SCRIPT and FUNCTION the subcommand too; those that only read are like those that do not. */
-function verbOf([name, subcommand]: RawCommand): string {
-  return /^[SF]/i.test(upper(name)) ? `${upper(name)} ${upper(subcommand)}` : upper(name).replace("_RO", "");
+  return /^(SCRIPT|FUNCTION) KILL$/.test(verbOf(command));
 }
 
 /** Scripts as clients have them and as the store has them. */
@@ -102,9 +102,6 @@ class Scripts {
   }
 
   async #translate(command: RawCommand): Promise<Sent> {
-    const from = (least: number, change: typeof withoutFunctionFlag) => ({
-      command: command.map((each, index) => (index >= least ? change(each) : each)),
-    });
     switch (verbOf(command)) {
       case "EVAL":
         return { command: (await this.#withoutFlag(command, 1)).command };
@@ -113,9 +110,9 @@ class Scripts {
       case "EVALSHA":
         return { command: command.map((each, index) => (index === 1 ? this.#find(each) : each)) };
       case "SCRIPT EXISTS":
-        return from(2, (sha1) => this.#find(sha1));
+        return { command: command.map((each, index) => (index > 1 ? this.#find(each) : each)) };
       case "FUNCTION LOAD":
-        return from(2, withoutFunctionFlag);
+        return { command: command.map((each, index) => (index > 1 ? withoutFunctionFlag(each) : each)) };
       default:
         return { command };
     }
@@ -123,8 +120,9 @@ class Scripts {
 
   async #withoutFlag(command: RawCommand, at: number): Promise<Sent> {
     const script = command[at];
-    const stored = typeof script === "string" ? withoutFlag(script) : script;
-    if (typeof script !== "string" || typeof stored !== "string" || stored === script) return { command };
+    if (typeof script !== "string") return { command };
+    const stored = withoutFlag(script);
+    if (stored === script) return { command };
     const sha1 = await hash(script);
     this.#remember(sha1, await hash(stored));
     return { command: command.with(at, stored), sha1 };
@@ -138,7 +136,8 @@ class Scripts {
   }
 
   #find(sha1: Argument): Argument {
-    const known = `${sha1}`.toLowerCase();
+    if (typeof sha1 !== "string") return sha1;
+    const known = sha1.toLowerCase();
     const stored = this.#stored.get(known);
     if (stored === undefined) return sha1;
     this.#remember(known, stored);
