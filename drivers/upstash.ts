@@ -11,9 +11,9 @@
  * @module
  */
 
+import { checkNames, refuse } from "../src/check.ts";
 import { LONGEST_TIMER } from "../src/ttl.ts";
 import { type Command, type Driver, errorReply, type Reply, type SendOptions, StoreError } from "./driver.ts";
-import { checkOptions, type Rules } from "./options.ts";
 import { Redis } from "./upstash_client.ts";
 
 /**
@@ -86,17 +86,6 @@ export function upstash(options: UpstashOptions): Driver {
   return new UpstashDriver(options);
 }
 
-const ANY: Rules[string] = ["", () => true];
-/** What options must be; most are looked at where they are used. */
-const OPTIONS: Rules = {
-  url: ANY,
-  token: ANY,
-  readYourWrites: ["true or false", (value) => typeof value === "boolean"],
-  maxBytes: ANY,
-  cache: ANY,
-  client: ANY,
-};
-
 class UpstashDriver implements Driver {
   readonly name = "upstash";
   readonly capabilities: Driver["capabilities"];
@@ -105,8 +94,9 @@ class UpstashDriver implements Driver {
   #closed = false;
 
   constructor(options: UpstashOptions) {
-    checkOptions("upstash", options, OPTIONS);
-    const { maxBytes = 9_900_000 } = options;
+    checkNames(options, ["url", "token", "readYourWrites", "maxBytes", "cache", "client"], "upstash");
+    const { maxBytes = 9_900_000, readYourWrites } = options;
+    if (![undefined, true, false].includes(readYourWrites)) refuse("this readYourWrites", "true and false");
     if (!(Number.isSafeInteger(maxBytes) && maxBytes > 0)) {
       throw new TypeError(`Cannot use maxBytes ${maxBytes}; accepted: a positive whole number`);
     }

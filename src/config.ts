@@ -418,6 +418,9 @@ function gather(
   }
   for (const name of ttlNames) take(name, name);
   const pool = Object(options.pool) === options.pool ? options.pool?.size : options.pool;
+  if (pool !== options.pool && Object.keys(options.pool ?? {}).some((name) => name !== "size")) {
+    problems.push(`option "pool" is { ${Object.keys(options.pool ?? {}).join(", ")} }, expected { size }`);
+  }
   for (const [option, value] of Object.entries({ ...options, driver: chosen, pool })) {
     if (!Object.hasOwn(VARIABLES, option)) {
       const accepted = [...Object.keys(VARIABLES), ...otherOptions];

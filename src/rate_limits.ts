@@ -19,7 +19,7 @@ import { checkNames, refuse } from "./check.ts";
 import type { CallOptions } from "./context.ts";
 import { isCacheError } from "./errors.ts";
 import { rateLimit } from "./limit_script.ts";
-import { describe, parseTtl, type Timeout, type Ttl } from "./ttl.ts";
+import { type Duration, describe, parseDuration, type Timeout } from "./ttl.ts";
 
 /**
  * What a limit answers while the store is away: let the request pass, refuse it, or throw the `StoreError`. An event and the
@@ -38,7 +38,7 @@ export interface LimitOptions {
 /** Options of {@linkcode RateLimits.incrementRateLimit}. */
 export interface RateCountOptions extends LimitOptions {
   /** How long a window is, up to 30 days; it begins with its first request. Each window of a key has a count of its own. @default "1m" */
-  readonly window?: Ttl;
+  readonly window?: Duration;
   /** How much to count: an integer from 1. Giving back takes 0 too, which only looks. @default 1 */
   readonly by?: number;
 }
@@ -58,7 +58,7 @@ export interface RateLimit {
   /** How many requests a window takes: an integer from 1 to 1,000,000. */
   readonly limit: number;
   /** How long the window is, up to 30 days. */
-  readonly window: Ttl;
+  readonly window: Duration;
   /**
    * `"fixed"`: counts in windows that begin with their first request. `"sliding"`: counts in windows of the clock and weighs the one before, so that
    * a span of one window's length takes `limit` where requests come evenly, and always less than twice that. `"token-bucket"`: allows bursts
@@ -324,10 +324,10 @@ async function ask(
   }
 }
 
-function windowOf(window: Ttl): number {
-  const ms = parseTtl(window, "window");
+function windowOf(window: Duration): number {
+  const ms = parseDuration(window, "window");
   if (ms !== undefined && ms <= LONGEST_WINDOW) return ms;
-  throw new RangeError(`cannot use the window ${describe(window)}: accepted are TTLs up to 30 days`);
+  throw new RangeError(`cannot use the window ${describe(window)}: accepted are times up to 30 days`);
 }
 
 function whole(name: string, value: unknown, least: number, most: number): void {

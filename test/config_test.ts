@@ -489,6 +489,7 @@ describe("parseConfig with options", () => {
     [{ tls: "on" }, /^option "tls" is "on", expected true, false, 1 or 0$/],
     [{ tls: {} }, /^option "tls" is object, expected true, false, 1 or 0$/],
     [{ pool: 1000 }, /^option "pool" is 1000, expected a whole number from 1 to 100$/],
+    [{ pool: { sise: 5 } }, /^option "pool" is \{ sise \}, expected \{ size \}$/],
     [{ pool: { size: 0 } }, /^option "pool" is 0, expected a whole number from 1 to 100$/],
     [{ prefix: 5 }, /^option "prefix" is 5, expected a string$/],
     [{ databases: ["auto"] }, /^option "databases" is object, expected one of auto, numbered, prefixed$/],

@@ -171,6 +171,16 @@ describe("TTLs that have a name", () => {
     assert.deepEqual(await driver.send(1, keys), [2 * HOUR, 4000]);
   });
 
+  it("are no windows of limits, which belong to the limit alone", async () => {
+    const { client } = open();
+    const cache = client.cache({ database: 9 });
+    const refused = { name: "TypeError", message: /^Cannot use window "short": expected seconds .*, or "forever"$/ };
+    // @ts-expect-error no window
+    await assert.rejects(cache.checkRateLimit("k", { limit: 5, window: "short" }), refused);
+    // @ts-expect-error no window
+    await assert.rejects(cache.incrementRateLimit("k", { window: "short" }), refused);
+  });
+
   it("are refused where they would be named after themselves, and other names everywhere", () => {
     for (const [record, message] of [
       [
