@@ -149,6 +149,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @param entries Pairs of id and value: a Map, or an array of pairs.
    * @param options TTL, deadline and error handling.
    * @returns How many were written.
+   * @throws {TypeError | RangeError | CacheSchemaError} As {@linkcode Cache.set} does; the message says which entry it is about.
    */
   async setMany(entries: Iterable<readonly [K, In]>, options?: WriteOptions): Promise<number> {
     // All entries are made before the first is written: a bad one refuses all.
@@ -156,11 +157,21 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     const timeout = timeoutOf(context, options);
     const policy = policyOf(context.policy, options, true);
     const made: { key: string; entry: ReturnType<typeof entryOf> }[] = [];
-    for (const [id, value] of entries) {
-      const key = context.shape.encode(id);
-      stored(value);
-      const entry = entryOf(context, id, key, value, policy, {});
-      made.push({ key, entry: context.schema && entry instanceof Promise ? await entry : entry });
+    if (typeof entries?.[Symbol.iterator] !== "function") {
+      refuse(`entries of type ${typeof entries}`, "Maps, and lists of [id, value]");
+    }
+    for (const pair of entries) {
+      let key: string | undefined;
+      try {
+        if (!Array.isArray(pair)) refuse(`an entry of type ${typeof pair}`, "pairs [id, value]");
+        const [id, value] = pair;
+        key = context.shape.encode(id);
+        stored(value);
+        const entry = entryOf(context, id, key, value, policy, {});
+        made.push({ key, entry: context.schema && entry instanceof Promise ? await entry : entry });
+      } catch (error) {
+        throw named(error, `entry ${made.length} of setMany${key === undefined ? "" : `, ${key}`}`);
+      }
     }
     const written = await Promise.all(
       made.map(({ key, entry }) =>
@@ -777,6 +788,12 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
       yield page.map((key) => space.strip(key));
     } while (cursor !== "0");
   }
+}
+
+/** An error of ours that says which of several values it is about. */
+function named(error: unknown, which: string): unknown {
+  if (error instanceof TypeError || error instanceof RangeError || isCacheError(error)) error.message += ` (${which})`;
+  return error;
 }
 
 /** Throws for what no write takes: `undefined` is a miss. */

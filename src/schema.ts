@@ -1,3 +1,4 @@
+import { refuse } from "./check.ts";
 import type { SchemaIssue } from "./errors.ts";
 
 /** The part of a [Standard Schema](https://standardschema.dev) that is used: valibot's, zod's and arktype's schemas have it. */
@@ -11,6 +12,16 @@ export interface Schema<In = unknown, Out = In> {
     /** Types only. */
     readonly types?: { readonly input: In; readonly output: Out } | undefined;
   };
+}
+
+/** Throws for what is no schema, by the name of whose it is. */
+export function checkSchema(schema: unknown, whose: string): void {
+  const standard = (schema as Partial<Schema> | null | undefined)?.["~standard"];
+  if (typeof standard?.validate === "function") return;
+  refuse(
+    `schema of ${whose}, of type ${typeof schema}`,
+    "valibot's, zod's, arktype's and all that follow Standard Schema",
+  );
 }
 
 /** What a schema answers: a value, or issues. */

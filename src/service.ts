@@ -7,7 +7,7 @@ import type { NearOptions } from "./near.ts";
 import type { NearCache } from "./near_cache.ts";
 import { type CacheDefaults, checkDefaults, DEFAULT_NAMES, policyOf } from "./policy.ts";
 import type { RateLimits } from "./rate_limits.ts";
-import type { Schema } from "./schema.ts";
+import { checkSchema, type Schema } from "./schema.ts";
 import type { KeyRing } from "./seal.ts";
 import { type CacheStats, Counters } from "./stats.ts";
 import { describe, parseTtl, type Ttl } from "./ttl.ts";
@@ -140,10 +140,11 @@ const OF_SERVICES = ["name", "database", "collections", "verbs", "refuse", "encr
 const SERVICE_DEFAULTS = DEFAULT_NAMES.filter((name) => name !== "ttl");
 
 function checkCollection(options: CollectionOptions): void {
-  const { key, ttl, version = 1, migrate = {} } = options;
+  const { key, ttl, schema, version = 1, migrate = {} } = options;
   collectionKeys(key);
   if (ttl !== undefined) parseTtl(ttl, `ttl of ${key}`);
   checkDeclared(options, [...OF_COLLECTIONS, ...DEFAULT_NAMES], key);
+  if (schema !== undefined) checkSchema(schema, key);
   if (!(Number.isInteger(version) && version > 0)) {
     throw new RangeError(`cannot use version ${describe(version)} of ${key}: accepted are whole numbers from 1`);
   }
@@ -266,6 +267,7 @@ export function withSchemas<
       const accepted = Object.keys(collections).join(", ");
       throw new TypeError(`cannot give ${definition.name}.${name} a schema: its collections are ${accepted}`);
     }
+    checkSchema(schema, `${definition.name}.${name}`);
     collections[name] = { ...known, schema: schema as Schema };
   }
   return { ...definition, collections } as never;

@@ -5,6 +5,7 @@ import * as v from "valibot";
 import { memory } from "../drivers/memory.ts";
 import {
   type CacheEvent,
+  CacheSchemaError,
   type ClientOptions,
   type CollectionOptions,
   collection,
@@ -14,6 +15,7 @@ import {
   type FoodFastClient,
   type LoadContext,
   withOptions,
+  withSchemas,
 } from "../mod.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
 import { product } from "../src/services/product.ts";
@@ -61,6 +63,85 @@ function says(...parts: RegExp[]): (error: Error) => true {
     return true;
   };
 }
+
+describe("schemas", () => {
+  it("are refused where they are declared when they follow no Standard Schema", () => {
+    const bad = [
+      { type: "string" },
+      { "~standard": {} },
+      { "~standard": { validate: "S3CRET" } },
+      null,
+      "S3CRET",
+      5,
+      () => true,
+    ];
+    for (const schema of bad as Bad[]) {
+      const refused = says(/schema of dish:\{id\}, of type \w+: accepted are .*Standard Schema/);
+      assert.throws(() => menu({ schema }), refused);
+      const collections = { dishes: { key: "dish:{id}", schema } };
+      assert.throws(() => defineService({ name: "menu", database: 9, collections }), refused);
+      assert.throws(() => withSchemas(product, { products: schema }), says(/schema of product\.products, of type/));
+    }
+    menu({ schema: Object.assign(() => true, v.string()) });
+  });
+});
+
+describe("entries of setMany", () => {
+  it("are named when they are bad, and nothing is written", async () => {
+    const driver = counted();
+    const cache = make(driver).cache();
+    const { dishes } = make(driver).service(menu({ schema: v.string() }));
+    const good = Array.from({ length: 500 }, (_, i) => [`k${i}`, i] as [string, unknown]);
+    const cases: [Bad, RegExp][] = [
+      [[...good, ["bad", { a: () => 1 }]], /the value at "a": function .*\(entry 500 of setMany, bad\)$/],
+      [[...good, ["bad", undefined]], /undefined is a miss.*\(entry 500 of setMany, bad\)$/],
+      [
+        [
+          ["k", 1],
+          ["", 1],
+        ],
+        /as a key: .*\(entry 1 of setMany\)$/,
+      ],
+      [
+        [
+          ["k", 1],
+          [Number.NaN, 1],
+        ],
+        /NaN as a key: accepted are finite numbers.*\(entry 1 of setMany\)$/,
+      ],
+      [["ab"], /an entry of type string: accepted are pairs .*\(entry 0 of setMany\)$/],
+      [[["k", 1], { k: 1 }], /an entry of type object: .*\(entry 1 of setMany\)$/],
+      [[null], /an entry of type object: .*\(entry 0 of setMany\)$/],
+      [{ S3CRET: 1 }, /entries of type object: accepted are Maps, and lists of \[id, value\]$/],
+      [undefined, /entries of type undefined: /],
+      [null, /entries of type object: /],
+      [5, /entries of type number: /],
+    ];
+    for (const [entries, message] of cases) await assert.rejects(cache.setMany(entries), says(message));
+    await assert.rejects(
+      dishes.setMany([
+        [1, "a"],
+        [2, 5],
+      ] as Bad),
+      (error: Error) =>
+        error instanceof CacheSchemaError && /value: .*\(entry 1 of setMany, dish:2\)$/.test(error.message),
+    );
+    assert.equal(driver.sent, 0);
+  });
+});
+
+describe("keys", () => {
+  it("are refused when they are numbers without an end or none", async () => {
+    const cache = make().cache();
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      const refused = says(/as a key: accepted are finite numbers, and well-formed strings/);
+      await assert.rejects(cache.set(bad, 1), refused);
+      await assert.rejects(cache.get(bad), refused);
+      await assert.rejects(cache.delete(bad), refused);
+    }
+    assert.equal(await cache.set(1.5, 1), true);
+  });
+});
 
 describe("tags", () => {
   const lists = says(/tags of type \w+: accepted are lists of strings, and functions that give one/);
