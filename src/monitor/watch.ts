@@ -237,6 +237,8 @@ export class Monitor {
   #firstFleet: Readonly<Record<string, FleetCounts>> = {};
   #asked = Number.NEGATIVE_INFINITY;
   #sampled = Number.NEGATIVE_INFINITY;
+  /** The numbers from before the time was known. */
+  #first: Frame | undefined;
   #sampling: Promise<readonly Promise<void>[]> | undefined;
   #closed = false;
 
@@ -277,8 +279,10 @@ export class Monitor {
       client.subscribe((event) => this.#hear(event), { quiet: true }),
       client.onSend((sending) => this.#weigh(sending)),
     ];
-    // Windows begin here: what the client did before is in none.
-    this.#keep(this.#now());
+    // Windows begin here: what the client did before is in none. At the edge it is 1970 while code is loaded: there they begin with the first request.
+    const first = this.#frame(this.#now());
+    if (clock || first.at > 0) this.#keep(first);
+    else this.#first = first;
     if (clock === undefined && SHARES) {
       // A longer interval than a timer's is several of one.
       const turns = Math.ceil(this.interval / LONGEST_TIMER);
@@ -338,6 +342,7 @@ export class Monitor {
    * @returns Counts up to now; the store and the fleet as they last were.
    */
   snapshot(): MonitorSnapshot {
+    this.#begin();
     const at = this.#now();
     const now = this.#frame(at);
     const { wire } = now;
@@ -420,6 +425,7 @@ export class Monitor {
 
   /** Samples, and answers what is being delivered. */
   async #sample(): Promise<readonly Promise<void>[]> {
+    this.#begin();
     const at = this.#now();
     // What the store was asked for does not hold up what the counters say, but for its deadline.
     if ((this.#asksStore || this.#asksFleet) && (at - this.#asked >= this.#storeInterval * 0.9 || at < this.#asked)) {
@@ -437,7 +443,7 @@ export class Monitor {
       this.#firstFleet = { ...fleet, ...this.#firstFleet };
       this.#fleet = { ...this.#fleet, ...fleet };
     }
-    const now = this.#keep(at);
+    const now = this.#keep(this.#frame(at));
     this.#sampled = at;
     const told = this.#judge.judge(at, servicesOf(now), (rule, service) => this.#scope(now, rule, service));
     const sent = told.map((alert) => this.#tell(alert));
@@ -465,6 +471,7 @@ export class Monitor {
   }
 
   #hear(event: CacheEvent): void {
+    this.#begin();
     switch (event.type) {
       case "error": {
         const { kinds } = this.#tally(event.service, event.collection);
@@ -511,6 +518,7 @@ export class Monitor {
   }
 
   #weigh({ commands, replies }: Sending): void {
+    this.#begin();
     for (const command of commands) for (const arg of command) this.#sent += sizeOf(arg);
     replies.then(
       (all) => {
@@ -557,9 +565,18 @@ export class Monitor {
     return { at, series, totals, wire, store: this.#known, fleet: this.#fleet, unanswered: this.#unanswered };
   }
 
-  /** Keeps the numbers of now where windows begin. */
-  #keep(at: number): Frame {
-    const frame = this.#frame(at);
+  /** Lets windows begin once the time is known. */
+  #begin(): void {
+    const first = this.#first;
+    if (!first) return;
+    const at = this.#now();
+    if (at <= 0) return;
+    this.#first = undefined;
+    this.#keep({ ...first, at });
+  }
+
+  /** Keeps numbers where windows begin. */
+  #keep(frame: Frame): Frame {
     this.#last = frame;
     for (const window of this.#windows.values()) window.push(frame);
     return frame;

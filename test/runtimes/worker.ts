@@ -1,6 +1,7 @@
 /**
  * The Worker that runs the contract: `GET` lists the cases, `POST` runs one, each in a request of its own. `PUT` reads a product through a
  * client of the request, made of one that all requests share. `PATCH` answers that client's metrics, `DELETE` what is said where no store is named.
+ * `OPTIONS` answers what a monitor has seen that was made while the code was loaded.
  */
 import { createCacheClient, type FoodFastClient } from "../../mod.ts";
 import { type Monitor, metricsHandler, monitor } from "../../src/monitor/monitor.ts";
@@ -59,6 +60,17 @@ async function metrics(wire: Wire): Promise<Response> {
   return metricsHandler(watch)(new Request("https://shop.example/metrics"));
 }
 
+/** Made where the time is 0: a Worker's clock begins with its first request. */
+const early = createCacheClient({ env: {}, driver: "memory" });
+const watchingEarly = monitor(early, { rules: [], store: false, fleet: false });
+
+/** What the early monitor says of its last minute, after a read more. */
+async function lastMinute(): Promise<Response> {
+  await early.cache().get("k");
+  const { all, wire } = watchingEarly.snapshot().instance;
+  return Response.json({ ...all.windows["1m"], commands: wire.windows["1m"]?.commands });
+}
+
 interface Context {
   waitUntil(promise: Promise<unknown>): void;
 }
@@ -67,6 +79,7 @@ const worker: { fetch(request: Request, env: unknown, context: Context): Promise
   async fetch(request, _env, context) {
     if (request.method === "GET") return Response.json(names);
     if (request.method === "DELETE") return Response.json(untold());
+    if (request.method === "OPTIONS") return lastMinute();
     const body: unknown = await request.json();
     if (request.method === "PUT") {
       return Response.json(await ask(body as Asked, (promise) => context.waitUntil(promise)));

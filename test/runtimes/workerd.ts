@@ -108,6 +108,17 @@ function monitors(wire: Wire): void {
   });
 }
 
+/** A monitor that was made while the code was loaded, in 1970, begins with the first request. */
+function earlyMonitors(): void {
+  it("a monitor at module level counts from the first request on, and its windows are no longer than they say", async () => {
+    for (const misses of [1, 2]) {
+      const last = (await (await fetch(url, { method: "OPTIONS" })).json()) as Record<string, number>;
+      assert.ok((last.seconds as number) >= 0 && (last.seconds as number) <= 60, `${last.seconds}`);
+      assert.deepEqual([last.misses, last.commands], [misses, misses]);
+    }
+  });
+}
+
 /** Where the runtime refuses a field of requests, they are sent without it. */
 function olderDates(wire: Wire): void {
   it(`a Worker of ${OLDER_DATE} shares what it stores with one of today`, { timeout: 30_000 }, async () => {
@@ -131,6 +142,7 @@ await report(
     requests(wire);
     monitors(wire);
     olderDates(wire);
+    if (wire.driver === "memory") earlyMonitors();
     if (wire.driver === "memory") saysUntold(async () => (await fetch(url, { method: "DELETE" })).json());
   },
   async () => {
