@@ -18,6 +18,8 @@ const PROJECTS = {
   bundler: { module: "esnext", moduleResolution: "bundler", lib: ["es2022", "dom"], types: [] },
   worker: { module: "esnext", moduleResolution: "bundler", customConditions: ["workerd"], lib: ["es2022"], types: [] },
 };
+/** The part of the application for where there are types of the web platform: of the DOM, or of Node. */
+const WEB = "web.ts";
 const projectFile = (name) => `tsconfig.${name}.json`;
 
 /**
@@ -57,7 +59,8 @@ async function prepare(tarball, folder) {
   writeFileSync(join(folder, "entries.ts"), imports.join(""));
   for (const [project, options] of Object.entries(PROJECTS)) {
     const compilerOptions = { ...options, target: "es2022", strict: true, noEmit: true, skipLibCheck: false };
-    const config = { compilerOptions, files: ["entries.ts", ...application] };
+    const web = options.lib.includes("dom") || options.types.includes("node");
+    const config = { compilerOptions, files: ["entries.ts", ...application.filter((file) => web || file !== WEB)] };
     writeFileSync(join(folder, projectFile(project)), JSON.stringify(config));
   }
 }
