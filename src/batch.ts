@@ -468,23 +468,29 @@ export class Batch {
     this.#due = now;
   }
 
+  /** Calls back when a deadline is over. Answers what cancels that. */
+  #after(timeout: number, over: () => void): () => void {
+    const until = this.#clock() + timeout;
+    const look = (): void => {
+      const left = until - this.#clock();
+      if (left > STEP) timer = setTimeout(look, left);
+      else over();
+    };
+    let timer = setTimeout(look, timeout);
+    return () => clearTimeout(timer);
+  }
+
   /** Starts the call when its keys are free, or rejects at its deadline. */
   #hold<T>(keys: readonly string[], write: boolean, timeout: number, call: (left: number) => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       let until = this.#clock() + timeout;
-      const ring = (): void => {
-        const left = until - this.#clock();
-        if (left > STEP) {
-          timer = setTimeout(ring, left);
-          return;
-        }
+      const cancel = this.#after(timeout, () => {
         // Timers may fire a little early; its caller was told, so it must not be sent any more.
         until = 0;
         reject(late(timeout));
-      };
-      let timer = setTimeout(ring, timeout);
+      });
       const start = (): void => {
-        clearTimeout(timer);
+        cancel();
         const left = until - this.#clock();
         if (left > 0) call(left).then(resolve, reject);
         else reject(late(timeout));
@@ -617,12 +623,9 @@ export class Batch {
   /** Resolves when nothing is under way, at the latest after `timeout` ms. */
   async idle(timeout: number): Promise<void> {
     if (!this.#scheduled && this.#flushed.length === 0) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve) => {
-      this.#waiting.push(resolve);
-      timer = setTimeout(resolve, timeout);
+      this.#waiting.push(this.#after(timeout, resolve), resolve);
     });
-    clearTimeout(timer);
   }
 
   #dispatch(slots: readonly Slot[], driver: Driver, until: number, release?: () => void): void {

@@ -83,7 +83,10 @@ function logEvery(logger: Logger, pause: number): CacheListener {
     const line =
       error instanceof Error
         ? { ...details, error: error.message, ...("kind" in error && { kind: error.kind }) }
-        : details;
+        : "error" in event
+          ? // Whatever an application throws.
+            { ...details, error: `a value of type ${typeof error}` }
+          : details;
     const kind = `${type} ${"kind" in line ? line.kind : ""}`;
     const now = performance.now();
     const seen = last.get(kind);

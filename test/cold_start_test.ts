@@ -78,6 +78,13 @@ describe("a cold start", () => {
     await client.close();
   });
 
+  it("loses nothing of what a client that is closed meanwhile was to write", LIMIT, async () => {
+    const client = slowToLoad(() => sleep(200, memory()));
+    const written = client.cache().set("a", 1);
+    await client.close();
+    assert.equal(await written, true);
+  });
+
   it("tells at once when code cannot be loaded, and loads it again with the next call", LIMIT, async () => {
     let loads = 0;
     const client = slowToLoad(() =>

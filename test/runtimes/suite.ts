@@ -24,7 +24,9 @@ export async function run(index: number, wire: Wire): Promise<string | undefined
     if (item === undefined) throw new RangeError(`Cannot run case ${index}: there are ${contract.length}`);
     const driver = wire.driver === "memory" ? memory() : undefined;
     const store = driver ? { driver } : { ...wire, prefix: `case-${index}` };
-    await item.run({ make: (options) => createCacheClient({ env: {}, timeout: 5000, ...store, ...options }) });
+    await item.run({
+      make: (options) => createCacheClient({ env: {}, timeout: 5000, logger: false, ...store, ...options }),
+    });
     return undefined;
   } catch (error) {
     return error instanceof Error ? `${error.name}: ${error.message}\n${error.stack}` : String(error);
