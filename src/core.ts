@@ -211,6 +211,7 @@ export {
   type CollectionOptions,
   type Collections,
   collection,
+  type DefaultsOf,
   defineService,
   type IdOf,
   type PlainId,

@@ -8,9 +8,12 @@ import { describe, parseTimeout, parseTtl, type Timeout, TTL_CLASSES, type Ttl, 
 /**
  * Tags of an entry: a list, or a function that takes the value and its id, and may answer `undefined` for none. A tag is 1 to 256 characters once
  * encoded; each costs the store a key that outlives its entries.
+ *
+ * @typeParam V The values, as they are written.
+ * @typeParam I Their ids.
  */
 // biome-ignore lint/suspicious/noExplicitAny: stands for values and ids of every type
-export type TagSource = readonly string[] | ((value: any, id: any) => readonly string[] | undefined);
+export type TagSource<V = any, I = any> = readonly string[] | ((value: V, id: I) => readonly string[] | undefined);
 
 /** How an entry lives. `false` turns off what a client, service or collection has turned on. */
 export interface EntryOptions {

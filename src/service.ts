@@ -5,7 +5,7 @@ import { type Fleet, type FleetStats, fleetStats } from "./fleet.ts";
 import { collectionKeys, encodeTag, type Id, rawKeys } from "./keyspace.ts";
 import type { NearOptions } from "./near.ts";
 import type { NearCache } from "./near_cache.ts";
-import { type CacheDefaults, checkDefaults, DEFAULT_NAMES, policyOf } from "./policy.ts";
+import { type CacheDefaults, checkDefaults, DEFAULT_NAMES, policyOf, type TagSource } from "./policy.ts";
 import type { RateLimits } from "./rate_limits.ts";
 import { checkSchema, type Schema } from "./schema.ts";
 import type { KeyRing } from "./seal.ts";
@@ -28,7 +28,8 @@ export const SERVICE_DATABASES: Readonly<Record<string, number>> = {
 export type PlainId = string | number | bigint;
 
 /** How a collection is declared. */
-export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boolean = boolean> extends CacheDefaults {
+export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boolean = boolean>
+  extends Omit<CacheDefaults, "tags"> {
   /** The key pattern: a name, a colon and a placeholder, such as `"product:{id}"`. */
   readonly key: string;
   /** The TTL where neither the call nor the variable gives one. @default CACHE_TTL_DEFAULT, 1 hour */
@@ -45,6 +46,8 @@ export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boole
   readonly migrate?: Migrations;
   /** Whether ids are hashed: for ids that are objects, long or secret. @default false */
   readonly hashed?: Hashed;
+  /** The tags by which `invalidateTags` finds an entry: a list, or a function of the value that is written and its id. @default none */
+  readonly tags?: TagSource<NoInfer<Exclude<In, undefined>>, Hashed extends false ? PlainId : Id> | undefined;
 }
 
 /** A declared collection. */
@@ -126,9 +129,19 @@ export type ServiceOf<D> = D extends ServiceDefinition<infer C, infer V> ? Servi
  * const points = collection<{ balance: number }>({ key: "points:{userId}", ttl: "10m" });
  * ```
  */
+export function collection<Out = unknown, In = Out>(
+  options: CollectionOptions<Out, In, true> & { readonly hashed: true },
+): CollectionDefinition<Id, NoInfer<Out>, NoInfer<In>>;
+/**
+ * Declares a collection whose ids are not hashed.
+ *
+ * @param options As above.
+ * @returns The declaration, for {@linkcode defineService}.
+ */
 export function collection<Out = unknown, In = Out, Hashed extends boolean = false>(
   options: CollectionOptions<Out, In, Hashed>,
-): CollectionDefinition<Hashed extends true ? Id : PlainId, NoInfer<Out>, NoInfer<In>> {
+): CollectionDefinition<Hashed extends true ? Id : PlainId, NoInfer<Out>, NoInfer<In>>;
+export function collection(options: CollectionOptions): CollectionDefinition {
   checkCollection(options);
   return options;
 }
@@ -275,6 +288,16 @@ export function withSchemas<
 
 /** The ids of a declared collection. */
 export type IdOf<D> = D extends CollectionDefinition<infer K, infer _Out, infer _In> ? K : never;
+
+/** What a declared collection may be given defaults of. */
+export interface DefaultsOf<D> extends Omit<CacheDefaults, "tags"> {
+  /** The TTL where neither the call nor the variable gives one. */
+  readonly ttl?: Ttl;
+  /** The tags: a list, or a function of the value that is written and its id. */
+  readonly tags?: D extends CollectionDefinition<infer K, infer _Out, infer In>
+    ? TagSource<Exclude<In, undefined>, K> | undefined
+    : TagSource | undefined;
+}
 
 /** What a client gives the caches of a service. */
 export interface ServiceSetup {
@@ -424,7 +447,7 @@ export function difference(first: unknown, second: unknown, path = ""): string |
 export function withOptions<D extends AnyService>(
   definition: D,
   options: CacheDefaults & {
-    readonly collections?: { readonly [N in keyof D["collections"]]?: CacheDefaults & { readonly ttl?: Ttl } };
+    readonly collections?: { readonly [N in keyof D["collections"]]?: DefaultsOf<D["collections"][N]> };
   },
 ): D {
   const { collections: own = {}, ...all } = options;

@@ -12,17 +12,20 @@ import {
   type Cache,
   type Cart,
   type ClientOptions,
+  type CollectionOf,
   collection,
   createCacheClient,
   defineService,
   type FoodFastClient,
   getCacheService,
+  type Id,
   type Logger,
   type PlainId,
   type Product,
   type RateLimitResult,
   type Session,
   type Ttl,
+  withOptions,
   withSchemas,
 } from "../mod.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
@@ -48,6 +51,7 @@ const loyalty = defineService({
     quests: collection({ key: "quests:{id}", schema: v.object({ id: v.number(), title: v.string() }) }),
     parsed: collection({ key: "parsed:{id}", schema: v.pipe(v.string(), v.transform(Number)) }),
     lookups: collection<string[], string[], true>({ key: "lookup:{hash}", hashed: true }),
+    flags: collection<boolean[]>({ key: "flags:{hash}", hashed: true }),
     loose: collection({ key: "loose:{id}" }),
   },
   verbs: ({ points, name }) => ({
@@ -149,6 +153,8 @@ async function ownServices(client: FoodFastClient): Promise<void> {
   yes<Equal<ReturnType<typeof mine.title>, string>>();
   await mine.points.set("u", { balance: 5, level: "gold" });
   await mine.lookups.get({ any: ["thing"] });
+  yes<Equal<typeof mine.flags, Cache<Id, boolean[]>>>();
+  await mine.flags.set({ any: ["thing"] }, [true]);
   const parsed = await mine.parsed.getOrSet("a", () => "12");
   yes<Equal<typeof parsed, number>>();
   const perhaps = await mine.parsed.getOrSet("a", () => (Math.random() > 2 ? "12" : undefined));
@@ -163,6 +169,8 @@ async function ownServices(client: FoodFastClient): Promise<void> {
   await mine.loose.set("a", { anything: new Map() });
   await mine.clear({ timeout: 50 });
 
+  // @ts-expect-error a flag is a boolean
+  await mine.flags.set({ any: ["thing"] }, ["yes"]);
   // @ts-expect-error a balance is a number
   await mine.points.set("u", { balance: "5" });
   // @ts-expect-error unknown level
@@ -270,6 +278,65 @@ async function caches(client: FoodFastClient): Promise<void> {
   client.cache({ database: "9" });
 }
 
+interface Post {
+  author: string;
+  tags?: string[];
+}
+const post = v.object({ author: v.string(), tags: v.optional(v.array(v.string()), []) });
+
+/** Never run. */
+function tags(): void {
+  collection<Post>({
+    key: "post:{id}",
+    tags(value, id) {
+      yes<Equal<typeof value, Post>>();
+      yes<Equal<typeof id, PlainId>>();
+      return [`author:${value.author}`];
+    },
+  });
+  // What is written has what the schema takes: a default is not there yet.
+  const posts = collection({
+    key: "post:{id}",
+    schema: post,
+    tags(value) {
+      yes<Equal<typeof value, { author: string; tags?: string[] | undefined }>>();
+      return value.tags;
+    },
+  });
+  yes<Equal<CollectionOf<typeof posts>, Cache<PlainId, v.InferOutput<typeof post>, v.InferInput<typeof post>>>>();
+  collection<Post>({
+    key: "post:{hash}",
+    hashed: true,
+    tags(value, id) {
+      yes<Equal<typeof value, Post>>();
+      yes<Equal<typeof id, Id>>();
+      return [];
+    },
+  });
+  collection<Post | undefined>({ key: "post:{id}", tags: ({ author }) => [author], negativeTtl: "1m" });
+  collection<Post>({ key: "post:{id}", tags: ["posts"] });
+  // A function may ask for less than there is.
+  collection<Post>({ key: "post:{id}", tags: ({ author }: { author?: string }) => (author ? [author] : undefined) });
+  collection({ key: "post:{id}", tags: (value) => [String(value)] });
+  withOptions(loyalty, { collections: { points: { tags: ({ level }, id) => [`${level}`, `user:${id}`] } } });
+  withOptions(product, { tags: ["shop"], collections: { products: { ttl: "5m", tags: ({ name }) => [name] } } });
+
+  // @ts-expect-error the author is misspelt
+  collection<Post>({ key: "post:{id}", tags: (value) => [`author:${value.autor}`] });
+  // @ts-expect-error the author is misspelt
+  collection({ key: "post:{id}", schema: post, tags: (value) => [`author:${value.autor}`] });
+  // @ts-expect-error the author is misspelt
+  collection<Post>({ key: "post:{hash}", hashed: true, tags: ({ autor }) => [autor] });
+  // @ts-expect-error nothing is known of the values of a collection without type and schema
+  collection({ key: "post:{id}", tags: (value) => [value.author] });
+  // @ts-expect-error a tag is text
+  collection<Post>({ key: "post:{id}", tags: (value) => [value.author.length] });
+  // @ts-expect-error a list of posts has no author
+  collection<Post[]>({ key: "posts:{id}", tags: ({ author }: Post) => [author] });
+  // @ts-expect-error the level is misspelt
+  withOptions(loyalty, { collections: { points: { tags: ({ lvl }) => [lvl] } } });
+}
+
 /** Never run. */
 function options(): void {
   const logger: Logger = console;
@@ -332,7 +399,8 @@ describe("types", () => {
     assert.throws(() => withSchemas(product, { dishes: v.string() } as never), TypeError);
     assert.throws(() => collection({ ttl: "5m" } as never), TypeError);
     assert.throws(() => collection({ key: "a:{id}", ttl: "5min" as "5m" }), TypeError);
-    for (const check of [services, ownServices, batchLoads, caches, options]) assert.equal(typeof check, "function");
+    for (const check of [services, ownServices, batchLoads, caches, tags, options])
+      assert.equal(typeof check, "function");
   });
 
   it("defineService gives verbs their collections when it is used as the types say", async () => {
