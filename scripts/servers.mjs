@@ -9,7 +9,7 @@ import { setupPackages, setupRedis } from "./setup.mjs";
 import { bin, files, run } from "./tools.mjs";
 
 const DEPENDS_ON_SERVER =
-  /^test\/(contract|differential|scripts|tags|read_through|lock|rate_\w+|near_cache|tracking|node_redis|failover|full_store|permissions|manager_\w+|bridge_tcp)_test\.ts$/;
+  /^test\/(contract|differential|scripts|tags|read_through|lock|rate_\w+|near_cache|tracking|node_redis|failover|full_store|read_only|rights|permissions|manager_\w+|bridge_tcp)_test\.ts$/;
 /** Milliseconds that one server may take. */
 const TIMEOUT = 600_000;
 

@@ -151,6 +151,10 @@ const PROMISES: Readonly<Record<string, (url: string, owner: string) => Promise<
   },
 };
 
+/** What the server tells of changes on, and what is said to take its place on Redict. */
+const CHANNEL = "&__redis__:invalidate";
+const REDICT_CHANNEL = /On\s+Redict, `([^`]+)`/.exec(PAGE)?.[1]?.split(" ") ?? [];
+
 const PRODUCT = { service: "product" } as const;
 
 /** A client as the command has it. */
@@ -168,9 +172,11 @@ function strict(url: string, options: ClientOptions = {}): FoodFastClient {
 describe("the page of permissions", () => {
   let redis: RedisServer;
   let raw: RawClient;
+  let channel: readonly string[] = [CHANNEL];
   before(async () => {
     redis = await startRedis();
     raw = await rawClient(redis.port);
+    if (String(await raw.command("INFO", "server")).includes("redict_version")) channel = REDICT_CHANNEL;
   });
   after(async () => {
     raw?.close();
@@ -180,7 +186,18 @@ describe("the page of permissions", () => {
   /** Whether a promise holds for a user with these rights. */
   const holds = async (name: string, rights: readonly string[]): Promise<unknown> => {
     await fill(redis, raw);
-    assert.equal(await raw.command("ACL", "SETUSER", "user", "reset", "on", ">pw", ...rights), "OK");
+    assert.equal(
+      await raw.command(
+        "ACL",
+        "SETUSER",
+        "user",
+        "reset",
+        "on",
+        ">pw",
+        ...rights.flatMap((right) => (right === CHANNEL ? channel : right)),
+      ),
+      "OK",
+    );
     return (PROMISES[name] as (typeof PROMISES)[string])(redis.url.replace("//", "//user:pw@"), redis.url).then(
       () => true,
       (error: unknown) => error,

@@ -297,7 +297,7 @@ async function nearCaches(client: InspectedClient, wire: Wire, info: Info): Prom
   // Redict has its own, and up to 7.3.6 cuts its last letter.
   const redict = info.has("redict_version");
   const channel = redict ? "__redict__:invalidate" : "__redis__:invalidate";
-  const allowed = redict ? "__redict__:invalidat*" : channel;
+  const allowed = redict ? "+hello &__redict__:invalidat*" : `&${channel}`;
   let refused: string | null | undefined;
   try {
     refused = await trackingRefusal(wire, channel);
@@ -307,7 +307,7 @@ async function nearCaches(client: InspectedClient, wire: Wire, info: Info): Prom
   }
   if (typeof refused !== "string") return { check, level: "ok", evidence: "the server tells of changed keys" };
   const evidence = `they keep nothing, for the server does not tell of changed keys: ${refused}`;
-  const advice = `allow it to this user (ACL: +client|id +client|tracking +subscribe &${allowed})`;
+  const advice = `allow it to this user (ACL: +client|id +client|tracking +subscribe ${allowed})`;
   const { near } = await client.health();
   return near === undefined ? { check, level: "info", evidence, advice } : warning(check, evidence, advice);
 }

@@ -5,7 +5,7 @@
 import { type Command, type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import type { Place, PlaceOf } from "../client.ts";
-import { isForbidden } from "../errors.ts";
+import { showsLife } from "../errors.ts";
 import { describe, parseTimeout, type Timeout } from "../ttl.ts";
 import type { Signal } from "../web.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
@@ -117,7 +117,7 @@ export class Wire {
   /** Waits for a sign of life. @throws {StoreError} For a server that does not answer, or refuses everything: not for a user who may not ask. */
   async ping(): Promise<void> {
     const [reply] = await this.send([["PING"]]);
-    if (reply instanceof StoreError && !isForbidden(reply)) throw reply;
+    if (reply instanceof StoreError && !showsLife(reply)) throw reply;
   }
 
   /** Waits for replies, but not after the signal, and not beyond a deadline where one is given. */

@@ -1,7 +1,7 @@
 /** The store's own numbers, asked for past the client's batches: what is asked here counts for no service. */
-import { type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawReply } from "../../drivers/driver.ts";
 import type { Place, PlaceOf } from "../client.ts";
-import { showsLife, toStoreError } from "../errors.ts";
+import { toStoreError } from "../errors.ts";
 import type { FleetStats } from "../fleet.ts";
 import { fleetCounts, numberOf, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
 import { slowLog } from "../manager/slow_log.ts";
@@ -85,12 +85,6 @@ export interface Placed {
   place(of: PlaceOf): Promise<Place>;
 }
 
-/** Waits for any answer to PING: some users may not send it. @throws {StoreError} For one that shows no life. */
-async function ping(wire: Wire): Promise<void> {
-  const [reply] = await wire.send([["PING"]]);
-  if (reply instanceof StoreError && !showsLife(reply)) throw reply;
-}
-
 /** How many entries of the slow log are asked for. */
 const SLOW_LOG = 64;
 /** How many slow queries are kept. */
@@ -130,7 +124,7 @@ export class StoreWatch {
   /** Whether the store answers. Never throws. */
   async answers(): Promise<boolean> {
     try {
-      await ping(await this.#wire({ database: 0 }));
+      await (await this.#wire({ database: 0 })).ping();
       return true;
     } catch {
       return false;
@@ -147,9 +141,9 @@ export class StoreWatch {
     try {
       const wire = await this.#wire({ database: 0 });
       // To connect is no answer: the first question only waits for that.
-      if (this.#last.at === 0 || !this.#last.up) await ping(wire);
+      if (this.#last.at === 0 || !this.#last.up) await wire.ping();
       const start = performance.now();
-      if (!this.#hasInfo) await ping(wire);
+      if (!this.#hasInfo) await wire.ping();
       const info = this.#hasInfo ? await readInfo(wire) : new Map<string, string>();
       const latency = performance.now() - start;
       this.#hasInfo &&= info.size > 0;
