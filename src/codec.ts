@@ -111,6 +111,8 @@ export interface Document {
   /** The encrypted or compressed document, in the place of `json` and `meta`. */
   readonly sealed?: string;
   readonly packed?: string;
+  /** How many bytes `packed` has, before base64. */
+  readonly size?: number;
   readonly json?: unknown;
   readonly meta?: unknown;
 }

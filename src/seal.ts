@@ -3,7 +3,8 @@
  *
  * A document `{"json":...,"meta":...}` becomes `"sealed":"<key id>.<base64>"`, where the base64 is of the initialization
  * vector, the ciphertext and the tag of AES-GCM; `~` in the place of the point says that the text inside is compressed.
- * Without keys a document that is compressed becomes `"packed":"<base64>"`. The associated data are what stands in front
+ * Without keys a document that is compressed becomes `"packed":"<base64>","size":<its bytes>`: not every runtime tells when
+ * what it inflates was cut short. The associated data are what stands in front
  * of the base64 and what the value is bound to, its key: no value opens in the place of another.
  */
 
@@ -92,7 +93,7 @@ export function keyRing({ keys, current }: EncryptionOptions): KeyRing {
  * @param document The text of an object, `{"json":...}`, as JSON.stringify writes it.
  * @param options What to do.
  * @param boundTo What the text belongs to, such as its key: it opens with the same only.
- * @returns The members that take the place of the document's: `"sealed":"..."` or `"packed":"..."`, or its own where
+ * @returns The members that take the place of the document's: `"sealed":"..."` or `"packed":"...","size":...`, or its own where
  * compressing saves less than base64 adds. `undefined` when there is nothing to do: the document is small, and there are no keys.
  */
 export function seal(document: string, options: SealOptions, boundTo: string): Promise<string> | undefined {
@@ -113,7 +114,7 @@ async function write(document: string, large: boolean, ring: KeyRing | undefined
       // It saves too little, or the runtime cannot: then it is stored as it is.
     }
   }
-  if (!ring) return mark === "~" ? `"packed":"${toBase64(bytes)}"` : document.slice(1, -1);
+  if (!ring) return mark === "~" ? `"packed":"${toBase64(bytes)}","size":${bytes.length}` : document.slice(1, -1);
   const head = ring.current + mark;
   const iv = crypto.getRandomValues(new Uint8Array(12));
   bytes = await crypt("encrypt", ring, ring.current, iv, head + boundTo, bytes);
@@ -124,15 +125,15 @@ async function write(document: string, large: boolean, ring: KeyRing | undefined
 /**
  * Brings a document back.
  *
- * @param document The stored text's `sealed` or `packed`.
+ * @param document The stored text's `sealed`, or `packed` and, where it is not of an older version, `size`.
  * @param options The keys.
  * @param boundTo What the text was bound to.
  * @returns The document's text.
- * @throws {Error} When the key is unknown or another, when the text was changed or moved, or inflates beyond 64 MiB, and
+ * @throws {Error} When the key is unknown or another, when the text was changed, moved or cut short, or inflates beyond 64 MiB, and
  * where the runtime cannot decompress. No message holds any of a key or of the text.
  */
 export async function open(
-  { sealed, packed }: { readonly sealed?: unknown; readonly packed?: unknown },
+  { sealed, packed, size }: { readonly sealed?: unknown; readonly packed?: unknown; readonly size?: unknown },
   { ring }: SealOptions,
   boundTo: string,
 ): Promise<string> {
@@ -140,7 +141,9 @@ export async function open(
   const [head = "", id = ""] = (sealed !== undefined && /^([\w-]{1,40})[.~]/.exec(text)) || [];
   try {
     let bytes = fromBase64(text.slice(head.length));
-    if (sealed !== undefined) {
+    if (sealed === undefined) {
+      if (size !== undefined && size !== bytes.length) throw new Error("it was cut short");
+    } else {
       bytes = await crypt("decrypt", ring, id, bytes.subarray(0, 12), head + boundTo, bytes.subarray(12));
     }
     if (!head.endsWith(".")) bytes = await pump(bytes, new DecompressionStream("deflate-raw"), MAX);

@@ -4,6 +4,7 @@ import { createDecipheriv, randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import fc from "fast-check";
+import { decode } from "../src/codec.ts";
 import { type EncryptionOptions, keyRing, open, type SealOptions, seal } from "../src/seal.ts";
 
 const KEY = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=";
@@ -124,6 +125,33 @@ describe("seal and open", () => {
     assert.match(sealed, /^k1~/);
     assert.ok(sealed.length < large.length / 2);
     assert.match((await stored(large, { ring, compressAbove: large.length + 1 })).sealed ?? "", /^k1\./);
+  });
+
+  it("open refuses a compressed text that was cut short at any byte, by whoever inflates it", async () => {
+    const text = await stored(large, packing);
+    const bytes = Buffer.from(text.packed ?? "", "base64");
+    assert.equal(await open(text, {}, PLACE), large);
+    for (let length = 0; length < bytes.length; length++) {
+      const cut = { ...text, packed: bytes.subarray(0, length).toString("base64") };
+      assert.match(await failure(open(cut, {}, PLACE)), /^cannot open a value: it was cut short$/);
+    }
+    const both = await stored(large, { ring, ...packing });
+    const sealed = Buffer.from((both.sealed ?? "").slice(3), "base64");
+    for (let length = 0; length < sealed.length; length++) {
+      const cut = { sealed: `k1~${sealed.subarray(0, length).toString("base64")}` };
+      assert.match(await failure(open(cut, { ring }, PLACE)), /changed or moved/);
+    }
+  });
+
+  it("open reads a compressed text of a version that did not store its length, and gives no half of one for it", async () => {
+    const bytes = deflateRawSync(large);
+    assert.equal(await open({ packed: bytes.toString("base64") }, {}, PLACE), large);
+    for (let length = 0; length < bytes.length; length++) {
+      const packed = bytes.subarray(0, length).toString("base64");
+      const opened = await open({ packed }, {}, PLACE).catch(() => large);
+      // What comes out of it is no document: a read takes it for corrupt.
+      if (opened !== large) assert.throws(() => decode(opened), SyntaxError);
+    }
   });
 
   it("seal keeps the document as it is when compressing does not make it smaller", async () => {

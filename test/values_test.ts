@@ -95,6 +95,23 @@ onWires("a value", (test, wire) => {
     assert.ok(same(superjson.parse(text), { ...value, bytes: "+vv8" }), text);
   });
 
+  test("is a corrupt miss where its compressed text was cut short", async (it) => {
+    const client = it.make({ compressAbove: 20 });
+    const cache = client.cache();
+    const value = { text: "phở ".repeat(200) };
+    await cache.set("key", value);
+    const { packed, ...document } = JSON.parse(String(await it.raw(0, "GET", "key")));
+    assert.ok(packed.length > 20 && document.size > 0);
+    let corrupt = 0;
+    for (let end = 0; end < packed.length; end += 4) {
+      await it.raw(0, "SET", "key", JSON.stringify({ packed: packed.slice(0, end), ...document }));
+      assert.equal(await cache.get("key"), undefined);
+      assert.equal(cache.stats().corrupt, ++corrupt);
+    }
+    await it.raw(0, "SET", "key", JSON.stringify({ packed, ...document }));
+    assert.deepEqual(await cache.get("key"), value);
+  });
+
   test("is read where superjson wrote it, typed arrays as lists of numbers among it", async (it) => {
     const value = { bytes: new Uint8Array([1, 2]), floats: new Float32Array([0.5]), map: new Map([[1, new Date(5)]]) };
     await it.raw(0, "SET", "key", superjson.stringify(value));

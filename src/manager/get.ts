@@ -181,7 +181,7 @@ async function stored(bulk: Bulk): Promise<{ value: unknown; entry?: EntryHead }
   try {
     const document = parse(text);
     if (typeof document === "number") return { value: text };
-    const { json: _, meta: __, sealed, packed, none, ...head } = document;
+    const { json: _, meta: __, size: ___, sealed, packed, none, ...head } = document;
     const id = typeof sealed === "string" ? /^([\w-]{1,40})[.~]/.exec(sealed)?.[1] : undefined;
     const entry: EntryHead = {
       ...head,
