@@ -37,11 +37,13 @@ export interface UpstashLimits {
   /** The most bytes in one request, as JSON. Plans differ; the default leaves headroom under 10 MB. @default 9_900_000 */
   readonly maxBytes?: number;
   /**
-   * What `fetch` is told of caches on its way, such as a framework's. By default every command reaches the store, and pages that Next.js keeps stay kept.
-   * With a ready client, `"no-store"` makes Next.js render a page that sends a command for each request. Another mode, or `false` for none, leaves it to
-   * the framework: Next.js 13 and 14 then keep answers of commands, and what is read may be old.
+   * What `fetch` is told of caches on its way, such as a framework's. By default every command reaches the store, and
+   * pages that Next.js keeps stay kept. With a ready client, `"no-store"` makes Next.js render a page that sends a
+   * command for each request. Another mode, or `false` for none, leaves it to the framework: Next.js 13 and 14 then
+   * keep answers of commands, and what is read may be old.
    *
-   * @default what a ready client says, else `"no-store"`; nothing in Workers whose compatibility date is before the field
+   * @default what a ready client says, else `"no-store"`; nothing in Workers whose compatibility date is before the
+   * field
    */
   readonly cache?: UpstashCacheMode | false;
 }

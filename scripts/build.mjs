@@ -40,10 +40,12 @@ function nameDisposal() {
 }
 
 /**
- * In Next.js, whose `fetch` looks at what a page sends: leaves requests that no cache may answer to the runtime's own, as Next.js does with its
- * requests. Otherwise `no-store` makes an error of a page that Next.js keeps, and over TCP it would be kept. Elsewhere the field means nothing.
+ * In Next.js, whose `fetch` looks at what a page sends: leaves requests that no cache may answer to the runtime's own,
+ * as Next.js does with its requests. Otherwise `no-store` makes an error of a page that Next.js keeps, and over TCP it
+ * would be kept. Elsewhere the field means nothing.
  */
-const FETCH = `const fetchAsIs = (url, init) => fetch(url, init.cache === "no-store" ? { ...init, next: { internal: true } } : init);`;
+const FETCH = `
+const fetchAsIs = (url, init) => fetch(url, init.cache === "no-store" ? { ...init, next: { internal: true } } : init);`;
 
 /**
  * Replaces dist/drivers/upstash_client.js by the same class without its commands, of which a Worker's bundler can drop none: what is left is what
@@ -87,7 +89,7 @@ async function slimUpstash() {
     target: "es2022",
     define: { fetch: "fetchAsIs" },
     banner: {
-      js: `/*\nWhat sends requests of @upstash/redis ${version}, without its commands.\n\n${notice}*/\n${FETCH}`,
+      js: `/*\nWhat sends requests of @upstash/redis ${version}, without its commands.\n\n${notice}*/${FETCH}`,
     },
     plugins: [withoutCommands],
     logLevel: "error",

@@ -191,16 +191,17 @@ export class CacheClient<S extends object = Record<never, never>> {
   }
 
   /**
-   * A service: its collections and verbs. A declaration that is made again, by a module that is evaluated more than once (hot reload, the layers of
-   * Next.js, a second copy of a package), is the same service: same keys, counts, loads and near caches, and the schemas and functions of the
-   * declaration that was passed. It must say the same but for these.
+   * A service: its collections and verbs. A declaration that is made again, by a module that is evaluated more than
+   * once (hot reload, the layers of Next.js, a second copy of a package), is the same service: same keys, counts, loads
+   * and near caches, and the schemas and functions of the declaration that was passed. It must say the same but for
+   * these.
    *
-   * @param service The name of a Food Fast service or of one that was declared (then the latest declaration counts), or a declaration made by
-   * `defineService`.
+   * @param service The name of a Food Fast service or of one that was declared (then the latest declaration counts), or
+   * a declaration made by `defineService`.
    * @returns The service; the same object for the same declaration.
    * @throws {CacheConfigError} For an encrypted service of the application's own where there are no keys, and for problems of its configuration.
-   * @throws {TypeError} For an unknown name, a name declared twice in different ways (the message says what differs), a database that another service
-   * has, or a custom service outside 8-15 (`allowSharedDatabases` permits the last two).
+   * @throws {TypeError} For an unknown name, a name declared twice in different ways (the message says what differs), a
+   * database that another service has, or a custom service outside 8-15 (`allowSharedDatabases` permits the last two).
    */
   service<N extends keyof S & string>(service: N): ServiceOf<S[N]>;
   /**
@@ -217,9 +218,8 @@ export class CacheClient<S extends object = Record<never, never>> {
     if (same) return same;
     const differs = known && difference(known.definition, definition);
     if (differs) {
-      throw new TypeError(
-        `cannot use two declarations of the service ${definition.name} in one client: ${differs}; restart after a change`,
-      );
+      const two = `two declarations of the service ${definition.name} in one client`;
+      throw new TypeError(`cannot use ${two}: ${differs}; restart after a change`);
     }
     const config = this.#setup.configure(definition);
     if (!known) this.#admit(definition, config);

@@ -26,8 +26,9 @@ const main: Entry = entry({ memory: memoryWire, "node-redis": tcpWire, upstash: 
 export const createCacheClient: Entry["createCacheClient"] = main.createCacheClient;
 
 /**
- * The client that this process shares, made of the environment when it is first asked for, and anew after it was closed. Modules that are evaluated
- * more than once get the same one, as do several copies of this package: hot reload and the layers of Next.js open no further connections.
+ * The client that this process shares, made of the environment when it is first asked for, and anew after it was
+ * closed. Modules that are evaluated more than once get the same one, as do several copies of this package: hot reload
+ * and the layers of Next.js open no further connections.
  *
  * @returns The client.
  * @throws {CacheConfigError} With every problem of the configuration.

@@ -330,7 +330,7 @@ export function createService<C extends Collections, V extends object>(
 ): ServiceCore<C> & V {
   const { name, database, collections, refuse, encrypted } = definition;
   const { context, ttls, counters, defaults } = setup;
-  // The service is made anew by each client for a request, and for a declaration that is made again; all count together.
+  // The service is made anew by each client for a request, and for a declaration that is made again; they count together.
   const counter = (collection = ""): Counters => {
     const known = counters.find((one) => one.collection === collection);
     if (known) return known;
@@ -402,7 +402,8 @@ export function createService<C extends Collections, V extends object>(
 }
 
 /**
- * How two declarations of one service differ. Schemas and functions aside: a module that is evaluated again makes them anew.
+ * How two declarations of one service differ. Schemas and functions aside: a module that is evaluated again makes them
+ * anew.
  *
  * @param first A declaration, or a part of it.
  * @param second The other.

@@ -21,7 +21,7 @@ export interface ClientOptions extends ConfigOptions, ClientHooks {
 
 const OTHER_OPTIONS = ["clock", "logger", "waitUntil", "superClasses", "env"];
 
-/** The number of what a client can do: copies of the package share one where theirs is the same. Counted up by a change that breaks callers. */
+/** Copies of the package share a client where this is the same. Counted up by a change that breaks its callers. */
 const COMPATIBLE = 1;
 
 /** How to open a wire. */
@@ -57,7 +57,7 @@ export interface Entry {
  * @returns The functions.
  */
 export function entry(wires: Wires): Entry {
-  // Kept where every copy of this module finds it, for hot reload and bundlers make many; each kind of build has its own.
+  // Kept where every copy of this module finds it: hot reload and bundlers make many. Each kind of build has its own.
   const place = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(wires)}`);
   const copies = globalThis as { [place: symbol]: FoodFastClient | undefined };
   const kept = new Map<string, Driver | Promise<Driver>>();

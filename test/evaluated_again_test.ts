@@ -123,7 +123,7 @@ describe("getCacheClient in a module that is evaluated again and again", () => {
   });
   after(() => redis.stop());
 
-  it("is one client, with one connection a database and one to hear of changes, and a new one after it was closed", async () => {
+  it("is one client, with a connection a database and one to hear of changes, and a new one once it was closed", async () => {
     const code = `
       import { collection, defineService } from "${path("core")}";
       const main = "${path("main")}";

@@ -1,4 +1,4 @@
-/** Builds, starts and develops the example for Next.js, over a real Redis by TCP and by REST. For Node: `npm test next`. */
+/** Builds, starts and develops the example for Next.js, over Redis by TCP and by REST. For Node: `npm test next`. */
 import assert from "node:assert/strict";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

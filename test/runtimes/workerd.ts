@@ -1,4 +1,4 @@
-/** Runs the contract inside a real workerd, without `nodejs_compat`; one case by an older date too. For Node: `npm test workerd`. */
+/** Runs the contract inside a real workerd, without `nodejs_compat`. For Node: `npm test workerd`. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

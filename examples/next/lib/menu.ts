@@ -9,8 +9,8 @@ export interface Dish {
 }
 
 /**
- * The application's service. Next.js evaluates this module more than once, a time for each of its layers and for each change while it develops:
- * a declaration that says the same is the same service.
+ * The application's service. Next.js evaluates this module more than once, a time for each of its layers and for each
+ * change while it develops: a declaration that says the same is the same service.
  */
 export const menu = defineService({
   name: "menu",
