@@ -154,7 +154,9 @@ const cells = (texts: readonly string[], ...widths: number[]): string =>
   texts.map((text, i) => (i === 0 ? text.padEnd(widths[0] ?? 0) : text.padStart(widths[i] ?? 0))).join("");
 
 async function main(): Promise<void> {
-  await using client = createCacheClient({ prefix: PREFIX });
+  // Sessions are encrypted, by a key that nobody has after this run.
+  const keys = { run: crypto.getRandomValues(new Uint8Array(32)) };
+  await using client = createCacheClient({ prefix: PREFIX, encryption: { keys } });
   await client.connect({ timeout: 3000 });
   const product = client.service("product");
   const auth = client.service("auth");

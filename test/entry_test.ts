@@ -91,7 +91,7 @@ describe("importing mod.ts", () => {
       };
       const { createCacheClient } = await import(${JSON.stringify(entry)});
       console.log("1", loaded());
-      const idle = createCacheClient({ env: {}, url: "redis://127.0.0.1:${await freePort()}" });
+      const idle = createCacheClient({ env: {}, url: "redis://127.0.0.1:${await freePort()}", logger: false });
       console.log("2", loaded());
       await createCacheClient({ env: {}, driver: "memory" }).cache().get("k");
       console.log("3", loaded());

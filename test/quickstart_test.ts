@@ -73,9 +73,9 @@ describe("quickstart", () => {
     for (let database = 0; database < 16; database++) {
       const [keys] = (await driver.send(database, [["KEYS", "*"]])) as [string[]];
       for (const key of keys) {
-        if (/quickstart:#larder:clock$/.test(key)) continue;
+        if (/quickstart:(db\d+:)?#larder:clock$/.test(key)) continue;
         const [left] = await driver.send(database, [["PTTL", key]]);
-        if (/quickstart:#larder:tag:/.test(key) && Number(left) > 0) continue;
+        if (/quickstart:(db\d+:)?#larder:tag:/.test(key) && Number(left) > 0) continue;
         found[database] = [...(found[database] ?? []), key];
       }
     }
