@@ -43,7 +43,7 @@ export interface ClientHooks {
   readonly clock?: () => number;
   /**
    * Classes whose instances may be stored, by any cache or service of the client: what enumerable properties of their own they have
-   * comes back, with the class's methods; private fields (`#name`) do not. Those registered with `superjson.registerClass` may too.
+   * comes back, with the class's methods; private fields (`#name`) do not.
    * @default none: an instance is refused
    *
    * @example

@@ -1,15 +1,16 @@
 /**
  * Values as text, in superjson's format: `{"json":...}`, with `meta` where JSON alone would lose something.
  *
- * Most cached values are plain JSON. For them {@linkcode encode} is JSON.stringify behind a look at the value. The rest is
- * written and read here and not by superjson, which loses some of it without a word: it gives errors another class, gives
- * shared keys of Maps each other's values, and makes `{}` of what it does not know. What comes back equal is written, and
- * everything else refused with its path.
+ * Most cached values are plain JSON. For them {@linkcode encode} is JSON.stringify behind a look at the value, which is the
+ * document that superjson would write after a longer walk. Everything else goes through superjson, behind a walk that refuses
+ * what would not come back equal, with its path, and hands superjson a copy in which
  *
- * `meta.values` and `meta.referentialEqualities` are superjson's: its `parse` brings a document back. What it has no word for
- * stands in `meta.kinds`, a list of `[kind, ...path]`, which it passes over: bytes, errors of a class, objects without a
- * prototype. So a reader by `superjson.parse` finds base64 in the place of bytes. Types of superjson's own for that would
- * not do: a "custom" one makes its `parse` throw away the whole value, and a "typed-array" takes lists of numbers only.
+ * - bytes are base64 (superjson writes lists of numbers, and cannot read a Buffer, a BigInt64Array or a NaN among floats);
+ * - what is met again stands for itself where superjson could not join it to the first one: in a Set, as a key of a Map, in an
+ *   error or an instance.
+ *
+ * What superjson has no word for (bytes, invalid dates, the class of an error, objects without a prototype) stands in `meta.kinds`,
+ * a list of `[kind, ...path]` that it passes over: its own `parse` brings back the rest, with base64 in the place of bytes.
  */
 import SuperJSON from "superjson";
 import { refuse } from "./check.ts";
@@ -31,21 +32,8 @@ export type SuperClass =
       options: string | { readonly identifier?: string; readonly allowProps?: readonly string[] },
     ];
 
-/** What is read of an instance of superjson: the classes and transformers that were registered with it. */
-export interface Known {
-  readonly classRegistry: {
-    getIdentifier(type: unknown): string | undefined;
-    getValue(identifier: string): AnyClass | undefined;
-    getAllowedProps(type: never): string[] | undefined;
-  };
-  readonly customTransformerRegistry: {
-    findApplicable(value: unknown): { name: string; serialize(value: unknown): unknown } | undefined;
-    findByName(name: string): { deserialize(json: never): unknown } | undefined;
-  };
-}
-
-/** What was registered by `superjson.registerClass` and `superjson.registerCustom`, for all. */
-const SHARED = (SuperJSON as unknown as { readonly defaultInstance: Known }).defaultInstance;
+/** superjson, with the classes of one client. */
+export type Known = SuperJSON;
 
 /**
  * Registers the classes of one client.
@@ -55,7 +43,9 @@ const SHARED = (SuperJSON as unknown as { readonly defaultInstance: Known }).def
  * @throws {TypeError} For what is no class, and for two classes with one identifier.
  */
 export function knowClasses(classes: readonly SuperClass[]): Known {
-  const known = new SuperJSON();
+  // What is met again is `null` in the document: without that, superjson loses some cycles.
+  const known = new SuperJSON({ dedupe: true });
+  known.allowErrorProps("stack");
   if (!Array.isArray(classes)) refuse(`superClasses ${describe(classes)}`, "lists of classes");
   for (const entry of classes) {
     const [type, options] = (Array.isArray(entry) ? entry : [entry]) as [AnyClass, Exclude<SuperClass, AnyClass>[1]?];
@@ -66,8 +56,10 @@ export function knowClasses(classes: readonly SuperClass[]): Known {
     }
     known.registerClass(type as never, options as string);
   }
-  return known as unknown as Known;
+  return known;
 }
+
+const STANDARD = knowClasses([]);
 
 /**
  * Turns a value into a superjson document.
@@ -89,8 +81,11 @@ export function encode(value: unknown, known?: Known): string {
  * @returns The parts.
  * @throws {TypeError} As {@linkcode encode} does.
  */
-export function serialize(value: unknown, known?: Known): { json: unknown; meta?: Meta } {
-  return new Writer(known).write(value);
+export function serialize(value: unknown, known: Known = STANDARD): { json: unknown; meta?: Meta } {
+  const { copy, kinds } = new Preparation(known).of(value);
+  const { json, meta } = known.serialize(copy as never);
+  if (kinds.length === 0) return meta ? { json, meta } : { json };
+  return { json, meta: { ...meta, kinds, v: 1 } };
 }
 
 /** A stored document: superjson's, and before it what is known of the entry. */
@@ -138,8 +133,20 @@ export function parse(text: string): Document | number {
 }
 
 /** The value of a document; of what its `json` holds it is made. @throws {Error} For one that cannot be brought back. */
-export function fromDocument({ json, meta }: Document, known?: Known): unknown {
-  return meta === undefined ? json : new Reader(known).read(json, meta as Meta);
+export function fromDocument({ json, meta }: Document, known: Known = STANDARD): unknown {
+  if (meta === undefined) return json;
+  const { kinds = [] } = meta as Meta;
+  const root = { json };
+  const errors: Kind[] = [];
+  // superjson passes over what stands in the place of its base64 already; errors are its own to make.
+  const made: unknown[] = [];
+  for (const kind of kinds) {
+    if (kind[0].startsWith(ERROR)) errors.push(kind);
+    made.push(kind[0].startsWith(ERROR) ? undefined : replace(root, kind, made));
+  }
+  const value = known.deserialize({ json: root.json as never, meta: meta as never }, { inPlace: true });
+  for (const [kind, ...path] of errors) mend(at(value, path), kind.slice(ERROR.length));
+  return value;
 }
 
 /**
@@ -171,216 +178,193 @@ function isPlain(value: unknown, seen: Set<object>): boolean {
   return Object.getOwnPropertySymbols(value).length === 0;
 }
 
-/** superjson's word for what a value is. */
-type Type = string | readonly [string, string];
-/** The types in a value: its own and those inside it by their paths, or only those. */
-type Notes = readonly [Type] | readonly [Type, Notes] | { [path: string]: Notes };
+/** What a value is that superjson has no word for, and the path to it in `json`. */
+type Kind = readonly [kind: string, ...path: string[]];
 
+/** superjson's notes, and this file's. */
 interface Meta {
-  readonly values?: Notes;
+  readonly values?: unknown;
   readonly referentialEqualities?: unknown;
   readonly v?: number;
-  readonly kinds?: readonly (readonly [kind: string, ...path: string[]])[];
-}
-
-/** What stands for a value. */
-interface Written {
-  readonly json: unknown;
-  readonly notes?: Notes | undefined;
+  readonly kinds?: readonly Kind[];
 }
 
 /** What is made of bytes, and comes back from base64. */
-const BYTES = [
-  "Uint8Array",
-  "Int8Array",
-  "Uint8ClampedArray",
-  "Int16Array",
-  "Uint16Array",
-  "Int32Array",
-  "Uint32Array",
-  "BigInt64Array",
-  "BigUint64Array",
-  "Float16Array",
-  "Float32Array",
-  "Float64Array",
-  "DataView",
-  "ArrayBuffer",
-  "SharedArrayBuffer",
-];
-const ERRORS = ["Error", "EvalError", "RangeError", "ReferenceError", "SyntaxError", "TypeError", "URIError"];
-/** What an error has that is no property like others: not enumerable, mostly. */
-const OF_ERRORS = ["name", "message", "stack", "cause"] as const;
-/** The kind of objects without a prototype. */
+const BYTES =
+  /^((Uint8|Int8|Uint8Clamped|Int16|Uint16|Int32|Uint32|BigInt64|BigUint64|Float16|Float32|Float64)Array|DataView|(Shared)?ArrayBuffer)$/;
+const ERRORS = /^(Eval|Range|Reference|Syntax|Type|URI)?Error$/;
+/** The kinds beside bytes; that of an error is followed by the name of its class, that of the same bytes by the number of their kind. */
 const BARE = "null";
+const NUMBER = "number";
+const BIGINT = "bigint";
+const NO_DATE = "Invalid Date";
+const ERROR = "error ";
+const SAME = "same ";
 
 type Fields = Record<string, unknown>;
 
-/** One walk through a value. */
-class Writer {
-  readonly #known: readonly Known[];
+/** Goes through one value, refuses what would not come back, and makes of the rest what superjson brings back. */
+class Preparation {
+  readonly #known: Known;
+  readonly #kinds: Kind[] = [];
   /** Where it is: as superjson says it, and as people do. */
   readonly #path: string[] = [];
   readonly #shown: string[] = [];
-  readonly #seen = new Map<object, { path: string[]; also: string[]; written: Written }>();
-  readonly #kinds: [string, ...string[]][] = [];
+  /** What was met, and its copy. superjson tells bigints and NaN from other primitives, and joins them like objects. */
+  readonly #copies = new Map<unknown, unknown>();
+  /** Of bytes that were met: their text, and the number of their kind. */
+  readonly #texts = new Map<object, readonly [text: string, kind: number]>();
+  /** What is met again inside itself, if it is. */
+  readonly #open = new Set<object>();
+  /** How many of those around it superjson could not join it in. */
+  #apart = 0;
 
-  constructor(known: Known | undefined) {
-    this.#known = known ? [known, SHARED] : [SHARED];
+  constructor(known: Known) {
+    this.#known = known;
   }
 
-  write(value: unknown): { json: unknown; meta?: Meta } {
+  of(value: unknown): { copy: unknown; kinds: readonly Kind[] } {
     if (value === undefined) this.#refuse("undefined");
-    const { json, notes } = this.#walk(value);
-    const equal: Record<string, string[]> = {};
-    let root: string[] | undefined;
-    for (const { path, also } of this.#seen.values()) {
-      if (also.length === 0) continue;
-      if (path.length === 0) root = also;
-      else equal[joined(path)] = also;
-    }
-    const others = Object.keys(equal).length > 0 ? equal : undefined;
-    const meta: Meta = {
-      ...(notes && { values: notes }),
-      ...((root || others) && { referentialEqualities: root ? (others ? [root, others] : [root]) : others }),
-      ...(this.#kinds.length > 0 && { kinds: this.#kinds }),
-    };
-    return Object.keys(meta).length > 0 ? { json, meta: { ...meta, v: 1 } } : { json };
+    return { copy: this.#copy(value), kinds: this.#kinds };
   }
 
-  #walk(value: unknown): Written {
-    switch (typeof value) {
-      case "string":
-      case "boolean":
-        return { json: value };
-      case "number":
-        if (Number.isFinite(value) && !Object.is(value, -0)) return { json: value };
-        return { json: value === 0 ? "-0" : String(value), notes: ["number"] };
-      case "bigint":
-        return { json: String(value), notes: ["bigint"] };
-      case "undefined":
-        return { json: null, notes: ["undefined"] };
-      case "object":
-        break;
-      default:
-        this.#refuse(typeof value);
+  /** `apart`: superjson could not join it to the first one. */
+  #copy(value: unknown, apart = this.#apart > 0): unknown {
+    if (typeof value === "function" || typeof value === "symbol") this.#refuse(typeof value);
+    const again = this.#copies.has(value);
+    if (typeof value === "bigint" || Number.isNaN(value)) {
+      this.#copies.set(value, value);
+      if (!again || !apart) return value;
+      this.#kinds.push([typeof value, ...this.#path]);
+      return String(value);
     }
-    if (value === null) return { json: value };
-    const before = this.#seen.get(value);
-    if (before) {
-      before.also.push(joined(this.#path));
-      return before.written;
-    }
-    // What is met again inside itself is `null` there.
-    const seen = { path: [...this.#path], also: [], written: { json: null } as Written };
-    this.#seen.set(value, seen);
-    seen.written = this.#object(value);
-    return seen.written;
+    if (typeof value !== "object" || value === null) return value;
+    if (again && !apart) return this.#copies.get(value);
+    if (this.#open.has(value)) this.#refuse("what holds itself through a Set, a key, an error or an instance");
+    this.#open.add(value);
+    const copy = this.#object(value);
+    this.#open.delete(value);
+    return copy;
   }
 
-  #object(value: object): Written {
+  #object(value: object): unknown {
     const prototype = Object.getPrototypeOf(value);
     const brand = Object.prototype.toString.call(value).slice(8, -1);
-    if (BYTES.includes(brand)) return this.#bytes(value as ArrayBufferView | ArrayBuffer, brand);
-    if (value instanceof URL && prototype === URL.prototype) return { json: value.href, notes: ["URL"] };
+    if (BYTES.test(brand)) return this.#bytes(value as ArrayBufferView | ArrayBuffer, brand);
     if (prototype === null || isObject(prototype)) {
       if (prototype === null) this.#kinds.push([BARE, ...this.#path]);
-      return this.#fields(value as Fields, Object.keys(value));
+      return this.#fields(value, Object.keys(value), {});
     }
+    if (value instanceof URL && prototype === URL.prototype) return this.#met(value, new URL(value));
     const name: unknown = prototype.constructor?.name;
     // An Array, Map or Error is one of the language's own, of whatever realm, where its class stands right above Object.
-    const base = isObject(Object.getPrototypeOf(prototype));
+    const above = Object.getPrototypeOf(prototype);
+    const keys = Object.keys(value);
     if (Array.isArray(value)) {
-      const keys = Object.keys(value);
-      if (base && keys.length === value.length) return this.#fields(value as unknown as Fields, keys);
-      this.#refuse(base ? "an array with holes or properties" : "a subclass of Array");
+      if (isObject(above) && keys.length === value.length) return this.#fields(value, keys, []);
+      this.#refuse(isObject(above) ? "an array with holes or properties" : "a subclass of Array");
     }
     if (brand === "Error") {
-      const known = base ? name === "Error" : isObject(Object.getPrototypeOf(Object.getPrototypeOf(prototype)));
-      if (known && ERRORS.includes(name as string)) return this.#error(value as Error, name as string);
-    } else if (base && name === brand) {
-      const written = this.#builtIn(value, brand);
-      if (written) return written;
+      const own = name === "Error" ? isObject(above) : isObject(above && Object.getPrototypeOf(above));
+      if (own && ERRORS.test(name as string)) return this.#error(value as Error, name as string, keys);
+    } else if (isObject(above) && name === brand && /^(Date|RegExp|Map|Set)$/.test(brand)) {
+      this.#noSymbols(value);
+      if (keys.length > 0) this.#refuse(`a ${brand} with properties`);
+      return this.#builtIn(value as never, brand);
     }
-    for (const { classRegistry } of this.#known) {
-      const type = value.constructor;
-      const identifier = prototype === type?.prototype && brand !== "Error" && classRegistry.getIdentifier(type);
-      // Of a subclass of Map or Promise, say, only the properties would come back.
-      if (!identifier || (brand !== "Object" && Object.hasOwn(globalThis, brand))) continue;
-      const keys = classRegistry.getAllowedProps(type as never) ?? Object.keys(value);
-      return this.#fields(value as Fields, keys, ["class", identifier]);
-    }
-    for (const { customTransformerRegistry } of this.#known) {
-      const custom = customTransformerRegistry.findApplicable(value);
-      if (!custom) continue;
-      const json = custom.serialize(value);
-      if (isPlain(json, new Set())) return { json, notes: [["custom", custom.name]] };
+    const type = value.constructor;
+    // Of a subclass of Map or Promise, say, only the properties would come back.
+    if (prototype === type?.prototype && (brand === "Object" || !Object.hasOwn(globalThis, brand))) {
+      const { classRegistry } = this.#known;
+      if (classRegistry.getIdentifier(type as never)) {
+        const copy = Object.create(prototype);
+        return this.#within(
+          () => this.#fields(value, classRegistry.getAllowedProps(type as never) ?? keys, copy),
+          value,
+          copy,
+        );
+      }
     }
     if (brand === "Promise") this.#refuse("promise");
     const named = Object.hasOwn(prototype, "constructor") && typeof name === "string" && name !== "";
     return this.#refuse(`an instance of ${named ? name : brand}`);
   }
 
-  #builtIn(value: object, brand: string): Written | undefined {
-    if (!/^(Date|Map|Set|RegExp)$/.test(brand)) return undefined;
-    if (Object.keys(value).length > 0) this.#refuse(`a ${brand} with properties`);
+  /** The members of an object or array, put into its copy. */
+  #fields(value: object, keys: readonly string[], copy: object): object {
     this.#noSymbols(value);
+    this.#met(value, copy);
+    for (const key of keys) {
+      // superjson refuses to go through them.
+      if (/^(__proto__|constructor|prototype)$/.test(key)) this.#refuse("a property of this name", key);
+      (copy as Fields)[key] = this.#inside((value as Fields)[key], [key], key);
+    }
+    return copy;
+  }
+
+  #builtIn(value: Date & RegExp & Map<unknown, unknown>, brand: string): unknown {
     if (brand === "Date") {
-      const time = Date.prototype.getTime.call(value);
-      return { json: Number.isNaN(time) ? "Invalid Date" : new Date(time).toISOString(), notes: ["Date"] };
+      const copy = new Date(Date.prototype.getTime.call(value));
+      if (!Number.isNaN(copy.getTime())) return this.#met(value, copy);
+      this.#kinds.push([NO_DATE, ...this.#path]);
+      return NO_DATE;
     }
     if (brand === "RegExp") {
-      if ((value as RegExp).lastIndex !== 0) this.#refuse("a RegExp with a lastIndex");
-      return { json: String(value), notes: ["regexp"] };
+      if (value.lastIndex !== 0) this.#refuse("a RegExp with a lastIndex");
+      return this.#met(value, new RegExp(value));
     }
-    const json: unknown[] = [];
-    const inner: Record<string, Notes> = {};
+    // superjson takes what is in them from these methods: in the Map or Set itself, two texts that stand for bytes would meet.
+    const rows: unknown[] = [];
     if (brand === "Set") {
+      const copy = this.#met(value, Object.assign(new Set(), { values: () => rows }));
       Set.prototype.forEach.call(value, (item) => {
-        json.push(this.#inside(item, [`${json.length}`], "(item)", inner));
+        rows.push(this.#inside(item, [`${rows.length}`], "(item)", true));
       });
-    } else {
-      Map.prototype.forEach.call(value, (item, key) => {
-        const row = `${json.length}`;
-        const first = this.#inside(key, [row, "0"], "(key)", inner);
-        const shown = typeof key === "object" ? "(value)" : String(key);
-        json.push([first, this.#inside(item, [row, "1"], shown, inner)]);
-      });
+      return copy;
     }
-    return { json, notes: noted(brand.toLowerCase(), inner) };
+    const copy = this.#met(value, Object.assign(new Map(), { entries: () => rows }));
+    Map.prototype.forEach.call(value, (item, key) => {
+      const row = `${rows.length}`;
+      const shown = typeof key === "object" ? "(value)" : String(key);
+      rows.push([this.#inside(key, [row, "0"], "(key)", true), this.#inside(item, [row, "1"], shown)]);
+    });
+    return copy;
   }
 
-  /** The members of an object or array; of a type, if it is no plain one. */
-  #fields(value: Fields, keys: readonly string[], type?: Type): Written {
-    const json: Fields = Array.isArray(value) ? ([] as unknown as Fields) : {};
-    const inner: Record<string, Notes> = {};
+  #error(value: Error, type: string, keys: readonly string[]): Error {
     this.#noSymbols(value);
-    for (const key of keys) {
-      // superjson's parse refuses to go through them.
-      const item = value[key];
-      if (key === "__proto__" || (/^(constructor|prototype)$/.test(key) && !isPlain(item, new Set()))) {
-        this.#refuse("a property of this name", key);
-      }
-      json[key] = this.#inside(item, [key], key, inner);
+    for (const key of keys) if (key !== "name") this.#refuse("a property of an error", key);
+    for (const key of ["name", "message", "stack"] as const) {
+      if (typeof value[key] !== "string") this.#refuse(typeof value[key], key);
     }
-    return { json, notes: type ? noted(type, inner) : Object.keys(inner).length > 0 ? inner : undefined };
+    if (Object.hasOwn(value, "name") && (value.name === type || keys.length === 0)) this.#refuse("a name", "name");
+    const caused = Object.hasOwn(value, "cause");
+    this.#kinds.push([`${ERROR}${type}${caused ? " cause" : ""}`, ...this.#path]);
+    const copy = new Error(value.message);
+    copy.name = value.name;
+    copy.stack = value.stack as string;
+    const fill = (): Error => {
+      if (caused) copy.cause = this.#inside(value.cause, ["cause"], "cause");
+      return copy;
+    };
+    return this.#within(fill, value, copy);
   }
 
-  #error(value: Error, type: string): Written {
-    const fields = { ...value } as Fields;
-    const own = OF_ERRORS.filter((key) => Object.hasOwn(fields, key));
-    for (const key of OF_ERRORS) if (Object.hasOwn(value, key)) fields[key] = value[key];
-    fields.name = value.name;
-    fields.message = value.message;
-    for (const key of ["name", "message", "stack"]) {
-      if (typeof (fields[key] ?? "") !== "string") this.#refuse(typeof fields[key], key);
-    }
-    if (Object.hasOwn(value, "name") && value.name === type) this.#refuse("a name of its own like its class's", "name");
-    const kind = [type, ...own].join(" ");
-    if (kind !== usualError(value.name)) this.#kinds.push([kind, ...this.#path]);
-    return this.#fields(fields, Object.keys(fields), "Error");
+  /** Goes through what is in an error or an instance, which superjson does not change any more once it is made. */
+  #within<T>(walk: () => T, value: object, copy: object): T {
+    this.#met(value, copy);
+    this.#apart++;
+    const walked = walk();
+    this.#apart--;
+    return walked;
   }
 
-  #bytes(value: ArrayBufferView | ArrayBuffer, brand: string): Written {
+  #met<T>(value: object, copy: T): T {
+    this.#copies.set(value, copy);
+    return copy;
+  }
+
+  #bytes(value: ArrayBufferView | ArrayBuffer, brand: string): string {
     const name = value.constructor?.name;
     if (name !== brand && name !== "Buffer") this.#refuse(`an instance of ${name}`);
     const { resizable, growable } = value as { resizable?: boolean; growable?: boolean };
@@ -388,21 +372,20 @@ class Writer {
     const bytes = ArrayBuffer.isView(value)
       ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
       : new Uint8Array(value);
-    this.#kinds.push([brand, ...this.#path]);
-    return { json: toBase64(bytes) };
+    const known = this.#texts.get(value);
+    const [text, kind] = known ?? [toBase64(bytes), this.#kinds.length];
+    this.#texts.set(value, [text, kind]);
+    this.#kinds.push([known ? SAME + kind : brand, ...this.#path]);
+    return text;
   }
 
-  /** What stands for a value inside another; its notes are added to the other's. */
-  #inside(value: unknown, path: string[], shown: string, inner: Record<string, Notes>): unknown {
+  #inside(value: unknown, path: string[], shown: string, apart?: boolean): unknown {
     this.#path.push(...path);
     this.#shown.push(shown);
-    const { json, notes } = this.#walk(value);
+    const copy = this.#copy(value, apart);
     this.#path.length -= path.length;
     this.#shown.length--;
-    const at = joined(path);
-    if (Array.isArray(notes)) inner[at] = notes;
-    else for (const key in notes) inner[`${at}.${key}`] = (notes as Record<string, Notes>)[key] as Notes;
-    return json;
+    return copy;
   }
 
   #noSymbols(value: object): void {
@@ -419,188 +402,6 @@ class Writer {
   }
 }
 
-/** A place in a document that something is said of. */
-interface Place {
-  readonly json: unknown;
-  readonly inside: Map<string, Place>;
-  type?: Type;
-  kind?: string;
-  /** Where the same value stands. */
-  same?: Place;
-  value?: unknown;
-  made?: boolean;
-}
-
-/** Brings one document back. */
-class Reader {
-  readonly #known: readonly Known[];
-
-  constructor(known: Known | undefined) {
-    this.#known = known ? [known, SHARED] : [SHARED];
-  }
-
-  read(json: unknown, { values, referentialEqualities: equal, kinds = [], v = 0 }: Meta): unknown {
-    const root = place(json);
-    const legacy = v < 1;
-    const note = (at: Place, notes: Notes): void => {
-      const [type, inner] = Array.isArray(notes) ? notes : [undefined, notes as Record<string, Notes>];
-      for (const path in inner) note(find(at, split(path, legacy)), inner[path] as Notes);
-      if (type !== undefined) at.type = type;
-    };
-    if (values) note(root, values);
-    for (const [kind, ...path] of kinds) find(root, path).kind = kind;
-    const join = (same: Place, paths: readonly string[]): void => {
-      for (const path of paths) {
-        const other = first(find(root, split(path, legacy)));
-        if (other !== first(same)) other.same = first(same);
-      }
-    };
-    const [rootPaths, others] = Array.isArray(equal) ? equal : [[], equal];
-    join(root, rootPaths);
-    for (const path in others) join(find(root, split(path, legacy)), others[path]);
-    return this.#make(root);
-  }
-
-  #make(given: Place): unknown {
-    const at = first(given);
-    if (!at.made) {
-      at.made = true;
-      this.#value(at);
-    }
-    return at.value;
-  }
-
-  /** Makes the value: first what others may refer to, then what is in it. */
-  #value(at: Place): void {
-    const { json, type, kind } = at;
-    if (type === undefined) {
-      at.value = json;
-      if (kind === BARE) Object.setPrototypeOf(json, null);
-      else if (kind !== undefined) at.value = toBytes(kind, json as string);
-      this.#fill(at);
-    } else if (type === "undefined") at.value = undefined;
-    else if (type === "number") at.value = Number(json);
-    else if (type === "bigint") at.value = BigInt(json as string);
-    else if (type === "Date") at.value = new Date(json as string);
-    else if (type === "URL") at.value = new URL(json as string);
-    else if (type === "regexp") {
-      const text = json as string;
-      const end = text.lastIndexOf("/");
-      at.value = new RegExp(text.slice(1, end), text.slice(end + 1));
-    } else if (type === "set") {
-      const set = new Set();
-      at.value = set;
-      for (const [i, item] of (json as unknown[]).entries()) set.add(this.#at(at, `${i}`, item));
-    } else if (type === "map") {
-      const map = new Map();
-      at.value = map;
-      for (const [i, row] of (json as unknown[]).entries()) {
-        const [key, item] = this.#at(at, `${i}`, row) as [unknown, unknown];
-        map.set(key, item);
-      }
-    } else if (type === "Error") this.#error(at);
-    else this.#special(at, type);
-  }
-
-  #error(at: Place): void {
-    const fields = at.json as Fields;
-    const [name, ...own] = (at.kind ?? usualError(fields.name)).split(" ") as [string, ...string[]];
-    if (!ERRORS.includes(name)) throw new TypeError("no known error");
-    const error = new (globally(name))(fields.message) as Error;
-    at.value = error;
-    this.#fill(at);
-    for (const key in fields) {
-      const special = (OF_ERRORS as readonly string[]).includes(key);
-      if (key === "name" && fields.name === name) continue;
-      const value = fields[key];
-      Object.defineProperty(error, key, {
-        value,
-        enumerable: !special || own.includes(key),
-        writable: true,
-        configurable: true,
-      });
-    }
-    // superjson keeps none, and that of this place would mislead.
-    if (fields.stack === undefined) error.stack = String(error);
-  }
-
-  /** What was registered with superjson, and its lists of numbers. */
-  #special(at: Place, [type, name = ""]: Type): void {
-    const json = at.json as never;
-    if (type === "typed-array") {
-      const kind = name === "Buffer" ? "Uint8Array" : name;
-      if (!BYTES.includes(kind) || !Array.isArray(json)) throw new TypeError("no known typed array");
-      at.value = new (globally(kind))(json);
-      return;
-    }
-    for (const { classRegistry, customTransformerRegistry } of this.#known) {
-      const known = type === "class" && classRegistry.getValue(name);
-      const custom = type === "custom" && customTransformerRegistry.findByName(name);
-      if (known) {
-        at.value = Object.create(known.prototype);
-        this.#fill(at);
-        Object.assign(at.value as object, json);
-        return;
-      }
-      if (custom) {
-        this.#fill(at);
-        at.value = custom.deserialize(json);
-        return;
-      }
-    }
-    throw new TypeError("no known type");
-  }
-
-  /** Puts what is in a place where its json holds what stands for it. */
-  #fill({ json, inside }: Place): void {
-    for (const [key, place] of inside) (json as Fields)[key] = this.#make(place);
-  }
-
-  #at({ inside }: Place, key: string, json: unknown): unknown {
-    const place = inside.get(key);
-    return place ? this.#make(place) : json;
-  }
-}
-
-function place(json: unknown): Place {
-  return { json, inside: new Map() };
-}
-
-/** The one of the places of a value that it is made at. */
-function first(at: Place): Place {
-  let one = at;
-  while (one.same) one = one.same;
-  return one;
-}
-
-/** The place at a path, through what is the same as something that stands elsewhere. @throws {SyntaxError} Where there is none. */
-function find(from: Place, path: readonly string[]): Place {
-  let at = from;
-  for (const key of path) {
-    at = first(at);
-    let next = at.inside.get(key);
-    if (!next) {
-      const { json } = at;
-      if (typeof json !== "object" || json === null || key === "__proto__" || !Object.hasOwn(json, key)) {
-        throw new SyntaxError("a path leads nowhere");
-      }
-      next = place((json as Fields)[key]);
-      at.inside.set(key, next);
-    }
-    at = next;
-  }
-  return at;
-}
-
-function noted(type: Type, inner: Record<string, Notes>): Notes {
-  return Object.keys(inner).length > 0 ? [type, inner] : [type];
-}
-
-/** The kind of an error that only has a name: its class, and what is enumerable. */
-function usualError(name: unknown): string {
-  return ERRORS.includes(name as string) ? (name as string) : "Error name";
-}
-
 /** Whether it is the prototype of plain objects, in whatever realm. */
 function isObject(prototype: object | null): boolean {
   return (
@@ -609,11 +410,51 @@ function isObject(prototype: object | null): boolean {
   );
 }
 
+/** Puts what a kind says into the place of what stands for it in a document, and answers it. */
+function replace(root: { json: unknown }, [kind, ...path]: Kind, made: readonly unknown[]): unknown {
+  const parent = at(root, ["json", ...path].slice(0, -1)) as Fields;
+  const key = path.at(-1) ?? "json";
+  const json = Object.hasOwn(parent, key) ? parent[key] : undefined;
+  if (kind === BARE) return Object.setPrototypeOf(json, null);
+  parent[key] = kind.startsWith(SAME) ? made[Number(kind.slice(SAME.length))] : revive(kind, json as string);
+  return parent[key];
+}
+
+function revive(kind: string, text: string): unknown {
+  if (kind === NUMBER) return Number.NaN;
+  if (kind === BIGINT) return BigInt(text);
+  return kind === NO_DATE ? new Date(Number.NaN) : toBytes(kind, text);
+}
+
+/** What stands at a path, through Maps and Sets by the place in their order. @throws {SyntaxError} Where there is nothing. */
+function at(from: unknown, path: readonly string[]): object {
+  let value = from;
+  for (let i = 0; i < path.length; i++) {
+    const key = path[i] as string;
+    if (value instanceof Map) value = [...value][Number(key)]?.[Number(path[++i])];
+    else if (value instanceof Set) value = [...value][Number(key)];
+    else value = Object(value) === value && Object.hasOwn(value as object, key) ? (value as Fields)[key] : undefined;
+  }
+  if (Object(value) === value) return value as object;
+  throw new SyntaxError("a path leads nowhere");
+}
+
+/** Gives an error that superjson made its class, and takes what it has too much: a name that is its class's, and a cause. */
+function mend(error: object, kind: string): void {
+  const [type = "", caused] = kind.split(" ");
+  if (!(error instanceof Error) || !ERRORS.test(type)) throw new TypeError("no known error");
+  const { name } = error;
+  Object.setPrototypeOf(error, globally(type).prototype);
+  delete (error as { name?: string }).name;
+  if (error.name !== name) error.name = name;
+  if (!caused) delete error.cause;
+}
+
 function toBytes(kind: string, base64: string): unknown {
   const bytes = fromBase64(base64);
   if (kind === "Uint8Array") return bytes;
   if (kind === "ArrayBuffer") return bytes.buffer;
-  if (!BYTES.includes(kind)) throw new TypeError("no known kind");
+  if (!BYTES.test(kind)) throw new TypeError("no known kind");
   const type = globally(kind);
   if (kind !== "SharedArrayBuffer") return new type(bytes.buffer);
   const buffer = new type(bytes.length) as SharedArrayBuffer;
@@ -622,22 +463,6 @@ function toBytes(kind: string, base64: string): unknown {
 }
 
 /** One of the language's classes. Newer ones are missing on older runtimes: then calling it throws. */
-function globally(name: string): new (of: unknown) => unknown {
-  return (globalThis as unknown as Record<string, new (of: unknown) => unknown>)[name] as never;
-}
-
-/** A path as superjson writes it. */
-function joined(path: readonly string[]): string {
-  return path.map((key) => key.replace(/[\\.]/g, "\\$&")).join(".");
-}
-
-/** The parts of superjson's path; in documents of before 2.2.3 a backslash stands for itself but before a point. */
-function split(path: string, legacy: boolean): string[] {
-  const parts = [""];
-  path.replace(legacy ? /\\\.|[\s\S]/g : /\\[\\.]|[\s\S]/g, (sign) => {
-    if (sign === ".") parts.push("");
-    else parts.push(`${parts.pop()}${sign.at(-1)}`);
-    return "";
-  });
-  return parts;
+function globally(name: string): { new (of: unknown): unknown; readonly prototype: object } {
+  return (globalThis as unknown as Record<string, new (of: unknown) => object>)[name] as never;
 }

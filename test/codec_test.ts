@@ -194,20 +194,18 @@ describe("codec", () => {
     assert.equal(deep.failure.message, "of");
   });
 
-  it("decode gives errors of the language back with class, stack, cause and properties", () => {
-    const error = Object.assign(new RangeError("r", { cause: new TypeError("t") }), { code: "E", at: new Date(3) });
+  it("decode gives errors of the language back with class, name, stack and cause", () => {
+    const error = new RangeError("r", { cause: new TypeError("t", { cause: { at: new Date(3) } }) });
+    error.name = "Odd";
     const back = decode(encode({ error })) as { error: typeof error };
     assert.ok(same(back.error, error));
-    assert.ok(
-      back.error instanceof RangeError && back.error.cause instanceof TypeError && back.error.at instanceof Date,
-    );
-    assert.deepEqual(Object.keys(back.error), ["code", "at"]);
-    const assigned = new Error("a");
-    assigned.name = "Odd";
-    assigned.cause = "c";
-    assert.ok(same(decode(encode(assigned)), assigned));
-    const theirs = decode(superjson.stringify(assigned)) as Error;
-    assert.deepEqual([theirs.name, theirs.message, theirs.cause, theirs.stack], ["Odd", "a", "c", "Odd: a"]);
+    assert.ok(back.error instanceof RangeError && back.error.cause instanceof TypeError);
+    assert.deepEqual(Object.keys(back.error), ["name"]);
+    assert.deepEqual(Object.keys(back.error.cause), []);
+    const { error: theirs } = superjson.parse<typeof back>(encode({ error }));
+    assert.deepEqual([theirs.name, theirs.message, (theirs.cause as Error).message], ["Odd", "r", "t"]);
+    const read = decode(superjson.stringify(error)) as Error;
+    assert.deepEqual([read.name, read.message], ["Odd", "r"]);
   });
 
   it("encode takes objects and arrays of another realm, and gives back such of this one", () => {
@@ -245,7 +243,7 @@ describe("codec", () => {
       [Object.assign([1], { [Symbol("s")]: 1 }), /"Symbol\(s\)": a symbol key/],
       [{ a: [new Money()] }, /"a\.0": an instance of Money is not serializable.*superClasses/],
       [new Error("e", { cause: new Money() }), /"cause": an instance of Money/],
-      [Object.assign(new Error("e"), { response: new Response("x") }), /"response": an instance of Response/],
+      [Object.assign(new Error("e"), { response: new Response("x") }), /"response": a property of an error/],
       // biome-ignore lint/suspicious/noSparseArray: a hole is what is tried
       [{ a: [1, , 2] }, /"a": an array with holes or properties/],
       [{ a: "a1".match(/(a)/) }, /"a": an array with holes or properties/],
@@ -316,7 +314,7 @@ describe("codec", () => {
     }
   });
 
-  it("encode takes instances of classes that are registered, of one client or with superjson, and no others", () => {
+  it("encode takes instances of classes that are registered, of one client, and no others", () => {
     class Point {
       x: unknown;
       constructor(x: unknown) {
@@ -327,19 +325,14 @@ describe("codec", () => {
       name = "n";
       password = "p";
     }
-    class Shared {
-      map = new Map([["k", new Date(5)]]);
-    }
     class Names extends Map<string, string> {}
-    superjson.registerClass(Shared, "test.Shared");
     const known = knowClasses([Point, Names, [Secret, { identifier: "shop.Secret", allowProps: ["name"] }]]);
     const point = new Point(new Map([[new Point(1), new Uint8Array([1, 2])]]));
-    const value = { point, again: point, list: [new Shared()] };
+    const value = { point, again: point };
     const text = encode(value, known);
     assert.ok(same(decode(text, known), value));
     assert.throws(() => encode(value), /"point": an instance of Point/);
-    assert.throws(() => decode(text), /no known type/);
-    assert.ok(same(decode(encode(new Shared())), new Shared()));
+    assert.throws(() => decode(text), /unknown class/);
     const secret = decode(encode(new Secret(), known), known);
     assert.ok(secret instanceof Secret);
     assert.deepEqual({ ...secret }, { name: "n" });

@@ -155,7 +155,7 @@ describe("Near", () => {
       () => new Map([["a", { b: new Set([1]) }]]),
       () => new Uint8Array([1, 2]),
       () => new URL("http://a/?b=1"),
-      () => Object.assign(new TypeError("t", { cause: new Error("c") }), { code: 5 }),
+      () => Object.assign(new TypeError("t", { cause: new Error("c") }), { name: "Odd" }),
       () => /a/g,
       () => new Point(),
       () => new Float64Array([Number.NaN]).buffer,
