@@ -875,11 +875,12 @@ export class Batch {
       fresh ??= new Set();
       const known = this.#loaded.has(sha1) || fresh.has(sha1);
       fresh.add(sha1);
-      const { readOnly } = slot;
-      // What only reads begins no TTL anew.
-      const args = (readOnly ? look?.args.with(1, 0) : look?.args) ?? slot.command?.slice(1) ?? [];
+      const args = look?.args ?? slot.command?.slice(1) ?? [];
       const all = look ? [look.clock, ...keys] : slot.also ? [...keys, ...slot.also] : keys;
-      return [`${known ? "EVALSHA" : "EVAL"}${readOnly ? "_RO" : ""}`, known ? sha1 : lua, all.length, ...all, ...args];
+      const name = known ? "EVALSHA" : "EVAL";
+      const command: Command = [name, known ? sha1 : lua, all.length, ...all, ...args];
+      // What only reads begins no TTL anew: its second argument is 0.
+      return slot.readOnly ? [`${name}_RO`, ...command.slice(1, -2), 0, ...command.slice(-1)] : command;
     });
   }
 

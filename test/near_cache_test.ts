@@ -524,6 +524,25 @@ describe("a near cache whose tracking is cut off", () => {
   });
 });
 
+it("a near cache keeps what SWAPDB takes away for its TTL, for the server tells nothing of that", {
+  timeout: 60_000,
+}, async () => {
+  const redis = await startRedis();
+  let now = 1_700_000_000_000;
+  const options = { env: {}, url: redis.url, timeout: 5000, clock: () => now };
+  await using client = createCacheClient({ ...options, near: true });
+  const cache = client.cache({ database: 1 });
+  await cache.set("a", "old");
+  await eventually(async () => (await cache.get("a")) === "old" && cache.stats().nearHits > 0);
+  assert.equal(await rawCommand(redis.port, ["SWAPDB", 1, 2]), "OK");
+  assert.equal(await cache.get("a", { near: false }), undefined);
+  now += 29_999;
+  assert.equal(await cache.get("a"), "old");
+  now += 2;
+  assert.equal(await cache.get("a"), undefined);
+  await redis.stop();
+});
+
 describe("a near cache over the embedded store", () => {
   it("tells of what the store evicts", async () => {
     const client = createCacheClient({ env: {}, driver: memory({ maxEntries: 10 }) });
