@@ -220,6 +220,20 @@ describe("bridge authentication", () => {
 });
 
 describe("bridge options", () => {
+  it("bridge takes the database that its driver's address names, unless told another", async () => {
+    for (const [options, expected] of [
+      [{}, 3],
+      [{ database: 5 }, 5],
+    ] as const) {
+      const { driver, sent } = recorder(() => "PONG");
+      await ask(bridge({ driver: { ...driver, database: 3 }, token: TOKEN, ...options }), "/", { body: ["GET", "k"] });
+      assert.deepEqual(
+        sent.map(({ database }) => database),
+        [expected],
+      );
+    }
+  });
+
   it("bridge throws and names the option when it is unknown or has a wrong form", () => {
     const { driver } = recorder(() => "OK");
     const rest = { ...driver, capabilities: { ...driver.capabilities, numbered: false } };

@@ -48,7 +48,7 @@ export interface BridgeOptions {
    * neither lists keys (SCAN, KEYS, patterns of channels) nor runs scripts. @default none
    */
   readonly readOnlyToken?: string;
-  /** The database that all commands run on, 0 to 15. @default 0, the only one over REST */
+  /** The database that all commands run on, 0 to 15. @default the one that the driver's address names, else 0, the only one over REST */
   readonly database?: number;
   /** The most bytes in one request's body. @default 10_000_000 */
   readonly maxBytes?: number;
@@ -98,7 +98,7 @@ export function bridge(options: BridgeOptions): Bridge {
   if (options.readOnlyToken === options.token) {
     throw new TypeError("Cannot open the bridge with one token for both uses; accepted: two different tokens");
   }
-  const { driver, database = 0 } = options;
+  const { driver, database = driver.database ?? 0 } = options;
   const timeout = parseTimeout(options.timeout ?? 10_000, "timeout");
   const heartbeat = parseTimeout(options.heartbeat ?? 5000, "heartbeat");
   const wire = serveScripts(openWire({ driver, database, timeout, transactions: options.maxTransactions ?? 8 }));
