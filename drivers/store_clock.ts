@@ -7,7 +7,8 @@ const JITTER = 1000;
  * - `now` is never set back. Beside `Date.now` a monotonic clock tells how much time went by, so that a clock that was set back changes nothing.
  *   What the system clock is ahead of it has gone by as well: while a machine sleeps, the monotonic clock may stand still.
  * - `wall` is what the system clock says: for moments that callers give and are told.
- * - An injected clock is alone: each step forward is time that went by. After a step back by more than a second nobody knows how much did.
+ * - An injected clock is alone: each step forward is time that went by. After a step back by more than a second nobody knows how much did. While it
+ *   throws or answers no number, time stands still.
  */
 export class StoreClock {
   /** The store's own time in whole milliseconds. */
@@ -30,12 +31,21 @@ export class StoreClock {
   look(): boolean {
     const alone = this.#clock !== undefined;
     const monotonic = alone ? 0 : performance.now();
-    this.wall = Math.floor(alone ? (this.#clock as () => number)() : Date.now());
+    this.wall = alone ? this.#injected() : Math.floor(Date.now());
     const ahead = this.wall + this.#back - (monotonic + this.#lacks);
     if (ahead > 0) this.#lacks += ahead;
     // Beside a monotonic clock what is set back by less does no harm, and rounding is no step.
     else if (ahead < (alone ? 0 : -JITTER)) this.#back -= ahead;
     this.now = Math.floor(monotonic + this.#lacks);
     return !alone || ahead >= -JITTER;
+  }
+
+  #injected(): number {
+    try {
+      const time = Math.floor((this.#clock as () => number)());
+      return Number.isFinite(time) ? time : this.wall;
+    } catch {
+      return this.wall;
+    }
   }
 }

@@ -652,14 +652,20 @@ class Shared {
     if (setup.listener) this.events.subscribe(setup.listener, true);
     this.config = setup.configure();
     this.ring(this.config);
-    const { clock } = setup.hooks;
-    if (clock) this.clock = () => this.#time(clock);
+    const { clock, waitUntil } = setup.hooks;
+    if (waitUntil !== undefined) checkFunction(waitUntil, "waitUntil");
+    if (clock !== undefined) {
+      checkFunction(clock, "clock");
+      this.clock = () => this.#time(clock);
+    }
     this.known = setup.hooks.superClasses && knowClasses(setup.hooks.superClasses);
   }
 
   #time(clock: () => number): number {
     try {
-      return clock();
+      const now = clock();
+      if (Number.isFinite(now)) return now;
+      throw new RangeError("it answered no finite number");
     } catch (thrown) {
       const error = hookError("clock", thrown);
       this.events.emit({ type: "error", operation: "clock", error, service: "cache", collection: "" });

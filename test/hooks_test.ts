@@ -149,21 +149,39 @@ describe("a function of the application's that throws", () => {
 
   it("clock is told, and the system's is taken in its place", () =>
     handlingAll(async () => {
-      const clock = (): never => {
-        throw new TypeError("no");
+      const clocks: Record<string, () => number> = {
+        TypeError: () => {
+          throw new TypeError("no");
+        },
+        RangeError: () => Number.NaN,
       };
-      await using client = make({ driver: memory(), clock, near: true });
-      const seen = watch(client);
-      const cache = client.cache<string>();
-      assert.equal(await cache.set("k", "v", { ttl: "1m", staleFor: "1m" }), true);
-      assert.equal(await cache.get("k"), "v");
-      assert.equal(await cache.getOrSet("k", () => "new", { ttl: "1m", staleFor: "1m" }), "v");
-      assert.equal(await cache.withLock("k", ({ signal }) => signal.aborted), false);
-      assert.ok(seen.errors.length > 0);
-      for (const line of seen.errors) {
-        assert.equal(line, "clock protocol: the application's clock threw TypeError");
+      for (const [thrown, clock] of Object.entries(clocks)) {
+        for (const driver of ["memory", memory(), memory({ clock })] as const) {
+          await using client = make({ driver, clock, near: true });
+          const seen = watch(client);
+          const cache = client.cache<string>();
+          const options = { ttl: "1m", staleFor: "1m", onError: "throw" } as const;
+          assert.equal(await cache.set("k", "v", options), true);
+          assert.equal(await cache.get("k", options), "v");
+          assert.equal(await cache.getOrSet("k", () => "new", options), "v");
+          assert.equal(await cache.increment("n"), 1);
+          assert.equal(await cache.withLock("k", ({ signal }) => signal.aborted), false);
+          assert.ok(seen.errors.length > 0);
+          for (const line of seen.errors) {
+            assert.equal(line, `clock protocol: the application's clock threw ${thrown}`);
+          }
+        }
       }
     }));
+
+  it("what is no function is refused where the client is made", () => {
+    for (const name of ["waitUntil", "clock"]) {
+      for (const bad of [5, "f", {}, null]) {
+        const given = { [name]: bad } as unknown as ClientOptions;
+        assert.throws(() => make(given), { name: "TypeError", message: new RegExp(`^cannot use ${name} of type`) });
+      }
+    }
+  });
 
   it("schema makes a read a miss, which is told by the schema's name and counted once", () =>
     handlingAll(async () => {
