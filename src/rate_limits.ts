@@ -208,6 +208,7 @@ const OF_LIMITS = ["limit", "window", "algorithm"];
 
 /** A month: with the highest limit, their product stays an exact integer. */
 const LONGEST_WINDOW = 30 * 864e5;
+const WINDOWS = 'seconds as a number, or a string such as "30s" "5m" "2h" "1d", above 0 and at most 30 days';
 const HIGHEST_LIMIT = 1e6;
 const MOST_LIMITS = 16;
 
@@ -325,9 +326,9 @@ async function ask(
 }
 
 function windowOf(window: Duration): number {
-  const ms = parseDuration(window, "window");
+  const ms = parseDuration(window, "window", WINDOWS);
   if (ms !== undefined && ms <= LONGEST_WINDOW) return ms;
-  throw new RangeError(`cannot use the window ${describe(window)}: accepted are times up to 30 days`);
+  throw new RangeError(`cannot use the window ${describe(window)}: accepted are ${WINDOWS}`);
 }
 
 function whole(name: string, value: unknown, least: number, most: number): void {

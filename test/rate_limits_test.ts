@@ -390,9 +390,9 @@ describe("options of rate limits", () => {
       [5],
       [{ window: "1m" }],
       ...[0, -1, 1.5, "5", Number.NaN, 1_000_001].map((limit): [unknown] => [{ ...good, limit }]),
-      ...[undefined, 0, -1, "0s", "31d", "forever", "1 minute", null, {}].map((window): [unknown] => [
-        { ...good, window },
-      ]),
+      ...[undefined, 0, -1, "0s", "31d", "forever", "1 minute", "short", "default", null, {}].map(
+        (window): [unknown] => [{ ...good, window }],
+      ),
       ...[-1, 0.5, "1", null, 1_000_001].map((cost): [unknown] => [{ ...good, cost }]),
       ...["leaky", "toString", null, 5].map((algorithm): [unknown] => [{ ...good, algorithm }]),
       [{ ...good, onUnavailable: "shrug" }],
@@ -417,7 +417,9 @@ describe("options of rate limits", () => {
         if (verb === "decrementRateLimit" && (given == null || Object.keys(given).join() === "window")) continue;
         await assert.rejects(
           async () => cache[verb]("k", given as never, options as never),
-          (error: Error) => /accepted are|expected/.test(error.message) && /^(Type|Range)Error$/.test(error.name),
+          (error: Error) =>
+            /accepted are|expected seconds as a number, .* 30 days$/.test(error.message) &&
+            /^(Type|Range)Error$/.test(error.name),
           `${verb} ${said}`,
         );
       }

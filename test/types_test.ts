@@ -22,7 +22,9 @@ import {
   type Logger,
   type PlainId,
   type Product,
+  type RateCount,
   type RateLimitResult,
+  type RateLimitsResult,
   type Session,
   type Ttl,
   withOptions,
@@ -135,6 +137,28 @@ async function services(client: FoodFastClient): Promise<void> {
   await auth.checkRateLimit("ip", { window: "1m" });
   // @ts-expect-error unknown algorithm
   await auth.checkRateLimit("ip", { limit: 1, window: "1m", algorithm: "leaky" });
+  const limits = [
+    { limit: 5, window: "1m" },
+    { limit: 100, window: "1d", algorithm: "sliding" },
+  ] as const;
+  const both = await auth.checkRateLimit("ip", limits, { cost: 2, onUnavailable: "allow" });
+  yes<Equal<typeof both, RateLimitsResult>>();
+  const one = await client.cache().checkRateLimit("ip", { ...limits[0], cost: 0 });
+  yes<Equal<typeof one, RateLimitResult>>();
+  const count = await client.service("product").decrementRateLimit("ip", { window: "1m", by: 2 });
+  yes<Equal<typeof count, RateCount>>();
+  const back = await auth.decrementRateLimit("ip", limits[0]);
+  yes<Equal<typeof back, RateLimitResult>>();
+  const allBack = await products.decrementRateLimit(5, limits);
+  yes<Equal<typeof allBack, RateLimitsResult>>();
+  // @ts-expect-error one limit tells of no others
+  one.decidedBy;
+  // @ts-expect-error several limits have one cost
+  await auth.checkRateLimit("ip", [{ limit: 1, window: "1m", cost: 2 }]);
+  // @ts-expect-error a limit has a window
+  await auth.checkRateLimit("ip", [{ limit: 1 }]);
+  // @ts-expect-error a window is a time, and no name of a TTL
+  await auth.checkRateLimit("ip", { limit: 1, window: "short" });
   // @ts-expect-error unknown answer while the store is away
   await auth.checkRateLimit("ip", { limit: 1, window: "1m", onUnavailable: "ignore" });
   // @ts-expect-error an amount is a number
