@@ -1,5 +1,6 @@
 /**
- * Where a store is: the one reader of URLs and host names, for the configuration and for drivers. What an address says is honoured or refused.
+ * Where a store is: the one reader of URLs and host names, for the configuration and for drivers. What an address says
+ * is honoured or refused.
  *
  * @module
  */

@@ -62,8 +62,8 @@ export interface NodeRedisClient {
 /** Options of {@linkcode nodeRedis}. */
 export interface NodeRedisOptions {
   /**
-   * `redis://[[username]:password@]host[:port][/database]`, `rediss://` for TLS, or `unix:/path`; `valkey://` and `valkeys://` are the same. The options
-   * below win over its parts.
+   * `redis://[[username]:password@]host[:port][/database]`, `rediss://` for TLS, or `unix:/path`; `valkey://` and
+   * `valkeys://` are the same. The options below win over its parts.
    */
   readonly url?: string;
   /** The server's name or address. @default "localhost" */
@@ -94,7 +94,8 @@ export interface NodeRedisOptions {
    */
   readonly client?: NodeRedisClient;
   /**
-   * The database, 0-15, that a cache client takes where nothing else names one; that which `client` has selected. Each send names its own.
+   * The database, 0-15, that a cache client takes where nothing else names one; that which `client` has selected. Each
+   * send names its own.
    * @default the URL's, or the one in the client's options, otherwise 0
    */
   readonly database?: number;
@@ -196,7 +197,8 @@ const PINGS = 10_000;
  * that gives no answer within the longest `timeout` of the sends that it holds is dropped, and those sends fail.
  *
  * @param options Where the server is and how to log in, or a ready client.
- * @throws {TypeError} For an option that is unknown or of another form, a URL that cannot be honoured, and options of a connection beside a ready client.
+ * @throws {TypeError} For an option that is unknown or of another form, a URL that cannot be honoured, and options of a
+ * connection beside a ready client.
  * @throws {RangeError} For a number out of range.
  *
  * @example

@@ -7,7 +7,8 @@ export type Rule = readonly [accepted: string, test: (value: never) => boolean];
 export type Rules = Readonly<Record<string, Rule>>;
 
 /**
- * Throws for options of names that are not known, and for those of another form. No text is in a message: it may be a secret in the wrong place.
+ * Throws for options of names that are not known, and for those of another form. No text is in a message: it may be a
+ * secret in the wrong place.
  *
  * @param what Whose options they are.
  * @param options What was given; what is undefined is left out.

@@ -199,7 +199,8 @@ export class CacheClient<S extends object = Record<never, never>> {
    * @param service The name of a Food Fast service or of one that was declared (then the latest declaration counts), or
    * a declaration made by `defineService`.
    * @returns The service; the same object for the same declaration.
-   * @throws {CacheConfigError} For an encrypted service of the application's own where there are no keys, and for problems of its configuration.
+   * @throws {CacheConfigError} For an encrypted service of the application's own where there are no keys, and for
+   * problems of its configuration.
    * @throws {TypeError} For an unknown name, a name declared twice in different ways (the message says what differs), a
    * database that another service has, or a custom service outside 8-15 (`allowSharedDatabases` permits the last two).
    */

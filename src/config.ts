@@ -42,8 +42,8 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   /** The wire, by name or ready (then it is not closed with the client). Variable `CACHE_DRIVER`. @default by the URL, then by what the environment names */
   readonly driver?: DriverName | Driver;
   /**
-   * `memory:`, `redis://`, `rediss://` (or `valkey://`, `valkeys://`), `redis+unix:`, `unix:`, `https://` or `http://`. The query of those of Redis may
-   * say `db` and `ssl`. Variable `CACHE_URL`.
+   * `memory:`, `redis://`, `rediss://` (or `valkey://`, `valkeys://`), `redis+unix:`, `unix:`, `https://` or `http://`.
+   * The query of those of Redis may say `db` and `ssl`. Variable `CACHE_URL`.
    */
   readonly url?: string;
   /** The REST token. Variable `UPSTASH_REDIS_REST_TOKEN`. */
@@ -84,7 +84,11 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   readonly maxBytes?: number;
   /** Whether two services may share a database. Variable `CACHE_ALLOW_SHARED_DATABASES`. @default false */
   readonly allowSharedDatabases?: boolean;
-  /** Whether it is an error that no store is named, which leaves the memory of this process. Variable `CACHE_REQUIRE_STORE`. @default false */
+  /**
+   * Whether it is an error that no store is named, which leaves the memory of this process. Variable
+   * `CACHE_REQUIRE_STORE`.
+   * @default false
+   */
   readonly requireStore?: boolean;
 }
 
@@ -164,7 +168,11 @@ export interface ParseConfigOptions {
   readonly otherOptions?: readonly string[];
   /** The TTL variables of an application's own services. @default [] */
   readonly ttlVariables?: readonly string[];
-  /** The names that come from the library's own files, `.env.cache` and its like: what nobody knows among them is a problem. @default none */
+  /**
+   * The names that come from the library's own files, `.env.cache` and its like: what nobody knows among them is a
+   * problem.
+   * @default none
+   */
   readonly inFiles?: ReadonlySet<string>;
   /** Whether the runtime has TCP: where not, Upstash is taken before Redis when both are set. @default true */
   readonly tcp?: boolean;
@@ -174,7 +182,10 @@ function reject(): never {
   throw new RangeError();
 }
 
-/** A setting: `parse` answers its value, or throws when what was given is not what `accepted` says: a {@linkcode Refusal} by its reason. */
+/**
+ * A setting: `parse` answers its value, or throws when what was given is not what `accepted` says: a `Refusal` by its
+ * reason.
+ */
 function setting<T>(accepted: string, parse: (given: unknown) => T, fallback?: string) {
   const schema = v.pipe(
     v.unknown(),
@@ -215,8 +226,8 @@ function defined<T extends object>(values: { [K in keyof T]: T[K] | undefined })
 }
 
 /**
- * A TTL; seconds may be text. `Infinity` stands for ever, because `undefined` is what is not set. One of `names` stands for itself until it is known
- * how long that is.
+ * A TTL; seconds may be text. `Infinity` stands for ever, because `undefined` is what is not set. One of `names` stands
+ * for itself until it is known how long that is.
  */
 function ttl(names: readonly (keyof TtlClasses)[], fallback?: string) {
   const parse = (given: unknown): number | keyof TtlClasses => {
@@ -456,8 +467,9 @@ function gather(
  *
  * The driver is `CACHE_DRIVER`, else that of `CACHE_URL`, else node-redis when `REDIS_URL` or `REDIS_HOST` is set, else
  * upstash when `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL` is set, else memory. URLs of other drivers are not looked
- * at. An empty variable is unset. A TTL variable that nobody declared is accepted unless its name is a slip of a known one. Other unknown `CACHE_*` are
- * passed over, because other programs have such names too, unless they are nearly one of this library's; in its own files they are problems.
+ * at. An empty variable is unset. A TTL variable that nobody declared is accepted unless its name is a slip of a known
+ * one. Other unknown `CACHE_*` are passed over, because other programs have such names too, unless they are nearly one
+ * of this library's; in its own files they are problems.
  *
  * @param record The variables, such as `process.env`; only those of this library are looked at.
  * @param settings The client's options, the TTL variables of an application's services, whether there is TCP.
@@ -600,7 +612,10 @@ function nearest(name: string, known: readonly string[]): string {
   return known.reduce((best, other) => ((far.get(other) as number) < (far.get(best) as number) ? other : best));
 }
 
-/** Whether a name is nearly another, so that hardly anybody else's is: of TTLs, which applications name themselves, less is a slip. */
+/**
+ * Whether a name is nearly another, so that hardly anybody else's is: of TTLs, which applications name themselves, less
+ * is a slip.
+ */
 function isSlip(name: string, other: string): boolean {
   const far = farOf(name, other);
   if (!name.startsWith("CACHE_TTL_")) return far <= (stem(other).length > 13 ? 2 : 1);

@@ -39,7 +39,10 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
   readonly onError?: OnError;
   /** The TTL where nothing else gives one. @default "1h" */
   readonly ttl?: Ttl;
-  /** The TTLs of collections, by the name of their variable, such as `CACHE_TTL_PRODUCTS`; `CACHE_TTL_SHORT` and `CACHE_TTL_LONG` are `"short"` and `"long"`. */
+  /**
+   * The TTLs of collections, by the name of their variable, such as `CACHE_TTL_PRODUCTS`; `CACHE_TTL_SHORT` and
+   * `CACHE_TTL_LONG` are `"short"` and `"long"`.
+   */
   readonly ttls?: Readonly<Record<string, Ttl>>;
   /** How often a command that can be repeated is sent again, 0-10. @default 2 */
   readonly retries?: number;

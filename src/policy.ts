@@ -17,7 +17,10 @@ export type TagSource<V = any, I = any> = readonly string[] | ((value: V, id: I)
 
 /** How an entry lives. `false` turns off what a client, service or collection has turned on. */
 export interface EntryOptions {
-  /** The time to live: seconds, a string with a unit, `"default"`, `"short"`, `"long"`, or `"forever"`. @default the collection's, or CACHE_TTL_DEFAULT */
+  /**
+   * The time to live: seconds, a string with a unit, `"default"`, `"short"`, `"long"`, or `"forever"`.
+   * @default the collection's, or CACHE_TTL_DEFAULT
+   */
   readonly ttl?: Ttl | undefined;
   /**
    * How long after its TTL `getOrSet` still serves it, while one load in the background renews it; for `get` and `has` it is a miss by then. The

@@ -40,7 +40,8 @@ export function readVariables(names: readonly string[]): Record<string, string> 
 }
 
 /**
- * Whether nobody can know what the environment says: Deno permits none of the names, or the runtime has no variables, as a Worker's.
+ * Whether nobody can know what the environment says: Deno permits none of the names, or the runtime has no variables,
+ * as a Worker's.
  *
  * @param names The variables that matter.
  */

@@ -14,7 +14,8 @@ export function oddSecret(secret: string): string | undefined {
 }
 
 /**
- * Tells which secrets of a configuration are odd: they are used as they are, and a store that refuses them says only that they are wrong.
+ * Tells which secrets of a configuration are odd: they are used as they are, and a store that refuses them says only
+ * that they are wrong.
  *
  * @param config The configuration.
  * @returns A sentence for each, without the secret.

@@ -103,7 +103,11 @@ export interface ServiceDefinition<C extends Collections = Collections, V extend
   readonly verbs?: (service: ServiceCore<C>) => V;
   /** Throws for values that no collection of the service may store. */
   readonly refuse?: (value: unknown) => void;
-  /** Whether its values, not its ids and tags, are encrypted by the client's `encryption` keys; a client without them refuses the service. @default false */
+  /**
+   * Whether its values, not its ids and tags, are encrypted by the client's `encryption` keys; a client without them
+   * refuses the service.
+   * @default false
+   */
   readonly encrypted?: boolean;
 }
 

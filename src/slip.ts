@@ -1,5 +1,6 @@
 /**
- * How far one name is from another: how many letters have to be put in, left out, changed, or swapped with their neighbour.
+ * How far one name is from another: how many letters have to be put in, left out, changed, or swapped with their
+ * neighbour.
  *
  * @param a The one.
  * @param b The other.

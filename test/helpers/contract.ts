@@ -55,7 +55,10 @@ export async function redisStore(): Promise<ContractStore> {
   };
 }
 
-/** A real Redis without databases, as a user who may touch no key but those under its prefix, and the prefixes of one case. */
+/**
+ * A real Redis without databases, as a user who may touch no key but those under its prefix, and the prefixes of one
+ * case.
+ */
 export async function prefixedStore(): Promise<ContractStore> {
   const redis = await startRedis();
   const patterns = ["~shop:*", "~t*", "~db1:*", "~\\\\t:*"];

@@ -1,7 +1,7 @@
 /**
  * The Worker that runs the contract: `GET` lists the cases, `POST` runs one, each in a request of its own. `PUT` reads a product through a
- * client of the request, made of one that all requests share. `PATCH` answers that client's metrics, `DELETE` what is said where no store is named.
- * `OPTIONS` answers what a monitor has seen that was made while the code was loaded.
+ * client of the request, made of one that all requests share. `PATCH` answers that client's metrics, `DELETE` what is
+ * said where no store is named. `OPTIONS` answers what a monitor has seen that was made while the code was loaded.
  */
 import { createCacheClient, type FoodFastClient } from "../../mod.ts";
 import { type Monitor, metricsHandler, monitor } from "../../src/monitor/monitor.ts";
