@@ -95,8 +95,13 @@ describe("larder's messages", () => {
     assert.ok(gone.stderr.includes(`(${away})`), gone.stderr);
     assert.deepEqual([wrong.code, gone.code], [2, 3]);
     redis.pause();
-    const silent = await larder(["list", "product", "--timeout", "300"], { env });
+    const silent = await larder(["list", "product", "--timeout", "300ms"], { env });
     redis.resume();
+    for (const bad of ["0", "25d", "soon", "2147483648"]) {
+      const { code, stderr } = await larder(["list", "product", "--timeout", bad], { env });
+      assert.equal(code, 2, bad);
+      assert.match(stderr, /--timeout <ms>.*Accepted are whole numbers from 1 to 2147483647, and times such as 30s/);
+    }
     assert.ok(silent.stderr.includes(redis.url.slice("redis://".length)), silent.stderr);
     assert.equal(silent.code, 3);
   });

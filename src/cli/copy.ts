@@ -8,12 +8,12 @@ import {
   addExamples,
   addOutputFlags,
   addPlaceFlags,
+  addTimeoutFlag,
   addYesFlag,
   databasesOption,
   noMore,
   type PlaceFlags,
   takeTarget,
-  whole,
 } from "./flags.ts";
 import { followRestore } from "./restore.ts";
 import type { Run } from "./run.ts";
@@ -57,7 +57,7 @@ export function addCopy(program: Command, run: Run): void {
       .addOption(databasesOption(`--${side}-databases <mode>`, "how its databases are kept apart"));
   }
   addYesFlag(addConflictFlag(addPlaceFlags(addOutputFlags(command))));
-  command.option("--timeout <ms>", "how long a step may take in milliseconds (default: 10000)", whole(1, 2 ** 31 - 1));
+  addTimeoutFlag(command);
   addExamples(
     command,
     "copy product --from redis://localhost:6379 --to https://name.upstash.io --to-token $TOKEN",

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Target } from "../manager/manager.ts";
 import { services } from "../services/all.ts";
+import { LONGEST_TIMER, millisecondsOf } from "../ttl.ts";
 import { suggestion, UsageError } from "./errors.ts";
 
 /** The names of the services. */
@@ -20,6 +21,20 @@ export function whole(min: number, max: number = Number.MAX_SAFE_INTEGER): (give
     const upTo = max === Number.MAX_SAFE_INTEGER ? "on" : `to ${max}`;
     throw new InvalidArgumentError(`Accepted are whole numbers from ${min} ${upTo}.`);
   };
+}
+
+/** Adds how long a step may take: milliseconds, or a time with its unit. */
+export function addTimeoutFlag(command: Command): Command {
+  const parse = (given: string): number => {
+    const milliseconds = /^\d+$/.test(given) ? Number(given) : millisecondsOf(given);
+    if (milliseconds >= 1 && milliseconds <= LONGEST_TIMER) return milliseconds;
+    throw new InvalidArgumentError(`Accepted are whole numbers from 1 to ${LONGEST_TIMER}, and times such as 30s.`);
+  };
+  return command.option(
+    "--timeout <ms>",
+    "how long a step may take, in milliseconds or as 30s (default: 10000)",
+    parse,
+  );
 }
 
 /** A parser of seconds, for an option. */
@@ -43,7 +58,7 @@ export function addOutputFlags(command: Command): Command {
 
 /** Adds which store it is. */
 export function addStoreFlags(command: Command): Command {
-  return addOutputFlags(command)
+  const store = addOutputFlags(command)
     .optionsGroup("Store:")
     .option(
       "--url <url>",
@@ -51,8 +66,8 @@ export function addStoreFlags(command: Command): Command {
     )
     .option("--token <token>", "the token of a REST store (better in UPSTASH_REDIS_REST_TOKEN: others see arguments)")
     .option("--prefix <prefix>", "what every key starts with, a : after it (default: CACHE_PREFIX)")
-    .addOption(databasesOption("--databases <mode>", "how databases are kept apart (default: CACHE_DATABASES, auto)"))
-    .option("--timeout <ms>", "how long a step may take in milliseconds (default: 10000)", whole(1, 2 ** 31 - 1));
+    .addOption(databasesOption("--databases <mode>", "how databases are kept apart (default: CACHE_DATABASES, auto)"));
+  return addTimeoutFlag(store);
 }
 
 /** The option for a mode of databases. */
