@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
+import { bridge } from "../src/bridge/bridge.ts";
 import { rateLimit } from "../src/limit_script.ts";
 import {
   type DiagnoseOptions,
@@ -22,6 +23,7 @@ import { dump, withConnection } from "./helpers/dump.ts";
 import { onWires } from "./helpers/engine.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
+import { serve } from "./helpers/serve.ts";
 
 type Findings = Partial<Record<Finding["check"], Finding>>;
 
@@ -454,5 +456,22 @@ describe("diagnose does what caches do", () => {
       told,
       /^stored in plain text: auth \(session:\*\), payment \(payment_methods:\*\) -> .*CACHE_ENCRYPTION_KEYS/,
     );
+  });
+
+  it("and says of a token that only reads that another one is needed, and of keys that it cannot see them", {
+    timeout: 60_000,
+  }, async () => {
+    const rest = await serve(bridge({ driver: memory(), token: "t", readOnlyToken: "r" }));
+    await using client = createCacheClient({ env: {}, url: rest.url, token: "r", timeout: 5000, logger: false });
+    const found = await findings(client);
+    for (const check of ["scripts", "commands"] as const) {
+      assert.equal(found[check]?.level, "error");
+      assert.match(found[check]?.advice ?? "", /^use the token that may write/);
+    }
+    for (const check of ["encryption", "expiry", "big keys"] as const) {
+      assert.equal(found[check]?.level, "info");
+      assert.equal(found[check]?.evidence, "the store does not let this user look at its keys");
+    }
+    await rest.close();
   });
 });

@@ -97,10 +97,11 @@ export async function* diagnose(
     if (role.evidence === SENTINEL) return;
     const refused = await tried(client, options);
     yield await databases(client, info, refused, options);
-    yield scripts(refused);
-    yield commands(refused);
+    const token = client.driver === "upstash" ? "use the token that may write, unless only reads are meant" : undefined;
+    yield scripts(refused, token);
+    yield commands(refused, token);
     yield await nearCaches(client, wire, info);
-    yield await encryption(client, options);
+    yield await encryption(client, { ...options, sample });
     yield eviction(info, client.driver, why);
     yield memory(info, why);
     yield hitRate(await countedRates(client, options), info, why);
@@ -241,7 +242,7 @@ async function databases(
     await wire.must([["DBSIZE"]]);
   } catch (error) {
     if (!isStoreError(error)) throw error;
-    const evidence = `numbered, and database 15 cannot be used: ${error.message}`;
+    const evidence = `numbered, and database 15 cannot be used: ${error.message.split("; ")[0]}`;
     const other = isForbidden(error) ? "allow SELECT to this user (ACL: +select)" : "give the server 16 databases";
     return { check, level: "error", evidence, advice: `set CACHE_DATABASES to prefixed, or ${other}` };
   } finally {
@@ -260,15 +261,15 @@ async function tried(client: InspectedClient, options: StepOptions): Promise<Ref
   }
 }
 
-function scripts({ scripts: refused }: Refusals): Finding {
+function scripts({ scripts: refused }: Refusals, token: string | undefined): Finding {
   const check = "scripts";
   if (refused === undefined) return { check, level: "ok", evidence: "scripts can be run" };
   const advice =
     "allow them to this user (ACL: +eval +evalsha), and give the commands their names back where they are renamed: without them writes, tags, counters, limits and locks fail";
-  return { check, level: "error", evidence: `no script can be run: ${refused}`, advice };
+  return { check, level: "error", evidence: `no script can be run: ${refused}`, advice: token ?? advice };
 }
 
-function commands({ commands: refused, keys, scripts: untried }: Refusals): Finding {
+function commands({ commands: refused, keys, scripts: untried }: Refusals, token: string | undefined): Finding {
   const check = "commands";
   if (keys !== undefined) {
     const evidence = `this user may not touch all keys that start with ${JSON.stringify(keys)}, those of caches and the library's own`;
@@ -280,12 +281,8 @@ function commands({ commands: refused, keys, scripts: untried }: Refusals): Find
   }
   const allow = refused.map((name) => `+${name.toLowerCase()}`).join(" ");
   const evidence = `this user may not run ${refused.join(", ")}, or the server does not know it by this name`;
-  return {
-    check,
-    level: "error",
-    evidence,
-    advice: `allow it (ACL: ${allow}): docs/permissions.md tells what each is for`,
-  };
+  const advice = `allow it (ACL: ${allow}): docs/permissions.md tells what each is for`;
+  return { check, level: "error", evidence, advice: token ?? advice };
 }
 
 /** Whether the server tells of changed keys. Of interest where near caches are on only, so it is no error. */
@@ -312,16 +309,21 @@ async function nearCaches(client: InspectedClient, wire: Wire, info: Info): Prom
   return near === undefined ? { check, level: "info", evidence, advice } : warning(check, evidence, advice);
 }
 
+const HIDDEN = "the store does not let this user look at its keys";
 /** Which keys of which services hold what should be encrypted. */
 const SECRETS = { auth: ["session:*", "token:*"], payment: ["payment_methods:*", "transaction:*"] } as const;
 /** How many of them are looked at. */
 const LOOKED_AT = 20;
 
 /** Whether what is stored of the services that can be encrypted is: by what stands there, for the keys are the applications'. */
-async function encryption(client: InspectedClient, options: StepOptions): Promise<Finding> {
+async function encryption(
+  client: InspectedClient,
+  { sample, ...options }: StepOptions & { readonly sample: number },
+): Promise<Finding> {
   const check = "encryption";
   const plain: string[] = [];
   let seen = 0;
+  let hidden = false;
   for (const [service, patterns] of Object.entries(SECRETS)) {
     let wire: Wire | undefined;
     try {
@@ -329,16 +331,21 @@ async function encryption(client: InspectedClient, options: StepOptions): Promis
     } catch (error) {
       // A build without this service.
       if (!(error instanceof TypeError)) throw error;
+      continue;
     }
+    hidden ||= wire === undefined;
     if (!wire) continue;
     try {
       for (const pattern of patterns) {
         const keys: Bulk[] = [];
+        let left = sample;
         for await (const page of wire.scan(pattern, PAGE)) {
           keys.push(...page);
-          if (keys.length >= LOOKED_AT) break;
+          left -= PAGE;
+          if (keys.length >= LOOKED_AT || left <= 0) break;
         }
         const heads = await wire.send(keys.slice(0, LOOKED_AT).map((key) => ["GETRANGE", key, 0, 1023]));
+        hidden ||= heads.some((head) => head instanceof StoreError);
         const texts = heads.map(word).filter((text) => text.startsWith("{"));
         seen += texts.length;
         if (texts.some((text) => !/^\{[^{}]*?"sealed":/.test(text))) plain.push(`${service} (${pattern})`);
@@ -347,7 +354,7 @@ async function encryption(client: InspectedClient, options: StepOptions): Promis
       await wire.close();
     }
   }
-  if (seen === 0) return { check, level: "info", evidence: "auth and payment hold no values yet" };
+  if (seen === 0) return unknown(check, hidden ? HIDDEN : "auth and payment hold no values yet");
   if (plain.length === 0) return { check, level: "ok", evidence: "what was seen of auth and payment is encrypted" };
   const advice = "set CACHE_ENCRYPTION_KEYS in the applications, or let nobody else read this store and its backups";
   return { check, level: "info", evidence: `stored in plain text: ${plain.join(", ")}`, advice };
@@ -472,7 +479,8 @@ async function* keys(
 ): AsyncGenerator<Finding, void, void> {
   let looked = 0;
   let lasting = 0;
-  let refused: string | undefined;
+  let opened = 0;
+  let hidden = false;
   const examples: string[] = [];
   const big: { name: string; size: number }[] = [];
   for (const database of await used(client, info)) {
@@ -480,6 +488,7 @@ async function* keys(
     const place = { ...(await client.place({ database })), prefix: "" };
     const wire = await usable({ place: async () => place }, { database, ...options });
     if (!wire) continue;
+    opened++;
     const look = looker(wire);
     try {
       let left = sample;
@@ -501,14 +510,14 @@ async function* keys(
     } catch (error) {
       // Keys that this user may not look at.
       if (!isRefusal(error)) throw error;
-      refused = error.message;
+      hidden = true;
     } finally {
       await wire.close();
     }
   }
-  if (looked === 0 && refused !== undefined) {
-    yield unknown("expiry", refused);
-    yield unknown("big keys", refused);
+  if (looked === 0 && (hidden || opened === 0)) {
+    yield unknown("expiry", HIDDEN);
+    yield unknown("big keys", HIDDEN);
     return;
   }
   const share = lasting / Math.max(looked, 1);

@@ -76,6 +76,8 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
 async function launch(port: number, args: readonly string[]): Promise<RedisServer> {
   const path = process.env.REDIS_SERVER || "redis-server";
   const memoryOnly = ["--save", "", "--appendonly", "no", "--repl-diskless-load", "swapdb"];
+  // What another server may have left behind is not loaded.
+  memoryOnly.push("--dbfilename", `test-${port}.rdb`);
   const defaults = ["--port", `${port}`, "--bind", "127.0.0.1", ...memoryOnly];
   const child = spawn(path, [...defaults, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
