@@ -32,8 +32,15 @@ export type SuperClass =
       options: string | { readonly identifier?: string; readonly allowProps?: readonly string[] },
     ];
 
-/** superjson, with the classes of one client. */
-export type Known = SuperJSON;
+/** superjson with the classes of one client, as far as it is used. */
+export interface Known {
+  serialize(value: unknown): { json: unknown; meta?: object };
+  deserialize(document: { json: unknown; meta?: unknown }, options: { readonly inPlace: boolean }): unknown;
+  readonly classRegistry: {
+    getIdentifier(type: unknown): string | undefined;
+    getAllowedProps(type: unknown): string[] | undefined;
+  };
+}
 
 /**
  * Registers the classes of one client.
@@ -56,7 +63,7 @@ export function knowClasses(classes: readonly SuperClass[]): Known {
     }
     known.registerClass(type as never, options as string);
   }
-  return known;
+  return known as unknown as Known;
 }
 
 const STANDARD = knowClasses([]);
@@ -83,9 +90,9 @@ export function encode(value: unknown, known?: Known): string {
  */
 export function serialize(value: unknown, known: Known = STANDARD): { json: unknown; meta?: Meta } {
   const { copy, kinds } = new Preparation(known).of(value);
-  const { json, meta } = known.serialize(copy as never);
-  if (kinds.length === 0) return meta ? { json, meta } : { json };
-  return { json, meta: { ...meta, kinds, v: 1 } };
+  const { json, meta } = known.serialize(copy);
+  if (kinds.length > 0) return { json, meta: { ...meta, kinds, v: 1 } };
+  return meta ? { json, meta } : { json };
 }
 
 /** A stored document: superjson's, and before it what is known of the entry. */
@@ -144,7 +151,7 @@ export function fromDocument({ json, meta }: Document, known: Known = STANDARD):
     if (kind[0].startsWith(ERROR)) errors.push(kind);
     made.push(kind[0].startsWith(ERROR) ? undefined : replace(root, kind, made));
   }
-  const value = known.deserialize({ json: root.json as never, meta: meta as never }, { inPlace: true });
+  const value = known.deserialize({ json: root.json, meta }, { inPlace: true });
   for (const [kind, ...path] of errors) mend(at(value, path), kind.slice(ERROR.length));
   return value;
 }
@@ -276,13 +283,9 @@ class Preparation {
     // Of a subclass of Map or Promise, say, only the properties would come back.
     if (prototype === type?.prototype && (brand === "Object" || !Object.hasOwn(globalThis, brand))) {
       const { classRegistry } = this.#known;
-      if (classRegistry.getIdentifier(type as never)) {
+      if (classRegistry.getIdentifier(type)) {
         const copy = Object.create(prototype);
-        return this.#within(
-          () => this.#fields(value, classRegistry.getAllowedProps(type as never) ?? keys, copy),
-          value,
-          copy,
-        );
+        return this.#within(() => this.#fields(value, classRegistry.getAllowedProps(type) ?? keys, copy), value, copy);
       }
     }
     if (brand === "Promise") this.#refuse("promise");
