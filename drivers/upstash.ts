@@ -182,8 +182,9 @@ function connect(options: { url: string; token: string; readYourWrites?: boolean
 /** The URL without trailing slashes. Its text is never in a message: it may be a secret in the wrong place. */
 function checkUrl(text: unknown): string {
   if (typeof text === "string" && !/\s/.test(text) && URL.canParse(text)) {
-    const { href, protocol, username, password, search, hash } = new URL(text);
-    if (/^https?:$/.test(protocol) && !(username || password || search || hash)) return href.replace(/\/+$/, "");
+    const { href } = new URL(text);
+    // An @ in the path is that of credentials with a slash in them; of what it does not take, the client shows all.
+    if (/^https?:\/\/[\w[][^@?#]*$/.test(href)) return href.replace(/\/+$/, "");
   }
   throw new TypeError(
     `Cannot open Upstash with ${text ? "this" : "a missing"} url; accepted: an http or https URL without credentials or query, such as "https://name.upstash.io"`,

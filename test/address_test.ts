@@ -356,6 +356,8 @@ describe("addresses and options of drivers", () => {
     [{ ...place, readYourWrites: "S3cret" }, /^cannot use this readYourWrites: accepted are true and false$/],
     [{ ...place, maxBytes: Number.NaN }, /maxBytes NaN/],
     [{ url: "https://h?_token=S3cret", token: "t" }, /^Cannot open Upstash with this url/],
+    [{ url: "https://default:12/S3cret@h", token: "t" }, /^Cannot open Upstash with this url/],
+    [{ url: "https://./S3cret", token: "t" }, /^Cannot open Upstash with this url/],
     [{ client: { pipeline() {} }, token: "S3cret" }, /^Cannot use "token" with a ready client of Upstash/],
     [null, /^cannot use upstash null: accepted are \{ url/],
   ];
