@@ -148,7 +148,8 @@ export interface Driver {
  * - `"timeout"`: no answer in time
  * - `"auth"`: wrong password, token or permissions
  * - `"limit"`: too many requests, or a request that is too large
- * - `"protocol"`: an answer that is not what the protocol says; or a function of the application's, such as `waitUntil`, threw
+ * - `"protocol"`: an answer that is not what the protocol says; or a function of the application's, such as `waitUntil`,
+ *   threw
  * - `"closed"`: the client was closed
  */
 export type StoreErrorKind = "command" | "connection" | "timeout" | "auth" | "limit" | "protocol" | "closed";
@@ -228,7 +229,10 @@ export function isDenial({ code }: StoreError): boolean {
 
 /** What a script's twin may do: run commands on the memory driver, with its clock. */
 export interface TwinStore {
-  /** The store's own time in milliseconds, which is never set back: what windows are measured by. TIME says what moments are told by. */
+  /**
+   * The store's own time in milliseconds, which is never set back: what windows are measured by. TIME says what moments are
+   * told by.
+   */
   readonly now: number;
   /** Runs one command, as `redis.call` does. @throws {StoreError} What the command answers with an error. */
   call(name: string, ...args: (string | number)[]): Reply;

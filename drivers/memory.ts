@@ -5,8 +5,9 @@
  * - Commands of one send run without a pause in between; sends run in the order in which they were issued.
  * - An expired entry is never seen. Its memory is given back when it is asked for, or when the hand that each write moves
  *   on by a few entries comes to it.
- * - Lives are measured by the time that went by, not by a clock that is set. Where an injected clock is set back by more than a second nobody
- *   knows how much did: texts that expire are over then, whatever is left of them; hashes, by which limits count, have lost no time.
+ * - Lives are measured by the time that went by, not by a clock that is set. Where an injected clock is set back by more
+ *   than a second nobody knows how much did: texts and windows that expire are over then, whatever is left of them; other
+ *   hashes, by which sliding limits and buckets count, have lost no time.
  * - Bounded by entries and by bytes over all databases: past a bound, the entry that was used least recently goes.
  * - SCAN walks from the newest entry to the oldest by birth number, and the cursor is the birth number that it has come to.
  *   So a scan ends however many keys come in, an entry that is there all along is seen exactly once, a page can be asked
@@ -33,8 +34,9 @@ import { StoreClock } from "./store_clock.ts";
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
   /**
-   * The time in milliseconds since 1970. What it goes forward is time that went by; when it is set back by more than a second, what has a TTL
-   * is over. @default Date.now, with a monotonic clock beside it: set back, it changes no TTL; a time that the machine slept has gone by
+   * The time in milliseconds since 1970. What it goes forward is time that went by; when it is set back by more than a
+   * second, what has a TTL is over. @default Date.now, with a monotonic clock beside it: set back, it changes no TTL; a
+   * time that the machine slept has gone by
    */
   readonly clock?: () => number;
   /** The most entries, all databases together. @default 100_000 */
@@ -74,7 +76,7 @@ interface Database {
 type Args = readonly string[] & { readonly 0: string; readonly 1: string; readonly 2: string; readonly 3: string };
 type Run = (store: Store, args: Args) => Reply;
 
-/** The key of a tag's mark: one that stays longer does no harm, one that is lost while a load from before it is under way does. */
+/** A tag's mark: one that stays longer does no harm, one that is lost while a load from before it is under way does. */
 const MARK = /#larder:tag:/;
 /** Fields of rate limits whose windows begin with their first request, and end as texts do. */
 const WINDOW = /^[cf]\d+:/;
@@ -333,7 +335,10 @@ function typeOf(entry: Entry): "string" | "hash" {
   return typeof entry.value === "string" ? "string" : "hash";
 }
 
-/** When something expires, by the store's own time: `amount` is in the unit and from the beginning that the word says, be it `PX` or `EXPIREAT`. */
+/**
+ * When something expires, by the store's own time: `amount` is in the unit and from the beginning that the word says, be it
+ * `PX` or `EXPIREAT`.
+ */
 function expiry(store: Store, command: string, word: string, amount: string, least: bigint): number {
   const count = integer(amount);
   const time = count * (word.startsWith("P") ? 1n : 1000n);

@@ -4,11 +4,12 @@ const JITTER = 1000;
 /**
  * The embedded store's time. A system clock is set back and forward while the store lives by it:
  *
- * - `now` is never set back. Beside `Date.now` a monotonic clock tells how much time went by, so that a clock that was set back changes nothing.
- *   What the system clock is ahead of it has gone by as well: while a machine sleeps, the monotonic clock may stand still.
+ * - `now` is never set back. Beside `Date.now` a monotonic clock tells how much time went by, so that a clock that was
+ *   set back changes nothing. What the system clock is ahead of it has gone by as well: while a machine sleeps, the
+ *   monotonic clock may stand still.
  * - `wall` is what the system clock says: for moments that callers give and are told.
- * - An injected clock is alone: each step forward is time that went by. After a step back by more than a second nobody knows how much did. While it
- *   throws or answers no number, time stands still.
+ * - An injected clock is alone: each step forward is time that went by. After a step back by more than a second nobody
+ *   knows how much did. While it throws or answers no number, time stands still.
  */
 export class StoreClock {
   /** The store's own time in whole milliseconds. */

@@ -32,8 +32,9 @@ import { describe, type Timeout } from "./ttl.ts";
 /** What a client calls in the application. */
 export interface ClientHooks {
   /**
-   * Takes over work that may go on after the response, such as writing a loaded value: `(promise) => context.waitUntil(promise)`. What it throws is an
-   * `error` event, and costs nothing but that. @default callers wait for it
+   * Takes over work that may go on after the response, such as writing a loaded value:
+   * `(promise) => context.waitUntil(promise)`. What it throws is an `error` event, and costs nothing but that.
+   * @default callers wait for it
    */
   readonly waitUntil?: (promise: Promise<unknown>) => void;
   /**

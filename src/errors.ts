@@ -117,9 +117,9 @@ export function showsLife(error: unknown): boolean {
   return isStoreError(error) && (error.code === "NOPERM" || (error.kind === "command" && error.repeat === "none"));
 }
 
-/** What is told of a function of the application's that threw: its name and the error's, for messages of unknown origin may hold values. */
+/** What is told of a function of the application's that threw: its name, and what may be told of the error. */
 export function hookError(name: string, thrown: unknown, hint = ""): StoreError {
-  const what = thrown instanceof Error ? thrown.name : `a value of type ${typeof thrown}`;
+  const what = thrown instanceof Error ? tellOf(thrown) : `a value of type ${typeof thrown}`;
   return new StoreError("protocol", `the application's ${name} threw ${what}${hint}`, { cause: thrown });
 }
 

@@ -87,15 +87,19 @@ function look(context: CacheContext, key: string, reply: readonly [Reply, Reply,
   });
 }
 
-/** How many milliseconds went by since it was made. While a machine sleeps the monotonic clock may stand still: then the other one tells. */
+/**
+ * How many milliseconds went by since it was made. While a machine sleeps the monotonic clock may stand still: then the
+ * other one tells.
+ */
 function stopwatch({ now }: CacheContext): () => number {
   const [monotonic, wall] = [performance.now(), now()];
   return () => Math.max(performance.now() - monotonic, now() - wall);
 }
 
 /**
- * Holds a lock until `stop` is called. It is lost when the store says so, and when its time is over since the last renewal that the store
- * confirmed was sent: after a pause of the process this is known at once, without asking a store that may be away.
+ * Holds a lock until `stop` is called. It is lost when the store says so, and when its time is over since the last
+ * renewal that the store confirmed was sent: after a pause of the process this is known at once, without asking a store
+ * that may be away.
  *
  * @param context What the cache stands on.
  * @param key The logical key, for the event.
@@ -177,8 +181,9 @@ export interface Lock {
    */
   readonly token: number;
   /**
-   * Aborted when the lock is lost, so that another may hold it by now: the store says so, or the TTL is over since the last renewal that it confirmed,
-   * be it that it is away or that the process stood still. Each look at `aborted` asks the time.
+   * Aborted when the lock is lost, so that another may hold it by now: the store says so, or the TTL is over since the
+   * last renewal that it confirmed, be it that it is away or that the process stood still. Each look at `aborted` asks the
+   * time.
    */
   readonly signal: Signal;
 }

@@ -46,10 +46,14 @@ export interface LoadLockOptions {
 /** How `getOrSet` loads. */
 export interface LoadOptions extends EntryOptions {
   /**
-   * After how long a caller gets the old value, if `failSafeFor` kept one, while the load goes on: milliseconds, or `"2s"`. @default false
+   * After how long a caller gets the old value, if `failSafeFor` kept one, while the load goes on: milliseconds, or `"2s"`.
+   * @default false
    */
   readonly softTimeout?: Timeout | false | undefined;
-  /** After how long a load is given up, so that its signal is aborted and its result dropped: milliseconds, or `"2s"`. @default false */
+  /**
+   * After how long a load is given up, so that its signal is aborted and its result dropped: milliseconds, or `"2s"`.
+   * @default false
+   */
   readonly hardTimeout?: Timeout | false | undefined;
   /**
    * Renews an entry in the background at random before it expires, the sooner the longer its load took (XFetch); a number above 1

@@ -26,7 +26,10 @@ export interface TtlClasses {
 /** What they are where nobody says otherwise. */
 export const TTL_CLASSES: TtlClasses = { default: 36e5, short: 3e5, long: 72e5 };
 
-/** How long something may take: a number of milliseconds, or a string with its unit (`"500ms" "30s" "2m"`). At most 2147483647 ms. */
+/**
+ * How long something may take: a number of milliseconds, or a string with its unit (`"500ms" "30s" "2m"`). At most
+ * 2147483647 ms.
+ */
 export type Timeout = number | `${number}${TtlUnit}`;
 
 /** What is accepted as a length of time, in words; with the names of TTLs that are accepted too. */

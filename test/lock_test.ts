@@ -493,7 +493,7 @@ onWires("withLock", (test) => {
     assert.equal(await it.raw(0, "GET", "#larder:held:k"), "another's");
   });
 
-  test("aborts its signal before the function goes on when the process stood still for longer than the lock lasts", async (it) => {
+  test("aborts its signal before the function goes on when the process stood still for too long", async (it) => {
     let told = false;
     const aborted = await it
       .make()

@@ -58,9 +58,15 @@ export interface BridgeOptions {
   readonly maxTransactions?: number;
   /** The most streams (subscriptions, MONITOR) at a time, each with a connection of its own; 0 for none. @default 1000 */
   readonly maxStreams?: number;
-  /** How long the store may take for one request, waiting for a connection included: milliseconds, or `"10s"`. @default 10_000 */
+  /**
+   * How long the store may take for one request, waiting for a connection included: milliseconds, or `"10s"`.
+   * @default 10_000
+   */
   readonly timeout?: Timeout;
-  /** How long a stream is silent before a comment keeps it alive: milliseconds, or `"5s"`; Bun cuts what is silent for 10 s. @default 5000 */
+  /**
+   * How long a stream is silent before a comment keeps it alive: milliseconds, or `"5s"`; Bun cuts what is silent for 10 s.
+   * @default 5000
+   */
   readonly heartbeat?: Timeout;
 }
 
