@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import superjson from "superjson";
-import { decode, encode, knowClasses, type SuperClass } from "../src/codec.ts";
+import { decode, encode, knowClasses, type SuperClass, serialize } from "../src/codec.ts";
 import { same } from "./helpers/same.ts";
 import { anyValue, key } from "./helpers/values.ts";
 
@@ -367,6 +367,58 @@ describe("codec", () => {
   it("decode gives a number when the text is a counter's", () => {
     assert.equal(decode("42"), 42);
     assert.equal(decode("-1"), -1);
+  });
+
+  it("decode ends, and changes nothing outside, when what is said of a value is of another one or goes in circles", () => {
+    const ends = (json: unknown, meta: unknown): void => {
+      try {
+        decode(JSON.stringify({ json, meta }));
+      } catch (error) {
+        assert.ok(error instanceof Error);
+      }
+    };
+    const parts = anyValue().map((value): { json: unknown; meta?: unknown } => {
+      try {
+        return serialize(value ?? null);
+      } catch {
+        return { json: [{}] };
+      }
+    });
+    fc.assert(
+      fc.property(parts, parts, (one, other) => ends(one.json, other.meta)),
+      { numRuns: 1000 },
+    );
+    const json = { a: { b: {} }, c: [{}], d: 1e9 };
+    const equals = [
+      { a: ["c"], c: ["a"] },
+      { a: ["a"], "a.b": ["a"] },
+      [["a"], { a: ["a.b"], "c.0": ["c"] }],
+      [[""], {}],
+      [["a.b", "c.0"]],
+    ];
+    for (const referentialEqualities of equals) ends(json, { referentialEqualities, v: 1 });
+    for (const type of [
+      ["typed-array", "Uint8Array"],
+      ["typed-array", "ArrayBuffer"],
+      ["class", "Object"],
+      ["custom", "toString"],
+      "map",
+    ]) {
+      ends(json, { values: { d: [type], a: [type], c: [type] }, v: 1 });
+      ends(json, { values: [type, { "__proto__.x": ["Date"], "constructor.prototype.x": ["Date"] }], v: 1 });
+    }
+    for (const kind of ["Function", "ArrayBuffer", "null", "Error name", "Uint8Array"]) {
+      ends(json, { kinds: [[kind, "d"], [kind, "a", "b"], [kind]], values: { c: ["Error"] }, v: 1 });
+      ends(json, {
+        kinds: [
+          [kind, "__proto__"],
+          [kind, "a", "constructor", "prototype"],
+        ],
+        v: 1,
+      });
+    }
+    assert.deepEqual(Object.getOwnPropertyNames({ ...Object.prototype }), []);
+    assert.equal(Object.getPrototypeOf({}.constructor), Function.prototype);
   });
 
   it("decode never gives anything but a value or an exception, whatever the text", () => {
