@@ -36,7 +36,10 @@ export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boole
   readonly ttl?: Ttl;
   /** The environment variable that sets the TTL, such as `"CACHE_TTL_PRODUCTS"`. */
   readonly variable?: string;
-  /** Checks values on write (what it rejects is an error) and on read (a miss): a valibot schema or any Standard Schema. */
+  /**
+   * Checks values on write (what it rejects is an error) and on read (a miss): a valibot schema or any Standard Schema. Reads, `getOrSet` and
+   * `update` answer its output; stored is what was given, so that it takes that again.
+   */
   readonly schema?: Schema<In, Out>;
   /** Whether each read begins the TTL anew; then `staleFor`, `failSafeFor` and `earlyRefresh` mean nothing. @default false */
   readonly sliding?: boolean;
