@@ -182,11 +182,18 @@ describe("codec", () => {
       ]),
       list: [a, b],
     };
-    assert.ok(same(decode(encode(keys)), keys));
+    const again = decode(encode(keys)) as typeof keys;
+    assert.ok(same(again, keys));
+    assert.deepEqual(
+      [...again.map.keys()].map((key, i) => key === again.list[i]),
+      [true, true],
+    );
     const round: { p: { c?: unknown }; q: { b?: unknown } } = { p: {}, q: {} };
     Object.assign(round.p, { c: round.q });
     Object.assign(round.q, { b: round.p });
-    assert.ok(same(decode(encode(round)), round));
+    const back = decode(encode(round)) as typeof round;
+    assert.ok(same(back, round));
+    assert.ok(back.p.c === back.q && back.q.b === back.p);
     const failure = new Error("of", { cause: a });
     const caused = { failure, a, again: failure };
     assert.ok(same(decode(encode(caused)), caused));

@@ -1,11 +1,14 @@
-/** Whether two values are equal, so strictly that nothing is left out: prototypes, -0, NaN, the order of Maps and Sets, cycles. */
-export function same(one: unknown, other: unknown, met: Map<object, object> = new Map()): boolean {
+/**
+ * Whether two values are equal, so strictly that nothing is left out: prototypes, -0, NaN, the order of Maps and Sets, cycles.
+ * Whether what is met again is one object or an equal one is not looked at.
+ */
+export function same(one: unknown, other: unknown, met: Map<object, Set<object>> = new Map()): boolean {
   if (typeof one !== "object" || one === null || typeof other !== "object" || other === null) {
     return Object.is(one, other);
   }
-  // What is one object here is one object there.
-  if (met.has(one)) return met.get(one) === other;
-  met.set(one, other);
+  const compared = met.get(one) ?? new Set();
+  if (compared.has(other)) return true;
+  met.set(one, compared.add(other));
   const within = (a: unknown, b: unknown): boolean => same(a, b, met);
   if (Object.getPrototypeOf(one) !== Object.getPrototypeOf(other)) return false;
   const brand = Object.prototype.toString.call(one);
