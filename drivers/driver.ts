@@ -191,7 +191,7 @@ export class StoreError extends Error {
 const PASSING = /^(LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY|READONLY)$/;
 /** Where the code of a refusal stands inside the words of a script (before Redis 7) or of a transaction: neither has changed anything. */
 const INNER =
-  /^ERR Error running script \(call to f_\w+\): @user_script: *\d+: @user_script: *\d+: -(READONLY)\b|^EXECABORT .*because of: (READONLY|MASTERDOWN|LOADING)\b/;
+  /^(?:ERR Error running script \(call to f_\w+\): @user_script: *\d+: )?@user_script: *\d+: -(READONLY)\b|^EXECABORT .*because of: (READONLY|MASTERDOWN|LOADING)\b/;
 const AUTH = /^(NOAUTH|WRONGPASS|NOPERM)$/;
 
 /**

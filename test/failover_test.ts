@@ -87,6 +87,7 @@ describe("errorReply of a server that is not the primary", () => {
     "READONLY You can't write against a read only replica. script: beef354d, on @user_script:1.": "READONLY",
     "ERR Error running script (call to f_1028a5dba704e1d8a01fd96efeba25bb78f62df2): @user_script:4: @user_script: 4: -READONLY You can't write against a read only replica.":
       "READONLY",
+    "@user_script: 37: -READONLY You can't write against a read only replica.": "READONLY",
     "EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.": "READONLY",
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.": "MASTERDOWN",
     "LOADING Redis is loading the dataset in memory": "LOADING",
@@ -317,7 +318,7 @@ describe("a client that is pointed at a replica", () => {
     await ofReplica({}, async (client) => {
       const health = await client.health();
       assert.deepEqual([health.ok, health.reads, health.writes], [false, true, false]);
-      assert.match(health.error ?? "", /^READONLY/);
+      assert.match(health.error ?? "", /READONLY/);
       assert.ok((health.latency as number) > 0);
       assert.equal(await client.ping(), true);
       await client.connect();
@@ -381,7 +382,7 @@ describe("a ready client after a failover", () => {
           await inStep();
           await failover();
           assert.deepEqual([await lent.set("k", 2), await lent.get("k")], [false, 1]);
-          assert.match(errorsOf(events)[0] ?? "", /^READONLY .*: reconnect the ready client/);
+          assert.match(errorsOf(events)[0] ?? "", /READONLY .*: reconnect the ready client/);
           assert.equal(await own.set("k", 2), true);
           const health = await client.health();
           assert.deepEqual([health.reads, health.writes], [true, false]);
