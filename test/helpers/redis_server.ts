@@ -73,9 +73,12 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   }
 }
 
+/** What is sent to replicas stands on no disk, and leaves at once. */
+const DISKLESS = ["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"];
+
 async function launch(port: number, args: readonly string[]): Promise<RedisServer> {
   const path = process.env.REDIS_SERVER || "redis-server";
-  const memoryOnly = ["--save", "", "--appendonly", "no", "--repl-diskless-load", "swapdb"];
+  const memoryOnly = ["--save", "", "--appendonly", "no", "--repl-diskless-load", "swapdb", ...DISKLESS];
   // What another server may have left behind is not loaded.
   memoryOnly.push("--dbfilename", `test-${port}.rdb`);
   const defaults = ["--port", `${port}`, "--bind", "127.0.0.1", ...memoryOnly];
