@@ -1,6 +1,6 @@
 // Compiles everything into dist/, with the folders as they are, and removes what no longer has a source.
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { files, root, run } from "./tools.mjs";
 
 const DISPOSAL = '/// <reference lib="esnext.disposable" />\n';
@@ -48,40 +48,28 @@ const FETCH = `
 const fetchAsIs = (url, init) => fetch(url, init.cache === "no-store" ? { ...init, next: { internal: true } } : init);`;
 
 /**
- * Replaces dist/drivers/upstash_client.js by the same class without its commands, of which a Worker's bundler can drop none: what is left is what
- * sends requests, word for word but for the `fetch` that is called.
+ * Replaces dist/drivers/upstash_client.js by a class that holds the requester alone, without the commands, of which a
+ * Worker's bundler can drop none: what sends requests is the package's, word for word but for the `fetch` that is called.
  */
 async function slimUpstash() {
   const folder = join(root, "node_modules/@upstash/redis");
   const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
   const notice = readFileSync(join(folder, "LICENSE"), "utf8");
-  const withoutCommands = {
-    name: "without commands",
-    setup({ onResolve, onLoad }) {
-      onResolve({ filter: /^\.\/chunk-\w+\.mjs$/ }, ({ resolveDir, path }) => ({
-        namespace: "without-commands",
-        path: join(resolveDir, path),
-      }));
-      onLoad({ filter: /./, namespace: "without-commands" }, ({ path }) => ({
-        contents: `
-          export { HttpClient, VERSION, error_exports } from ${JSON.stringify(path)};
-          export class Redis {
-            constructor(client) {
-              this.client = client;
-            }
-            addTelemetry() {}
-            pipeline() {
-              throw new Error("this build has no commands");
-            }
-          }`,
-        resolveDir: dirname(path),
-      }));
-    },
-  };
+  const [, chunk] = /from "(\.\/chunk-\w+\.mjs)"/.exec(readFileSync(join(folder, "cloudflare.mjs"), "utf8")) ?? [];
+  if (!chunk) throw new Error(`cannot find what sends requests in @upstash/redis ${version}`);
   // Not before the packages are there: whoever sets up imports this file too.
   const esbuild = await import("esbuild");
   await esbuild.build({
-    stdin: { contents: 'export { Redis } from "./cloudflare.mjs";', resolveDir: folder },
+    stdin: {
+      contents: `
+        import { HttpClient } from ${JSON.stringify(chunk)};
+        export class Redis {
+          constructor({ url, token, ...options }) {
+            this.client = new HttpClient({ ...options, baseUrl: url, headers: { authorization: "Bearer " + token } });
+          }
+        }`,
+      resolveDir: folder,
+    },
     outfile: join(root, "dist/drivers/upstash_client.js"),
     allowOverwrite: true,
     bundle: true,
@@ -91,7 +79,6 @@ async function slimUpstash() {
     banner: {
       js: `/*\nWhat sends requests of @upstash/redis ${version}, without its commands.\n\n${notice}*/${FETCH}`,
     },
-    plugins: [withoutCommands],
     logLevel: "error",
   });
 }
