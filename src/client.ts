@@ -614,7 +614,7 @@ export class CacheClient<S extends object = Record<never, never>> {
           refused ? { type: "near-unavailable", ...about, error: refused } : { type: "near-available", ...about },
         );
       };
-      const more = { driver, told, now: clock, classes: config.ttl };
+      const more = { driver, told, now: clock, known: this.#shared.known, classes: config.ttl };
       near = new NearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
       nears.set(place, near);
     }
@@ -654,13 +654,13 @@ class Shared {
     if (setup.listener) this.events.subscribe(setup.listener, true);
     this.config = setup.configure();
     this.ring(this.config);
-    const { clock, waitUntil } = setup.hooks;
+    const { clock, waitUntil, superClasses } = setup.hooks;
     if (waitUntil !== undefined) checkFunction(waitUntil, "waitUntil");
     if (clock !== undefined) {
       checkFunction(clock, "clock");
       this.clock = () => this.#time(clock);
     }
-    this.known = setup.hooks.superClasses && knowClasses(setup.hooks.superClasses);
+    if (superClasses !== undefined) this.known = knowClasses(superClasses);
   }
 
   #time(clock: () => number): number {
