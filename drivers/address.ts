@@ -5,6 +5,8 @@
  * @module
  */
 
+import { defined } from "./options.ts";
+
 /** What an address says; its names are those of the options that say the same. */
 export interface Address {
   /** The wire that the address is for. */
@@ -174,9 +176,4 @@ function decoded(text: string): string {
   } catch {
     return no(ENCODE);
   }
-}
-
-/** Leaves out what is undefined. */
-function defined<T extends object>(values: { [K in keyof T]: T[K] | undefined }): T {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
 }

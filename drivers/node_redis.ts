@@ -25,7 +25,7 @@ import {
   type Tracker,
   type Tracking,
 } from "./driver.ts";
-import { checkOptions, fields, type Rules, whole } from "./options.ts";
+import { checkOptions, defined, fields, type Rules, whole } from "./options.ts";
 import { withoutArguments } from "./resp.ts";
 import { type Dial, leftError, lostError, openConnection, reason } from "./resp_connection.ts";
 
@@ -1005,10 +1005,6 @@ function addressOf({ url, ...options }: NodeRedisOptions): NodeRedisOptions {
   } catch (error) {
     throw new TypeError(`Cannot use the address of nodeRedis: ${(error as Error).message}`);
   }
-}
-
-function defined<T extends object>(options: T): Partial<T> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
 /** A time in whole milliseconds. */

@@ -54,6 +54,11 @@ export function fields(names: readonly string[], also = "", fits: (value: unknow
   ];
 }
 
+/** Leaves out what is undefined. */
+export function defined<T extends object>(values: { [K in keyof T]: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
+}
+
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

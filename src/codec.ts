@@ -13,8 +13,8 @@
  * a list of `[kind, ...path]` that it passes over: its own `parse` brings back the rest, with base64 in the place of bytes.
  */
 import SuperJSON from "superjson";
+import { fromBase64, toBase64 } from "./bytes.ts";
 import { refuse } from "./check.ts";
-import { fromBase64, toBase64 } from "./seal.ts";
 import { describe } from "./ttl.ts";
 
 /** A class whose instances can be stored. */
@@ -197,8 +197,7 @@ interface Meta {
 }
 
 /** What is made of bytes, and comes back from base64. */
-const BYTES =
-  /^((Uint8|Int8|Uint8Clamped|Int16|Uint16|Int32|Uint32|BigInt64|BigUint64|Float16|Float32|Float64)Array|DataView|(Shared)?ArrayBuffer)$/;
+const BYTES = /^((Big)?(Ui|I)nt(8|8Clamped|16|32|64)Array|Float(16|32|64)Array|DataView|(Shared)?ArrayBuffer)$/;
 const ERRORS = /^(Eval|Range|Reference|Syntax|Type|URI)?Error$/;
 /** The kinds beside bytes; that of an error is followed by the name of its class, that of the same bytes by the number of their kind. */
 const BARE = "null";

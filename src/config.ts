@@ -11,6 +11,7 @@
 import * as v from "valibot";
 import { ADDRESS_ACCEPTED, type Address, Refusal, readAddress, readHost } from "../drivers/address.ts";
 import type { Driver } from "../drivers/driver.ts";
+import { defined } from "../drivers/options.ts";
 import { Breaker } from "./breaker.ts";
 import { CacheConfigError } from "./errors.ts";
 import { type ClientDefaults, checkDefaults } from "./policy.ts";
@@ -218,11 +219,6 @@ function flag(fallback?: string) {
 
 function text(accepted = "a string", pattern = /^/, fallback?: string) {
   return setting(accepted, (given) => (typeof given === "string" && pattern.test(given) ? given : reject()), fallback);
-}
-
-/** Leaves out what is undefined. */
-function defined<T extends object>(values: { [K in keyof T]: T[K] | undefined }): T {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
 }
 
 /**

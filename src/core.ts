@@ -70,17 +70,19 @@ const ACCEPTED: Readonly<Record<string, readonly [string, (value: never) => bool
   retries: ["0 to 10", (value) => whole(value, 0, 10)],
   allowSharedDatabases: ["true or false", (value) => typeof value === "boolean"],
   rateLimits: ["a function", (value) => typeof value === "function"],
-  waitUntil: ["a function", (value) => typeof value === "function"],
-  clock: ["a function", (value) => typeof value === "function"],
-  superClasses: ["a list of classes", Array.isArray],
-  logger: [
-    "a logger with warn, or false",
-    (value: Logger | false) => value === false || typeof value.warn === "function",
-  ],
 };
 
 /** What is checked where it is used. */
-const DEFAULTS = [...DEFAULT_NAMES, "encryption", "breaker", "fleetStats"];
+const OTHERS = [
+  ...DEFAULT_NAMES,
+  "encryption",
+  "breaker",
+  "fleetStats",
+  "waitUntil",
+  "clock",
+  "superClasses",
+  "logger",
+];
 
 /**
  * Makes a client over a ready driver.
@@ -88,14 +90,14 @@ const DEFAULTS = [...DEFAULT_NAMES, "encryption", "breaker", "fleetStats"];
  * @param options The options. Services are passed to `client.service` as declarations.
  * @returns The client.
  * @throws {CacheConfigError} With every problem of the options.
- * @throws {TypeError | RangeError} For a bad TTL, or a bad default of entries.
+ * @throws {TypeError | RangeError} For a bad TTL, default of entries, hook, class or logger.
  */
 export function createCacheClient(options: CoreOptions): CacheClient {
   const problems: string[] = [];
   for (const [name, value] of Object.entries({ ...EMPTY, ...options })) {
-    if (name !== "ttl" && DEFAULTS.includes(name)) continue;
+    if (name !== "ttl" && OTHERS.includes(name)) continue;
     const rule = Object.hasOwn(ACCEPTED, name) ? ACCEPTED[name] : undefined;
-    const accepted = rule ? rule[0] : `one of the options ${[...Object.keys(ACCEPTED), ...DEFAULTS].join(", ")}`;
+    const accepted = rule ? rule[0] : `one of the options ${[...Object.keys(ACCEPTED), ...OTHERS].join(", ")}`;
     if (rule && name !== "driver" && value === undefined) continue;
     if (!rule?.[1]((value ?? {}) as never)) problems.push(`option ${name} is ${describe(value)}, expected ${accepted}`);
   }

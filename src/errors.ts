@@ -119,8 +119,7 @@ export function showsLife(error: unknown): boolean {
 
 /** What is told of a function of the application's that threw: its name, and what may be told of the error. */
 export function hookError(name: string, thrown: unknown, hint = ""): StoreError {
-  const what = thrown instanceof Error ? tellOf(thrown) : `a value of type ${typeof thrown}`;
-  return new StoreError("protocol", `the application's ${name} threw ${what}${hint}`, { cause: thrown });
+  return new StoreError("protocol", `the application's ${name} threw ${tellOf(thrown)}${hint}`, { cause: thrown });
 }
 
 /** Any thrown value as a {@linkcode StoreError}; what is none already becomes one of kind `"connection"`. */
@@ -137,10 +136,10 @@ const NOT_LOADED =
  * What may be told of an error of unknown origin. Its message may hold values: it is told only where it says what could not be loaded.
  *
  * @param error What was thrown.
- * @returns Its name and code, and those of its cause.
+ * @returns Its name and code, and those of its cause; the type of what is no error.
  */
 export function tellOf(error: unknown): string {
-  if (!(error instanceof Error)) return `a value of type ${typeof error} was thrown`;
+  if (!(error instanceof Error)) return `a value of type ${typeof error}`;
   const { message, cause } = error;
   const line = `${message}`.split("\n")[0] ?? "";
   const more = NOT_LOADED.test(line) ? `: ${line.slice(0, 300)}` : "";

@@ -7,6 +7,7 @@
  * what it inflates was cut short. The associated data are what stands in front
  * of the base64 and what the value is bound to, its key: no value opens in the place of another.
  */
+import { type Bytes, fromBase64, toBase64 } from "./bytes.ts";
 
 /** Keys that stored values are encrypted with. */
 export interface EncryptionOptions {
@@ -39,9 +40,6 @@ export interface SealOptions {
    */
   readonly compressAbove?: number | undefined;
 }
-
-/** `Uint8Array<ArrayBuffer>`, which was `Uint8Array` before TypeScript 5.7. */
-type Bytes = ReturnType<typeof Uint8Array.of>;
 
 /** The most bytes that a value may inflate to. */
 const MAX = 2 ** 26;
@@ -201,26 +199,4 @@ function keyBytes(key: unknown): Bytes {
   } catch {
     return new Uint8Array();
   }
-}
-
-/** Base64 of bytes. */
-export function toBase64(bytes: Uint8Array): string {
-  // Newer runtimes have it of their own.
-  const native = bytes as { toBase64?(): string };
-  if (native.toBase64) return native.toBase64();
-  let binary = "";
-  for (let at = 0; at < bytes.length; at += 8192) {
-    binary += String.fromCharCode.apply(null, bytes.subarray(at, at + 8192) as unknown as number[]);
-  }
-  return btoa(binary);
-}
-
-/** The bytes of base64. @throws {Error} For what is none. */
-export function fromBase64(text: string): Bytes {
-  const { fromBase64: native } = Uint8Array as { fromBase64?(text: string): Bytes };
-  if (native) return native(text);
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let at = 0; at < bytes.length; at++) bytes[at] = binary.charCodeAt(at);
-  return bytes;
 }

@@ -102,17 +102,16 @@ export function parseDuration(duration: Duration, what: string, accepted: string
  * Turns a timeout into milliseconds.
  *
  * @param timeout The timeout. Numbers are milliseconds.
- * @param what What the option is called, for the error message. @default none: it is an operation's deadline
+ * @param what What the option is called, for the error message. @default "timeout"
  * @returns The milliseconds; those of a string are whole, rounded up.
  * @throws {RangeError} When it is not above 0, or longer than a timer can be set to.
  * @throws {TypeError} When it is neither a number nor a string with a unit.
  */
-export function parseTimeout(timeout: Timeout, what?: string): number {
+export function parseTimeout(timeout: Timeout, what = "timeout"): number {
   const milliseconds = millisecondsOf(timeout);
   if (milliseconds > 0 && milliseconds <= LONGEST_TIMER) return milliseconds;
-  const shown = describe(timeout);
-  const refused = what === undefined ? `wait ${shown} ms` : `use ${what} ${shown}`;
-  throw new (kindOf(timeout, milliseconds))(`cannot ${refused}: accepted are ${TIMEOUT_ACCEPTED}`);
+  const kind = kindOf(timeout, milliseconds);
+  throw new kind(`cannot use ${what} ${describe(timeout)}: accepted are ${TIMEOUT_ACCEPTED}`);
 }
 
 /** A number of milliseconds as it is, a string with a unit in milliseconds, rounded up; `NaN` for anything else. */

@@ -5,6 +5,7 @@
  */
 
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
+import { toBase64 } from "../bytes.ts";
 
 /** Writes what one response holds. */
 export interface Format {
@@ -121,20 +122,4 @@ function writeResp(reply: RawReply, output: Output): void {
     output.text(`*${reply.length}\r\n`);
     for (const each of reply) writeResp(each, output);
   }
-}
-
-/** What engines have, from the newest on: the last way is 20 times slower. */
-const { Buffer } = globalThis as { Buffer?: { from(buffer: ArrayBufferLike, at: number, length: number): Base64 } };
-type Base64 = { toString(encoding: "base64"): string };
-
-function toBase64(bytes: Uint8Array): string {
-  const own = bytes as { toBase64?(): string };
-  if (own.toBase64) return own.toBase64();
-  if (Buffer) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64");
-  let binary = "";
-  // As many arguments as every engine takes.
-  for (let at = 0; at < bytes.length; at += 8192) {
-    binary += String.fromCharCode.apply(null, bytes.subarray(at, at + 8192) as unknown as number[]);
-  }
-  return btoa(binary);
 }

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { bytes, count, duration } from "../format.ts";
-import { fromBase64, keyToJson, shownBytes, valueToJson } from "../manager/json.ts";
+import { bytesOf, keyToJson, shownBytes, valueToJson } from "../manager/json.ts";
 import { get, type KeyDetails } from "../manager/manager.ts";
 import { isTerminal } from "../system.ts";
 import { EXIT, UsageError } from "./errors.ts";
@@ -33,7 +33,7 @@ export function addGet(program: Command, run: Run): void {
       const [word, ...more] = rest;
       noMore(more, "get");
       if (!word) throw new UsageError("cannot tell which key is meant: accepted is a key, such as product:123");
-      const key = flags.base64 ? fromBase64(word) : word;
+      const key = flags.base64 ? bytesOf(word) : word;
       if (key === undefined) throw new UsageError(`cannot read ${JSON.stringify(word)}: accepted is a key in base64`);
       const { client, timeout } = await shell.open();
       const found = await get(client, { ...target, key, signal, timeout });

@@ -1,7 +1,8 @@
 /** The key browser's questions to the store. */
 import type { RawReply } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
-import { fromBase64, shownBytes, toBase64, valueToJson } from "../manager/json.ts";
+import { toBase64 } from "../bytes.ts";
+import { bytesOf, shownBytes, valueToJson } from "../manager/json.ts";
 import { looker } from "../manager/list.ts";
 import { get, type KeyDetails, type ManagedClient, type Target } from "../manager/manager.ts";
 import { slowLog } from "../manager/slow_log.ts";
@@ -187,5 +188,5 @@ export async function slowCommands(client: ManagedClient, timeout: number): Prom
 /** A key as a request names it: `key` as text, or `key64` in base64. */
 export function keyOf(query: URLSearchParams): Bulk | undefined {
   const [key, key64] = [query.get("key"), query.get("key64")];
-  return key64 === null ? (key ?? undefined) : fromBase64(key64);
+  return key64 === null ? (key ?? undefined) : bytesOf(key64);
 }

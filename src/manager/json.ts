@@ -1,4 +1,5 @@
 /** Keys and values for people and for JSON. */
+import { fromBase64, toBase64 } from "../bytes.ts";
 import { serialize } from "../codec.ts";
 
 /** Text as it is; bytes that are not UTF-8 as `{ base64 }`. */
@@ -18,20 +19,12 @@ function withoutBytes(value: unknown): unknown {
 }
 
 /** Bytes of base64; `undefined` for what is none. */
-export function fromBase64(text: string): Uint8Array | undefined {
+export function bytesOf(base64: string): Uint8Array | undefined {
   try {
-    return Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+    return fromBase64(base64);
   } catch {
     return undefined;
   }
-}
-
-/** Bytes in base64. */
-export function toBase64(data: Uint8Array): string {
-  let binary = "";
-  // As many arguments as every engine takes.
-  for (let at = 0; at < data.length; at += 8192) binary += String.fromCharCode(...data.subarray(at, at + 8192));
-  return btoa(binary);
 }
 
 /** Bytes as a line of text, as `redis-cli` shows them. */
