@@ -82,7 +82,7 @@ export function readAddress(given: unknown, accepted: string = ADDRESS_ACCEPTED)
     const [place = ""] = rest.slice(at + 1).split(/[/?#]/, 1);
     if (/^(:\d*)?$/.test(place)) no(`expected ${accepted}; its host is missing`);
     if (place.includes(",")) no(ONE_HOST);
-    const port = /[^:]:(\d+)$/.exec(place)?.[1] ?? 1;
+    const port = /[^:]:([^\]:]+)$/.exec(place)?.[1] ?? 1;
     if (!(+port >= 1 && +port <= 65535)) no("a port is 1 to 65535");
   }
   let url: URL;

@@ -810,7 +810,7 @@ class Shared {
   }
 
   overdueError(): StoreError {
-    return new StoreError("timeout", `Redis at ${this.#place} gave no answer within ${this.#patience} ms`, {
+    return new StoreError("timeout", `Redis at ${this.#place} gave no answer within ${Math.round(this.#patience)} ms`, {
       repeat: "idempotent",
     });
   }
@@ -1066,7 +1066,8 @@ function connectError(error: unknown, place: string, database: number): StoreErr
       { code },
     );
   }
-  return new StoreError(kind === "auth" ? "auth" : "connection", `Cannot log in to Redis at ${place}: ${message}`, {
+  const attempt = /'select'/i.test(message) ? `use database ${database} of` : "log in to";
+  return new StoreError(kind === "auth" ? "auth" : "connection", `Cannot ${attempt} Redis at ${place}: ${message}`, {
     code,
   });
 }

@@ -165,7 +165,8 @@ class RespConnection implements Connection {
     waiter.resolve(waiter.replies);
   }
 
-  #late(timeout: number): StoreError {
+  #late(patience: number): StoreError {
+    const timeout = Math.round(patience);
     return new StoreError("timeout", `Redis at ${this.#place} gave no answer within ${timeout} ms`, {
       repeat: "idempotent",
       cause: new Error(`no answer within ${timeout} ms`),

@@ -85,6 +85,11 @@ export function entry(wires: Wires): Entry {
 const NOWHERE =
   "no store is named, and the environment cannot be read: each process caches in its own memory. Name it by the option url; on Deno permit --allow-env, in a Worker hand over its env";
 
+/** Variables that are set for a store: whoever sets one, even to nothing, does not mean the memory of each process. */
+const MEANT = /^(CACHE_URL|REDIS_(URL|HOST|USERNAME|PASSWORD)|(UPSTASH_REDIS_REST|KV_REST_API)_(URL|TOKEN))$/;
+
+const MEMORY = "Where that is meant, set CACHE_DRIVER=memory";
+
 function configure(options: ClientOptions, service: AnyService | undefined, tcp: boolean): Config {
   const { env } = options;
   const collections = Object.values(service?.collections ?? {}) as { variable?: string }[];
@@ -93,7 +98,12 @@ function configure(options: ClientOptions, service: AnyService | undefined, tcp:
   const inFiles = new Set<string>();
   const record = env ? strings(env) : readEnvironment({ names, inFiles, ...(service && { service: service.name }) });
   const config = parseConfig(record, { options, otherOptions: OTHER_OPTIONS, ttlVariables, tcp, inFiles });
-  if (!config.named && !env && hidesVariables(names)) warnOnce(options.logger, NOWHERE);
+  if (config.named) return config;
+  const meant = names.find((name) => MEANT.test(name) && record[name] !== undefined);
+  if (meant !== undefined) {
+    const what = `${meant} is ${record[meant]?.trim() ? "set, but no address" : "empty"}`;
+    warnOnce(options.logger, `no store is named (${what}): each process caches in its own memory. ${MEMORY}`);
+  } else if (!env && hidesVariables(names)) warnOnce(options.logger, NOWHERE);
   return config;
 }
 

@@ -68,6 +68,8 @@ const REFUSED: readonly (readonly [string, RegExp])[] = [
   ["h.redis.cache.windows.net:6380,password=S3cret=,ssl=True,abortConnect=False", /another client's .* rediss:\/\//],
   ["redis://h:0", /^a port is 1 to 65535$/],
   ["redis://h:65536", /^a port is 1 to 65535$/],
+  ["redis://h:S3cret", /^a port is 1 to 65535$/],
+  ["redis://[::1]:S3cret/0", /^a port is 1 to 65535$/],
   ["redis://", /its host is missing$/],
   ["redis://:S3cret@", /its host is missing$/],
   ["redis:///3", /its host is missing$/],

@@ -371,6 +371,10 @@ describe("diagnose does what caches do", () => {
 
     const select = await wrong(await user("e", ...all, "-select"));
     assert.match(select["databases error"] ?? "", /NOPERM .*prefixed, or allow SELECT to this user \(ACL: \+select\)/);
+    assert.match(select["databases error"] ?? "", /cannot be used: Cannot use database 15 of Redis at .*: NOPERM/);
+
+    const reader = await wrong(await user("h", "%R~*", "&*", "+@all"));
+    assert.match(reader["commands error"] ?? "", /user may not read and write all keys, .*allow them \(ACL: ~\*\)/);
 
     for (const rights of [["-client"], ["-client|tracking"], ["-subscribe"], ["resetchannels"]]) {
       const near = await wrong(await user("f", "reset", "on", ">pw", ...all, ...rights));

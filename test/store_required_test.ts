@@ -63,6 +63,31 @@ describe("requireStore", () => {
   });
 });
 
+describe("createCacheClient over memory", () => {
+  const told = (env: Record<string, string>, options: ClientOptions = {}): string[] => {
+    const { lines, logger } = logged();
+    createCacheClient({ env, logger, ...options }).service("product");
+    return lines;
+  };
+
+  it("says once that no store is named when variables of a store are set or empty", () => {
+    assert.deepEqual(told({ UPSTASH_REDIS_REST_TOKEN: "S3cret" }), [
+      "no store is named (UPSTASH_REDIS_REST_TOKEN is set, but no address): each process caches in its own memory. Where that is meant, set CACHE_DRIVER=memory",
+    ]);
+    assert.match(told({ CACHE_URL: "" }).join(), /^no store is named \(CACHE_URL is empty\): /);
+    assert.match(told({ REDIS_HOST: " " }).join(), /^no store is named \(REDIS_HOST is empty\): /);
+    assert.match(told({ REDIS_PASSWORD: "S3cret" }).join(), /\(REDIS_PASSWORD is set, but no address\)/);
+  });
+
+  it("says nothing when the memory is meant, and of variables that other programs set", () => {
+    assert.deepEqual(told({}), []);
+    assert.deepEqual(told({ CACHE_DRIVER: "memory", CACHE_URL: "" }), []);
+    assert.deepEqual(told({ REDIS_PASSWORD: "S3cret" }, { driver: "memory" }), []);
+    assert.deepEqual(told({ REDIS_PASSWORD: "S3cret", CACHE_URL: "memory:" }), []);
+    assert.deepEqual(told({ REDIS_PORT: "tcp://10.0.0.1:6379", REDIS_PORT_6379_TCP: "tcp://10.0.0.1:6379" }), []);
+  });
+});
+
 describe("encrypted services without keys", () => {
   const refusal = {
     name: "CacheConfigError",

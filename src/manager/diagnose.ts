@@ -272,7 +272,8 @@ function scripts({ scripts: refused }: Refusals, token: string | undefined): Fin
 function commands({ commands: refused, keys, scripts: untried }: Refusals, token: string | undefined): Finding {
   const check = "commands";
   if (keys !== undefined) {
-    const evidence = `this user may not touch all keys that start with ${JSON.stringify(keys)}, those of caches and the library's own`;
+    const start = keys === "" ? "" : ` that start with ${JSON.stringify(keys)}`;
+    const evidence = `this user may not read and write all keys${start}, those of caches and the library's own`;
     return { check, level: "error", evidence, advice: `allow them (ACL: ~${keys}*)` };
   }
   if (refused.length === 0) {
