@@ -10,7 +10,7 @@ import {
   throws,
   timeoutOf,
 } from "./context.ts";
-import { isCacheError, isRefusal } from "./errors.ts";
+import { isCacheError, isStoreError } from "./errors.ts";
 import { type FleetStats, fleetStats } from "./fleet.ts";
 import { encodeTag, type Id, isOwn, limitKey, rawKeys } from "./keyspace.ts";
 import { type AnyLoader, type LoadContext, ReadThrough } from "./load.ts";
@@ -567,8 +567,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
         await this.invalidateAll({ ...options, onError: "throw" });
       } catch (error) {
         refused = error;
-        // Who is refused this may delete all the same.
-        if (!isRefusal(error)) {
+        // What is refused to this user, or of this kind, says nothing of deletions.
+        if (!isStoreError(error) || (error.kind !== "command" && error.code !== "NOPERM")) {
           if (throws(context, options)) throw error;
           return 0;
         }

@@ -487,8 +487,9 @@ export class CacheClient<S extends object = Record<never, never>> {
 
   /** The keys of an encrypted service. @throws {CacheConfigError} Where a service of the application's own has none. */
   #ringOf({ name, encrypted }: AnyService, config: CommonConfig): KeyRing | undefined {
-    const ring = encrypted && this.#shared.ring(config);
-    if (ring || !encrypted) return ring || undefined;
+    if (!encrypted) return undefined;
+    const ring = this.#shared.ring(config);
+    if (ring) return ring;
     const keys = 'CACHE_ENCRYPTION_KEYS (option "encryption")';
     if (!Object.hasOwn(SERVICE_DATABASES, name)) {
       throw new CacheConfigError([`${keys} is not set, but the service ${name} is encrypted`]);

@@ -316,7 +316,7 @@ export interface ServiceSetup {
   readonly counters: Counters[];
   /** Where counts go that all processes share. */
   readonly fleet: Fleet | undefined;
-  /** The keys of an encrypted service. */
+  /** The keys, where the service is encrypted. */
   readonly ring?: KeyRing | undefined;
   /** The client's own defaults. */
   readonly defaults: CacheDefaults;
@@ -335,7 +335,7 @@ export function createService<C extends Collections, V extends object>(
   definition: ServiceDefinition<C, V>,
   setup: ServiceSetup,
 ): ServiceCore<C> & V {
-  const { name, database, collections, refuse, encrypted } = definition;
+  const { name, database, collections, refuse } = definition;
   const { context, ttls, counters, defaults } = setup;
   // The service is made anew by each client for a request, and for a declaration that is made again; they count together.
   const counter = (collection = ""): Counters => {
@@ -345,7 +345,7 @@ export function createService<C extends Collections, V extends object>(
     counters.push(made);
     return made;
   };
-  const ring = encrypted ? setup.ring : undefined;
+  const { ring } = setup;
   const sealing = (compressAbove: number | false = false): CacheContext["sealing"] =>
     ring || compressAbove !== false
       ? { ring, compressAbove: compressAbove === false ? undefined : compressAbove }
