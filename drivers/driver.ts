@@ -20,9 +20,9 @@ export interface Capabilities {
   /** Whether sends that overlap in time are executed in the order in which they were issued. */
   readonly ordered: boolean;
   /**
-   * How several commands become one transaction: `"multi"` where a send of MULTI, the commands and EXEC is one, of which
-   * nothing runs when one command is unknown or has a wrong number of arguments; `"atomic"` where moreover any send is executed
-   * with nothing in between. @default none
+   * How several commands become one transaction: `"multi"` where a send of MULTI, the commands and EXEC is one, of
+   * which nothing runs when one command is unknown or has a wrong number of arguments; `"atomic"` where moreover any
+   * send is executed with nothing in between. @default none
    */
   readonly transactions?: "multi" | "atomic";
   /** The most commands in one send. @default no limit */
@@ -36,8 +36,8 @@ export interface SendOptions {
   /** Milliseconds after which nobody waits for the replies any more: the driver frees what the send holds. */
   readonly timeout?: number;
   /**
-   * Whether somebody waits still, where `timeout` alone does not tell: a send that was held back until a connection is open
-   * is not sent when it says no. @default by `timeout`
+   * Whether somebody waits still, where `timeout` alone does not tell: a send that was held back until a connection is
+   * open is not sent when it says no. @default by `timeout`
    */
   readonly waiting?: () => boolean;
 }
@@ -148,8 +148,8 @@ export interface Driver {
  * - `"timeout"`: no answer in time
  * - `"auth"`: wrong password, token or permissions
  * - `"limit"`: too many requests, or a request that is too large
- * - `"protocol"`: an answer that is not what the protocol says; or a function of the application's, such as `waitUntil`,
- *   threw
+ * - `"protocol"`: an answer that is not what the protocol says; or a function of the application's, such as
+ *   `waitUntil`, threw
  * - `"closed"`: the client was closed
  */
 export type StoreErrorKind = "command" | "connection" | "timeout" | "auth" | "limit" | "protocol" | "closed";
@@ -189,7 +189,10 @@ export class StoreError extends Error {
 
 /** Error codes with which a store refuses a command before it executes it, for a reason that passes. */
 const PASSING = /^(LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY|READONLY)$/;
-/** Where the code of a refusal stands inside the words of a script (before Redis 7) or of a transaction: neither has changed anything. */
+/**
+ * Where the code of a refusal stands inside the words of a script (before Redis 7) or of a transaction: neither has
+ * changed anything.
+ */
 const INNER =
   /^(?:ERR Error running script \(call to f_\w+\): @user_script: *\d+: )?@user_script: *\d+: -(READONLY)\b|^EXECABORT .*because of: (READONLY|MASTERDOWN|LOADING)\b/;
 const AUTH = /^(NOAUTH|WRONGPASS|NOPERM)$/;
@@ -217,8 +220,8 @@ export function errorReply(text: string): StoreError {
 }
 
 /**
- * Whether an error says that the server is not the one to ask: it was demoted to a replica, has lost its primary, or still
- * loads its data. It has executed nothing then.
+ * Whether an error says that the server is not the one to ask: it was demoted to a replica, has lost its primary, or
+ * still loads its data. It has executed nothing then.
  *
  * @param error An error reply.
  * @returns Whether another connection may lead to a better one.
@@ -230,8 +233,8 @@ export function isDenial({ code }: StoreError): boolean {
 /** What a script's twin may do: run commands on the memory driver, with its clock. */
 export interface TwinStore {
   /**
-   * The store's own time in milliseconds, which is never set back: what windows are measured by. TIME says what moments are
-   * told by.
+   * The store's own time in milliseconds, which is never set back: what windows are measured by. TIME says what moments
+   * are told by.
    */
   readonly now: number;
   /** Runs one command, as `redis.call` does. @throws {StoreError} What the command answers with an error. */

@@ -5,9 +5,9 @@
  * - Commands of one send run without a pause in between; sends run in the order in which they were issued.
  * - An expired entry is never seen. Its memory is given back when it is asked for, or when the hand that each write moves
  *   on by a few entries comes to it.
- * - Lives are measured by the time that went by, not by a clock that is set. Where an injected clock is set back by more
- *   than a second nobody knows how much did: texts and windows that expire are over then, whatever is left of them; other
- *   hashes, by which sliding limits and buckets count, have lost no time.
+ * - Lives are measured by the time that went by, not by a clock that is set. Where an injected clock is set back by
+ *   more than a second nobody knows how much did: texts and windows that expire are over then, whatever is left of
+ *   them; other hashes, by which sliding limits and buckets count, have lost no time.
  * - Bounded by entries and by bytes over all databases: past a bound, the entry that was used least recently goes.
  * - SCAN walks from the newest entry to the oldest by birth number, and the cursor is the birth number that it has come to.
  *   So a scan ends however many keys come in, an entry that is there all along is seen exactly once, a page can be asked
@@ -336,8 +336,8 @@ function typeOf(entry: Entry): "string" | "hash" {
 }
 
 /**
- * When something expires, by the store's own time: `amount` is in the unit and from the beginning that the word says, be it
- * `PX` or `EXPIREAT`.
+ * When something expires, by the store's own time: `amount` is in the unit and from the beginning that the word says,
+ * be it `PX` or `EXPIREAT`.
  */
 function expiry(store: Store, command: string, word: string, amount: string, least: bigint): number {
   const count = integer(amount);

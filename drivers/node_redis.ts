@@ -83,8 +83,8 @@ export interface NodeRedisOptions {
   /** How long opening a connection may take, log-in included: milliseconds, or `"5s"`. @default 5000 */
   readonly connectTimeout?: Timeout;
   /**
-   * How long a connection is silent before a PING keeps it alive: milliseconds, or `"1m"`. @default no PING; 10 s on the
-   * connection that tells of changes
+   * How long a connection is silent before a PING keeps it alive: milliseconds, or `"1m"`. @default no PING; 10 s on
+   * the connection that tells of changes
    */
   readonly pingInterval?: Timeout;
   /**
@@ -304,9 +304,10 @@ async function connect(
 }
 
 /**
- * What to do about a server that answers, but not as the primary: after a failover its connections stay, while the name leads
- * elsewhere. All connections that sends share are replaced by one that asks the name anew. Where it still leads to such
- * a server, as for whoever reads from a replica on purpose, connections stay for a pause, which grows to a second.
+ * What to do about a server that answers, but not as the primary: after a failover its connections stay, while the name
+ * leads elsewhere. All connections that sends share are replaced by one that asks the name anew. Where it still leads
+ * to such a server, as for whoever reads from a replica on purpose, connections stay for a pause, which grows to a
+ * second.
  */
 class Primary {
   /** Whether a server was left, and no other one has said since that it is the primary. */
@@ -438,7 +439,10 @@ class Pool {
       });
   }
 
-  /** Who only reads is never told that the server was demoted. Rides along with a send; where it is not allowed, that was the last time. */
+  /**
+   * Who only reads is never told that the server was demoted. Rides along with a send; where it is not allowed, that
+   * was the last time.
+   */
   #askRole(connection: Shared, timeout: number | undefined, now: number): void {
     this.#asked = now;
     connection.send([["ROLE"]], timeout, now).then(([reply]) => {

@@ -49,7 +49,8 @@ const fetchAsIs = (url, init) => fetch(url, init.cache === "no-store" ? { ...ini
 
 /**
  * Replaces dist/drivers/upstash_client.js by a class that holds the requester alone, without the commands, of which a
- * Worker's bundler can drop none: what sends requests is the package's, word for word but for the `fetch` that is called.
+ * Worker's bundler can drop none: what sends requests is the package's, word for word but for the `fetch` that is
+ * called.
  */
 async function slimUpstash() {
   const folder = join(root, "node_modules/@upstash/redis");

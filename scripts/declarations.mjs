@@ -1,6 +1,6 @@
-// Compiles a small application against the packed package, with compilers from TypeScript 5.4 to 7: every export, and the
-// types that applications use most. Declarations are checked too (`skipLibCheck: false`), with and without the types of
-// Node and of the DOM.
+// Compiles a small application against the packed package, with compilers from TypeScript 5.4 to 7: every export, and
+// the types that applications use most. Declarations are checked too (`skipLibCheck: false`), with and without the
+// types of Node and of the DOM.
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";

@@ -1,5 +1,6 @@
-// `npm run servers [name...]`: runs what depends on the server (the contract, scripts, tracking, the manager) under Bun, once for each
-// server that `REDIS_SERVER` names: one, or several with commas between them. Names pick the test files that contain one of them.
+// `npm run servers [name...]`: runs what depends on the server (the contract, scripts, tracking, the manager) under
+// Bun, once for each server that `REDIS_SERVER` names: one, or several with commas between them. Names pick the test
+// files that contain one of them.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

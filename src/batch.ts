@@ -8,12 +8,13 @@
  * - Commands for one key take effect in the order of the calls. A wire that keeps the order of overlapping sends needs no
  *   help; on others a command waits while an earlier one for its key, of which one is a write, is under way. So it does
  *   on every wire while an earlier one is being repeated, and what a later one has overtaken is not repeated any more.
- * - Where this user may not run the script that reads, EVAL_RO runs it (Redis 7), and where that is refused too, commands do its work. What
- *   worked is remembered.
- * - Deadlines cover connecting, queueing, sending and the reply. At a cold start they stand still while the runtime loads
- *   the driver's code, and, until the store has answered for the first time, while the process is kept from running: with
- *   several that start at once, what was lost would else be lost to their fight for the processor. A store that is away
- *   does not lengthen them, and the connection goes on opening within its own time when nobody waits any more.
+ * - Where this user may not run the script that reads, EVAL_RO runs it (Redis 7), and where that is refused too,
+ *   commands do its work. What worked is remembered.
+ * - Deadlines cover connecting, queueing, sending and the reply. At a cold start they stand still while the runtime
+ *   loads the driver's code, and, until the store has answered for the first time, while the process is kept from
+ *   running: with several that start at once, what was lost would else be lost to their fight for the processor. A
+ *   store that is away does not lengthen them, and the connection goes on opening within its own time when nobody waits
+ *   any more.
  * - What may be repeated is repeated, within the deadline. After a server forgot its scripts, a script is repeated as EVAL
  *   behind the rest of its batch.
  */
@@ -40,7 +41,10 @@ const MAX_TURNS = 100;
 const TICK = Promise.resolve();
 /** The longest that the code of a driver may take to load before deadlines count on, in milliseconds. */
 const LONGEST_LOAD = 30_000;
-/** Of a cold start: how often it is looked whether the process runs, and the most time that deadlines stand still for it. */
+/**
+ * Of a cold start: how often it is looked whether the process runs, and the most time that deadlines stand still for
+ * it.
+ */
 const STEP = 20;
 const LONGEST_STALL = 5000;
 /** Whether a timer may outlast the call that set it: at the edge it ends with its request. */
@@ -111,7 +115,10 @@ export interface Look {
   readonly script: Script;
   /** The key of the clock, the script's first. */
   readonly clock: string;
-  /** The script's arguments: the start of marks' keys; the milliseconds that a read slides to, or 0; 1 where heads are enough. */
+  /**
+   * The script's arguments: the start of marks' keys; the milliseconds that a read slides to, or 0; 1 where heads are
+   * enough.
+   */
   readonly args: readonly (string | number)[];
 }
 
@@ -778,8 +785,8 @@ export class Batch {
   }
 
   /**
-   * Does by commands what the script does that reads. Marks are asked for in a second round trip, for what is older than the last invalidation: what
-   * is invalidated in between is a miss.
+   * Does by commands what the script does that reads. Marks are asked for in a second round trip, for what is older
+   * than the last invalidation: what is invalidated in between is a miss.
    */
   #readPlainly(reader: Reader, { args: [marks, , headsOnly] }: Look, timeout: number): void {
     const { physical, space } = reader;

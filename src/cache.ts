@@ -49,7 +49,10 @@ export interface IncrementOptions extends CallOptions {
   readonly by?: number;
 }
 
-/** What a load hands out: what a read gives, where that is declared; what the loader gives otherwise, and `undefined` where it may give none. */
+/**
+ * What a load hands out: what a read gives, where that is declared; what the loader gives otherwise, and `undefined`
+ * where it may give none.
+ */
 export type Loaded<Out, V> = unknown extends Out ? V : undefined extends V ? Out | undefined : Out;
 
 /** How many keys a SCAN step looks at. */
@@ -58,8 +61,9 @@ const SCAN_COUNT = 1000;
 /**
  * The verbs, over one keyspace. A collection is a cache whose keys, schema and TTL are declared.
  *
- * Values are JSON, bytes, and what superjson knows, such as Date, Map, Set, BigInt and URL; `undefined` is a miss. A write of what would not come
- * back equal throws: of a function, a `Response`, or an instance of a class that is not among the client's `superClasses`. With a store that is away, reads answer a miss, writes `false` or 0
+ * Values are JSON, bytes, and what superjson knows, such as Date, Map, Set, BigInt and URL; `undefined` is a miss. A
+ * write of what would not come back equal throws: of a function, a `Response`, or an instance of a class that is not
+ * among the client's `superClasses`. With a store that is away, reads answer a miss, writes `false` or 0
  * (`onError: "throw"` throws instead). Bad arguments always throw.
  *
  * @typeParam K The ids.
@@ -149,7 +153,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @param entries Pairs of id and value: a Map, or an array of pairs.
    * @param options TTL, deadline and error handling.
    * @returns How many were written.
-   * @throws {TypeError | RangeError | CacheSchemaError} As {@linkcode Cache.set} does; the message says which entry it is about.
+   * @throws {TypeError | RangeError | CacheSchemaError} As {@linkcode Cache.set} does; the message says which entry it
+   * is about.
    */
   async setMany(entries: Iterable<readonly [K, In]>, options?: WriteOptions): Promise<number> {
     // All entries are made before the first is written: a bad one refuses all.
@@ -182,9 +187,10 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
   }
 
   /**
-   * Reads a value, and on a miss loads and writes it. Callers that miss one key at the same time share one run of the loader,
-   * its value and its error. With a schema all get its output, as a hit gives it. A write, deletion or invalidation meanwhile is not undone by the late result; by a load in another process an
-   * invalidation never is, a write or deletion not where the collection has `lock`.
+   * Reads a value, and on a miss loads and writes it. Callers that miss one key at the same time share one run of the
+   * loader, its value and its error. With a schema all get its output, as a hit gives it. A write, deletion or
+   * invalidation meanwhile is not undone by the late result; by a load in another process an invalidation never is, a
+   * write or deletion not where the collection has `lock`.
    *
    * @param id The key or id.
    * @param loader Gives the value; what it throws is thrown, unless `failSafeFor` kept an old value. `undefined` is handed out, and remembered only with `negativeTtl`. Its argument
@@ -219,12 +225,13 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * under way for.
    *
    * @param ids The keys or ids.
-   * @param loader Takes the ids to load and gives a Map of their values by id, which may be of a wider type; ids that it leaves out have none. Ids of
-   * one key are one: text for a number will do. Ids that it gives nothing for, while it gives values for others that were not asked for, are not
-   * remembered as missing, and the event `load-unasked` tells.
+   * @param loader Takes the ids to load and gives a Map of their values by id, which may be of a wider type; ids that
+   * it leaves out have none. Ids of one key are one: text for a number will do. Ids that it gives nothing for, while it
+   * gives values for others that were not asked for, are not remembered as missing, and the event `load-unasked` tells.
    * @param options As for {@linkcode Cache.getOrSet}.
    * @returns The values by id, in the order asked for; without those that there are none for.
-   * @throws {TypeError} For a loader that gives values, and none of those that it was asked for; else as {@linkcode Cache.getOrSet} does.
+   * @throws {TypeError} For a loader that gives values, and none of those that it was asked for; else as
+   * {@linkcode Cache.getOrSet} does.
    */
   async getOrSetMany<V extends In | undefined, I extends K = K>(
     ids: Iterable<I>,
@@ -442,7 +449,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @param id The key or id.
    * @param options How much, TTL, deadline and error handling.
    * @returns The count; 0 when the store is away, or the key holds something that is no whole number.
-   * @throws {TypeError | RangeError} For a bad id or option, and for a count beyond 2^53 - 1 or below its negative: the counter stays as it was.
+   * @throws {TypeError | RangeError} For a bad id or option, and for a count beyond 2^53 - 1 or below its negative: the
+   * counter stays as it was.
    */
   async increment(id: K, options?: IncrementOptions): Promise<number> {
     const { by = 1 } = options ?? {};
@@ -468,12 +476,14 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
   }
 
   /**
-   * Counts a request in a window that begins with its first one; the count has nothing to do with the key's value. It is never counted twice.
+   * Counts a request in a window that begins with its first one; the count has nothing to do with the key's value. It
+   * is never counted twice.
    *
    * @param id What to count by.
    * @param options Window, amount, deadline, and what to answer while the store is away.
    * @returns The count, and when the window ends.
-   * @throws {TypeError | RangeError} For a bad key, window or amount, and for a count beyond 2^53 - 1, which stays as it was.
+   * @throws {TypeError | RangeError} For a bad key, window or amount, and for a count beyond 2^53 - 1, which stays as
+   * it was.
    */
   async incrementRateLimit(id: K, options?: RateCountOptions): Promise<RateCount> {
     return this.#limits().incrementRateLimit(id, options);
@@ -490,8 +500,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
   }
 
   /**
-   * Decides by several limits whether a request may pass: only if all let it. It counts in all of them then, else in none. What they count has
-   * nothing to do with the key's value: see {@linkcode RateLimits}.
+   * Decides by several limits whether a request may pass: only if all let it. It counts in all of them then, else in
+   * none. What they count has nothing to do with the key's value: see {@linkcode RateLimits}.
    *
    * @param id What to limit by.
    * @param limits 1 to 16 limits, no two alike.
@@ -551,11 +561,13 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
   }
 
   /**
-   * Deletes every key of this cache or collection that is there, and no other. Of a whole service or database it first invalidates all in one
-   * step, so that no load of another process that is under way brings anything back. Where the store refuses that step alone, as to a user who may
-   * run no scripts, the keys are deleted all the same, and an `error` event of `invalidate` tells of it.
+   * Deletes every key of this cache or collection that is there, and no other. Of a whole service or database it first
+   * invalidates all in one step, so that no load of another process that is under way brings anything back. Where the
+   * store refuses that step alone, as to a user who may run no scripts, the keys are deleted all the same, and an
+   * `error` event of `invalidate` tells of it.
    *
-   * @param options Deadline of each step, and error handling: with `onError: "throw"` what was refused is thrown once the keys are deleted.
+   * @param options Deadline of each step, and error handling: with `onError: "throw"` what was refused is thrown once
+   * the keys are deleted.
    * @returns How many were deleted.
    */
   async clear(options?: CallOptions): Promise<number> {

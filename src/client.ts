@@ -38,13 +38,14 @@ export interface ClientHooks {
    */
   readonly waitUntil?: (promise: Promise<unknown>) => void;
   /**
-   * The time in milliseconds since 1970, for the age of entries, near caches and the memory driver. Processes of one store should agree within a
-   * second. When one of your own is set back by more than that, what has a TTL in the memory driver is over. @default Date.now
+   * The time in milliseconds since 1970, for the age of entries, near caches and the memory driver. Processes of one
+   * store should agree within a second. When one of your own is set back by more than that, what has a TTL in the
+   * memory driver is over. @default Date.now
    */
   readonly clock?: () => number;
   /**
-   * Classes whose instances may be stored, by any cache or service of the client: what enumerable properties of their own they have
-   * comes back, with the class's methods; private fields (`#name`) do not.
+   * Classes whose instances may be stored, by any cache or service of the client: what enumerable properties of their
+   * own they have comes back, with the class's methods; private fields (`#name`) do not.
    * @default none: an instance is refused
    *
    * @example

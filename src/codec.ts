@@ -1,16 +1,18 @@
 /**
  * Values as text, in superjson's format: `{"json":...}`, with `meta` where JSON alone would lose something.
  *
- * Most cached values are plain JSON. For them {@linkcode encode} is JSON.stringify behind a look at the value, which is the
- * document that superjson would write after a longer walk. Everything else goes through superjson, behind a walk that refuses
- * what would not come back equal, with its path, and hands superjson a copy in which
+ * Most cached values are plain JSON. For them {@linkcode encode} is JSON.stringify behind a look at the value, which is
+ * the document that superjson would write after a longer walk. Everything else goes through superjson, behind a walk
+ * that refuses what would not come back equal, with its path, and hands superjson a copy in which
  *
- * - bytes are base64 (superjson writes lists of numbers, and cannot read a Buffer, a BigInt64Array or a NaN among floats);
- * - what is met again stands for itself where superjson could not join it to the first one: in a Set, as a key of a Map, in an
- *   error or an instance.
+ * - bytes are base64 (superjson writes lists of numbers, and cannot read a Buffer, a BigInt64Array or a NaN among
+ *   floats);
+ * - what is met again stands for itself where superjson could not join it to the first one: in a Set, as a key of a
+ *   Map, in an error or an instance.
  *
- * What superjson has no word for (bytes, invalid dates, the class of an error, objects without a prototype) stands in `meta.kinds`,
- * a list of `[kind, ...path]` that it passes over: its own `parse` brings back the rest, with base64 in the place of bytes.
+ * What superjson has no word for (bytes, invalid dates, the class of an error, objects without a prototype) stands in
+ * `meta.kinds`, a list of `[kind, ...path]` that it passes over: its own `parse` brings back the rest, with base64 in
+ * the place of bytes.
  */
 import SuperJSON from "superjson";
 import { fromBase64, toBase64 } from "./bytes.ts";
@@ -22,8 +24,9 @@ import { describe } from "./ttl.ts";
 export type AnyClass = abstract new (...args: any[]) => unknown;
 
 /**
- * A class whose instances can be stored: by its name, or with what superjson's `registerClass` takes, the identifier that is
- * stored (a minifier changes names), and which properties are stored (all enumerable ones of its own where it is not said).
+ * A class whose instances can be stored: by its name, or with what superjson's `registerClass` takes, the identifier
+ * that is stored (a minifier changes names), and which properties are stored (all enumerable ones of its own where it
+ * is not said).
  */
 export type SuperClass =
   | AnyClass
@@ -139,7 +142,9 @@ export function parse(text: string): Document | number {
   return document;
 }
 
-/** The value of a document; of what its `json` holds it is made. @throws {Error} For one that cannot be brought back. */
+/**
+ * The value of a document; of what its `json` holds it is made. @throws {Error} For one that cannot be brought back.
+ */
 export function fromDocument({ json, meta }: Document, known: Known = STANDARD): unknown {
   if (meta === undefined) return json;
   const { kinds = [] } = meta as Meta;
@@ -199,7 +204,10 @@ interface Meta {
 /** What is made of bytes, and comes back from base64. */
 const BYTES = /^((Big)?(Ui|I)nt(8|8Clamped|16|32|64)Array|Float(16|32|64)Array|DataView|(Shared)?ArrayBuffer)$/;
 const ERRORS = /^(Eval|Range|Reference|Syntax|Type|URI)?Error$/;
-/** The kinds beside bytes; that of an error is followed by the name of its class, that of the same bytes by the number of their kind. */
+/**
+ * The kinds beside bytes; that of an error is followed by the name of its class, that of the same bytes by the number
+ * of their kind.
+ */
 const BARE = "null";
 const NUMBER = "number";
 const BIGINT = "bigint";
@@ -263,7 +271,8 @@ class Preparation {
     }
     if (value instanceof URL && prototype === URL.prototype) return this.#met(value, new URL(value));
     const name: unknown = prototype.constructor?.name;
-    // An Array, Map or Error is one of the language's own, of whatever realm, where its class stands right above Object.
+    // An Array, Map or Error is one of the language's own, of whatever realm, where its class stands right above
+    // Object.
     const above = Object.getPrototypeOf(prototype);
     const keys = Object.keys(value);
     if (Array.isArray(value)) {
@@ -315,7 +324,8 @@ class Preparation {
       if (value.lastIndex !== 0) this.#refuse("a RegExp with a lastIndex");
       return this.#met(value, new RegExp(value));
     }
-    // superjson takes what is in them from these methods: in the Map or Set itself, two texts that stand for bytes would meet.
+    // superjson takes what is in them from these methods: in the Map or Set itself, two texts that stand for bytes
+    // would meet.
     const rows: unknown[] = [];
     if (brand === "Set") {
       const copy = this.#met(value, Object.assign(new Set(), { values: () => rows }));
@@ -428,7 +438,10 @@ function revive(kind: string, text: string): unknown {
   return kind === NO_DATE ? new Date(Number.NaN) : toBytes(kind, text);
 }
 
-/** What stands at a path, through Maps and Sets by the place in their order. @throws {SyntaxError} Where there is nothing. */
+/**
+ * What stands at a path, through Maps and Sets by the place in their order. @throws {SyntaxError} Where there is
+ * nothing.
+ */
 function at(from: unknown, path: readonly string[]): object {
   let value = from;
   for (let i = 0; i < path.length; i++) {
@@ -441,7 +454,10 @@ function at(from: unknown, path: readonly string[]): object {
   throw new SyntaxError("a path leads nowhere");
 }
 
-/** Gives an error that superjson made its class, and takes what it has too much: a name that is its class's, and a cause. */
+/**
+ * Gives an error that superjson made its class, and takes what it has too much: a name that is its class's, and a
+ * cause.
+ */
 function mend(error: object, kind: string): void {
   const [type = "", caused] = kind.split(" ");
   if (!(error instanceof Error) || !ERRORS.test(type)) throw new TypeError("no known error");

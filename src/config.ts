@@ -66,9 +66,9 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   /** How databases are kept apart. Variable `CACHE_DATABASES`. @default "auto" */
   readonly databases?: DatabasesMode;
   /**
-   * The deadline of an operation: milliseconds, or `"2s"`. It covers connecting, queueing, sending and the reply; at a cold
-   * start it stands still while the driver's code is loaded, and until the store's first answer also while the process
-   * gets no processor. Variable `CACHE_TIMEOUT_MS`, in milliseconds. @default 500
+   * The deadline of an operation: milliseconds, or `"2s"`. It covers connecting, queueing, sending and the reply; at a
+   * cold start it stands still while the driver's code is loaded, and until the store's first answer also while the
+   * process gets no processor. Variable `CACHE_TIMEOUT_MS`, in milliseconds. @default 500
    */
   readonly timeout?: Timeout;
   /** What a failing store means for a caller. Variable `CACHE_ON_ERROR`. @default "miss" */

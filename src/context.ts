@@ -114,8 +114,8 @@ export function report({ counters, events, target }: CacheContext, operation: st
 }
 
 /**
- * Hands over what goes on after the response, where the application takes it. What its function throws is told, and costs
- * nothing else.
+ * Hands over what goes on after the response, where the application takes it. What its function throws is told, and
+ * costs nothing else.
  */
 export function handOver(context: CacheContext, work: Promise<unknown>): void {
   const { waitUntil } = context;

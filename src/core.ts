@@ -53,7 +53,9 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
    * @default `console.warn`, a line a kind and minute
    */
   readonly logger?: Logger | false;
-  /** `rateLimits` of `@foodfast/larder/rate-limits`, for the verbs of rate limits; `auth` brings its own. @default none */
+  /**
+   * `rateLimits` of `@foodfast/larder/rate-limits`, for the verbs of rate limits; `auth` brings its own. @default none
+   */
   readonly rateLimits?: typeof rateLimits;
 }
 

@@ -133,7 +133,8 @@ const NOT_LOADED =
   /^(Dynamic require of|(Cannot|Could not|Failed to) (find|load|resolve|fetch)\b.*\b(module|package)|No such (built-in )?module|.*\bnot found in (import map|node_modules))/i;
 
 /**
- * What may be told of an error of unknown origin. Its message may hold values: it is told only where it says what could not be loaded.
+ * What may be told of an error of unknown origin. Its message may hold values: it is told only where it says what could
+ * not be loaded.
  *
  * @param error What was thrown.
  * @returns Its name and code, and those of its cause; the type of what is no error.

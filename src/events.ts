@@ -35,7 +35,10 @@ export type CacheEvent =
       readonly error: unknown;
       readonly kept: boolean;
     })
-  /** The loader of `getOrSetMany` gave nothing for some ids, and values for others that nobody had asked for: how many of each. */
+  /**
+   * The loader of `getOrSetMany` gave nothing for some ids, and values for others that nobody had asked for: how many
+   * of each.
+   */
   | (CacheTarget & { readonly type: "load-unasked"; readonly missing: number; readonly unasked: number })
   /** Another process loads the key, or holds the lock: this one waits. */
   | (CacheTarget & { readonly type: "lock-wait"; readonly key: string })

@@ -3,20 +3,23 @@ import type { Script } from "../drivers/driver.ts";
 import { LUA_NOW } from "./scripts.ts";
 
 /**
- * One step for all limits of a key. KEYS: a hash with the states of every limit of it. ARGV: what the request costs (0 looks, below 0 gives back);
- * the limits, each as its algorithm, window in ms and limit: `f60000:5`. f counts in windows that begin with their first request (c is f without a
- * limit to speak of), s in aligned windows of which the one before weighs in, t is a bucket that fills evenly.
+ * One step for all limits of a key. KEYS: a hash with the states of every limit of it. ARGV: what the request costs (0
+ * looks, below 0 gives back); the limits, each as its algorithm, window in ms and limit: `f60000:5`. f counts in
+ * windows that begin with their first request (c is f without a limit to speak of), s in aligned windows of which the
+ * one before weighs in, t is a bucket that fills evenly.
  *
- * A limit's state is a field by its name: `at n p`. f: the window's end, the count. s: the window's number, its count, that of the one before. t: the
- * time, and how much is missing, in tokens times window: all arithmetic is on integers, so that Lua and its twin agree to the last digit. A state
- * from the future, for a clock was set back, is moved to now.
+ * A limit's state is a field by its name: `at n p`. f: the window's end, the count. s: the window's number, its count,
+ * that of the one before. t: the time, and how much is missing, in tokens times window: all arithmetic is on integers,
+ * so that Lua and its twin agree to the last digit. A state from the future, for a clock was set back, is moved to now.
  *
- * A limit that begins may have been another one: what counts most of the same algorithm and window, and is not asked for beside it. It goes on
- * from a copy of that state, `f60000:5<20`, which counts along and must have room too. The copy goes when the other is asked for again, for then
- * both are in use, or when it says no more than the limit's own state.
+ * A limit that begins may have been another one: what counts most of the same algorithm and window, and is not asked
+ * for beside it. It goes on from a copy of that state, `f60000:5<20`, which counts along and must have room too. The
+ * copy goes when the other is asked for again, for then both are in use, or when it says no more than the limit's own
+ * state.
  *
- * Counts in all limits if all have room for the cost, else in none. Answers for each limit `ok room reset wait` as text, then the store's clock: whether
- * it has room (for 1 where nothing was asked for), how much is left, the ms until it is whole, and until it would have room (-1: never).
+ * Counts in all limits if all have room for the cost, else in none. Answers for each limit `ok room reset wait` as
+ * text, then the store's clock: whether it has room (for 1 where nothing was asked for), how much is left, the ms until
+ * it is whole, and until it would have room (-1: never).
  */
 export const rateLimit: Script = {
   name: "rateLimit",

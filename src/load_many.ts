@@ -75,8 +75,9 @@ export function group(
 }
 
 /**
- * The value of each id. Where the Map has none under the id itself, there may be one under another of the same key: a number as text, an object that
- * equals it. What it has for nobody beside ids that it has nothing for looks like a slip: such ids are not remembered as missing.
+ * The value of each id. Where the Map has none under the id itself, there may be one under another of the same key: a
+ * number as text, an object that equals it. What it has for nobody beside ids that it has nothing for looks like a
+ * slip: such ids are not remembered as missing.
  *
  * @throws {TypeError} For a Map that holds something, and nothing that was asked for.
  */

@@ -182,8 +182,8 @@ export interface Lock {
   readonly token: number;
   /**
    * Aborted when the lock is lost, so that another may hold it by now: the store says so, or the TTL is over since the
-   * last renewal that it confirmed, be it that it is away or that the process stood still. Each look at `aborted` asks the
-   * time.
+   * last renewal that it confirmed, be it that it is away or that the process stood still. Each look at `aborted` asks
+   * the time.
    */
   readonly signal: Signal;
 }

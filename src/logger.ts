@@ -26,9 +26,9 @@ const CHANGES = /^(breaker|near-(un)?available)$/;
 const LOGGED = /^(error|corrupt|retry|breaker|lock-lost|load-error|load-unasked|near-(un)?available)$/;
 
 /**
- * A listener that logs: failures, corrupt entries, loads of other ids than asked for, lost locks, near caches that cannot work and the breaker as
- * warnings, retries for debugging. Of each kind there is a line a second at the most; changes of the breaker and of near
- * caches are all told.
+ * A listener that logs: failures, corrupt entries, loads of other ids than asked for, lost locks, near caches that
+ * cannot work and the breaker as warnings, retries for debugging. Of each kind there is a line a second at the most;
+ * changes of the breaker and of near caches are all told.
  *
  * @param logger `console`, a pino logger, or anything with `warn(details, message)`.
  * @returns The listener, for `client.subscribe`.

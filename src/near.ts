@@ -28,9 +28,9 @@ export interface NearOptions {
    */
   readonly ttl?: Ttl;
   /**
-   * Whether each reader gets a copy of its own. Otherwise all share one value, deeply frozen, but for values that cannot be frozen:
-   * of those with a Date, Map, Set, URL, error, bytes or class instance in them each reader gets a copy all the same. What a schema
-   * makes that cannot be stored is not kept. @default false
+   * Whether each reader gets a copy of its own. Otherwise all share one value, deeply frozen, but for values that
+   * cannot be frozen: of those with a Date, Map, Set, URL, error, bytes or class instance in them each reader gets a
+   * copy all the same. What a schema makes that cannot be stored is not kept. @default false
    */
   readonly clone?: boolean;
 }
@@ -195,7 +195,8 @@ export class Near {
   }
 
   /**
-   * Keeps what a read brought, deeply frozen where that is possible, unless its key was dropped since, a later read's value is kept already, or it is too large.
+   * Keeps what a read brought, deeply frozen where that is possible, unless its key was dropped since, a later read's
+   * value is kept already, or it is too large.
    *
    * @param mark What {@linkcode begin} answered before the read.
    * @param read The value.
@@ -391,7 +392,10 @@ function plain(id: NearId): string | number {
   return String(number) === String(id) ? number : String(id);
 }
 
-/** Freezes a value with all that is in it, cycles too, if it is of arrays and plain objects alone; answers whether it is. */
+/**
+ * Freezes a value with all that is in it, cycles too, if it is of arrays and plain objects alone; answers whether it
+ * is.
+ */
 function deepFreeze(value: unknown): boolean {
   // A set is walked through with what is added on the way.
   const all = new Set<object>();

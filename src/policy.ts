@@ -46,7 +46,8 @@ export interface LoadLockOptions {
 /** How `getOrSet` loads. */
 export interface LoadOptions extends EntryOptions {
   /**
-   * After how long a caller gets the old value, if `failSafeFor` kept one, while the load goes on: milliseconds, or `"2s"`.
+   * After how long a caller gets the old value, if `failSafeFor` kept one, while the load goes on: milliseconds, or
+   * `"2s"`.
    * @default false
    */
   readonly softTimeout?: Timeout | false | undefined;

@@ -22,8 +22,8 @@ import { rateLimit } from "./limit_script.ts";
 import { type Duration, describe, parseDuration, type Timeout } from "./ttl.ts";
 
 /**
- * What a limit answers while the store is away: let the request pass, refuse it, or throw the `StoreError`. An event and the
- * error counter tell of it in every case, and `available` is `false`.
+ * What a limit answers while the store is away: let the request pass, refuse it, or throw the `StoreError`. An event
+ * and the error counter tell of it in every case, and `available` is `false`.
  */
 export type WhenUnavailable = "allow" | "deny" | "throw";
 
@@ -37,7 +37,10 @@ export interface LimitOptions {
 
 /** Options of {@linkcode RateLimits.incrementRateLimit}. */
 export interface RateCountOptions extends LimitOptions {
-  /** How long a window is, up to 30 days; it begins with its first request. Each window of a key has a count of its own. @default "1m" */
+  /**
+   * How long a window is, up to 30 days; it begins with its first request. Each window of a key has a count of its own.
+   * @default "1m"
+   */
   readonly window?: Duration;
   /** How much to count: an integer from 1. Giving back takes 0 too, which only looks. @default 1 */
   readonly by?: number;
@@ -60,16 +63,19 @@ export interface RateLimit {
   /** How long the window is, up to 30 days. */
   readonly window: Duration;
   /**
-   * `"fixed"`: counts in windows that begin with their first request. `"sliding"`: counts in windows of the clock and weighs the one before, so that
-   * a span of one window's length takes `limit` where requests come evenly, and always less than twice that. `"token-bucket"`: allows bursts
-   * of `limit`, refilled evenly. @default "fixed"
+   * `"fixed"`: counts in windows that begin with their first request. `"sliding"`: counts in windows of the clock and
+   * weighs the one before, so that a span of one window's length takes `limit` where requests come evenly, and always
+   * less than twice that. `"token-bucket"`: allows bursts of `limit`, refilled evenly. @default "fixed"
    */
   readonly algorithm?: "fixed" | "sliding" | "token-bucket";
 }
 
 /** Options of a request that one or several limits decide on. */
 export interface RateRequestOptions extends LimitOptions {
-  /** How much the request counts: an integer from 0 to 1,000,000. 0 counts nothing and tells whether a request of 1 would pass. @default 1 */
+  /**
+   * How much the request counts: an integer from 0 to 1,000,000. 0 counts nothing and tells whether a request of 1
+   * would pass. @default 1
+   */
   readonly cost?: number;
 }
 
@@ -98,18 +104,23 @@ export interface RateLimitResult extends RateLimitState {
 
 /** What several limits decided: `allowed` and what stands beside it are those of the limit that decided. */
 export interface RateLimitsResult extends RateLimitResult {
-  /** The place in the list of the limit that decided: of those that refuse, the one to wait longest for; if none does, the one that leaves least. */
+  /**
+   * The place in the list of the limit that decided: of those that refuse, the one to wait longest for; if none does,
+   * the one that leaves least.
+   */
   readonly decidedBy: number;
   /** How each limit stands, in the order of the list. */
   readonly limits: readonly RateLimitState[];
 }
 
 /**
- * The verbs of rate limits, each one atomic step and one round trip, by the store's clock. What they count is no entry: neither `keys` nor `clear`
- * nor an invalidation finds it, but in the service `auth`, where it stands in the collection `rateLimits`. It ends with its window.
+ * The verbs of rate limits, each one atomic step and one round trip, by the store's clock. What they count is no entry:
+ * neither `keys` nor `clear` nor an invalidation finds it, but in the service `auth`, where it stands in the collection
+ * `rateLimits`. It ends with its window.
  *
- * Limits of one key never meet where window or algorithm differ. Another `limit` of the same window and algorithm goes on from what was
- * counted, as after a change of configuration, until both are seen to be in use: from then on each has its own count.
+ * Limits of one key never meet where window or algorithm differ. Another `limit` of the same window and algorithm goes
+ * on from what was counted, as after a change of configuration, until both are seen to be in use: from then on each has
+ * its own count.
  *
  * While the store is away they answer what `onUnavailable` says, by default that the request may not pass.
  *
@@ -122,7 +133,8 @@ export interface RateLimits<K> {
    * @param key What to count by, such as `"api:203.0.113.7"`.
    * @param options Window, amount, deadline, and what to answer while the store is away.
    * @returns The count, and when the window ends.
-   * @throws {TypeError | RangeError} For a bad key, window or amount, and for a count beyond 2^53 - 1, which stays as it was.
+   * @throws {TypeError | RangeError} For a bad key, window or amount, and for a count beyond 2^53 - 1, which stays as
+   * it was.
    */
   incrementRateLimit(key: K, options?: RateCountOptions): Promise<RateCount>;
   /**
@@ -139,7 +151,8 @@ export interface RateLimits<K> {
    * Gives back what a limit counted: for requests that shall not count after all, such as those that went well.
    *
    * @param key What was limited.
-   * @param limit The limit, how much to give back (`cost`, from 1), deadline, and what to answer while the store is away.
+   * @param limit The limit, how much to give back (`cost`, from 1), deadline, and what to answer while the store is
+   * away.
    * @returns How the limit stands, and whether a request of 1 would pass.
    * @throws {TypeError | RangeError} For a bad key or option.
    */
@@ -154,7 +167,8 @@ export interface RateLimits<K> {
    */
   decrementRateLimit(key: K, options?: RateCountOptions): Promise<RateCount>;
   /**
-   * Decides by several limits whether a request may pass: only if all let it. It counts in all of them then, else in none.
+   * Decides by several limits whether a request may pass: only if all let it. It counts in all of them then, else in
+   * none.
    *
    * @param key What to limit by, such as `"login:user@example.com"`.
    * @param limits 1 to 16 limits, each with `limit`, `window` and `algorithm`; no two alike.
@@ -305,7 +319,9 @@ async function checkRate(
   return several ? { ...result, decidedBy, limits } : result;
 }
 
-/** The script's reply, its texts as numbers; `undefined` when the store is away and the caller chose an answer for that. */
+/**
+ * The script's reply, its texts as numbers; `undefined` when the store is away and the caller chose an answer for that.
+ */
 async function ask(
   run: Limiter,
   cost: number,

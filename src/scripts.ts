@@ -120,8 +120,9 @@ return 1`,
 export const EVERYTHING = "*";
 
 /**
- * KEYS: clock. ARGV: start of marks' keys; the tags, or {@linkcode EVERYTHING}. Moves the clock on, marks the tags, and answers the clock. A full
- * store refuses a script's writes, but not those that follow a deletion: so the clock is deleted before it is written. Nobody sees it gone.
+ * KEYS: clock. ARGV: start of marks' keys; the tags, or {@linkcode EVERYTHING}. Moves the clock on, marks the tags, and
+ * answers the clock. A full store refuses a script's writes, but not those that follow a deletion: so the clock is
+ * deleted before it is written. Nobody sees it gone.
  */
 export const invalidate: Script = {
   name: "invalidate",
@@ -218,9 +219,10 @@ return 1`,
 };
 
 /**
- * KEYS: counter, clock where a value that was set may stand there. ARGV: by; TTL in ms or 0; start of marks' keys; the caller's time in ms. Answers
- * the count as text, for not every client reads integers near 2^53 right, the remaining ms (-1: none) and the store's clock. A lost TTL is set
- * again. What was set counts on where it would be read, else the counter begins anew. Answers nil for a count beyond 2^53 - 1, and changes nothing.
+ * KEYS: counter, clock where a value that was set may stand there. ARGV: by; TTL in ms or 0; start of marks' keys; the
+ * caller's time in ms. Answers the count as text, for not every client reads integers near 2^53 right, the remaining ms
+ * (-1: none) and the store's clock. A lost TTL is set again. What was set counts on where it would be read, else the
+ * counter begins anew. Answers nil for a count beyond 2^53 - 1, and changes nothing.
  */
 export const increment: Script = {
   name: "increment",
@@ -252,7 +254,10 @@ end
 ${LUA_NOW}return {n, left, now}`,
 };
 
-/** KEYS: a key that nothing stands at. Answers 0 where scripts may write: in a full store, and on a replica, they may not. */
+/**
+ * KEYS: a key that nothing stands at. Answers 0 where scripts may write: in a full store, and on a replica, they may
+ * not.
+ */
 export const probe: Script = {
   name: "probe",
   sha1: "dafe727bad5a87eeb17e71f509df03ab02dafd0a",

@@ -1,11 +1,11 @@
 /**
  * Encryption and compression of stored text, by WebCrypto and CompressionStream.
  *
- * A document `{"json":...,"meta":...}` becomes `"sealed":"<key id>.<base64>"`, where the base64 is of the initialization
- * vector, the ciphertext and the tag of AES-GCM; `~` in the place of the point says that the text inside is compressed.
- * Without keys a document that is compressed becomes `"packed":"<base64>","size":<its bytes>`: not every runtime tells when
- * what it inflates was cut short. The associated data are what stands in front
- * of the base64 and what the value is bound to, its key: no value opens in the place of another.
+ * A document `{"json":...,"meta":...}` becomes `"sealed":"<key id>.<base64>"`, where the base64 is of the
+ * initialization vector, the ciphertext and the tag of AES-GCM; `~` in the place of the point says that the text inside
+ * is compressed. Without keys a document that is compressed becomes `"packed":"<base64>","size":<its bytes>`: not every
+ * runtime tells when what it inflates was cut short. The associated data are what stands in front of the base64 and
+ * what the value is bound to, its key: no value opens in the place of another.
  */
 import { type Bytes, fromBase64, toBase64 } from "./bytes.ts";
 
@@ -91,8 +91,9 @@ export function keyRing({ keys, current }: EncryptionOptions): KeyRing {
  * @param document The text of an object, `{"json":...}`, as JSON.stringify writes it.
  * @param options What to do.
  * @param boundTo What the text belongs to, such as its key: it opens with the same only.
- * @returns The members that take the place of the document's: `"sealed":"..."` or `"packed":"...","size":...`, or its own where
- * compressing saves less than base64 adds. `undefined` when there is nothing to do: the document is small, and there are no keys.
+ * @returns The members that take the place of the document's: `"sealed":"..."` or `"packed":"...","size":...`, or its
+ * own where compressing saves less than base64 adds. `undefined` when there is nothing to do: the document is small,
+ * and there are no keys.
  */
 export function seal(document: string, options: SealOptions, boundTo: string): Promise<string> | undefined {
   const { ring, compressAbove = Number.POSITIVE_INFINITY } = options;
@@ -127,8 +128,8 @@ async function write(document: string, large: boolean, ring: KeyRing | undefined
  * @param options The keys.
  * @param boundTo What the text was bound to.
  * @returns The document's text.
- * @throws {Error} When the key is unknown or another, when the text was changed, moved or cut short, or inflates beyond 64 MiB, and
- * where the runtime cannot decompress. No message holds any of a key or of the text.
+ * @throws {Error} When the key is unknown or another, when the text was changed, moved or cut short, or inflates beyond
+ * 64 MiB, and where the runtime cannot decompress. No message holds any of a key or of the text.
  */
 export async function open(
   { sealed, packed, size }: { readonly sealed?: unknown; readonly packed?: unknown; readonly size?: unknown },

@@ -37,8 +37,8 @@ export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boole
   /** The environment variable that sets the TTL, such as `"CACHE_TTL_PRODUCTS"`. */
   readonly variable?: string;
   /**
-   * Checks values on write (what it rejects is an error) and on read (a miss): a valibot schema or any Standard Schema. Reads, `getOrSet` and
-   * `update` answer its output; stored is what was given, so that it takes that again.
+   * Checks values on write (what it rejects is an error) and on read (a miss): a valibot schema or any Standard Schema.
+   * Reads, `getOrSet` and `update` answer its output; stored is what was given, so that it takes that again.
    */
   readonly schema?: Schema<In, Out>;
   /** Whether each read begins the TTL anew; then `staleFor`, `failSafeFor` and `earlyRefresh` mean nothing. @default false */
@@ -49,7 +49,10 @@ export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boole
   readonly migrate?: Migrations;
   /** Whether ids are hashed: for ids that are objects, long or secret. @default false */
   readonly hashed?: Hashed;
-  /** The tags by which `invalidateTags` finds an entry: a list, or a function of the value that is written and its id. @default none */
+  /**
+   * The tags by which `invalidateTags` finds an entry: a list, or a function of the value that is written and its id.
+   * @default none
+   */
   readonly tags?: TagSource<NoInfer<Exclude<In, undefined>>, Hashed extends false ? PlainId : Id> | undefined;
 }
 
@@ -337,7 +340,8 @@ export function createService<C extends Collections, V extends object>(
 ): ServiceCore<C> & V {
   const { name, database, collections, refuse } = definition;
   const { context, ttls, counters, defaults } = setup;
-  // The service is made anew by each client for a request, and for a declaration that is made again; they count together.
+  // The service is made anew by each client for a request, and for a declaration that is made again; they count
+  // together.
   const counter = (collection = ""): Counters => {
     const known = counters.find((one) => one.collection === collection);
     if (known) return known;

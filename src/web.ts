@@ -1,8 +1,8 @@
 /**
  * Types of the web platform that public functions take and give, for applications without DOM types, too.
  *
- * Each is what the runtime's types call by that name: those of a browser, of Node, Bun, Deno or Workers. Where there are
- * none, a name that is missing would be an error in our declarations, so what is used of it stands in its place.
+ * Each is what the runtime's types call by that name: those of a browser, of Node, Bun, Deno or Workers. Where there
+ * are none, a name that is missing would be an error in our declarations, so what is used of it stands in its place.
  */
 
 // biome-ignore-start lint/suspicious/noExplicitAny: what stands in has to fit whatever it stands for.

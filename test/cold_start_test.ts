@@ -1,4 +1,7 @@
-/** What a process asks first: loading code counts against no deadline, nor does the time that the process is kept from running. */
+/**
+ * What a process asks first: loading code counts against no deadline, nor does the time that the process is kept from
+ * running.
+ */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import process from "node:process";

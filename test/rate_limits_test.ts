@@ -576,7 +576,8 @@ describe("the promise of rate limits", () => {
         const promise = PROMISES[first.algorithm];
         promise(before, first.limit, ms);
         promise(after, changed, ms);
-        // Windows that begin with their first request begin anew with another limit: the last one of before is still judged as one.
+        // Windows that begin with their first request begin anew with another limit: the last one of before is still
+        // judged as one.
         const start = first.algorithm === "fixed" ? begins(before, ms) : 0;
         const end = first.algorithm === "fixed" ? start + ms : Number.POSITIVE_INFINITY;
         const both = [...before, ...after].filter(({ at }) => at >= start && at < end);

@@ -1,4 +1,7 @@
-/** What a user who may only read can read, by whatever way the store lets it: EVAL_RO, or commands where it may run no scripts. */
+/**
+ * What a user who may only read can read, by whatever way the store lets it: EVAL_RO, or commands where it may run no
+ * scripts.
+ */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
@@ -10,7 +13,10 @@ import { serve } from "./helpers/serve.ts";
 
 const LIMIT = { timeout: 60_000 };
 
-/** A store: how its owner and its reader reach it, and how the reader's tagged entries are read there once that is known. */
+/**
+ * A store: how its owner and its reader reach it, and how the reader's tagged entries are read there once that is
+ * known.
+ */
 interface Shop {
   readonly owner: ClientOptions;
   readonly reader: ClientOptions;

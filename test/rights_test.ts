@@ -1,4 +1,6 @@
-/** docs/permissions.md names the rights that users of a Redis need: here each row's are given, and each is taken away. */
+/**
+ * docs/permissions.md names the rights that users of a Redis need: here each row's are given, and each is taken away.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
@@ -248,7 +250,10 @@ describe("the page of permissions", () => {
   }
 });
 
-/** Puts two products, a category's and a search's entries in place, and invalidates something, so that marks are looked at. */
+/**
+ * Puts two products, a category's and a search's entries in place, and invalidates something, so that marks are looked
+ * at.
+ */
 async function fill(redis: RedisServer, raw: RawClient): Promise<void> {
   await raw.command("FLUSHALL");
   await using client = createCacheClient({ env: {}, url: redis.url, timeout: 5000, fleetStats: true });

@@ -16,8 +16,8 @@
  * - `null`, lists and objects are no arguments: such a command is answered with an error, in a pipeline in its place.
  * - JSON that is not UTF-8 is refused. A body that is an argument of a path, and what is percent-encoded in it, may be any
  *   bytes where the driver has connections of one's own.
- * - Of scripts, Upstash's own flag `allow-key-locking` is taken out: Redis runs one script at a time. What it forbids there,
- *   keys that a script does not declare, is not looked for.
+ * - Of scripts, Upstash's own flag `allow-key-locking` is taken out: Redis runs one script at a time. What it forbids
+ *   there, keys that a script does not declare, is not looked for.
  * - The slashes of `/subscribe/a/b` are part of the channel, because `@upstash/redis` does not encode them.
  *
  * @module
@@ -44,11 +44,14 @@ export interface BridgeOptions {
   /** The token that may do everything. */
   readonly token: string;
   /**
-   * The token that may only read, for where others see it: it reads keys and listens to channels whose names it knows. It
-   * neither lists keys (SCAN, KEYS, patterns of channels) nor runs scripts. @default none
+   * The token that may only read, for where others see it: it reads keys and listens to channels whose names it knows.
+   * It neither lists keys (SCAN, KEYS, patterns of channels) nor runs scripts. @default none
    */
   readonly readOnlyToken?: string;
-  /** The database that all commands run on, 0 to 15. @default the one that the driver's address names, else 0, the only one over REST */
+  /**
+   * The database that all commands run on, 0 to 15. @default the one that the driver's address names, else 0, the only
+   * one over REST
+   */
   readonly database?: number;
   /** The most bytes in one request's body. @default 10_000_000 */
   readonly maxBytes?: number;
@@ -56,7 +59,9 @@ export interface BridgeOptions {
   readonly maxCommands?: number;
   /** The most connections that transactions may use at a time; others wait for them. @default 8 */
   readonly maxTransactions?: number;
-  /** The most streams (subscriptions, MONITOR) at a time, each with a connection of its own; 0 for none. @default 1000 */
+  /**
+   * The most streams (subscriptions, MONITOR) at a time, each with a connection of its own; 0 for none. @default 1000
+   */
   readonly maxStreams?: number;
   /**
    * How long the store may take for one request, waiting for a connection included: milliseconds, or `"10s"`.
@@ -64,7 +69,8 @@ export interface BridgeOptions {
    */
   readonly timeout?: Timeout;
   /**
-   * How long a stream is silent before a comment keeps it alive: milliseconds, or `"5s"`; Bun cuts what is silent for 10 s.
+   * How long a stream is silent before a comment keeps it alive: milliseconds, or `"5s"`; Bun cuts what is silent for
+   * 10 s.
    * @default 5000
    */
   readonly heartbeat?: Timeout;

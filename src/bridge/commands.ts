@@ -21,9 +21,9 @@ const BLOCKED = words(
 );
 
 /**
- * Commands that only read what their keys hold. Whoever has the token that reads may be anybody: what tells which keys there
- * are (SCAN, KEYS, RANDOMKEY) is not among them, nor what reads keys that it does not name (SORT_RO), nor scripts, which can
- * do both and can keep the store from all others.
+ * Commands that only read what their keys hold. Whoever has the token that reads may be anybody: what tells which keys
+ * there are (SCAN, KEYS, RANDOMKEY) is not among them, nor what reads keys that it does not name (SORT_RO), nor
+ * scripts, which can do both and can keep the store from all others.
  */
 const READS = words(
   `PING ECHO TIME DBSIZE EXISTS TTL PTTL EXPIRETIME PEXPIRETIME TYPE TOUCH DUMP OBJECT

@@ -1,10 +1,10 @@
 /**
  * What Upstash does with scripts and Redis does not.
  *
- * Scripts written for Upstash carry a flag of its own in their first line, `#!lua flags=allow-key-locking`: only the keys
- * that they name are locked. Redis locks nothing, and refuses the flag, so it is taken out of what is sent. Clients call a
- * script by the SHA-1 of the text as they have it: that is what they are told, and it is looked up when they do. A flag line
- * that is not the first is ignored by Upstash and an error in Redis: it is left blank.
+ * Scripts written for Upstash carry a flag of its own in their first line, `#!lua flags=allow-key-locking`: only the
+ * keys that they name are locked. Redis locks nothing, and refuses the flag, so it is taken out of what is sent.
+ * Clients call a script by the SHA-1 of the text as they have it: that is what they are told, and it is looked up when
+ * they do. A flag line that is not the first is ignored by Upstash and an error in Redis: it is left blank.
  *
  * While a script does not end, its connection waits, and Redis refuses what all others ask but SCRIPT KILL and FUNCTION
  * KILL. These two go over a connection of their own.
@@ -71,8 +71,8 @@ function tell(replies: readonly RawReply[], sent: readonly Sent[]): readonly Raw
 }
 
 /**
- * What a command does with scripts: `EVAL` or `EVALSHA`, those that only read too, or SCRIPT or FUNCTION with its subcommand.
- * Empty for all other commands.
+ * What a command does with scripts: `EVAL` or `EVALSHA`, those that only read too, or SCRIPT or FUNCTION with its
+ * subcommand. Empty for all other commands.
  */
 function verbOf([name, subcommand]: RawCommand): string {
   if (typeof name !== "string" || !/^(EVAL(SHA)?(_RO)?|SCRIPT|FUNCTION)$/i.test(name)) return "";

@@ -43,7 +43,8 @@ export interface Wire {
   /** Opens a connection of its own. Absent where there are none. */
   connect?(): Promise<Connection>;
   /**
-   * Sends a command that is of no database past all others, and past what holds them. Absent where there is one way only.
+   * Sends a command that is of no database past all others, and past what holds them. Absent where there is one way
+   * only.
    *
    * @throws {StoreError} When it was not answered.
    */

@@ -28,8 +28,8 @@ export interface ClearProgress {
   /** How many could not be deleted: over REST, keys that are not UTF-8. */
   readonly unreadable: number;
   /**
-   * Why the store refused to invalidate all first, in its own words; `null` where it did not. The keys are deleted all the same, but a load of
-   * another process that is under way may bring one back.
+   * Why the store refused to invalidate all first, in its own words; `null` where it did not. The keys are deleted all
+   * the same, but a load of another process that is under way may bring one back.
    */
   readonly refused: string | null;
   /** Whether this is the end. */

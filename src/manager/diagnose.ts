@@ -145,7 +145,10 @@ const warning = (check: Finding["check"], evidence: string, advice: string): Fin
 });
 const unknown = (check: Finding["check"], evidence: string): Finding => ({ check, level: "info", evidence });
 
-/** Why a question has no answer. Every Redis knows what is asked over TCP, but may not tell everyone, or under another name. */
+/**
+ * Why a question has no answer. Every Redis knows what is asked over TCP, but may not tell everyone, or under another
+ * name.
+ */
 function untold(driver: string, command: string, reply: RawReply | undefined): string {
   if (driver !== "node-redis") return `not available over ${driver}`;
   return reply instanceof StoreError && /unknown command/i.test(reply.message)
@@ -251,7 +254,10 @@ async function databases(
   return { check, level: "ok", evidence: "numbered: 0 to 15 can be used" };
 }
 
-/** What is refused of what caches send, on a connection of its own: one on which a replica refused a write is at its end. */
+/**
+ * What is refused of what caches send, on a connection of its own: one on which a replica refused a write is at its
+ * end.
+ */
 async function tried(client: InspectedClient, options: StepOptions): Promise<Refusals> {
   const wire = await openWire(client, { database: 0, ...options });
   try {
@@ -316,7 +322,10 @@ const SECRETS = { auth: ["session:*", "token:*"], payment: ["payment_methods:*",
 /** How many of them are looked at. */
 const LOOKED_AT = 20;
 
-/** Whether what is stored of the services that can be encrypted is: by what stands there, for the keys are the applications'. */
+/**
+ * Whether what is stored of the services that can be encrypted is: by what stands there, for the keys are the
+ * applications'.
+ */
 async function encryption(
   client: InspectedClient,
   { sample, ...options }: StepOptions & { readonly sample: number },

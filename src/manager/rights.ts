@@ -16,7 +16,10 @@ export interface Refusals {
   readonly cluster: string | undefined;
 }
 
-/** What the scripts run, on a key that nothing stands at. What would write is refused for its arguments, or finds nothing. */
+/**
+ * What the scripts run, on a key that nothing stands at. What would write is refused for its arguments, or finds
+ * nothing.
+ */
 export const TRIALS: string = `local r = {}
 local function try(name, ...)
   local v = redis.pcall(name, ...)

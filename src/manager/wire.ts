@@ -114,7 +114,10 @@ export class Wire {
     return replies;
   }
 
-  /** Waits for a sign of life. @throws {StoreError} For a server that does not answer, or refuses everything: not for a user who may not ask. */
+  /**
+   * Waits for a sign of life. @throws {StoreError} For a server that does not answer, or refuses everything: not for a
+   * user who may not ask.
+   */
   async ping(): Promise<void> {
     const [reply] = await this.send([["PING"]]);
     if (reply instanceof StoreError && !showsLife(reply)) throw reply;

@@ -279,8 +279,8 @@ export class Monitor {
       client.subscribe((event) => this.#hear(event), { quiet: true }),
       client.onSend((sending) => this.#weigh(sending)),
     ];
-    // Windows begin here: what the client did before is in none. At the edge it is 1970 while code is loaded: there they
-    // begin with the first request.
+    // Windows begin here: what the client did before is in none. At the edge it is 1970 while code is loaded: there
+    // they begin with the first request.
     const first = this.#frame(this.#now());
     if (clock || first.at > 0) this.#keep(first);
     else this.#first = first;

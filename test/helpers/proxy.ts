@@ -38,7 +38,9 @@ export interface FaultProxy {
   readonly open: number;
   /** Changes what the proxy does. */
   set(mode: ProxyMode): Promise<void>;
-  /** Leads later connections to another port of 127.0.0.1, as a name does after a failover; those that are open stay. */
+  /**
+   * Leads later connections to another port of 127.0.0.1, as a name does after a failover; those that are open stay.
+   */
   lead(port: number): void;
   /** Cuts every open connection. */
   cut(): void;
