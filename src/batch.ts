@@ -790,9 +790,9 @@ export class Batch {
    */
   #readPlainly(reader: Reader, { args: [marks, , headsOnly] }: Look, timeout: number): void {
     const { physical, space } = reader;
-    const until = performance.now() + timeout;
+    const until = this.#clock() + timeout;
     const send = (...command: Command): Promise<Reply> =>
-      this.send(command, [physical], Math.max(1, until - performance.now()), true);
+      this.send(command, [physical], Math.max(1, until - this.#clock()), true);
     Promise.all([send("MGET", physical, space.clock), send("PTTL", physical)])
       .then(async ([found, left]) => {
         const [there = null, clock = null] = found as Reply[];
