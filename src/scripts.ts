@@ -226,8 +226,8 @@ return 1`,
  */
 export const increment: Script = {
   name: "increment",
-  sha1: "2649f730d3ff4cdf4dd0aba15f30684b026e65ad",
-  lua: `${LUA_FIND}${LUA_FRESH}local v = redis.call('GET', KEYS[1]) or ''
+  sha1: "43578ee5a61d8babc61378949a05c912d1759458",
+  lua: `${LUA_NOW}${LUA_FIND}${LUA_FRESH}local v = redis.call('GET', KEYS[1]) or ''
 if KEYS[2] and v:find('^{') and (v:find('^{[^{}]-"none":') or not fresh(v, ARGV[4]) or not find(KEYS[1], redis.call('GET', KEYS[2]), ARGV[3])) then
   redis.call('DEL', KEYS[1])
   v = ''
@@ -251,7 +251,7 @@ if n and left < 0 and ttl > 0 then
   left = ttl
   redis.call('PEXPIRE', KEYS[1], ttl)
 end
-${LUA_NOW}return {n, left, now}`,
+return {n, left, now}`,
 };
 
 /**

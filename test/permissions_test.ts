@@ -54,7 +54,7 @@ describe("Deno's permissions", () => {
       assert.deepEqual(await run(flags, {}), ["node-redis", true, 1, null]);
       assert.deepEqual(await run([], {}), ["memory", true, 1, null]);
     } finally {
-      process.env.CACHE_URL = "";
+      delete process.env.CACHE_URL;
     }
   });
 

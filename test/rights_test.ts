@@ -235,6 +235,14 @@ describe("the page of permissions", () => {
     assert.ok((await untold([...rights, ...told.filter((right) => right !== "+info")])).includes("memory"));
   });
 
+  it("leaves a counter as it was when the right that is missing is TIME", LIMIT, async () => {
+    await raw.command("ACL", "SETUSER", "user", "reset", "on", ">pw", "~*", "&*", "+@all", "-time");
+    await using client = strict(redis.url.replace("//", "//user:pw@"));
+    await assert.rejects(client.cache({ database: 9 }).increment("untold"), /can't run this command|NOPERM/);
+    await using owner = strict(redis.url);
+    assert.equal(await owner.cache({ database: 9 }).get("untold"), undefined);
+  });
+
   it("has a row for each promise", () => {
     assert.deepEqual(ROWS.map(([name]) => name).sort(), Object.keys(PROMISES).sort());
   });
