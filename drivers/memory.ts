@@ -29,6 +29,7 @@ import {
   type TwinnedScript,
 } from "./driver.ts";
 import { globMatcher } from "./glob.ts";
+import { checkOptions, type Rules, whole } from "./options.ts";
 import { StoreClock } from "./store_clock.ts";
 
 /** Options of {@linkcode memory}. */
@@ -739,13 +740,20 @@ function answering(run: (command: Command) => Reply): (command: Command) => Repl
   };
 }
 
+/** What options must be. */
+const OPTIONS: Rules = {
+  clock: ["a function", (value) => typeof value === "function"],
+  maxEntries: whole(1),
+  maxBytes: whole(1),
+};
+
 /**
  * Makes an embedded store: 16 databases in this process, bounded by entries and bytes. Nothing is shared between two stores.
  *
  * @param options Clock and bounds.
  * @returns The driver.
- * @throws {TypeError} When an option is unknown or has the wrong type.
- * @throws {RangeError} When a bound is not a whole number above 0.
+ * @throws {TypeError} For an option that is unknown or of another form.
+ * @throws {RangeError} For a number out of range.
  *
  * @example
  * ```ts
@@ -757,22 +765,8 @@ function answering(run: (command: Command) => Reply): (command: Command) => Repl
  * ```
  */
 export function memory(options: MemoryOptions = {}): Driver {
-  for (const name of Object.keys(options)) {
-    if (!/^(clock|maxEntries|maxBytes)$/.test(name)) {
-      throw new TypeError(
-        `Cannot make a memory store: "${name}" is no option; there are clock, maxEntries and maxBytes`,
-      );
-    }
-  }
+  checkOptions("memory", options, OPTIONS);
   const { clock, maxEntries = 100_000, maxBytes = 64 * 2 ** 20 } = options;
-  if (clock !== undefined && typeof clock !== "function") {
-    throw new TypeError(`Cannot make a memory store: clock is ${typeof clock}; it must be a function`);
-  }
-  for (const [name, value] of Object.entries({ maxEntries, maxBytes })) {
-    if (!Number.isSafeInteger(value) || value < 1) {
-      throw new RangeError(`Cannot make a memory store: ${name} is ${value}; it must be a whole number above 0`);
-    }
-  }
   for (const script of twins) defineScript(script);
   const store = new Store(maxEntries, maxBytes, new StoreClock(clock));
   const trackers = new Map<object, { readonly prefix: string; readonly tracker: Tracker }>();

@@ -28,11 +28,12 @@ export function checkFunction(given: unknown, what: string): void {
   if (typeof given !== "function") refuse(`${what} of type ${typeof given}`, "functions");
 }
 
-/** Throws for what is no whole number within bounds. */
+/** Throws for what is no whole number within bounds: a RangeError for numbers, a TypeError for anything else. */
 export function checkWhole(given: unknown, name: string, least: number, most: number = Number.MAX_SAFE_INTEGER): void {
   if (Number.isSafeInteger(given) && (given as number) >= least && (given as number) <= most) return;
   const bounds = most === Number.MAX_SAFE_INTEGER ? `from ${least} on` : `from ${least} to ${most}`;
-  refuse(`${name} ${describe(given)}`, `whole numbers ${bounds}`);
+  const kind = typeof given === "number" ? RangeError : TypeError;
+  throw new kind(`cannot use ${name} ${describe(given)}: accepted are whole numbers ${bounds}`);
 }
 
 /** Throws for tags that are no list; the tags in it are looked at when they are encoded. */

@@ -15,7 +15,7 @@
  * @module
  */
 import type { Reply, Script } from "../drivers/driver.ts";
-import { checkNames, refuse } from "./check.ts";
+import { checkNames, checkWhole, refuse } from "./check.ts";
 import type { CallOptions } from "./context.ts";
 import { isCacheError } from "./errors.ts";
 import { rateLimit } from "./limit_script.ts";
@@ -256,7 +256,7 @@ async function countRate(run: Limiter, sign: number, options: RateCountOptions =
   const { window = "1m", by = 1 } = options;
   const most = Number.MAX_SAFE_INTEGER;
   const ms = windowOf(window);
-  whole("by", by, sign > 0 ? 1 : 0, most);
+  checkWhole(by, "by", sign > 0 ? 1 : 0, most);
   const reply = await ask(run, by * sign, [`c${ms}:${most}`], options);
   if (!reply) {
     const count = options.onUnavailable === "allow" ? 0 : Number.POSITIVE_INFINITY;
@@ -286,7 +286,7 @@ async function checkRate(
   const names = list.map((one) => {
     if (several) checkNames(one, OF_LIMITS, "one of several limits");
     const { limit, algorithm = "fixed" } = one;
-    whole("limit", limit, 1, HIGHEST_LIMIT);
+    checkWhole(limit, "limit", 1, HIGHEST_LIMIT);
     if (!Object.hasOwn(ALGORITHMS, algorithm)) {
       refuse(`the algorithm ${describe(algorithm)}`, Object.keys(ALGORITHMS).join(", "));
     }
@@ -295,7 +295,7 @@ async function checkRate(
     return `${ALGORITHMS[algorithm]}${window}:${limit}`;
   });
   if (new Set(names).size < names.length) refuse("one limit twice", "limits that differ in limit, window or algorithm");
-  whole("cost", cost, sign > 0 ? 0 : 1, HIGHEST_LIMIT);
+  checkWhole(cost, "cost", sign > 0 ? 0 : 1, HIGHEST_LIMIT);
   const reply = await ask(run, cost * sign, names, call);
   const now = reply?.at(-1) as number | undefined;
   const limits = list.map(({ limit }, i): RateLimitState => {
@@ -345,9 +345,4 @@ function windowOf(window: Duration): number {
   const ms = parseDuration(window, "window", WINDOWS);
   if (ms !== undefined && ms <= LONGEST_WINDOW) return ms;
   throw new RangeError(`cannot use the window ${describe(window)}: accepted are ${WINDOWS}`);
-}
-
-function whole(name: string, value: unknown, least: number, most: number): void {
-  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return;
-  throw new RangeError(`cannot use ${name} ${describe(value)}: accepted are integers from ${least} to ${most}`);
 }

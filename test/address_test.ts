@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { type Address, readAddress, readHost } from "../drivers/address.ts";
-import { memory } from "../drivers/memory.ts";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
 import { type UpstashOptions, upstash } from "../drivers/upstash.ts";
 import { createCacheClient } from "../mod.ts";
@@ -372,10 +371,6 @@ describe("addresses and options of drivers", () => {
       );
     });
   }
-
-  it("memory refuses bounds that are no numbers", () => {
-    assert.throws(() => memory({ maxBytes: Number.NaN }), { name: "RangeError", message: /maxBytes is NaN/ });
-  });
 });
 
 describe("oddSecret", () => {

@@ -429,7 +429,7 @@ describe("calls", () => {
       [{ earlyRefresh: Number.NaN }, /earlyRefresh NaN/],
       [{ near: "yes" }, /near "yes"/],
       [{ onError: "ignore" }, /onError "ignore"/],
-      [{ timeout: "100" }, /100" ms/],
+      [{ timeout: "100" }, /timeout "100"/],
     ] as [Bad, RegExp][]) {
       await assert.rejects(cache.getOrSet("k", load, options), says(message));
       await assert.rejects(cache.getOrSetMany(["k"], load, options), says(message));

@@ -43,25 +43,26 @@ describe("memory options", () => {
   it("memory throws when an option is unknown, and names it", () => {
     assert.throws(() => memory({ maxEntrys: 1 } as MemoryOptions), {
       name: "TypeError",
-      message: 'Cannot make a memory store: "maxEntrys" is no option; there are clock, maxEntries and maxBytes',
+      message: 'Cannot use option "maxEntrys" of memory: accepted are clock, maxEntries, maxBytes',
     });
   });
 
   it("memory throws when a bound is not a whole number above 0", () => {
     for (const name of ["maxEntries", "maxBytes"]) {
       for (const value of WRONG_SIZE) {
+        const [kind, shown] = typeof value === "number" ? ["Range", value] : ["Type", "a value of type string"];
         assert.throws(() => memory({ [name]: value }), {
-          name: "RangeError",
-          message: `Cannot make a memory store: ${name} is ${value}; it must be a whole number above 0`,
+          name: `${kind}Error`,
+          message: `Cannot use ${shown} as "${name}" of memory: accepted is a whole number of 1 or more`,
         });
       }
     }
   });
 
   it("memory throws when the clock is no function", () => {
-    assert.throws(() => memory({ clock: 5 as unknown as () => number }), {
+    assert.throws(() => memory({ clock: "now" as unknown as () => number }), {
       name: "TypeError",
-      message: "Cannot make a memory store: clock is number; it must be a function",
+      message: 'Cannot use a value of type string as "clock" of memory: accepted is a function',
     });
   });
 

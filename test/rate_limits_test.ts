@@ -424,7 +424,7 @@ describe("options of rate limits", () => {
         );
       }
     }
-    await assert.rejects(cache.decrementRateLimit("k", { ...good, cost: 0 }), /integers from 1 to/);
+    await assert.rejects(cache.decrementRateLimit("k", { ...good, cost: 0 }), /whole numbers from 1 to/);
     for (const options of [
       { by: -1 },
       { by: 1.5 },
@@ -436,7 +436,7 @@ describe("options of rate limits", () => {
       await assert.rejects(cache.incrementRateLimit("k", options as never), /accepted are/, JSON.stringify(options));
       await assert.rejects(cache.decrementRateLimit("k", options as never), /accepted are/, JSON.stringify(options));
     }
-    await assert.rejects(cache.incrementRateLimit("k", { by: 0 }), /accepted are integers from 1/);
+    await assert.rejects(cache.incrementRateLimit("k", { by: 0 }), /accepted are whole numbers from 1/);
     assert.equal(client.stats().wire.commands, 0);
   });
 });

@@ -93,7 +93,7 @@ export interface Bridge {
  * @returns A fetch handler; it answers every request and never throws.
  * @throws {TypeError} When an option is unknown or has a wrong form; when a token is empty or not made of visible ASCII
  * characters, or both tokens are the same.
- * @throws {RangeError} When a time is not above 0, or longer than 2147483647 ms.
+ * @throws {RangeError} When a number is out of range, or a time not above 0 or longer than 2147483647 ms.
  *
  * @example
  * ```ts ignore
