@@ -41,7 +41,8 @@ export const ADDRESS_ACCEPTED =
 const ENCODE = "percent-encode / ? # % and \\ in its user and password, as %2F %3F %23 %25 %5C";
 const QUOTES = "leave out the quotes around it";
 const AZURE =
-  "expected a URL in the place of another client's connection string: rediss://:password@host:6380, the password percent-encoded";
+  "expected a URL in the place of another client's connection string: " +
+  "rediss://:password@host:6380, the password percent-encoded";
 const HOST = "expected a host name or an IP address";
 const ONE_HOST = "several hosts are not served by this version, expected one";
 

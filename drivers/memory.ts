@@ -571,7 +571,8 @@ function registered(source: string): TwinnedScript {
   const script = findScript(source);
   if (script?.lua === source) return script;
   throw errorReply(
-    "ERR the memory store has no Lua: it runs only scripts registered with defineScript; for others use a Redis (redis://...)",
+    "ERR the memory store has no Lua: it runs only scripts registered with defineScript; " +
+      "for others use a Redis (redis://...)",
   );
 }
 

@@ -1066,7 +1066,8 @@ function connectError(error: unknown, place: string, database: number): StoreErr
   if (/DB index|\bSELECT\b/.test(message)) {
     return new StoreError(
       "command",
-      `Cannot use database ${database} of Redis at ${place}: ${message}; ${NEEDED.test(message) ? `${SENTINEL}; otherwise ` : ""}set CACHE_DATABASES=prefixed to keep databases apart by key prefix`,
+      `Cannot use database ${database} of Redis at ${place}: ${message}; ` +
+        `${NEEDED.test(message) ? `${SENTINEL}; otherwise ` : ""}set CACHE_DATABASES=prefixed to keep databases apart by key prefix`,
       { code },
     );
   }
@@ -1086,7 +1087,8 @@ const SENTINEL = "if a Sentinel answers here, give the address of the server tha
 function explained(error: StoreError, place: string): StoreError {
   const { kind, code, repeat, message } = error;
   const why = CLUSTER.test(message)
-    ? `Redis at ${place} is a node of a cluster, which this driver does not serve yet: give the address of a single server`
+    ? `Redis at ${place} is a node of a cluster, which this driver does not serve yet: ` +
+      "give the address of a single server"
     : NEEDED.test(message) && `the cache needs this command; ${SENTINEL}`;
   return why ? new StoreError(kind, `${message}: ${why}`, { code, repeat }) : error;
 }

@@ -408,8 +408,9 @@ class Preparation {
   #refuse(what: string, ...inside: string[]): never {
     const path = [...this.#shown, ...inside].join(".");
     throw new TypeError(
-      `cannot store ${path || this.#shown.length > 0 ? `the value at "${path}"` : "the value"}: ${what} is not serializable; accepted ` +
-        "are JSON values, bytes, and what superjson knows, such as Date, Map, Set, BigInt, URL, and instances of superClasses",
+      `cannot store the value${path || this.#shown.length > 0 ? ` at "${path}"` : ""}: ${what} is not serializable; ` +
+        "accepted are JSON values, bytes, and what superjson knows, such as Date, Map, Set, BigInt, URL, " +
+        "and instances of superClasses",
     );
   }
 }

@@ -119,7 +119,8 @@ export const rawKeys: KeyShape = {
     const key = Number.isFinite(id) || typeof id === "bigint" ? String(id) : id;
     if (typeof key !== "string" || key === "" || key.length > MAX_ID_LENGTH || !key.isWellFormed() || isOwn(key)) {
       throw new TypeError(
-        `cannot use ${describe(id)} as a key: accepted are finite numbers, and well-formed strings of 1 to ${MAX_ID_LENGTH} characters that do not start with ${OWN}`,
+        `cannot use ${describe(id)} as a key: accepted are finite numbers, and well-formed strings ` +
+          `of 1 to ${MAX_ID_LENGTH} characters that do not start with ${OWN}`,
       );
     }
     return key;

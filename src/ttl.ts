@@ -35,7 +35,8 @@ export type Timeout = number | `${number}${TtlUnit}`;
 /** What is accepted as a length of time, in words; with the names of TTLs that are accepted too. */
 export function durations(...names: readonly (keyof TtlClasses)[]): string {
   const more = names.map((name) => `"${name}", `).join("");
-  return `seconds as a number, a string such as "500ms" "30s" "5m" "2h" "1d", above 0 and at most 100 years, ${more}or "forever"`;
+  const spans = 'seconds as a number, a string such as "500ms" "30s" "5m" "2h" "1d", above 0 and at most 100 years';
+  return `${spans}, ${more}or "forever"`;
 }
 
 /** What {@linkcode parseTtl} accepts, in words. */

@@ -21,7 +21,8 @@ export function addDoctor(program: Command, run: Run): void {
     .command("doctor")
     .summary("look for what is wrong with a store")
     .description(
-      "Looks for what is wrong with a store and with how it is used: connection, version, replication, databases, what this user may do, encryption, eviction, memory, hit rate, expiry, big keys, slow queries, clock. " +
+      "Looks for what is wrong with a store and with how it is used: connection, version, replication, databases, " +
+        "what this user may do, encryption, eviction, memory, hit rate, expiry, big keys, slow queries, clock. " +
         "Ends with 1 when something is wrong, with 3 when the store is away.",
     )
     .option("--sample <number>", "how many keys of each database are looked at (default: 10000)", whole(1))

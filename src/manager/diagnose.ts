@@ -271,7 +271,8 @@ function scripts({ scripts: refused }: Refusals, token: string | undefined): Fin
   const check = "scripts";
   if (refused === undefined) return { check, level: "ok", evidence: "scripts can be run" };
   const advice =
-    "allow them to this user (ACL: +eval +evalsha), and give the commands their names back where they are renamed: without them writes, tags, counters, limits and locks fail";
+    "allow them to this user (ACL: +eval +evalsha), and give the commands their names back where they are renamed: " +
+    "without them writes, tags, counters, limits and locks fail";
   return { check, level: "error", evidence: `no script can be run: ${refused}`, advice: token ?? advice };
 }
 
