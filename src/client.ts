@@ -2,7 +2,7 @@ import type { Driver, StoreError } from "../drivers/driver.ts";
 import { Batch, type Rights, type WireStats } from "./batch.ts";
 import { Breaker, type BreakerState } from "./breaker.ts";
 import { Cache } from "./cache.ts";
-import { checkFunction } from "./check.ts";
+import { checkFunction, checkNames } from "./check.ts";
 import { type Known, knowClasses, type SuperClass } from "./codec.ts";
 import type { CommonConfig } from "./config.ts";
 import { type CacheContext, type CallOptions, lookAt, timeoutOf } from "./context.ts";
@@ -215,7 +215,7 @@ export class CacheClient<S extends object = Record<never, never>> {
    */
   service<D extends AnyService>(service: D): ServiceOf<D>;
   service(service: string | AnyService): unknown {
-    const definition = typeof service === "string" ? this.#byName(service) : service;
+    const definition = Object(service) === service ? (service as AnyService) : this.#byName(service as string);
     const known = this.#services.get(definition.name);
     const same = typeof service === "string" ? known?.service : this.#declared.get(definition);
     if (same) return same;
@@ -257,9 +257,11 @@ export class CacheClient<S extends object = Record<never, never>> {
    * @param options `database`: its number, 0-15; default REDIS_DB, else 0.
    * @returns A cache whose keys are used as they are.
    * @throws {RangeError} For a database outside 0-15.
+   * @throws {TypeError} For options that are none.
    */
-  cache<T = unknown>(options: { readonly database?: number } = {}): Cache<string | number, T> {
-    const { database = this.#config.database } = options;
+  cache<T = unknown>(options?: { readonly database?: number }): Cache<string | number, T> {
+    if (options !== undefined) checkNames(options, ["database"], "a cache");
+    const { database = this.#config.database } = options ?? {};
     if (!(Number.isInteger(database) && database >= 0 && database <= 15)) {
       throw new RangeError(`cannot use database ${describe(database)}: accepted are 0 to 15`);
     }
@@ -413,6 +415,7 @@ export class CacheClient<S extends object = Record<never, never>> {
    * @returns Stops listening.
    */
   subscribe(listener: CacheListener, options?: { readonly quiet?: boolean }): () => void {
+    checkFunction(listener, "a listener");
     return this.#shared.events.subscribe(listener, options?.quiet);
   }
 

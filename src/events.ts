@@ -10,6 +10,10 @@ export interface CacheTarget {
   readonly collection: string;
 }
 
+/** Where something happened, in a message. */
+export const placeOf = ({ service, collection }: CacheTarget): string =>
+  collection === "" ? service : `${service}.${collection}`;
+
 /** Why a loader runs: nothing was there, what was there is stale, or it will be soon. */
 export type LoadReason = "miss" | "stale" | "early";
 

@@ -12,7 +12,7 @@
 import { checkFunction } from "./check.ts";
 import { type CacheContext, type CallOptions, failed, handOver, type Load, throws, timeoutOf } from "./context.ts";
 import { CacheTimeoutError } from "./errors.ts";
-import type { LoadReason } from "./events.ts";
+import { type LoadReason, placeOf } from "./events.ts";
 import type { Id } from "./keyspace.ts";
 import { awaitTurn, type Turn } from "./lock.ts";
 import { type LoadOptions, type Policy, policyOf } from "./policy.ts";
@@ -276,10 +276,8 @@ async function call(read: ReadThrough, load: Load): Promise<Loaded> {
     if (hardTimeout === Number.POSITIVE_INFINITY) return { value: await loading, said };
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        const { service, collection } = read.context.target;
-        const error = new CacheTimeoutError(
-          `the loader of ${service}.${collection} took longer than ${hardTimeout} ms`,
-        );
+        const place = placeOf(read.context.target);
+        const error = new CacheTimeoutError(`the loader of ${place} took longer than ${hardTimeout} ms`);
         load.superseded = true;
         reject(error);
         control.abort(error);

@@ -232,6 +232,9 @@ export function defineService<const C extends Collections, V extends object = Re
     throw new RangeError(`cannot define the service ${name} in database ${describe(database)}: accepted are 0 to 15`);
   }
   checkDeclared(definition, [...OF_SERVICES, ...SERVICE_DEFAULTS], name);
+  if (Object(collections) !== collections) {
+    refuse(`collections of type ${typeof collections} in the service ${name}`, "{ name: collection({ key, ... }) }");
+  }
   const taken = new Map<string, string>();
   for (const [collection, declared] of Object.entries(collections)) {
     const { key } = declared;

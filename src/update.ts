@@ -1,6 +1,7 @@
 import { checkFunction } from "./check.ts";
 import { type CacheContext, type CallOptions, failed, supersede, timeoutOf } from "./context.ts";
 import { CacheConflictError, isStoreError } from "./errors.ts";
+import { placeOf } from "./events.ts";
 import type { Id } from "./keyspace.ts";
 import { type EntryOptions, policyOf } from "./policy.ts";
 import { Look, type Read } from "./read.ts";
@@ -57,6 +58,5 @@ export async function update(
     }
     if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, Math.random() * 2 ** Math.min(attempt, 6)));
   }
-  const { service, collection } = target;
-  throw new CacheConflictError(`cannot update ${service}.${collection}: other writers were faster ${attempts} times`);
+  throw new CacheConflictError(`cannot update ${placeOf(target)}: other writers were faster ${attempts} times`);
 }

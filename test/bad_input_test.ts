@@ -510,6 +510,39 @@ describe("calls", () => {
     }
   });
 
+  it("cache refuses what are no options of a cache, a database by another name too", () => {
+    const client = make();
+    assert.throws(() => client.cache({ db: 9 } as Bad), says(/option "db" of a cache: accepted are { database }/));
+    for (const bad of [9, "9", null] as Bad[]) {
+      assert.throws(() => client.cache(bad), says(/a cache (9|"9"|null): accepted are { database }/));
+    }
+  });
+
+  it("service refuses what is no service", () => {
+    const client = make();
+    for (const bad of [undefined, null, 5] as Bad[]) {
+      assert.throws(() => client.service(bad), says(/the service (undefined|null|5): accepted are gateway, product, /));
+    }
+  });
+
+  it("defineService refuses a service without collections", () => {
+    assert.throws(
+      () => defineService({ name: "menu", database: 8 } as Bad),
+      says(/collections of type undefined in the service menu: accepted are { name: collection/),
+    );
+  });
+
+  it("subscribe refuses a listener that is no function", () => {
+    assert.throws(() => make().subscribe("hit" as Bad), says(/a listener of type string: accepted are functions/));
+  });
+
+  it("getOrSet names a plain cache by one word when its loader takes too long", async () => {
+    const never = () => new Promise<number>(() => {});
+    await assert.rejects(make().cache<number>().getOrSet("k", never, { hardTimeout: 1 }), {
+      message: "the loader of cache took longer than 1 ms",
+    });
+  });
+
   it("stats refuses scopes that there are not", async () => {
     const client = make();
     const service = client.service("product");

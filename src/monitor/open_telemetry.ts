@@ -28,7 +28,7 @@ import {
 import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
 import { checkNames } from "../check.ts";
 import { toStoreError } from "../errors.ts";
-import type { CacheEvent, CacheListener, Sending } from "../events.ts";
+import { type CacheEvent, type CacheListener, placeOf, type Sending } from "../events.ts";
 import { COUNTS, type LiveCounters } from "../stats.ts";
 import { HELP, snake } from "./series.ts";
 
@@ -138,7 +138,7 @@ export function openTelemetry(client: TracedClient, options: OpenTelemetryOption
     const { service, collection } = event;
     const attributes: Attributes = { "larder.service": service, "larder.collection": collection };
     const failure = event.type === "load-error" ? { "error.type": nameOf(event.error) } : undefined;
-    const name = `load ${collection ? `${service}.${collection}` : service}`;
+    const name = `load ${placeOf({ service, collection })}`;
     const startTime = Date.now() - event.duration;
     const span = tracer.startSpan(name, { startTime, attributes: { ...attributes, ...failure } });
     if (failure) span.setStatus({ code: SpanStatusCode.ERROR });
