@@ -230,6 +230,19 @@ export function isDenial({ code }: StoreError): boolean {
   return code === "READONLY" || code === "MASTERDOWN" || code === "LOADING";
 }
 
+/** Errors of nodes of a cluster, for what a single server does without one. */
+const OF_CLUSTERS = /^(CROSSSLOT|MOVED|ASK|CLUSTERDOWN)\b|not allowed in cluster mode/;
+
+/**
+ * Whether an error says that the server is a node of a cluster.
+ *
+ * @param error An error reply.
+ * @returns Whether it does.
+ */
+export function isOfCluster({ message }: StoreError): boolean {
+  return OF_CLUSTERS.test(message);
+}
+
 /** What a script's twin may do: run commands on the memory driver, with its clock. */
 export interface TwinStore {
   /**

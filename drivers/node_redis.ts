@@ -18,6 +18,7 @@ import {
   type Driver,
   errorReply,
   isDenial,
+  isOfCluster,
   type RawCommand,
   type Reply,
   type SendOptions,
@@ -1060,7 +1061,7 @@ function connectError(error: unknown, place: string, database: number): StoreErr
   }
   const reply = errorReply(withoutArguments(error.message));
   const { kind, code, message } = reply;
-  if (CLUSTER.test(message)) {
+  if (isOfCluster(reply)) {
     return new StoreError("command", `Cannot use database ${database}: ${explained(reply, place).message}`, { code });
   }
   if (/DB index|\bSELECT\b/.test(message)) {
@@ -1077,8 +1078,6 @@ function connectError(error: unknown, place: string, database: number): StoreErr
   });
 }
 
-/** What tells that a server is one of a cluster. */
-const CLUSTER = /^(CROSSSLOT|MOVED|ASK|CLUSTERDOWN)\b|not allowed in cluster mode/;
 /** Commands that are needed, and that a Sentinel does not know. */
 const NEEDED = /^ERR unknown command ['`](MGET|GET|SET|EVAL|EVALSHA|UNLINK|SELECT)['`]/i;
 const SENTINEL = "if a Sentinel answers here, give the address of the server that it watches";
@@ -1086,7 +1085,7 @@ const SENTINEL = "if a Sentinel answers here, give the address of the server tha
 /** An error that means that this is no single Redis, with what to do: the server's words alone lead nowhere. */
 function explained(error: StoreError, place: string): StoreError {
   const { kind, code, repeat, message } = error;
-  const why = CLUSTER.test(message)
+  const why = isOfCluster(error)
     ? `Redis at ${place} is a node of a cluster, which this driver does not serve yet: ` +
       "give the address of a single server"
     : NEEDED.test(message) && `the cache needs this command; ${SENTINEL}`;

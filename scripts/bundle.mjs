@@ -6,7 +6,7 @@ import * as esbuild from "esbuild";
 import { root } from "./tools.mjs";
 
 /** The most bytes that it may have, minified and gzipped: a little above what it has, so that growth is noticed. */
-export const WORKER_BYTES = 41_300;
+export const WORKER_BYTES = 41_400;
 
 /** Bundles what `npm run build` made: `{ bytes, minified, imports, inputs }`, inputs with their minified bytes by path. */
 export async function bundleWorker() {

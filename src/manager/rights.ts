@@ -1,5 +1,5 @@
 /** What a user may do, found out by doing it: all of it changes nothing. */
-import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { isOfCluster, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { isForbidden } from "../errors.ts";
 import { read } from "../scripts.ts";
 import { CLOCK, MARKS, type Wire, word } from "./wire.ts";
@@ -38,7 +38,6 @@ return r`;
 
 const KEYS = /^NOPERM .*access .*\bkeys?\b/i;
 const FORBIDDEN_IN_SCRIPTS = /can't (run|access)|no permissions|ACL failure|unknown .*command/i;
-const OF_CLUSTERS = /^(CROSSSLOT|MOVED|ASK|CLUSTERDOWN)\b|not allowed in cluster mode/;
 
 /**
  * Tries what the library does.
@@ -77,7 +76,7 @@ export async function refusals(wire: Wire): Promise<Refusals> {
     scripts: scriptError?.message,
     commands: [...new Set(commands)],
     keys: ofKeys ? wire.place.prefix : undefined,
-    cluster: errors.find((error) => error && OF_CLUSTERS.test(error.message))?.message,
+    cluster: errors.find((error) => error && isOfCluster(error))?.message,
   };
 }
 
