@@ -218,7 +218,7 @@ describe("the page of permissions", () => {
   });
 
   it("says what doctor needs to be told all", LIMIT, async () => {
-    const [, more = ""] = /say what the store does not tell them: `([^`]*)`/.exec(PAGE.replaceAll("\n", " ")) ?? [];
+    const [, more = ""] = /say what the store does not tell them: `([^`]*)`/.exec(PAGE.replaceAll(/\s+/g, " ")) ?? [];
     const rights = ["all verbs", "larder list", "fleetStats"].flatMap(
       (name) => ROWS.find(([row]) => row === name)?.[1] ?? [],
     );
