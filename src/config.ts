@@ -494,7 +494,10 @@ export function parseConfig(
   const values = result.output as Partial<typeof result.output & Address> & Record<string, unknown>;
   for (const { path, message } of result.issues ?? []) {
     const key = path?.[0].key as string;
-    say(key, message);
+    // An option takes more than its variable, whose name says that it is in milliseconds.
+    const timed = /imeout$/.test(key) && options[key as keyof ConfigOptions] !== undefined;
+    const times = 'expected milliseconds up to 2147483647, or a string such as "2s"';
+    say(key, timed ? message.replace(/^[^,]*/, times) : message);
     delete values[key];
   }
   for (const [key, said] of Object.entries(values.url ?? {})) {

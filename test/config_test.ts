@@ -470,7 +470,8 @@ describe("parseConfig with options", () => {
   });
 
   const wrong: [unknown, RegExp][] = [
-    [{ timeout: -1 }, /^option "timeout" is -1, expected a whole number from 1 to 2147483647$/],
+    [{ timeout: -1 }, /^option "timeout" is -1, expected milliseconds up to 2147483647, or a string such as "2s"$/],
+    [{ timeout: "2 s" }, /^option "timeout" is "2 s", expected milliseconds .* "2s"$/],
     [{ timeout: 1.5 }, /^option "timeout" is 1.5, /],
     [{ timeout: Number.NaN }, /^option "timeout" is NaN, /],
     [{ retries: null }, /^option "retries" is null, /],
@@ -500,12 +501,18 @@ describe("parseConfig with options", () => {
     [{ staleFor: "5 minutes" }, /^option "staleFor" is "5 minutes", expected seconds .*, or false$/],
     [{ failSafeFor: -1 }, /^option "failSafeFor" is -1, expected seconds .*, or false$/],
     [{ negativeTtl: true }, /^option "negativeTtl" is true, expected seconds .*, or false$/],
-    [{ softTimeout: 0 }, /^option "softTimeout" is 0, expected milliseconds up to 2147483647, or false$/],
+    [
+      { softTimeout: 0 },
+      /^option "softTimeout" is 0, expected milliseconds up to 2147483647, or a string such as "2s", or false$/,
+    ],
     [
       { hardTimeout: 2 ** 31 },
-      /^option "hardTimeout" is 2147483648, expected milliseconds up to 2147483647, or false$/,
+      /^option "hardTimeout" is 2147483648, expected milliseconds up to 2147483647, or a string such as "2s", or false$/,
     ],
-    [{ hardTimeout: true }, /^option "hardTimeout" is true, expected milliseconds up to 2147483647, or false$/],
+    [
+      { hardTimeout: true },
+      /^option "hardTimeout" is true, expected milliseconds up to 2147483647, or a string such as "2s", or false$/,
+    ],
     [{ jitter: true }, /^option "jitter" is true, expected a share from 0 to 1$/],
     [{ jitter: 1.1 }, /^option "jitter" is 1.1, expected a share from 0 to 1$/],
     [{ earlyRefresh: -1 }, /^option "earlyRefresh" is -1, expected true, false or a number up to 1000$/],
