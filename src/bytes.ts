@@ -3,14 +3,18 @@
 /** `Uint8Array<ArrayBuffer>`, which was `Uint8Array` before TypeScript 5.7. */
 export type Bytes = ReturnType<typeof Uint8Array.of>;
 
-/** Of Node and Bun: 20 times faster than the last way. */
-const { Buffer } = globalThis as { Buffer?: { from(buffer: ArrayBufferLike, at: number, length: number): Base64 } };
-type Base64 = { toString(encoding: "base64"): string };
+/** Of Node, Bun and Deno: 20 times faster than the last way. */
+interface WithBuffer {
+  readonly Buffer?: {
+    from(buffer: ArrayBufferLike, at: number, length: number): { toString(encoding: "base64"): string };
+  };
+}
 
 /** Base64 of bytes. */
 export function toBase64(bytes: Uint8Array): string {
   const own = bytes as { toBase64?(): string };
   if (own.toBase64) return own.toBase64();
+  const { Buffer } = globalThis as WithBuffer;
   if (Buffer) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64");
   let binary = "";
   // As many arguments as every engine takes.

@@ -41,11 +41,12 @@ function assertSecret(text: string): void {
   }
 }
 
-/** Runs with base64 as older runtimes do it. */
+/** Runs with base64 as runtimes do it that have nothing for it but `btoa` and `atob`. */
 async function withoutNativeBase64(run: () => Promise<void>): Promise<void> {
   const places: [object, string][] = [
     [Uint8Array, "fromBase64"],
     [Uint8Array.prototype, "toBase64"],
+    [globalThis, "Buffer"],
   ];
   const kept = places.map(([owner, name]) => Object.getOwnPropertyDescriptor(owner, name));
   for (const [owner, name] of places) Reflect.deleteProperty(owner, name);
