@@ -56,6 +56,10 @@ export function knowClasses(classes: readonly SuperClass[]): Known {
   // What is met again is `null` in the document: without that, superjson loses some cycles.
   const known = new SuperJSON({ dedupe: true });
   known.allowErrorProps("stack");
+  known.registerCustom(
+    { isApplicable: (_): _ is never => false, serialize: String, deserialize: toError as never },
+    ERROR,
+  );
   if (!Array.isArray(classes)) refuse(`superClasses ${describe(classes)}`, "lists of classes");
   for (const entry of classes) {
     const [type, options] = (Array.isArray(entry) ? entry : [entry]) as [AnyClass, Exclude<SuperClass, AnyClass>[1]?];
@@ -68,8 +72,6 @@ export function knowClasses(classes: readonly SuperClass[]): Known {
   }
   return known as unknown as Known;
 }
-
-const STANDARD = knowClasses([]);
 
 /**
  * Turns a value into a superjson document.
@@ -147,18 +149,15 @@ export function parse(text: string): Document | number {
  */
 export function fromDocument({ json, meta }: Document, known: Known = STANDARD): unknown {
   if (meta === undefined) return json;
-  const { kinds = [] } = meta as Meta;
+  const { kinds = [], values } = meta as Meta;
   const root = { json };
-  const errors: Kind[] = [];
-  // superjson passes over what stands in the place of its base64 already; errors are its own to make.
   const made: unknown[] = [];
-  for (const kind of kinds) {
-    if (kind[0].startsWith(ERROR)) errors.push(kind);
-    made.push(kind[0].startsWith(ERROR) ? undefined : replace(root, kind, made));
-  }
-  const value = known.deserialize({ json: root.json, meta }, { inPlace: true });
-  for (const [kind, ...path] of errors) mend(at(value, path), kind.slice(ERROR.length));
-  return value;
+  for (const kind of kinds) made.push(replace(root, kind, made));
+  const errors = kinds.some(([kind]) => kind.startsWith(ERROR));
+  return known.deserialize(
+    { json: root.json, meta: errors ? { ...meta, values: withErrors(values) } : meta },
+    { inPlace: true },
+  );
 }
 
 /**
@@ -213,6 +212,8 @@ const NUMBER = "number";
 const BIGINT = "bigint";
 const NO_DATE = "Invalid Date";
 const ERROR = "error ";
+/** Where the json of an error has its kind, for superjson to hand it on. */
+const OF_ERROR = Symbol("kind");
 const SAME = "same ";
 
 type Fields = Record<string, unknown>;
@@ -429,6 +430,7 @@ function replace(root: { json: unknown }, [kind, ...path]: Kind, made: readonly 
   const key = path.at(-1) ?? "json";
   const json = Object.hasOwn(parent, key) ? parent[key] : undefined;
   if (kind === BARE) return Object.setPrototypeOf(json, null);
+  if (kind.startsWith(ERROR)) return Object.assign(Object(json), { [OF_ERROR]: kind.slice(ERROR.length) });
   parent[key] = kind.startsWith(SAME) ? made[Number(kind.slice(SAME.length))] : revive(kind, json as string);
   return parent[key];
 }
@@ -439,34 +441,33 @@ function revive(kind: string, text: string): unknown {
   return kind === NO_DATE ? new Date(Number.NaN) : toBytes(kind, text);
 }
 
-/**
- * What stands at a path, through Maps and Sets by the place in their order. @throws {SyntaxError} Where there is
- * nothing.
- */
+/** What stands at a path of a document. @throws {SyntaxError} Where there is nothing. */
 function at(from: unknown, path: readonly string[]): object {
   let value = from;
-  for (let i = 0; i < path.length; i++) {
-    const key = path[i] as string;
-    if (value instanceof Map) value = [...value][Number(key)]?.[Number(path[++i])];
-    else if (value instanceof Set) value = [...value][Number(key)];
-    else value = Object(value) === value && Object.hasOwn(value as object, key) ? (value as Fields)[key] : undefined;
+  for (const key of path) {
+    value = Object(value) === value && Object.hasOwn(value as object, key) ? (value as Fields)[key] : undefined;
   }
   if (Object(value) === value) return value as object;
   throw new SyntaxError("a path leads nowhere");
 }
 
-/**
- * Gives an error that superjson made its class, and takes what it has too much: a name that is its class's, and a
- * cause.
- */
-function mend(error: object, kind: string): void {
-  const [type = "", caused] = kind.split(" ");
-  if (!(error instanceof Error) || !ERRORS.test(type)) throw new TypeError("no known error");
-  const { name } = error;
-  Object.setPrototypeOf(error, globally(type).prototype);
-  delete (error as { name?: string }).name;
-  if (error.name !== name) error.name = name;
-  if (!caused) delete error.cause;
+/** superjson's notes, with this file's errors in the place of its own: it makes all of one class. */
+function withErrors(notes: unknown): unknown {
+  if (!Array.isArray(notes)) {
+    return Object.fromEntries(Object.entries(Object(notes)).map(([path, inner]) => [path, withErrors(inner)]));
+  }
+  const [type, inner] = notes;
+  return [type === "Error" ? ["custom", ERROR] : type, ...(inner ? [withErrors(inner)] : [])];
+}
+
+function toError(json: object): Error {
+  const { name, message, stack, cause, [OF_ERROR]: kind } = json as Fields & { readonly [OF_ERROR]?: string };
+  const [type = "", caused] = (kind ?? "").split(" ");
+  if (!ERRORS.test(type)) throw new TypeError("no known error");
+  const error = new (globally(type))(message, caused ? { cause } : undefined) as Error;
+  if (error.name !== name) error.name = String(name);
+  error.stack = String(stack);
+  return error;
 }
 
 function toBytes(kind: string, base64: string): unknown {
@@ -482,6 +483,9 @@ function toBytes(kind: string, base64: string): unknown {
 }
 
 /** One of the language's classes. Newer ones are missing on older runtimes: then calling it throws. */
-function globally(name: string): { new (of: unknown): unknown; readonly prototype: object } {
-  return (globalThis as unknown as Record<string, new (of: unknown) => object>)[name] as never;
+function globally(name: string): new (...of: unknown[]) => unknown {
+  return (globalThis as unknown as Record<string, never>)[name] as never;
 }
+
+/** What superjson knows itself. */
+const STANDARD = knowClasses([]);

@@ -209,6 +209,10 @@ describe("codec", () => {
     assert.ok(back.error instanceof RangeError && back.error.cause instanceof TypeError);
     assert.deepEqual(Object.keys(back.error), ["name"]);
     assert.deepEqual(Object.keys(back.error.cause), []);
+    for (const type of [Error, TypeError, RangeError, SyntaxError]) {
+      const plain = new type("p", { cause: { n: 1 } });
+      assert.deepStrictEqual(decode(encode(plain)), plain);
+    }
     const { error: theirs } = superjson.parse<typeof back>(encode({ error }));
     assert.deepEqual([theirs.name, theirs.message, (theirs.cause as Error).message], ["Odd", "r", "t"]);
     const read = decode(superjson.stringify(error)) as Error;
