@@ -128,11 +128,18 @@ class UpstashDriver implements Driver {
       });
       return toReplies(answer, commands.length);
     } catch (error) {
-      throw abort.signal.aborted ? abort.signal.reason : toStoreError(error);
+      throw abort.signal.aborted ? abort.signal.reason : this.#withoutToken(toStoreError(error));
     } finally {
       clearTimeout(timer);
       this.#inFlight.delete(abort);
     }
+  }
+
+  /** A server's words may repeat the request's headers. */
+  #withoutToken(error: StoreError): StoreError {
+    const [, token] = this.#requester.headers?.authorization?.split(" ") ?? [];
+    if (token) error.message = error.message.replaceAll(token, "***");
+    return error;
   }
 
   async close(): Promise<void> {

@@ -229,7 +229,9 @@ export function defineService<const C extends Collections, V extends object = Re
     throw new TypeError(`cannot define the service ${describe(name)}: accepted are letters, digits, _ and -`);
   }
   if (!(Number.isInteger(database) && database >= 0 && database <= 15)) {
-    throw new RangeError(`cannot define the service ${name} in database ${describe(database)}: accepted are 0 to 15`);
+    throw new RangeError(
+      `cannot define the service ${name} in database ${describe(database)}: accepted are 0 to 15, of which 8 to 15 are free`,
+    );
   }
   checkDeclared(definition, [...OF_SERVICES, ...SERVICE_DEFAULTS], name);
   if (Object(collections) !== collections) {

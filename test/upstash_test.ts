@@ -221,6 +221,12 @@ describe("upstash when a request is refused", () => {
       { kind: "auth", code: "WRONGPASS", repeat: "none" },
       /WRONGPASS/,
     ],
+    [
+      "401 that repeats the token",
+      json(401, `WRONGPASS no user has the token ${TOKEN}`),
+      { kind: "auth", repeat: "none" },
+      /no user has the token \*\*\*$/,
+    ],
     ["401 of a proxy", json(401, "Unauthorized"), { kind: "auth", repeat: "none" }, /Unauthorized/],
     ["NOPERM", json(400, "NOPERM this user has no permissions"), { kind: "auth", repeat: "none" }, /NOPERM/],
     ["429", json(429, "Too Many Requests"), { kind: "limit", repeat: "all" }, /Too Many Requests/],
