@@ -5,7 +5,7 @@
 # Seen, servers of Debian's bookworm-backports, on Debian 12 with Node 20.20: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$folder"' EXIT
+trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 mkdir -p lists/partial
 debian=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Codename: bookworm' | head -n 1)
@@ -49,13 +49,13 @@ const channel = /__\w+__:\w+/.exec(listener.said.join(""))?.[0] ?? "nothing";
 console.log(`${name}: CLIENT TRACKING answers ${tracking}, told on ${channel}`);
 process.exit(0);
 CODE
-serve() {
-  local port
+serve() (
   port=$(node -e 'const s=require("net").createServer().listen(0,"127.0.0.1",()=>{console.log(s.address().port);s.close()})')
   (exec -a "$1-server" "root/usr/bin/$1-check-rdb" --port "$port" --bind 127.0.0.1 --save '' >"$1.log" 2>&1) &
+  trap "kill $!" EXIT
   for _ in $(seq 50); do grep -q 'Ready to accept' "$1.log" && break || sleep 0.1; done
   node see.mjs "$1" "$port"
-}
+)
 {
   serve redict
   serve valkey
