@@ -141,6 +141,17 @@ describe("the example for Next.js", () => {
         // The page is kept by Next.js for a second, and then shows the last one once more while it is made anew.
         await app.shows("/dishes/1", anew);
 
+        // What its page of instructions sets and asks for.
+        const [, block = ""] = /```sh\n(.*?)```/s.exec(readFileSync("examples/next/README.md", "utf8")) ?? [];
+        const set = [...block.matchAll(/\b([A-Z_]+)=/g)].map(([, name]) => name);
+        assert.deepEqual(set.sort(), Object.keys(overBoth()).sort());
+        const asked = block.split("\n").filter((line) => line.startsWith("curl "));
+        assert.equal(asked.length, 2);
+        for (const line of asked) {
+          const method = /-X (\w+)/.exec(line)?.[1] ?? "GET";
+          for (const [, path = ""] of line.matchAll(/http:\/\/localhost:3000(\S*)/g)) await app.ask(path, method);
+        }
+
         const { ok, driver } = JSON.parse(await app.text("/")) as { ok: boolean; driver: string };
         assert.deepEqual([ok, driver], [true, "node-redis"]);
         assert.equal((await connections()) - before, 1);
@@ -203,7 +214,8 @@ class App {
     this.#url = url;
   }
 
-  async #fetch(path: string, method = "GET"): Promise<Response> {
+  /** Asks for a path; any answer but 200 fails. */
+  async ask(path: string, method = "GET"): Promise<Response> {
     const response = await fetch(this.#url + path, { method, signal: AbortSignal.timeout(60_000) });
     assert.equal(response.status, 200, `${path}: ${(await response.clone().text()).slice(0, 2000)}`);
     return response;
@@ -211,7 +223,7 @@ class App {
 
   /** What a page shows, or a route handler answers. */
   async text(path: string): Promise<string> {
-    const text = await (await this.#fetch(path)).text();
+    const text = await (await this.ask(path)).text();
     return /<pre>(.*?)<\/pre>/s.exec(text)?.[1]?.replaceAll("&quot;", '"') ?? text;
   }
 
@@ -221,7 +233,7 @@ class App {
 
   /** Whether Next.js answered with a page that it has kept. */
   async kept(path: string): Promise<string> {
-    return (await this.#fetch(path)).headers.get("x-nextjs-cache") ?? "";
+    return (await this.ask(path)).headers.get("x-nextjs-cache") ?? "";
   }
 
   /** Waits until a page that is kept shows a dish. */
@@ -231,6 +243,6 @@ class App {
   }
 
   async invalidate(): Promise<void> {
-    assert.equal(await (await this.#fetch("/api/dishes/1", "DELETE")).text(), "true");
+    assert.equal(await (await this.ask("/api/dishes/1", "DELETE")).text(), "true");
   }
 }
