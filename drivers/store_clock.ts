@@ -1,5 +1,10 @@
 /** A step back that is larger is no jitter, in milliseconds. Processes of one store agree as far. */
 const JITTER = 1000;
+/**
+ * By how much the two clocks may drift apart, in milliseconds, until moments follow the system clock: one of them is
+ * slowed down or hurried to agree with a time server. Up to there a moment is told exactly as it was given.
+ */
+const DRIFT = 50;
 
 /**
  * The embedded store's time. A system clock is set back and forward while the store lives by it:
@@ -21,6 +26,8 @@ export class StoreClock {
   #back = 0;
   /** What the monotonic clock lacks. */
   #lacks = 0;
+  /** The wall's time less the store's own. */
+  #apart = 0;
 
   /** @param clock Milliseconds since 1970. @default Date.now, with a monotonic clock beside it */
   constructor(clock?: () => number) {
@@ -38,6 +45,9 @@ export class StoreClock {
     // Beside a monotonic clock what is set back by less does no harm, and rounding is no step.
     else if (ahead < (alone ? 0 : -JITTER)) this.#back -= ahead;
     this.now = Math.floor(monotonic + this.#lacks);
+    const apart = this.wall - this.now;
+    if (alone || Math.abs(apart - this.#apart) > DRIFT) this.#apart = apart;
+    this.wall = this.now + this.#apart;
     return !alone || ahead >= -JITTER;
   }
 

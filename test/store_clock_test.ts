@@ -52,6 +52,19 @@ const step = fc.oneof(
 );
 
 describe("memory's lives", () => {
+  it("end at the moment that was given, as PEXPIRETIME tells it, while a time server slows the system clock down", async () => {
+    await withClocks(async (clocks) => {
+      const driver = memory();
+      for (let i = 0; i < 400; i++) {
+        clocks.wall += 20;
+        clocks.monotonic += 20.02;
+        await one(driver, "SET", `key:${i}`, "v", "PXAT", START + HOUR + i);
+        assert.equal(await one(driver, "PEXPIRETIME", "key:0"), START + HOUR);
+      }
+      await driver.close();
+    });
+  });
+
   it("are over on time by Date.now, whatever is done to the system clock", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
