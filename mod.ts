@@ -26,11 +26,41 @@ export {
   type Tracker,
   type Tracking,
 } from "./drivers/driver.ts";
-export type { WireStats } from "./src/batch.ts";
-export type { BreakerOptions, BreakerState } from "./src/breaker.ts";
-export type { Cache, GetOrSetOptions, IncrementOptions, Loaded, WriteOptions } from "./src/cache.ts";
-export type { CacheClient, ClientHooks, ClientStats, Health, Place, PlaceOf, Setup } from "./src/client.ts";
-export type { AnyClass, SuperClass } from "./src/codec.ts";
+export {
+  CacheConfigError,
+  CacheConflictError,
+  CacheError,
+  CacheLockError,
+  CacheSchemaError,
+  CacheTimeoutError,
+  CardNumberError,
+  isCacheError,
+  type SchemaIssue,
+} from "./src/base/errors.ts";
+export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "./src/base/ttl.ts";
+export type { Signal } from "./src/base/web_types.ts";
+export type { Cache, GetOrSetOptions, IncrementOptions, Loaded, WriteOptions } from "./src/cache/cache.ts";
+export type { CallOptions, Migrations, ReadOptions } from "./src/cache/context.ts";
+export type { FleetStats } from "./src/cache/fleet.ts";
+export type { LoadContext } from "./src/cache/load.ts";
+export type { Lock, LockOptions } from "./src/cache/load_lock.ts";
+export type {
+  LimitOptions,
+  RateCount,
+  RateCountOptions,
+  RateLimit,
+  RateLimitOptions,
+  RateLimitResult,
+  RateLimitState,
+  RateLimits,
+  RateLimitsResult,
+  RateRequestOptions,
+  WhenUnavailable,
+} from "./src/cache/rate_limits.ts";
+export type { UpdateOptions } from "./src/cache/update.ts";
+export type { CacheClient, ClientHooks, ClientStats, Health, Place, PlaceOf, Setup } from "./src/client/client.ts";
+export type { ClientOptions, Entry, FoodFastClient } from "./src/client/entry_point.ts";
+export type { Opening } from "./src/client/store_connection.ts";
 export {
   type CommonConfig,
   type Config,
@@ -44,27 +74,7 @@ export {
   type RedisConfig,
   redactUrl,
   type UpstashConfig,
-} from "./src/config.ts";
-export type { CallOptions, Migrations, ReadOptions } from "./src/context.ts";
-export {
-  CacheConfigError,
-  CacheConflictError,
-  CacheError,
-  CacheLockError,
-  CacheSchemaError,
-  CacheTimeoutError,
-  CardNumberError,
-  isCacheError,
-  type SchemaIssue,
-} from "./src/errors.ts";
-export type { CacheEvent, CacheListener, CacheTarget, LoadReason, Sending } from "./src/events.ts";
-export type { FleetStats } from "./src/fleet.ts";
-export type { Id } from "./src/keyspace.ts";
-export type { LoadContext } from "./src/load.ts";
-export type { Lock, LockOptions } from "./src/lock.ts";
-export { type Logger, logTo } from "./src/logger.ts";
-export { createCacheClient, getCacheClient, getCacheService } from "./src/main.ts";
-export type { NearOptions } from "./src/near.ts";
+} from "./src/config/parse_config.ts";
 export type {
   CacheDefaults,
   ClientDefaults,
@@ -72,22 +82,20 @@ export type {
   LoadLockOptions,
   LoadOptions,
   TagSource,
-} from "./src/policy.ts";
-export type {
-  LimitOptions,
-  RateCount,
-  RateCountOptions,
-  RateLimit,
-  RateLimitOptions,
-  RateLimitResult,
-  RateLimitState,
-  RateLimits,
-  RateLimitsResult,
-  RateRequestOptions,
-  WhenUnavailable,
-} from "./src/rate_limits.ts";
-export type { Schema, SchemaResult } from "./src/schema.ts";
-export type { EncryptionOptions } from "./src/seal.ts";
+} from "./src/config/policy.ts";
+export type { AnyClass, SuperClass } from "./src/entry/codec.ts";
+export type { Id } from "./src/entry/keyspace.ts";
+export type { Schema, SchemaResult } from "./src/entry/schema.ts";
+export type { EncryptionOptions } from "./src/entry/seal.ts";
+export { createCacheClient, getCacheClient, getCacheService } from "./src/main.ts";
+export type { NearOptions } from "./src/near/near_store.ts";
+export type { FoodFastServices } from "./src/services/all.ts";
+export type { AuthVerbs, Session } from "./src/services/auth.ts";
+export type { GatewaySession, Route } from "./src/services/gateway.ts";
+export type { NotificationPreferences } from "./src/services/notification.ts";
+export type { Cart, CartItem, Order, OrderVerbs } from "./src/services/order.ts";
+export type { PaymentMethod, Transaction } from "./src/services/payment.ts";
+export type { Category, Product, ProductVerbs } from "./src/services/product.ts";
 export {
   type AnyService,
   type CollectionDefinition,
@@ -105,18 +113,10 @@ export {
   type ServiceOf,
   withOptions,
   withSchemas,
-} from "./src/service.ts";
-export type { FoodFastServices } from "./src/services/all.ts";
-export type { AuthVerbs, Session } from "./src/services/auth.ts";
-export type { GatewaySession, Route } from "./src/services/gateway.ts";
-export type { NotificationPreferences } from "./src/services/notification.ts";
-export type { Cart, CartItem, Order, OrderVerbs } from "./src/services/order.ts";
-export type { PaymentMethod, Transaction } from "./src/services/payment.ts";
-export type { Category, Product, ProductVerbs } from "./src/services/product.ts";
+} from "./src/services/service.ts";
 export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./src/services/user.ts";
-export type { ClientOptions, Entry, FoodFastClient } from "./src/shared.ts";
-export type { CacheStats, LiveCounters } from "./src/stats.ts";
-export type { Opening } from "./src/store.ts";
-export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "./src/ttl.ts";
-export type { UpdateOptions } from "./src/update.ts";
-export type { Signal } from "./src/web.ts";
+export type { CacheEvent, CacheListener, CacheTarget, LoadReason, Sending } from "./src/telemetry/events.ts";
+export { type Logger, logTo } from "./src/telemetry/logger.ts";
+export type { CacheStats, LiveCounters } from "./src/telemetry/stats.ts";
+export type { WireStats } from "./src/wire/batch.ts";
+export type { BreakerOptions, BreakerState } from "./src/wire/breaker.ts";

@@ -1,7 +1,7 @@
 // How long does it take to turn a plain 1.5 KB product into its superjson document and back, against superjson itself?
 import assert from "node:assert/strict";
 import superjson from "superjson";
-import { decode, encode } from "../src/codec.ts";
+import { decode, encode } from "../src/entry/codec.ts";
 import { product } from "../test/fixtures/product.ts";
 import { compare, ratioHeading, version } from "./helpers/compare.ts";
 

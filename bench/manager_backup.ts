@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { createCacheClient } from "../mod.ts";
-import { backup, finish, restore } from "../src/manager/manager.ts";
+import { backup, finish, restore } from "../src/manager/mod.ts";
 import { type RawClient, rawClient, startRedis } from "../test/helpers/redis_server.ts";
 import { heading, verdict } from "./helpers/compare.ts";
 

@@ -5,7 +5,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createCacheClient } from "../mod.ts";
-import { clear, finish } from "../src/manager/manager.ts";
+import { clear, finish } from "../src/manager/mod.ts";
 import { type RedisServer, rawCommand, startRedis } from "../test/helpers/redis_server.ts";
 import { heading, quantile, verdict } from "./helpers/compare.ts";
 

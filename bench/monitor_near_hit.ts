@@ -1,7 +1,7 @@
 // What does a monitor cost a near hit?
 import assert from "node:assert/strict";
 import { createCacheClient } from "../mod.ts";
-import { monitor, prometheus } from "../src/monitor/monitor.ts";
+import { monitor, prometheus } from "../src/monitor/mod.ts";
 import { product } from "../test/fixtures/product.ts";
 import { compare, ratioHeading } from "./helpers/compare.ts";
 

@@ -16,7 +16,8 @@
  * @module
  */
 
-import { twins } from "../src/twins.ts";
+import { checkOptions, type Rules, whole } from "../src/base/options.ts";
+import { twins } from "../src/lua/twins.ts";
 import {
   type Command,
   type Driver,
@@ -29,8 +30,7 @@ import {
   type TwinnedScript,
 } from "./driver.ts";
 import { globMatcher } from "./glob.ts";
-import { checkOptions, type Rules, whole } from "./options.ts";
-import { StoreClock } from "./store_clock.ts";
+import { StoreClock } from "./memory/store_clock.ts";
 
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {

@@ -10,8 +10,9 @@
  */
 
 import { createClient, ErrorReply } from "redis";
-import { LONGEST_TIMER, parseTimeout, type Timeout } from "../src/ttl.ts";
-import { type Address, readAddress, readHost } from "./address.ts";
+import { type Address, readAddress, readHost } from "../src/base/address.ts";
+import { checkOptions, defined, fields, type Rules, whole } from "../src/base/options.ts";
+import { LONGEST_TIMER, parseTimeout, type Timeout } from "../src/base/ttl.ts";
 import {
   type Command,
   type Connection,
@@ -26,9 +27,8 @@ import {
   type Tracker,
   type Tracking,
 } from "./driver.ts";
-import { checkOptions, defined, fields, type Rules, whole } from "./options.ts";
-import { withoutArguments } from "./resp.ts";
-import { type Dial, leftError, lostError, openConnection, reason } from "./resp_connection.ts";
+import { withoutArguments } from "./node_redis/resp.ts";
+import { type Dial, leftError, lostError, openConnection, reason } from "./node_redis/resp_connection.ts";
 
 /** TLS settings, named as in Node's `tls.connect`; files are given by their contents. */
 export interface NodeRedisTls {

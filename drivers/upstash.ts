@@ -11,10 +11,10 @@
  * @module
  */
 
-import { checkNames, refuse } from "../src/check.ts";
-import { LONGEST_TIMER } from "../src/ttl.ts";
+import { checkNames, refuse } from "../src/base/check.ts";
+import { LONGEST_TIMER } from "../src/base/ttl.ts";
 import { type Command, type Driver, errorReply, type Reply, type SendOptions, StoreError } from "./driver.ts";
-import { Redis } from "./upstash_client.ts";
+import { Redis } from "./upstash/client.ts";
 
 /**
  * A ready client: a `Redis` of `@upstash/redis`, with any of its options.

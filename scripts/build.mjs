@@ -48,7 +48,7 @@ const FETCH = `
 const fetchAsIs = (url, init) => fetch(url, init.cache === "no-store" ? { ...init, next: { internal: true } } : init);`;
 
 /**
- * Replaces dist/drivers/upstash_client.js by a class that holds the requester alone, without the commands, of which a
+ * Replaces dist/drivers/upstash/client.js by a class that holds the requester alone, without the commands, of which a
  * Worker's bundler can drop none: what sends requests is the package's, word for word but for the `fetch` that is
  * called.
  */
@@ -71,7 +71,7 @@ async function slimUpstash() {
         }`,
       resolveDir: folder,
     },
-    outfile: join(root, "dist/drivers/upstash_client.js"),
+    outfile: join(root, "dist/drivers/upstash/client.js"),
     allowOverwrite: true,
     bundle: true,
     format: "esm",

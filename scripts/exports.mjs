@@ -5,8 +5,9 @@ import { files, root } from "./tools.mjs";
 
 const json = (file) => JSON.parse(readFileSync(join(root, file), "utf8"));
 
-/** What makes a file an entry of its own: a wire's factory, or a service. */
-const ENTRY = /= (\/\* @__PURE__ \*\/ )?defineService\(|^export function \w+\([^)]*\): Driver\b/m;
+/** What makes a file an entry of its own: a driver's factory, or a service. */
+const ENTRY =
+  /^export const \w+(: ServiceDefinition\b[^=]*| = (\/\* @__PURE__ \*\/ )?defineService\()|^export function \w+\([^)]*\): Driver\b/m;
 
 /** Answers what differs, a line each. */
 export function checkExports() {

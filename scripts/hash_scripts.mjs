@@ -4,8 +4,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
-for (const name of ["scripts", "limit_script"]) {
-  const file = fileURLToPath(new URL(`../src/${name}.ts`, import.meta.url));
+for (const name of ["entries", "rate_limit"]) {
+  const file = fileURLToPath(new URL(`../src/lua/${name}.ts`, import.meta.url));
   const { outputFiles } = await build({ entryPoints: [file], bundle: true, write: false, format: "esm" });
   const module = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
   let source = readFileSync(file, "utf8");

@@ -7,7 +7,7 @@ import { bin, root, run } from "./tools.mjs";
 
 const { code, output } = await build();
 if (code !== 0) process.stdout.write(output);
-const { alertingRules, grafanaDashboard } = await import("../dist/src/monitor/monitor.js");
+const { alertingRules, grafanaDashboard } = await import("../dist/src/monitor/mod.js");
 writeFileSync(join(root, "monitoring/grafana.json"), `${JSON.stringify(grafanaDashboard(), null, 2)}\n`);
 await run(bin("biome"), ["format", "--write", "monitoring/grafana.json"]);
 writeFileSync(join(root, "monitoring/prometheus_rules.yaml"), stringify(alertingRules(), { lineWidth: 0 }));

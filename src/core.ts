@@ -14,14 +14,14 @@
  * @module
  */
 import type { Driver } from "../drivers/driver.ts";
-import { CacheClient, type ClientHooks } from "./client.ts";
-import type { CommonConfig, DatabasesMode, OnError } from "./config.ts";
-import { CacheConfigError } from "./errors.ts";
-import { type Logger, listenerOf, warnOnce } from "./logger.ts";
-import { type ClientDefaults, checkDefaults, DEFAULT_NAMES } from "./policy.ts";
-import type { rateLimits } from "./rate_limits.ts";
-import { readyOpening } from "./store.ts";
-import { describe, LONGEST_TIMER, millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./ttl.ts";
+import { CacheConfigError } from "./base/errors.ts";
+import { describe, LONGEST_TIMER, millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./base/ttl.ts";
+import type { rateLimits } from "./cache/rate_limits.ts";
+import { CacheClient, type ClientHooks } from "./client/client.ts";
+import { readyOpening } from "./client/store_connection.ts";
+import type { CommonConfig, DatabasesMode, OnError } from "./config/parse_config.ts";
+import { type ClientDefaults, checkDefaults, DEFAULT_NAMES } from "./config/policy.ts";
+import { type Logger, listenerOf, warnOnce } from "./telemetry/logger.ts";
 
 /** The options of a client of this build. Nothing is read from the environment. */
 export interface CoreOptions extends ClientHooks, ClientDefaults {
@@ -150,11 +150,40 @@ export {
   type Tracker,
   type Tracking,
 } from "../drivers/driver.ts";
-export type { WireStats } from "./batch.ts";
-export type { BreakerOptions, BreakerState } from "./breaker.ts";
-export type { Cache, GetOrSetOptions, IncrementOptions, Loaded, WriteOptions } from "./cache.ts";
-export type { CacheClient, ClientHooks, ClientStats, Health, Place, PlaceOf, Setup } from "./client.ts";
-export type { AnyClass, SuperClass } from "./codec.ts";
+export {
+  CacheConfigError,
+  CacheConflictError,
+  CacheError,
+  CacheLockError,
+  CacheSchemaError,
+  CacheTimeoutError,
+  CardNumberError,
+  isCacheError,
+  type SchemaIssue,
+} from "./base/errors.ts";
+export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "./base/ttl.ts";
+export type { Signal } from "./base/web_types.ts";
+export type { Cache, GetOrSetOptions, IncrementOptions, Loaded, WriteOptions } from "./cache/cache.ts";
+export type { CallOptions, Migrations, ReadOptions } from "./cache/context.ts";
+export type { FleetStats } from "./cache/fleet.ts";
+export type { LoadContext } from "./cache/load.ts";
+export type { Lock, LockOptions } from "./cache/load_lock.ts";
+export type {
+  LimitOptions,
+  RateCount,
+  RateCountOptions,
+  RateLimit,
+  RateLimitOptions,
+  RateLimitResult,
+  RateLimitState,
+  RateLimits,
+  RateLimitsResult,
+  RateRequestOptions,
+  WhenUnavailable,
+} from "./cache/rate_limits.ts";
+export type { UpdateOptions } from "./cache/update.ts";
+export type { CacheClient, ClientHooks, ClientStats, Health, Place, PlaceOf, Setup } from "./client/client.ts";
+export type { Opening } from "./client/store_connection.ts";
 export {
   type CommonConfig,
   type Config,
@@ -168,26 +197,7 @@ export {
   type RedisConfig,
   redactUrl,
   type UpstashConfig,
-} from "./config.ts";
-export type { CallOptions, Migrations, ReadOptions } from "./context.ts";
-export {
-  CacheConfigError,
-  CacheConflictError,
-  CacheError,
-  CacheLockError,
-  CacheSchemaError,
-  CacheTimeoutError,
-  CardNumberError,
-  isCacheError,
-  type SchemaIssue,
-} from "./errors.ts";
-export type { CacheEvent, CacheListener, CacheTarget, LoadReason, Sending } from "./events.ts";
-export type { FleetStats } from "./fleet.ts";
-export type { Id } from "./keyspace.ts";
-export type { LoadContext } from "./load.ts";
-export type { Lock, LockOptions } from "./lock.ts";
-export { type Logger, logTo } from "./logger.ts";
-export type { NearOptions } from "./near.ts";
+} from "./config/parse_config.ts";
 export type {
   CacheDefaults,
   ClientDefaults,
@@ -195,22 +205,12 @@ export type {
   LoadLockOptions,
   LoadOptions,
   TagSource,
-} from "./policy.ts";
-export type {
-  LimitOptions,
-  RateCount,
-  RateCountOptions,
-  RateLimit,
-  RateLimitOptions,
-  RateLimitResult,
-  RateLimitState,
-  RateLimits,
-  RateLimitsResult,
-  RateRequestOptions,
-  WhenUnavailable,
-} from "./rate_limits.ts";
-export type { Schema, SchemaResult } from "./schema.ts";
-export type { EncryptionOptions } from "./seal.ts";
+} from "./config/policy.ts";
+export type { AnyClass, SuperClass } from "./entry/codec.ts";
+export type { Id } from "./entry/keyspace.ts";
+export type { Schema, SchemaResult } from "./entry/schema.ts";
+export type { EncryptionOptions } from "./entry/seal.ts";
+export type { NearOptions } from "./near/near_store.ts";
 export {
   type AnyService,
   type CollectionDefinition,
@@ -228,9 +228,9 @@ export {
   type ServiceOf,
   withOptions,
   withSchemas,
-} from "./service.ts";
-export type { CacheStats, LiveCounters } from "./stats.ts";
-export type { Opening } from "./store.ts";
-export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "./ttl.ts";
-export type { UpdateOptions } from "./update.ts";
-export type { Signal } from "./web.ts";
+} from "./services/service.ts";
+export type { CacheEvent, CacheListener, CacheTarget, LoadReason, Sending } from "./telemetry/events.ts";
+export { type Logger, logTo } from "./telemetry/logger.ts";
+export type { CacheStats, LiveCounters } from "./telemetry/stats.ts";
+export type { WireStats } from "./wire/batch.ts";
+export type { BreakerOptions, BreakerState } from "./wire/breaker.ts";

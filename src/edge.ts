@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { type Entry, entry } from "./shared.ts";
-import { memoryWire, upstashWire } from "./wires.ts";
+
+import { memoryWire, upstashWire } from "./client/driver_factories.ts";
+import { type Entry, entry } from "./client/entry_point.ts";
 
 // A client lives as long as its request there; the embedded store lives as long as the isolate.
 const edge: Entry = entry({ memory: { ...memoryWire, kept: true }, upstash: upstashWire });
@@ -16,6 +17,7 @@ export const getCacheClient: Entry["getCacheClient"] = edge.getCacheClient;
 /** As in `mod.ts`. */
 export const getCacheService: Entry["getCacheService"] = edge.getCacheService;
 
+export type { ClientOptions, Entry, FoodFastClient } from "./client/entry_point.ts";
 // Its own `createCacheClient` stands before that of the core.
 export * from "./core.ts";
 export type { FoodFastServices } from "./services/all.ts";
@@ -26,4 +28,3 @@ export type { Cart, CartItem, Order, OrderVerbs } from "./services/order.ts";
 export type { PaymentMethod, Transaction } from "./services/payment.ts";
 export type { Category, Product, ProductVerbs } from "./services/product.ts";
 export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./services/user.ts";
-export type { ClientOptions, Entry, FoodFastClient } from "./shared.ts";

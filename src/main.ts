@@ -1,7 +1,8 @@
 /** The entry for servers: every wire. */
-import { type Entry, entry } from "./shared.ts";
-import { tcpWire } from "./wire_tcp.ts";
-import { memoryWire, upstashWire } from "./wires.ts";
+
+import { memoryWire, upstashWire } from "./client/driver_factories.ts";
+import { type Entry, entry } from "./client/entry_point.ts";
+import { tcpWire } from "./client/tcp_factory.ts";
 
 const main: Entry = entry({ memory: memoryWire, "node-redis": tcpWire, upstash: upstashWire });
 

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { type Address, readAddress, readHost } from "../drivers/address.ts";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
 import { type UpstashOptions, upstash } from "../drivers/upstash.ts";
 import { createCacheClient } from "../mod.ts";
-import { type Config, type ConfigOptions, parseConfig } from "../src/config.ts";
+import { type Address, readAddress, readHost } from "../src/base/address.ts";
+import { CacheConfigError } from "../src/base/errors.ts";
+import { oddSecret, oddSecrets } from "../src/config/odd_secrets.ts";
+import { type Config, type ConfigOptions, parseConfig } from "../src/config/parse_config.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
-import { CacheConfigError } from "../src/errors.ts";
-import { oddSecret, oddSecrets } from "../src/secrets.ts";
 
 const redis = (more: Partial<Address>): Address => ({ driver: "node-redis", host: "h", port: 6379, ...more });
 

@@ -12,9 +12,9 @@ import {
   type StoreErrorKind,
 } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
-import { Batch, type Look } from "../src/batch.ts";
-import { Breaker } from "../src/breaker.ts";
-import { increment, invalidate, read, unlinkEach } from "../src/scripts.ts";
+import { increment, invalidate, read, unlinkEach } from "../src/lua/entries.ts";
+import { Batch, type Look } from "../src/wire/batch.ts";
+import { Breaker } from "../src/wire/breaker.ts";
 
 /** A memory driver that keeps what is sent, and does what `fate` says before it. */
 class Recorder implements Driver {

@@ -6,7 +6,7 @@ import { createCacheClient } from "../mod.ts";
 import { picture } from "../src/cli/picture.ts";
 import { Screen } from "../src/cli/screen.ts";
 import type { ServiceView, View } from "../src/dashboard/messages.ts";
-import type { Alert } from "../src/monitor/monitor.ts";
+import type { Alert } from "../src/monitor/mod.ts";
 import { inTerminal, larder, startLarder } from "./helpers/larder.ts";
 import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { screenOf } from "./helpers/terminal.ts";

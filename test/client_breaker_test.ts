@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { type Driver, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { createCacheClient } from "../mod.ts";
-import type { CacheEvent } from "../src/events.ts";
+import type { CacheEvent } from "../src/telemetry/events.ts";
 import { freePort } from "./helpers/redis_server.ts";
 
 describe("a client's circuit breaker", () => {

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import superjson from "superjson";
-import { decode, encode, knowClasses, type SuperClass, serialize } from "../src/codec.ts";
+import { decode, encode, knowClasses, type SuperClass, serialize } from "../src/entry/codec.ts";
 import { same } from "./helpers/same.ts";
 import { anyValue, key } from "./helpers/values.ts";
 

@@ -12,10 +12,10 @@ import { promisify } from "node:util";
 import { type Driver, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { createCacheClient } from "../mod.ts";
-import { Batch } from "../src/batch.ts";
-import { CacheClient, type Setup } from "../src/client.ts";
-import { parseConfig } from "../src/config.ts";
-import { loadDriver, tellOf, toStoreError } from "../src/errors.ts";
+import { loadDriver, tellOf, toStoreError } from "../src/base/errors.ts";
+import { CacheClient, type Setup } from "../src/client/client.ts";
+import { parseConfig } from "../src/config/parse_config.ts";
+import { Batch } from "../src/wire/batch.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 

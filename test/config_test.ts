@@ -2,8 +2,14 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { Driver } from "../drivers/driver.ts";
-import { type Config, type ConfigOptions, type ParseConfigOptions, parseConfig, redactUrl } from "../src/config.ts";
-import { CacheConfigError } from "../src/errors.ts";
+import { CacheConfigError } from "../src/base/errors.ts";
+import {
+  type Config,
+  type ConfigOptions,
+  type ParseConfigOptions,
+  parseConfig,
+  redactUrl,
+} from "../src/config/parse_config.ts";
 
 type Record_ = Record<string, string | undefined>;
 

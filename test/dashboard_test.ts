@@ -3,7 +3,7 @@ import { after, before, describe, it } from "node:test";
 import { createCacheClient, type FoodFastClient } from "../mod.ts";
 import { type Dashboard, type DashboardOptions, dashboard } from "../src/dashboard/dashboard.ts";
 import type { Hello, KeyPage, KeyView, Sample, SlowCommands } from "../src/dashboard/messages.ts";
-import type { Finding } from "../src/manager/manager.ts";
+import type { Finding } from "../src/manager/mod.ts";
 import { type ContractStore, memoryStore, redisStore, upstashStore } from "./helpers/contract.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { rawClient, startRedis } from "./helpers/redis_server.ts";

@@ -7,8 +7,8 @@ import { memory } from "../drivers/memory.ts";
 import { type CacheEvent, createCacheClient, type Logger } from "../mod.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
 import { createCacheClient as createEdgeClient } from "../src/edge.ts";
-import { Events } from "../src/events.ts";
-import { logTo, warnOnce } from "../src/logger.ts";
+import { Events } from "../src/telemetry/events.ts";
+import { logTo, warnOnce } from "../src/telemetry/logger.ts";
 
 const target = { service: "product", collection: "products" };
 const failure = new StoreError("timeout", "no answer within 500 ms", { cause: new Error("S3CRET cause") });

@@ -6,8 +6,8 @@ import { type Driver, errorReply, isDenial, type StoreError } from "../drivers/d
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { type CacheEvent, type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import { metricsHandler, monitor } from "../src/monitor/monitor.ts";
-import type { Listener } from "../src/runtime.ts";
+import { metricsHandler, monitor } from "../src/monitor/mod.ts";
+import type { Listener } from "../src/runtime/environment.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type FaultProxy, startProxy } from "./helpers/proxy.ts";
 import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";

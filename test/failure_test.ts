@@ -20,8 +20,8 @@ import {
   type StoreErrorKind,
 } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import { type Listener, listen } from "../src/runtime.ts";
-import { store } from "../src/scripts.ts";
+import { store } from "../src/lua/entries.ts";
+import { type Listener, listen } from "../src/runtime/environment.ts";
 import { type FaultProxy, type ProxyMode, startProxy } from "./helpers/proxy.ts";
 import { freePort, type RedisServer, rawClient, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";

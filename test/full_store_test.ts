@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { createCacheClient, type FoodFastClient, type Reply } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import { clear, finish } from "../src/manager/manager.ts";
+import { clear, finish } from "../src/manager/mod.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { larder } from "./helpers/larder.ts";
 import { type RawClient, type RedisServer, rawClient, startRedis } from "./helpers/redis_server.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { sha256 } from "../src/hash.ts";
+import { sha256 } from "../src/base/hash.ts";
 
 const expected = (text: string) => createHash("sha256").update(text, "utf8").digest("hex");
 

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { globMatch } from "../drivers/glob.ts";
 import { memory } from "../drivers/memory.ts";
 import { collection, createCacheClient, defineService } from "../mod.ts";
-import { collectionKeys, Keyspace, MAX_ID_LENGTH, rawKeys } from "../src/keyspace.ts";
+import { collectionKeys, Keyspace, MAX_ID_LENGTH, rawKeys } from "../src/entry/keyspace.ts";
 
 /** Characters that mean something in keys, in globs or in encodings, and others. */
 const piece = fc.constantFrom(..."ab:%*?[]^\\-{}/ .~@é日🍜\u0000\n", "\ud800", "\udc00", "%25", "%u0041", "db1:");

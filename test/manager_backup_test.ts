@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { RawCommand } from "../drivers/driver.ts";
 import { createCacheClient } from "../mod.ts";
-import { backup, ConflictError, finish, type OnConflict } from "../src/manager/manager.ts";
+import { backup, ConflictError, finish, type OnConflict } from "../src/manager/mod.ts";
 import { BackupFile, backedUp, restored } from "./helpers/backup_file.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";

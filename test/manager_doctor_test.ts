@@ -6,7 +6,8 @@ import { after, before, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import { rateLimit } from "../src/limit_script.ts";
+import * as scripts from "../src/lua/entries.ts";
+import { rateLimit } from "../src/lua/rate_limit.ts";
 import {
   type DiagnoseOptions,
   diagnose,
@@ -15,9 +16,8 @@ import {
   inspect,
   type WarmReject,
   warm,
-} from "../src/manager/manager.ts";
+} from "../src/manager/mod.ts";
 import { TRIALS } from "../src/manager/rights.ts";
-import * as scripts from "../src/scripts.ts";
 import { product } from "./fixtures/product.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
 import { onWires } from "./helpers/engine.ts";

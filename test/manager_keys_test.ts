@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import type { Connection } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { createCacheClient, defineService, type FoodFastClient } from "../mod.ts";
-import { clear, finish, get, type KeyEntry, type ListOptions, list, type Target } from "../src/manager/manager.ts";
+import { clear, finish, get, type KeyEntry, type ListOptions, list, type Target } from "../src/manager/mod.ts";
 import { gate, onWires } from "./helpers/engine.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 

@@ -10,7 +10,7 @@ import fc from "fast-check";
 import type { RawCommand } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { createCacheClient, type FoodFastClient } from "../mod.ts";
-import { BackupError, clear, finish, type OnConflict, restore } from "../src/manager/manager.ts";
+import { BackupError, clear, finish, type OnConflict, restore } from "../src/manager/mod.ts";
 import { assertSame, BackupFile, backedUp, restored } from "./helpers/backup_file.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
 import { onWires } from "./helpers/engine.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { createCacheClient, type Driver } from "../mod.ts";
-import { diagnose, inspect } from "../src/manager/manager.ts";
+import { diagnose, inspect } from "../src/manager/mod.ts";
 import { serverMode, serverName } from "../src/manager/server.ts";
 import { StoreWatch } from "../src/monitor/store.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { collection, createCacheClient, defineService } from "../mod.ts";
-import { inspect } from "../src/manager/manager.ts";
+import { inspect } from "../src/manager/mod.ts";
 import { findServices } from "../src/manager/services.ts";
 import { type ContractStore, memoryStore, redisStore, upstashStore } from "./helpers/contract.ts";
 import { larder } from "./helpers/larder.ts";

@@ -15,7 +15,7 @@ import {
   metricsHandler,
   monitor,
   prometheus,
-} from "../src/monitor/monitor.ts";
+} from "../src/monitor/mod.ts";
 import { METRICS } from "../src/monitor/rules.ts";
 import { Puppet } from "./helpers/puppet.ts";
 import { freePort, startRedis } from "./helpers/redis_server.ts";

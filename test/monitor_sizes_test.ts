@@ -3,10 +3,10 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { RawCommand } from "../drivers/driver.ts";
 import { createCacheClient } from "../mod.ts";
-import { monitor } from "../src/monitor/monitor.ts";
+import { monitor } from "../src/monitor/mod.ts";
 import { sizesOf } from "../src/monitor/sizes.ts";
 import { fleetTimes } from "../src/monitor/store.ts";
-import { Counters, percentile } from "../src/stats.ts";
+import { Counters, percentile } from "../src/telemetry/stats.ts";
 import { memoryStore, redisStore, upstashStore } from "./helpers/contract.ts";
 import { rawClient, startRedis } from "./helpers/redis_server.ts";
 

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { createCacheClient } from "../mod.ts";
-import { CONFIG_VARIABLES, type ParseConfigOptions, parseConfig } from "../src/config.ts";
-import { CacheConfigError } from "../src/errors.ts";
-import { slips } from "../src/slip.ts";
+import { CacheConfigError } from "../src/base/errors.ts";
+import { slips } from "../src/base/slips.ts";
+import { CONFIG_VARIABLES, type ParseConfigOptions, parseConfig } from "../src/config/parse_config.ts";
 
 /** The problems of a configuration. */
 function problems(record: Record<string, string>, settings: ParseConfigOptions = {}): readonly string[] {

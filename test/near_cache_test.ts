@@ -13,7 +13,7 @@ import {
   type PlainId,
   type ServiceOf,
 } from "../mod.ts";
-import type { Id } from "../src/keyspace.ts";
+import type { Id } from "../src/entry/keyspace.ts";
 import { type Case, gate, onWires } from "./helpers/engine.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type FaultProxy, startProxy } from "./helpers/proxy.ts";

@@ -5,8 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
-import { decode, encode, knowClasses } from "../src/codec.ts";
-import { type Codec, coarseClock, Near, type NearId, type NearValue } from "../src/near.ts";
+import { decode, encode, knowClasses } from "../src/entry/codec.ts";
+import { type Codec, coarseClock, Near, type NearId, type NearValue } from "../src/near/near_store.ts";
 import { same } from "./helpers/same.ts";
 
 /** A near cache with a clock that stands at `time`. */

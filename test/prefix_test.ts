@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { createCacheClient, type FoodFastClient, type StoreError } from "../mod.ts";
-import { clear, copy, finish, inspect, list } from "../src/manager/manager.ts";
+import { clear, copy, finish, inspect, list } from "../src/manager/mod.ts";
 import { sizesOf } from "../src/monitor/sizes.ts";
 import { backedUp, restored } from "./helpers/backup_file.ts";
 import { eventually } from "./helpers/eventually.ts";

@@ -12,8 +12,8 @@ import {
   type RateLimits,
   StoreError,
 } from "../mod.ts";
+import { rateLimits } from "../src/cache/rate_limits.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
-import { rateLimits } from "../src/rate_limits.ts";
 import { auth } from "../src/services/auth.ts";
 import { onWires } from "./helpers/engine.ts";
 

@@ -19,8 +19,8 @@ import {
   type StoreErrorKind,
 } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
+import { encodeCommands, ReplyReader } from "../drivers/node_redis/resp.ts";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
-import { encodeCommands, ReplyReader } from "../drivers/resp.ts";
 import { upstash } from "../drivers/upstash.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";

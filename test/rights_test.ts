@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
-import { backup, clear, diagnose, finish, get, inspect, list, restore, warm } from "../src/manager/manager.ts";
+import { backup, clear, diagnose, finish, get, inspect, list, restore, warm } from "../src/manager/mod.ts";
 import { product } from "./fixtures/product.ts";
 import { BackupFile } from "./helpers/backup_file.ts";
 import { eventually } from "./helpers/eventually.ts";

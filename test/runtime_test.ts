@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 import fc from "fast-check";
-import { CONFIG_VARIABLES, parseConfig } from "../src/config.ts";
-import { parseDotenv } from "../src/dotenv.ts";
-import { CacheConfigError } from "../src/errors.ts";
-import { readEnvironment, readVariables } from "../src/runtime.ts";
+import { CacheConfigError } from "../src/base/errors.ts";
+import { CONFIG_VARIABLES, parseConfig } from "../src/config/parse_config.ts";
+import { parseDotenv } from "../src/runtime/dotenv.ts";
+import { readEnvironment, readVariables } from "../src/runtime/environment.ts";
 
 const names = CONFIG_VARIABLES;
 

@@ -4,8 +4,8 @@ import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { type Command, type Driver, type Reply, type Script, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
-import { acquire, hold, increment, invalidate, read, store, take, touch } from "../src/scripts.ts";
-import { twins } from "../src/twins.ts";
+import { acquire, hold, increment, invalidate, read, store, take, touch } from "../src/lua/entries.ts";
+import { twins } from "../src/lua/twins.ts";
 import { type RawClient, type RedisServer, rawClient, startRedis } from "./helpers/redis_server.ts";
 
 /** How long a run is compared, in ms: Redis's expiry goes on while memory's clock stands still. */

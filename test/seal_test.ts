@@ -4,8 +4,8 @@ import { createDecipheriv, randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import fc from "fast-check";
-import { decode } from "../src/codec.ts";
-import { type EncryptionOptions, keyRing, open, type SealOptions, seal } from "../src/seal.ts";
+import { decode } from "../src/entry/codec.ts";
+import { type EncryptionOptions, keyRing, open, type SealOptions, seal } from "../src/entry/seal.ts";
 
 const KEY = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=";
 const OTHER = new Uint8Array(16).fill(0xfb);

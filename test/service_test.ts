@@ -11,13 +11,13 @@ import {
   getCacheService,
   withSchemas,
 } from "../mod.ts";
+import { parseTtl } from "../src/base/ttl.ts";
 import { createCacheClient as createEdgeClient } from "../src/edge.ts";
-import { collectionKeys } from "../src/keyspace.ts";
-import { read, store } from "../src/scripts.ts";
-import { SERVICE_DATABASES } from "../src/service.ts";
+import { collectionKeys } from "../src/entry/keyspace.ts";
+import { read, store } from "../src/lua/entries.ts";
 import { services } from "../src/services/all.ts";
 import { auth } from "../src/services/auth.ts";
-import { parseTtl } from "../src/ttl.ts";
+import { SERVICE_DATABASES } from "../src/services/service.ts";
 
 /** The design's table: service, database, then collection, key, TTL, variable. */
 const TABLE = `

@@ -7,9 +7,9 @@ import process from "node:process";
 import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { type ClientOptions, createCacheClient, type Driver, defineService, withOptions } from "../mod.ts";
-import { parseConfig } from "../src/config.ts";
+import { CacheConfigError } from "../src/base/errors.ts";
+import { parseConfig } from "../src/config/parse_config.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
-import { CacheConfigError } from "../src/errors.ts";
 import { auth } from "../src/services/auth.ts";
 
 const KEY = btoa("0123456789abcdef");

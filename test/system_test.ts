@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { createFile, FileError, fileExists, importModule, readFile } from "../src/system.ts";
+import { createFile, FileError, fileExists, importModule, readFile } from "../src/runtime/process.ts";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 

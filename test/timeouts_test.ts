@@ -3,13 +3,13 @@ import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { createCacheClient, type Driver, parseConfig, type SendOptions, StoreError } from "../mod.ts";
-import { Breaker } from "../src/breaker.ts";
+import { LONGEST_TIMER, parseTimeout, type Timeout } from "../src/base/ttl.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
 import { dashboard } from "../src/dashboard/dashboard.ts";
-import { inspect, list, warm } from "../src/manager/manager.ts";
-import { monitor } from "../src/monitor/monitor.ts";
-import { LONGEST_TIMER, parseTimeout, type Timeout } from "../src/ttl.ts";
+import { inspect, list, warm } from "../src/manager/mod.ts";
+import { monitor } from "../src/monitor/mod.ts";
+import { Breaker } from "../src/wire/breaker.ts";
 import { eventually } from "./helpers/eventually.ts";
 
 const client = () => createCacheClient({ env: {}, driver: "memory" });

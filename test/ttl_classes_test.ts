@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { type ClientOptions, collection, createCacheClient, defineService, type Ttl, withOptions } from "../mod.ts";
-import { parseConfig } from "../src/config.ts";
+import { parseTtl } from "../src/base/ttl.ts";
+import { parseConfig } from "../src/config/parse_config.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
-import { finish, warm } from "../src/manager/manager.ts";
+import { finish, warm } from "../src/manager/mod.ts";
 import { product } from "../src/services/product.ts";
-import { parseTtl } from "../src/ttl.ts";
 import { eventually } from "./helpers/eventually.ts";
 
 const NOW = Date.parse("2026-11-28T12:00:00Z");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { parseTtl, type Ttl } from "../src/ttl.ts";
+import { parseTtl, type Ttl } from "../src/base/ttl.ts";
 
 const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const YEARS_100 = 36_525 * UNITS.d;

@@ -24,10 +24,10 @@
  */
 
 import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { checkNames, checkWhole, refuse } from "../check.ts";
-import { bearerOf, sameToken, urlOf } from "../token.ts";
-import { describe, parseTimeout, type Timeout } from "../ttl.ts";
-import type { WebRequest, WebResponse } from "../web.ts";
+import { checkNames, checkWhole, refuse } from "../base/check.ts";
+import { bearerOf, sameToken, urlOf } from "../base/token.ts";
+import { describe, parseTimeout, type Timeout } from "../base/ttl.ts";
+import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { mayListen } from "./commands.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
 import { forbidden, parseBody, parsePath, parseQuery, parseSegments, Refusal, readBody, toCommand } from "./request.ts";
@@ -35,7 +35,7 @@ import { serveScripts } from "./scripts.ts";
 import { Streams } from "./stream.ts";
 import { openWire, type Wire } from "./wire.ts";
 
-export type { WebRequest, WebResponse } from "../web.ts";
+export type { WebRequest, WebResponse } from "../base/web_types.ts";
 
 /** Options of {@linkcode bridge}. */
 export interface BridgeOptions {

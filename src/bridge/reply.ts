@@ -5,7 +5,7 @@
  */
 
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
-import { toBase64 } from "../bytes.ts";
+import { toBase64 } from "../base/base64.ts";
 
 /** Writes what one response holds. */
 export interface Format {

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import { bytes, count } from "../format.ts";
-import { backup } from "../manager/manager.ts";
-import { createFile, fileExists, type NewFile } from "../system.ts";
+import { bytes, count } from "../base/format.ts";
+import { backup } from "../manager/mod.ts";
+import { createFile, fileExists, type NewFile } from "../runtime/process.ts";
 import { addExamples, addPlaceFlags, addStoreFlags, addYesFlag, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
 import { tellProblems } from "./problems.ts";
 import type { Run } from "./run.ts";

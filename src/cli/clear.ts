@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { count } from "../format.ts";
-import { clear } from "../manager/manager.ts";
+import { count } from "../base/format.ts";
+import { clear } from "../manager/mod.ts";
 import { addExamples, addPlaceFlags, addStoreFlags, addYesFlag, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
 import { rate } from "./output.ts";
 import type { Run } from "./run.ts";

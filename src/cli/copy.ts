@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import type { DatabasesMode } from "../config.ts";
-import { CacheConfigError } from "../errors.ts";
-import { copy, type OnConflict } from "../manager/manager.ts";
+import { CacheConfigError } from "../base/errors.ts";
+import type { DatabasesMode } from "../config/parse_config.ts";
+import { copy, type OnConflict } from "../manager/mod.ts";
 import { UsageError } from "./errors.ts";
 import {
   addConflictFlag,

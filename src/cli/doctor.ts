@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { count } from "../format.ts";
-import { diagnose, type Finding } from "../manager/manager.ts";
+import { count } from "../base/format.ts";
+import { diagnose, type Finding } from "../manager/mod.ts";
 import { findServices } from "../manager/services.ts";
 import { EXIT } from "./errors.ts";
 import { addExamples, addStoreFlags, whole } from "./flags.ts";

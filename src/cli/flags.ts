@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { Target } from "../manager/manager.ts";
+import { LONGEST_TIMER, millisecondsOf } from "../base/ttl.ts";
+import type { Target } from "../manager/mod.ts";
 import { services } from "../services/all.ts";
-import { LONGEST_TIMER, millisecondsOf } from "../ttl.ts";
 import { suggestion, UsageError } from "./errors.ts";
 
 /** The names of the services. */

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import { bytes, count, duration } from "../format.ts";
+import { bytes, count, duration } from "../base/format.ts";
 import { bytesOf, keyToJson, shownBytes, valueToJson } from "../manager/json.ts";
-import { get, type KeyDetails } from "../manager/manager.ts";
-import { isTerminal } from "../system.ts";
+import { get, type KeyDetails } from "../manager/mod.ts";
+import { isTerminal } from "../runtime/process.ts";
 import { EXIT, UsageError } from "./errors.ts";
 import { addExamples, addPlaceFlags, addStoreFlags, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
 import { shown } from "./format.ts";

@@ -1,7 +1,8 @@
 /** Where `larder warm` has its items from. */
-import type { WarmItem } from "../manager/manager.ts";
-import { importModule, readFile } from "../system.ts";
-import type { Ttl } from "../ttl.ts";
+
+import type { Ttl } from "../base/ttl.ts";
+import type { WarmItem } from "../manager/mod.ts";
+import { importModule, readFile } from "../runtime/process.ts";
 import { Failure } from "./errors.ts";
 
 /** A line that is no item. */

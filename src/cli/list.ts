@@ -1,8 +1,8 @@
 import { type Command, Option } from "commander";
-import { bytes, count, duration } from "../format.ts";
+import { bytes, count, duration } from "../base/format.ts";
 import { keyToJson, shownBytes } from "../manager/json.ts";
-import { type KeyEntry, list } from "../manager/manager.ts";
-import { isTerminal } from "../system.ts";
+import { type KeyEntry, list } from "../manager/mod.ts";
+import { isTerminal } from "../runtime/process.ts";
 import { addExamples, addPlaceFlags, addStoreFlags, noMore, type PlaceFlags, takeTarget, whole } from "./flags.ts";
 import { shown } from "./format.ts";
 import type { Run } from "./run.ts";

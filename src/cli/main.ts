@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { commandArguments } from "../system.ts";
+import { commandArguments } from "../runtime/process.ts";
 import { main } from "./program.ts";
 
 // Where the runtime says so, not when it is only loaded.

@@ -1,5 +1,5 @@
-import { grouped } from "../format.ts";
-import { columns, isTerminal, variable, writeTo } from "../system.ts";
+import { grouped } from "../base/format.ts";
+import { columns, isTerminal, variable, writeTo } from "../runtime/process.ts";
 import { redact } from "./errors.ts";
 import { harmless } from "./format.ts";
 

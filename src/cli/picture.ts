@@ -1,7 +1,8 @@
 /** What `stats --watch` shows of the monitor's numbers. */
+
+import { bytes, count, duration, grouped, percent } from "../base/format.ts";
 import type { ServiceView, StoreView, View } from "../dashboard/messages.ts";
-import { bytes, count, duration, grouped, percent } from "../format.ts";
-import type { Alert } from "../monitor/monitor.ts";
+import type { Alert } from "../monitor/mod.ts";
 import { HIT_RATE, MEMORY } from "../monitor/targets.ts";
 import { harmless, table } from "./format.ts";
 import type { Output, Paint } from "./output.ts";

@@ -1,4 +1,4 @@
-import type { Problem } from "../manager/manager.ts";
+import type { Problem } from "../manager/mod.ts";
 import { shown } from "./format.ts";
 import type { Shell } from "./shell.ts";
 

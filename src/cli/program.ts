@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import { exit, writeTo } from "../system.ts";
+import { exit, writeTo } from "../runtime/process.ts";
 import { addBackup } from "./backup.ts";
 import { addClear } from "./clear.ts";
 import { addCopy } from "./copy.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import { count, grouped } from "../format.ts";
-import { type OnConflict, type RestoreProgress, restore } from "../manager/manager.ts";
-import { readFile } from "../system.ts";
+import { count, grouped } from "../base/format.ts";
+import { type OnConflict, type RestoreProgress, restore } from "../manager/mod.ts";
+import { readFile } from "../runtime/process.ts";
 import { UsageError } from "./errors.ts";
 import {
   addConflictFlag,

@@ -1,4 +1,4 @@
-import { exit, onStop, SIGNAL_CODES } from "../system.ts";
+import { exit, onStop, SIGNAL_CODES } from "../runtime/process.ts";
 import { explain, Stopped } from "./errors.ts";
 import { type CommonFlags, Shell } from "./shell.ts";
 

@@ -1,5 +1,5 @@
 /** Pictures of several lines that take each other's place on a terminal. */
-import { columns, rows } from "../system.ts";
+import { columns, rows } from "../runtime/process.ts";
 
 /** What is on the terminal, so that the next picture can take its place. */
 export class Screen {

@@ -1,5 +1,5 @@
-import { CacheError, isStoreError, StoreError } from "../errors.ts";
-import { FileError, isTerminal, questionStreams } from "../system.ts";
+import { CacheError, isStoreError, StoreError } from "../base/errors.ts";
+import { FileError, isTerminal, questionStreams } from "../runtime/process.ts";
 import { EXIT, Failure, isBadArgument, Stopped, UsageError } from "./errors.ts";
 import { Output } from "./output.ts";
 import { untilStopped } from "./stop.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { count, grouped, percent } from "../format.ts";
-import { type Inspection, inspect } from "../manager/manager.ts";
+import { count, grouped, percent } from "../base/format.ts";
+import { type Inspection, inspect } from "../manager/mod.ts";
 import { findServices } from "../manager/services.ts";
 import { addExamples, addStoreFlags, seconds, whole } from "./flags.ts";
 import { harmless, table } from "./format.ts";

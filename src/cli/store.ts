@@ -1,8 +1,8 @@
-import { CONFIG_VARIABLES, type Config, type DatabasesMode, parseConfig } from "../config.ts";
+import type { ClientOptions, FoodFastClient } from "../client/entry_point.ts";
+import { oddSecrets } from "../config/odd_secrets.ts";
+import { CONFIG_VARIABLES, type Config, type DatabasesMode, parseConfig } from "../config/parse_config.ts";
 import { createCacheClient } from "../main.ts";
-import { readEnvironment } from "../runtime.ts";
-import { oddSecrets } from "../secrets.ts";
-import type { ClientOptions, FoodFastClient } from "../shared.ts";
+import { readEnvironment } from "../runtime/environment.ts";
 import { redact, UsageError } from "./errors.ts";
 
 /** Which store a command is for; what is left out is the environment's. */

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import type { Cache } from "../cache.ts";
-import { count } from "../format.ts";
-import type { Id } from "../keyspace.ts";
-import { type WarmReject, warm } from "../manager/manager.ts";
+import { count } from "../base/format.ts";
+import type { Cache } from "../cache/cache.ts";
+import type { Id } from "../entry/keyspace.ts";
+import { type WarmReject, warm } from "../manager/mod.ts";
 import { services } from "../services/all.ts";
 import { suggestion, UsageError } from "./errors.ts";
 import { addExamples, addStoreFlags, noMore, takeTarget, whole } from "./flags.ts";

@@ -1,7 +1,7 @@
 /** `larder stats --watch`: the monitor's numbers, again and again. */
 import type { View } from "../dashboard/messages.ts";
 import { Watcher } from "../dashboard/watcher.ts";
-import { isTerminal, variable } from "../system.ts";
+import { isTerminal, variable } from "../runtime/process.ts";
 import { keepFinding } from "./find.ts";
 import { picture, type Shown, summary } from "./picture.ts";
 import { Screen } from "./screen.ts";

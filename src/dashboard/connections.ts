@@ -7,7 +7,7 @@ import {
   type SendOptions,
   StoreError,
 } from "../../drivers/driver.ts";
-import type { ManagedClient } from "../manager/manager.ts";
+import type { ManagedClient } from "../manager/mod.ts";
 import { DASHBOARD } from "../manager/slow_log.ts";
 
 /** Opens a connection. */

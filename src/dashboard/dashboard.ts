@@ -19,22 +19,22 @@
  *
  * @module
  */
-import { checkNames, refuse } from "../check.ts";
-import { isStoreError } from "../errors.ts";
-import { sha256 } from "../hash.ts";
-import { diagnose, type Finding, type Target } from "../manager/manager.ts";
-import type { AlertRule } from "../monitor/monitor.ts";
-import { bearerOf, checkToken, sameToken, urlOf } from "../token.ts";
-import { type Duration, describe, parseTimeout, type Timeout } from "../ttl.ts";
-import type { WebRequest, WebResponse } from "../web.ts";
+import { checkNames, refuse } from "../base/check.ts";
+import { isStoreError } from "../base/errors.ts";
+import { sha256 } from "../base/hash.ts";
+import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
+import { type Duration, describe, parseTimeout, type Timeout } from "../base/ttl.ts";
+import type { WebRequest, WebResponse } from "../base/web_types.ts";
+import { diagnose, type Finding, type Target } from "../manager/mod.ts";
+import type { AlertRule } from "../monitor/mod.ts";
 import { ASSETS } from "./assets.ts";
 import { SharedConnections } from "./connections.ts";
 import { deleteKey, findKeys, keyOf, slowCommands, viewKey } from "./keys.ts";
 import { Streams } from "./streams.ts";
 import { type WatchedClient, Watcher } from "./watcher.ts";
 
-export { type FetchHandler, type Listener, type ListenOptions, listen } from "../runtime.ts";
-export type { WebRequest, WebResponse } from "../web.ts";
+export type { WebRequest, WebResponse } from "../base/web_types.ts";
+export { type FetchHandler, type Listener, type ListenOptions, listen } from "../runtime/environment.ts";
 export type { WatchedClient } from "./watcher.ts";
 
 /** Options of {@linkcode dashboard}. */

@@ -1,7 +1,8 @@
 /** What the dashboard's server and its page say to each other, as JSON. Times are in milliseconds, sizes in bytes; what is not known is `null`. */
-import type { BreakerState } from "../breaker.ts";
-import type { EntryHead, Finding, ServerNumbers } from "../manager/manager.ts";
-import type { Alert } from "../monitor/monitor.ts";
+
+import type { EntryHead, Finding, ServerNumbers } from "../manager/mod.ts";
+import type { Alert } from "../monitor/mod.ts";
+import type { BreakerState } from "../wire/breaker.ts";
 
 /** What a service did and holds. Counts and times are those of the last minute. */
 export interface ServiceView {

@@ -1,10 +1,11 @@
 /** From what a monitor knows to what is shown: by the dashboard's page and by `larder stats --watch`. */
-import type { BreakerState } from "../breaker.ts";
-import type { Place } from "../client.ts";
-import type { FleetWindow, MonitorSnapshot, StoreSample, Windowed } from "../monitor/monitor.ts";
+
+import type { Place } from "../client/client.ts";
+import type { FleetWindow, MonitorSnapshot, StoreSample, Windowed } from "../monitor/mod.ts";
 import { rateOf } from "../monitor/series.ts";
 import type { Size } from "../monitor/sizes.ts";
 import { fleetTimes } from "../monitor/store.ts";
+import type { BreakerState } from "../wire/breaker.ts";
 import type { Point, ServiceView, StoreView, View } from "./messages.ts";
 
 /** What is shown beside what a monitor knows. */

@@ -1,8 +1,9 @@
 /** Samples the caches again and again, and remembers the last hour: for the dashboard, and for `larder stats --watch`. */
-import type { BreakerState } from "../breaker.ts";
-import type { Place } from "../client.ts";
+
+import type { Duration } from "../base/ttl.ts";
+import type { Place } from "../client/client.ts";
 import { placesOf } from "../manager/inspect.ts";
-import type { InspectedClient } from "../manager/manager.ts";
+import type { InspectedClient } from "../manager/mod.ts";
 import {
   type Alert,
   type AlertRule,
@@ -10,9 +11,9 @@ import {
   type Monitor,
   type MonitoredClient,
   monitor,
-} from "../monitor/monitor.ts";
+} from "../monitor/mod.ts";
 import { type Size, sizesOf } from "../monitor/sizes.ts";
-import type { Duration } from "../ttl.ts";
+import type { BreakerState } from "../wire/breaker.ts";
 import type { Point, Sample, View } from "./messages.ts";
 import { pointOf, viewOf, WINDOW } from "./view.ts";
 

@@ -1,4 +1,4 @@
-import { sha256Stream } from "../system.ts";
+import { sha256Stream } from "../runtime/process.ts";
 import { toTrailer } from "./file.ts";
 import { FORMAT, type Page, toLine } from "./record.ts";
 import { Source } from "./source.ts";

@@ -1,5 +1,5 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { EVERYTHING, invalidate } from "../scripts.ts";
+import { EVERYTHING, invalidate } from "../lua/entries.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 import { CLOCK, checkPattern, MARKS, openWire, type Wire, word } from "./wire.ts";
 

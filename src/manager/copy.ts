@@ -1,4 +1,4 @@
-import type { PlaceOf } from "../client.ts";
+import type { PlaceOf } from "../client/client.ts";
 import { inOrder } from "./backup.ts";
 import type { Rec } from "./record.ts";
 import {

@@ -1,7 +1,7 @@
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
-import type { PlaceOf } from "../client.ts";
-import { isForbidden, isRefusal, isStoreError } from "../errors.ts";
-import { describe } from "../ttl.ts";
+import { isForbidden, isRefusal, isStoreError } from "../base/errors.ts";
+import { describe } from "../base/ttl.ts";
+import type { PlaceOf } from "../client/client.ts";
 import { fleetCounts, type InspectedClient, parseInfo, placesOf } from "./inspect.ts";
 import { looker } from "./list.ts";
 import { type Refusals, refusals, trackingRefusal } from "./rights.ts";

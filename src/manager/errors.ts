@@ -1,4 +1,4 @@
-import { CacheError } from "../errors.ts";
+import { CacheError } from "../base/errors.ts";
 
 /** Thrown for a backup that is damaged, of another format, or none. Nothing was written. */
 export class BackupError extends CacheError {

@@ -1,7 +1,7 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { fromDocument, parse } from "../codec.ts";
-import { open } from "../seal.ts";
-import { describe } from "../ttl.ts";
+import { describe } from "../base/ttl.ts";
+import { fromDocument, parse } from "../entry/codec.ts";
+import { open } from "../entry/seal.ts";
 import { looker } from "./list.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 import { asText, openWire } from "./wire.ts";

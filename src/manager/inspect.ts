@@ -1,9 +1,9 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import type { ClientStats, Health, Place } from "../client.ts";
-import type { FleetStats } from "../fleet.ts";
-import { SERVICE_DATABASES } from "../service.ts";
-import { COUNTS } from "../stats.ts";
-import { describe, type Timeout } from "../ttl.ts";
+import { describe, type Timeout } from "../base/ttl.ts";
+import type { FleetStats } from "../cache/fleet.ts";
+import type { ClientStats, Health, Place } from "../client/client.ts";
+import { SERVICE_DATABASES } from "../services/service.ts";
+import { COUNTS } from "../telemetry/stats.ts";
 import { type ServerName, serverName } from "./server.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 import { isOwnKey, openWire, shown, TIMEOUT_MS, Wire, word } from "./wire.ts";

@@ -1,6 +1,6 @@
 /** Keys and values for people and for JSON. */
-import { fromBase64, toBase64 } from "../bytes.ts";
-import { serialize } from "../codec.ts";
+import { fromBase64, toBase64 } from "../base/base64.ts";
+import { serialize } from "../entry/codec.ts";
 
 /** Text as it is; bytes that are not UTF-8 as `{ base64 }`. */
 export function keyToJson(key: string | Uint8Array): string | { base64: string } {

@@ -11,8 +11,8 @@
  * arrays, sorted sets arrays of member and score. A stream is `{"entries":[["1-1",[["field","value"]]]],"last":"1-1","groups":[...]}`. What follows
  * a key's first record, because it has more than 1000 elements, goes on with `"more"`.
  */
-import { fromBase64, toBase64 } from "../bytes.ts";
-import { describe } from "../ttl.ts";
+import { fromBase64, toBase64 } from "../base/base64.ts";
+import { describe } from "../base/ttl.ts";
 import type { Bulk, Problem } from "./target.ts";
 import { asText } from "./wire.ts";
 

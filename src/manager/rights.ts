@@ -1,7 +1,7 @@
 /** What a user may do, found out by doing it: all of it changes nothing. */
 import { isOfCluster, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { isForbidden } from "../errors.ts";
-import { read } from "../scripts.ts";
+import { isForbidden } from "../base/errors.ts";
+import { read } from "../lua/entries.ts";
 import { CLOCK, MARKS, type Wire, word } from "./wire.ts";
 
 /** What was refused. */

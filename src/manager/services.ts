@@ -1,7 +1,8 @@
 /** Services of applications' own, found by what their processes counted together. */
-import type { Place } from "../client.ts";
-import { isRefusal } from "../errors.ts";
-import { defineService } from "../service.ts";
+
+import { isRefusal } from "../base/errors.ts";
+import type { Place } from "../client/client.ts";
+import { defineService } from "../services/service.ts";
 import type { InspectedClient } from "./inspect.ts";
 import type { StepOptions } from "./target.ts";
 import { openWire, shown, type Wire } from "./wire.ts";

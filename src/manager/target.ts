@@ -1,8 +1,9 @@
 /** What all functions of the manager take. */
-import type { Place, PlaceOf } from "../client.ts";
-import type { AnyService } from "../service.ts";
-import type { Timeout } from "../ttl.ts";
-import type { Signal } from "../web.ts";
+
+import type { Timeout } from "../base/ttl.ts";
+import type { Signal } from "../base/web_types.ts";
+import type { Place, PlaceOf } from "../client/client.ts";
+import type { AnyService } from "../services/service.ts";
 
 /** Whose keys: a service's, by its name or declaration, or a database's, 0-15. */
 export type Target =

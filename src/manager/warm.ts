@@ -1,8 +1,8 @@
-import type { Cache } from "../cache.ts";
-import { isStoreError } from "../errors.ts";
-import type { Id } from "../keyspace.ts";
-import { describe, parseTimeout, type Timeout, type Ttl } from "../ttl.ts";
-import type { Signal } from "../web.ts";
+import { isStoreError } from "../base/errors.ts";
+import { describe, parseTimeout, type Timeout, type Ttl } from "../base/ttl.ts";
+import type { Signal } from "../base/web_types.ts";
+import type { Cache } from "../cache/cache.ts";
+import type { Id } from "../entry/keyspace.ts";
 
 /** A value to write. */
 export interface WarmItem {

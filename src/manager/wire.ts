@@ -4,10 +4,10 @@
  */
 import { type Command, type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
-import type { Place, PlaceOf } from "../client.ts";
-import { showsLife } from "../errors.ts";
-import { describe, parseTimeout, type Timeout } from "../ttl.ts";
-import type { Signal } from "../web.ts";
+import { showsLife } from "../base/errors.ts";
+import { describe, parseTimeout, type Timeout } from "../base/ttl.ts";
+import type { Signal } from "../base/web_types.ts";
+import type { Place, PlaceOf } from "../client/client.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 
 const encoder = new TextEncoder();

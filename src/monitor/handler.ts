@@ -1,9 +1,9 @@
 /** What a monitor knows over HTTP, as a fetch handler. */
-import { checkNames } from "../check.ts";
-import { bearerOf, checkToken, sameToken, urlOf } from "../token.ts";
-import type { WebRequest, WebResponse } from "../web.ts";
+import { checkNames } from "../base/check.ts";
+import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
+import type { WebRequest, WebResponse } from "../base/web_types.ts";
+import type { Monitor } from "./monitor.ts";
 import { prometheus } from "./prometheus.ts";
-import type { Monitor } from "./watch.ts";
 import { SHARES } from "./windows.ts";
 
 /** Options of {@linkcode metricsHandler}. */

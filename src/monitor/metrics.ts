@@ -1,7 +1,7 @@
 /** The metrics that are exported: the one list that exporters, dashboards and alerting rules are made of. */
-import { COUNTS } from "../stats.ts";
+import { COUNTS } from "../telemetry/stats.ts";
+import type { Readings } from "./monitor.ts";
 import { BOUNDS, cumulative, HELP, KINDS, type Name, numberOf, snake } from "./series.ts";
-import type { Readings } from "./watch.ts";
 
 /** One number of a metric. */
 export interface Point {

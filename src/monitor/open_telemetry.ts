@@ -26,10 +26,10 @@ import {
   trace,
 } from "@opentelemetry/api";
 import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
-import { checkNames } from "../check.ts";
-import { toStoreError } from "../errors.ts";
-import { type CacheEvent, type CacheListener, placeOf, type Sending } from "../events.ts";
-import { COUNTS, type LiveCounters } from "../stats.ts";
+import { checkNames } from "../base/check.ts";
+import { toStoreError } from "../base/errors.ts";
+import { type CacheEvent, type CacheListener, placeOf, type Sending } from "../telemetry/events.ts";
+import { COUNTS, type LiveCounters } from "../telemetry/stats.ts";
 import { HELP, snake } from "./series.ts";
 
 /** A `MeterProvider` of `@opentelemetry/api`, as far as it is used. */

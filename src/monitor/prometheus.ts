@@ -1,6 +1,6 @@
 /** Metrics as text, for Prometheus and what reads its format. */
 import { EXPORTED, type Metric } from "./metrics.ts";
-import type { Monitor } from "./watch.ts";
+import type { Monitor } from "./monitor.ts";
 
 /** `"text"` is Prometheus's format 0.0.4, `"openmetrics"` is OpenMetrics 1.0.0. */
 export type MetricsFormat = "text" | "openmetrics";

@@ -1,6 +1,6 @@
 /** What one cache or collection did, as numbers that only grow, and what it did in a span of time. */
 import type { StoreErrorKind } from "../../drivers/driver.ts";
-import { COUNTS, Counters, type LiveCounters, PER_OCTAVE } from "../stats.ts";
+import { COUNTS, Counters, type LiveCounters, PER_OCTAVE } from "../telemetry/stats.ts";
 
 /** How long operations took, in milliseconds; percentiles and the longest are exact to 5 %. */
 export interface Times {

@@ -1,5 +1,5 @@
 /** How many keys services have, and how much memory they take. */
-import type { Place } from "../client.ts";
+import type { Place } from "../client/client.ts";
 import type { Bulk } from "../manager/target.ts";
 import { isOwnKey, shown, Wire } from "../manager/wire.ts";
 

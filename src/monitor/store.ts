@@ -1,12 +1,12 @@
 /** The store's own numbers, asked for past the client's batches: what is asked here counts for no service. */
 import type { RawReply } from "../../drivers/driver.ts";
-import type { Place, PlaceOf } from "../client.ts";
-import { toStoreError } from "../errors.ts";
-import type { FleetStats } from "../fleet.ts";
+import { toStoreError } from "../base/errors.ts";
+import type { FleetStats } from "../cache/fleet.ts";
+import type { Place, PlaceOf } from "../client/client.ts";
 import { fleetCounts, numberOf, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
 import { slowLog } from "../manager/slow_log.ts";
 import { Wire } from "../manager/wire.ts";
-import { COUNTS } from "../stats.ts";
+import { COUNTS } from "../telemetry/stats.ts";
 import { sizesOf } from "./sizes.ts";
 
 /** One slow query: the command's name only, for arguments are keys and values. */

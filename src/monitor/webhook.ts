@@ -1,7 +1,7 @@
 /** Sends alerts to a URL. */
-import { checkFunction, checkNames, refuse } from "../check.ts";
-import { type Logger, warn } from "../logger.ts";
-import { describe, parseTimeout, type Timeout } from "../ttl.ts";
+import { checkFunction, checkNames, refuse } from "../base/check.ts";
+import { describe, parseTimeout, type Timeout } from "../base/ttl.ts";
+import { type Logger, warn } from "../telemetry/logger.ts";
 import type { Alert } from "./rules.ts";
 import { SHARES } from "./windows.ts";
 

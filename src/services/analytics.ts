@@ -1,4 +1,4 @@
-import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
 
 /** The analytics service: dashboards and reports of any shape, in database 5. */
 export const analytics: ServiceDefinition<{

@@ -1,10 +1,10 @@
 import * as v from "valibot";
-import type { CallOptions } from "../context.ts";
-import type { Id } from "../keyspace.ts";
-import { type RateLimits, rateLimits } from "../rate_limits.ts";
-import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
-import { describe } from "../ttl.ts";
+import { describe } from "../base/ttl.ts";
+import type { CallOptions } from "../cache/context.ts";
+import { type RateLimits, rateLimits } from "../cache/rate_limits.ts";
+import type { Id } from "../entry/keyspace.ts";
 import { idSchema } from "./id.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
 
 /** A signed-in session. Further fields are kept. */
 export interface Session {

@@ -1,6 +1,6 @@
 import * as v from "valibot";
-import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
 import { idSchema } from "./id.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
 
 /** A gateway session. Further fields are kept. */
 export interface GatewaySession {

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
 
 /** A user's notification preferences by name. */
 export type NotificationPreferences = Record<string, unknown>;

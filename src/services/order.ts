@@ -1,8 +1,8 @@
 import * as v from "valibot";
-import type { CallOptions } from "../context.ts";
-import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
-import type { UpdateOptions } from "../update.ts";
+import type { CallOptions } from "../cache/context.ts";
+import type { UpdateOptions } from "../cache/update.ts";
 import { idSchema } from "./id.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
 
 /** One line of a cart. Further fields are kept. */
 export interface CartItem {

@@ -1,8 +1,8 @@
 import * as v from "valibot";
-import { CardNumberError } from "../errors.ts";
-import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
+import { CardNumberError } from "../base/errors.ts";
 import { findCardNumber } from "./card_number.ts";
 import { idSchema } from "./id.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
 
 /** A way to pay, as a payment provider describes it: a token and the last digits, never the card's number. */
 export type PaymentMethod = Record<string, unknown>;

@@ -1,8 +1,8 @@
 import * as v from "valibot";
-import type { CallOptions } from "../context.ts";
-import type { Id } from "../keyspace.ts";
-import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
+import type { CallOptions } from "../cache/context.ts";
+import type { Id } from "../entry/keyspace.ts";
 import { idSchema } from "./id.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
 
 /** A product of the catalogue. Further fields are kept. */
 export interface Product {

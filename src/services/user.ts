@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import type { CallOptions } from "../context.ts";
-import type { CollectionDefinition, PlainId, ServiceDefinition } from "../service.ts";
+import type { CallOptions } from "../cache/context.ts";
 import { idSchema } from "./id.ts";
+import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
 
 /** A user's profile. Further fields are kept. */
 export interface UserProfile {

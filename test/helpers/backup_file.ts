@@ -7,7 +7,7 @@ import {
   type OnConflict,
   type RestoreProgress,
   restore,
-} from "../../src/manager/manager.ts";
+} from "../../src/manager/mod.ts";
 import type { ManagedClient } from "../../src/manager/target.ts";
 
 /** A file in memory. */

@@ -1,7 +1,7 @@
 import { memory } from "../../drivers/memory.ts";
 import type { CacheEvent, CacheListener, Sending } from "../../mod.ts";
-import type { MonitoredClient } from "../../src/monitor/monitor.ts";
-import { Counters } from "../../src/stats.ts";
+import type { MonitoredClient } from "../../src/monitor/mod.ts";
+import { Counters } from "../../src/telemetry/stats.ts";
 
 /** A client whose counters and events a test sets by hand, over a store that answers. */
 export class Puppet implements MonitoredClient {

@@ -4,7 +4,7 @@
  * said where no store is named. `OPTIONS` answers what a monitor has seen that was made while the code was loaded.
  */
 import { createCacheClient, type FoodFastClient } from "../../mod.ts";
-import { type Monitor, metricsHandler, monitor } from "../../src/monitor/monitor.ts";
+import { type Monitor, metricsHandler, monitor } from "../../src/monitor/mod.ts";
 import { names, run, untold, type Wire } from "./suite.ts";
 
 /** What a `PUT` says. */

@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 /** What fires, and what fired. */
-import type { Alert } from "../../monitor/monitor.ts";
+import type { Alert } from "../../monitor/mod.ts";
 import { h, keyed, type Row, say } from "./dom.ts";
 import { clock, duration } from "./format.ts";
 import type { Live } from "./live.ts";

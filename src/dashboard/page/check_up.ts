@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 /** The check-up: what `larder doctor` finds. */
-import type { Finding } from "../../manager/manager.ts";
+import type { Finding } from "../../manager/mod.ts";
 import type { CheckUp } from "../messages.ts";
 import { ask, reason } from "./api.ts";
 import { attribute, fill, h, say } from "./dom.ts";

@@ -1,7 +1,7 @@
 /** How numbers and times are shown, and that there are none. */
-import * as format from "../../format.ts";
+import * as format from "../../base/format.ts";
 
-export { count } from "../../format.ts";
+export { count } from "../../base/format.ts";
 
 /** What is shown where there is no number. */
 export const NONE = "–";

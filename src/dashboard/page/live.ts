@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 /** What the server sends by itself, and whether it still does. */
-import type { Alert } from "../../monitor/monitor.ts";
+import type { Alert } from "../../monitor/mod.ts";
 import type { Hello, Point, Sample, View } from "../messages.ts";
 
 /** `"refused"`: the token is another server's, or none. */

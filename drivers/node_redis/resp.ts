@@ -1,0 +1,204 @@
+/**
+ * RESP2, the protocol of Redis, with bytes as they are: how commands are written, and how replies are read from chunks
+ * that end anywhere.
+ *
+ * Integers are exact, lists may be nested to any depth, and what has come in part is not read again when the rest comes.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { errorReply, type RawCommand, type RawReply, StoreError } from "../driver.ts";
+
+/**
+ * Writes commands.
+ *
+ * @param commands The commands.
+ * @returns What to send: text where all arguments are text, to be sent as UTF-8.
+ */
+export function encodeCommands(commands: readonly RawCommand[]): string | Uint8Array {
+  const parts: Uint8Array[] = [];
+  let text = "";
+  for (const command of commands) {
+    text += `*${command.length}\r\n`;
+    for (const arg of command) {
+      if (arg instanceof Uint8Array) {
+        parts.push(Buffer.from(`${text}$${arg.length}\r\n`), arg);
+        text = "\r\n";
+      } else {
+        const argument = typeof arg === "string" ? arg : `${arg}`;
+        text += `$${Buffer.byteLength(argument)}\r\n${argument}\r\n`;
+      }
+    }
+  }
+  return parts.length === 0 ? text : Buffer.concat([...parts, Buffer.from(text)]);
+}
+
+/** A list under way. */
+interface List {
+  readonly items: RawReply[];
+  readonly length: number;
+}
+
+/** Strings of so many bytes at the most, or of less than this share of their chunk, are copies; longer ones are parts of it. */
+const SHORT = 64;
+const SHARE = 128;
+const LF = 10;
+const CR = 13;
+
+/** Reads replies from chunks. After an error it is of no use any more. */
+export class ReplyReader {
+  readonly #told: (reply: RawReply) => void;
+  /** The lists under way, the innermost one last. */
+  readonly #lists: List[] = [];
+  /** The start of a line whose end has not come. */
+  #line: Uint8Array[] = [];
+  /** The bulk string under way, and how much of it has come. */
+  #bulk: Uint8Array | undefined;
+  #filled = 0;
+  /** Whether the line end behind a bulk string is still to come. */
+  #closing = false;
+
+  /** Makes a reader that calls `told` with each reply. */
+  constructor(told: (reply: RawReply) => void) {
+    this.#told = told;
+  }
+
+  /**
+   * Reads on.
+   *
+   * @param received What has come. Nobody may write to it later: long strings are parts of it.
+   * @throws {StoreError} When that is not RESP2.
+   */
+  read(received: Uint8Array): void {
+    const chunk = plain(received);
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#bulk) {
+        at = this.#fill(this.#bulk, chunk, at);
+        continue;
+      }
+      let end = at;
+      while (end < chunk.length && chunk[end] !== LF) end++;
+      if (end === chunk.length) {
+        this.#line.push(chunk.slice(at));
+        return;
+      }
+      if (this.#line.length === 0) at = this.#readLine(chunk, at, end);
+      else {
+        const line = plain(Buffer.concat([...this.#line, chunk.subarray(at, end + 1)]));
+        this.#line = [];
+        this.#readLine(line, 0, line.length - 1);
+        at = end + 1;
+      }
+    }
+  }
+
+  /** Reads the line up to the LF at `end`, and the bulk string behind it where all of it is there; answers what is next. */
+  #readLine(bytes: Uint8Array, start: number, end: number): number {
+    if (bytes[end - 1] !== CR || end <= start) throw notResp();
+    if (this.#closing) {
+      if (end - 1 !== start) throw notResp();
+      this.#closing = false;
+      return end + 1;
+    }
+    const type = bytes[start];
+    if (type === 0x24) {
+      const length = readLength(bytes, start + 1, end - 1);
+      if (length === -1) this.#give(null);
+      else if (end + length + 2 < bytes.length) {
+        const next = end + 1 + length;
+        if (bytes[next] !== CR || bytes[next + 1] !== LF) throw notResp();
+        // A part of a chunk keeps all of it: for a small part, a copy is better.
+        const small = length <= SHORT || length * SHARE < bytes.length;
+        this.#give(small ? bytes.slice(end + 1, next) : bytes.subarray(end + 1, next));
+        return next + 2;
+      } else {
+        this.#bulk = allocate(length);
+        this.#filled = 0;
+        if (length === 0) this.#finish(this.#bulk);
+      }
+    } else if (type === 0x3a) this.#give(readInteger(bytes, start + 1, end - 1));
+    else if (type === 0x2a) {
+      const length = readLength(bytes, start + 1, end - 1);
+      if (length > 0) this.#lists.push({ items: [], length });
+      else this.#give(length === 0 ? [] : null);
+    } else if (type === 0x2b) this.#give(readText(bytes, start + 1, end - 1));
+    else if (type === 0x2d) this.#give(errorReply(withoutArguments(readText(bytes, start + 1, end - 1))));
+    else throw notResp();
+    return end + 1;
+  }
+
+  #fill(bulk: Uint8Array, chunk: Uint8Array, at: number): number {
+    const part = chunk.subarray(at, at + bulk.length - this.#filled);
+    bulk.set(part, this.#filled);
+    this.#filled += part.length;
+    if (this.#filled === bulk.length) this.#finish(bulk);
+    return at + part.length;
+  }
+
+  #finish(bulk: Uint8Array): void {
+    this.#bulk = undefined;
+    this.#closing = true;
+    this.#give(bulk);
+  }
+
+  #give(reply: RawReply): void {
+    let value = reply;
+    for (let list = this.#lists.at(-1); list; list = this.#lists.at(-1)) {
+      list.items.push(value);
+      if (list.items.length < list.length) return;
+      this.#lists.pop();
+      value = list.items;
+    }
+    this.#told(value);
+  }
+}
+
+/** Redis repeats the arguments of a command that it does not know: values, or a password. */
+export function withoutArguments(text: string): string {
+  return text.replace(/,? with args beginning with:.*/s, "");
+}
+
+/** The same bytes, so that a part of a Buffer is none. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function readText(bytes: Uint8Array, start: number, end: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString();
+}
+
+function readInteger(bytes: Uint8Array, start: number, end: number): number | bigint {
+  const negative = bytes[start] === 0x2d;
+  let value = 0;
+  let at = negative ? start + 1 : start;
+  if (at === end || end - at > 20) throw notResp();
+  for (; at < end; at++) {
+    const digit = (bytes[at] as number) - 48;
+    if (digit < 0 || digit > 9) throw notResp();
+    value = value * 10 + digit;
+  }
+  if (value > Number.MAX_SAFE_INTEGER) return BigInt(readText(bytes, start, end));
+  // Not -0.
+  return negative && value > 0 ? -value : value;
+}
+
+/** The length of a bulk string or list; -1 is nil. */
+function readLength(bytes: Uint8Array, start: number, end: number): number {
+  const length = readInteger(bytes, start, end);
+  if (length >= -1 && length < 2 ** 32) return length as number;
+  throw notResp();
+}
+
+function allocate(length: number): Uint8Array {
+  try {
+    return new Uint8Array(length);
+  } catch {
+    throw new StoreError("protocol", `There is no memory for a reply of ${length} bytes`);
+  }
+}
+
+function notResp(): StoreError {
+  return new StoreError("protocol", "What came is not RESP2: is this a Redis server?");
+}

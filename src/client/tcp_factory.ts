@@ -1,0 +1,14 @@
+import { loadDriver } from "../base/errors.ts";
+import type { Config } from "../config/parse_config.ts";
+import type { Wire } from "./entry_point.ts";
+
+/** Redis over TCP; node-redis is loaded when it is first used. Builds for the edge leave this file out. */
+export const tcpWire: Wire = {
+  numbered: true,
+  async open(config) {
+    const { redis } = config as Extract<Config, { driver: "node-redis" }>;
+    const { nodeRedis } = await loadDriver("node-redis", () => import("../../drivers/node_redis.ts"));
+    const { poolSize, ...where } = redis;
+    return nodeRedis({ ...where, pool: { size: poolSize } });
+  },
+};

@@ -1,0 +1,34 @@
+/** What is odd about a password or a token that was copied from somewhere: for the check-up. */
+import type { Config } from "./parse_config.ts";
+
+/**
+ * Tells what a password or a token has around it that is seldom meant. Nothing of it is shown.
+ *
+ * @param secret The password or the token.
+ * @returns What it does, such as `"stands in quotes"`; `undefined` for nothing odd.
+ */
+export function oddSecret(secret: string): string | undefined {
+  if (/^(["'`]).*\1$/s.test(secret)) return "stands in quotes";
+  if (/[\r\n]$/.test(secret)) return "ends in a line break";
+  return /^\s|\s$/.test(secret) ? "begins or ends in white space" : undefined;
+}
+
+/**
+ * Tells which secrets of a configuration are odd: they are used as they are, and a store that refuses them says only
+ * that they are wrong.
+ *
+ * @param config The configuration.
+ * @returns A sentence for each, without the secret.
+ */
+export function oddSecrets(config: Config): string[] {
+  const secrets =
+    config.driver === "node-redis"
+      ? { "user name": config.redis.username, password: config.redis.password }
+      : config.driver === "upstash"
+        ? { token: config.upstash.token }
+        : {};
+  return Object.entries(secrets).flatMap(([name, secret]) => {
+    const odd = secret && oddSecret(secret);
+    return odd ? `the ${name} ${odd}` : [];
+  });
+}

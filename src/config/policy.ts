@@ -1,0 +1,217 @@
+/** How values are kept fresh: what callers may write, and what it means in milliseconds. */
+
+import { checkNames, checkTags } from "../base/check.ts";
+import { describe, parseTimeout, parseTtl, type Timeout, TTL_CLASSES, type Ttl, type TtlClasses } from "../base/ttl.ts";
+import type { EncryptionOptions } from "../entry/seal.ts";
+import { checkNear, type NearOptions } from "../near/near_store.ts";
+import type { BreakerOptions } from "../wire/breaker.ts";
+
+/**
+ * Tags of an entry: a list, or a function that takes the value and its id, and may answer `undefined` for none. A tag is 1 to 256 characters once
+ * encoded; each costs the store a key that outlives its entries.
+ *
+ * @typeParam V The values, as they are written.
+ * @typeParam I Their ids.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: stands for values and ids of every type
+export type TagSource<V = any, I = any> = readonly string[] | ((value: V, id: I) => readonly string[] | undefined);
+
+/** How an entry lives. `false` turns off what a client, service or collection has turned on. */
+export interface EntryOptions {
+  /**
+   * The time to live: seconds, a string with a unit, `"default"`, `"short"`, `"long"`, or `"forever"`.
+   * @default the collection's, or CACHE_TTL_DEFAULT
+   */
+  readonly ttl?: Ttl | undefined;
+  /**
+   * How long after its TTL `getOrSet` still serves it, while one load in the background renews it; for `get` and `has` it is a miss by then. The
+   * clocks of processes should agree within a second. Sliding collections have none. @default false
+   */
+  readonly staleFor?: Ttl | false | undefined;
+  /** How long after its TTL `getOrSet` serves it when the loader fails or takes too long. @default false */
+  readonly failSafeFor?: Ttl | false | undefined;
+  /** The share of the TTL, 0-1, by which it is shortened at random, so that what was written together does not expire together. @default 0 */
+  readonly jitter?: number | undefined;
+  /** The tags by which `invalidateTags` finds it, beside those that a loader adds. @default the collection's */
+  readonly tags?: TagSource | undefined;
+}
+
+/** Options of the lock of `getOrSet`. */
+export interface LoadLockOptions {
+  /** After how long a holder that died is replaced; while its loader runs, the lock is renewed. @default "5s" */
+  readonly ttl?: Ttl;
+  /** How long others wait for the holder's value before one takes the lock over and loads; what the holder brings is not stored then. @default "30s" */
+  readonly wait?: Ttl;
+}
+
+/** How `getOrSet` loads. */
+export interface LoadOptions extends EntryOptions {
+  /**
+   * After how long a caller gets the old value, if `failSafeFor` kept one, while the load goes on: milliseconds, or
+   * `"2s"`.
+   * @default false
+   */
+  readonly softTimeout?: Timeout | false | undefined;
+  /**
+   * After how long a load is given up, so that its signal is aborted and its result dropped: milliseconds, or `"2s"`.
+   * @default false
+   */
+  readonly hardTimeout?: Timeout | false | undefined;
+  /**
+   * Renews an entry in the background at random before it expires, the sooner the longer its load took (XFetch); a number above 1
+   * makes that earlier. @default false
+   */
+  readonly earlyRefresh?: number | boolean | undefined;
+  /** How long it is remembered that the loader gave `undefined`. @default false */
+  readonly negativeTtl?: Ttl | false | undefined;
+  /**
+   * Whether only one process loads a key at a time; the others wait for its value, and when the store is away each loads. What another process
+   * sets or deletes meanwhile is not undone by the load where that process has `lock` on for the collection too. @default false
+   */
+  readonly lock?: boolean | LoadLockOptions | undefined;
+}
+
+/** What holds for a client's, a service's or a collection's entries, where nothing nearer says otherwise. */
+export interface CacheDefaults extends Omit<LoadOptions, "ttl"> {
+  /**
+   * Whether decoded values are kept in this process, and how; frozen, unless readers get copies. Over TCP the store tells of changes; elsewhere what
+   * other processes change is served until its `ttl` is over. Sliding collections have none. @default false
+   */
+  readonly near?: boolean | NearOptions | undefined;
+  /** From how many characters on stored documents are compressed. @default false */
+  readonly compressAbove?: number | false | undefined;
+}
+
+/**
+ * What a client may say of all of its entries, and of its store. Variables: `CACHE_STALE_FOR CACHE_FAIL_SAFE_FOR CACHE_NEGATIVE_TTL
+ * CACHE_SOFT_TIMEOUT_MS CACHE_HARD_TIMEOUT_MS CACHE_JITTER CACHE_EARLY_REFRESH CACHE_LOCK CACHE_NEAR CACHE_COMPRESS_ABOVE CACHE_ENCRYPTION_KEYS
+ * CACHE_BREAKER CACHE_FLEET_STATS`.
+ */
+export interface ClientDefaults extends CacheDefaults {
+  /**
+   * The keys with which the values of services that declare `encrypted`, payment and auth among them, are encrypted; ids and tags are not. What such
+   * a service stored before there were keys, or by a key that is gone, is a miss. As a variable: `id:base64,id:base64`, the first writes.
+   * @default none: nothing is encrypted
+   */
+  readonly encryption?: EncryptionOptions | undefined;
+  /** When a store that fails again and again is left alone, and for how long; `false` for never. @default { failures: 5, openFor: 1000 } */
+  readonly breaker?: BreakerOptions | false | undefined;
+  /** Whether counts are added to those of all processes, for `stats({ scope: "fleet" })`: one more command every 10 seconds. @default false */
+  readonly fleetStats?: boolean | undefined;
+}
+
+/** {@linkcode LoadOptions}, checked. Times are in milliseconds; `Infinity` is for ever, or no limit. */
+export interface Policy {
+  readonly ttl: number;
+  readonly staleFor: number;
+  readonly failSafeFor: number;
+  readonly jitter: number;
+  readonly tags: TagSource;
+  readonly softTimeout: number;
+  readonly hardTimeout: number;
+  readonly earlyRefresh: number;
+  readonly negativeTtl: number;
+  readonly lock: { readonly ttl: number; readonly wait: number } | undefined;
+  /** What `"default"`, `"short"` and `"long"` are in the options that are laid over it. */
+  readonly classes: TtlClasses;
+}
+
+type Parsed = Omit<Policy, "classes">;
+
+const PARSERS: { readonly [N in keyof Parsed]: (value: never, classes: TtlClasses) => Parsed[N] } = {
+  ttl: (value: Ttl, classes) => lasting(value, "ttl", classes),
+  staleFor: (value: Ttl | false, classes) => span(value, "staleFor", classes),
+  failSafeFor: (value: Ttl | false, classes) => span(value, "failSafeFor", classes),
+  negativeTtl: (value: Ttl | false, classes) => span(value, "negativeTtl", classes),
+  softTimeout: (value: Timeout | false) => limit(value, "softTimeout"),
+  hardTimeout: (value: Timeout | false) => limit(value, "hardTimeout"),
+  jitter: (value: number) => between(value, 1, "jitter"),
+  earlyRefresh: (value: number | boolean) =>
+    between(typeof value === "boolean" ? Number(value) : value, 1000, "earlyRefresh"),
+  tags(value: TagSource) {
+    if (typeof value !== "function") checkTags(value);
+    return value;
+  },
+  lock(value: boolean | LoadLockOptions, classes) {
+    if (value === false) return undefined;
+    const options = value === true ? {} : value;
+    checkNames(options, ["ttl", "wait"], "lock", "true, false and ");
+    const { ttl = "5s", wait = "30s" } = options;
+    return { ttl: lasting(ttl, "lock.ttl", classes), wait: lasting(wait, "lock.wait", classes) };
+  },
+};
+
+/** What holds where nothing is said. */
+export const DEFAULT_POLICY: Policy = {
+  ttl: 36e5,
+  staleFor: 0,
+  failSafeFor: 0,
+  jitter: 0,
+  tags: [],
+  softTimeout: Number.POSITIVE_INFINITY,
+  hardTimeout: Number.POSITIVE_INFINITY,
+  earlyRefresh: 0,
+  negativeTtl: 0,
+  lock: undefined,
+  classes: TTL_CLASSES,
+};
+
+/** What a collection, a service or a client may say of its entries. */
+export const DEFAULT_NAMES: readonly string[] = [...Object.keys(PARSERS), "near", "compressAbove"];
+
+/** What calls may say beside a policy's options. */
+const OF_CALLS = ["timeout", "onError", "near", "attempts"];
+
+/**
+ * Lays options over a policy.
+ *
+ * @param base What holds where the options are silent.
+ * @param options The options; others than a policy's are passed over.
+ * @param ofCall Whether those that no call has are errors. @default false
+ * @returns The policy.
+ * @throws {TypeError | RangeError} For a bad option, by its name.
+ */
+export function policyOf(base: Policy, options: LoadOptions | undefined, ofCall = false): Policy {
+  if (options === undefined) return base;
+  let policy: Record<string, unknown> | undefined;
+  for (const name in options) {
+    const value = options[name as keyof LoadOptions];
+    if (!Object.hasOwn(PARSERS, name)) {
+      if (ofCall && !OF_CALLS.includes(name)) checkNames(options, [...Object.keys(PARSERS), ...OF_CALLS], "a call");
+    } else if (value !== undefined) {
+      policy ??= { ...base };
+      policy[name] = PARSERS[name as keyof Parsed](value as never, base.classes);
+    }
+  }
+  return (policy as Policy | undefined) ?? base;
+}
+
+/**
+ * Checks what is declared of entries; names are the caller's to check.
+ *
+ * @param options The options.
+ * @throws {TypeError | RangeError} For a bad option, by its name.
+ */
+export function checkDefaults(options: CacheDefaults): void {
+  const { near, compressAbove = false } = options;
+  policyOf(DEFAULT_POLICY, options);
+  if (near !== undefined) checkNear(near);
+  if (compressAbove !== false) between(compressAbove, Number.POSITIVE_INFINITY, "compressAbove");
+}
+
+function span(value: Ttl | false, what: string, classes: TtlClasses): number {
+  return value === false ? 0 : lasting(value, what, classes);
+}
+
+function lasting(value: Ttl, what: string, classes: TtlClasses): number {
+  return parseTtl(value, what, classes) ?? Number.POSITIVE_INFINITY;
+}
+
+function limit(value: Timeout | false, what: string): number {
+  return value === false ? Number.POSITIVE_INFINITY : parseTimeout(value, what);
+}
+
+function between(value: number, most: number, what: string): number {
+  if (typeof value === "number" && value >= 0 && value <= most) return value;
+  throw new RangeError(`cannot use ${what} ${describe(value)}: accepted are 0 to ${most}`);
+}

@@ -1,0 +1,246 @@
+/**
+ * Where keys live. The only code that builds or strips physical keys:
+ *
+ *     [CACHE_PREFIX:] [db{n}:] [service:] logical key
+ *
+ * A prefix's own `:`, `%` and lone surrogates are percent-encoded, and so is all in an id that is not a letter, a digit or one of `_-.~@`,
+ * so no two ways of joining parts meet in one key and no id reaches another collection.
+ */
+import { escapeGlob, globMatch } from "../../drivers/glob.ts";
+import { sha256 } from "../base/hash.ts";
+import { describe } from "../base/ttl.ts";
+
+/** The longest id, in characters of its encoded form. */
+export const MAX_ID_LENGTH = 1024;
+
+/** What the library's own keys start with: marks of tags, locks, counts. They are no entries. */
+const OWN = "#larder:";
+/** The longest tag, in characters of its encoded form. */
+const MAX_TAG_LENGTH = 256;
+
+/** Whether a logical key is one of the library's own. */
+export function isOwn(logical: string): boolean {
+  return logical.startsWith(OWN);
+}
+
+/** The logical key of what rate limits count for a logical key. */
+export function limitKey(logical: string): string {
+  return `${OWN}limit:${logical}`;
+}
+
+/** The clock of a keyspace: its value, and the value at the last invalidation of everything. */
+export interface Clock {
+  readonly text: string | null;
+  readonly seq: number;
+  readonly all: number;
+}
+
+/** What an id may be. Objects are hashed, the order of their keys aside. */
+export type Id = string | number | bigint | object;
+
+/** A physical home for keys. */
+export class Keyspace {
+  /** The database that commands are sent to. */
+  readonly database: number;
+  /** What stands in front of every key. */
+  readonly prefix: string;
+  /** The key of its clock. */
+  readonly clock: string;
+  /** What the keys of tags' marks start with. */
+  readonly marks: string;
+  /** The clock as it was last seen. */
+  seen: Clock = { text: null, seq: 0, all: 0 };
+  readonly #glob: string;
+
+  /**
+   * @param database The database number, 0-15.
+   * @param options `numbered`: whether the store has databases; `prefix`: CACHE_PREFIX; `segment`: a further part.
+   */
+  constructor(database: number, options: { numbered: boolean; prefix: string; segment?: string }) {
+    this.database = options.numbered ? database : 0;
+    const parts = [options.prefix, options.numbered ? "" : `db${database}`, options.segment ?? ""];
+    this.prefix = parts.map((part) => (part ? `${part.replace(/[%:]|\p{Surrogate}/gu, percent)}:` : "")).join("");
+    this.#glob = escapeGlob(this.prefix);
+    this.clock = this.own("clock");
+    this.marks = this.own("tag:");
+  }
+
+  /** The physical key of one of the library's own. */
+  own(name: string): string {
+    return `${this.prefix}${OWN}${name}`;
+  }
+
+  /** The key of a key's lock. */
+  lock(logical: string): string {
+    return this.own(`lock:${logical}`);
+  }
+
+  /** Notes the clock's text, as a read brought it. */
+  see(text: unknown): Clock {
+    if (text === this.seen.text || (text !== null && typeof text !== "string")) return this.seen;
+    const [value = 0, all = 0, first] = text?.split(" ").map(Number) ?? [];
+    // Its third number says that nothing was invalidated yet: loads from before it was made are as good.
+    const seq = first === undefined ? value : 0;
+    const clock = { text, seq, all };
+    // Replies of overlapping sends may come out of order.
+    if (seq >= this.seen.seq || text === null) this.seen = clock;
+    return clock;
+  }
+
+  /** The physical key. */
+  key(logical: string): string {
+    return this.prefix + logical;
+  }
+
+  /** The logical key of a physical one. */
+  strip(physical: string): string {
+    return physical.slice(this.prefix.length);
+  }
+
+  /** The glob that matches the physical keys of a logical glob. */
+  match(glob: string): string {
+    return this.#glob + glob;
+  }
+}
+
+/** How ids become logical keys and come back. */
+export interface KeyShape {
+  /** The logical key. @throws {TypeError} For an id that is empty, too long or of no accepted type. */
+  encode(id: Id): string;
+  /** The id, as text, of a logical key. */
+  decode(key: string): string;
+  /** The logical glob that matches at least what `pattern` matches, and the test for the rest (on ids), if one is needed. */
+  match(pattern: string): { glob: string; test?: (id: string) => boolean };
+}
+
+/** Keys as they are: the shape of a cache without collections. */
+export const rawKeys: KeyShape = {
+  encode(id) {
+    const key = Number.isFinite(id) || typeof id === "bigint" ? String(id) : id;
+    if (typeof key !== "string" || key === "" || key.length > MAX_ID_LENGTH || !key.isWellFormed() || isOwn(key)) {
+      throw new TypeError(
+        `cannot use ${describe(id)} as a key: accepted are finite numbers, and well-formed strings ` +
+          `of 1 to ${MAX_ID_LENGTH} characters that do not start with ${OWN}`,
+      );
+    }
+    return key;
+  },
+  decode: (key) => key,
+  match: (pattern) => ({ glob: checkPattern(pattern) }),
+};
+
+/**
+ * The shape of a collection's keys.
+ *
+ * @param pattern Such as `"product:{id}"`.
+ * @param hashed Whether ids are always hashed: for ids that are long, structured or secret.
+ * @returns The shape.
+ * @throws {TypeError} For a pattern of another form.
+ */
+export function collectionKeys(pattern: string, hashed = false): KeyShape {
+  const parts = /^([\w.-]+:)\{\w+\}$/.exec(pattern);
+  if (!parts)
+    throw new TypeError(`cannot use ${describe(pattern)} as a key pattern: accepted is a form like "product:{id}"`);
+  const prefix = parts[1] as string;
+  return {
+    encode: (id) => prefix + (hashed || (typeof id === "object" && id !== null) ? hashId(id) : encodeId(id)),
+    decode: (key) =>
+      key
+        .slice(prefix.length)
+        .replace(/%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g, (_, unit, byte) =>
+          String.fromCharCode(Number.parseInt(unit ?? byte, 16)),
+        ),
+    match(pattern) {
+      const glob = prefix + idGlob(checkPattern(pattern));
+      // Of the encoded text, only a prefix says the same as the id's own.
+      return /^[^\\[?*]*\*?$/.test(pattern) ? { glob } : { glob, test: (id) => globMatch(pattern, id) };
+    },
+  };
+}
+
+/** A tag as it stands in keys and documents. @throws {TypeError} For one that is empty, too long or no string. */
+export function encodeTag(tag: unknown): string {
+  const text = typeof tag === "string" ? encodeText(tag) : "";
+  if (text !== "" && text.length <= MAX_TAG_LENGTH) return text;
+  throw new TypeError(
+    `cannot use ${describe(tag)} as a tag: accepted are strings of 1 to ${MAX_TAG_LENGTH} characters once encoded`,
+  );
+}
+
+/** Percent-encodes what could mean something in a key or a glob; lone surrogates become `%uXXXX`, so that no two ids meet. */
+function encodeText(text: string): string {
+  return text.replace(/[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]|[^\w.~@\u0080-\uffff-]/g, (char) => {
+    return char.length === 2 ? char : percent(char);
+  });
+}
+
+function percent(char: string): string {
+  const code = char.charCodeAt(0);
+  const hex = code.toString(16).toUpperCase();
+  return code < 128 ? `%${hex.padStart(2, "0")}` : `%u${hex.padStart(4, "0")}`;
+}
+
+function encodeId(id: unknown): string {
+  if (Number.isSafeInteger(id)) return String(id);
+  if (typeof id === "number" ? Number.isFinite(id) : typeof id === "string" || typeof id === "bigint") {
+    const text = encodeText(String(id));
+    if (text !== "" && text.length <= MAX_ID_LENGTH) return text;
+  }
+  throw new TypeError(
+    `cannot use ${describe(id)} as an id: accepted are finite numbers, and strings of 1 to ${MAX_ID_LENGTH} characters once encoded`,
+  );
+}
+
+function hashId(id: unknown): string {
+  if (
+    id === "" ||
+    id === null ||
+    (typeof id === "number" && !Number.isFinite(id)) ||
+    (typeof id !== "object" && typeof id !== "string" && typeof id !== "number" && typeof id !== "bigint")
+  ) {
+    throw new TypeError(
+      `cannot use ${describe(id)} as an id: accepted are strings that are not empty, finite numbers and objects`,
+    );
+  }
+  return sha256(canonical(id)).slice(0, 40);
+}
+
+/** One text for equal values, whatever the order of keys; different types never meet. */
+function canonical(value: unknown): string {
+  if (typeof value === "bigint") return `${value}n`;
+  if (value instanceof Date) return `@${value.getTime()}`;
+  if (Array.isArray(value)) return `[${value.map(canonical)}]`;
+  if (typeof value === "object" && value !== null) {
+    const prototype = Object.getPrototypeOf(value);
+    if (prototype === null || Object.getPrototypeOf(prototype) === null) {
+      const record = value as Record<string, unknown>;
+      const keys = Object.keys(record).filter((key) => record[key] !== undefined);
+      return `{${keys.sort().map((key) => `${JSON.stringify(key)}:${canonical(record[key])}`)}}`;
+    }
+  }
+  const text = typeof value === "number" ? String(value) : JSON.stringify(value);
+  if (text === undefined || (typeof value === "object" && value !== null)) {
+    throw new TypeError(
+      `cannot use a value with ${describe(value)} in it as an id: accepted are JSON values, Date and BigInt`,
+    );
+  }
+  return text;
+}
+
+/** A glob over encoded ids that matches at least what `pattern` matches over ids: `?` and classes widen to `*`. */
+function idGlob(pattern: string): string {
+  // In a class, Redis takes any character as the end of a range, "]" and "\" too.
+  return pattern.replace(/\\.|\[\^?(?:\\.|[^\]\\]-.|[^\]])*\]?|\?|\*|[^\\[?*]+|\\/gsu, (part) => {
+    if (part === "*" || part === "?" || part.startsWith("[")) return "*";
+    return encodeText(part.length > 1 && part.startsWith("\\") ? part.slice(1) : part);
+  });
+}
+
+function checkPattern(pattern: unknown): string {
+  if (typeof pattern !== "string" || pattern === "" || !pattern.isWellFormed()) {
+    throw new TypeError(
+      `cannot use ${describe(pattern)} as a pattern: accepted is a glob that is not empty, such as "12*"`,
+    );
+  }
+  return pattern;
+}

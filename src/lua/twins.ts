@@ -1,0 +1,377 @@
+/**
+ * The scripts' twins: what the memory driver runs in the place of Lua, reply for reply. Only that driver imports them, so that
+ * a bundle without it carries none.
+ */
+import type { Reply, TwinnedScript, TwinStore } from "../../drivers/driver.ts";
+import {
+  acquire,
+  addCounts,
+  EVERYTHING,
+  hold,
+  increment,
+  invalidate,
+  probe,
+  read,
+  store,
+  take,
+  touch,
+  unlinkEach,
+} from "./entries.ts";
+import { rateLimit } from "./rate_limit.ts";
+
+const HEAD = /^\{"born":(\d+)(?:,"tags":\[([^\]]*))?/;
+
+/** The names in the text of a document's tags. */
+function names(tags: string | undefined): string[] {
+  return (tags?.match(/"[^"]*"/g) ?? []).map((tag) => tag.slice(1, -1));
+}
+
+/** The text at a key, if it is one. */
+function textAt(store: TwinStore, key: string): string | null {
+  return (store.call("MGET", key) as readonly (string | null)[])[0] ?? null;
+}
+
+function find(store: TwinStore, key: string, clock: Reply, prefix: string): string | null {
+  const text = textAt(store, key);
+  if (text === null) return null;
+  const [, bornText = "0", tags] = HEAD.exec(text) ?? [];
+  const born = Number(bornText);
+  if (clock && text.startsWith("{") && born < Number(String(clock).split(" ")[1])) return null;
+  const holds = names(tags).every((tag) => {
+    const mark = store.call("GET", prefix + tag);
+    return mark !== null && Number(mark) <= born;
+  });
+  return holds ? text : null;
+}
+
+function outlive(store: TwinStore, tags: string | undefined, ms: number, prefix: string, born?: string): void {
+  for (const tag of names(tags)) {
+    const mark = prefix + tag;
+    const left = store.call("PTTL", mark) as number;
+    if (left === -2 && born !== undefined) store.call("SET", mark, born);
+    if (ms === 0) store.call("PERSIST", mark);
+    else if (left !== -1 && left < ms) store.call("PEXPIRE", mark, ms * 2);
+  }
+}
+
+function fresh(text: string, now: string): boolean {
+  const [, at, ttl] = /^\{[^{}]*?"at":(\d+),"ttl":(\d+)/.exec(text) ?? [];
+  const age = Number(now) - Number(at);
+  return at === undefined || (age < Number(ttl) && age > -1000);
+}
+
+/** What is known not to be there does not begin anew, nor does it get another TTL. */
+const NONE = /^\{[^{}]*?"none":/;
+
+/** A whole number that INCRBY would take, were it not too large. */
+const WHOLE = /^-?[1-9]\d+$/;
+
+/** A day: how long a mark lasts that no entry asked for. By then, no load from before it is under way. */
+const MARK_MS = 864e5;
+
+/** Every script of the library, with its twin. */
+export const twins: readonly TwinnedScript[] = [
+  {
+    ...read,
+    twin(store, [clockKey = "", ...keys], [prefix = "", slide = "", headsOnly = ""]) {
+      const clock = store.call("GET", clockKey);
+      return [
+        clock,
+        ...keys.flatMap((key) => {
+          let text = find(store, key, clock, prefix);
+          if (text !== null && slide !== "0" && !NONE.test(text)) {
+            store.call("PEXPIRE", key, slide);
+            outlive(store, HEAD.exec(text)?.[2], Number(slide), prefix);
+          }
+          if (headsOnly === "1") {
+            const [, head] = /^(\{.*?)"(?:json|sealed|packed)":/s.exec(text ?? "") ?? [];
+            if (head) text = `${head}"json":null}`;
+            if (text === null && !/string|none/.test(String(store.call("TYPE", key)))) text = "0";
+          }
+          return [text, store.call("PTTL", key)];
+        }),
+      ];
+    },
+  },
+  {
+    ...store,
+    twin(store, [key = "", clockKey = "", lock], args) {
+      const [text = "", ms = "", bornText = "", token = "", prefix = "", tags = "", known, expected] = args;
+      if (lock && token !== "*" && store.call("GET", lock) !== token) return 0;
+      let clock = store.call("GET", clockKey) as string | null;
+      if (known && find(store, key, clock, prefix) !== (known === "1" ? expected : null)) return 0;
+      if (tags && !clock) {
+        clock = `${store.now * 1000} 0 0`;
+        store.call("SET", clockKey, clock);
+      }
+      const seq = clock?.split(" ")[0] ?? "0";
+      const born = bornText === "" || (bornText === "0" && clock?.includes(" 0 ")) ? seq : bornText;
+      let head = "";
+      if (tags) {
+        head = `"born":${born},"tags":[${tags}],`;
+        outlive(store, tags, Number(ms), prefix, born);
+      } else if (born !== "0") {
+        head = `"born":${born},`;
+      }
+      store.call("SET", key, `{${head}${text.slice(1)}`, ...(ms === "0" ? [] : ["PX", ms]));
+      if (lock) store.call("DEL", lock);
+      return 1;
+    },
+  },
+  {
+    ...invalidate,
+    twin(store, [clockKey = ""], [prefix = "", ...tags]) {
+      const [seqText = "0", allText = "0"] = String(store.call("GET", clockKey) ?? "0 0").split(" ");
+      const seq = Math.max(Number(seqText) + 1, store.now * 1000);
+      const clock = `${seq} ${tags[0] === EVERYTHING ? seq : allText}`;
+      store.call("SET", clockKey, clock);
+      for (const tag of tags) {
+        const mark = prefix + tag;
+        const left = store.call("PTTL", mark) as number;
+        store.call("SET", mark, seq, ...(left === -1 ? [] : ["PX", Math.max(left, MARK_MS)]));
+      }
+      return clock;
+    },
+  },
+  {
+    ...acquire,
+    twin(store, [lock = "", key = "", clockKey = ""], [token = "", ms = "", prefix = "", now = "", useless]) {
+      const clock = store.call("GET", clockKey);
+      const text = find(store, key, clock, prefix);
+      const good = text !== null && text !== useless && fresh(text, now);
+      return [good ? 0 : own(store, lock, token, ms), clock, text, store.call("PTTL", key)];
+    },
+  },
+  {
+    ...take,
+    twin(store, [lock = "", fence = ""], [token = "", ms = ""]) {
+      return own(store, lock, token, ms) ? store.call("INCR", fence) : 0;
+    },
+  },
+  {
+    ...hold,
+    twin(store, [lock = ""], [token = "", ms = ""]) {
+      if (store.call("GET", lock) !== token) return 0;
+      return ms === "0" ? store.call("DEL", lock) : store.call("PEXPIRE", lock, ms);
+    },
+  },
+  {
+    ...touch,
+    twin(store, [key = "", clockKey = ""], [prefix = "", ms = "", extra = "", now = ""]) {
+      const text = find(store, key, store.call("GET", clockKey), prefix);
+      if (
+        text === null ? textAt(store, key) !== null || !store.call("EXISTS", key) : !fresh(text, now) || NONE.test(text)
+      )
+        return 0;
+      let keep = Number(ms);
+      const [timed, head, rest] = /^(\{[^{}]*?)"at":\d+,"ttl":\d+,(.*)$/s.exec(String(text)) ?? [];
+      if (timed !== undefined) {
+        if (keep > 0) keep += Number(extra);
+        store.call("SET", key, `${head}${ms === "0" ? "" : `"at":${now},"ttl":${ms},`}${rest}`);
+      }
+      outlive(store, HEAD.exec(String(text))?.[2], keep, prefix);
+      if (keep > 0) return store.call("PEXPIRE", key, keep);
+      return store.call("PERSIST", key) === 1 || timed !== undefined ? 1 : 2;
+    },
+  },
+  {
+    ...addCounts,
+    twin(store, [key = ""], args) {
+      for (let i = 0; i < args.length; i += 2) store.call("HINCRBY", key, args[i] as string, args[i + 1] as string);
+      return 1;
+    },
+  },
+  {
+    ...increment,
+    twin(store, [key = "", clockKey], [by = "", ttl = "", prefix = "", now = ""]) {
+      let text = String(store.call("GET", key) ?? "");
+      const holds = (clock: string): boolean =>
+        !NONE.test(text) && fresh(text, now) && find(store, key, store.call("GET", clock), prefix) !== null;
+      if (clockKey !== undefined && text.startsWith("{") && !holds(clockKey)) {
+        store.call("DEL", key);
+        text = "";
+      }
+      const [, set] = /^\{[^{}]*?"json":(-?\d+)\}$/.exec(text) ?? [];
+      if (set) store.call("SET", key, set, "KEEPTTL");
+      let n: string | null = null;
+      try {
+        store.call("INCRBY", key, by);
+        n = String(store.call("GET", key));
+      } catch (error) {
+        if (!/overflow/.test(String(error)) && !(/not an integer/.test(String(error)) && WHOLE.test(set ?? text)))
+          throw error;
+      }
+      if (n === null || !Number.isSafeInteger(Number(n))) {
+        n = null;
+        store.call("SET", key, text, "KEEPTTL");
+      }
+      let left = store.call("PTTL", key) as number;
+      if (n !== null && left < 0 && Number(ttl) > 0) {
+        left = Number(ttl);
+        store.call("PEXPIRE", key, ttl);
+      }
+      return [n, left, time(store)];
+    },
+  },
+  {
+    ...probe,
+    twin: (store, [key = ""]) => (store.call("SET", key, "", "XX") ? 1 : 0),
+  },
+  {
+    ...unlinkEach,
+    twin: (store, keys) => keys.map((key) => store.call("UNLINK", key)),
+  },
+  {
+    ...rateLimit,
+    twin(store, [key = ""], [costText = "", ...asked]) {
+      const cost = Number(costText);
+      const need = Math.max(1, cost);
+      const { now } = store;
+      const texts = new Map<string, string>();
+      const copies = new Map<string, string>();
+      const fields = fieldsAt(store, key, cost > 0);
+      for (const [name, text] of fields) {
+        const [, own, base, from] = /^(([a-z]\d+:)\d+)<(\d+)$/.exec(name) ?? [];
+        if (own && cost !== 0 && asked.includes(`${base}${from}`)) {
+          store.call("HDEL", key, name);
+        } else {
+          texts.set(name, text);
+          if (own) copies.set(own, name);
+        }
+      }
+      const limits = asked.map((name) => {
+        const own = limitAt(texts, name, now) as Limit;
+        let best: Limit | undefined;
+        if (texts.has(name)) {
+          best = limitAt(texts, copies.get(name) ?? "", now);
+          if (best && best.n + best.p <= own.n + own.p) {
+            if (cost !== 0) store.call("HDEL", key, best.name);
+            best = undefined;
+          }
+        } else {
+          for (const other of texts.keys()) {
+            const state = limitAt(texts, other, now);
+            if (state?.base !== own.base || asked.includes(state.own)) continue;
+            if (state.n + state.p > (best ? best.n + best.p : 0)) best = state;
+          }
+          if (best) {
+            best.name = `${name}<${best.limit}`;
+            best.limit = own.limit;
+            best.write = own.write = true;
+            best.n = Math.min(best.n, own.kind === "t" ? own.limit * own.window : own.limit);
+            best.p = Math.min(best.p, own.limit);
+          }
+        }
+        return best ? [own, best] : [own];
+      });
+      const pass = limits.every((states) => roomOf(states, need, now)[0] >= need);
+      let keep = 0;
+      const replies = limits.map((states) => {
+        for (const state of states) {
+          const { kind, window, limit } = state;
+          if (cost < 0 || (cost > 0 && pass)) {
+            state.n += kind === "t" ? cost * window : cost;
+            if (state.n < 0) [state.n, state.p] = [0, Math.max(0, state.p + state.n)];
+            state.write ||= cost > 0 || texts.has(state.name);
+          }
+          if (!state.write || cost === 0) continue;
+          store.call("HSET", key, state.name, `${state.at} ${state.n} ${state.p}`);
+          const lives = { t: Math.ceil(state.n / limit) + 1, s: (state.at + 2) * window - now }[kind];
+          keep = Math.max(keep, lives ?? state.at - now);
+        }
+        const [free, reset, wait] = roomOf(states, need, now);
+        const ok = (cost > 0 && pass) || free >= need;
+        return `${ok ? 1 : 0} ${Math.max(0, free)} ${reset} ${ok ? 0 : need > (states[0] as Limit).limit ? -1 : wait}`;
+      });
+      if (keep > 0) {
+        for (const name of fields.length > 32 ? texts.keys() : []) {
+          const state = limitAt(texts, name, now);
+          if (state && !asked.includes(state.own) && state.n + state.p === 0) store.call("HDEL", key, name);
+        }
+        if ((store.call("PTTL", key) as number) < keep) store.call("PEXPIRE", key, keep);
+      }
+      return [...replies, time(store)];
+    },
+  },
+];
+
+/** The store's clock in milliseconds. */
+function time(store: TwinStore): number {
+  const [seconds, micros] = store.call("TIME") as [string, string];
+  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+}
+
+/** Takes a lock, or finds that it was taken with this token: a script may be repeated. */
+function own(store: TwinStore, lock: string, token: string, ms: string): 0 | 1 {
+  return store.call("SET", lock, token, "PX", ms, "NX") !== null || store.call("GET", lock) === token ? 1 : 0;
+}
+
+/** The state of a limit at a time. */
+interface Limit {
+  name: string;
+  readonly own: string;
+  readonly base: string;
+  readonly kind: string;
+  readonly window: number;
+  limit: number;
+  readonly at: number;
+  n: number;
+  p: number;
+  write: boolean;
+}
+
+/** The fields of a hash with their texts; what stands there and is no hash makes way for a `write`. */
+function fieldsAt(store: TwinStore, key: string, write: boolean): [name: string, text: string][] {
+  let flat: readonly string[];
+  try {
+    flat = store.call("HGETALL", key) as readonly string[];
+  } catch {
+    if (write) store.call("DEL", key);
+    flat = [];
+  }
+  return flat.flatMap((name, i) => (i % 2 ? [] : [[name, flat[i + 1] as string]]));
+}
+
+function limitAt(texts: ReadonlyMap<string, string>, name: string, now: number): Limit | undefined {
+  const [, own = "", base = "", kind = "", ...sizes] = /^((([a-z])(\d+):)(\d+))/.exec(name) ?? [];
+  if (own === "") return undefined;
+  const [window = 0, limit = 0] = sizes.map(Number);
+  const [was = 0, count = 0, before = 0] =
+    /^(\d+) (\d+) (\d+)$/
+      .exec(texts.get(name) ?? "")
+      ?.slice(1)
+      .map(Number) ?? [];
+  let [at, n, p] = [now, count, before];
+  if (kind === "s") {
+    at = Math.floor(now / window);
+    if (was < at) [n, p] = [0, was === at - 1 ? n : 0];
+  } else if (kind === "t") {
+    n = Math.max(0, n - Math.max(0, now - was) * limit);
+  } else {
+    if (was <= now) n = 0;
+    at = n > 0 ? Math.min(was, now + window) : now + window;
+  }
+  return { name, own, base, kind, window, limit, at, n, p, write: n > 0 && was > at };
+}
+
+/** How much is left in all states, the ms until they are whole, and until there is room for `need`. */
+function roomOf(states: readonly Limit[], need: number, now: number): [number, number, number] {
+  const all = states.map((state) => look(state, need, now));
+  const waits = all.map(([free, , wait]) => (free < need ? wait : 0));
+  return [Math.min(...all.map(([free]) => free)), Math.max(...all.map(([, reset]) => reset)), Math.max(...waits)];
+}
+
+/** The same of one state; the time to wait says nothing where there is room. */
+function look({ kind, window, limit, at, n, p }: Limit, need: number, now: number): [number, number, number] {
+  if (kind === "t") {
+    const level = limit * window - n;
+    return [Math.floor(level / window), Math.ceil(n / limit), Math.ceil((need * window - level) / limit)];
+  }
+  if (kind !== "s") return [limit - n, n > 0 ? at - now : 0, at - now];
+  const rest = (at + 1) * window - now;
+  const free = (limit - n - need) * window;
+  let wait = rest;
+  if (p > 0 && free >= 0) wait = rest - Math.floor(free / p);
+  else if (n > 0) wait = rest + window - Math.min(window, Math.floor(((limit - need) * window) / n));
+  return [Math.floor(((limit - n) * window - p * rest) / window), n > 0 ? rest + window : p > 0 ? rest : 0, wait];
+}

@@ -1,0 +1,44 @@
+/**
+ * Watches the caches of a client: what they did in sliding windows, how the store is, rules and alerts, metrics for Prometheus. It reads what the
+ * client counts anyway, so that a hit costs nothing more. OpenTelemetry has an entry of its own, `@foodfast/larder/monitor/opentelemetry`.
+ *
+ * @example
+ * ```ts
+ * import { createCacheClient } from "@foodfast/larder";
+ * import { monitor } from "@foodfast/larder/monitor";
+ *
+ * await using client = createCacheClient({ driver: "memory" });
+ * await using watch = monitor(client, { logger: console });
+ * watch.subscribe((event) => event.type === "alert" && console.log(event.alert.message));
+ * await client.service("product").products.set(1, { id: 1, name: "Pho" });
+ * await client.service("product").products.get(1);
+ * console.log(watch.snapshot().instance.all.windows["1m"]?.hitRate); // 1
+ * ```
+ *
+ * @module
+ */
+
+export type { WebRequest, WebResponse } from "../base/web_types.ts";
+export { type AlertingRule, type AlertingRules, alertingRules } from "./alerting.ts";
+export { type GrafanaDashboard, type GrafanaPanel, grafanaDashboard } from "./grafana.ts";
+export { type MetricsHandlerOptions, metricsHandler } from "./handler.ts";
+export {
+  type FleetSnapshot,
+  type FleetWindow,
+  Monitor,
+  type MonitorEvent,
+  type MonitoredClient,
+  type MonitorOptions,
+  type MonitorSnapshot,
+  monitor,
+  type Readings,
+  type SeriesSnapshot,
+  type ServiceSnapshot,
+  type Windowed,
+  type WireCounts,
+} from "./monitor.ts";
+export { type MetricsFormat, prometheus } from "./prometheus.ts";
+export { type Alert, type AlertRule, DEFAULT_RULES, FLEET_RULES, type MetricName, type Severity } from "./rules.ts";
+export type { Counted, Sample, Times } from "./series.ts";
+export type { FleetCounts, FleetTimes, SlowQuery, StoreSample } from "./store.ts";
+export type { WebhookOptions } from "./webhook.ts";

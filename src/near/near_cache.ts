@@ -1,0 +1,174 @@
+/** The near cache of one cache or collection: which reads it keeps, and how it hears of changes. */
+import type { Driver, Reply, StoreError, Tracking } from "../../drivers/driver.ts";
+import { parseTtl, type TtlClasses } from "../base/ttl.ts";
+import { type Document, decode, encode, type Known } from "../entry/codec.ts";
+import type { Clock, Id, Keyspace } from "../entry/keyspace.ts";
+import { EVERYTHING } from "../lua/entries.ts";
+import type { CacheTarget, Events } from "../telemetry/events.ts";
+import { Near, type NearOptions } from "./near_store.ts";
+
+/** What a near cache stands on. */
+export interface NearSetup {
+  readonly options: NearOptions;
+  readonly space: Keyspace;
+  readonly database: number;
+  /** What the physical keys of its entries start with. */
+  readonly prefix: string;
+  readonly target: CacheTarget;
+  readonly events: Events;
+  /** Opens the driver, to be told of changes; absent where nothing may outlive a request. */
+  readonly driver?: (() => Driver | Promise<Driver>) | undefined;
+  /** Told that the store tells of changes, or why it does not. */
+  readonly told?: ((refused?: StoreError) => void) | undefined;
+  /** Milliseconds, for times to live. */
+  readonly now: () => number;
+  /** The classes whose instances may be stored. */
+  readonly known?: Known | undefined;
+  /** What the names of TTLs are. */
+  readonly classes: TtlClasses;
+}
+
+/** What a read brought, as far as it matters here. */
+export interface NearRead {
+  readonly state: string;
+  readonly id: Id;
+  readonly physical: string;
+  readonly text: string | null;
+  readonly document: Document | undefined;
+  readonly left: Reply | undefined;
+  readonly clock: Clock;
+  readonly context: { readonly now: () => number };
+  readonly value: unknown;
+}
+
+/** A near cache, and what keeps it coherent: the store's word where it gives that, otherwise a short time. */
+export class NearCache {
+  readonly #setup: NearSetup;
+  /** The entries. */
+  readonly near: Near;
+  #ttl: number;
+  #trackings: Tracking[] = [];
+  #state: "new" | "opening" | "open" | "closed" = "new";
+  #tracked = false;
+
+  /** @param setup What it stands on. */
+  constructor(setup: NearSetup) {
+    const { options, now, known } = setup;
+    const { maxEntries = 10_000, maxBytes = 2 ** 24, clone = false, ttl } = options;
+    this.#setup = setup;
+    const codec = {
+      encode: (value: unknown) => encode(value, known),
+      decode: (text: string) => decode(text, known),
+    };
+    this.near = new Near({ maxEntries, maxBytes, clone, now, codec });
+    this.near.live = !setup.driver;
+    this.#ttl = (ttl === undefined ? 5000 : parseTtl(ttl, "near.ttl", setup.classes)) ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Some read has brought a later clock of a keyspace: where changes are not told, only the store knows what it concerns. */
+  outdate({ prefix, seen }: Keyspace): void {
+    if (!this.#tracked && prefix === this.#setup.space.prefix) this.near.outdate(seen.seq, seen.all);
+  }
+
+  /** Notes that a read leaves. The first one begins to listen to the store. */
+  begin(): number {
+    const { driver } = this.#setup;
+    if (driver && this.#state === "new") this.#open(driver);
+    return this.near.begin();
+  }
+
+  /** Keeps what a read brought, if it may. Its value is frozen then. */
+  keep(mark: number | undefined, read: NearRead): void {
+    const { left, text, document, state, value, context, id } = read;
+    if (mark === undefined || !this.near.live || state !== "fresh" || typeof left !== "number" || text === null) return;
+    const from = this.#setup.now();
+    const { at, ttl = 0, tags = [] } = document ?? {};
+    let span = left < 0 ? this.#ttl : Math.min(left, this.#ttl);
+    if (at !== undefined) span = Math.min(span, at + ttl - context.now());
+    this.near.put(mark, {
+      id: typeof id === "object" ? undefined : id,
+      key: read.physical,
+      value,
+      from,
+      until: from + span,
+      tags,
+      clock: read.clock.seq,
+      bytes: text.length,
+    });
+  }
+
+  /** Forgets a physical key, also for reads under way. */
+  forget(key: string): void {
+    if (key.startsWith(this.#setup.prefix)) this.near.drop([key]);
+  }
+
+  /** Forgets what carries one of the tags; everything without tags. */
+  invalidate(space: Keyspace, tags?: readonly string[]): void {
+    if (space.prefix !== this.#setup.space.prefix) return;
+    if (tags) this.near.dropTags(tags);
+    else this.near.clear();
+  }
+
+  /** Forgets everything and listens no more. */
+  async close(): Promise<void> {
+    this.#state = "closed";
+    this.near.live = false;
+    await Promise.all(this.#trackings.map((tracking) => tracking.close()));
+  }
+
+  async #open(open: NonNullable<NearSetup["driver"]>): Promise<void> {
+    this.#state = "opening";
+    try {
+      const driver = await open();
+      if (this.#state !== "opening") return;
+      this.#state = "open";
+      if (driver.track) this.#track(driver);
+      else this.near.live = true;
+    } catch {
+      // The next read opens it anew.
+      if (this.#state === "opening") this.#state = "new";
+    }
+  }
+
+  #track(driver: Driver): void {
+    const { space, database, prefix, options, told } = this.#setup;
+    const near = this.near;
+    const changed = (keys: readonly string[] | null): number => {
+      if (!keys) return near.clear();
+      const tags = keys.filter((key) => key.startsWith(space.marks)).map((key) => key.slice(space.marks.length));
+      if (tags.includes(EVERYTHING)) return near.clear();
+      const dropped = tags.length > 0 ? near.dropTags(tags) : 0;
+      return dropped + (tags.length < keys.length ? near.drop(keys) : 0);
+    };
+    const prefixes = space.marks.startsWith(prefix) ? [prefix] : [prefix, space.marks];
+    let up = 0;
+    this.#tracked = true;
+    if (options.ttl === undefined) this.#ttl = 30_000;
+    this.#trackings = prefixes.map((start) => {
+      let alive = false;
+      const tracker = {
+        invalidate: (keys: readonly string[] | null) => this.#tell(changed(keys), "change"),
+        up: () => {
+          if (!alive) up++;
+          alive = true;
+          if (up === prefixes.length) near.live = true;
+          told?.();
+        },
+        refused: (error: StoreError) => told?.(error),
+        down: () => {
+          if (alive) up--;
+          alive = false;
+          const { size } = near;
+          near.live = false;
+          this.#tell(size, "lost");
+        },
+      };
+      return (driver.track as NonNullable<Driver["track"]>)(database, start, tracker);
+    });
+  }
+
+  #tell(entries: number, reason: "change" | "lost"): void {
+    const { events, target } = this.#setup;
+    if (entries > 0) events.emit({ type: "near-invalidate", entries, reason, ...target });
+  }
+}

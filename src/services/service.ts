@@ -1,0 +1,483 @@
+import { checkNames, refuse } from "../base/check.ts";
+import { describe, parseTtl, type Ttl } from "../base/ttl.ts";
+import { Cache } from "../cache/cache.ts";
+import { type CacheContext, type CallOptions, lookAt, type Migrations } from "../cache/context.ts";
+import { type Fleet, type FleetStats, fleetStats } from "../cache/fleet.ts";
+import type { RateLimits } from "../cache/rate_limits.ts";
+import { type CacheDefaults, checkDefaults, DEFAULT_NAMES, policyOf, type TagSource } from "../config/policy.ts";
+import { collectionKeys, encodeTag, type Id, rawKeys } from "../entry/keyspace.ts";
+import { checkSchema, type Schema } from "../entry/schema.ts";
+import type { KeyRing } from "../entry/seal.ts";
+import type { NearCache } from "../near/near_cache.ts";
+import type { NearOptions } from "../near/near_store.ts";
+import { type CacheStats, Counters } from "../telemetry/stats.ts";
+
+/** The databases of the Food Fast services; 8-15 are what custom services may take. */
+export const SERVICE_DATABASES: Readonly<Record<string, number>> = {
+  gateway: 0,
+  product: 1,
+  auth: 2,
+  user: 3,
+  order: 4,
+  analytics: 5,
+  payment: 6,
+  notification: 7,
+};
+
+/** The ids of collections that do not hash them. */
+export type PlainId = string | number | bigint;
+
+/** How a collection is declared. */
+export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boolean = boolean>
+  extends Omit<CacheDefaults, "tags"> {
+  /** The key pattern: a name, a colon and a placeholder, such as `"product:{id}"`. */
+  readonly key: string;
+  /** The TTL where neither the call nor the variable gives one. @default CACHE_TTL_DEFAULT, 1 hour */
+  readonly ttl?: Ttl;
+  /** The environment variable that sets the TTL, such as `"CACHE_TTL_PRODUCTS"`. */
+  readonly variable?: string;
+  /**
+   * Checks values on write (what it rejects is an error) and on read (a miss): a valibot schema or any Standard Schema.
+   * Reads, `getOrSet` and `update` answer its output; stored is what was given, so that it takes that again.
+   */
+  readonly schema?: Schema<In, Out>;
+  /** Whether each read begins the TTL anew; then `staleFor`, `failSafeFor` and `earlyRefresh` mean nothing. @default false */
+  readonly sliding?: boolean;
+  /** The version of the schema: a whole number from 1. Values of older versions are upgraded by `migrate`, or are misses. @default 1 */
+  readonly version?: number;
+  /** The steps from older versions: that of n takes a value of version n and gives one of version n + 1. */
+  readonly migrate?: Migrations;
+  /** Whether ids are hashed: for ids that are objects, long or secret. @default false */
+  readonly hashed?: Hashed;
+  /**
+   * The tags by which `invalidateTags` finds an entry: a list, or a function of the value that is written and its id.
+   * @default none
+   */
+  readonly tags?: TagSource<NoInfer<Exclude<In, undefined>>, Hashed extends false ? PlainId : Id> | undefined;
+}
+
+/** A declared collection. */
+export interface CollectionDefinition<K extends Id = Id, Out = unknown, In = Out> extends CollectionOptions<Out, In> {
+  /** Types only: what ids may be. */
+  readonly id?: K;
+}
+
+/** What a declaration's collection becomes. */
+export type CollectionOf<D> = D extends CollectionDefinition<infer K, infer Out, infer In> ? Cache<K, Out, In> : never;
+
+/** The collections of a service, by name. */
+// biome-ignore lint/suspicious/noExplicitAny: stands for collections of every type
+export type Collections = Readonly<Record<string, CollectionDefinition<any, any, any>>>;
+
+/** What every service has beside its collections and verbs. Each verb touches this service's keys and no other's. */
+export interface ServiceBase extends RateLimits<PlainId> {
+  /** The service's name. */
+  readonly name: string;
+  /** The number of its database. */
+  readonly database: number;
+  /** The generic verbs over all of the service's keys. */
+  readonly cache: Cache;
+  /** Deletes all of the service's keys, and answers how many. */
+  clear(options?: CallOptions): Promise<number>;
+  /** The service's logical keys, such as `"product:123"`. */
+  keys(pattern?: string, options?: CallOptions): AsyncGenerator<string, void, undefined>;
+  /** Deletes the logical keys that match a glob, and answers how many. */
+  deletePattern(pattern: string, options?: CallOptions): Promise<number>;
+  /** Makes every entry that carries one of the tags a miss, and answers whether the store took it: see `Cache.invalidateTags`. */
+  readonly invalidateTags: Cache["invalidateTags"];
+  /** Makes every entry a miss, and answers whether the store took it; counters, locks and rate limits stay. */
+  invalidateAll(options?: CallOptions): Promise<boolean>;
+  /** What the service and its collections did since this client was made. */
+  stats(): CacheStats;
+  /** What they did in all processes that count together: those whose clients have `fleetStats` on; zeros where none has. */
+  stats(options: { readonly scope: "fleet" } & CallOptions): Promise<FleetStats | undefined>;
+}
+
+/** A service as its own verbs see it. */
+export type ServiceCore<C extends Collections> = ServiceBase & { readonly [N in keyof C]: CollectionOf<C[N]> };
+
+/** A declared service. */
+export interface ServiceDefinition<C extends Collections = Collections, V extends object = object>
+  extends CacheDefaults {
+  /** The name: letters, digits, `_` and `-`. */
+  readonly name: string;
+  /** The database: 8-15 for a custom service. */
+  readonly database: number;
+  /** The collections by name. */
+  readonly collections: C;
+  /** Makes the verbs that need domain knowledge. */
+  readonly verbs?: (service: ServiceCore<C>) => V;
+  /** Throws for values that no collection of the service may store. */
+  readonly refuse?: (value: unknown) => void;
+  /**
+   * Whether its values, not its ids and tags, are encrypted by the client's `encryption` keys; a client without them
+   * refuses the service.
+   * @default false
+   */
+  readonly encrypted?: boolean;
+}
+
+/** A service of any type. */
+// biome-ignore lint/suspicious/noExplicitAny: stands for services of every type
+export type AnyService = ServiceDefinition<any, any>;
+
+/** What a declaration's service becomes. */
+export type ServiceOf<D> = D extends ServiceDefinition<infer C, infer V> ? ServiceCore<C> & V : never;
+
+/**
+ * Declares a collection: one kind of value, its keys, its schema and its TTL.
+ *
+ * @param options Key pattern, TTL, variable, schema, and whether reads slide the TTL and ids are hashed.
+ * @returns The declaration, for {@linkcode defineService}.
+ * @throws {TypeError} For a key pattern of another form.
+ * @throws {TypeError | RangeError} For an unknown option, and for a bad one.
+ *
+ * @example
+ * ```ts
+ * import { collection } from "@foodfast/larder";
+ *
+ * const points = collection<{ balance: number }>({ key: "points:{userId}", ttl: "10m" });
+ * ```
+ */
+export function collection<Out = unknown, In = Out>(
+  options: CollectionOptions<Out, In, true> & { readonly hashed: true },
+): CollectionDefinition<Id, NoInfer<Out>, NoInfer<In>>;
+/**
+ * Declares a collection whose ids are not hashed.
+ *
+ * @param options As above.
+ * @returns The declaration, for {@linkcode defineService}.
+ */
+export function collection<Out = unknown, In = Out, Hashed extends boolean = false>(
+  options: CollectionOptions<Out, In, Hashed>,
+): CollectionDefinition<Hashed extends true ? Id : PlainId, NoInfer<Out>, NoInfer<In>>;
+export function collection(options: CollectionOptions): CollectionDefinition {
+  checkCollection(options);
+  return options;
+}
+
+/** What a collection may say, and what a service may, beside the defaults of entries. */
+const OF_COLLECTIONS = ["key", "variable", "schema", "sliding", "version", "migrate", "hashed", "id"];
+const OF_SERVICES = ["name", "database", "collections", "verbs", "refuse", "encrypted"];
+/** A collection has a TTL of its own, a service none. */
+const SERVICE_DEFAULTS = DEFAULT_NAMES.filter((name) => name !== "ttl");
+
+function checkCollection(options: CollectionOptions): void {
+  const { key, ttl, schema, version = 1, migrate = {} } = options;
+  collectionKeys(key);
+  if (ttl !== undefined) parseTtl(ttl, `ttl of ${key}`);
+  checkDeclared(options, [...OF_COLLECTIONS, ...DEFAULT_NAMES], key);
+  if (schema !== undefined) checkSchema(schema, key);
+  if (!(Number.isInteger(version) && version > 0)) {
+    throw new RangeError(`cannot use version ${describe(version)} of ${key}: accepted are whole numbers from 1`);
+  }
+  if (typeof migrate !== "object" || Object.values({ ...migrate }).some((step) => typeof step !== "function")) {
+    refuse(`migrate of ${key}`, "functions by version");
+  }
+}
+
+/** Throws for bad defaults of entries, and for names beside those that are known. */
+function checkDeclared(options: CacheDefaults, known: readonly string[], what: string): void {
+  checkNames(options, known, what);
+  checkDefaults(options);
+  if (Array.isArray(options.tags)) options.tags.forEach(encodeTag);
+}
+
+const OF_RATE_LIMITS = ["incrementRateLimit", "decrementRateLimit", "checkRateLimit", "resetRateLimit"] as const;
+const RESERVED: readonly string[] = [
+  ...OF_RATE_LIMITS,
+  "name",
+  "database",
+  "cache",
+  "clear",
+  "keys",
+  "deletePattern",
+  "invalidateTags",
+  "invalidateAll",
+  "stats",
+  "then",
+];
+
+/**
+ * Declares a service: the collections of one domain, and its verbs.
+ *
+ * @param definition Name, database, collections and verbs.
+ * @returns The declaration, for `client.service(...)`.
+ * @throws {TypeError} For a bad name, a collection that is named like a verb of every service, or two collections with one key pattern.
+ * @throws {RangeError} For a database outside 0-15.
+ * @throws {TypeError | RangeError} For an unknown option of the service or of a collection, and for a bad one.
+ *
+ * @example
+ * ```ts
+ * import { collection, createCacheClient, defineService } from "@foodfast/larder";
+ *
+ * const loyalty = defineService({
+ *   name: "loyalty",
+ *   database: 8,
+ *   collections: { points: collection<{ balance: number }>({ key: "points:{userId}", ttl: "10m" }) },
+ * });
+ * await using client = createCacheClient({ driver: "memory" });
+ * await client.service(loyalty).points.set("u1", { balance: 120 });
+ * console.log(await client.service(loyalty).points.get("u1")); // { balance: 120 }
+ * ```
+ */
+export function defineService<const C extends Collections, V extends object = Record<never, never>>(
+  definition: ServiceDefinition<C, V>,
+): ServiceDefinition<C, V> {
+  const { name, database, collections } = definition;
+  if (!/^[\w-]+$/.test(name)) {
+    throw new TypeError(`cannot define the service ${describe(name)}: accepted are letters, digits, _ and -`);
+  }
+  if (!(Number.isInteger(database) && database >= 0 && database <= 15)) {
+    throw new RangeError(
+      `cannot define the service ${name} in database ${describe(database)}: accepted are 0 to 15, of which 8 to 15 are free`,
+    );
+  }
+  checkDeclared(definition, [...OF_SERVICES, ...SERVICE_DEFAULTS], name);
+  if (Object(collections) !== collections) {
+    refuse(`collections of type ${typeof collections} in the service ${name}`, "{ name: collection({ key, ... }) }");
+  }
+  const taken = new Map<string, string>();
+  for (const [collection, declared] of Object.entries(collections)) {
+    const { key } = declared;
+    checkCollection(declared);
+    if (RESERVED.includes(collection)) {
+      throw new TypeError(`cannot name a collection of ${name} ${collection}: every service has that already`);
+    }
+    const prefix = key.slice(0, key.indexOf(":"));
+    const other = taken.get(prefix);
+    if (other) throw new TypeError(`cannot define ${name}: ${other} and ${collection} have the same keys, ${prefix}:`);
+    taken.set(prefix, collection);
+  }
+  return definition;
+}
+
+/**
+ * A service with schemas of the application's own in the place of some collections'.
+ *
+ * @param definition The service, such as `product`.
+ * @param schemas The schemas by collection.
+ * @returns The declaration, with the schemas' types.
+ * @throws {TypeError} For a name that is no collection of the service.
+ *
+ * @example
+ * ```ts
+ * import { createCacheClient, withSchemas } from "@foodfast/larder";
+ * import { product } from "@foodfast/larder/services/product";
+ * import * as v from "valibot";
+ *
+ * const Dish = v.object({ id: v.number(), name: v.string(), spicy: v.boolean() });
+ * const shop = withSchemas(product, { products: Dish });
+ * await using client = createCacheClient({ driver: "memory" });
+ * await client.service(shop).products.set(1, { id: 1, name: "Pho", spicy: false });
+ * ```
+ */
+export function withSchemas<
+  C extends Collections,
+  V extends object,
+  // biome-ignore lint/suspicious/noExplicitAny: stands for schemas of every type
+  const S extends { readonly [N in keyof C]?: Schema<any, any> },
+>(
+  definition: ServiceDefinition<C, V>,
+  schemas: S,
+): ServiceDefinition<
+  {
+    readonly [N in keyof C]: S[N] extends Schema<infer In, infer Out>
+      ? CollectionDefinition<IdOf<C[N]>, Out, In>
+      : C[N];
+  },
+  V
+> {
+  const collections: Record<string, CollectionDefinition> = { ...definition.collections };
+  for (const [name, schema] of Object.entries(schemas)) {
+    const known = collections[name];
+    if (!known) {
+      const accepted = Object.keys(collections).join(", ");
+      throw new TypeError(`cannot give ${definition.name}.${name} a schema: its collections are ${accepted}`);
+    }
+    checkSchema(schema, `${definition.name}.${name}`);
+    collections[name] = { ...known, schema: schema as Schema };
+  }
+  return { ...definition, collections } as never;
+}
+
+/** The ids of a declared collection. */
+export type IdOf<D> = D extends CollectionDefinition<infer K, infer _Out, infer _In> ? K : never;
+
+/** What a declared collection may be given defaults of. */
+export interface DefaultsOf<D> extends Omit<CacheDefaults, "tags"> {
+  /** The TTL where neither the call nor the variable gives one. */
+  readonly ttl?: Ttl;
+  /** The tags: a list, or a function of the value that is written and its id. */
+  readonly tags?: D extends CollectionDefinition<infer K, infer _Out, infer In>
+    ? TagSource<Exclude<In, undefined>, K> | undefined
+    : TagSource | undefined;
+}
+
+/** What a client gives the caches of a service. */
+export interface ServiceSetup {
+  /** What they stand on: all but what a collection declares itself. */
+  readonly context: Omit<CacheContext, "target" | "shape" | "counters" | "look">;
+  /** The TTLs that variables set, in milliseconds; `undefined` for no expiry. */
+  readonly ttls: ReadonlyMap<string, number | undefined>;
+  /** Takes the counters of the service and of each collection. */
+  readonly counters: Counters[];
+  /** Where counts go that all processes share. */
+  readonly fleet: Fleet | undefined;
+  /** The keys, where the service is encrypted. */
+  readonly ring?: KeyRing | undefined;
+  /** The client's own defaults. */
+  readonly defaults: CacheDefaults;
+  /** Makes a near cache for a collection, by its name and what its logical keys start with. */
+  near(options: NearOptions, collection: string, prefix: string): NearCache;
+}
+
+/**
+ * Makes a service of its declaration.
+ *
+ * @param definition The declaration.
+ * @param setup What the client gives.
+ * @returns The service.
+ */
+export function createService<C extends Collections, V extends object>(
+  definition: ServiceDefinition<C, V>,
+  setup: ServiceSetup,
+): ServiceCore<C> & V {
+  const { name, database, collections, refuse } = definition;
+  const { context, ttls, counters, defaults } = setup;
+  // The service is made anew by each client for a request, and for a declaration that is made again; they count
+  // together.
+  const counter = (collection = ""): Counters => {
+    const known = counters.find((one) => one.collection === collection);
+    if (known) return known;
+    const made = new Counters(collection);
+    counters.push(made);
+    return made;
+  };
+  const { ring } = setup;
+  const sealing = (compressAbove: number | false = false): CacheContext["sealing"] =>
+    ring || compressAbove !== false
+      ? { ring, compressAbove: compressAbove === false ? undefined : compressAbove }
+      : undefined;
+  const { near: nearHere = defaults.near, compressAbove: compressHere = defaults.compressAbove } = definition;
+  const policy = policyOf(context.policy, definition);
+  const contexts: CacheContext[] = [];
+  const make = (own: Pick<CacheContext, "target" | "shape" | "counters"> & Partial<CacheContext>): Cache<Id> => {
+    const made: CacheContext = { ...context, refuse, policy, look: undefined, ...own };
+    contexts.push(made);
+    setup.fleet?.add(made);
+    return new Cache(made);
+  };
+  const cache = make({
+    target: { service: name, collection: "" },
+    shape: rawKeys,
+    counters: counter(),
+    sealing: sealing(compressHere),
+  }) as unknown as Cache;
+  const core: Omit<ServiceBase, (typeof OF_RATE_LIMITS)[number]> & Record<string, unknown> = {
+    name,
+    database,
+    cache,
+    clear: (options) => cache.clear(options),
+    keys: (pattern, options) => cache.keys(pattern, options),
+    deletePattern: (pattern, options) => cache.deletePattern(pattern, options),
+    invalidateTags: cache.invalidateTags.bind(cache) as Cache["invalidateTags"],
+    invalidateAll: (options) => cache.invalidateAll(options),
+    stats: ((options?: CallOptions) =>
+      options ? fleetStats(contexts, options) : Counters.total(counters)) as ServiceBase["stats"],
+  };
+  for (const verb of OF_RATE_LIMITS) core[verb] = (cache[verb] as () => unknown).bind(cache);
+  for (const [collection, declared] of Object.entries(collections)) {
+    const { key, variable = "", schema, sliding = false, hashed, version, migrate } = declared;
+    const { near = nearHere, compressAbove = compressHere } = declared;
+    let lives = policyOf(policy, declared);
+    if (ttls.has(variable)) lives = { ...lives, ttl: ttls.get(variable) ?? Number.POSITIVE_INFINITY };
+    const nearby =
+      near && !sliding
+        ? setup.near(near === true ? {} : near, collection, key.slice(0, key.indexOf(":") + 1))
+        : undefined;
+    const slide = sliding && lives.ttl < Number.POSITIVE_INFINITY ? lives.ttl : 0;
+    // Where it is known beforehand that MGET does not tell enough, the first read need not find out.
+    const tagged = typeof lives.tags === "function" || lives.tags.length > 0;
+    core[collection] = make({
+      schema,
+      sliding,
+      version,
+      migrate,
+      target: { service: name, collection },
+      shape: collectionKeys(key, hashed),
+      counters: counter(collection),
+      policy: lives,
+      near: nearby,
+      sealing: sealing(compressAbove),
+      look: tagged || slide > 0 || nearby ? lookAt(context.space, slide) : undefined,
+    });
+  }
+  const service = core as unknown as ServiceCore<C>;
+  return Object.assign(service, definition.verbs?.(service));
+}
+
+/**
+ * How two declarations of one service differ. Schemas and functions aside: a module that is evaluated again makes them
+ * anew.
+ *
+ * @param first A declaration, or a part of it.
+ * @param second The other.
+ * @param path Where the parts stand.
+ * @returns The first difference, in words; `undefined` where both say the same.
+ */
+export function difference(first: unknown, second: unknown, path = ""): string | undefined {
+  if (Object.is(first, second)) return undefined;
+  const [one, other] = [first, second] as Record<string, unknown>[];
+  if (typeof one === "function" && typeof other === "function") return undefined;
+  if (typeof one !== "object" || typeof other !== "object" || !one || !other) {
+    return `${path.slice(1)} is ${describe(one)} in the first, ${describe(other)} in the second`;
+  }
+  if ("~standard" in one && "~standard" in other) return undefined;
+  for (const name in { ...one, ...other }) {
+    const found = difference(one[name], other[name], `${path}.${name}`);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/**
+ * A service with defaults of the application's own: for entries of all its collections, or of some. They beat what it declares and what the client
+ * says; options of a call beat them. A client takes it or the service that it is made of, not both.
+ *
+ * @param definition The service, such as `product`.
+ * @param options What holds for all of its collections and, in `collections`, for those that are named.
+ * @returns The declaration.
+ * @throws {TypeError} For a name that is no collection of the service.
+ * @throws {TypeError | RangeError} For an unknown option, and for a bad one.
+ *
+ * @example
+ * ```ts
+ * import { createCacheClient, withOptions } from "@foodfast/larder";
+ * import { product } from "@foodfast/larder/services/product";
+ *
+ * const shop = withOptions(product, { staleFor: "5m", collections: { products: { near: true } } });
+ * await using client = createCacheClient({ driver: "memory" });
+ * await client.service(shop).products.set(1, { id: 1, name: "Pho" });
+ * ```
+ */
+export function withOptions<D extends AnyService>(
+  definition: D,
+  options: CacheDefaults & {
+    readonly collections?: { readonly [N in keyof D["collections"]]?: DefaultsOf<D["collections"][N]> };
+  },
+): D {
+  const { collections: own = {}, ...all } = options;
+  checkDeclared(all, SERVICE_DEFAULTS, definition.name);
+  const collections: Record<string, CollectionDefinition> = { ...definition.collections };
+  for (const [name, chosen] of Object.entries(own) as [string, CacheDefaults][]) {
+    const known = collections[name];
+    if (!known) {
+      const accepted = Object.keys(collections).join(", ");
+      throw new TypeError(`cannot give ${definition.name}.${name} options: its collections are ${accepted}`);
+    }
+    checkDeclared(chosen, DEFAULT_NAMES, `${definition.name}.${name}`);
+    collections[name] = { ...known, ...chosen };
+  }
+  return { ...definition, ...all, collections };
+}
