@@ -81,6 +81,7 @@ export type {
   EntryOptions,
   LoadLockOptions,
   LoadOptions,
+  NearOptions,
   TagSource,
 } from "./src/config/policy.ts";
 export type { AnyClass, SuperClass } from "./src/entry/codec.ts";
@@ -88,7 +89,6 @@ export type { Id } from "./src/entry/keyspace.ts";
 export type { Schema, SchemaResult } from "./src/entry/schema.ts";
 export type { EncryptionOptions } from "./src/entry/seal.ts";
 export { createCacheClient, getCacheClient, getCacheService } from "./src/main.ts";
-export type { NearOptions } from "./src/near/near_store.ts";
 export type { FoodFastServices } from "./src/services/all.ts";
 export type { AuthVerbs, Session } from "./src/services/auth.ts";
 export type { GatewaySession, Route } from "./src/services/gateway.ts";
@@ -115,8 +115,15 @@ export {
   withSchemas,
 } from "./src/services/service.ts";
 export type { UserAddress, UserPreferences, UserProfile, UserVerbs } from "./src/services/user.ts";
-export type { CacheEvent, CacheListener, CacheTarget, LoadReason, Sending } from "./src/telemetry/events.ts";
+export type {
+  BreakerState,
+  CacheEvent,
+  CacheListener,
+  CacheTarget,
+  LoadReason,
+  Sending,
+} from "./src/telemetry/events.ts";
 export { type Logger, logTo } from "./src/telemetry/logger.ts";
 export type { CacheStats, LiveCounters } from "./src/telemetry/stats.ts";
 export type { WireStats } from "./src/wire/batch.ts";
-export type { BreakerOptions, BreakerState } from "./src/wire/breaker.ts";
+export type { BreakerOptions } from "./src/wire/breaker.ts";

@@ -204,13 +204,13 @@ export type {
   EntryOptions,
   LoadLockOptions,
   LoadOptions,
+  NearOptions,
   TagSource,
 } from "./config/policy.ts";
 export type { AnyClass, SuperClass } from "./entry/codec.ts";
 export type { Id } from "./entry/keyspace.ts";
 export type { Schema, SchemaResult } from "./entry/schema.ts";
 export type { EncryptionOptions } from "./entry/seal.ts";
-export type { NearOptions } from "./near/near_store.ts";
 export {
   type AnyService,
   type CollectionDefinition,
@@ -229,8 +229,8 @@ export {
   withOptions,
   withSchemas,
 } from "./services/service.ts";
-export type { CacheEvent, CacheListener, CacheTarget, LoadReason, Sending } from "./telemetry/events.ts";
+export type { BreakerState, CacheEvent, CacheListener, CacheTarget, LoadReason, Sending } from "./telemetry/events.ts";
 export { type Logger, logTo } from "./telemetry/logger.ts";
 export type { CacheStats, LiveCounters } from "./telemetry/stats.ts";
 export type { WireStats } from "./wire/batch.ts";
-export type { BreakerOptions, BreakerState } from "./wire/breaker.ts";
+export type { BreakerOptions } from "./wire/breaker.ts";

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { type Repeat, StoreError, type StoreErrorKind } from "../drivers/driver.ts";
-import { Breaker, type BreakerOptions, type BreakerState } from "../src/wire/breaker.ts";
+import type { BreakerState } from "../src/telemetry/events.ts";
+import { Breaker, type BreakerOptions } from "../src/wire/breaker.ts";
 
 function setUp(options: BreakerOptions = {}) {
   const clock = { now: 0 };

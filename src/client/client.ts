@@ -7,13 +7,14 @@ import { type CacheContext, type CallOptions, lookAt, timeoutOf } from "../cache
 import { checkScope, Fleet, type FleetStats } from "../cache/fleet.ts";
 import type { rateLimits } from "../cache/rate_limits.ts";
 import type { CommonConfig } from "../config/parse_config.ts";
+import type { NearOptions } from "../config/policy.ts";
 import { DEFAULT_POLICY, policyOf } from "../config/policy.ts";
 import { type Known, knowClasses, type SuperClass } from "../entry/codec.ts";
 import { Keyspace, rawKeys } from "../entry/keyspace.ts";
 import { type KeyRing, keyRing } from "../entry/seal.ts";
 import { probe } from "../lua/entries.ts";
 import { NearCache } from "../near/near_cache.ts";
-import { coarseClock, type NearOptions } from "../near/near_store.ts";
+import { coarseClock } from "../near/near_store.ts";
 import {
   type AnyService,
   type Collections,
@@ -23,10 +24,11 @@ import {
   type ServiceBase,
   type ServiceOf,
 } from "../services/service.ts";
+import type { BreakerState } from "../telemetry/events.ts";
 import { type CacheListener, type CacheTarget, Events, type Sending } from "../telemetry/events.ts";
 import { type CacheStats, Counters, type LiveCounters } from "../telemetry/stats.ts";
 import { Batch, type Rights, type WireStats } from "../wire/batch.ts";
-import { Breaker, type BreakerState } from "../wire/breaker.ts";
+import { Breaker } from "../wire/breaker.ts";
 import { type Lane, type Opening, Store } from "./store_connection.ts";
 
 /** What a client calls in the application. */

@@ -1,10 +1,28 @@
 /** How values are kept fresh: what callers may write, and what it means in milliseconds. */
 
-import { checkNames, checkTags } from "../base/check.ts";
+import { checkNames, checkTags, refuse } from "../base/check.ts";
 import { describe, parseTimeout, parseTtl, type Timeout, TTL_CLASSES, type Ttl, type TtlClasses } from "../base/ttl.ts";
 import type { EncryptionOptions } from "../entry/seal.ts";
-import { checkNear, type NearOptions } from "../near/near_store.ts";
 import type { BreakerOptions } from "../wire/breaker.ts";
+
+/** How decoded values are kept in this process. */
+export interface NearOptions {
+  /** The most entries. @default 10_000 */
+  readonly maxEntries?: number;
+  /** The most bytes, by the length of the stored texts. @default 16 MiB */
+  readonly maxBytes?: number;
+  /**
+   * The longest that a value is served without asking the store; the time is taken once a turn of the event loop, so a turn may see its values out.
+   * @default "30s" where the store tells of changes, otherwise "5s"
+   */
+  readonly ttl?: Ttl;
+  /**
+   * Whether each reader gets a copy of its own. Otherwise all share one value, deeply frozen, but for values that
+   * cannot be frozen: of those with a Date, Map, Set, URL, error, bytes or class instance in them each reader gets a
+   * copy all the same. What a schema makes that cannot be stored is not kept. @default false
+   */
+  readonly clone?: boolean;
+}
 
 /**
  * Tags of an entry: a list, or a function that takes the value and its id, and may answer `undefined` for none. A tag is 1 to 256 characters once
@@ -214,4 +232,15 @@ function limit(value: Timeout | false, what: string): number {
 function between(value: number, most: number, what: string): number {
   if (typeof value === "number" && value >= 0 && value <= most) return value;
   throw new RangeError(`cannot use ${what} ${describe(value)}: accepted are 0 to ${most}`);
+}
+
+/** Throws for bad options of a near cache. */
+export function checkNear(options: unknown): void {
+  if (typeof options === "boolean") return;
+  checkNames(options, ["maxEntries", "maxBytes", "ttl", "clone"], "near", "true, false and ");
+  const { maxEntries = 1, maxBytes = 1, ttl, clone = false } = options as NearOptions;
+  if (ttl !== undefined) parseTtl(ttl, "near.ttl");
+  const bad = [maxEntries, maxBytes].find((bound) => !Number.isSafeInteger(bound) || bound < 1);
+  if (bad !== undefined) refuse(`${describe(bad)} in near`, "whole numbers above 0");
+  if (typeof clone !== "boolean") refuse(`near.clone ${describe(clone)}`, "true and false");
 }

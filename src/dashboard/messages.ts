@@ -2,7 +2,7 @@
 
 import type { EntryHead, Finding, ServerNumbers } from "../manager/mod.ts";
 import type { Alert } from "../monitor/mod.ts";
-import type { BreakerState } from "../wire/breaker.ts";
+import type { BreakerState } from "../telemetry/events.ts";
 
 /** What a service did and holds. Counts and times are those of the last minute. */
 export interface ServiceView {

@@ -5,7 +5,7 @@ import type { FleetWindow, MonitorSnapshot, StoreSample, Windowed } from "../mon
 import { rateOf } from "../monitor/series.ts";
 import type { Size } from "../monitor/sizes.ts";
 import { fleetTimes } from "../monitor/store.ts";
-import type { BreakerState } from "../wire/breaker.ts";
+import type { BreakerState } from "../telemetry/events.ts";
 import type { Point, ServiceView, StoreView, View } from "./messages.ts";
 
 /** What is shown beside what a monitor knows. */

@@ -13,7 +13,7 @@ import {
   monitor,
 } from "../monitor/mod.ts";
 import { type Size, sizesOf } from "../monitor/sizes.ts";
-import type { BreakerState } from "../wire/breaker.ts";
+import type { BreakerState } from "../telemetry/events.ts";
 import type { Point, Sample, View } from "./messages.ts";
 import { pointOf, viewOf, WINDOW } from "./view.ts";
 

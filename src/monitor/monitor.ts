@@ -9,11 +9,10 @@ import type { Reply } from "../../drivers/driver.ts";
 import { checkFunction, checkNames, refuse } from "../base/check.ts";
 import { type Duration, describe, LONGEST_TIMER, parseDuration, parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Place, PlaceOf } from "../client/client.ts";
-import type { CacheEvent, CacheListener, CacheTarget, Sending } from "../telemetry/events.ts";
+import type { BreakerState, CacheEvent, CacheListener, CacheTarget, Sending } from "../telemetry/events.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";
 import { COUNTS, type LiveCounters } from "../telemetry/stats.ts";
 import type { WireStats } from "../wire/batch.ts";
-import type { BreakerState } from "../wire/breaker.ts";
 import { type Alert, type AlertRule, checkRules, DEFAULT_RULES, Judge, type Rule, type Scope } from "./rules.ts";
 import {
   type Counted,

@@ -1,11 +1,12 @@
 /** The near cache of one cache or collection: which reads it keeps, and how it hears of changes. */
 import type { Driver, Reply, StoreError, Tracking } from "../../drivers/driver.ts";
 import { parseTtl, type TtlClasses } from "../base/ttl.ts";
+import type { NearOptions } from "../config/policy.ts";
 import { type Document, decode, encode, type Known } from "../entry/codec.ts";
 import type { Clock, Id, Keyspace } from "../entry/keyspace.ts";
 import { EVERYTHING } from "../lua/entries.ts";
 import type { CacheTarget, Events } from "../telemetry/events.ts";
-import { Near, type NearOptions } from "./near_store.ts";
+import { Near } from "./near_store.ts";
 
 /** What a near cache stands on. */
 export interface NearSetup {

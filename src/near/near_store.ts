@@ -13,28 +13,6 @@
  * @module
  */
 
-import { checkNames, refuse } from "../base/check.ts";
-import { describe, parseTtl, type Ttl } from "../base/ttl.ts";
-
-/** How decoded values are kept in this process. */
-export interface NearOptions {
-  /** The most entries. @default 10_000 */
-  readonly maxEntries?: number;
-  /** The most bytes, by the length of the stored texts. @default 16 MiB */
-  readonly maxBytes?: number;
-  /**
-   * The longest that a value is served without asking the store; the time is taken once a turn of the event loop, so a turn may see its values out.
-   * @default "30s" where the store tells of changes, otherwise "5s"
-   */
-  readonly ttl?: Ttl;
-  /**
-   * Whether each reader gets a copy of its own. Otherwise all share one value, deeply frozen, but for values that
-   * cannot be frozen: of those with a Date, Map, Set, URL, error, bytes or class instance in them each reader gets a
-   * copy all the same. What a schema makes that cannot be stored is not kept. @default false
-   */
-  readonly clone?: boolean;
-}
-
 /** An id that an entry is found by without building its key. */
 export type NearId = string | number | bigint;
 
@@ -414,15 +392,4 @@ function deepFreeze(value: unknown): boolean {
 function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);
   return prototype === null || prototype === Object.prototype;
-}
-
-/** Throws for bad options of a near cache. */
-export function checkNear(options: unknown): void {
-  if (typeof options === "boolean") return;
-  checkNames(options, ["maxEntries", "maxBytes", "ttl", "clone"], "near", "true, false and ");
-  const { maxEntries = 1, maxBytes = 1, ttl, clone = false } = options as NearOptions;
-  if (ttl !== undefined) parseTtl(ttl, "near.ttl");
-  const bad = [maxEntries, maxBytes].find((bound) => !Number.isSafeInteger(bound) || bound < 1);
-  if (bad !== undefined) refuse(`${describe(bad)} in near`, "whole numbers above 0");
-  if (typeof clone !== "boolean") refuse(`near.clone ${describe(clone)}`, "true and false");
 }

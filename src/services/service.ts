@@ -4,12 +4,12 @@ import { Cache } from "../cache/cache.ts";
 import { type CacheContext, type CallOptions, lookAt, type Migrations } from "../cache/context.ts";
 import { type Fleet, type FleetStats, fleetStats } from "../cache/fleet.ts";
 import type { RateLimits } from "../cache/rate_limits.ts";
+import type { NearOptions } from "../config/policy.ts";
 import { type CacheDefaults, checkDefaults, DEFAULT_NAMES, policyOf, type TagSource } from "../config/policy.ts";
 import { collectionKeys, encodeTag, type Id, rawKeys } from "../entry/keyspace.ts";
 import { checkSchema, type Schema } from "../entry/schema.ts";
 import type { KeyRing } from "../entry/seal.ts";
 import type { NearCache } from "../near/near_cache.ts";
-import type { NearOptions } from "../near/near_store.ts";
 import { type CacheStats, Counters } from "../telemetry/stats.ts";
 
 /** The databases of the Food Fast services; 8-15 are what custom services may take. */

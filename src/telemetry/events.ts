@@ -1,6 +1,8 @@
 import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
 import type { SchemaIssue } from "../base/errors.ts";
-import type { BreakerState } from "../wire/breaker.ts";
+
+/** Whether sends leave: all of them, none, or one to see how the store is. */
+export type BreakerState = "closed" | "open" | "half-open";
 
 /** Where something happened. */
 export interface CacheTarget {

@@ -10,6 +10,7 @@
 import { StoreError } from "../../drivers/driver.ts";
 import { checkNames } from "../base/check.ts";
 import { millisecondsOf, type Timeout } from "../base/ttl.ts";
+import type { BreakerState } from "../telemetry/events.ts";
 
 /** When a client stops sending to a store that fails, and for how long. */
 export interface BreakerOptions {
@@ -22,9 +23,6 @@ export interface BreakerOptions {
   /** How long at the most: milliseconds, or `"30s"`. @default 30_000, or `openFor` where that is longer */
   readonly maxOpenFor?: Timeout;
 }
-
-/** Whether sends leave: all of them, none, or one to see how the store is. */
-export type BreakerState = "closed" | "open" | "half-open";
 
 /** Counts failures of sends in a row, and tells when none should leave. */
 export class Breaker {
