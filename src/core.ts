@@ -14,8 +14,9 @@
  * @module
  */
 import type { Driver } from "../drivers/driver.ts";
+import { describe } from "./base/check.ts";
 import { CacheConfigError } from "./base/errors.ts";
-import { describe, LONGEST_TIMER, millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./base/ttl.ts";
+import { LONGEST_TIMER, millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./base/ttl.ts";
 import type { rateLimits } from "./cache/rate_limits.ts";
 import { CacheClient, type ClientHooks } from "./client/client.ts";
 import { readyOpening } from "./client/store_connection.ts";

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { describe } from "./check.ts";
+
 /** The units of a time: milliseconds, seconds, minutes, hours, days. */
 export type TtlUnit = "ms" | "s" | "m" | "h" | "d";
 
@@ -51,12 +53,6 @@ const MAX = 36_525 * 864e5;
 
 /** The longest time that a timer can be set to, in milliseconds; it takes a longer one for 1 ms. */
 export const LONGEST_TIMER = 0x7fffffff;
-
-/** Shows a value in an error message: strings quoted and cut at 60 characters, objects and functions by their type. */
-export function describe(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  return Object(value) === value ? typeof value : String(value);
-}
 
 /**
  * Turns a TTL into milliseconds.

@@ -24,9 +24,9 @@
  */
 
 import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { checkNames, checkWhole, refuse } from "../base/check.ts";
+import { checkNames, checkWhole, describe, refuse } from "../base/check.ts";
 import { bearerOf, sameToken, urlOf } from "../base/token.ts";
-import { describe, parseTimeout, type Timeout } from "../base/ttl.ts";
+import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { mayListen } from "./commands.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";

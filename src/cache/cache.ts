@@ -1,7 +1,7 @@
 import type { Reply, Script } from "../../drivers/driver.ts";
-import { checkNames, refuse } from "../base/check.ts";
+import { checkNames, describe, refuse } from "../base/check.ts";
 import { isCacheError, isStoreError } from "../base/errors.ts";
-import { describe, parseTtl, type Ttl } from "../base/ttl.ts";
+import { parseTtl, type Ttl } from "../base/ttl.ts";
 import { type EntryOptions, type LoadOptions, policyOf } from "../config/policy.ts";
 import { encodeTag, type Id, isOwn, limitKey, rawKeys } from "../entry/keyspace.ts";
 import { EVERYTHING, increment, invalidate, touch } from "../lua/entries.ts";

@@ -1,8 +1,8 @@
 /** What a cache stands on, and what its verbs have in common. */
 import type { StoreError } from "../../drivers/driver.ts";
-import { refuse } from "../base/check.ts";
+import { describe, refuse } from "../base/check.ts";
 import { hookError, toStoreError } from "../base/errors.ts";
-import { describe, parseTimeout, type Timeout } from "../base/ttl.ts";
+import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { OnError } from "../config/parse_config.ts";
 import type { Policy } from "../config/policy.ts";
 import type { Known } from "../entry/codec.ts";

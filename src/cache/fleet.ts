@@ -1,7 +1,6 @@
 /** Statistics of all processes together: counts that ride to the store with what is sent anyway. */
 
-import { refuse } from "../base/check.ts";
-import { describe } from "../base/ttl.ts";
+import { describe, refuse } from "../base/check.ts";
 import { addCounts } from "../lua/entries.ts";
 import { type CacheStats, COUNTS, type Counters, PER_OCTAVE } from "../telemetry/stats.ts";
 import type { Batch } from "../wire/batch.ts";

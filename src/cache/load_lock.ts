@@ -1,8 +1,8 @@
 /** Locks in the store: for loads, and for whoever asks. */
 import type { Reply } from "../../drivers/driver.ts";
-import { checkFunction } from "../base/check.ts";
+import { checkFunction, describe } from "../base/check.ts";
 import { CacheLockError } from "../base/errors.ts";
-import { describe, LONGEST_TIMER, parseTtl, type Ttl } from "../base/ttl.ts";
+import { LONGEST_TIMER, parseTtl, type Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Policy } from "../config/policy.ts";
 import { acquire, hold, take } from "../lua/entries.ts";

@@ -15,9 +15,9 @@
  * @module
  */
 import type { Reply, Script } from "../../drivers/driver.ts";
-import { checkNames, checkWhole, refuse } from "../base/check.ts";
+import { checkNames, checkWhole, describe, refuse } from "../base/check.ts";
 import { isCacheError } from "../base/errors.ts";
-import { type Duration, describe, parseDuration, type Timeout } from "../base/ttl.ts";
+import { type Duration, parseDuration, type Timeout } from "../base/ttl.ts";
 import { rateLimit } from "../lua/rate_limit.ts";
 import type { CallOptions } from "./context.ts";
 

@@ -1,6 +1,5 @@
-import { checkFunction } from "../base/check.ts";
+import { checkFunction, describe } from "../base/check.ts";
 import { CacheConflictError, isStoreError } from "../base/errors.ts";
-import { describe } from "../base/ttl.ts";
 import { type EntryOptions, policyOf } from "../config/policy.ts";
 import type { Id } from "../entry/keyspace.ts";
 import { placeOf } from "../telemetry/events.ts";

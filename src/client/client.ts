@@ -1,7 +1,7 @@
 import type { Driver, StoreError } from "../../drivers/driver.ts";
-import { checkFunction, checkNames } from "../base/check.ts";
+import { checkFunction, checkNames, describe } from "../base/check.ts";
 import { CacheConfigError, hookError, showsLife, toStoreError } from "../base/errors.ts";
-import { describe, type Timeout } from "../base/ttl.ts";
+import type { Timeout } from "../base/ttl.ts";
 import { Cache } from "../cache/cache.ts";
 import { type CacheContext, type CallOptions, lookAt, timeoutOf } from "../cache/context.ts";
 import { checkScope, Fleet, type FleetStats } from "../cache/fleet.ts";

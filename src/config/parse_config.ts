@@ -11,12 +11,12 @@
 import * as v from "valibot";
 import type { Driver } from "../../drivers/driver.ts";
 import { ADDRESS_ACCEPTED, type Address, Refusal, readAddress, readHost } from "../base/address.ts";
+import { describe } from "../base/check.ts";
 import { CacheConfigError } from "../base/errors.ts";
 import { defined } from "../base/options.ts";
 import { slips } from "../base/slips.ts";
 import {
   type Duration,
-  describe,
   durations,
   millisecondsOf,
   parseDuration,

@@ -1,7 +1,7 @@
 /** How values are kept fresh: what callers may write, and what it means in milliseconds. */
 
-import { checkNames, checkTags, refuse } from "../base/check.ts";
-import { describe, parseTimeout, parseTtl, type Timeout, TTL_CLASSES, type Ttl, type TtlClasses } from "../base/ttl.ts";
+import { checkNames, checkTags, describe, refuse } from "../base/check.ts";
+import { parseTimeout, parseTtl, type Timeout, TTL_CLASSES, type Ttl, type TtlClasses } from "../base/ttl.ts";
 import type { EncryptionOptions } from "../entry/seal.ts";
 import type { BreakerOptions } from "../wire/breaker.ts";
 

@@ -19,11 +19,11 @@
  *
  * @module
  */
-import { checkNames, refuse } from "../base/check.ts";
+import { checkNames, describe, refuse } from "../base/check.ts";
 import { isStoreError } from "../base/errors.ts";
 import { sha256 } from "../base/hash.ts";
 import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
-import { type Duration, describe, parseTimeout, type Timeout } from "../base/ttl.ts";
+import { type Duration, parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { diagnose, type Finding, type Target } from "../manager/mod.ts";
 import type { AlertRule } from "../monitor/mod.ts";

@@ -16,8 +16,7 @@
  */
 import SuperJSON from "superjson";
 import { fromBase64, toBase64 } from "../base/base64.ts";
-import { refuse } from "../base/check.ts";
-import { describe } from "../base/ttl.ts";
+import { describe, refuse } from "../base/check.ts";
 
 /** A class whose instances can be stored. */
 // biome-ignore lint/suspicious/noExplicitAny: stands for constructors of every kind

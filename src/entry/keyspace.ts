@@ -7,8 +7,8 @@
  * so no two ways of joining parts meet in one key and no id reaches another collection.
  */
 import { escapeGlob, globMatch } from "../../drivers/glob.ts";
+import { describe } from "../base/check.ts";
 import { sha256 } from "../base/hash.ts";
-import { describe } from "../base/ttl.ts";
 
 /** The longest id, in characters of its encoded form. */
 export const MAX_ID_LENGTH = 1024;

@@ -1,6 +1,6 @@
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
+import { describe } from "../base/check.ts";
 import { isForbidden, isRefusal, isStoreError } from "../base/errors.ts";
-import { describe } from "../base/ttl.ts";
 import type { PlaceOf } from "../client/client.ts";
 import { fleetCounts, type InspectedClient, parseInfo, placesOf } from "./inspect.ts";
 import { looker } from "./list.ts";

@@ -1,6 +1,6 @@
 /** A backup's bytes, from the file to its records: verified line by line, and as a whole by its trailer. */
 
-import { describe } from "../base/ttl.ts";
+import { describe } from "../base/check.ts";
 import { sha256Stream } from "../runtime/process.ts";
 import { BackupError } from "./errors.ts";
 import { FORMAT, type Line, Malformed, type Rec, toRecord } from "./record.ts";

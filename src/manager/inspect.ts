@@ -1,5 +1,6 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { describe, type Timeout } from "../base/ttl.ts";
+import { describe } from "../base/check.ts";
+import type { Timeout } from "../base/ttl.ts";
 import type { FleetStats } from "../cache/fleet.ts";
 import type { ClientStats, Health, Place } from "../client/client.ts";
 import { SERVICE_DATABASES } from "../services/service.ts";

@@ -1,5 +1,5 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { describe } from "../base/ttl.ts";
+import { describe } from "../base/check.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 import { asText, checkPattern, openWire, shown, type Wire, word } from "./wire.ts";
 

@@ -12,7 +12,7 @@
  * a key's first record, because it has more than 1000 elements, goes on with `"more"`.
  */
 import { fromBase64, toBase64 } from "../base/base64.ts";
-import { describe } from "../base/ttl.ts";
+import { describe } from "../base/check.ts";
 import type { Bulk, Problem } from "./target.ts";
 import { asText } from "./wire.ts";
 

@@ -1,5 +1,5 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { describe } from "../base/ttl.ts";
+import { describe } from "../base/check.ts";
 import { BackupError, ConflictError } from "./errors.ts";
 import { readBackup, type Trailer } from "./file.ts";
 import { type Kind, type Rec, SIZES, type StreamPart } from "./record.ts";

@@ -1,5 +1,6 @@
+import { describe } from "../base/check.ts";
 import { isStoreError } from "../base/errors.ts";
-import { describe, parseTimeout, type Timeout, type Ttl } from "../base/ttl.ts";
+import { parseTimeout, type Timeout, type Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Cache } from "../cache/cache.ts";
 import type { Id } from "../entry/keyspace.ts";

@@ -4,8 +4,9 @@
  */
 import { type Command, type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
+import { describe } from "../base/check.ts";
 import { showsLife } from "../base/errors.ts";
-import { describe, parseTimeout, type Timeout } from "../base/ttl.ts";
+import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Place, PlaceOf } from "../client/client.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";

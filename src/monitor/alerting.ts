@@ -1,5 +1,7 @@
 /** The same rules for Prometheus: alerting rules, and what a query for each metric of a rule is. */
-import { type Duration, describe } from "../base/ttl.ts";
+
+import { describe } from "../base/check.ts";
+import type { Duration } from "../base/ttl.ts";
 import { type AlertRule, AWAY, checkRules, DEFAULT_RULES, METRICS, type MetricName, type Rule } from "./rules.ts";
 
 /** A file of alerting rules as Prometheus reads it, to be written as YAML or as JSON, which is YAML too. */

@@ -6,8 +6,8 @@
  * - No key and no value is kept.
  */
 import type { Reply } from "../../drivers/driver.ts";
-import { checkFunction, checkNames, refuse } from "../base/check.ts";
-import { type Duration, describe, LONGEST_TIMER, parseDuration, parseTimeout, type Timeout } from "../base/ttl.ts";
+import { checkFunction, checkNames, describe, refuse } from "../base/check.ts";
+import { type Duration, LONGEST_TIMER, parseDuration, parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Place, PlaceOf } from "../client/client.ts";
 import type { BreakerState, CacheEvent, CacheListener, CacheTarget, Sending } from "../telemetry/events.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";

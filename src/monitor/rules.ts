@@ -1,6 +1,6 @@
 /** Rules as data: what is watched, when it is told, and when it is over. */
-import { checkNames, refuse } from "../base/check.ts";
-import { type Duration, describe, parseDuration } from "../base/ttl.ts";
+import { checkNames, describe, refuse } from "../base/check.ts";
+import { type Duration, parseDuration } from "../base/ttl.ts";
 import { type Counted, rateOf } from "./series.ts";
 import type { StoreSample } from "./store.ts";
 import { HIT_RATE, MEMORY } from "./targets.ts";

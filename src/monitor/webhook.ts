@@ -1,6 +1,6 @@
 /** Sends alerts to a URL. */
-import { checkFunction, checkNames, refuse } from "../base/check.ts";
-import { describe, parseTimeout, type Timeout } from "../base/ttl.ts";
+import { checkFunction, checkNames, describe, refuse } from "../base/check.ts";
+import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";
 import type { Alert } from "./rules.ts";
 import { SHARES } from "./windows.ts";

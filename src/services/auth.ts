@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { describe } from "../base/ttl.ts";
+import { describe } from "../base/check.ts";
 import type { CallOptions } from "../cache/context.ts";
 import { type RateLimits, rateLimits } from "../cache/rate_limits.ts";
 import type { Id } from "../entry/keyspace.ts";

@@ -1,5 +1,5 @@
-import { checkNames, refuse } from "../base/check.ts";
-import { describe, parseTtl, type Ttl } from "../base/ttl.ts";
+import { checkNames, describe, refuse } from "../base/check.ts";
+import { parseTtl, type Ttl } from "../base/ttl.ts";
 import { Cache } from "../cache/cache.ts";
 import { type CacheContext, type CallOptions, lookAt, type Migrations } from "../cache/context.ts";
 import { type Fleet, type FleetStats, fleetStats } from "../cache/fleet.ts";
