@@ -58,8 +58,16 @@ export type {
   WhenUnavailable,
 } from "./src/cache/rate_limits.ts";
 export type { UpdateOptions } from "./src/cache/update.ts";
-export type { CacheClient, ClientHooks, ClientStats, Health, Place, PlaceOf, Setup } from "./src/client/client.ts";
-export type { ClientOptions, Entry, FoodFastClient } from "./src/client/entry_point.ts";
+export type {
+  CacheClient,
+  ClientHooks,
+  ClientStats,
+  Health,
+  Location,
+  LocationOf,
+  Setup,
+} from "./src/client/client.ts";
+export type { ClientOptions, EntryPoint, FoodFastClient } from "./src/client/entry_point.ts";
 export type { Opening } from "./src/client/store_connection.ts";
 export {
   type CommonConfig,
@@ -125,5 +133,5 @@ export type {
 } from "./src/telemetry/events.ts";
 export { type Logger, logTo } from "./src/telemetry/logger.ts";
 export type { CacheStats, LiveCounters } from "./src/telemetry/stats.ts";
-export type { WireStats } from "./src/wire/batch.ts";
+export type { BatchStats } from "./src/wire/batch.ts";
 export type { BreakerOptions } from "./src/wire/breaker.ts";

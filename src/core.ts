@@ -183,7 +183,7 @@ export type {
   WhenUnavailable,
 } from "./cache/rate_limits.ts";
 export type { UpdateOptions } from "./cache/update.ts";
-export type { CacheClient, ClientHooks, ClientStats, Health, Place, PlaceOf, Setup } from "./client/client.ts";
+export type { CacheClient, ClientHooks, ClientStats, Health, Location, LocationOf, Setup } from "./client/client.ts";
 export type { Opening } from "./client/store_connection.ts";
 export {
   type CommonConfig,
@@ -233,5 +233,5 @@ export {
 export type { BreakerState, CacheEvent, CacheListener, CacheTarget, LoadReason, Sending } from "./telemetry/events.ts";
 export { type Logger, logTo } from "./telemetry/logger.ts";
 export type { CacheStats, LiveCounters } from "./telemetry/stats.ts";
-export type { WireStats } from "./wire/batch.ts";
+export type { BatchStats } from "./wire/batch.ts";
 export type { BreakerOptions } from "./wire/breaker.ts";

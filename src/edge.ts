@@ -4,20 +4,20 @@
  * @module
  */
 
-import { memoryWire, upstashWire } from "./client/driver_factories.ts";
-import { type Entry, entry } from "./client/entry_point.ts";
+import { memoryFactory, upstashFactory } from "./client/driver_factories.ts";
+import { type EntryPoint, entryPoint } from "./client/entry_point.ts";
 
 // A client lives as long as its request there; the embedded store lives as long as the isolate.
-const edge: Entry = entry({ memory: { ...memoryWire, kept: true }, upstash: upstashWire });
+const edge: EntryPoint = entryPoint({ memory: { ...memoryFactory, kept: true }, upstash: upstashFactory });
 
 /** As in `mod.ts`; the drivers are memory and upstash. */
-export const createCacheClient: Entry["createCacheClient"] = edge.createCacheClient;
+export const createCacheClient: EntryPoint["createCacheClient"] = edge.createCacheClient;
 /** As in `mod.ts`. */
-export const getCacheClient: Entry["getCacheClient"] = edge.getCacheClient;
+export const getCacheClient: EntryPoint["getCacheClient"] = edge.getCacheClient;
 /** As in `mod.ts`. */
-export const getCacheService: Entry["getCacheService"] = edge.getCacheService;
+export const getCacheService: EntryPoint["getCacheService"] = edge.getCacheService;
 
-export type { ClientOptions, Entry, FoodFastClient } from "./client/entry_point.ts";
+export type { ClientOptions, EntryPoint, FoodFastClient } from "./client/entry_point.ts";
 // Its own `createCacheClient` stands before that of the core.
 export * from "./core.ts";
 export type { FoodFastServices } from "./services/all.ts";

@@ -1,10 +1,10 @@
 /** The entry for servers: every wire. */
 
-import { memoryWire, upstashWire } from "./client/driver_factories.ts";
-import { type Entry, entry } from "./client/entry_point.ts";
-import { tcpWire } from "./client/tcp_factory.ts";
+import { memoryFactory, upstashFactory } from "./client/driver_factories.ts";
+import { type EntryPoint, entryPoint } from "./client/entry_point.ts";
+import { tcpFactory } from "./client/tcp_factory.ts";
 
-const main: Entry = entry({ memory: memoryWire, "node-redis": tcpWire, upstash: upstashWire });
+const main: EntryPoint = entryPoint({ memory: memoryFactory, "node-redis": tcpFactory, upstash: upstashFactory });
 
 /**
  * Makes a client. Options beat the environment, which beats `.env.cache`; with nothing set it holds everything in memory. No I/O takes
@@ -24,7 +24,7 @@ const main: Entry = entry({ memory: memoryWire, "node-redis": tcpWire, upstash: 
  * console.log((await product.products.get(123))?.name); // "Pho"
  * ```
  */
-export const createCacheClient: Entry["createCacheClient"] = main.createCacheClient;
+export const createCacheClient: EntryPoint["createCacheClient"] = main.createCacheClient;
 
 /**
  * The client that this process shares, made of the environment when it is first asked for, and anew after it was
@@ -34,7 +34,7 @@ export const createCacheClient: Entry["createCacheClient"] = main.createCacheCli
  * @returns The client.
  * @throws {CacheConfigError} With every problem of the configuration.
  */
-export const getCacheClient: Entry["getCacheClient"] = main.getCacheClient;
+export const getCacheClient: EntryPoint["getCacheClient"] = main.getCacheClient;
 
 /**
  * A Food Fast service on the shared client.
@@ -54,4 +54,4 @@ export const getCacheClient: Entry["getCacheClient"] = main.getCacheClient;
  * await getCacheClient().close();
  * ```
  */
-export const getCacheService: Entry["getCacheService"] = main.getCacheService;
+export const getCacheService: EntryPoint["getCacheService"] = main.getCacheService;

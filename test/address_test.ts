@@ -305,9 +305,9 @@ describe("addresses and options of drivers", () => {
       const driver = nodeRedis(options);
       assert.equal(driver.database, expected);
       const client = createCacheClient({ driver, env: { REDIS_DB: "7" } });
-      assert.equal((await client.place({})).number, expected ?? 7);
-      assert.equal((await createCacheClient({ driver, database: 9, env: {} }).place({})).number, 9);
-      assert.equal((await createCoreClient({ driver }).place({})).number, expected ?? 0);
+      assert.equal((await client.locate({})).number, expected ?? 7);
+      assert.equal((await createCacheClient({ driver, database: 9, env: {} }).locate({})).number, 9);
+      assert.equal((await createCoreClient({ driver }).locate({})).number, expected ?? 0);
       await driver.close();
     }
   });

@@ -13,7 +13,7 @@ import {
 } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { increment, invalidate, read, unlinkEach } from "../src/lua/entries.ts";
-import { Batch, type Look } from "../src/wire/batch.ts";
+import { Batch, type ReadScript } from "../src/wire/batch.ts";
 import { Breaker } from "../src/wire/breaker.ts";
 
 /** A memory driver that keeps what is sent, and does what `fate` says before it. */
@@ -66,11 +66,11 @@ async function readFrom(batch: Batch, key: string, timeout: number): Promise<Rep
 function replyOf(
   batch: Batch,
   key: string,
-  { look, clock = "clock", timeout = 1000 }: { look?: Look; clock?: string; timeout?: number } = {},
+  { look, clock = "clock", timeout = 1000 }: { look?: ReadScript; clock?: string; timeout?: number } = {},
 ): Promise<Reply[]> {
   return new Promise((resolve, reject) => {
     const done = (...reply: (Reply | undefined)[]) => resolve(reply.map((part) => part ?? null));
-    batch.read({ physical: key, space: { clock }, timeout, resolve: done, reject }, look);
+    batch.read({ physical: key, space: { epochKey: clock }, timeout, resolve: done, reject }, look);
   });
 }
 
@@ -131,7 +131,7 @@ describe("Batch, one tick", () => {
   it("look joins reads of one way in one script, gives each its PTTL, and does not join across a write of its key", async () => {
     const { driver, batch, set } = make();
     await Promise.all([batch.send(["SET", "a", "{}", "PX", 9000], ["a"], 1000, true), set("b", "[]")]);
-    const one = { script: read, clock: "clock", args: ["tag:", 0, 0] };
+    const one = { script: read, epochKey: "clock", args: ["tag:", 0, 0] };
     const two = { ...one };
     const look = (key: string, way = one) => replyOf(batch, key, { look: way });
     const [a, b, again, c, other, , later] = await Promise.all([
@@ -367,7 +367,7 @@ describe("Batch, scripts", () => {
     it(`a read sees what a script of its tick wrote when the store had forgotten that and the wire keeps ${ordered ? "" : "no "}order`, async () => {
       const { driver, batch, count, get, set, wire } = make({ ordered });
       await count("a");
-      const way = { script: read, clock: "clock", args: ["tag:", 0, 0] };
+      const way = { script: read, epochKey: "clock", args: ["tag:", 0, 0] };
       const look = async (key: string) => (await replyOf(batch, key, { look: way }))[0];
       await look("a");
       await driver.store.send(0, [["SCRIPT", "FLUSH"]]);

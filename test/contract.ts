@@ -643,7 +643,7 @@ contractCase("increment is exact up to 2^53 - 1 either way, and refuses to count
   }
 
   // What others counted beyond comes back into reach, and is not touched before.
-  const { driver, database, prefix } = await client.place({});
+  const { driver, database, prefix } = await client.locate({});
   const raw = async (...[name, key, ...args]: [string, string, ...string[]]) =>
     (await driver.send(database, [[name, prefix + key, ...args]]))[0];
   for (const [text, by] of [

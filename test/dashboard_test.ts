@@ -316,7 +316,7 @@ for (const [name, start] of [
         assert.deepEqual(entry.entry?.tags?.length, 1);
         assert.ok(entry.ttl !== null && entry.ttl > 290_000 && entry.ttl <= 300_000);
 
-        const place = await client.place({ database: 9 });
+        const place = await client.locate({ database: 9 });
         const put = (...command: [string, ...string[]]) =>
           place.driver.send(place.database, [[command[0], place.prefix + (command[1] as string), ...command.slice(2)]]);
         await put("SET", "raw", '{"a":[1,2]}');
@@ -447,7 +447,7 @@ describe("dashboard's answers", () => {
       { open: () => ({ url: redis.url }), close: () => redis.stop() },
       { write: true },
       async (page, client) => {
-        const { driver } = await client.place({ database: 9 });
+        const { driver } = await client.locate({ database: 9 });
         const wire = (await driver.connect?.(9)) ?? assert.fail();
         const key = Uint8Array.of(0x61, 0xff, 0x00);
         await wire.send([["SET", key, Uint8Array.of(0xfe, 0x5c, 0x62)]]);

@@ -139,7 +139,7 @@ describe("getCacheClient in a module that is evaluated again and again", () => {
       for (let copy = 0; copy < 50; copy++) found.push(await evaluate(copy));
       const [{ client, getCacheClient }] = found;
       const alive = setInterval(() => {}, 1000); // a driver alone holds no process
-      const { driver } = await client.place({ database: 8 });
+      const { driver } = await client.locate({ database: 8 });
       const [info] = await driver.send(8, [["INFO", "clients"]]);
       clearInterval(alive);
       await client.close();

@@ -3,18 +3,18 @@ import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { createCacheClient, defineService } from "../mod.ts";
 
-describe("client.place", () => {
+describe("client.locate", () => {
   const driver = memory();
 
   it("tells a service's database and prefix when databases are numbered", async () => {
     await using client = createCacheClient({ env: {}, driver, prefix: "a:b" });
-    const place = await client.place({ service: "auth" });
+    const place = await client.locate({ service: "auth" });
     assert.deepEqual(
       { ...place, driver: place.driver === driver },
       { driver: true, database: 2, prefix: "a%3Ab:", service: "auth", number: 2, numbered: true },
     );
     assert.deepEqual(
-      { ...(await client.place({ database: 9 })), driver: 0 },
+      { ...(await client.locate({ database: 9 })), driver: 0 },
       {
         driver: 0,
         database: 9,
@@ -24,12 +24,12 @@ describe("client.place", () => {
         numbered: true,
       },
     );
-    assert.equal((await client.place({})).number, 0);
+    assert.equal((await client.locate({})).number, 0);
   });
 
   it("tells the prefix of a database when databases are prefixes", async () => {
     await using client = createCacheClient({ env: {}, driver, databases: "prefixed" });
-    const { database, prefix, number, numbered } = await client.place({ service: "order" });
+    const { database, prefix, number, numbered } = await client.locate({ service: "order" });
     assert.deepEqual(
       { database, prefix, number, numbered },
       { database: 0, prefix: "db4:", number: 4, numbered: false },
@@ -39,16 +39,16 @@ describe("client.place", () => {
   it("tells the service's part of a shared database", async () => {
     const loyalty = defineService({ name: "loyalty", database: 1, collections: {} });
     await using client = createCacheClient({ env: {}, driver, allowSharedDatabases: true });
-    assert.equal((await client.place({ service: loyalty })).prefix, "loyalty:");
-    assert.equal((await client.place({ service: "loyalty" })).prefix, "loyalty:");
-    assert.equal((await client.place({ database: 1 })).prefix, "");
+    assert.equal((await client.locate({ service: loyalty })).prefix, "loyalty:");
+    assert.equal((await client.locate({ service: "loyalty" })).prefix, "loyalty:");
+    assert.equal((await client.locate({ database: 1 })).prefix, "");
   });
 
   it("refuses what is no service or database", async () => {
     await using client = createCacheClient({ env: {}, driver });
-    await assert.rejects(client.place({ service: "nope" }), /cannot use the service "nope": accepted are gateway/);
-    await assert.rejects(client.place({ database: 16 }), /cannot use database 16: accepted are 0 to 15/);
+    await assert.rejects(client.locate({ service: "nope" }), /cannot use the service "nope": accepted are gateway/);
+    await assert.rejects(client.locate({ database: 16 }), /cannot use database 16: accepted are 0 to 15/);
     await client.close();
-    await assert.rejects(client.place({ database: 1 }), { name: "StoreError", kind: "closed" });
+    await assert.rejects(client.locate({ database: 1 }), { name: "StoreError", kind: "closed" });
   });
 });

@@ -59,7 +59,7 @@ for (const [name, start, databases] of [
         const name = "x".repeat(1000);
         await client.service("product").products.setMany(Array.from({ length: 120 }, (_, i) => [i, { id: i, name }]));
         await client.service("user").profiles.set("u1", { id: "u1", name: "An" });
-        const places = await Promise.all(["user", "product", "order"].map((service) => client.place({ service })));
+        const places = await Promise.all(["user", "product", "order"].map((service) => client.locate({ service })));
         const sizes = await sizesOf(places, { sample: 20, timeout: 5000 });
         assert.deepEqual(
           sizes.map(({ keys }) => keys),
@@ -84,13 +84,13 @@ describe("sizesOf a large database", () => {
     const redis = await startRedis();
     const client = createCacheClient({ env: {}, url: redis.url, databases: "prefixed" });
     try {
-      const { driver } = await client.place({ service: "product" });
+      const { driver } = await client.locate({ service: "product" });
       const wire = (await driver.connect?.(0)) ?? assert.fail();
       const keys = (of: string, count: number): RawCommand[] =>
         Array.from({ length: count }, (_, i) => ["SET", `${of}:${i}`, "v"]);
       await wire.send([...keys("db1:product", 15_000), ...keys("db3:user_profile", 5000)]);
       await wire.close();
-      const places = await Promise.all(["product", "user"].map((service) => client.place({ service })));
+      const places = await Promise.all(["product", "user"].map((service) => client.locate({ service })));
       const [product, user] = await sizesOf(places, { most: 4000, timeout: 5000 });
       assert.ok(Math.abs((product?.keys ?? 0) - 15_000) < 1500, `${product?.keys}`);
       assert.ok(Math.abs((user?.keys ?? 0) - 5000) < 1000, `${user?.keys}`);

@@ -6,13 +6,13 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { decode, encode, knowClasses } from "../src/entry/codec.ts";
-import { type Codec, coarseClock, Near, type NearId, type NearValue } from "../src/near/near_store.ts";
+import { type Codec, coarseClock, type NearId, NearStore, type NearValue } from "../src/near/near_store.ts";
 import { same } from "./helpers/same.ts";
 
 /** A near cache with a clock that stands at `time`. */
 function fresh(options: { maxEntries?: number; maxBytes?: number; clone?: boolean; codec?: Codec } = {}) {
   const clock = { time: 0 };
-  const near = new Near({
+  const near = new NearStore({
     maxEntries: 100,
     maxBytes: 1000,
     clone: false,
@@ -25,10 +25,10 @@ function fresh(options: { maxEntries?: number; maxBytes?: number; clone?: boolea
 
 /** What a read of a product brought. */
 function product(id: NearId, value: unknown = `product ${id}`, more: Partial<NearValue> = {}): NearValue {
-  return { id, key: `product:${id}`, value, until: 1000, tags: [], clock: 0, bytes: 1, from: 0, ...more };
+  return { id, key: `product:${id}`, value, until: 1000, tags: [], epoch: 0, bytes: 1, from: 0, ...more };
 }
 
-function keep(near: Near, read: NearValue): unknown {
+function keep(near: NearStore, read: NearValue): unknown {
   return near.put(near.begin(), read);
 }
 
@@ -47,10 +47,10 @@ function used(): number {
 describe("Near", () => {
   it("hit finds what was put until its time is over", () => {
     const { near, clock } = fresh();
-    keep(near, product(1, { name: "phở" }, { until: 50, tags: ["soups"], clock: 7, bytes: 20 }));
+    keep(near, product(1, { name: "phở" }, { until: 50, tags: ["soups"], epoch: 7, bytes: 20 }));
     const entry = near.hit(1);
     assert.deepEqual(entry?.value, { name: "phở" });
-    assert.deepEqual([entry?.key, entry?.until, entry?.tags, entry?.clock], ["product:1", 50, ["soups"], 7]);
+    assert.deepEqual([entry?.key, entry?.until, entry?.tags, entry?.epoch], ["product:1", 50, ["soups"], 7]);
     assert.equal(near.hitKey("product:1"), entry);
     assert.deepEqual([near.size, near.bytes], [1, 20]);
     assert.equal(near.hit(2), undefined);
@@ -289,8 +289,8 @@ describe("Near", () => {
   it("outdate forgets what has tags and is from before the clock, and what is from before everything was invalidated", () => {
     const { near } = fresh();
     for (const clock of [1, 2, 3, 4]) {
-      keep(near, product(`plain ${clock}`, clock, { clock }));
-      keep(near, product(`tagged ${clock}`, clock, { clock, tags: ["soups"] }));
+      keep(near, product(`plain ${clock}`, clock, { epoch: clock }));
+      keep(near, product(`tagged ${clock}`, clock, { epoch: clock, tags: ["soups"] }));
     }
     near.outdate(4, 2);
     const left = [1, 2, 3, 4].flatMap((clock) => [`plain ${clock}`, `tagged ${clock}`]).filter((id) => near.hit(id));
@@ -309,7 +309,7 @@ describe("Near", () => {
 });
 
 describe("Near, reads under way", () => {
-  const forgetting: Record<string, (near: Near) => unknown> = {
+  const forgetting: Record<string, (near: NearStore) => unknown> = {
     "its key is dropped": (near) => near.drop(["other", "product:1"]),
     "a tag is dropped": (near) => near.dropTags(["none"]),
     "everything is forgotten": (near) => near.clear(),
@@ -472,14 +472,14 @@ describe("Near, as a whole", () => {
     );
   });
 
-  const million = (near: Near, i: number) => {
+  const million = (near: NearStore, i: number) => {
     const id = i % 3 === 0 ? i : i % 3 === 1 ? `${i}` : BigInt(i);
-    near.put(near.begin(), { id, key: `p:${i}`, value: i, from: 0, until: 1000, tags: [], clock: 0, bytes: 1 });
+    near.put(near.begin(), { id, key: `p:${i}`, value: i, from: 0, until: 1000, tags: [], epoch: 0, bytes: 1 });
     near.begin();
     if (i % 4 === 0) near.hit(`${i}`);
     if (i % 4 === 1) near.drop([`p:${i - 500}`, `p:${i + 1}`]);
   };
-  const replaced = (near: Near, i: number) => {
+  const replaced = (near: NearStore, i: number) => {
     keep(near, { ...product(i % 900), key: `p:${i % 900}` });
   };
   for (const [name, step, times] of [
@@ -489,7 +489,7 @@ describe("Near, as a whole", () => {
     it(`takes no more memory after ${name}`, { timeout: 60_000 }, () => {
       const { near } = fresh({ maxEntries: 1000, maxBytes: 1e9 });
       let last = 0;
-      const more = (step: (near: Near, i: number) => void, count: number) => {
+      const more = (step: (near: NearStore, i: number) => void, count: number) => {
         for (const end = last + count; last < end; last++) step(near, last);
       };
       more(million, 20_000);

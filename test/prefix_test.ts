@@ -77,7 +77,7 @@ describe("a prefix on a store without databases", () => {
     await using _ = client;
     await using numbered = createCacheClient({ env: {}, url: redis.url, timeout: 5000 });
     await client.service("product").products.set(1, { id: 1, name: "Pho" });
-    const places = [await client.place({ service: "product" })];
+    const places = [await client.locate({ service: "product" })];
     assert.deepEqual(
       (await all(list(client, { service: "product" }))).map(({ key }) => key),
       ["product:1"],

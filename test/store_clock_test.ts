@@ -257,7 +257,7 @@ for (const [name, withClient] of Object.entries(CLOCKS)) {
     it("withLock gets the lock of one who is gone when its TTL is over", () =>
       withClient(async (client, back) => {
         const cache = client.cache();
-        const driver = (await client.place({})).driver;
+        const driver = (await client.locate({})).driver;
         await one(driver, "SET", "#larder:held:k", "of one who is gone", "PX", 10 * SECOND);
         await assert.rejects(
           cache.withLock("k", () => 1, { wait: false }),

@@ -3,17 +3,17 @@
 const GROUPED = new Intl.NumberFormat("en");
 
 /** A number of things: `1 key`, `12,000 keys`. */
-export function count(number: number, one: string, many: string = `${one}s`): string {
+export function formatCount(number: number, one: string, many: string = `${one}s`): string {
   return `${GROUPED.format(number)} ${number === 1 ? one : many}`;
 }
 
 /** A number, grouped: `12,000`. */
-export function grouped(number: number): string {
+export function formatNumber(number: number): string {
   return GROUPED.format(number);
 }
 
 /** Bytes in units of 1024: `1.2 KB`. */
-export function bytes(size: number): string {
+export function formatBytes(size: number): string {
   const units = ["B", "KB", "MB", "GB", "TB"];
   let value = size;
   let unit = 0;
@@ -25,7 +25,7 @@ export function bytes(size: number): string {
 }
 
 /** A time in milliseconds by its two largest units: `1h 5m`, `350ms`. */
-export function duration(milliseconds: number): string {
+export function formatDuration(milliseconds: number): string {
   if (milliseconds < 1000) return `${Math.round(milliseconds)}ms`;
   let left = Math.floor(milliseconds / 1000);
   const parts: string[] = [];
@@ -47,6 +47,6 @@ const UNITS = [
 ] as const;
 
 /** A share of one: `97.3 %`; `digits` after the point. */
-export function percent(share: number, digits = 1): string {
+export function formatPercent(share: number, digits = 1): string {
   return `${(share * 100).toFixed(digits)} %`;
 }

@@ -111,7 +111,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     const result = new Promise<NoInfer<T> | undefined>((resolve, reject) => {
       read = new Get(context, id, context.shape.encode(id), options, resolve as (value: unknown) => void, reject);
     });
-    if (read) context.batch.read(read, context.look);
+    if (read) context.batch.read(read, context.readScript);
     return result;
   }
 
@@ -216,7 +216,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
       const done = resolve as (value: unknown) => void;
       read = new ReadThrough(context, id, key, options, loader as AnyLoader, done, reject);
     });
-    if (read) context.batch.read(read, context.look);
+    if (read) context.batch.read(read, context.readScript);
     return result;
   }
 
@@ -266,7 +266,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
             const decided = () => loads.decided();
             context.batch.read(
               new ReadThrough(context, id, key, options, load, resolve, reject, decided),
-              context.look,
+              context.readScript,
             );
           })
         );
@@ -460,8 +460,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     const { ttl } = policyOf(this.#context.policy, options?.ttl === undefined ? undefined : { ttl: options.ttl });
     try {
       const { space, now, counters } = this.#context;
-      const args = [by, ttl < Number.POSITIVE_INFINITY ? ttl : 0, space.marks, Math.floor(now())];
-      const reply = await this.#run(increment, this.#context.shape.encode(id), args, options, [space.clock]);
+      const args = [by, ttl < Number.POSITIVE_INFINITY ? ttl : 0, space.marksPrefix, Math.floor(now())];
+      const reply = await this.#run(increment, this.#context.shape.encode(id), args, options, [space.epochKey]);
       const [count] = reply as (string | null)[];
       if (count == null) {
         const most = Number.MAX_SAFE_INTEGER;
@@ -663,8 +663,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
   #near(id: K, options: ReadOptions | undefined): Promise<unknown> | undefined {
     const context = this.#context;
     if (context.near === undefined || (options?.near ?? true) !== true) return undefined;
-    const { near } = context.near;
-    const entry = typeof id === "object" ? near.hitKey(context.space.key(context.shape.encode(id))) : near.hit(id);
+    const { store } = context.near;
+    const entry = typeof id === "object" ? store.hitKey(context.space.key(context.shape.encode(id))) : store.hit(id);
     if (entry === undefined) return undefined;
     const { counters, events } = context;
     counters.hits++;
@@ -672,7 +672,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     if (events.active) {
       events.emit({ type: "hit", key: context.space.strip(entry.key), near: true, ...context.target });
     }
-    return near.value(entry);
+    return store.value(entry);
   }
 
   #set(operation: string, id: K, value: In, options: WriteOptions | undefined): Promise<boolean> {
@@ -711,11 +711,11 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
       for (const near of nears) near.invalidate(space, names);
     };
     forget();
-    const args = [space.marks, ...(names ?? [EVERYTHING])];
-    const sent = batch.run(invalidate, [space.clock], args, timeoutOf(context, options), true);
+    const args = [space.marksPrefix, ...(names ?? [EVERYTHING])];
+    const sent = batch.run(invalidate, [space.epochKey], args, timeoutOf(context, options), true);
     const clock = await this.#settle("invalidate", sent, options);
     if (clock === undefined) return false;
-    space.see(clock);
+    space.noteEpoch(clock);
     // What was read meanwhile may be from before.
     forget();
     events.emit({ type: "invalidate", service: target.service, ...(tags && { tags }) });
@@ -743,11 +743,11 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     const { space, batch, policy } = context;
     const key = space.key(context.shape.encode(id));
     const extra = Math.min(Math.max(policy.staleFor, policy.failSafeFor), 1e12);
-    const args = [space.marks, ms, extra, Math.floor(context.now())];
+    const args = [space.marksPrefix, ms, extra, Math.floor(context.now())];
     for (const near of context.nears) near.forget(key);
     return this.#settle(
       operation,
-      batch.run(touch, [key], args, timeoutOf(context, options), true, [space.clock]),
+      batch.run(touch, [key], args, timeoutOf(context, options), true, [space.epochKey]),
       options,
     );
   }

@@ -6,14 +6,14 @@ import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { OnError } from "../config/parse_config.ts";
 import type { Policy } from "../config/policy.ts";
 import type { Known } from "../entry/codec.ts";
-import type { Clock, KeyShape, Keyspace } from "../entry/keyspace.ts";
+import type { Epoch, KeyShape, Keyspace } from "../entry/keyspace.ts";
 import type { Schema } from "../entry/schema.ts";
 import type { SealOptions } from "../entry/seal.ts";
 import { read } from "../lua/entries.ts";
 import type { NearCache } from "../near/near_cache.ts";
 import type { CacheTarget, Events } from "../telemetry/events.ts";
 import type { Counters } from "../telemetry/stats.ts";
-import type { Batch, Look } from "../wire/batch.ts";
+import type { Batch, ReadScript } from "../wire/batch.ts";
 
 /** Options of every operation. */
 export interface CallOptions {
@@ -33,7 +33,7 @@ export interface ReadOptions extends CallOptions {
 export interface Load {
   readonly promise: Promise<unknown>;
   /** The clock from before it: its value is as old as that. */
-  readonly clock: Clock;
+  readonly epoch: Epoch;
   /** Set when the key was written or deleted meanwhile, or the store is away: the result is handed out, not stored. */
   superseded: boolean;
 }
@@ -74,17 +74,17 @@ export interface CacheContext {
   /** Milliseconds since 1970. */
   readonly now: () => number;
   /** How to read where MGET does not tell enough: tagged, sliding and near entries. Set when the first tagged entry is seen. */
-  look: Look | undefined;
+  readScript: ReadScript | undefined;
   /** How to read whole entries, or what is known of them, with the store's look at their tags. */
-  readonly texts: Look;
-  readonly heads: Look;
+  readonly texts: ReadScript;
+  readonly heads: ReadScript;
   /** Settles when the entries that take time to make, as sealed ones do, are made. */
   preparing?: Promise<unknown>;
 }
 
 /** How to read entries whose tags the store must look at; `slide` is the TTL to begin anew, in milliseconds. */
-export function lookAt(space: Keyspace, slide = 0, headsOnly = false): Look {
-  return { script: read, clock: space.clock, args: [space.marks, slide, headsOnly ? 1 : 0] };
+export function lookAt(space: Keyspace, slide = 0, headsOnly = false): ReadScript {
+  return { script: read, epochKey: space.epochKey, args: [space.marksPrefix, slide, headsOnly ? 1 : 0] };
 }
 
 /** What is written or deleted now must not be undone by a load under way, nor be hidden by a near cache. */

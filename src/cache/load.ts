@@ -136,13 +136,13 @@ function begin(read: ReadThrough, reason: LoadReason): Load {
   const running = loads.get(key);
   if (running) {
     // A later invalidation may concern it: its loader may still give it tags.
-    if (running.clock.seq >= clock.seq) {
+    if (running.epoch.seq >= clock.seq) {
       read.decided();
       return running;
     }
     running.superseded = true;
   }
-  const load: { -readonly [N in keyof Load]: Load[N] } = { promise: NEVER, clock, superseded: false };
+  const load: { -readonly [N in keyof Load]: Load[N] } = { promise: NEVER, epoch: clock, superseded: false };
   loads.set(key, load);
   load.promise = run(read, key, load, reason);
   load.promise.catch(() => {});

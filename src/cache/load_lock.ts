@@ -48,11 +48,11 @@ export async function awaitTurn(
   try {
     for (let pause = 0; !atOnce; pause = next(pause)) {
       passed = stopwatch(context);
-      const also = [space.key(key), space.clock];
-      const args = [token, ms, space.marks, Math.floor(context.now()), ...(useless === null ? [] : [useless])];
+      const also = [space.key(key), space.epochKey];
+      const args = [token, ms, space.marksPrefix, Math.floor(context.now()), ...(useless === null ? [] : [useless])];
       const reply = (await batch.run(acquire, [lock], args, timeout, true, also)) as readonly Reply[];
       const [taken, clock, text = null, left = -1] = reply;
-      read.clock = space.see(clock);
+      read.clock = space.noteEpoch(clock);
       if (taken === 1) break;
       if (text !== null) {
         const found = await look(context, key, [text, clock ?? null, left]);

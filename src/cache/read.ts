@@ -4,7 +4,7 @@
 import type { Reply } from "../../drivers/driver.ts";
 import { hookError, isStoreError, type SchemaIssue } from "../base/errors.ts";
 import { type Document, fromDocument, parse } from "../entry/codec.ts";
-import type { Clock, Id, Keyspace } from "../entry/keyspace.ts";
+import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
 import { fits, schemaIssues } from "../entry/schema.ts";
 import { open } from "../entry/seal.ts";
 import type { Reader } from "../wire/batch.ts";
@@ -31,7 +31,7 @@ export abstract class Read implements Reader {
   /** The stored text. */
   text: string | null = null;
   /** The keyspace's clock at the read. */
-  clock: Clock;
+  clock: Epoch;
   /** What the key has to live, as PTTL says it, where that was asked. */
   left: Reply | undefined;
   /** Whether the store did not answer. */
@@ -54,7 +54,7 @@ export abstract class Read implements Reader {
     this.space = context.space;
     this.physical = context.space.key(key);
     this.timeout = timeoutOf(context, options);
-    this.clock = context.space.seen;
+    this.clock = context.space.lastEpoch;
     this.refuse = refuse;
   }
 
@@ -77,9 +77,9 @@ export abstract class Read implements Reader {
   resolve(reply: Reply, clock?: Reply, left?: Reply): void {
     const { context } = this;
     try {
-      const before = context.space.seen;
-      this.clock = context.space.see(clock);
-      if (context.space.seen !== before) for (const near of context.nears) near.outdate(context.space);
+      const before = context.space.lastEpoch;
+      this.clock = context.space.noteEpoch(clock);
+      if (context.space.lastEpoch !== before) for (const near of context.nears) near.outdate(context.space);
       if (typeof reply !== "string") {
         this.#finish();
         return;
@@ -103,10 +103,10 @@ export abstract class Read implements Reader {
       }
       if (left === undefined && tags) {
         // It came without the store's look at its tags.
-        context.look ??= lookAt(context.space);
+        context.readScript ??= lookAt(context.space);
         if (born < this.clock.seq) {
           this.timeout = Math.max(1, this.timeout - (performance.now() - this.start));
-          context.batch.read(this, context.look);
+          context.batch.read(this, context.readScript);
           return;
         }
       }

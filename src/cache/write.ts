@@ -161,8 +161,8 @@ export async function save(
   } else {
     // Whoever writes where loads take locks breaks the lock, so that no load of another process undoes it.
     const locks = token !== undefined || policy.lock !== undefined;
-    const also = locks ? [space.clock, space.lock(key)] : [space.clock];
-    const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", space.marks, tags];
+    const also = locks ? [space.epochKey, space.lock(key)] : [space.epochKey];
+    const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", space.marksPrefix, tags];
     if (expected !== undefined) args.push(expected === null ? "0" : "1", expected ?? "");
     sent = batch.run(store, [physical], args, timeout, expected === undefined && token === undefined, also);
   }

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { bytes, count } from "../base/format.ts";
+import { formatBytes, formatCount } from "../base/format.ts";
 import { backup } from "../manager/mod.ts";
 import { createFile, fileExists, type NewFile } from "../runtime/process.ts";
 import { addExamples, addPlaceFlags, addStoreFlags, addYesFlag, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
@@ -37,14 +37,14 @@ export function addBackup(program: Command, run: Run): void {
       const { last, stopped } = await writing(file, () =>
         shell.follow(
           backup(client, { ...target, gzip, write: (chunk) => file.write(chunk), signal, timeout }),
-          (step) => [`${count(step.keys, "key")}, ${bytes(step.bytes)}`],
+          (step) => [`${formatCount(step.keys, "key")}, ${formatBytes(step.bytes)}`],
           ({ problems }) => tellProblems(shell, problems),
         ),
       );
       const { keys = 0, bytes: size = 0, unreadable = 0 } = last ?? {};
       const said = stopped
-        ? `Stopped after ${count(keys, "key")}: no file was written`
-        : `${count(keys, "key")} of ${name} (${bytes(size)}${gzip ? " before compression" : ""}) in ${path}`;
+        ? `Stopped after ${formatCount(keys, "key")}: no file was written`
+        : `${formatCount(keys, "key")} of ${name} (${formatBytes(size)}${gzip ? " before compression" : ""}) in ${path}`;
       if (path === "-") output.note(said);
       else if (json) await output.json({ ...target, file: path, keys, bytes: size, unreadable, gzip, done: !stopped });
       else await output.line(said);

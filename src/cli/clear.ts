@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { count } from "../base/format.ts";
+import { formatCount } from "../base/format.ts";
 import { clear } from "../manager/mod.ts";
 import { addExamples, addPlaceFlags, addStoreFlags, addYesFlag, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
 import { rate } from "./output.ts";
@@ -42,7 +42,7 @@ export function addClear(program: Command, run: Run): void {
       const done = dryRun ? "found" : "deleted";
       const { last, stopped } = await shell.follow(
         clear(client, { ...target, pattern, dryRun, signal, timeout }),
-        (step) => [`${count(step.keys, "key")} ${done}${rate(step.keys, performance.now() - start)}`],
+        (step) => [`${formatCount(step.keys, "key")} ${done}${rate(step.keys, performance.now() - start)}`],
       );
       const { keys = 0, unreadable = 0, refused = null } = last ?? {};
       if (shell.json) {
@@ -57,11 +57,13 @@ export function addClear(program: Command, run: Run): void {
         });
       } else {
         await shell.output.line(
-          `${stopped ? "Stopped: " : ""}${count(keys, "key")} of ${name} ${dryRun ? "would be deleted" : "deleted"}`,
+          `${stopped ? "Stopped: " : ""}${formatCount(keys, "key")} of ${name} ${dryRun ? "would be deleted" : "deleted"}`,
         );
       }
       if (unreadable > 0)
-        shell.output.note(`warning: ${count(unreadable, "key")} left, which this wire cannot name: they are not UTF-8`);
+        shell.output.note(
+          `warning: ${formatCount(unreadable, "key")} left, which this wire cannot name: they are not UTF-8`,
+        );
       if (refused !== null)
         shell.output.note(
           `warning: what is loaded meanwhile may come back, for the store refused a script: ${refused}`,

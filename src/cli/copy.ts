@@ -88,7 +88,7 @@ export function addCopy(program: Command, run: Run): void {
       }
       await shell.connect(source, aim);
       const of = "all" in target ? { database: 0 } : target;
-      const [from, to] = await Promise.all([source.client.place(of), aim.client.place(of)]);
+      const [from, to] = await Promise.all([source.client.locate(of), aim.client.locate(of)]);
       if (source.name === aim.name && from.prefix === to.prefix && from.database === to.database) {
         throw new UsageError(`cannot copy ${aim.name} to itself: accepted are two stores, prefixes or database modes`);
       }

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { count } from "../base/format.ts";
+import { formatCount } from "../base/format.ts";
 import { diagnose, type Finding } from "../manager/mod.ts";
 import { findServices } from "../manager/services.ts";
 import { EXIT } from "./errors.ts";
@@ -54,7 +54,7 @@ export function addDoctor(program: Command, run: Run): void {
       }
       if (!json)
         await output.line(
-          wrong === 0 ? "Nothing is wrong" : `${count(wrong, "finding needs", "findings need")} a look`,
+          wrong === 0 ? "Nothing is wrong" : `${formatCount(wrong, "finding needs", "findings need")} a look`,
         );
       return away ? EXIT.away : shell.code(false, wrong > 0);
 

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { bytes, count, duration } from "../base/format.ts";
+import { formatBytes, formatCount, formatDuration } from "../base/format.ts";
 import { bytesOf, keyToJson, shownBytes, valueToJson } from "../manager/json.ts";
 import { get, type KeyDetails } from "../manager/mod.ts";
 import { isTerminal } from "../runtime/process.ts";
@@ -59,9 +59,9 @@ function describe({ type, ttl, size, entry = {}, length }: KeyDetails): string {
   const { at, tags = [], version, sealed, packed, none } = entry;
   const parts = [
     type,
-    ttl === null ? "no TTL" : `TTL ${duration(ttl)}`,
-    size !== null && bytes(size),
-    length !== undefined && `the first 1,000 of ${count(length, "element")}`,
+    ttl === null ? "no TTL" : `TTL ${formatDuration(ttl)}`,
+    size !== null && formatBytes(size),
+    length !== undefined && `the first 1,000 of ${formatCount(length, "element")}`,
     at !== undefined && `written ${new Date(at).toISOString()}`,
     tags.length > 0 && `tags ${tags.join(", ")}`,
     version !== undefined && `version ${version}`,

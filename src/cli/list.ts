@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { bytes, count, duration } from "../base/format.ts";
+import { formatBytes, formatCount, formatDuration } from "../base/format.ts";
 import { keyToJson, shownBytes } from "../manager/json.ts";
 import { type KeyEntry, list } from "../manager/mod.ts";
 import { isTerminal } from "../runtime/process.ts";
@@ -46,10 +46,10 @@ export function addList(program: Command, run: Run): void {
         found++;
         if (entry.unreadable) unreadable++;
         await output.line(json ? JSON.stringify(toJson(entry)) : show(entry));
-        if (!isTerminal("stdout")) output.progress(count(found, "key"));
+        if (!isTerminal("stdout")) output.progress(formatCount(found, "key"));
       }
       if (unreadable > 0) {
-        output.note(`warning: ${count(unreadable, "key")} cannot be read over this wire: not UTF-8`);
+        output.note(`warning: ${formatCount(unreadable, "key")} cannot be read over this wire: not UTF-8`);
       }
       return shell.code(false, unreadable > 0);
     }),
@@ -63,7 +63,7 @@ function toJson({ key, bytes: data, unreadable, type, ttl, size }: KeyEntry): ob
 function show({ key, bytes: data, unreadable, type, ttl, size }: KeyEntry): string {
   const name = data ? shownBytes(data) : shown(key);
   if (unreadable) return row("?", "?", "?", name);
-  return row(type, ttl === null ? "-" : duration(ttl), size === null ? "?" : bytes(size), name);
+  return row(type, ttl === null ? "-" : formatDuration(ttl), size === null ? "?" : formatBytes(size), name);
 }
 
 /** The key comes last: it is as long as it likes. */

@@ -1,4 +1,4 @@
-import { grouped } from "../base/format.ts";
+import { formatNumber } from "../base/format.ts";
 import { columns, isTerminal, variable, writeTo } from "../runtime/process.ts";
 import { redact } from "./errors.ts";
 import { harmless } from "./format.ts";
@@ -142,5 +142,5 @@ const COLOURS = { bold: "1", dim: "2", red: "31", green: "32", yellow: "33" } as
 
 /** How fast something goes: ` (12,000/s)`; nothing where that is not known yet. */
 export function rate(number: number, milliseconds: number): string {
-  return milliseconds < 500 ? "" : `, ${grouped(Math.round((number / milliseconds) * 1000))}/s`;
+  return milliseconds < 500 ? "" : `, ${formatNumber(Math.round((number / milliseconds) * 1000))}/s`;
 }

@@ -1,6 +1,6 @@
 /** What `stats --watch` shows of the monitor's numbers. */
 
-import { bytes, count, duration, grouped, percent } from "../base/format.ts";
+import { formatBytes, formatCount, formatDuration, formatNumber, formatPercent } from "../base/format.ts";
 import type { ServiceView, StoreView, View } from "../dashboard/messages.ts";
 import type { Alert } from "../monitor/mod.ts";
 import { HIT_RATE, MEMORY } from "../monitor/targets.ts";
@@ -49,7 +49,7 @@ export function picture({ view, name, resolved }: Shown, output: Pick<Output, "p
       "memory",
       `${typeof share === "number" ? `${gauge(share, share > MEMORY)} ` : ""}${store ? memory(store) : UNKNOWN}`,
     ),
-    line("evictions", `${known(store?.evictions, grouped)}, ${known(store?.expired, grouped)} expired`),
+    line("evictions", `${known(store?.evictions, formatNumber)}, ${known(store?.expired, formatNumber)} expired`),
     line(
       "hit rate",
       rated
@@ -81,7 +81,7 @@ export function summary({ view }: Shown): string {
   return [
     new Date(view.at).toISOString(),
     `store ${stateOf(store)}`,
-    `keys ${all.keys === null ? UNKNOWN : grouped(all.keys)}`,
+    `keys ${all.keys === null ? UNKNOWN : formatNumber(all.keys)}`,
     `memory ${store ? memory(store) : UNKNOWN}`,
     `hit rate ${hitRate(view)}`,
     `p95 ${time(all.p95)}`,
@@ -98,8 +98,8 @@ function stateOf(store: StoreView | null, good: Paint = same, bad: Paint = same)
   if (!store.up) return `${bad("does not answer")}${store.error === null ? "" : `: ${harmless(store.error)}`}`;
   const parts = [
     `${good("answers")} in ${time(store.latency)}`,
-    store.operations !== null && `${grouped(Math.round(store.operations))} commands/s`,
-    store.clients !== null && count(store.clients, "client"),
+    store.operations !== null && `${formatNumber(Math.round(store.operations))} commands/s`,
+    store.clients !== null && formatCount(store.clients, "client"),
   ];
   return parts.filter(Boolean).join(", ");
 }
@@ -116,14 +116,14 @@ export function memory(server: Memory): string {
   const { memoryUsed: used, memoryLimit: limit, policy } = server;
   if (used === null) return UNKNOWN;
   const share = shareOf(server);
-  const of = share === null ? ", no limit" : ` of ${bytes(limit as number)} (${percent(share)})`;
-  return `${bytes(used)}${of}${policy === null ? "" : `, ${policy}`}`;
+  const of = share === null ? ", no limit" : ` of ${formatBytes(limit as number)} (${formatPercent(share)})`;
+  return `${formatBytes(used)}${of}${policy === null ? "" : `, ${policy}`}`;
 }
 
 function hitRate({ counted, all }: View): string {
   if (counted === null) return `${UNKNOWN}: no application counts (CACHE_FLEET_STATS=true)`;
   if (all.hitRate === null) return "no reads in the last minute; counts come every 10 s";
-  return `${percent(all.hitRate)} of ${count(all.hits + all.misses, "read")} in the last minute`;
+  return `${formatPercent(all.hitRate)} of ${formatCount(all.hits + all.misses, "read")} in the last minute`;
 }
 
 function services({ counted, services }: View): string[] {
@@ -131,14 +131,14 @@ function services({ counted, services }: View): string[] {
   const head = ["service", "keys", "memory ≈", ...(counted === null ? [] : counts)];
   const rows = services.map((one: ServiceView) => [
     one.service,
-    one.keys === null ? "-" : grouped(one.keys),
-    one.memory === null ? "-" : bytes(one.memory),
+    one.keys === null ? "-" : formatNumber(one.keys),
+    one.memory === null ? "-" : formatBytes(one.memory),
     ...(counted === null
       ? []
       : [
-          one.hitRate === null ? "-" : percent(one.hitRate),
+          one.hitRate === null ? "-" : formatPercent(one.hitRate),
           // A database of nobody's is not counted.
-          ...[one.hits, one.misses, one.writes, one.errors].map((each) => (one.unnamed ? "-" : grouped(each))),
+          ...[one.hits, one.misses, one.writes, one.errors].map((each) => (one.unnamed ? "-" : formatNumber(each))),
           one.p95 === null ? "-" : time(one.p95),
         ]),
   ]);
@@ -148,7 +148,7 @@ function services({ counted, services }: View): string[] {
 /** A time in milliseconds; short ones with the digits that they need. */
 export function time(milliseconds: number | null): string {
   if (milliseconds === null) return UNKNOWN;
-  if (milliseconds >= 1000) return duration(milliseconds);
+  if (milliseconds >= 1000) return formatDuration(milliseconds);
   return `${milliseconds < 1 ? milliseconds.toFixed(2) : milliseconds.toFixed(1)} ms`;
 }
 

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { count, grouped } from "../base/format.ts";
+import { formatCount, formatNumber } from "../base/format.ts";
 import { type OnConflict, type RestoreProgress, restore } from "../manager/mod.ts";
 import { readFile } from "../runtime/process.ts";
 import { UsageError } from "./errors.ts";
@@ -79,7 +79,7 @@ export async function followRestore(
     (step) => {
       const { phase, keys, total } = step;
       const what = { verify: "verified", check: "checked", write: dryRun ? "looked at" : "dealt with" }[phase];
-      return [`${count(keys, "key")} ${what}`, total ? Math.min(1, keys / total) : undefined];
+      return [`${formatCount(keys, "key")} ${what}`, total ? Math.min(1, keys / total) : undefined];
     },
     (step) => {
       if (step.resumed && !resumed) output.note("Going on where an earlier run was interrupted");
@@ -100,12 +100,12 @@ export async function followRestore(
     await output.json({ ...about, ...counts, resumed, dryRun, done: !stopped });
   } else {
     const others = [
-      skipped > 0 && `${grouped(skipped)} were there and stayed`,
-      expired > 0 && `${grouped(expired)} had expired`,
-      invalidated > 0 && `${grouped(invalidated)} had been invalidated`,
-      unreadable > 0 && `${grouped(unreadable)} could not be`,
+      skipped > 0 && `${formatNumber(skipped)} were there and stayed`,
+      expired > 0 && `${formatNumber(expired)} had expired`,
+      invalidated > 0 && `${formatNumber(invalidated)} had been invalidated`,
+      unreadable > 0 && `${formatNumber(unreadable)} could not be`,
     ].filter(Boolean);
-    const done = `${count(written, "key")} of ${name} ${dryRun ? "would be written" : "written"}`;
+    const done = `${formatCount(written, "key")} of ${name} ${dryRun ? "would be written" : "written"}`;
     await output.line(`${stopped ? "Stopped: " : ""}${[done, ...others].join(", ")}`);
     // Who copies anew looks at all keys again, and those that came are there by then.
     const again = `The same command${copied ? " with --on-conflict skip" : ""} goes on where this one was stopped`;

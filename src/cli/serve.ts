@@ -34,7 +34,7 @@ export function addServe(program: Command, run: Run): void {
       const readOnlyToken = flags.readOnlyToken === true ? randomToken() : flags.readOnlyToken;
       const { client, name, database: urls } = await shell.open({ url: flags.url });
       const { database = urls } = flags;
-      const { driver } = await client.place({ database });
+      const { driver } = await client.locate({ database });
       const numbered = driver.capabilities.numbered ? database : 0;
       const handler = bridge({
         driver,

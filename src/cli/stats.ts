@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { count, grouped, percent } from "../base/format.ts";
+import { formatCount, formatNumber, formatPercent } from "../base/format.ts";
 import { type Inspection, inspect } from "../manager/mod.ts";
 import { findServices } from "../manager/services.ts";
 import { addExamples, addStoreFlags, seconds, whole } from "./flags.ts";
@@ -54,14 +54,14 @@ function hitRates({ fleet, hitRate, hits, misses }: Inspection): string[] {
   const reads = sum("hits") + sum("misses");
   const counted =
     reads > 0
-      ? `${percent(sum("hits") / reads)} of ${count(reads, "read")}, by the counts of the applications`
+      ? `${formatPercent(sum("hits") / reads)} of ${formatCount(reads, "read")}, by the counts of the applications`
       : `${UNKNOWN}: no application counts (CACHE_FLEET_STATS=true)`;
   if (hitRate === null) return [counted];
-  const server = `${percent(hitRate)} of ${count((hits ?? 0) + (misses ?? 0), "read")}`;
+  const server = `${formatPercent(hitRate)} of ${formatCount((hits ?? 0) + (misses ?? 0), "read")}`;
   return [counted, `${server} by the server's count, the library's own look-ups included`];
 }
 
-const known = (number: number | null): string => (number === null ? UNKNOWN : grouped(number));
+const known = (number: number | null): string => (number === null ? UNKNOWN : formatNumber(number));
 
 function show(name: string, found: Inspection, bold: (text: string) => string): string[] {
   const { server, version, latency, databases, evictions, expired, clients, services, fleet } = found;
@@ -81,9 +81,9 @@ function show(name: string, found: Inspection, bold: (text: string) => string): 
   const head = ["service", "keys", ...(counted ? ["hit rate", "hits", "misses", "writes", "errors"] : [])];
   const rows = services.map(({ service, keys, more }) => {
     const all = fleet[service];
-    const numbers = all ? [all.hits, all.misses, all.writes, all.errors].map(grouped) : ["-", "-", "-", "-"];
-    const rate = all && all.hits + all.misses > 0 ? percent(all.hitRate) : "-";
-    return [service, `${grouped(keys)}${more ? "+" : ""}`, ...(counted ? [rate, ...numbers] : [])];
+    const numbers = all ? [all.hits, all.misses, all.writes, all.errors].map(formatNumber) : ["-", "-", "-", "-"];
+    const rate = all && all.hits + all.misses > 0 ? formatPercent(all.hitRate) : "-";
+    return [service, `${formatNumber(keys)}${more ? "+" : ""}`, ...(counted ? [rate, ...numbers] : [])];
   });
   return [...lines, ...table(head, rows, [1, 2, 3, 4, 5, 6])];
 }

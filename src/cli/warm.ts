@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { count } from "../base/format.ts";
+import { formatCount } from "../base/format.ts";
 import type { Cache } from "../cache/cache.ts";
 import type { Id } from "../entry/keyspace.ts";
 import { type WarmReject, warm } from "../manager/mod.ts";
@@ -78,16 +78,16 @@ export function addWarm(program: Command, run: Run): void {
       const steps = warm(target, stoppable(items, signal), { concurrency, signal, timeout });
       const { last, stopped } = await shell.follow(
         steps,
-        ({ written }) => [`${count(written, "value")} written${rate(written, performance.now() - start)}`],
+        ({ written }) => [`${formatCount(written, "value")} written${rate(written, performance.now() - start)}`],
         ({ rejects }) => tellAll(rejects),
       );
       await tellAll();
       const written = last?.written ?? 0;
       if (json) await output.json({ service: name, collection, written, rejected, dryRun, done: !stopped });
       else {
-        const done = `${count(written, "value")} ${dryRun ? "would be written" : "written"} to ${name}.${collection}`;
+        const done = `${formatCount(written, "value")} ${dryRun ? "would be written" : "written"} to ${name}.${collection}`;
         await output.line(
-          `${stopped ? "Stopped: " : ""}${done}${rejected > 0 ? `, ${count(rejected, "reject")}` : ""}`,
+          `${stopped ? "Stopped: " : ""}${done}${rejected > 0 ? `, ${formatCount(rejected, "reject")}` : ""}`,
         );
       }
       return shell.code(stopped, rejected > 0);

@@ -27,9 +27,9 @@ import {
 import type { BreakerState } from "../telemetry/events.ts";
 import { type CacheListener, type CacheTarget, Events, type Sending } from "../telemetry/events.ts";
 import { type CacheStats, Counters, type LiveCounters } from "../telemetry/stats.ts";
-import { Batch, type Rights, type WireStats } from "../wire/batch.ts";
+import { Batch, type BatchStats, type Rights } from "../wire/batch.ts";
 import { Breaker } from "../wire/breaker.ts";
-import { type Lane, type Opening, Store } from "./store_connection.ts";
+import { type Lane, type Opening, StoreConnection } from "./store_connection.ts";
 
 /** What a client calls in the application. */
 export interface ClientHooks {
@@ -114,8 +114,8 @@ export interface Health {
   readonly near?: string;
 }
 
-/** What to find the {@linkcode Place} of. */
-export interface PlaceOf {
+/** What to find the {@linkcode Location} of. */
+export interface LocationOf {
   /** A service's name or declaration. */
   readonly service?: string | AnyService | undefined;
   /** A database, 0-15, where no service is given. @default REDIS_DB, else 0 */
@@ -123,7 +123,7 @@ export interface PlaceOf {
 }
 
 /** Where keys live: for tools that speak to the store themselves. */
-export interface Place {
+export interface Location {
   /** The wire to the store, opened. It is the client's to close. */
   readonly driver: Driver;
   /** The database as it is sent: 0 where databases are prefixes. */
@@ -143,7 +143,7 @@ export interface ClientStats extends CacheStats {
   /** The statistics of each service. */
   readonly services: Readonly<Record<string, CacheStats>>;
   /** What went over the wire. */
-  readonly wire: Readonly<WireStats>;
+  readonly wire: Readonly<BatchStats>;
 }
 
 /**
@@ -155,9 +155,9 @@ export interface ClientStats extends CacheStats {
 export class CacheClient<S extends object = Record<never, never>> {
   readonly #setup: Setup<S>;
   readonly #config: CommonConfig;
-  readonly #store: Store;
-  readonly #shared: Shared;
-  readonly #stores: Map<string, Store>;
+  readonly #store: StoreConnection;
+  readonly #shared: ClientState;
+  readonly #stores: Map<string, StoreConnection>;
   readonly #services = new Map<string, { definition: AnyService; service: ServiceBase }>();
   /** The services of all declarations, those among them that were made again. */
   readonly #declared = new WeakMap<AnyService, ServiceBase>();
@@ -170,9 +170,9 @@ export class CacheClient<S extends object = Record<never, never>> {
    * @param setup What the build gives its clients.
    * @param shared What another client shares with it.
    */
-  constructor(setup: Setup<S>, shared?: Shared) {
+  constructor(setup: Setup<S>, shared?: ClientState) {
     this.#setup = setup;
-    this.#shared = shared ?? new Shared(setup);
+    this.#shared = shared ?? new ClientState(setup);
     this.#stores = (SHARES_SOCKETS && shared?.stores) || new Map();
     this.#shared.stores ??= this.#stores;
     this.#config = this.#shared.config;
@@ -280,7 +280,7 @@ export class CacheClient<S extends object = Record<never, never>> {
         target,
         shape: rawKeys,
         counters,
-        look: near ? lookAt(context.space) : undefined,
+        readScript: near ? lookAt(context.space) : undefined,
         near: near ? this.#near(this.#config, lane, context.space, target, "", near === true ? {} : near) : undefined,
         sealing: compressAbove === false ? undefined : { compressAbove },
       };
@@ -299,7 +299,7 @@ export class CacheClient<S extends object = Record<never, never>> {
    * @throws {TypeError | RangeError} As {@linkcode CacheClient.service} and {@linkcode CacheClient.cache} do.
    * @throws {StoreError} When the client was closed, or its driver cannot be opened.
    */
-  async place({ service, database }: PlaceOf): Promise<Place> {
+  async locate({ service, database }: LocationOf): Promise<Location> {
     let config = this.#config;
     let number = database ?? config.database;
     let segment = "";
@@ -393,7 +393,7 @@ export class CacheClient<S extends object = Record<never, never>> {
     const failure = (error: unknown): string => toStoreError(error).message;
     const writing = batch.run(probe, [space.own("health")], [], timeout, true).then(() => undefined, failure);
     const notRead = await batch
-      .send(["MGET", space.clock], [space.clock], timeout, true)
+      .send(["MGET", space.epochKey], [space.epochKey], timeout, true)
       .then(() => undefined, failure);
     const latency = performance.now() - start;
     const notWritten = await writing;
@@ -525,11 +525,11 @@ export class CacheClient<S extends object = Record<never, never>> {
   }
 
   /** Configurations that name one store share its connections. */
-  #storeOf(config: CommonConfig): Store {
+  #storeOf(config: CommonConfig): StoreConnection {
     const opening = this.#setup.store(config);
     let store = this.#stores.get(opening.key);
     if (!store) {
-      store = new Store(opening, config.databases, this.#shared.breaker(opening, config));
+      store = new StoreConnection(opening, config.databases, this.#shared.breaker(opening, config));
       this.#stores.set(opening.key, store);
     }
     return store;
@@ -569,7 +569,7 @@ export class CacheClient<S extends object = Record<never, never>> {
     config: CommonConfig,
     database: number,
     segment: string,
-  ): { lane: Lane; context: Omit<CacheContext, "target" | "shape" | "counters" | "look"> } {
+  ): { lane: Lane; context: Omit<CacheContext, "target" | "shape" | "counters" | "readScript"> } {
     const { lane, numbered } = this.#lane(database, config);
     const { prefix, timeout, onError, ttl, defaults } = config;
     const { hooks } = this.#setup;
@@ -636,11 +636,11 @@ const SHARES_SOCKETS = !("WebSocketPair" in globalThis || "EdgeRuntime" in globa
 const NEAR_CLOCK = SHARES_SOCKETS ? coarseClock(() => Date.now()) : Date.now;
 
 /** What the client of a request shares with the one that it was made of. */
-class Shared {
+class ClientState {
   readonly config: CommonConfig;
   readonly events: Events = new Events();
   readonly sends: Events<Sending> = new Events();
-  readonly wire: WireStats = { commands: 0, roundTrips: 0, retries: 0 };
+  readonly wire: BatchStats = { commands: 0, roundTrips: 0, retries: 0 };
   /** The counters of each service and its collections. */
   readonly counters: Map<string, Counters[]> = new Map();
   /** The counters of caches without a service, by database. */
@@ -655,7 +655,7 @@ class Shared {
   readonly #breakers: Map<string, Breaker> = new Map();
   readonly #fleets: Map<string, Fleet> = new Map();
   readonly #rights: Map<string, Rights> = new Map();
-  stores: Map<string, Store> | undefined;
+  stores: Map<string, StoreConnection> | undefined;
 
   constructor(setup: Setup<object>) {
     if (setup.listener) this.events.subscribe(setup.listener, true);

@@ -1,18 +1,18 @@
 import { memory } from "../../drivers/memory.ts";
 import { loadDriver } from "../base/errors.ts";
 import type { Config } from "../config/parse_config.ts";
-import type { Wire } from "./entry_point.ts";
+import type { DriverFactory } from "./entry_point.ts";
 
 type ConfigOf<Name extends Config["driver"]> = Extract<Config, { driver: Name }>;
 
 /** The embedded store. */
-export const memoryWire: Wire = {
+export const memoryFactory: DriverFactory = {
   numbered: true,
   open: (config, { clock }) => memory({ ...(config as ConfigOf<"memory">).memory, ...(clock && { clock }) }),
 };
 
 /** Upstash over REST; its code is loaded when it is first used. */
-export const upstashWire: Wire = {
+export const upstashFactory: DriverFactory = {
   numbered: false,
   async open(config) {
     const { upstash } = await loadDriver("upstash", () => import("../../drivers/upstash.ts"));

@@ -31,7 +31,7 @@ const OTHER_OPTIONS = ["clock", "logger", "waitUntil", "superClasses", "env"];
 const COMPATIBLE = 1;
 
 /** How to open a wire. */
-export interface Wire {
+export interface DriverFactory {
   /** Whether the store has numbered databases. */
   readonly numbered: boolean;
   /** Whether later clients get the same driver, which then outlives each. @default false */
@@ -41,13 +41,13 @@ export interface Wire {
 }
 
 /** The wires that a build can open by name. */
-export type Wires = Readonly<Partial<Record<DriverName, Wire>>>;
+export type DriverFactories = Readonly<Partial<Record<DriverName, DriverFactory>>>;
 
 /** A client that knows the services of Food Fast by name. */
 export type FoodFastClient = CacheClient<FoodFastServices>;
 
 /** What `mod.ts` and the edge build give, each with its own wires. */
-export interface Entry {
+export interface EntryPoint {
   /** Makes a client. */
   createCacheClient(options?: ClientOptions): FoodFastClient;
   /** The client that the process shares, by all copies of the package in it. */
@@ -62,7 +62,7 @@ export interface Entry {
  * @param wires The wires that can be opened by name.
  * @returns The functions.
  */
-export function entry(wires: Wires): Entry {
+export function entryPoint(wires: DriverFactories): EntryPoint {
   // Kept where every copy of this module finds it: hot reload and bundlers make many. Each kind of build has its own.
   const place = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(wires)}`);
   const copies = globalThis as { [place: symbol]: FoodFastClient | undefined };
@@ -117,7 +117,7 @@ function configure(options: ClientOptions, service: AnyService | undefined, tcp:
 function opening(
   config: Config,
   options: ClientOptions,
-  wires: Wires,
+  wires: DriverFactories,
   kept: Map<string, Driver | Promise<Driver>>,
 ): Opening & { readonly key: string } {
   if (typeof options.driver === "object") return readyOpening(options.driver);

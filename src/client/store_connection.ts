@@ -28,7 +28,7 @@ export interface Lane {
 }
 
 /** One store, and what is gathered for it. */
-export class Store {
+export class StoreConnection {
   /** The name of the driver. */
   readonly name: string;
   /** Whether databases are numbered; otherwise they are key prefixes. */

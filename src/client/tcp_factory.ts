@@ -1,9 +1,9 @@
 import { loadDriver } from "../base/errors.ts";
 import type { Config } from "../config/parse_config.ts";
-import type { Wire } from "./entry_point.ts";
+import type { DriverFactory } from "./entry_point.ts";
 
 /** Redis over TCP; node-redis is loaded when it is first used. Builds for the edge leave this file out. */
-export const tcpWire: Wire = {
+export const tcpFactory: DriverFactory = {
   numbered: true,
   async open(config) {
     const { redis } = config as Extract<Config, { driver: "node-redis" }>;

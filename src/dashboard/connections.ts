@@ -25,8 +25,8 @@ export class SharedConnections implements ManagedClient {
   }
 
   /** Where keys live; what opens a connection there gets the shared one. */
-  async place(of: Parameters<ManagedClient["place"]>[0]): ReturnType<ManagedClient["place"]> {
-    const place = await this.#client.place(of);
+  async locate(of: Parameters<ManagedClient["locate"]>[0]): ReturnType<ManagedClient["locate"]> {
+    const place = await this.#client.locate(of);
     const { driver } = place;
     const { connect } = driver;
     if (!connect) return place;

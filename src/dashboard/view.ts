@@ -1,6 +1,6 @@
 /** From what a monitor knows to what is shown: by the dashboard's page and by `larder stats --watch`. */
 
-import type { Place } from "../client/client.ts";
+import type { Location } from "../client/client.ts";
 import type { FleetWindow, MonitorSnapshot, StoreSample, Windowed } from "../monitor/mod.ts";
 import { rateOf } from "../monitor/series.ts";
 import type { Size } from "../monitor/sizes.ts";
@@ -11,7 +11,7 @@ import type { Point, ServiceView, StoreView, View } from "./messages.ts";
 /** What is shown beside what a monitor knows. */
 export interface ViewOptions {
   /** Where the services live. */
-  readonly places: readonly Place[];
+  readonly places: readonly Location[];
   /** What their keys come to, by service, as far as it was measured. */
   readonly sizes: ReadonlyMap<string, Size>;
   /** What the circuit breaker lets through. */

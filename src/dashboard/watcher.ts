@@ -1,7 +1,7 @@
 /** Samples the caches again and again, and remembers the last hour: for the dashboard, and for `larder stats --watch`. */
 
 import type { Duration } from "../base/ttl.ts";
-import type { Place } from "../client/client.ts";
+import type { Location } from "../client/client.ts";
 import { placesOf } from "../manager/inspect.ts";
 import type { InspectedClient } from "../manager/mod.ts";
 import {
@@ -55,7 +55,7 @@ export class Watcher {
   readonly #listeners = new Set<(event: Sample | Alert) => void>();
   readonly #history: Point[] = [];
   readonly #log: Alert[] = [];
-  #places: readonly Place[] = [];
+  #places: readonly Location[] = [];
   #sizes: ReadonlyMap<string, Size> = new Map();
   #measured = Number.NEGATIVE_INFINITY;
   #measuring: Promise<void> | undefined;

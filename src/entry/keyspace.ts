@@ -29,7 +29,7 @@ export function limitKey(logical: string): string {
 }
 
 /** The clock of a keyspace: its value, and the value at the last invalidation of everything. */
-export interface Clock {
+export interface Epoch {
   readonly text: string | null;
   readonly seq: number;
   readonly all: number;
@@ -45,11 +45,11 @@ export class Keyspace {
   /** What stands in front of every key. */
   readonly prefix: string;
   /** The key of its clock. */
-  readonly clock: string;
+  readonly epochKey: string;
   /** What the keys of tags' marks start with. */
-  readonly marks: string;
+  readonly marksPrefix: string;
   /** The clock as it was last seen. */
-  seen: Clock = { text: null, seq: 0, all: 0 };
+  lastEpoch: Epoch = { text: null, seq: 0, all: 0 };
   readonly #glob: string;
 
   /**
@@ -61,8 +61,8 @@ export class Keyspace {
     const parts = [options.prefix, options.numbered ? "" : `db${database}`, options.segment ?? ""];
     this.prefix = parts.map((part) => (part ? `${part.replace(/[%:]|\p{Surrogate}/gu, percent)}:` : "")).join("");
     this.#glob = escapeGlob(this.prefix);
-    this.clock = this.own("clock");
-    this.marks = this.own("tag:");
+    this.epochKey = this.own("clock");
+    this.marksPrefix = this.own("tag:");
   }
 
   /** The physical key of one of the library's own. */
@@ -76,14 +76,14 @@ export class Keyspace {
   }
 
   /** Notes the clock's text, as a read brought it. */
-  see(text: unknown): Clock {
-    if (text === this.seen.text || (text !== null && typeof text !== "string")) return this.seen;
+  noteEpoch(text: unknown): Epoch {
+    if (text === this.lastEpoch.text || (text !== null && typeof text !== "string")) return this.lastEpoch;
     const [value = 0, all = 0, first] = text?.split(" ").map(Number) ?? [];
     // Its third number says that nothing was invalidated yet: loads from before it was made are as good.
     const seq = first === undefined ? value : 0;
     const clock = { text, seq, all };
     // Replies of overlapping sends may come out of order.
-    if (seq >= this.seen.seq || text === null) this.seen = clock;
+    if (seq >= this.lastEpoch.seq || text === null) this.lastEpoch = clock;
     return clock;
   }
 

@@ -1,4 +1,4 @@
-import type { PlaceOf } from "../client/client.ts";
+import type { LocationOf } from "../client/client.ts";
 import { inOrder } from "./backup.ts";
 import type { Rec } from "./record.ts";
 import {
@@ -97,7 +97,7 @@ const PAGE = 500;
 async function openBoth(
   from: ManagedClient,
   to: ManagedClient,
-  options: PlaceOf & StepOptions,
+  options: LocationOf & StepOptions,
 ): Promise<{ source: Wire; sink: Wire } | undefined> {
   let source: Wire;
   try {

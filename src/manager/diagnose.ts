@@ -1,7 +1,7 @@
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
 import { isForbidden, isRefusal, isStoreError } from "../base/errors.ts";
-import type { PlaceOf } from "../client/client.ts";
+import type { LocationOf } from "../client/client.ts";
 import { fleetCounts, type InspectedClient, parseInfo, placesOf } from "./inspect.ts";
 import { looker } from "./list.ts";
 import { type Refusals, refusals, trackingRefusal } from "./rights.ts";
@@ -463,7 +463,7 @@ function hitRate(rates: readonly Rate[], info: Info, why: string): Finding {
 }
 
 /** Opens a database; `undefined` where the store has no such one, which is a finding of its own, or lets this user not look. */
-async function usable(client: ManagedClient, options: PlaceOf & StepOptions): Promise<Wire | undefined> {
+async function usable(client: ManagedClient, options: LocationOf & StepOptions): Promise<Wire | undefined> {
   let wire: Wire | undefined;
   try {
     wire = await openWire(client, options);
@@ -496,8 +496,8 @@ async function* keys(
   const big: { name: string; size: number }[] = [];
   for (const database of await used(client, info)) {
     // All that is there, the keys of others too: they share the memory.
-    const place = { ...(await client.place({ database })), prefix: "" };
-    const wire = await usable({ place: async () => place }, { database, ...options });
+    const place = { ...(await client.locate({ database })), prefix: "" };
+    const wire = await usable({ locate: async () => place }, { database, ...options });
     if (!wire) continue;
     opened++;
     const look = looker(wire);

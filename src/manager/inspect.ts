@@ -2,7 +2,7 @@ import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver
 import { describe } from "../base/check.ts";
 import type { Timeout } from "../base/ttl.ts";
 import type { FleetStats } from "../cache/fleet.ts";
-import type { ClientStats, Health, Place } from "../client/client.ts";
+import type { ClientStats, Health, Location } from "../client/client.ts";
 import { SERVICE_DATABASES } from "../services/service.ts";
 import { COUNTS } from "../telemetry/stats.ts";
 import { type ServerName, serverName } from "./server.ts";
@@ -122,13 +122,13 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
 }
 
 /** Where the client's services live, by their databases: those that it was made with, and those that it has used. */
-export async function placesOf(client: Pick<InspectedClient, "place" | "service" | "stats">): Promise<Place[]> {
+export async function placesOf(client: Pick<InspectedClient, "locate" | "service" | "stats">): Promise<Location[]> {
   const names = new Set([...Object.keys(SERVICE_DATABASES), ...Object.keys(client.stats().services)]);
-  const places: Place[] = [];
+  const places: Location[] = [];
   for (const service of names) {
     try {
       client.service(service as never);
-      places.push(await client.place({ service }));
+      places.push(await client.locate({ service }));
     } catch (error) {
       // A build without this service.
       if (!(error instanceof TypeError)) throw error;
@@ -142,8 +142,8 @@ export async function placesOf(client: Pick<InspectedClient, "place" | "service"
  * rate of a store that is watched would fall by it.
  */
 async function fleetOf(
-  places: readonly Place[],
-  counts: ReadonlyMap<Place, Contents>,
+  places: readonly Location[],
+  counts: ReadonlyMap<Location, Contents>,
   { signal, timeout }: StepOptions,
 ): Promise<Readonly<Record<string, FleetStats>>> {
   const found = places.map(async (place): Promise<[string, FleetStats]> => {
@@ -217,20 +217,20 @@ interface Contents {
 
 /** Counts the keys of places, those that share a database of the store in one scan. */
 async function countKeys(
-  places: readonly Place[],
+  places: readonly Location[],
   maxKeys: number,
   options: StepOptions,
-): Promise<ReadonlyMap<Place, Contents>> {
-  const counts = new Map<Place, Contents>();
-  const groups = new Map<string, Place[]>();
+): Promise<ReadonlyMap<Location, Contents>> {
+  const counts = new Map<Location, Contents>();
+  const groups = new Map<string, Location[]>();
   for (const place of places) {
     const id = `${place.numbered ? place.database : ""}`;
     groups.set(id, [...(groups.get(id) ?? []), place]);
   }
   for (const group of groups.values()) {
-    const [first] = group as [Place];
+    const [first] = group as [Location];
     const whole = { ...first, prefix: "" };
-    const wire = await openWire({ place: async () => whole }, { database: first.number, ...options });
+    const wire = await openWire({ locate: async () => whole }, { database: first.number, ...options });
     try {
       // MEMORY alone looks at a key and counts neither hit nor miss; where it is not known, there are no such counts to spoil.
       const marks = group.map(
@@ -255,7 +255,7 @@ async function countKeys(
           const text = shown(key);
           const place = byLength.find(({ prefix }) => text.startsWith(prefix));
           const count = place && counts.get(place);
-          if (!count || isOwnKey(text.slice((place as Place).prefix.length))) continue;
+          if (!count || isOwnKey(text.slice((place as Location).prefix.length))) continue;
           if (count.keys === maxKeys) count.more = true;
           else count.keys++;
         }

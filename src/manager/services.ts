@@ -1,7 +1,7 @@
 /** Services of applications' own, found by what their processes counted together. */
 
 import { isRefusal } from "../base/errors.ts";
-import type { Place } from "../client/client.ts";
+import type { Location } from "../client/client.ts";
 import { defineService } from "../services/service.ts";
 import type { InspectedClient } from "./inspect.ts";
 import type { StepOptions } from "./target.ts";
@@ -30,16 +30,16 @@ export async function findServices(
   client: InspectedClient,
   { most = 100_000, ...options }: FindServicesOptions = {},
 ): Promise<void> {
-  const groups = new Map<number, Place[]>();
+  const groups = new Map<number, Location[]>();
   for (let database = FIRST; database <= LAST; database++) {
-    const place = await client.place({ database });
+    const place = await client.locate({ database });
     groups.set(place.database, [...(groups.get(place.database) ?? []), place]);
   }
   for (const places of groups.values()) {
-    const whole = { ...(places[0] as Place), prefix: "" };
+    const whole = { ...(places[0] as Location), prefix: "" };
     let wire: Wire | undefined;
     try {
-      wire = await openWire({ place: async () => whole }, { database: whole.number, ...options });
+      wire = await openWire({ locate: async () => whole }, { database: whole.number, ...options });
       const [size] = await wire.send([["DBSIZE"]]);
       if (size === 0) continue;
       let left = most;
@@ -57,7 +57,7 @@ export async function findServices(
   }
 }
 
-function register(client: InspectedClient, places: readonly Place[], key: string): void {
+function register(client: InspectedClient, places: readonly Location[], key: string): void {
   for (const { prefix, number } of places) {
     const start = `${prefix}#larder:stats:`;
     const name = key.slice(start.length);

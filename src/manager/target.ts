@@ -2,7 +2,7 @@
 
 import type { Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
-import type { Place, PlaceOf } from "../client/client.ts";
+import type { Location, LocationOf } from "../client/client.ts";
 import type { AnyService } from "../services/service.ts";
 
 /** Whose keys: a service's, by its name or declaration, or a database's, 0-15. */
@@ -21,7 +21,7 @@ export interface StepOptions {
 /** What the manager needs of a client. */
 export interface ManagedClient {
   /** Where keys live. */
-  place(of: PlaceOf): Promise<Place>;
+  locate(of: LocationOf): Promise<Location>;
 }
 
 /** A key: text, or bytes that are not UTF-8. */

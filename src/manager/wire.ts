@@ -8,7 +8,7 @@ import { describe } from "../base/check.ts";
 import { showsLife } from "../base/errors.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
-import type { Place, PlaceOf } from "../client/client.ts";
+import type { Location, LocationOf } from "../client/client.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 
 const encoder = new TextEncoder();
@@ -62,7 +62,7 @@ function plain(arg: string | number | Uint8Array): string | number {
 
 /** A place and a connection to it. */
 export class Wire {
-  readonly place: Place;
+  readonly place: Location;
   /** Whether all that comes is what is stored: bytes, or the embedded store's text. */
   readonly exact: boolean;
   /** Whether it comes as bytes, and bytes can be sent. */
@@ -73,7 +73,7 @@ export class Wire {
   /** Milliseconds that one step may take. */
   readonly timeout: number;
 
-  constructor(place: Place, connection: Connection | undefined, signal: Signal | undefined, timeout: Timeout) {
+  constructor(place: Location, connection: Connection | undefined, signal: Signal | undefined, timeout: Timeout) {
     this.place = place;
     this.bytes = connection !== undefined;
     this.exact = connection !== undefined || place.driver.name === "memory";
@@ -224,7 +224,7 @@ export const TIMEOUT_MS = 10_000;
  * @param options Whose place; how steps are taken.
  * @returns The connection, to be closed.
  */
-export async function openWire(client: ManagedClient, options: PlaceOf & StepOptions): Promise<Wire> {
+export async function openWire(client: ManagedClient, options: LocationOf & StepOptions): Promise<Wire> {
   const { service, database, signal } = options;
   if (service === undefined && database === undefined) {
     throw new TypeError("cannot tell whose keys are meant: accepted are a service or a database");
@@ -234,7 +234,7 @@ export async function openWire(client: ManagedClient, options: PlaceOf & StepOpt
   }
   const timeout = parseTimeout(options.timeout ?? TIMEOUT_MS, "timeout");
   signal?.throwIfAborted();
-  const place = await client.place({ service, database });
+  const place = await client.locate({ service, database });
   const connection = await place.driver.connect?.(place.database, { timeout });
   return new Wire(place, connection, signal, timeout);
 }

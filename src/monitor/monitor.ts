@@ -8,11 +8,11 @@
 import type { Reply } from "../../drivers/driver.ts";
 import { checkFunction, checkNames, describe, refuse } from "../base/check.ts";
 import { type Duration, LONGEST_TIMER, parseDuration, parseTimeout, type Timeout } from "../base/ttl.ts";
-import type { Place, PlaceOf } from "../client/client.ts";
+import type { Location, LocationOf } from "../client/client.ts";
 import type { BreakerState, CacheEvent, CacheListener, CacheTarget, Sending } from "../telemetry/events.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";
 import { COUNTS, type LiveCounters } from "../telemetry/stats.ts";
-import type { WireStats } from "../wire/batch.ts";
+import type { BatchStats } from "../wire/batch.ts";
 import { type Alert, type AlertRule, checkRules, DEFAULT_RULES, Judge, type Rule, type Scope } from "./rules.ts";
 import {
   type Counted,
@@ -37,13 +37,13 @@ export interface MonitoredClient {
   /** The counters by service. */
   counters(): readonly (readonly [service: string, counters: readonly LiveCounters[]])[];
   /** What went over the wire. */
-  stats(): { readonly wire: Readonly<WireStats> };
+  stats(): { readonly wire: Readonly<BatchStats> };
   /** Listens to events. */
   subscribe(listener: CacheListener, options: { readonly quiet: boolean }): () => void;
   /** Listens to sends. */
   onSend(listener: (sending: Sending) => void): () => void;
   /** Where keys live. */
-  place(of: PlaceOf): Promise<Place>;
+  locate(of: LocationOf): Promise<Location>;
 }
 
 /** Options of {@linkcode monitor}. */

@@ -1,5 +1,5 @@
 /** How many keys services have, and how much memory they take. */
-import type { Place } from "../client/client.ts";
+import type { Location } from "../client/client.ts";
 import type { Bulk } from "../manager/target.ts";
 import { isOwnKey, shown, Wire } from "../manager/wire.ts";
 
@@ -32,11 +32,11 @@ const PAGE = 1000;
  * @returns The sizes, in the order of the places.
  * @throws {StoreError} When the store goes away.
  */
-export async function sizesOf(places: readonly Place[], options: SizesOptions): Promise<Size[]> {
+export async function sizesOf(places: readonly Location[], options: SizesOptions): Promise<Size[]> {
   const { most = 100_000, sample = 0, timeout } = options;
-  const sizes = new Map<Place, Size>();
+  const sizes = new Map<Location, Size>();
   for (const group of groupsOf(places)) {
-    const [first] = group as [Place];
+    const [first] = group as [Location];
     const alone = group.length === 1 && first.prefix === "";
     const wire = new Wire({ ...first, prefix: "" }, undefined, undefined, timeout);
     const total = Number((await wire.must([["DBSIZE"]]))[0]);
@@ -70,10 +70,10 @@ export async function sizesOf(places: readonly Place[], options: SizesOptions): 
 }
 
 /** Those that share a database of a store. */
-function groupsOf(places: readonly Place[]): Place[][] {
-  const groups = new Map<Place["driver"], Map<number, Place[]>>();
+function groupsOf(places: readonly Location[]): Location[][] {
+  const groups = new Map<Location["driver"], Map<number, Location[]>>();
   for (const place of places) {
-    const databases = groups.get(place.driver) ?? new Map<number, Place[]>();
+    const databases = groups.get(place.driver) ?? new Map<number, Location[]>();
     databases.set(place.database, [...(databases.get(place.database) ?? []), place]);
     groups.set(place.driver, databases);
   }

@@ -2,7 +2,7 @@
 import type { RawReply } from "../../drivers/driver.ts";
 import { toStoreError } from "../base/errors.ts";
 import type { FleetStats } from "../cache/fleet.ts";
-import type { Place, PlaceOf } from "../client/client.ts";
+import type { Location, LocationOf } from "../client/client.ts";
 import { fleetCounts, numberOf, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
 import { slowLog } from "../manager/slow_log.ts";
 import { Wire } from "../manager/wire.ts";
@@ -82,7 +82,7 @@ export interface Placed {
   /** The name of the driver. */
   readonly driver: string;
   /** Where keys live. */
-  place(of: PlaceOf): Promise<Place>;
+  locate(of: LocationOf): Promise<Location>;
 }
 
 /** How many entries of the slow log are asked for. */
@@ -108,7 +108,7 @@ export class StoreWatch {
   /** The services that processes count together for. */
   readonly #counting = new Set<string>();
   /** To find a place its configuration is read: once. */
-  readonly #places = new Map<string, Place>();
+  readonly #places = new Map<string, Location>();
 
   /**
    * @param client The client.
@@ -207,7 +207,7 @@ export class StoreWatch {
 
   async #wire(of: { readonly database?: number; readonly service?: string }): Promise<Wire> {
     const name = `${of.service}`;
-    const place = this.#places.get(name) ?? (await this.#client.place(of));
+    const place = this.#places.get(name) ?? (await this.#client.locate(of));
     this.#places.set(name, place);
     return new Wire(place, undefined, undefined, this.#timeout);
   }
@@ -237,7 +237,7 @@ export class StoreWatch {
   ): Promise<StoreSample["keys"]> {
     const due = this.#scans && (now - this.#counted >= KEYS_EVERY || now < this.#counted);
     const keys: Record<string, number> = {};
-    const measured: Place[] = [];
+    const measured: Location[] = [];
     const told = databasesOf(info);
     for (const service of services) {
       const place = await this.#wire({ service }).then(
@@ -253,7 +253,7 @@ export class StoreWatch {
     if (due) this.#counted = now;
     const sizes = await sizesOf(measured, { timeout: this.#timeout });
     sizes.forEach((size, i) => {
-      keys[(measured[i] as Place).service as string] = size.keys;
+      keys[(measured[i] as Location).service as string] = size.keys;
     });
     return keys;
   }

@@ -3,10 +3,10 @@ import type { Driver, Reply, StoreError, Tracking } from "../../drivers/driver.t
 import { parseTtl, type TtlClasses } from "../base/ttl.ts";
 import type { NearOptions } from "../config/policy.ts";
 import { type Document, decode, encode, type Known } from "../entry/codec.ts";
-import type { Clock, Id, Keyspace } from "../entry/keyspace.ts";
+import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
 import { EVERYTHING } from "../lua/entries.ts";
 import type { CacheTarget, Events } from "../telemetry/events.ts";
-import { Near } from "./near_store.ts";
+import { NearStore } from "./near_store.ts";
 
 /** What a near cache stands on. */
 export interface NearSetup {
@@ -37,7 +37,7 @@ export interface NearRead {
   readonly text: string | null;
   readonly document: Document | undefined;
   readonly left: Reply | undefined;
-  readonly clock: Clock;
+  readonly clock: Epoch;
   readonly context: { readonly now: () => number };
   readonly value: unknown;
 }
@@ -46,7 +46,7 @@ export interface NearRead {
 export class NearCache {
   readonly #setup: NearSetup;
   /** The entries. */
-  readonly near: Near;
+  readonly store: NearStore;
   #ttl: number;
   #trackings: Tracking[] = [];
   #state: "new" | "opening" | "open" | "closed" = "new";
@@ -61,59 +61,60 @@ export class NearCache {
       encode: (value: unknown) => encode(value, known),
       decode: (text: string) => decode(text, known),
     };
-    this.near = new Near({ maxEntries, maxBytes, clone, now, codec });
-    this.near.live = !setup.driver;
+    this.store = new NearStore({ maxEntries, maxBytes, clone, now, codec });
+    this.store.live = !setup.driver;
     this.#ttl = (ttl === undefined ? 5000 : parseTtl(ttl, "near.ttl", setup.classes)) ?? Number.POSITIVE_INFINITY;
   }
 
   /** Some read has brought a later clock of a keyspace: where changes are not told, only the store knows what it concerns. */
-  outdate({ prefix, seen }: Keyspace): void {
-    if (!this.#tracked && prefix === this.#setup.space.prefix) this.near.outdate(seen.seq, seen.all);
+  outdate({ prefix, lastEpoch }: Keyspace): void {
+    if (!this.#tracked && prefix === this.#setup.space.prefix) this.store.outdate(lastEpoch.seq, lastEpoch.all);
   }
 
   /** Notes that a read leaves. The first one begins to listen to the store. */
   begin(): number {
     const { driver } = this.#setup;
     if (driver && this.#state === "new") this.#open(driver);
-    return this.near.begin();
+    return this.store.begin();
   }
 
   /** Keeps what a read brought, if it may. Its value is frozen then. */
   keep(mark: number | undefined, read: NearRead): void {
     const { left, text, document, state, value, context, id } = read;
-    if (mark === undefined || !this.near.live || state !== "fresh" || typeof left !== "number" || text === null) return;
+    if (mark === undefined || !this.store.live || state !== "fresh" || typeof left !== "number" || text === null)
+      return;
     const from = this.#setup.now();
     const { at, ttl = 0, tags = [] } = document ?? {};
     let span = left < 0 ? this.#ttl : Math.min(left, this.#ttl);
     if (at !== undefined) span = Math.min(span, at + ttl - context.now());
-    this.near.put(mark, {
+    this.store.put(mark, {
       id: typeof id === "object" ? undefined : id,
       key: read.physical,
       value,
       from,
       until: from + span,
       tags,
-      clock: read.clock.seq,
+      epoch: read.clock.seq,
       bytes: text.length,
     });
   }
 
   /** Forgets a physical key, also for reads under way. */
   forget(key: string): void {
-    if (key.startsWith(this.#setup.prefix)) this.near.drop([key]);
+    if (key.startsWith(this.#setup.prefix)) this.store.drop([key]);
   }
 
   /** Forgets what carries one of the tags; everything without tags. */
   invalidate(space: Keyspace, tags?: readonly string[]): void {
     if (space.prefix !== this.#setup.space.prefix) return;
-    if (tags) this.near.dropTags(tags);
-    else this.near.clear();
+    if (tags) this.store.dropTags(tags);
+    else this.store.clear();
   }
 
   /** Forgets everything and listens no more. */
   async close(): Promise<void> {
     this.#state = "closed";
-    this.near.live = false;
+    this.store.live = false;
     await Promise.all(this.#trackings.map((tracking) => tracking.close()));
   }
 
@@ -124,7 +125,7 @@ export class NearCache {
       if (this.#state !== "opening") return;
       this.#state = "open";
       if (driver.track) this.#track(driver);
-      else this.near.live = true;
+      else this.store.live = true;
     } catch {
       // The next read opens it anew.
       if (this.#state === "opening") this.#state = "new";
@@ -133,15 +134,17 @@ export class NearCache {
 
   #track(driver: Driver): void {
     const { space, database, prefix, options, told } = this.#setup;
-    const near = this.near;
+    const near = this.store;
     const changed = (keys: readonly string[] | null): number => {
       if (!keys) return near.clear();
-      const tags = keys.filter((key) => key.startsWith(space.marks)).map((key) => key.slice(space.marks.length));
+      const tags = keys
+        .filter((key) => key.startsWith(space.marksPrefix))
+        .map((key) => key.slice(space.marksPrefix.length));
       if (tags.includes(EVERYTHING)) return near.clear();
       const dropped = tags.length > 0 ? near.dropTags(tags) : 0;
       return dropped + (tags.length < keys.length ? near.drop(keys) : 0);
     };
-    const prefixes = space.marks.startsWith(prefix) ? [prefix] : [prefix, space.marks];
+    const prefixes = space.marksPrefix.startsWith(prefix) ? [prefix] : [prefix, space.marksPrefix];
     let up = 0;
     this.#tracked = true;
     if (options.ttl === undefined) this.#ttl = 30_000;

@@ -31,7 +31,7 @@ export interface NearValue {
   /** The names of its tags. */
   readonly tags: readonly string[];
   /** The keyspace's clock when it was read. */
-  readonly clock: number;
+  readonly epoch: number;
   /** The length of the stored text. */
   readonly bytes: number;
 }
@@ -67,7 +67,7 @@ export interface Codec {
 const REMEMBERED = 2048;
 
 /** The decoded values of one collection. */
-export class Near {
+export class NearStore {
   readonly #maxEntries: number;
   readonly #maxBytes: number;
   readonly #clone: boolean;
@@ -181,7 +181,7 @@ export class Near {
    * @returns The value, to be handed out.
    */
   put(mark: ReadMark, read: NearValue): unknown {
-    const { id, key, from, until, tags, clock, bytes, value } = read;
+    const { id, key, from, until, tags, epoch, bytes, value } = read;
     const shared = !this.#clone && deepFreeze(value);
     const old = this.#keys.get(key);
     const dropped = this.#drops.get(key) ?? this.#earlier.get(key) ?? 0;
@@ -206,7 +206,7 @@ export class Near {
       from,
       until,
       tags,
-      clock,
+      epoch,
       bytes,
       used: false,
       promise: undefined,
@@ -271,7 +271,7 @@ export class Near {
    */
   outdate(seq: number, all: number): void {
     for (const entry of this.#keys.values()) {
-      if (entry.clock < (entry.tags.length > 0 ? seq : all)) this.#remove(entry);
+      if (entry.epoch < (entry.tags.length > 0 ? seq : all)) this.#remove(entry);
     }
   }
 

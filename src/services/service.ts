@@ -317,7 +317,7 @@ export interface DefaultsOf<D> extends Omit<CacheDefaults, "tags"> {
 /** What a client gives the caches of a service. */
 export interface ServiceSetup {
   /** What they stand on: all but what a collection declares itself. */
-  readonly context: Omit<CacheContext, "target" | "shape" | "counters" | "look">;
+  readonly context: Omit<CacheContext, "target" | "shape" | "counters" | "readScript">;
   /** The TTLs that variables set, in milliseconds; `undefined` for no expiry. */
   readonly ttls: ReadonlyMap<string, number | undefined>;
   /** Takes the counters of the service and of each collection. */
@@ -363,7 +363,7 @@ export function createService<C extends Collections, V extends object>(
   const policy = policyOf(context.policy, definition);
   const contexts: CacheContext[] = [];
   const make = (own: Pick<CacheContext, "target" | "shape" | "counters"> & Partial<CacheContext>): Cache<Id> => {
-    const made: CacheContext = { ...context, refuse, policy, look: undefined, ...own };
+    const made: CacheContext = { ...context, refuse, policy, readScript: undefined, ...own };
     contexts.push(made);
     setup.fleet?.add(made);
     return new Cache(made);
@@ -410,7 +410,7 @@ export function createService<C extends Collections, V extends object>(
       policy: lives,
       near: nearby,
       sealing: sealing(compressAbove),
-      look: tagged || slide > 0 || nearby ? lookAt(context.space, slide) : undefined,
+      readScript: tagged || slide > 0 || nearby ? lookAt(context.space, slide) : undefined,
     });
   }
   const service = core as unknown as ServiceCore<C>;

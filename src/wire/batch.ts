@@ -63,7 +63,7 @@ export interface BatchOptions {
   /** How often a command may be repeated. */
   readonly retries: number;
   /** Counters to add to. */
-  readonly wire: WireStats;
+  readonly wire: BatchStats;
   /** Keeps commands from a store that fails again and again. */
   readonly breaker?: Breaker | undefined;
   /** How the store lets this user read; shared by all who ask it. */
@@ -83,7 +83,7 @@ export interface Rights {
 }
 
 /** What went over the wire. */
-export interface WireStats {
+export interface BatchStats {
   /** Commands sent, repeated ones included. */
   commands: number;
   /** Sends: pipelines over TCP, requests over REST. */
@@ -94,7 +94,7 @@ export interface WireStats {
 
 /** Who waits for a reply: one of the two is called, once. Neither may throw. */
 export interface Caller {
-  /** `clock` comes with every read, `left` (PTTL's answer) with those by a {@linkcode Look}. */
+  /** `clock` comes with every read, `left` (PTTL's answer) with those by a {@linkcode ReadScript}. */
   resolve(reply: Reply, clock?: Reply, left?: Reply): void;
   reject(error: StoreError): void;
 }
@@ -104,17 +104,17 @@ export interface Reader extends Caller {
   /** The physical key. */
   readonly physical: string;
   /** Its keyspace: the key of the clock is what is needed of it. */
-  readonly space: { readonly clock: string };
+  readonly space: { readonly epochKey: string };
   /** Milliseconds until it is rejected. */
   readonly timeout: number;
 }
 
 /** A way to read that needs a script: reads that share it, and follow each other in one tick, are one command. */
-export interface Look {
+export interface ReadScript {
   /** Answers the clock, then for each key its text and its PTTL. */
   readonly script: Script;
   /** The key of the clock, the script's first. */
-  readonly clock: string;
+  readonly epochKey: string;
   /**
    * The script's arguments: the start of marks' keys; the milliseconds that a read slides to, or 0; 1 where heads are
    * enough.
@@ -130,7 +130,7 @@ class Slot {
   readonly timeout: number;
   readonly idempotent: boolean;
   /** For "read" by a script: how. */
-  readonly look: Look | undefined;
+  readonly look: ReadScript | undefined;
   /** For "read" by a script: whether it is run as one that only reads. */
   readOnly = false;
   /** For "read" of several keys: where each stands in `keys`. */
@@ -138,8 +138,8 @@ class Slot {
   /** For "read" with more callers than keys: where each one's key stands. */
   at: number[] | undefined;
   /** For "read" by MGET: the keys of the clocks, and where each caller's stands, if there are several. */
-  clocks: string[] | undefined;
-  clockAt: number[] | undefined;
+  epochKeys: string[] | undefined;
+  epochAt: number[] | undefined;
   /** Keys of a script beside those whose order matters. */
   also: readonly string[] | undefined;
   /** For "delete": where each caller's keys end. */
@@ -161,7 +161,7 @@ class Slot {
   /** Whether its callers were answered. */
   settled = false;
 
-  constructor(kind: Slot["kind"], timeout: number, idempotent = true, look?: Look) {
+  constructor(kind: Slot["kind"], timeout: number, idempotent = true, look?: ReadScript) {
     this.kind = kind;
     this.timeout = timeout;
     this.idempotent = idempotent;
@@ -190,13 +190,13 @@ class Slot {
     this.settled = true;
     if (this.kind === "read") {
       const values = reply as readonly Reply[];
-      const { callers, at, clockAt, look } = this;
+      const { callers, at, epochAt, look } = this;
       const clocks = this.keys.length;
       for (let i = 0; i < callers.length; i++) {
         const place = at ? (at[i] as number) : i;
         if (look) callers[i]?.resolve(values[2 * place + 1] ?? null, values[0], values[2 * place + 2]);
         else
-          callers[i]?.resolve(values[place] ?? null, values[clocks + (clockAt ? (clockAt[i] as number) : 0)] ?? null);
+          callers[i]?.resolve(values[place] ?? null, values[clocks + (epochAt ? (epochAt[i] as number) : 0)] ?? null);
       }
     } else if (this.kind === "delete" && this.ends.length > 1) {
       const gone = reply as readonly number[];
@@ -213,12 +213,12 @@ class Slot {
 
   /** Adds a caller who reads a key, and its keyspace's clock. */
   ask(key: string, caller: Caller, clock: string): void {
-    const { keys, clocks } = this;
-    if (!clocks) this.clocks = [clock];
-    else if (clocks[0] !== clock || this.clockAt) {
-      this.clockAt ??= this.callers.map(() => 0);
-      const known = clocks.indexOf(clock);
-      this.clockAt.push(known < 0 ? clocks.push(clock) - 1 : known);
+    const { keys, epochKeys } = this;
+    if (!epochKeys) this.epochKeys = [clock];
+    else if (epochKeys[0] !== clock || this.epochAt) {
+      this.epochAt ??= this.callers.map(() => 0);
+      const known = epochKeys.indexOf(clock);
+      this.epochAt.push(known < 0 ? epochKeys.push(clock) - 1 : known);
     }
     let index = keys.length;
     if (index === 1) this.asked ??= new Map([[keys[0] as string, 0]]);
@@ -262,7 +262,7 @@ export class Batch {
   #queue: Slot[] = [];
   #reads: Slot | undefined;
   /** The reads by script that others may still join. */
-  readonly #looks = new Map<Look, Slot>();
+  readonly #looks = new Map<ReadScript, Slot>();
   /** Keys written since the first of the reads that others may join. */
   #written = new Set<string>();
   #scheduled = false;
@@ -317,10 +317,10 @@ export class Batch {
    * @param reader What to read, and who takes the text or `null`.
    * @param look How, where MGET does not do; the key's PTTL comes with it. Reads of one tick that share the object are one command.
    */
-  read(reader: Reader, look?: Look): void {
+  read(reader: Reader, look?: ReadScript): void {
     const { physical: key, space, timeout } = reader;
-    const { clock } = space;
-    if (this.#busy.size > 0 && this.#conflicts([key, clock], false)) {
+    const { epochKey } = space;
+    if (this.#busy.size > 0 && this.#conflicts([key, epochKey], false)) {
       this.#holdRead(reader, look);
       return;
     }
@@ -328,7 +328,7 @@ export class Batch {
       this.#readPlainly(reader, look, timeout);
       return;
     }
-    if (this.#written.size > 0 && (this.#written.has(key) || this.#written.has(clock))) {
+    if (this.#written.size > 0 && (this.#written.has(key) || this.#written.has(epochKey))) {
       // What was written in this tick is not read by a command from before.
       this.#reads = undefined;
       this.#looks.clear();
@@ -342,13 +342,13 @@ export class Batch {
         slot.readOnly = this.#rights.looks === "EVAL_RO";
       } else this.#reads = slot;
     }
-    slot.ask(key, reader, clock);
+    slot.ask(key, reader, epochKey);
     this.#added++;
   }
 
-  #holdRead(reader: Reader, look: Look | undefined): void {
+  #holdRead(reader: Reader, look: ReadScript | undefined): void {
     const { physical, space, timeout } = reader;
-    const held = this.#hold([physical, space.clock], false, timeout, (left) => {
+    const held = this.#hold([physical, space.epochKey], false, timeout, (left) => {
       return new Promise<Parameters<Caller["resolve"]>>((resolve, reject) => {
         this.read({ physical, space, timeout: left, resolve: (...reply) => resolve(reply), reject }, look);
       });
@@ -770,7 +770,7 @@ export class Batch {
   }
 
   /** Reads again by what a user with fewer rights may run. */
-  #askForLess(slot: Slot, look: Look): void {
+  #askForLess(slot: Slot, look: ReadScript): void {
     slot.settled = true;
     const readers = slot.callers as Reader[];
     const left = Math.max(1, slot.until - this.#clock());
@@ -780,7 +780,7 @@ export class Batch {
     }
     const again = this.#push(new Slot("read", left, true, look));
     again.readOnly = true;
-    for (const reader of readers) again.ask(reader.physical, reader, look.clock);
+    for (const reader of readers) again.ask(reader.physical, reader, look.epochKey);
     this.#added++;
   }
 
@@ -788,12 +788,12 @@ export class Batch {
    * Does by commands what the script does that reads. Marks are asked for in a second round trip, for what is older
    * than the last invalidation: what is invalidated in between is a miss.
    */
-  #readPlainly(reader: Reader, { args: [marks, , headsOnly] }: Look, timeout: number): void {
+  #readPlainly(reader: Reader, { args: [marks, , headsOnly] }: ReadScript, timeout: number): void {
     const { physical, space } = reader;
     const until = this.#clock() + timeout;
     const send = (...command: Command): Promise<Reply> =>
       this.send(command, [physical], Math.max(1, until - this.#clock()), true);
-    Promise.all([send("MGET", physical, space.clock), send("PTTL", physical)])
+    Promise.all([send("MGET", physical, space.epochKey), send("PTTL", physical)])
       .then(async ([found, left]) => {
         const [there = null, clock = null] = found as Reply[];
         // What is there and no text has a TTL, or none.
@@ -871,7 +871,7 @@ export class Batch {
       slot.sent = true;
       const { keys } = slot;
       const { look } = slot;
-      if (slot.kind === "read" && !look) return ["MGET", ...keys, ...(slot.clocks as string[])];
+      if (slot.kind === "read" && !look) return ["MGET", ...keys, ...(slot.epochKeys as string[])];
       if (look) slot.script = look.script;
       if (slot.kind === "delete") {
         if (slot.ends.length === 1) return ["UNLINK", ...keys];
@@ -883,7 +883,7 @@ export class Batch {
       const known = this.#loaded.has(sha1) || fresh.has(sha1);
       fresh.add(sha1);
       const args = look?.args ?? slot.command?.slice(1) ?? [];
-      const all = look ? [look.clock, ...keys] : slot.also ? [...keys, ...slot.also] : keys;
+      const all = look ? [look.epochKey, ...keys] : slot.also ? [...keys, ...slot.also] : keys;
       const name = known ? "EVALSHA" : "EVAL";
       const command: Command = [name, known ? sha1 : lua, all.length, ...all, ...args];
       // What only reads begins no TTL anew: its second argument is 0.
@@ -952,9 +952,9 @@ function failAll(slots: readonly Slot[], error: unknown): void {
 
 /** The bytes of a slot's command as JSON, at the least exact and at the most a little over. */
 function jsonBytes(slot: Slot): number {
-  const { script = slot.look?.script, also, clocks, look } = slot;
+  const { script = slot.look?.script, also, epochKeys, look } = slot;
   let bytes = 2 + (script ? script.lua.length * 2 : 20);
-  for (const text of [...slot.keys, ...(also ?? clocks ?? [])]) bytes += textBytes(text);
+  for (const text of [...slot.keys, ...(also ?? epochKeys ?? [])]) bytes += textBytes(text);
   if (look) for (const arg of look.args) bytes += textBytes(String(arg));
   if (slot.command) for (const arg of slot.command) bytes += typeof arg === "string" ? textBytes(arg) : 26;
   return bytes;

@@ -23,7 +23,7 @@ export class Puppet implements MonitoredClient {
   onSend(_: (sending: Sending) => void): () => void {
     return () => {};
   }
-  place: MonitoredClient["place"] = async ({ service }) => ({
+  locate: MonitoredClient["locate"] = async ({ service }) => ({
     driver: this.#store,
     database: 1,
     prefix: "",

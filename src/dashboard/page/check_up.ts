@@ -4,7 +4,7 @@ import type { Finding } from "../../manager/mod.ts";
 import type { CheckUp } from "../messages.ts";
 import { ask, reason } from "./api.ts";
 import { attribute, fill, h, say } from "./dom.ts";
-import { count } from "./format.ts";
+import { formatCount } from "./format.ts";
 import { line } from "./text.ts";
 
 /** The card with its button. */
@@ -26,7 +26,7 @@ export function checkUp(): HTMLElement {
       const { findings } = await ask<CheckUp>("doctor");
       fill(list, ...[...findings].sort((a, b) => RANK[b.level] - RANK[a.level]).map(finding));
       const bad = findings.filter(({ level }) => level === "error" || level === "warning").length;
-      say(note, bad === 0 ? "Nothing to mend" : `${count(bad, "thing")} to look at`);
+      say(note, bad === 0 ? "Nothing to mend" : `${formatCount(bad, "thing")} to look at`);
     } catch (error) {
       say(note, `Cannot check: ${reason(error)}`);
     }

@@ -3,7 +3,7 @@
 import type { KeyView } from "../messages.ts";
 import { ask, reason } from "./api.ts";
 import { type Child, fill, h, icon, say } from "./dom.ts";
-import { ago, bytes, clock, count, duration, grouped } from "./format.ts";
+import { ago, bytes, clock, duration, formatCount, grouped } from "./format.ts";
 import { jsonNodes } from "./json.ts";
 import type { KeyOf, Whose } from "./place.ts";
 import { line, marked, markedValue } from "./text.ts";
@@ -277,7 +277,7 @@ export function ownerOf(whose: Whose): string {
 }
 
 function cutOf({ text, characters, bytes: stored }: KeyView): string {
-  const all = stored === undefined ? characters && count(characters, "character") : bytes(stored);
+  const all = stored === undefined ? characters && formatCount(characters, "character") : bytes(stored);
   return all ? `The first ${grouped(text.length)} characters of ${all} are shown` : "";
 }
 

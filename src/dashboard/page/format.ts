@@ -1,7 +1,7 @@
 /** How numbers and times are shown, and that there are none. */
 import * as format from "../../base/format.ts";
 
-export { count } from "../../base/format.ts";
+export { formatCount } from "../../base/format.ts";
 
 /** What is shown where there is no number. */
 export const NONE = "–";
@@ -14,7 +14,7 @@ const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", y
 
 /** A number, grouped: `12,000`. */
 export function grouped(number: number | null): string {
-  return number === null ? NONE : format.grouped(Math.round(number));
+  return number === null ? NONE : format.formatNumber(Math.round(number));
 }
 
 /** A number a second: `0.4`, `12,000`. */
@@ -24,12 +24,12 @@ export function rate(number: number | null): string {
 
 /** A share of one: `97.3 %`; `digits` after the point. */
 export function percent(share: number | null, digits?: number): string {
-  return share === null ? NONE : format.percent(share, digits);
+  return share === null ? NONE : format.formatPercent(share, digits);
 }
 
 /** Bytes in units of 1024: `1.2 KB`, `64 MB`. */
 export function bytes(size: number | null): string {
-  return size === null ? NONE : format.bytes(Math.round(size)).replace(".0 ", " ");
+  return size === null ? NONE : format.formatBytes(Math.round(size)).replace(".0 ", " ");
 }
 
 /** How long an operation took, in milliseconds: `0.42 ms`, `350 ms`, `1.2 s`. */
@@ -44,7 +44,7 @@ export function took(milliseconds: number | null): string {
 
 /** A span in milliseconds by its two largest units, in whole seconds: `1h 5m`, `12s`. */
 export function duration(milliseconds: number): string {
-  return milliseconds < 1000 ? "0s" : format.duration(milliseconds);
+  return milliseconds < 1000 ? "0s" : format.formatDuration(milliseconds);
 }
 
 /** A time of the day, with the date where it is another day's: `14:02:10`, `3 Nov 2025, 14:02:10`. */

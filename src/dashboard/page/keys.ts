@@ -5,7 +5,7 @@ import { ask, reason } from "./api.ts";
 import { Details, ownerOf } from "./details.ts";
 import type { Confirm } from "./dialogs.ts";
 import { attribute, fill, h, icon, say, style } from "./dom.ts";
-import { count, grouped } from "./format.ts";
+import { formatCount, grouped } from "./format.ts";
 import type { Live } from "./live.ts";
 import { go, type KeyOf, type Place, type Whose } from "./place.ts";
 import { Results } from "./results.ts";
@@ -238,7 +238,7 @@ export class Keys {
     if (rows.length > 0 || !running) this.#results.show(rows);
     this.#results.select(this.#place.open && idOf(this.#place.open));
     const total = this.#total();
-    const found = count(rows.length, "key");
+    const found = formatCount(rows.length, "key");
     // The server counts steps, of which the last is not full; how many keys there are was known a moment ago.
     const most = Math.max(total ?? scanned, rows.length);
     const looked = `${grouped(done ? most : Math.min(scanned, most))} looked at`;

@@ -3,7 +3,7 @@
 import { HIT_RATE, MEMORY } from "../../monitor/targets.ts";
 import type { View } from "../messages.ts";
 import { h, say, style } from "./dom.ts";
-import { bytes, count, grouped, NONE, percent, rate, took } from "./format.ts";
+import { bytes, formatCount, grouped, NONE, percent, rate, took } from "./format.ts";
 import { line } from "./text.ts";
 
 /** How a number is. */
@@ -73,7 +73,7 @@ function hitRate({ all, counted }: View): Reading {
   const low = share < HIT_RATE;
   return {
     value: percent(share),
-    note: `${low ? "below" : "target"} ${percent(HIT_RATE, 0)} · ${count(hits + misses, "read")}`,
+    note: `${low ? "below" : "target"} ${percent(HIT_RATE, 0)} · ${formatCount(hits + misses, "read")}`,
     share,
     tone: low ? "warning" : "good",
   };
@@ -112,7 +112,7 @@ function keys({ all, services }: View): Reading {
     note:
       all.keys === null
         ? "not told by this store"
-        : `in ${count(holding, "service")}${others > 0 ? ` and ${count(others, "other database")}` : ""}`,
+        : `in ${formatCount(holding, "service")}${others > 0 ? ` and ${formatCount(others, "other database")}` : ""}`,
   };
 }
 
