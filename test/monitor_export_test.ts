@@ -16,7 +16,7 @@ import {
   monitor,
   prometheus,
 } from "../src/monitor/mod.ts";
-import { METRICS } from "../src/monitor/rules.ts";
+import { METRICS } from "../src/monitor/rule_metrics.ts";
 import { Puppet } from "./helpers/puppet.ts";
 import { freePort, startRedis } from "./helpers/redis_server.ts";
 

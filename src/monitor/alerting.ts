@@ -2,7 +2,8 @@
 
 import { describe } from "../base/check.ts";
 import type { Duration } from "../base/ttl.ts";
-import { type AlertRule, AWAY, checkRules, DEFAULT_RULES, METRICS, type MetricName, type Rule } from "./rules.ts";
+import { AWAY, METRICS, type MetricName } from "./rule_metrics.ts";
+import { type AlertRule, checkRules, DEFAULT_RULES, type Rule } from "./rules.ts";
 
 /** A file of alerting rules as Prometheus reads it, to be written as YAML or as JSON, which is YAML too. */
 export interface AlertingRules {

@@ -23,22 +23,25 @@ export { type AlertingRule, type AlertingRules, alertingRules } from "./alerting
 export { type GrafanaDashboard, type GrafanaPanel, grafanaDashboard } from "./grafana.ts";
 export { type MetricsHandlerOptions, metricsHandler } from "./handler.ts";
 export {
-  type FleetSnapshot,
-  type FleetWindow,
   Monitor,
   type MonitorEvent,
   type MonitoredClient,
   type MonitorOptions,
-  type MonitorSnapshot,
   monitor,
   type Readings,
-  type SeriesSnapshot,
-  type ServiceSnapshot,
-  type Windowed,
-  type WireCounts,
 } from "./monitor.ts";
 export { type MetricsFormat, prometheus } from "./prometheus.ts";
-export { type Alert, type AlertRule, DEFAULT_RULES, FLEET_RULES, type MetricName, type Severity } from "./rules.ts";
+export type { MetricName } from "./rule_metrics.ts";
+export { type Alert, type AlertRule, DEFAULT_RULES, FLEET_RULES, type Severity } from "./rules.ts";
 export type { Counted, Sample, Times } from "./series.ts";
+export type {
+  FleetSnapshot,
+  FleetWindow,
+  MonitorSnapshot,
+  SeriesSnapshot,
+  ServiceSnapshot,
+  Windowed,
+  WireCounts,
+} from "./snapshot.ts";
 export type { FleetCounts, FleetTimes, SlowQuery, StoreSample } from "./store.ts";
 export type { WebhookOptions } from "./webhook.ts";

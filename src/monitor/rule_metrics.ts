@@ -1,0 +1,166 @@
+/** What rules can watch, and how each number is found. */
+import { type Counted, rateOf } from "./series.ts";
+import type { StoreSample } from "./store.ts";
+
+/** What a rule sees: what happened in its window, and the store as it is. */
+export interface Scope {
+  /** What was counted in the window. */
+  readonly counted: Counted;
+  /** What all processes that count together read in the window. */
+  readonly fleet: { readonly hits: number; readonly misses: number };
+  /** The store, once it was asked. */
+  readonly store: StoreSample | undefined;
+  /** What the store did in the window. */
+  readonly storeDone: { readonly evictions: number; readonly expired: number; readonly slowQueries: number };
+  /** How often the store did not answer the monitor in the window. */
+  readonly unanswered: number;
+  /** Whether a circuit breaker is not closed. */
+  readonly breakerOpen: boolean;
+  /** The service, where it is one's. */
+  readonly service: string | undefined;
+}
+
+/** How a number is found. */
+export interface Metric {
+  readonly unit: "share" | "count" | "ms" | "bytes" | "flag";
+  /** Whether it is what happened in a window; otherwise it is how things are. */
+  readonly windowed: boolean;
+  /** Whether it belongs to services. */
+  readonly ofServices: boolean;
+  /** Whether, if it does, it belongs to collections too. @default true */
+  readonly ofCollections?: false;
+  /** The number, and how many operations it stands on; `undefined` where there is none. */
+  read(scope: Scope): readonly [value: number | null | undefined, samples: number];
+}
+
+/** What cannot be reached: these kinds say so. */
+export const AWAY = ["connection", "timeout", "auth"] as const;
+
+const count = (read: (counted: Counted) => number): Metric => ({
+  unit: "count",
+  windowed: true,
+  ofServices: true,
+  read: ({ counted }) => [read(counted), 1],
+});
+const time = (of: "latency" | "loadTime", at: "p50" | "p95" | "p99" | "max"): Metric => ({
+  unit: "ms",
+  windowed: true,
+  ofServices: true,
+  read: ({ counted }) => [counted[of][at], counted[of].count],
+});
+const store = (unit: Metric["unit"], read: (store: StoreSample) => number | null): Metric => ({
+  unit,
+  windowed: false,
+  ofServices: false,
+  read: ({ store }) => [store && read(store), 1],
+});
+const storeDone = (name: "evictions" | "expired" | "slowQueries"): Metric => ({
+  unit: "count",
+  windowed: true,
+  ofServices: false,
+  read: ({ store, storeDone }) => [store?.[name] === null ? undefined : storeDone[name], 1],
+});
+
+/**
+ * What rules can watch.
+ *
+ * Of a service or of all together, in the rule's window: `"hit_rate"` (hits among reads, 0 to 1), `"reads"`, `"errors"` (operations that failed),
+ * `"load_errors"` (loaders that failed), `"corrupt"` (entries that could not be read back), `"lost_locks"`, `"connection_failures"` (operations that could
+ * not reach the store; of all together also the monitor's own tries), `"latency_p50"` to `"latency_max"` (operations, loaders and near hits
+ * aside) and `"load_p95"`, `"load_p99"` (loaders), in milliseconds. `"fleet_hit_rate"` is the hit rate of all processes that count together
+ * (`fleetStats`), or of this one where none does; the others are of this one.
+ *
+ * Of a service or of all together, as it is: `"keys"`.
+ *
+ * Of the store in the window: `"evictions"`, `"expired"`, `"slow_queries"`.
+ *
+ * Of the store as it is: `"memory"` (the share of its limit that is in use, 0 to 1), `"memory_used"` (bytes), `"clients"`, `"store_up"` (1 or 0),
+ * `"store_latency"` (milliseconds), `"breaker_open"` (1 or 0).
+ */
+export type MetricName =
+  | "hit_rate"
+  | "fleet_hit_rate"
+  | "reads"
+  | "errors"
+  | "load_errors"
+  | "corrupt"
+  | "lost_locks"
+  | "connection_failures"
+  | "latency_p50"
+  | "latency_p95"
+  | "latency_p99"
+  | "latency_max"
+  | "load_p95"
+  | "load_p99"
+  | "keys"
+  | "evictions"
+  | "expired"
+  | "slow_queries"
+  | "memory"
+  | "memory_used"
+  | "clients"
+  | "store_up"
+  | "store_latency"
+  | "breaker_open";
+
+/** How each is found. */
+export const METRICS: Readonly<Record<MetricName, Metric>> = {
+  hit_rate: {
+    unit: "share",
+    windowed: true,
+    ofServices: true,
+    read: ({ counted }) => [counted.hitRate, counted.hits + counted.misses],
+  },
+  fleet_hit_rate: {
+    unit: "share",
+    windowed: true,
+    ofServices: true,
+    ofCollections: false,
+    read: ({ fleet, counted }) => {
+      const { hits, misses } = fleet.hits + fleet.misses > 0 ? fleet : counted;
+      return [rateOf(hits, misses), hits + misses];
+    },
+  },
+  reads: count(({ hits, misses }) => hits + misses),
+  errors: count(({ errors }) => errors),
+  load_errors: count(({ loadErrors }) => loadErrors),
+  corrupt: count(({ corrupt }) => corrupt),
+  lost_locks: count(({ lostLocks }) => lostLocks),
+  connection_failures: {
+    unit: "count",
+    windowed: true,
+    ofServices: true,
+    read: ({ counted, unanswered, service }) => [
+      AWAY.reduce((sum, kind) => sum + counted.errorKinds[kind], service === undefined ? unanswered : 0),
+      1,
+    ],
+  },
+  latency_p50: time("latency", "p50"),
+  latency_p95: time("latency", "p95"),
+  latency_p99: time("latency", "p99"),
+  latency_max: time("latency", "max"),
+  load_p95: time("loadTime", "p95"),
+  load_p99: time("loadTime", "p99"),
+  keys: {
+    unit: "count",
+    windowed: false,
+    ofServices: true,
+    ofCollections: false,
+    read: ({ store, service }) => {
+      if (!store?.keys) return [undefined, 1];
+      if (service !== undefined) return [store.keys[service], 1];
+      return [Object.values(store.keys).reduce((a, b) => a + b, 0), 1];
+    },
+  },
+  evictions: storeDone("evictions"),
+  expired: storeDone("expired"),
+  slow_queries: storeDone("slowQueries"),
+  memory: store("share", ({ memoryUsed, memoryLimit }) =>
+    memoryUsed !== null && memoryLimit ? memoryUsed / memoryLimit : null,
+  ),
+  memory_used: store("bytes", ({ memoryUsed }) => memoryUsed),
+  clients: store("count", ({ clients }) => clients),
+  store_up: store("flag", ({ up }) => (up ? 1 : 0)),
+  store_latency: store("ms", ({ latency }) => latency),
+  breaker_open: { unit: "flag", windowed: false, ofServices: false, read: (scope) => [scope.breakerOpen ? 1 : 0, 1] },
+};
