@@ -57,6 +57,11 @@ async function bundle() {
   return { ...problems(lines), note: `${bytes} bytes` };
 }
 
+async function imports() {
+  const { problems: lines, levels } = await checkGraph();
+  return { ...problems(lines), note: `rooms on ${levels} levels` };
+}
+
 async function page() {
   const same = readFileSync(join(root, ASSETS_FILE), "utf8") === (await dashboardAssets());
   return problems(same ? [] : [`${ASSETS_FILE} is not of src/dashboard/page/: run \`node scripts/dashboard.mjs\``]);
@@ -66,7 +71,7 @@ async function page() {
 const queues = [
   [
     ["format and lint", command("biome", "ci", "--colors=off", "--error-on-warnings", ".")],
-    ["imports", async () => problems(await checkGraph())],
+    ["imports", imports],
     ["docs", command("deno", "doc", "--quiet", "--lint", ...entries)],
     ["doc examples", command("deno", "test", "--quiet", "--doc", "-A", ...examples, "README.md")],
   ],

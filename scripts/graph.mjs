@@ -6,40 +6,36 @@ import { pathToFileURL } from "node:url";
 import { transformSync } from "esbuild";
 import { bin, files, root, run } from "./tools.mjs";
 
-/** The rooms from the bottom up: a file imports its own room and those that stand above it in this list. */
+/**
+ * The rooms from the bottom up: a file imports its own room and those that stand above it in this list. The first
+ * pattern that fits places a file. No pattern takes whatever is left: a file in no room is an error.
+ */
 const ROOMS = [
   ["the driver contract", /^drivers\/(driver|glob)\.ts$/],
-  ["base", /^src\/base\//],
-  ["lua", /^src\/lua\//],
-  ["entry", /^src\/entry\//],
-  ["telemetry", /^src\/telemetry\//],
-  ["runtime", /^src\/runtime\//],
-  ["wire", /^src\/wire\//],
-  ["config", /^src\/config\//],
-  ["near", /^src\/near\//],
-  ["cache", /^src\/cache\//],
-  ["services", /^src\/services\//],
-  ["drivers", /^drivers\//],
-  ["client", /^src\/client\//],
+  ...["base", "lua", "entry", "telemetry", "runtime", "wire", "config", "near", "cache", "services"].map(room),
+  ["drivers", /^drivers\/(memory|node_redis|upstash)(\/|\.ts$)/],
+  room("client"),
   ["doors", /^src\/(core|edge|main)\.ts$/],
-  ["manager", /^src\/manager\//],
-  ["bridge", /^src\/bridge\//],
-  ["monitor", /^src\/monitor\//],
-  ["dashboard", /^src\/dashboard\//],
-  ["cli", /^src\/cli\//],
+  ...["manager", "bridge", "monitor", "dashboard", "cli"].map(room),
   ["mod.ts", /^mod\.ts$/],
 ];
 
-/** Drivers know their contract, `src/base/` and each other's folders by this rule alone, and their client package. */
-const OF_DRIVERS = /^(drivers\/|src\/base\/)/;
-/** The memory driver runs twins instead of Lua: a bundle without it must not carry them. The one import upwards. */
-const OF_MEMORY = "src/lua/twins.ts";
+function room(name) {
+  return [name, new RegExp(`^src/${name}/`)];
+}
 
-const place = (file) => {
+/** Drivers know their contract, `src/base/` and their own client package. */
+const OF_DRIVERS = /^(drivers\/|src\/base\/)/;
+/** The one import upwards: the memory driver runs twins instead of Lua, and a bundle without it must not carry them. */
+const UPWARDS = { from: /^drivers\/memory[/.]/, to: "src/lua/twins.ts" };
+
+/** The most levels of rooms, counted along the longest chain of imports. */
+const LEVELS = 13;
+
+function place(file) {
   const rank = ROOMS.findIndex(([, pattern]) => pattern.test(file));
-  if (rank < 0) throw new Error(`${file} is in no room: move it into one of ROOMS in scripts/graph.mjs`);
-  return { name: ROOMS[rank][0], rank };
-};
+  return rank < 0 ? undefined : { name: ROOMS[rank][0], rank };
+}
 
 /** The library's files and what each imports, as `[{ to, types, dynamic }]`; packages keep their specifier. */
 async function read() {
@@ -86,18 +82,53 @@ function directions(graph) {
   const problems = [];
   for (const [file, imports] of graph) {
     const from = place(file);
+    if (!from) {
+      problems.push(`${file} is in no room: move it into one of ROOMS in scripts/graph.mjs`);
+      continue;
+    }
     for (const { to } of imports) {
+      const target = graph.has(to) ? place(to) : undefined;
       if (!graph.has(to)) {
         if (/^\./.test(to)) problems.push(`${file} imports ${to}, which does not exist`);
       } else if (from.name === "drivers") {
-        if (!OF_DRIVERS.test(to) && !(file.startsWith("drivers/memory") && to === OF_MEMORY))
+        if (!OF_DRIVERS.test(to) && !(UPWARDS.from.test(file) && to === UPWARDS.to)) {
           problems.push(`${file} imports ${to}: a driver imports its contract, src/base/ and its client package alone`);
-      } else if (place(to).rank > from.rank) {
-        problems.push(`${file} (${from.name}) imports ${to} (${place(to).name}), which is above it`);
+        }
+      } else if (target && target.rank > from.rank) {
+        problems.push(`${file} (${from.name}) imports ${to} (${target.name}), which is above it`);
       }
     }
   }
   return problems;
+}
+
+/** The rooms that each room imports, without the one import upwards. */
+function roomsOf(graph) {
+  const rooms = new Map();
+  for (const [file, imports] of graph) {
+    const from = place(file)?.name;
+    const known = rooms.get(from) ?? new Set();
+    rooms.set(from, known);
+    for (const { to } of imports) {
+      const name = graph.has(to) ? place(to)?.name : undefined;
+      if (name && name !== from && !(UPWARDS.from.test(file) && to === UPWARDS.to)) known.add(name);
+    }
+  }
+  return rooms;
+}
+
+function levels(graph) {
+  const rooms = roomsOf(graph);
+  const depths = new Map();
+  const depthOf = (name) => {
+    if (!depths.has(name)) {
+      depths.set(name, 1);
+      depths.set(name, 1 + Math.max(0, ...[...(rooms.get(name) ?? [])].map(depthOf)));
+    }
+    return depths.get(name);
+  };
+  const most = Math.max(...[...rooms.keys()].map(depthOf));
+  return { most, problems: most > LEVELS ? [`rooms stand on ${most} levels, more than ${LEVELS}`] : [] };
 }
 
 /** What is loaded by importing a file; with `dynamic`, also what it may load later. */
@@ -144,8 +175,12 @@ function runtimeGlobals(graph) {
   return problems;
 }
 
-/** Answers what is wrong with the imports, a line each. */
+/** Returns what is wrong with the imports, a line each, and how many levels the rooms stand on. */
 export async function checkGraph() {
   const graph = await read();
-  return [...cycles(graph), ...directions(graph), ...tcpClients(graph), ...runtimeGlobals(graph)];
+  const { most, problems } = levels(graph);
+  return {
+    problems: [...cycles(graph), ...directions(graph), ...problems, ...tcpClients(graph), ...runtimeGlobals(graph)],
+    levels: most,
+  };
 }
