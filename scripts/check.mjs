@@ -14,6 +14,8 @@ const { checkGraph } = await import("./graph.mjs");
 const { publint } = await import("publint");
 const { formatMessage } = await import("publint/utils");
 const { bundleWorker, WORKER_BYTES } = await import("./bundle.mjs");
+const { writeDocs } = await import("./docs.mjs");
+const { checkLinks } = await import("./links.mjs");
 const { ASSETS_FILE, dashboardAssets } = await import("./dashboard.mjs");
 
 /** Milliseconds that one command may take. */
@@ -21,7 +23,9 @@ const TIMEOUT = 180_000;
 const folder = mkdtempSync(join(tmpdir(), "larder-check-"));
 const sources = ["mod.ts", ...files("src", /\.ts$/), ...files("drivers", /\.ts$/)];
 /** Those with an example: to load the others too takes as long again. */
-const examples = sources.filter((file) => readFileSync(join(root, file), "utf8").includes("```ts"));
+const examples = [...sources, "README.md", ...files("docs", /\.md$/)].filter((file) =>
+  readFileSync(join(root, file), "utf8").includes("```ts"),
+);
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const entries = Object.values(JSON.parse(readFileSync(join(root, "deno.json"), "utf8")).exports);
 const command =
@@ -45,6 +49,20 @@ const packed = once(async () => {
   if (code !== 0) throw new Error(output);
   return join(folder, `${manifest.name.replace("@", "").replace("/", "-")}-${manifest.version}.tgz`);
 });
+
+/** The links of the Markdown files, in the repository and in the package. */
+async function links() {
+  const { code, output } = await run("tar", ["-tzf", await packed()]);
+  if (code !== 0) throw new Error(output);
+  return problems(
+    checkLinks(
+      output
+        .trim()
+        .split("\n")
+        .map((path) => path.replace(/^package\//, "")),
+    ),
+  );
+}
 
 async function bundle() {
   await compiled();
@@ -73,7 +91,8 @@ const queues = [
     ["format and lint", command("biome", "ci", "--colors=off", "--error-on-warnings", ".")],
     ["imports", imports],
     ["docs", command("deno", "doc", "--quiet", "--lint", ...entries)],
-    ["doc examples", command("deno", "test", "--quiet", "--doc", "-A", ...examples, "README.md")],
+    ["doc examples", command("deno", "test", "--quiet", "--doc", "-A", ...examples)],
+    ["reference", () => writeDocs(join(folder, "reference"))],
   ],
   [
     ["types", compiled],
@@ -85,6 +104,7 @@ const queues = [
         return problems(messages.map((message) => formatMessage(message, manifest, { color: false })));
       },
     ],
+    ["links", links],
     ["npm types", async () => run(bin("attw"), [await packed(), "--profile", "esm-only", "--no-color", "--no-emoji"])],
     ["declarations", async () => problems(await checkDeclarations(await packed(), join(folder, "consumer")))],
     ["worker bundle", bundle],
