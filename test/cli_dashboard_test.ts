@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { collection, createCacheClient, defineService } from "../mod.ts";
-import type { Sample, View } from "../src/dashboard/messages.ts";
+import type { SampleMessage, View } from "../src/dashboard/messages.ts";
 import { larder, startLarder } from "./helpers/larder.ts";
 import { freePort, type RedisServer, startRedis } from "./helpers/redis_server.ts";
 
@@ -91,7 +91,7 @@ describe("larder dashboard", () => {
         for await (const chunk of stream.body as unknown as AsyncIterable<Uint8Array>) {
           text += decoder.decode(chunk, { stream: true });
           for (const [, data = ""] of text.matchAll(/event: sample\ndata: (.*)\n\n/g)) {
-            const { view } = JSON.parse(data) as Sample;
+            const { view } = JSON.parse(data) as SampleMessage;
             if (wanted(view)) return view;
           }
         }

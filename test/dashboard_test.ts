@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { createCacheClient, type FoodFastClient } from "../mod.ts";
 import { type Dashboard, type DashboardOptions, dashboard } from "../src/dashboard/dashboard.ts";
-import type { Hello, KeyPage, KeyView, Sample, SlowCommands } from "../src/dashboard/messages.ts";
+import type { Hello, KeyPage, KeyView, SampleMessage, SlowCommands } from "../src/dashboard/messages.ts";
 import type { Finding } from "../src/manager/mod.ts";
 import { type ContractStore, memoryStore, redisStore, upstashStore } from "./helpers/contract.ts";
 import { eventually } from "./helpers/eventually.ts";
@@ -60,11 +60,14 @@ function stayAlive(): void {
 }
 
 /** The next sample that is wanted. The stream stays open. */
-async function sampleOf(stream: ReturnType<typeof events>, wanted: (view: Sample["view"]) => boolean): Promise<Sample> {
+async function sampleOf(
+  stream: ReturnType<typeof events>,
+  wanted: (view: SampleMessage["view"]) => boolean,
+): Promise<SampleMessage> {
   for (;;) {
     const { value, done } = await stream.next();
     if (done) return assert.fail("the stream ended");
-    const sample = value.data as Sample;
+    const sample = value.data as SampleMessage;
     if (value.event === "sample" && wanted(sample.view)) return sample;
   }
 }
@@ -567,7 +570,7 @@ describe("dashboard's events", () => {
         const told: unknown[] = [];
         for await (const { event, data } of stream) {
           if (event === "alert") told.push(data);
-          if (event === "sample" && (data as Sample).view.alerts.length > 0) break;
+          if (event === "sample" && (data as SampleMessage).view.alerts.length > 0) break;
         }
         assert.equal(told.length, 1);
         const hello = (await events(page).next()).value as { data: Hello };

@@ -5,7 +5,7 @@ import { memory } from "../drivers/memory.ts";
 import { createCacheClient, type Driver } from "../mod.ts";
 import { diagnose, inspect } from "../src/manager/mod.ts";
 import { serverMode, serverName } from "../src/manager/server.ts";
-import { StoreWatch } from "../src/monitor/store.ts";
+import { StoreWatch } from "../src/monitor/store_watch.ts";
 
 /** What INFO says that matters here, a line a field, and what the server is then called. */
 const RECORDED: Readonly<Record<string, readonly [info: string, name: string | null, mode: string | undefined]>> = {

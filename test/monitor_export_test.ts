@@ -6,7 +6,7 @@ import { parser } from "@prometheus-io/lezer-promql";
 import { parse as parseYaml } from "yaml";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { createCacheClient } from "../mod.ts";
-import { EXPORTED } from "../src/monitor/metrics.ts";
+import { METRICS } from "../src/monitor/metrics.ts";
 import {
   type AlertRule,
   alertingRules,
@@ -16,7 +16,7 @@ import {
   monitor,
   prometheus,
 } from "../src/monitor/mod.ts";
-import { METRICS } from "../src/monitor/rule_metrics.ts";
+import { RULE_METRICS } from "../src/monitor/rule_metrics.ts";
 import { Puppet } from "./helpers/puppet.ts";
 import { freePort, startRedis } from "./helpers/redis_server.ts";
 
@@ -104,7 +104,7 @@ describe("prometheus", () => {
     await watch.tick();
     const text = prometheus(watch);
     const families = new Map(parseFamilies(text).map((family) => [family.name, family]));
-    for (const { name, type, help, labels } of EXPORTED) {
+    for (const { name, type, help, labels } of METRICS) {
       const family = families.get(name);
       // What an embedded store cannot tell.
       if (/^larder_(store_(?!up|un|lat|keys)|billed)/.test(name)) continue;
@@ -224,7 +224,7 @@ type SyntaxNode = ReturnType<typeof parser.parse>["topNode"];
 function problems(expr: string): string[] {
   const text = expr.replaceAll("$__rate_interval", "5m");
   const names = new Map<string, readonly string[]>();
-  for (const { name, type, labels } of EXPORTED) {
+  for (const { name, type, labels } of METRICS) {
     const all = [...labels, "instance", "job"];
     if (type !== "histogram") names.set(name, all);
     else
@@ -258,12 +258,14 @@ function problems(expr: string): string[] {
 
 describe("alertingRules", () => {
   it("writes a query that parses for every metric, of metrics and labels that are exported", () => {
-    const rules = (Object.keys(METRICS) as MetricName[]).flatMap((metric): AlertRule[] => {
+    const rules = (Object.keys(RULE_METRICS) as MetricName[]).flatMap((metric): AlertRule[] => {
       const rule: AlertRule = { name: metric, metric, above: 5, minSamples: 10, over: "90s", for: "2m" };
-      if (!METRICS[metric].ofServices) return [rule];
+      if (!RULE_METRICS[metric].ofServices) return [rule];
       const one = { ...rule, name: `${metric} one`, service: "product" };
       const part =
-        METRICS[metric].ofCollections === false ? [] : [{ ...one, name: `${metric} part`, collection: "products" }];
+        RULE_METRICS[metric].ofCollections === false
+          ? []
+          : [{ ...one, name: `${metric} part`, collection: "products" }];
       return [rule, { ...rule, name: `${metric} each`, service: "*" }, one, ...part];
     });
     const [group] = alertingRules(rules).groups;

@@ -5,7 +5,7 @@ import type { RawCommand } from "../drivers/driver.ts";
 import { createCacheClient } from "../mod.ts";
 import { monitor } from "../src/monitor/mod.ts";
 import { sizesOf } from "../src/monitor/sizes.ts";
-import { fleetTimes } from "../src/monitor/store.ts";
+import { fleetTimes } from "../src/monitor/store_watch.ts";
 import { Counters, percentile } from "../src/telemetry/stats.ts";
 import { memoryStore, redisStore, upstashStore } from "./helpers/contract.ts";
 import { rawClient, startRedis } from "./helpers/redis_server.ts";

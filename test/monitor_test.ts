@@ -7,7 +7,7 @@ import { inspect } from "node:util";
 import fc from "fast-check";
 import { type CacheEvent, createCacheClient, StoreError } from "../mod.ts";
 import { type Alert, type AlertRule, monitor } from "../src/monitor/mod.ts";
-import { Window } from "../src/monitor/windows.ts";
+import { SlidingWindow } from "../src/monitor/sliding_window.ts";
 import { Counters } from "../src/telemetry/stats.ts";
 import { Puppet } from "./helpers/puppet.ts";
 import { start } from "./helpers/run.ts";
@@ -364,7 +364,7 @@ describe("Window", () => {
         fc.integer({ min: 1, max: 20 }),
         fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 300 }),
         (length, interval, gaps) => {
-          const window = new Window<{ at: number }>(length, interval);
+          const window = new SlidingWindow<{ at: number }>(length, interval);
           const pushed: number[] = [0];
           window.push({ at: 0 });
           let now = 0;

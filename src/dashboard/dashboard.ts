@@ -29,8 +29,8 @@ import { diagnose, type Finding, type Target } from "../manager/mod.ts";
 import type { AlertRule } from "../monitor/mod.ts";
 import { ASSETS } from "./assets.ts";
 import { SharedConnections } from "./connections.ts";
+import { EventStreams } from "./event_streams.ts";
 import { deleteKey, findKeys, keyOf, slowCommands, viewKey } from "./keys.ts";
-import { Streams } from "./streams.ts";
 import { type WatchedClient, Watcher } from "./watcher.ts";
 
 export type { WebRequest, WebResponse } from "../base/web_types.ts";
@@ -92,7 +92,7 @@ export function dashboard(client: WatchedClient, options: DashboardOptions): Das
     path,
     timeout,
     connections: new SharedConnections(client),
-    streams: new Streams(watcher, () => ({
+    streams: new EventStreams(watcher, () => ({
       name,
       driver: client.driver,
       databases: client.databases,
@@ -125,11 +125,11 @@ interface Context {
   readonly path: string;
   readonly timeout: number;
   readonly connections: SharedConnections;
-  readonly streams: Streams;
+  readonly streams: EventStreams;
 }
 
 /** What a request is not answered for. */
-class Refusal extends Error {
+class RequestError extends Error {
   readonly status: number;
 
   constructor(status: number, message: string) {
@@ -146,7 +146,7 @@ async function answer(request: Request, context: Context): Promise<Response> {
   // Without its last slash, the page's own files would be looked for elsewhere.
   if (`${url.pathname}/` === path) return respond(308, "", "text/plain", { location: `${path}${url.search}` });
   if (!authorized(request, given, token)) {
-    throw new Refusal(
+    throw new RequestError(
       401,
       "the token is missing or wrong: open the URL that larder dashboard printed, or this one with ?token=",
     );
@@ -157,14 +157,14 @@ async function answer(request: Request, context: Context): Promise<Response> {
     const cookie = `${cookieOf(token)}=${encodeURIComponent(token)}; Path=${path}; HttpOnly; SameSite=Lax${secure}`;
     return respond(303, "", "text/plain", { location: path, "set-cookie": cookie });
   }
-  if (!url.pathname.startsWith(path)) throw new Refusal(404, "there is no such page");
+  if (!url.pathname.startsWith(path)) throw new RequestError(404, "there is no such page");
   const route = url.pathname.slice(path.length);
   const isKey = route === "api/key";
   if (!(isKey ? /^(GET|HEAD|POST|DELETE)$/ : /^(GET|HEAD)$/).test(request.method)) {
-    throw new Refusal(405, `accepted are GET${isKey ? ", POST and DELETE" : ""}`);
+    throw new RequestError(405, `accepted are GET${isKey ? ", POST and DELETE" : ""}`);
   }
   if (!route.startsWith("api/")) return asset(route || "index.html");
-  if (!ofOwnPage(request, url)) throw new Refusal(403, "this is for the dashboard's own page");
+  if (!ofOwnPage(request, url)) throw new RequestError(403, "this is for the dashboard's own page");
   return api(route.slice(4), request, await parametersOf(request, url), context);
 }
 
@@ -174,7 +174,7 @@ const MOST_BYTES = 2 ** 20;
 /** What a request asks for: in its URL, or, for keys that are longer than a URL may be, in its body. */
 async function parametersOf(request: Request, url: URL): Promise<URLSearchParams> {
   if (!/^(POST|DELETE)$/.test(request.method)) return url.searchParams;
-  const long = new Refusal(413, `accepted are bodies of up to ${MOST_BYTES} bytes`);
+  const long = new RequestError(413, `accepted are bodies of up to ${MOST_BYTES} bytes`);
   if (Number(request.headers.get("content-length")) > MOST_BYTES) throw long;
   const body = await request.text();
   if (body.length > MOST_BYTES) throw long;
@@ -192,17 +192,19 @@ async function api(route: string, request: Request, query: URLSearchParams, cont
         query.get("cursor") ?? "0",
         query.get("limit") ?? "100",
       ];
-      if (!/^\d{1,20}$/.test(cursor)) throw new Refusal(400, "accepted as cursor is what the last page said");
-      if (!(/^\d{1,4}$/.test(limit) && Number(limit) > 0)) throw new Refusal(400, "accepted as limit are 1 to 9999");
+      if (!/^\d{1,20}$/.test(cursor)) throw new RequestError(400, "accepted as cursor is what the last page said");
+      if (!(/^\d{1,4}$/.test(limit) && Number(limit) > 0))
+        throw new RequestError(400, "accepted as limit are 1 to 9999");
       const search = { match: match.toWellFormed(), cursor, limit: Number(limit), timeout };
       return json(200, await findKeys(connections, { ...targetOf(query), ...search }));
     }
     case "key": {
       const key = keyOf(query);
-      if (key === undefined) throw new Refusal(400, "accepted are key, and key64 in base64");
+      if (key === undefined) throw new RequestError(400, "accepted are key, and key64 in base64");
       const place = { ...targetOf(query), key, timeout };
       if (request.method === "DELETE") {
-        if (!write) throw new Refusal(403, "this dashboard only reads: --write, or write: true, lets keys be deleted");
+        if (!write)
+          throw new RequestError(403, "this dashboard only reads: --write, or write: true, lets keys be deleted");
         return json(200, await deleteKey(connections, place));
       }
       return json(200, (await viewKey(connections, place)) ?? null);
@@ -215,7 +217,7 @@ async function api(route: string, request: Request, query: URLSearchParams, cont
       return json(200, { findings });
     }
     default:
-      throw new Refusal(404, "there is no such page");
+      throw new RequestError(404, "there is no such page");
   }
 }
 
@@ -223,7 +225,7 @@ function targetOf(query: URLSearchParams): Target {
   const [service, database] = [query.get("service"), query.get("database")];
   if (service !== null && database === null) return { service };
   if (service === null && database !== null && /^\d{1,2}$/.test(database)) return { database: Number(database) };
-  throw new Refusal(400, "accepted are service=product and the like, or database=0 to 15");
+  throw new RequestError(400, "accepted are service=product and the like, or database=0 to 15");
 }
 
 /** Whether no other page sends it: to a cookie those of other ports of this machine are the same site. */
@@ -256,12 +258,12 @@ const POLICY =
 
 function asset(name: string): Response {
   const found = Object.hasOwn(ASSETS, name) ? ASSETS[name] : undefined;
-  if (!found) throw new Refusal(404, "there is no such page");
+  if (!found) throw new RequestError(404, "there is no such page");
   return respond(200, found.body, found.type, { "content-security-policy": POLICY });
 }
 
 function failure(error: unknown, { headers }: Request): Response {
-  if (error instanceof Refusal) {
+  if (error instanceof RequestError) {
     // A person looks at it in a browser.
     if (headers.get("accept")?.includes("text/html")) return respond(error.status, error.message, "text/plain");
     return json(error.status, { error: error.message });

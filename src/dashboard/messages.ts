@@ -73,7 +73,7 @@ export interface View {
 }
 
 /** One point of the charts. */
-export interface Point {
+export interface ChartPoint {
   /** The time, in milliseconds since 1970. */
   readonly at: number;
   /** The hit rate of all services in the minute before. */
@@ -109,7 +109,7 @@ export interface Hello {
   /** Milliseconds from one sample to the next. */
   readonly interval: number;
   /** What was sampled in the last hour, the oldest first. */
-  readonly history: readonly Point[];
+  readonly history: readonly ChartPoint[];
   /** The alerts that fired or were resolved, the latest first, 50 at the most. */
   readonly log: readonly Alert[];
   /** The latest; `null` before the first sample. */
@@ -117,11 +117,11 @@ export interface Hello {
 }
 
 /** The event `sample`. */
-export interface Sample {
+export interface SampleMessage {
   /** How things are. */
   readonly view: View;
   /** The same as a point. */
-  readonly point: Point;
+  readonly point: ChartPoint;
 }
 
 /** One key of a list. */

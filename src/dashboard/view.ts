@@ -4,14 +4,14 @@ import type { Location } from "../client/client.ts";
 import type { FleetWindow, MonitorSnapshot, StoreSample, Windowed } from "../monitor/mod.ts";
 import { rateOf } from "../monitor/series.ts";
 import type { Size } from "../monitor/sizes.ts";
-import { fleetTimes } from "../monitor/store.ts";
+import { fleetTimes } from "../monitor/store_watch.ts";
 import type { BreakerState } from "../telemetry/events.ts";
-import type { Point, ServiceView, StoreView, View } from "./messages.ts";
+import type { ChartPoint, ServiceView, StoreView, View } from "./messages.ts";
 
 /** What is shown beside what a monitor knows. */
 export interface ViewOptions {
   /** Where the services live. */
-  readonly places: readonly Location[];
+  readonly locations: readonly Location[];
   /** What their keys come to, by service, as far as it was measured. */
   readonly sizes: ReadonlyMap<string, Size>;
   /** What the circuit breaker lets through. */
@@ -66,7 +66,7 @@ export function viewOf(snapshot: MonitorSnapshot, options: ViewOptions): View {
 }
 
 /** A view as a point of the charts. */
-export function pointOf({ at, all, services, store }: View): Point {
+export function pointOf({ at, all, services, store }: View): ChartPoint {
   const { hitRate, p50, p95, p99 } = all;
   const rates = services.flatMap((one) => (one.hitRate === null ? [] : [[one.service, one.hitRate] as const]));
   return {
@@ -118,19 +118,19 @@ function fleetCounts(windows: readonly FleetWindow[]): Counts {
 
 /** The services, and the databases that have keys and belong to none of them. */
 function rowsOf(
-  { places, sizes }: ViewOptions,
+  { locations, sizes }: ViewOptions,
   store: StoreSample | null,
 ): Pick<ServiceView, "service" | "database" | "unnamed" | "keys" | "memory">[] {
-  const rows = places.map(({ service = "", number }) => {
+  const rows = locations.map(({ service = "", number }) => {
     const size = sizes.get(service);
     const keys = store?.keys?.[service] ?? size?.keys ?? null;
     return { service, database: number, keys, memory: memoryOf(keys, size) };
   });
   // Below a prefix nobody tells them.
-  const own = places.every(({ numbered, prefix }) => numbered && prefix === "");
+  const own = locations.every(({ numbered, prefix }) => numbered && prefix === "");
   const others = Object.entries((own && store?.databases) || {}).flatMap(([name, keys]) => {
     const database = Number(name);
-    const known = database > 15 || keys === 0 || places.some(({ number }) => number === database);
+    const known = database > 15 || keys === 0 || locations.some(({ number }) => number === database);
     return known ? [] : { service: `database ${database}`, database, unnamed: true as const, keys, memory: null };
   });
   return [...rows, ...others].sort((a, b) => a.database - b.database);

@@ -14,7 +14,7 @@ import {
 } from "../monitor/mod.ts";
 import { type Size, sizesOf } from "../monitor/sizes.ts";
 import type { BreakerState } from "../telemetry/events.ts";
-import type { Point, Sample, View } from "./messages.ts";
+import type { ChartPoint, SampleMessage, View } from "./messages.ts";
 import { pointOf, viewOf, WINDOW } from "./view.ts";
 
 /** What is watched: any cache client. */
@@ -52,10 +52,10 @@ export class Watcher {
   readonly #timeout: number;
   readonly #rest: boolean;
   readonly #monitor: Monitor;
-  readonly #listeners = new Set<(event: Sample | Alert) => void>();
-  readonly #history: Point[] = [];
+  readonly #listeners = new Set<(event: SampleMessage | Alert) => void>();
+  readonly #history: ChartPoint[] = [];
   readonly #log: Alert[] = [];
-  #places: readonly Location[] = [];
+  #locations: readonly Location[] = [];
   #sizes: ReadonlyMap<string, Size> = new Map();
   #measured = Number.NEGATIVE_INFINITY;
   #measuring: Promise<void> | undefined;
@@ -94,7 +94,7 @@ export class Watcher {
   }
 
   /** The points of the last hour, the oldest first. */
-  get history(): readonly Point[] {
+  get history(): readonly ChartPoint[] {
     return this.#history;
   }
 
@@ -114,7 +114,7 @@ export class Watcher {
    * @param listener Called with each sample and each alert. What it throws is ignored.
    * @returns Stops listening.
    */
-  subscribe(listener: (event: Sample | Alert) => void): () => void {
+  subscribe(listener: (event: SampleMessage | Alert) => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }
@@ -129,7 +129,7 @@ export class Watcher {
   async #begin(): Promise<void> {
     try {
       // From then on the client counts for them all.
-      this.#places = await placesOf(this.#client);
+      this.#locations = await placesOf(this.#client);
     } catch {
       // A driver that cannot be opened: the samples tell.
     }
@@ -149,11 +149,16 @@ export class Watcher {
         store.at > at && store.commands >= count ? ((store.commands - count) / (store.at - at)) * 1000 : null;
       this.#commands = { at: store.at, count: store.commands };
     }
-    const view = viewOf(snapshot, { places: this.#places, sizes: this.#sizes, breaker: this.#breaker, operations });
+    const view = viewOf(snapshot, {
+      locations: this.#locations,
+      sizes: this.#sizes,
+      breaker: this.#breaker,
+      operations,
+    });
     const point = pointOf(view);
     this.#view = view;
     this.#history.push(point);
-    while (this.#history.length > MOST_POINTS || (this.#history[0] as Point).at < view.at - HOUR_MS)
+    while (this.#history.length > MOST_POINTS || (this.#history[0] as ChartPoint).at < view.at - HOUR_MS)
       this.#history.shift();
     this.#emit({ view, point });
   }
@@ -172,7 +177,7 @@ export class Watcher {
     this.#emit(alert);
   }
 
-  #emit(event: Sample | Alert): void {
+  #emit(event: SampleMessage | Alert): void {
     for (const listener of this.#listeners) {
       try {
         listener(event);
@@ -191,10 +196,10 @@ export class Watcher {
     this.#measured = now;
     const measuring = async (): Promise<void> => {
       try {
-        this.#places = await placesOf(this.#client);
+        this.#locations = await placesOf(this.#client);
         const options = { most: LOOKED_AT[of], sample: SAMPLED, timeout: this.#timeout };
-        const sizes = await sizesOf(this.#places, options);
-        this.#sizes = new Map(sizes.map((size, i) => [this.#places[i]?.service ?? "", size]));
+        const sizes = await sizesOf(this.#locations, options);
+        this.#sizes = new Map(sizes.map((size, i) => [this.#locations[i]?.service ?? "", size]));
       } catch {
         // The store went away, or may not be asked: it is tried again.
       }

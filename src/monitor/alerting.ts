@@ -2,8 +2,8 @@
 
 import { describe } from "../base/check.ts";
 import type { Duration } from "../base/ttl.ts";
-import { AWAY, METRICS, type MetricName } from "./rule_metrics.ts";
-import { type AlertRule, checkRules, DEFAULT_RULES, type Rule } from "./rules.ts";
+import { AWAY, type MetricName, RULE_METRICS } from "./rule_metrics.ts";
+import { type AlertRule, type CheckedRule, checkRules, DEFAULT_RULES } from "./rules.ts";
 
 /** A file of alerting rules as Prometheus reads it, to be written as YAML or as JSON, which is YAML too. */
 export interface AlertingRules {
@@ -50,9 +50,9 @@ export function alertingRules(rules: readonly AlertRule[] = DEFAULT_RULES): Aler
   return { groups: [{ name: "larder", rules: checkRules(rules).map(alerting) }] };
 }
 
-function alerting(rule: Rule): AlertingRule {
+function alerting(rule: CheckedRule): AlertingRule {
   const { name, metric, high, threshold, minSamples = 1, hold, severity = "warning", service } = rule;
-  const { unit } = METRICS[metric];
+  const { unit } = RULE_METRICS[metric];
   const { value, samples } = query(rule);
   const beyond = `${value} ${high ? ">" : "<"} ${unit === "ms" ? threshold / 1000 : threshold}`;
   const expr = samples && minSamples > 1 ? `(${beyond}) and (${samples} >= ${minSamples})` : beyond;
@@ -77,7 +77,7 @@ interface Query {
 }
 
 /** The query for a rule's number. */
-function query(rule: Rule): Query {
+function query(rule: CheckedRule): Query {
   const { metric, service, collection, window } = rule;
   const own = service === undefined || service === "*" ? [] : [`service="${text(service)}"`];
   const labels = collection === undefined ? own : [...own, `collection="${text(collection)}"`];

@@ -4,7 +4,7 @@ import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import type { Monitor } from "./monitor.ts";
 import { prometheus } from "./prometheus.ts";
-import { SHARES } from "./windows.ts";
+import { SHARES } from "./sliding_window.ts";
 
 /** Options of {@linkcode metricsHandler}. */
 export interface MetricsHandlerOptions {

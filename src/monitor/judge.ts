@@ -1,6 +1,6 @@
 /** Judges rules. */
-import { METRICS, type Metric, type Scope } from "./rule_metrics.ts";
-import type { Alert, Rule } from "./rules.ts";
+import { RULE_METRICS, type RuleMetric, type Scope } from "./rule_metrics.ts";
+import type { Alert, CheckedRule } from "./rules.ts";
 
 /** What is known of a rule, for one service where it watches each. */
 interface State {
@@ -13,11 +13,11 @@ interface State {
 
 /** Judges rules again and again: tells when one begins to fire, and when that is over, each once. */
 export class Judge {
-  readonly #rules: readonly Rule[];
+  readonly #rules: readonly CheckedRule[];
   readonly #states = new Map<string, State>();
 
   /** @param rules The rules, checked. */
-  constructor(rules: readonly Rule[]) {
+  constructor(rules: readonly CheckedRule[]) {
     this.#rules = rules;
   }
 
@@ -37,7 +37,7 @@ export class Judge {
   judge(
     now: number,
     services: readonly string[],
-    scopeOf: (rule: Rule, service: string | undefined) => Scope,
+    scopeOf: (rule: CheckedRule, service: string | undefined) => Scope,
   ): readonly Alert[] {
     const told: Alert[] = [];
     for (const rule of this.#rules) {
@@ -56,9 +56,15 @@ export class Judge {
   }
 }
 
-function step(rule: Rule, service: string | undefined, state: State, scope: Scope, now: number): Alert | undefined {
+function step(
+  rule: CheckedRule,
+  service: string | undefined,
+  state: State,
+  scope: Scope,
+  now: number,
+): Alert | undefined {
   const { high, threshold, back, minSamples = 1, hold } = rule;
-  const metric = METRICS[rule.metric];
+  const metric = RULE_METRICS[rule.metric];
   const [value, samples] = metric.read(scope);
   const known = value !== undefined && value !== null && samples > 0;
   const alert = (told: Alert["state"], number: number, since: number): Alert => ({
@@ -96,8 +102,13 @@ function step(rule: Rule, service: string | undefined, state: State, scope: Scop
   return state.alert;
 }
 
-function sentence(rule: Rule, service: string | undefined, state: Alert["state"], value: number | undefined): string {
-  const { unit, windowed } = METRICS[rule.metric];
+function sentence(
+  rule: CheckedRule,
+  service: string | undefined,
+  state: Alert["state"],
+  value: number | undefined,
+): string {
+  const { unit, windowed } = RULE_METRICS[rule.metric];
   const of = [service, rule.collection].filter(Boolean).join(".");
   const what = `${rule.metric.replaceAll("_", " ")}${of && ` of ${of}`}`;
   const over = windowed ? ` in ${rule.over ?? "5m"}` : "";
@@ -106,7 +117,7 @@ function sentence(rule: Rule, service: string | undefined, state: Alert["state"]
   return `${what}: ${shown(value, unit)}${over}, ${than} ${shown(rule.threshold, unit)}`;
 }
 
-function shown(value: number, unit: Metric["unit"]): string {
+function shown(value: number, unit: RuleMetric["unit"]): string {
   if (unit === "share") return `${(value * 100).toFixed(1)} %`;
   if (unit === "bytes") return `${(value / 2 ** 20).toFixed(1)} MiB`;
   return `${Number(value.toPrecision(4))}${unit === "ms" ? " ms" : ""}`;

@@ -1,10 +1,10 @@
 /** The metrics that are exported: the one list that exporters, dashboards and alerting rules are made of. */
 import { COUNTS } from "../telemetry/stats.ts";
 import type { Readings } from "./monitor.ts";
-import { BOUNDS, cumulative, HELP, KINDS, type Name, numberOf, snake } from "./series.ts";
+import { BOUNDS, countOf, cumulative, ERROR_KINDS, HELP, type Name, snake } from "./series.ts";
 
 /** One number of a metric. */
-export interface Point {
+export interface MetricPoint {
   /** The values of the metric's labels, in their order. */
   readonly labels: readonly string[];
   /** The number. */
@@ -34,13 +34,13 @@ interface Described {
 }
 
 /** A metric. */
-export type Metric =
-  | (Described & { readonly type: "counter" | "gauge"; read(readings: Readings): readonly Point[] })
+export type ExportedMetric =
+  | (Described & { readonly type: "counter" | "gauge"; read(readings: Readings): readonly MetricPoint[] })
   | (Described & { readonly type: "histogram"; read(readings: Readings): readonly HistogramPoint[] });
 
 const SERIES = ["service", "collection"];
 
-function series(name: string, help: string, of: Name): Metric {
+function series(name: string, help: string, of: Name): ExportedMetric {
   return {
     name,
     help,
@@ -49,12 +49,12 @@ function series(name: string, help: string, of: Name): Metric {
     read: (readings) =>
       readings.series.map(({ service, collection, sample }) => ({
         labels: [service, collection],
-        value: numberOf(sample, of),
+        value: countOf(sample, of),
       })),
   };
 }
 
-function times(name: string, help: string, of: "latency" | "loads", sum: Name): Metric {
+function times(name: string, help: string, of: "latency" | "loads", sum: Name): ExportedMetric {
   return {
     name,
     help,
@@ -64,14 +64,14 @@ function times(name: string, help: string, of: "latency" | "loads", sum: Name): 
       readings.series.map(({ service, collection, sample }) => {
         const { counts, count } = cumulative(sample[of]);
         const buckets = BOUNDS.map((bound, i) => [bound / 1e6, counts[i] as number] as const);
-        return { labels: [service, collection], buckets, count, sum: numberOf(sample, sum) / 1000 };
+        return { labels: [service, collection], buckets, count, sum: countOf(sample, sum) / 1000 };
       }),
   };
 }
 
 type Read = (readings: Readings) => number | null | undefined;
 
-function single(type: "counter" | "gauge", name: string, help: string, read: Read): Metric {
+function single(type: "counter" | "gauge", name: string, help: string, read: Read): ExportedMetric {
   return {
     name,
     help,
@@ -84,7 +84,7 @@ function single(type: "counter" | "gauge", name: string, help: string, read: Rea
   };
 }
 
-function fleet(name: (typeof COUNTS)[number], help: string): Metric {
+function fleet(name: (typeof COUNTS)[number], help: string): ExportedMetric {
   return {
     name: `larder_fleet_${snake(name)}_total`,
     help: `${help}, by all processes that count together`,
@@ -96,7 +96,7 @@ function fleet(name: (typeof COUNTS)[number], help: string): Metric {
 }
 
 /** All metrics. */
-export const EXPORTED: readonly Metric[] = [
+export const METRICS: readonly ExportedMetric[] = [
   ...COUNTS.map((name) => series(`larder_${snake(name)}_total`, HELP[name], name)),
   series("larder_load_errors_total", "Loaders that failed or took too long", "loadErrors"),
   series("larder_lock_waits_total", "Loads that waited for another process", "lockWaits"),
@@ -114,7 +114,7 @@ export const EXPORTED: readonly Metric[] = [
     labels: [...SERIES, "kind"],
     read: (readings) =>
       readings.series.flatMap(({ service, collection, sample }) =>
-        KINDS.map((kind) => ({ labels: [service, collection, kind], value: numberOf(sample, kind) })),
+        ERROR_KINDS.map((kind) => ({ labels: [service, collection, kind], value: countOf(sample, kind) })),
       ),
   },
   times(

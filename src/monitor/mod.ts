@@ -35,13 +35,13 @@ export type { MetricName } from "./rule_metrics.ts";
 export { type Alert, type AlertRule, DEFAULT_RULES, FLEET_RULES, type Severity } from "./rules.ts";
 export type { Counted, Sample, Times } from "./series.ts";
 export type {
+  BatchCounts,
   FleetSnapshot,
   FleetWindow,
   MonitorSnapshot,
   SeriesSnapshot,
   ServiceSnapshot,
   Windowed,
-  WireCounts,
 } from "./snapshot.ts";
-export type { FleetCounts, FleetTimes, SlowQuery, StoreSample } from "./store.ts";
+export type { FleetCounts, FleetTimes, SlowQuery, StoreSample } from "./store_watch.ts";
 export type { WebhookOptions } from "./webhook.ts";

@@ -15,9 +15,12 @@ import type { LiveCounters } from "../telemetry/stats.ts";
 import type { BatchStats } from "../wire/batch.ts";
 import { Judge } from "./judge.ts";
 import type { Scope } from "./rule_metrics.ts";
-import { type Alert, type AlertRule, checkRules, DEFAULT_RULES, type Rule } from "./rules.ts";
-import { counted, difference, equal, NOTHING, type Sample, sampleOf, sumOf, Tally } from "./series.ts";
+import { type Alert, type AlertRule, type CheckedRule, checkRules, DEFAULT_RULES } from "./rules.ts";
+import { counted, equal, NOTHING, type Sample, sampleDifference, sampleOf, sumOf, Tally } from "./series.ts";
+import { SHARES, SlidingWindow } from "./sliding_window.ts";
 import {
+  type BatchCounts,
+  batchDifference,
   type FleetSnapshot,
   type FleetWindow,
   fleetDifference,
@@ -26,12 +29,9 @@ import {
   type SeriesSnapshot,
   type ServiceSnapshot,
   type Windowed,
-  type WireCounts,
-  wireDifference,
 } from "./snapshot.ts";
-import { type FleetCounts, type StoreSample, StoreWatch } from "./store.ts";
+import { type FleetCounts, type StoreSample, StoreWatch } from "./store_watch.ts";
 import { Webhook, type WebhookOptions } from "./webhook.ts";
-import { SHARES, Window } from "./windows.ts";
 
 /** What a monitor needs of a client. */
 export interface MonitoredClient {
@@ -87,7 +87,7 @@ export interface Readings {
   /** The series. */
   readonly series: readonly (CacheTarget & { readonly sample: Sample })[];
   /** What went over the wire. */
-  readonly wire: WireCounts;
+  readonly wire: BatchCounts;
   /** The states of the circuit breakers. */
   readonly breakers: ReadonlyMap<string, BreakerState>;
   /** The store. */
@@ -108,7 +108,7 @@ interface Frame {
   readonly series: ReadonlyMap<string, Sample>;
   /** The series of each service taken together, and all of them as `""`. */
   readonly totals: ReadonlyMap<string, Sample>;
-  readonly wire: WireCounts;
+  readonly wire: BatchCounts;
   readonly store: StoreSample | undefined;
   readonly fleet: Readonly<Record<string, FleetCounts>>;
   readonly unanswered: number;
@@ -142,11 +142,11 @@ export class Monitor {
   readonly #asksStore: boolean;
   readonly #asksFleet: boolean;
   readonly #storeInterval: number;
-  readonly #rules: readonly Rule[];
+  readonly #rules: readonly CheckedRule[];
   readonly #judge: Judge;
   /** The windows of snapshots by name, and those of rules, by their length. */
   readonly #names: readonly (readonly [name: string, length: number])[];
-  readonly #windows = new Map<number, Window<Frame>>();
+  readonly #windows = new Map<number, SlidingWindow<Frame>>();
   readonly #tallies = new Map<string, Tally>();
   readonly #breakers = new Map<string, BreakerState>();
   readonly #listeners = new Set<(event: MonitorEvent) => void>();
@@ -199,7 +199,7 @@ export class Monitor {
     this.#judge = new Judge(this.#rules);
     this.#names = windows.map((window) => [nameOf(window), finite(window, "a window")]);
     for (const length of [...this.#names.map(([, length]) => length), ...this.#rules.map(({ window }) => window)]) {
-      if (!this.#windows.has(length)) this.#windows.set(length, new Window(length, this.interval));
+      if (!this.#windows.has(length)) this.#windows.set(length, new SlidingWindow(length, this.interval));
     }
     this.#leave = [
       client.subscribe((event) => this.#hear(event), { quiet: true }),
@@ -283,8 +283,8 @@ export class Monitor {
       }
       services[service] = { ...this.#series(now, (frame) => ofService(frame, service)), collections };
     }
-    const windows: Record<string, WireCounts> = {};
-    for (const [name, length] of this.#names) windows[name] = wireDifference(wire, this.#start(length, now).wire);
+    const windows: Record<string, BatchCounts> = {};
+    for (const [name, length] of this.#names) windows[name] = batchDifference(wire, this.#start(length, now).wire);
     const billed = this.#client.driver === "upstash" ? wire.commands : null;
     return {
       at,
@@ -519,7 +519,7 @@ export class Monitor {
     const windows: Record<string, Windowed> = {};
     for (const [name, length] of this.#names) {
       const start = this.#start(length, now);
-      windows[name] = { seconds: (now.at - start.at) / 1000, ...counted(difference(sample, read(start))) };
+      windows[name] = { seconds: (now.at - start.at) / 1000, ...counted(sampleDifference(sample, read(start))) };
     }
     return { ...counted(sample), windows };
   }
@@ -537,7 +537,7 @@ export class Monitor {
     );
   }
 
-  #scope(now: Frame, { window, collection }: Rule, service: string | undefined): Scope {
+  #scope(now: Frame, { window, collection }: CheckedRule, service: string | undefined): Scope {
     const start = this.#start(window, now);
     const read = (frame: Frame): Sample => {
       if (collection === undefined) return ofService(frame, service);
@@ -558,7 +558,7 @@ export class Monitor {
       fleet.misses += misses;
     }
     return {
-      counted: counted(difference(read(now), read(start))),
+      counted: counted(sampleDifference(read(now), read(start))),
       fleet,
       store: now.store,
       storeDone: { evictions: done("evictions"), expired: done("expired"), slowQueries: done("slowQueries") },

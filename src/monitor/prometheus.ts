@@ -1,5 +1,5 @@
 /** Metrics as text, for Prometheus and what reads its format. */
-import { EXPORTED, type Metric } from "./metrics.ts";
+import { type ExportedMetric, METRICS } from "./metrics.ts";
 import type { Monitor } from "./monitor.ts";
 
 /** `"text"` is Prometheus's format 0.0.4, `"openmetrics"` is OpenMetrics 1.0.0. */
@@ -26,7 +26,7 @@ export type MetricsFormat = "text" | "openmetrics";
 export function prometheus(monitor: Pick<Monitor, "readings">, format: MetricsFormat = "text"): string {
   const readings = monitor.readings();
   const lines: string[] = [];
-  for (const metric of EXPORTED) {
+  for (const metric of METRICS) {
     const points = metric.read(readings);
     if (points.length === 0) continue;
     const { name, help, type } = metric;
@@ -50,7 +50,7 @@ export function prometheus(monitor: Pick<Monitor, "readings">, format: MetricsFo
   return `${lines.join("\n")}\n`;
 }
 
-function pairs({ labels }: Metric, values: readonly string[]): string[] {
+function pairs({ labels }: ExportedMetric, values: readonly string[]): string[] {
   return labels.map((label, i) => `${label}="${escaped(values[i] ?? "")}"`);
 }
 

@@ -1,6 +1,6 @@
 /** What rules can watch, and how each number is found. */
 import { type Counted, rateOf } from "./series.ts";
-import type { StoreSample } from "./store.ts";
+import type { StoreSample } from "./store_watch.ts";
 
 /** What a rule sees: what happened in its window, and the store as it is. */
 export interface Scope {
@@ -21,7 +21,7 @@ export interface Scope {
 }
 
 /** How a number is found. */
-export interface Metric {
+export interface RuleMetric {
   readonly unit: "share" | "count" | "ms" | "bytes" | "flag";
   /** Whether it is what happened in a window; otherwise it is how things are. */
   readonly windowed: boolean;
@@ -36,25 +36,25 @@ export interface Metric {
 /** What cannot be reached: these kinds say so. */
 export const AWAY = ["connection", "timeout", "auth"] as const;
 
-const count = (read: (counted: Counted) => number): Metric => ({
+const count = (read: (counted: Counted) => number): RuleMetric => ({
   unit: "count",
   windowed: true,
   ofServices: true,
   read: ({ counted }) => [read(counted), 1],
 });
-const time = (of: "latency" | "loadTime", at: "p50" | "p95" | "p99" | "max"): Metric => ({
+const time = (of: "latency" | "loadTime", at: "p50" | "p95" | "p99" | "max"): RuleMetric => ({
   unit: "ms",
   windowed: true,
   ofServices: true,
   read: ({ counted }) => [counted[of][at], counted[of].count],
 });
-const store = (unit: Metric["unit"], read: (store: StoreSample) => number | null): Metric => ({
+const store = (unit: RuleMetric["unit"], read: (store: StoreSample) => number | null): RuleMetric => ({
   unit,
   windowed: false,
   ofServices: false,
   read: ({ store }) => [store && read(store), 1],
 });
-const storeDone = (name: "evictions" | "expired" | "slowQueries"): Metric => ({
+const storeDone = (name: "evictions" | "expired" | "slowQueries"): RuleMetric => ({
   unit: "count",
   windowed: true,
   ofServices: false,
@@ -104,7 +104,7 @@ export type MetricName =
   | "breaker_open";
 
 /** How each is found. */
-export const METRICS: Readonly<Record<MetricName, Metric>> = {
+export const RULE_METRICS: Readonly<Record<MetricName, RuleMetric>> = {
   hit_rate: {
     unit: "share",
     windowed: true,

@@ -1,7 +1,7 @@
 /** Rules as data: what is watched, when it is told, and when it is over. */
 import { checkNames, describe, refuse } from "../base/check.ts";
 import { type Duration, parseDuration } from "../base/ttl.ts";
-import { METRICS, type MetricName } from "./rule_metrics.ts";
+import { type MetricName, RULE_METRICS } from "./rule_metrics.ts";
 import { HIT_RATE, MEMORY } from "./targets.ts";
 
 /** How much an alert matters. */
@@ -95,7 +95,7 @@ const RULE = [
 ];
 
 /** A rule, checked, with its defaults, times in milliseconds. */
-export interface Rule extends AlertRule {
+export interface CheckedRule extends AlertRule {
   /** The window. */
   readonly window: number;
   /** For how long it must hold. */
@@ -109,7 +109,7 @@ export interface Rule extends AlertRule {
 }
 
 /** Checks rules. @throws {TypeError | RangeError} For a bad one, by its name. */
-export function checkRules(rules: unknown): readonly Rule[] {
+export function checkRules(rules: unknown): readonly CheckedRule[] {
   if (!Array.isArray(rules)) refuse(`rules ${describe(rules)}`, "lists of rules");
   const names = new Set<string>();
   return (rules as readonly AlertRule[]).map((rule) => {
@@ -120,7 +120,7 @@ export function checkRules(rules: unknown): readonly Rule[] {
     if (typeof name !== "string" || name === "") refuse(`the rule ${describe(name)}`, "names that are not empty");
     if (names.has(name)) bad("the name", "names of which each is another");
     names.add(name);
-    if (!Object.hasOwn(METRICS, metric)) bad(`metric ${describe(metric)}`, Object.keys(METRICS).join(", "));
+    if (!Object.hasOwn(RULE_METRICS, metric)) bad(`metric ${describe(metric)}`, Object.keys(RULE_METRICS).join(", "));
     const high = above !== undefined;
     const threshold = above ?? below;
     if (high === (below !== undefined) || !Number.isFinite(threshold)) bad("the threshold", "above or below, a number");
@@ -134,12 +134,12 @@ export function checkRules(rules: unknown): readonly Rule[] {
     }
     if (!SEVERITIES.includes(severity)) bad(`severity ${describe(severity)}`, SEVERITIES.join(", "));
     if (service !== undefined && typeof service !== "string") bad("the service", 'a name, or "*" for each');
-    const { ofServices } = METRICS[metric];
+    const { ofServices } = RULE_METRICS[metric];
     if (service !== undefined && !ofServices) bad("the service", `none: ${metric} is the store's`);
     if (collection !== undefined && (service === undefined || service === "*")) {
       bad("the collection", "one of a named service");
     }
-    if (collection !== undefined && METRICS[metric].ofCollections === false) {
+    if (collection !== undefined && RULE_METRICS[metric].ofCollections === false) {
       bad("the collection", `none: ${metric} is a service's`);
     }
     const window = parseDuration(over, `over of the rule ${name}`);

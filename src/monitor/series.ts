@@ -59,7 +59,7 @@ export interface Counted {
 }
 
 /** The kinds of errors. */
-export const KINDS: readonly StoreErrorKind[] = [
+export const ERROR_KINDS: readonly StoreErrorKind[] = [
   "command",
   "connection",
   "timeout",
@@ -91,7 +91,7 @@ export function snake(name: string): string {
 const HEARD = ["loadErrors", "lockWaits", "lostLocks", "nearInvalidations", "invalidations"] as const;
 /** What a {@linkcode Sample} holds. */
 export type Name = (typeof COUNTS)[number] | (typeof HEARD)[number] | StoreErrorKind | "spent" | "loadSpent";
-const NAMES: readonly Name[] = [...COUNTS, "spent", ...HEARD, "loadSpent", ...KINDS];
+const NAMES: readonly Name[] = [...COUNTS, "spent", ...HEARD, "loadSpent", ...ERROR_KINDS];
 const INDEX = Object.fromEntries(NAMES.map((name, i) => [name, i])) as Readonly<Record<Name, number>>;
 
 /** The numbers of one series at one time. Not changed after it was made. */
@@ -105,7 +105,7 @@ export interface Sample {
 }
 
 /** One number of a sample. */
-export function numberOf({ counts }: Sample, name: Name): number {
+export function countOf({ counts }: Sample, name: Name): number {
   return counts[INDEX[name]] as number;
 }
 
@@ -120,7 +120,7 @@ export class Tally {
     invalidations: 0,
   };
   /** Errors by kind. */
-  readonly kinds: Record<StoreErrorKind, number> = Object.fromEntries(KINDS.map((kind) => [kind, 0])) as never;
+  readonly kinds: Record<StoreErrorKind, number> = Object.fromEntries(ERROR_KINDS.map((kind) => [kind, 0])) as never;
   /** The times of loaders. */
   readonly loads: Counters = new Counters();
 }
@@ -143,7 +143,7 @@ export function sampleOf(all: readonly LiveCounters[], tally: Tally | undefined)
   }
   if (tally) {
     for (const name of HEARD) add(name, tally.heard[name]);
-    for (const kind of KINDS) add(kind, tally.kinds[kind]);
+    for (const kind of ERROR_KINDS) add(kind, tally.kinds[kind]);
     add("loadSpent", tally.loads.spent);
   }
   return { counts, latency, loads: tally ? tally.loads.latency.slice() : new Uint32Array(BUCKETS) };
@@ -167,7 +167,7 @@ export function sumOf(samples: readonly Sample[]): Sample {
 }
 
 /** What happened from one sample to another of the same series. */
-export function difference(now: Sample, then: Sample): Sample {
+export function sampleDifference(now: Sample, then: Sample): Sample {
   if (now === then) return NOTHING;
   return {
     counts: minus(now.counts.slice(), then.counts),
@@ -178,13 +178,13 @@ export function difference(now: Sample, then: Sample): Sample {
 
 /** A sample in words. */
 export function counted(sample: Sample): Counted {
-  const of = (name: Name): number => numberOf(sample, name);
+  const of = (name: Name): number => countOf(sample, name);
   const names = [...COUNTS, ...HEARD] as const;
   const numbers = Object.fromEntries(names.map((name) => [name, of(name)])) as Record<(typeof names)[number], number>;
   return {
     ...numbers,
     hitRate: rateOf(numbers.hits, numbers.misses),
-    errorKinds: Object.fromEntries(KINDS.map((kind) => [kind, of(kind)])) as Record<StoreErrorKind, number>,
+    errorKinds: Object.fromEntries(ERROR_KINDS.map((kind) => [kind, of(kind)])) as Record<StoreErrorKind, number>,
     latency: timesOf(sample.latency, of("spent")),
     loadTime: timesOf(sample.loads, of("loadSpent")),
   };

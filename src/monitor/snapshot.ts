@@ -3,10 +3,10 @@ import type { BreakerState } from "../telemetry/events.ts";
 import { COUNTS } from "../telemetry/stats.ts";
 import type { Alert } from "./rules.ts";
 import { type Counted, rateOf } from "./series.ts";
-import { type FleetCounts, type FleetTimes, fleetTimes, type StoreSample } from "./store.ts";
+import { type FleetCounts, type FleetTimes, fleetTimes, type StoreSample } from "./store_watch.ts";
 
 /** What went over the wire. */
-export interface WireCounts {
+export interface BatchCounts {
   /** Commands sent, repeated ones included. */
   readonly commands: number;
   /** Sends: pipelines over TCP, requests over REST. */
@@ -64,11 +64,11 @@ export interface MonitorSnapshot {
     /** Each service; `"cache"` is what caches without one did. */
     readonly services: Readonly<Record<string, ServiceSnapshot>>;
     /** What went over the wire; nothing of the monitor's own. */
-    readonly wire: WireCounts & {
+    readonly wire: BatchCounts & {
       /** What the provider bills, estimated: a command each over REST; `null` elsewhere. */
       readonly billed: number | null;
       /** The same in each window. */
-      readonly windows: Readonly<Record<string, WireCounts>>;
+      readonly windows: Readonly<Record<string, BatchCounts>>;
     };
     /** The states of the circuit breakers that were heard of, by driver. */
     readonly breakers: Readonly<Record<string, BreakerState>>;
@@ -82,7 +82,7 @@ export interface MonitorSnapshot {
 }
 
 /** What went over the wire from one time to another. */
-export function wireDifference(now: WireCounts, then: WireCounts): WireCounts {
+export function batchDifference(now: BatchCounts, then: BatchCounts): BatchCounts {
   return {
     commands: now.commands - then.commands,
     roundTrips: now.roundTrips - then.roundTrips,

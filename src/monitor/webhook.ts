@@ -3,7 +3,7 @@ import { checkFunction, checkNames, describe, refuse } from "../base/check.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";
 import type { Alert } from "./rules.ts";
-import { SHARES } from "./windows.ts";
+import { SHARES } from "./sliding_window.ts";
 
 /** Where alerts are sent: a POST for each that begins or is over. */
 export interface WebhookOptions {

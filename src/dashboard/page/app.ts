@@ -6,7 +6,7 @@ import { header } from "./header.ts";
 import { Keys } from "./keys.ts";
 import { Live } from "./live.ts";
 import { Overview } from "./overview.ts";
-import { go, parsePlace } from "./place.ts";
+import { go, parseRoute } from "./route.ts";
 import { themeButton } from "./theme.ts";
 
 /** How long a message stays, in milliseconds. */
@@ -38,9 +38,9 @@ export function start(): void {
   });
   document.body.append(top.element, h("main", {}, overview.element, keys.element), message, confirm.element, help);
 
-  const view = () => parsePlace(location.hash).view;
+  const view = () => parseRoute(location.hash).view;
   const show = () => {
-    const place = parsePlace(location.hash);
+    const place = parseRoute(location.hash);
     overview.element.hidden = place.view !== "overview";
     keys.element.hidden = place.view !== "keys";
     document.documentElement.dataset.view = place.view;

@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /** The four charts of the overview, and how much of the past they show. */
 import { HIT_RATE } from "../../monitor/targets.ts";
-import type { Point } from "../messages.ts";
+import type { ChartPoint } from "../messages.ts";
 import { Chart, type Frame, type Line } from "./chart.ts";
 import { attribute, h } from "./dom.ts";
 import { bytes, percent, rate, took } from "./format.ts";
@@ -115,7 +115,7 @@ export class Charts {
     const of = (
       label: string,
       color: string,
-      read: (point: Point) => number | null,
+      read: (point: ChartPoint) => number | null,
       more: Partial<Line> = {},
     ): Line => ({
       label,
@@ -183,8 +183,8 @@ function near(used: number | null, limit: number | null): number | null {
 }
 
 /** Where samples are missing, a point without numbers keeps lines from being drawn across. */
-function withGaps(points: readonly Point[], late: number): Point[] {
-  const found: Point[] = [];
+function withGaps(points: readonly ChartPoint[], late: number): ChartPoint[] {
+  const found: ChartPoint[] = [];
   for (const point of points) {
     const last = found.at(-1);
     if (last && point.at - last.at > late) found.push({ ...NOTHING, at: last.at + 1 });
@@ -193,7 +193,7 @@ function withGaps(points: readonly Point[], late: number): Point[] {
   return found;
 }
 
-const NOTHING: Omit<Point, "at"> = {
+const NOTHING: Omit<ChartPoint, "at"> = {
   hitRate: null,
   services: {},
   latency: null,

@@ -5,7 +5,7 @@ import { ask, reason } from "./api.ts";
 import { type Child, fill, h, icon, say } from "./dom.ts";
 import { ago, bytes, clock, duration, formatCount, grouped } from "./format.ts";
 import { jsonNodes } from "./json.ts";
-import type { KeyOf, Whose } from "./place.ts";
+import type { KeyOf, Whose } from "./route.ts";
 import { line, marked, markedValue } from "./text.ts";
 
 /** What a pane of details can do for its view. */

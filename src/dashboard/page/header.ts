@@ -3,7 +3,7 @@
 import type { Hello } from "../messages.ts";
 import { attribute, h, icon, say } from "./dom.ts";
 import type { Live } from "./live.ts";
-import { hashOf, type Place } from "./place.ts";
+import { hashOf, type Route } from "./route.ts";
 import { line } from "./text.ts";
 
 /** News are late when this many intervals passed without any, and some more milliseconds. */
@@ -28,7 +28,7 @@ export interface HeaderActions {
 export function header(actions: HeaderActions): {
   readonly element: HTMLElement;
   update(live: Live): void;
-  show(place: Place): void;
+  show(place: Route): void;
 } {
   const name = h("span", { class: "name" });
   const driver = h("span", { class: "driver" });

@@ -7,8 +7,8 @@ import type { Confirm } from "./dialogs.ts";
 import { attribute, fill, h, icon, say, style } from "./dom.ts";
 import { formatCount, grouped } from "./format.ts";
 import type { Live } from "./live.ts";
-import { go, type KeyOf, type Place, type Whose } from "./place.ts";
 import { Results } from "./results.ts";
+import { go, type KeyOf, type Route, type Whose } from "./route.ts";
 import { type FoundKey, idOf, Search } from "./search.ts";
 import { whose } from "./services.ts";
 import { line, short } from "./text.ts";
@@ -35,7 +35,7 @@ export class Keys {
   );
   readonly #results: Results;
   readonly #details: Details;
-  #place: Place = { view: "overview", match: "" };
+  #place: Route = { view: "overview", match: "" };
   #search: Search | undefined;
   #searched = "";
   #shown = "";
@@ -96,7 +96,7 @@ export class Keys {
   }
 
   /** Goes to a place. */
-  show(place: Place): void {
+  show(place: Route): void {
     this.#place = place;
     if (place.view !== "keys") {
       this.#halt();

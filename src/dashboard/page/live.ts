@@ -1,7 +1,7 @@
 /// <reference lib="dom" />
 /** What the server sends by itself, and whether it still does. */
 import type { Alert } from "../../monitor/mod.ts";
-import type { Hello, Point, Sample, View } from "../messages.ts";
+import type { ChartPoint, Hello, SampleMessage, View } from "../messages.ts";
 
 /** `"refused"`: the token is another server's, or none. */
 export type Connection = "connecting" | "open" | "lost" | "refused";
@@ -22,7 +22,7 @@ export class Live {
   /** The latest. */
   view: View | undefined;
   /** What was sampled in the last hour, the oldest first. */
-  points: readonly Point[] = [];
+  points: readonly ChartPoint[] = [];
   /** The alerts that fired or were resolved, the latest first. */
   log: readonly Alert[] = [];
   /** When news came last, by this computer's clock. */
@@ -59,7 +59,7 @@ export class Live {
       this.log = hello.log;
       this.view = hello.view ?? undefined;
     });
-    on<Sample>("sample", ({ view, point }) => {
+    on<SampleMessage>("sample", ({ view, point }) => {
       this.view = view;
       this.points = [...this.points.filter(({ at }) => at > point.at - KEPT && at < point.at), point];
     });

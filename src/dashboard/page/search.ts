@@ -2,7 +2,7 @@
 /** A search for keys: page after page, until there are enough rows for the screen. */
 import type { KeyPage, KeyRow } from "../messages.ts";
 import { ask, reason } from "./api.ts";
-import type { Whose } from "./place.ts";
+import type { Whose } from "./route.ts";
 
 /** A row, and when it was told. */
 export interface FoundKey extends KeyRow {

@@ -4,7 +4,7 @@ import { HIT_RATE } from "../../monitor/targets.ts";
 import type { ServiceView, View } from "../messages.ts";
 import { attribute, h, keyed, type Row, say, style } from "./dom.ts";
 import { bytes, grouped, NONE, percent, took } from "./format.ts";
-import { hashOf, type Whose } from "./place.ts";
+import { hashOf, type Whose } from "./route.ts";
 import { line } from "./text.ts";
 
 /** How a service's keys are asked for. */

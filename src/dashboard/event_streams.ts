@@ -14,7 +14,7 @@ const MOST_WAITING = 4_000_000;
 const encoder = new TextEncoder();
 
 /** The streams of a dashboard. */
-export class Streams {
+export class EventStreams {
   readonly #watcher: Watcher;
   readonly #about: () => About;
   readonly #open = new Set<ReadableStreamDefaultController<Uint8Array>>();

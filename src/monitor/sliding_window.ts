@@ -13,7 +13,7 @@ export const SHARES: boolean = !("WebSocketPair" in globalThis || "EdgeRuntime" 
 const SLOTS = 30;
 
 /** The samples that one window begins with, now and later. */
-export class Window<F extends Timed> {
+export class SlidingWindow<F extends Timed> {
   readonly #length: number;
   readonly #step: number;
   #frames: F[] = [];

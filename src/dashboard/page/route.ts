@@ -8,7 +8,7 @@ export type Whose = { readonly service: string } | { readonly database: string }
 export type KeyOf = { readonly key: string } | { readonly key64: string };
 
 /** A place in the page. */
-export interface Place {
+export interface Route {
   /** The view. */
   readonly view: "overview" | "keys";
   /** Whose keys are listed; `undefined` before one was picked. */
@@ -20,7 +20,7 @@ export interface Place {
 }
 
 /** Reads a hash. */
-export function parsePlace(hash: string): Place {
+export function parseRoute(hash: string): Route {
   const [view, search] = hash.replace(/^#/, "").split(/\?(.*)/s, 2);
   if (view !== "keys") return { view: "overview", match: "" };
   const query = new URLSearchParams(search);
@@ -35,13 +35,13 @@ export function parsePlace(hash: string): Place {
 }
 
 /** Writes a hash. */
-export function hashOf({ view, whose, match, open }: Place): string {
+export function hashOf({ view, whose, match, open }: Route): string {
   const query = new URLSearchParams({ ...whose, ...(match && { match }), ...open }).toString();
   return `#${view}${view === "keys" && query ? `?${query}` : ""}`;
 }
 
 /** Goes to a place, at once: a step back leads here again, unless it replaces where one is. */
-export function go(place: Place, replace = false): void {
+export function go(place: Route, replace = false): void {
   const hash = hashOf(place);
   if (hash === location.hash) return;
   if (replace) history.replaceState(null, "", hash);
