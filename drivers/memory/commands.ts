@@ -1,0 +1,445 @@
+/** The commands of the embedded store. */
+
+import { type Command, errorReply, findScript, type Reply, type StoreError, type TwinnedScript } from "../driver.ts";
+import { globMatcher } from "../glob.ts";
+import { byteLength, type Database, type Entry, FIELD_BYTES, type Hash, type Store, typeOf } from "./store.ts";
+
+/** A command's name and arguments. The table says how many there are at least, so that the first ones can be relied on. */
+type Args = readonly string[] & { readonly 0: string; readonly 1: string; readonly 2: string; readonly 3: string };
+type Run = (store: Store, args: Args) => Reply;
+
+const syntaxError = (): StoreError => errorReply("ERR syntax error");
+const arityError = (name: string): StoreError =>
+  errorReply(`ERR wrong number of arguments for '${name.toLowerCase()}' command`);
+
+/** Reads a 64-bit integer, written as Redis writes it. */
+function integer(text: string, message = "ERR value is not an integer or out of range"): bigint {
+  if (/^(0|-?[1-9]\d{0,18})$/.test(text)) {
+    const value = BigInt(text);
+    if (isInt64(value)) return value;
+  }
+  throw errorReply(message);
+}
+
+function isInt64(value: bigint): boolean {
+  return BigInt.asIntN(64, value) === value;
+}
+
+function sum(a: bigint, b: bigint): bigint {
+  if (isInt64(a + b)) return a + b;
+  throw errorReply("ERR increment or decrement would overflow");
+}
+
+/**
+ * When something expires, by the store's own time: `amount` is in the unit and from the beginning that the word says,
+ * be it `PX` or `EXPIREAT`.
+ */
+function expiry(store: Store, command: string, word: string, amount: string, least: bigint): number {
+  const count = integer(amount);
+  const time = count * (word.startsWith("P") ? 1n : 1000n);
+  const at = time + (word.endsWith("AT") ? 0n : BigInt(store.wall));
+  if (count >= least && isInt64(time) && isInt64(at)) return Number(at) + store.now - store.wall;
+  throw errorReply(`ERR invalid expire time in '${command.toLowerCase()}' command`);
+}
+
+/** The options of SET and GETEX. */
+interface Options {
+  /** Which of the flags are there. */
+  readonly flags: ReadonlySet<string>;
+  /** `EX`, `PX`, `EXAT` or `PXAT`; empty when there is none. */
+  readonly word: string;
+  readonly amount: string;
+}
+
+function parseOptions(args: Args, from: number, known: readonly string[]): Options {
+  const flags = new Set<string>();
+  let word = "";
+  let amount = "";
+  for (let i = from; i < args.length; i++) {
+    const option = args[i]?.toUpperCase() ?? "";
+    if (known.includes(option)) {
+      flags.add(option);
+    } else {
+      const next = args[++i];
+      if (!/^[EP]X(AT)?$/.test(option) || next === undefined || (word && word !== option)) throw syntaxError();
+      word = option;
+      amount = next;
+    }
+  }
+  if ((flags.has("NX") && flags.has("XX")) || (word && (flags.has("KEEPTTL") || flags.has("PERSIST")))) {
+    throw syntaxError();
+  }
+  return { flags, word, amount };
+}
+
+function set(store: Store, args: Args): Reply {
+  const [, key, value] = args;
+  if (args.length === 3) {
+    store.write(key, value);
+    return "OK";
+  }
+  const { flags, word, amount } = parseOptions(args, 3, ["NX", "XX", "GET", "KEEPTTL"]);
+  let expires = word ? expiry(store, args[0], word, amount, 1n) : Infinity;
+  const old = flags.has("GET") ? store.text(key) : "OK";
+  const entry = store.find(key);
+  if (entry ? flags.has("NX") : flags.has("XX")) return flags.has("GET") ? old : null;
+  if (entry && flags.has("KEEPTTL")) expires = entry.expires;
+  store.write(key, value, expires);
+  return old;
+}
+
+function getEx(store: Store, args: Args): Reply {
+  const { flags, word, amount } = parseOptions(args, 2, ["PERSIST"]);
+  const entry = store.use(args[1], "string");
+  if (!entry) return null;
+  const { value } = entry;
+  if (flags.has("PERSIST")) store.expire(entry, Infinity);
+  if (word) store.expire(entry, expiry(store, args[0], word, amount, 1n));
+  return value;
+}
+
+function setWithTtl(store: Store, args: Args): Reply {
+  const [name, key, amount, value] = args;
+  store.write(key, value, expiry(store, name, name.toUpperCase(), amount, 1n));
+  return "OK";
+}
+
+function multiSet(store: Store, args: Args): Reply {
+  if (args.length % 2 === 0) throw arityError(args[0]);
+  // All are measured before the first is written: one that is refused refuses all.
+  const bytes: number[] = [];
+  for (let i = 1; i < args.length; i += 2) bytes.push(store.measure(args[i] as string, args[i + 1] as string));
+  bytes.forEach((size, i) => {
+    store.write(args[2 * i + 1] as string, args[2 * i + 2] as string, Infinity, size);
+  });
+  return "OK";
+}
+
+function multiGet(store: Store, args: Args): Reply {
+  const values: (string | null)[] = [];
+  for (let i = 1; i < args.length; i++) {
+    const entry = store.find(args[i] as string);
+    if (entry) store.touch(entry);
+    values.push(typeof entry?.value === "string" ? entry.value : null);
+  }
+  return values;
+}
+
+function add(store: Store, key: string, by: bigint): Reply {
+  const entry = store.use(key, "string");
+  const value = sum(integer(entry?.value ?? "0"), by);
+  store.write(key, `${value}`, entry?.expires);
+  return Number(value);
+}
+
+function subtract(store: Store, args: Args): Reply {
+  const by = integer(args[2]);
+  if (!isInt64(-by)) throw errorReply("ERR decrement would overflow");
+  return add(store, args[1], -by);
+}
+
+/** Takes out the entry at a key, if there is one. */
+function removeKey(store: Store, key: string): boolean {
+  const entry = store.find(key);
+  if (entry) store.remove(entry);
+  return entry !== undefined;
+}
+
+/** Counts the arguments from the second on for which something holds. */
+function count(args: Args, holds: (arg: string) => boolean): number {
+  let total = 0;
+  for (let i = 1; i < args.length; i++) if (holds(args[i] as string)) total++;
+  return total;
+}
+
+function unlink(store: Store, args: Args): Reply {
+  return count(args, (key) => removeKey(store, key));
+}
+
+function expire(store: Store, args: Args): Reply {
+  const flags = new Set<string>();
+  for (const flag of args.slice(3)) {
+    if (!/^(NX|XX|GT|LT)$/i.test(flag)) throw errorReply(`ERR Unsupported option ${flag}`);
+    flags.add(flag.toUpperCase());
+  }
+  const [nx, xx, gt, lt] = ["NX", "XX", "GT", "LT"].map((flag) => flags.has(flag));
+  if (nx && (xx || gt || lt)) {
+    throw errorReply("ERR NX and XX, GT or LT options at the same time are not compatible");
+  }
+  if (gt && lt) throw errorReply("ERR GT and LT options at the same time are not compatible");
+  const [name, key, amount] = args;
+  const at = expiry(store, name, name.toUpperCase(), amount, -(2n ** 63n));
+  const entry = store.find(key);
+  if (!entry) return 0;
+  const old = entry.expires;
+  if ((nx && old < Infinity) || (xx && old === Infinity) || (gt && at <= old) || (lt && at >= old)) return 0;
+  store.expire(entry, at);
+  return 1;
+}
+
+/** TTL and its relatives: the unit is seconds or milliseconds, the answer a moment or what is left until then. */
+function remaining(unit: 1 | 1000, absolute: boolean): Run {
+  return (store, args) => {
+    const entry = store.find(args[1]);
+    if (!entry) return -2;
+    if (entry.expires === Infinity) return -1;
+    const time = entry.expires - store.now + (absolute ? store.wall : 0);
+    return unit === 1 ? time : Math.floor((time + 500) / 1000);
+  };
+}
+
+function persist(store: Store, args: Args): Reply {
+  const entry = store.find(args[1]);
+  if (!entry || entry.expires === Infinity) return 0;
+  store.expire(entry, Infinity);
+  return 1;
+}
+
+function keys(store: Store, args: Args): Reply {
+  const matches = globMatcher(args[1]);
+  const found: string[] = [];
+  for (const entry of store.current.entries.values()) {
+    if (entry.expires >= store.now && matches(entry.key)) found.push(entry.key);
+  }
+  return found;
+}
+
+function scan(store: Store, args: Args): Reply {
+  if (!/^\d+$/.test(args[1])) throw errorReply("ERR invalid cursor");
+  let left = 10;
+  let matches = globMatcher("*");
+  let type = "";
+  for (let i = 2; i < args.length; i += 2) {
+    const option = args[i]?.toUpperCase();
+    const value = args[i + 1];
+    if (value === undefined) throw syntaxError();
+    if (option === "COUNT") left = Number(integer(value));
+    else if (option === "MATCH") matches = globMatcher(value);
+    else if (option === "TYPE") type = value.toLowerCase();
+    else throw syntaxError();
+    if (left < 1) throw syntaxError();
+  }
+  const { births } = store.current;
+  const cursor = Number(args[1]) || Infinity;
+  // The entries that are still to be seen are those before the first one born at the cursor or after it.
+  let [low, high] = [0, births.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((births[middle] as Entry).birth < cursor) low = middle + 1;
+    else high = middle;
+  }
+  const found: string[] = [];
+  let last: Entry | undefined;
+  while (low && left > 0) {
+    last = births[--low] as Entry;
+    if (!last.alive) continue;
+    left--;
+    if (last.expires >= store.now && (!type || type === typeOf(last)) && matches(last.key)) found.push(last.key);
+  }
+  return [low && last ? `${last.birth}` : "0", found];
+}
+
+function flush(databases: (store: Store) => readonly Database[]): Run {
+  return (store, args) => {
+    if (args.length > 2 || (args.length === 2 && !/^(A?SYNC)$/i.test(args[1]))) throw syntaxError();
+    for (const database of databases(store)) store.flush(database);
+    return "OK";
+  };
+}
+
+function evaluate(store: Store, args: Args): Reply {
+  const bySha = args[0].toUpperCase() === "EVALSHA";
+  const total = Number(integer(args[2]));
+  if (total > args.length - 3) throw errorReply("ERR Number of keys can't be greater than number of args");
+  if (total < 0) throw errorReply("ERR Number of keys can't be negative");
+  const script = bySha ? findScript(args[1].toLowerCase()) : registered(args[1]);
+  if (!script || (bySha && !store.loaded.has(script.sha1))) {
+    throw errorReply("NOSCRIPT No matching script. Please use EVAL.");
+  }
+  store.loaded.add(script.sha1);
+  const twin = { now: store.now, call: (...command: Command): Reply => run(store, command) };
+  return script.twin(twin, args.slice(3, 3 + total), args.slice(3 + total));
+}
+
+function registered(source: string): TwinnedScript {
+  const script = findScript(source);
+  if (script?.lua === source) return script;
+  throw errorReply(
+    "ERR the memory store has no Lua: it runs only scripts registered with defineScript; " +
+      "for others use a Redis (redis://...)",
+  );
+}
+
+function script(store: Store, args: Args): Reply {
+  const [, name, source] = args;
+  const verb = name.toUpperCase();
+  if (verb === "LOAD" && args.length === 3) {
+    const { sha1 } = registered(source);
+    store.loaded.add(sha1);
+    return sha1;
+  }
+  if (verb === "EXISTS" && args.length > 2) {
+    return args.slice(2).map((sha) => (store.loaded.has(sha.toLowerCase()) ? 1 : 0));
+  }
+  if (verb === "FLUSH") {
+    if (args.length > 3 || (args.length === 3 && !/^(A?SYNC)$/i.test(source))) {
+      throw errorReply("ERR SCRIPT FLUSH only support SYNC|ASYNC option");
+    }
+    store.loaded.clear();
+    return "OK";
+  }
+  if (verb === "LOAD" || verb === "EXISTS") throw arityError(`script|${name}`);
+  throw errorReply(`ERR unknown subcommand '${name}'. Try SCRIPT HELP.`);
+}
+
+function hashSet(store: Store, args: Args): Reply {
+  if (args.length % 2) throw arityError(args[0]);
+  const key = args[1];
+  const old = store.use(key, "hash");
+  // Measured as if every field were new, for nothing may be written when there is no room.
+  let grown = old?.bytes ?? store.measure(key, "");
+  for (let i = 2; i < args.length; i += 2) {
+    grown = store.measure(args[i] as string, args[i + 1] as string, grown + FIELD_BYTES);
+  }
+  const entry = old ?? store.write(key, new Map(), Infinity, store.measure(key, ""));
+  const hash = entry.value as Hash;
+  const before = hash.size;
+  let { bytes } = entry;
+  for (let i = 2; i < args.length; i += 2) {
+    const [field, value] = [args[i] as string, args[i + 1] as string];
+    const replaced = hash.get(field);
+    bytes += byteLength(value) - (replaced === undefined ? -byteLength(field) - FIELD_BYTES : byteLength(replaced));
+    hash.set(field, value);
+  }
+  store.resize(entry, bytes);
+  return hash.size - before;
+}
+
+function hashDelete(store: Store, args: Args): Reply {
+  const entry = store.use(args[1], "hash");
+  return entry ? store.deleteFields(entry, args.slice(2)) : 0;
+}
+
+function hashAdd(store: Store, args: Args): Reply {
+  const [, key, field, amount] = args;
+  const by = integer(amount);
+  const value = sum(integer(store.use(key, "hash")?.value.get(field) ?? "0", "ERR hash value is not an integer"), by);
+  run(store, ["HSET", key, field, `${value}`]);
+  return Number(value);
+}
+
+/** Commands by name, with the number of their words as Redis counts it: the name is one, negative is "at least". */
+const COMMANDS: ReadonlyMap<string, readonly [arity: number, run: Run]> = new Map(
+  Object.entries<readonly [arity: number, run: Run]>({
+    GET: [2, (store, args) => store.text(args[1])],
+    MGET: [-2, multiGet],
+    SET: [-3, set],
+    MSET: [-3, multiSet],
+    SETNX: [3, (store, args) => (set(store, [...args, "NX"] as readonly string[] as Args) ? 1 : 0)],
+    SETEX: [4, setWithTtl],
+    PSETEX: [4, setWithTtl],
+    GETEX: [-2, getEx],
+    GETDEL: [
+      2,
+      (store, args) => {
+        const value = store.text(args[1]);
+        removeKey(store, args[1]);
+        return value;
+      },
+    ],
+    STRLEN: [2, (store, args) => byteLength(store.text(args[1]) ?? "")],
+    INCR: [2, (store, args) => add(store, args[1], 1n)],
+    INCRBY: [3, (store, args) => add(store, args[1], integer(args[2]))],
+    DECR: [2, (store, args) => add(store, args[1], -1n)],
+    DECRBY: [3, subtract],
+    DEL: [-2, unlink],
+    UNLINK: [-2, unlink],
+    EXISTS: [-2, (store, args) => count(args, (key) => store.find(key) !== undefined)],
+    TYPE: [
+      2,
+      (store, args) => {
+        const entry = store.find(args[1]);
+        return entry ? typeOf(entry) : "none";
+      },
+    ],
+    EXPIRE: [-3, expire],
+    PEXPIRE: [-3, expire],
+    EXPIREAT: [-3, expire],
+    PEXPIREAT: [-3, expire],
+    TTL: [2, remaining(1000, false)],
+    PTTL: [2, remaining(1, false)],
+    EXPIRETIME: [2, remaining(1000, true)],
+    PEXPIRETIME: [2, remaining(1, true)],
+    PERSIST: [2, persist],
+    KEYS: [2, keys],
+    SCAN: [-2, scan],
+    DBSIZE: [1, (store) => store.size()],
+    FLUSHDB: [-1, flush((store) => [store.current])],
+    FLUSHALL: [-1, flush((store) => store.databases)],
+    EVAL: [-3, evaluate],
+    EVALSHA: [-3, evaluate],
+    SCRIPT: [-2, script],
+    HGET: [3, (store, args) => store.use(args[1], "hash")?.value.get(args[2]) ?? null],
+    HMGET: [
+      -3,
+      (store, args) => {
+        const hash = store.use(args[1], "hash")?.value;
+        return args.slice(2).map((field) => hash?.get(field) ?? null);
+      },
+    ],
+    HGETALL: [2, (store, args) => [...(store.use(args[1], "hash")?.value ?? [])].flat()],
+    HSET: [-4, hashSet],
+    HDEL: [-3, hashDelete],
+    HLEN: [2, (store, args) => store.use(args[1], "hash")?.value.size ?? 0],
+    HEXISTS: [3, (store, args) => (store.use(args[1], "hash")?.value.has(args[2]) ? 1 : 0)],
+    HINCRBY: [4, hashAdd],
+    PING: [
+      -1,
+      (_store, args) => {
+        if (args.length > 2) throw arityError(args[0]);
+        return args.length > 1 ? args[1] : "PONG";
+      },
+    ],
+    ECHO: [2, (_store, args) => args[1]],
+    TIME: [1, (store) => [`${Math.floor(store.wall / 1000)}`, `${(store.wall % 1000) * 1000}`]],
+    SELECT: [
+      2,
+      () => {
+        throw errorReply("ERR SELECT is not allowed: each send names its database");
+      },
+    ],
+  }),
+);
+
+/** Finds what runs a command. @throws {StoreError} When there is no such command, or none of so many words. */
+function lookUp(command: readonly (string | number)[]): Run {
+  const name = `${command[0]}`;
+  const found = COMMANDS.get(name) ?? COMMANDS.get(name.toUpperCase());
+  if (!found) {
+    let given = "";
+    for (let i = 1; i < command.length && given.length < 128; i++) {
+      given += `'${`${command[i]}`.slice(0, 128 - given.length)}' `;
+    }
+    const text = `ERR unknown command '${name.slice(0, 128)}', with args beginning with: ${given}`;
+    throw errorReply(text.replace(/[\r\n]/g, " "));
+  }
+  const [arity, run] = found;
+  if (arity < 0 ? command.length < -arity : command.length !== arity) throw arityError(name);
+  return run;
+}
+
+/** Takes a command into a transaction. @throws {StoreError} When it cannot run, whatever is stored. */
+export function enqueue(command: readonly (string | number)[]): Reply {
+  const found = lookUp(command);
+  const [name, first, second] = command.map((word) => `${word}`);
+  if (found === evaluate && /^eval$/i.test(name as string)) registered(first as string);
+  if (found === script && /^load$/i.test(first as string)) registered(second as string);
+  return "QUEUED";
+}
+
+/** Runs one command. @throws {StoreError} Its error reply. */
+export function run(store: Store, command: readonly (string | number)[]): Reply {
+  const found = lookUp(command);
+  const texts = command.every((arg) => typeof arg === "string") ? command : command.map(String);
+  return found(store, texts as readonly string[] as Args);
+}

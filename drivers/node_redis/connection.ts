@@ -1,0 +1,225 @@
+/** Connections that callers share: one of a pool, or a ready client's own. */
+
+import { LONGEST_TIMER } from "../../src/base/ttl.ts";
+import { type Command, errorReply, isDenial, type Reply, type SendOptions, StoreError } from "../driver.ts";
+import { closedError, explained, ignore, isErrorReply, unref } from "./errors.ts";
+import type { NodeRedisClient } from "./options.ts";
+import { withoutArguments } from "./resp.ts";
+import { lostError } from "./resp_connection.ts";
+
+/** The most milliseconds that closing waits for the replies to what was sent before. */
+const CLOSING = 1000;
+
+/** For node-redis 5 and 6: RESP3 doubles and big numbers as strings, maps and sets as flat lists. */
+const RESP2_TYPES = { typeMapping: { 44: String, 40: String, 37: Array, 126: Array } };
+/** Commands whose scores or values RESP3 puts into a pair with each member. */
+const PAIRS = /^(Z(?!SCAN|MPOP)|HRANDFIELD)/i;
+
+/** Ready clients that have an error listener of ours: without any, an error would end the process. */
+const heard = new WeakSet<object>();
+
+/** A client that belongs to the caller: used while it is ready, never closed. */
+export class Lent {
+  readonly #client: NodeRedisClient;
+  readonly #place: string;
+  readonly #connection: Shared;
+
+  constructor(client: NodeRedisClient, place: string, denied: (error: StoreError) => void) {
+    this.#client = client;
+    this.#place = place;
+    this.#connection = new Shared(client, place, denied);
+    if (!heard.has(client)) client.on("error", ignore);
+    heard.add(client);
+  }
+
+  send(commands: readonly Command[], options: SendOptions | undefined): Promise<Reply[]> {
+    const now = performance.now();
+    if (!this.#client.isReady) {
+      return Promise.reject(new StoreError("connection", `The client of Redis at ${this.#place} is not connected`));
+    }
+    // Its connection is not ours to drop, but what it would only hold need not be added to.
+    if (this.#connection.overdue(now)) return Promise.reject(this.#connection.overdueError());
+    return this.#connection.send(commands, options?.timeout, now);
+  }
+
+  async close(): Promise<void> {}
+
+  leave(): void {}
+}
+
+/** One connection: sends, and notices when answers stay away. */
+export class Shared {
+  /** How many commands wait for their reply. */
+  pending = 0;
+  /** When its opening began. */
+  opened = 0;
+  /** Whether the server has said that it is the primary. */
+  primary = false;
+  readonly #client: NodeRedisClient;
+  readonly #place: string;
+  /** Told that the server is not the one to ask. */
+  readonly #denied: (error: StoreError) => void;
+  /** Called once, when the connection is lost; absent where it is not ours. */
+  readonly #onLost: (() => void) | undefined;
+  #lost: StoreError | undefined;
+  /** When the last reply came, or when the oldest command was sent if that is later. */
+  #since = 0;
+  /** The longest timeout of the sends that wait. */
+  #patience = 0;
+  #watch: ReturnType<typeof setTimeout> | undefined;
+  #pings: ReturnType<typeof setInterval> | undefined;
+
+  constructor(client: NodeRedisClient, place: string, denied: (error: StoreError) => void, onLost?: () => void) {
+    this.#client = client;
+    this.#place = place;
+    this.#denied = denied;
+    this.#onLost = onLost;
+  }
+
+  send(
+    commands: readonly Command[],
+    timeout: number | undefined = Number.POSITIVE_INFINITY,
+    now: number,
+  ): Promise<Reply[]> {
+    if (this.pending === 0) {
+      this.#since = now;
+      this.#patience = timeout;
+    } else if (timeout > this.#patience) this.#patience = timeout;
+    if (this.#watch === undefined) this.#arm(this.#patience);
+    this.pending += commands.length;
+    const only = commands.length === 1 ? commands[0] : undefined;
+    if (only) return this.#dispatch(only).then(this.#onlyReply, this.#onlyError);
+    return this.#sendMany(commands);
+  }
+
+  /** Whether the answer to what was sent is later than all who wait for it accept. */
+  overdue(now: number): boolean {
+    return this.pending > 0 && now - this.#since >= this.#patience;
+  }
+
+  overdueError(): StoreError {
+    return new StoreError("timeout", `Redis at ${this.#place} gave no answer within ${Math.round(this.#patience)} ms`, {
+      repeat: "idempotent",
+    });
+  }
+
+  giveUp(): void {
+    this.lose(this.overdueError());
+  }
+
+  lose(error: StoreError): void {
+    if (this.#lost || !this.#onLost) return;
+    this.#lost = error;
+    clearTimeout(this.#watch);
+    clearInterval(this.#pings);
+    this.#onLost();
+  }
+
+  keepAlive(interval: number, timeout: number): void {
+    this.#pings = setInterval(() => {
+      const now = performance.now();
+      if (this.pending === 0 && now - this.#since >= interval) this.send([["PING"]], timeout, now).catch(ignore);
+    }, interval);
+    unref(this.#pings);
+  }
+
+  /** Waits for what was sent, then ends it for this reason. */
+  async close(why: StoreError = closedError()): Promise<void> {
+    if (this.pending > 0) {
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      // Replies come in order: when this one is here, all others are.
+      await Promise.race([
+        this.#client.sendCommand(["PING"]).catch(ignore),
+        new Promise((done) => {
+          timer = setTimeout(done, Math.min(this.#patience, CLOSING));
+        }),
+      ]);
+      clearTimeout(timer);
+    }
+    this.lose(why);
+  }
+
+  #arm(delay: number): void {
+    if (!this.#onLost || delay === Number.POSITIVE_INFINITY) return;
+    this.#watch = setTimeout(
+      () => {
+        this.#watch = undefined;
+        const now = performance.now();
+        if (this.overdue(now)) this.giveUp();
+        else if (this.pending > 0) this.#arm(this.#patience - (now - this.#since));
+      },
+      Math.min(delay, LONGEST_TIMER),
+    );
+    unref(this.#watch);
+  }
+
+  #dispatch(command: Command): Promise<unknown> {
+    return this.#onLost
+      ? this.#client.sendCommand(strings(command))
+      : this.#client.sendCommand(strings(command), RESP2_TYPES).then((reply) => fold(command[0], reply));
+  }
+
+  async #sendMany(commands: readonly Command[]): Promise<Reply[]> {
+    const replies = await Promise.all(
+      commands.map((command) => this.#dispatch(command).then(this.#reply, this.#error)),
+    );
+    if (replies.every(isUnanswered)) throw replies[0];
+    return replies;
+  }
+
+  // The same functions for every send: a send makes no closures.
+  readonly #reply = (reply: unknown): Reply => {
+    // With nothing left to wait for, when it was is of no use.
+    if (--this.pending > 0) this.#since = performance.now();
+    return reply as Reply;
+  };
+
+  readonly #error = (error: unknown): StoreError => {
+    this.pending--;
+    if (isErrorReply(error)) {
+      this.#since = performance.now();
+      return this.#refused(errorReply(withoutArguments(error.message)));
+    }
+    const lost = this.#lost ?? lostError(this.#place, error);
+    this.lose(lost);
+    return lost;
+  };
+
+  /** A command's own error; where it tells of the server, it is acted upon and explained. */
+  #refused(error: StoreError): StoreError {
+    if (!isDenial(error)) return explained(error, this.#place);
+    this.#denied(error);
+    if (this.#onLost || error.code === "LOADING") return error;
+    const { kind, code, repeat, message } = error;
+    const advice =
+      "reconnect the ready client, whose connection is its owner's, or give the server's address in its place";
+    return new StoreError(kind, `${message}: ${advice}`, { code, repeat });
+  }
+
+  readonly #onlyReply = (reply: unknown): Reply[] => [this.#reply(reply)];
+
+  readonly #onlyError = (error: unknown): Reply[] => {
+    const failure = this.#error(error);
+    if (isUnanswered(failure)) throw failure;
+    return [failure];
+  };
+}
+
+function strings(command: Command): string[] {
+  for (let index = 1; index < command.length; index++) {
+    if (typeof command[index] !== "string") return command.map(String);
+  }
+  return command as unknown as string[];
+}
+
+/** Folds a reply of RESP3 into its RESP2 shape. */
+function fold(name: string, reply: unknown): unknown {
+  if (reply === true) return 1;
+  if (reply === false) return 0;
+  if (!Array.isArray(reply)) return reply;
+  return (PAIRS.test(name) ? reply.flat() : reply).map((item) => fold("", item));
+}
+
+function isUnanswered(reply: Reply): boolean {
+  return reply instanceof StoreError && /^(connection|timeout|closed)$/.test(reply.kind);
+}

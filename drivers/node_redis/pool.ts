@@ -1,0 +1,177 @@
+/** The connections to one database. */
+
+import { LONGEST_TIMER } from "../../src/base/ttl.ts";
+import { type Command, type Reply, type SendOptions, StoreError } from "../driver.ts";
+import { Shared } from "./connection.ts";
+import { closedError, ignore, refusal } from "./errors.ts";
+import type { Primary } from "./primary.ts";
+import { leftError, lostError } from "./resp_connection.ts";
+import { dial, disconnect, LONGEST_PAUSE, SHORTEST_PAUSE, type Target } from "./target.ts";
+
+/** How much longer than its callers a connection waits where they tell whether they do. */
+const GRACE = 1000;
+/** How often a server in use is asked whether it is the primary still. */
+const ROLES = 10_000;
+
+/** What is told by its callers alone is given up later: the answer may stand in a socket that nobody could read yet. */
+function patience({ timeout }: SendOptions): number | undefined {
+  return timeout && Math.min(timeout + GRACE, LONGEST_TIMER);
+}
+
+/** The connections to one database. */
+export class Pool {
+  readonly #target: Target;
+  readonly #database: number;
+  readonly #primary: Primary;
+  /** When a server was last asked for its role, or was opened. */
+  #asked = 0;
+  /** The attempt to put another connection in the place of those that are open. */
+  #replacing: Promise<void> | undefined;
+  #connections: readonly Shared[] = [];
+  /** The one attempt to connect that every send shares. */
+  #attempt: Promise<Shared> | undefined;
+  #abort: AbortController | undefined;
+  #failures = 0;
+  #pausedUntil = 0;
+  #failure: StoreError | undefined;
+  #closed = false;
+
+  constructor(target: Target, database: number, primary: Primary) {
+    this.#target = target;
+    this.#database = database;
+    this.#primary = primary;
+  }
+
+  send(commands: readonly Command[], options: SendOptions | undefined): Promise<Reply[]> {
+    const now = performance.now();
+    const timeout = options?.waiting ? patience(options) : options?.timeout;
+    if (this.#replacing) return this.#sendAfter(this.#replacing, commands, options, now);
+    let best: Shared | undefined;
+    // Losing a connection replaces the list, so the loop goes on over the one it started with.
+    for (const connection of this.#connections) {
+      if (connection.overdue(now)) connection.giveUp();
+      else if (!best || connection.pending < best.pending) best = connection;
+    }
+    if (best) {
+      const grow = best.pending > 0 && this.#connections.length < this.#target.size && now >= this.#pausedUntil;
+      if (grow && !this.#closed) this.#open();
+      if (now - this.#asked > ROLES) this.#askRole(best, timeout, now);
+      return best.send(commands, timeout, now);
+    }
+    if (now < this.#pausedUntil && this.#failure) return Promise.reject(this.#failure);
+    return this.#sendAfter(this.#open(), commands, options, now);
+  }
+
+  #sendAfter(
+    opened: Promise<unknown>,
+    commands: readonly Command[],
+    options: SendOptions | undefined,
+    now: number,
+  ): Promise<Reply[]> {
+    return opened.then(() => {
+      // Its caller was told that it failed: executing it now would be a surprise.
+      const { timeout, waiting } = options ?? {};
+      if (waiting ? !waiting() : timeout !== undefined && performance.now() - now >= timeout) {
+        throw new StoreError(
+          "timeout",
+          `Redis at ${this.#target.place} could not be reached within ${Math.round(timeout ?? 0)} ms`,
+        );
+      }
+      return this.send(commands, options);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#abort?.abort(closedError());
+    await Promise.all(this.#connections.map((connection) => connection.close()));
+  }
+
+  /** Puts a new connection in the place of those that are open; where none can be opened, they stay. */
+  leave(): void {
+    const old = this.#connections;
+    if (this.#replacing || old.length === 0) return;
+    this.#replacing = this.#open()
+      .then(() => {
+        this.#connections = this.#connections.filter((connection) => !old.includes(connection));
+        for (const connection of old) connection.close(leftError(this.#target.place));
+      }, ignore)
+      .finally(() => {
+        this.#replacing = undefined;
+      });
+  }
+
+  /**
+   * Who only reads is never told that the server was demoted. Rides along with a send; where it is not allowed, that
+   * was the last time.
+   */
+  #askRole(connection: Shared, timeout: number | undefined, now: number): void {
+    this.#asked = now;
+    connection.send([["ROLE"]], timeout, now).then(([reply]) => {
+      const role = Array.isArray(reply) ? reply[0] : undefined;
+      if (role === undefined) this.#asked = Number.POSITIVE_INFINITY;
+      else if (role === "master") connection.primary = true;
+      else if (connection.primary) this.#deny(connection, "READONLY");
+    }, ignore);
+  }
+
+  #deny(connection: Shared, code: string): void {
+    if (this.#primary.denied(code, connection.opened)) this.leave();
+  }
+
+  #open(): Promise<Shared> {
+    if (this.#attempt) return this.#attempt;
+    if (this.#closed) return Promise.reject(closedError());
+    const attempt = this.#connect();
+    this.#attempt = attempt;
+    // The first reaction: whoever waits for the attempt finds the connection in the list, before any later send does.
+    attempt.then(
+      (connection) => {
+        this.#attempt = undefined;
+        this.#failures = 0;
+        this.#connections = [...this.#connections, connection];
+        if (this.#closed) connection.close();
+      },
+      (error: StoreError) => {
+        this.#attempt = undefined;
+        this.#failure = error;
+        this.#pausedUntil = performance.now() + Math.min(SHORTEST_PAUSE * 2 ** this.#failures++, LONGEST_PAUSE);
+      },
+    );
+    return attempt;
+  }
+
+  async #connect(): Promise<Shared> {
+    const { place, connectTimeout, pingInterval } = this.#target;
+    let lost: ((error: Error) => void) | undefined;
+    const opened = performance.now();
+    this.#abort = new AbortController();
+    const client = await dial(
+      this.#target,
+      this.#database,
+      this.#abort,
+      (error) => lost?.(error),
+      // An answer, whichever: some proxies accept for servers that are gone, and a full server says so only now.
+      async (client) => {
+        const role = this.#primary.doubted && client.sendCommand(["ROLE"]).catch(ignore);
+        await client.sendCommand(["PING"]).catch(refusal);
+        if (role) this.#primary.see(await role);
+      },
+    ).finally(() => {
+      this.#abort = undefined;
+    });
+    const connection = new Shared(
+      client,
+      place,
+      ({ code }) => this.#deny(connection, code),
+      () => {
+        this.#connections = this.#connections.filter((other) => other !== connection);
+        disconnect(client);
+      },
+    );
+    connection.opened = this.#asked = opened;
+    lost = (error) => connection.lose(lostError(place, error));
+    if (pingInterval) connection.keepAlive(pingInterval, connectTimeout);
+    return connection;
+  }
+}
