@@ -14,7 +14,7 @@ import { httpClient } from "./helpers/http.ts";
 
 const TOKEN = "bench-token";
 const GETS = 100;
-/** How many pipelines are under way at a time, on either side. */
+/** Pipelines in flight at a time, on either side. */
 const CALLERS = 8;
 
 if (process.argv[2] === "serve") {
@@ -26,7 +26,8 @@ if (process.argv[2] === "serve") {
 
 async function measure(): Promise<void> {
   ratioHeading(
-    `A pipeline of ${GETS} GETs through the REST server, in a process of its own, against ${version("redis")}, ${CALLERS} callers on either side`,
+    `A pipeline of ${GETS} GETs through the REST server, in a process of its own, against ${version("redis")}, ` +
+      `${CALLERS} callers on either side`,
   );
   const redis = await startRedis();
   const how = process.versions.deno ? ["run", "-A", "--no-check"] : [];

@@ -6,7 +6,7 @@ import { heading, verdict, version } from "./helpers/compare.ts";
 /** The bar, in bytes; what `npm run check` holds the bundle to is a little above its present size. */
 const BAR = 38_000;
 
-/** What scripts/bundle.mjs answers, as far as it is used here. */
+/** The part of the result of scripts/bundle.mjs that is used here. */
 interface Bundler {
   bundleWorker(): Promise<{
     readonly bytes: number;
@@ -18,7 +18,7 @@ interface Bundler {
 
 heading(
   `Workers bundle of the core, the product service and the upstash driver (${version("esbuild")}, gzip -9)`,
-  "The shares are of the minified bytes, because bytes that are compressed together belong to nobody alone.",
+  "The shares are of the minified bytes, because bytes that are compressed together cannot be attributed to one file.",
 );
 const { bundleWorker } = (await import(pathToFileURL(resolve("scripts/bundle.mjs")).href)) as Bundler;
 const { bytes, minified, imports, inputs } = await bundleWorker();

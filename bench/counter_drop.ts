@@ -9,7 +9,7 @@ import { heading, verdict, version } from "./helpers/compare.ts";
 
 heading(
   `increment over ${version("redis")} and over ${version("@upstash/redis")}, its reply cut off`,
-  "A proxy hands the command on and cuts the connection in the place of the reply. The counts are Redis's own.",
+  "A proxy passes the command on, then cuts the connection before the reply. The counts are Redis's own.",
 );
 const redis = await startRedis();
 await drop("TCP", redis.port, (port) => ({ url: `redis://127.0.0.1:${port}` }));

@@ -57,7 +57,8 @@ const bento = new BentoCache({
 });
 const theirs = await ask(() => bento.getOrSet({ key: "cold", factory: fail, ttl: "1m" }));
 console.log(
-  `  ${version("bentocache")}, nothing stored\n    for information: ${runs} runs, ${theirs.errors.size} errors (${theirs.took})`,
+  `  ${version("bentocache")}, nothing stored\n` +
+    `    for information: ${runs} runs, ${theirs.errors.size} errors (${theirs.took})`,
 );
 await bento.disconnectAll();
 await close();

@@ -1,11 +1,11 @@
 // How many frames of the library lie between getOrSet and the driver's send, on a hit?
 //
-// A hit has two parts. The first runs on the caller's stack, from getOrSet to the batch's method that takes the read: its
-// frames are read off the stack when the batch schedules the end of its tick by a `then`, which is watched for as long as the
-// call lasts. The second runs when the tick ends, from the microtask queue down to the driver: its frames are read off the
-// stack inside `send`. A frame is a line of a stack that names a file of src/ or drivers/. Both ends, getOrSet and send, are
-// left out; so is what the batch calls in the first part, which returns before the read goes on. Calls at a function's end
-// leave no frame on Bun.
+// A hit has two parts. The first runs on the caller's stack, from getOrSet to the method of the batch that takes the
+// read. Its frames are read off the stack when the batch schedules the end of its tick by a `then`, which is watched
+// during the call. The second part runs when the tick ends, from the microtask queue down to the driver. Its frames are
+// read off the stack inside `send`. A frame is a line of a stack that names a file of src/ or drivers/. Both ends,
+// getOrSet and send, are left out. So are functions that the batch calls in the first part and that return before the
+// read goes on. Calls at a function's end leave no frame on Bun.
 import assert from "node:assert/strict";
 import type { Driver } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";

@@ -10,7 +10,8 @@ import { compare, ratioHeading, version } from "./helpers/compare.ts";
 const CALLERS = 500;
 const peer = version("bentocache");
 ratioHeading(
-  `${CALLERS} concurrent getOrSet hits of a 1.5 KB product over TCP, schema included, against ${peer} on ${version("ioredis")}`,
+  `${CALLERS} concurrent getOrSet hits of a 1.5 KB product over TCP, schema included, ` +
+    `against ${peer} on ${version("ioredis")}`,
 );
 const redis = await startRedis();
 await using client = createCacheClient({ env: {}, url: redis.url, timeout: 5000 });

@@ -13,7 +13,8 @@ const CHUNK = 5000;
 
 heading(
   `invalidateTags of a tag that ${MANY} entries carry, against one that ${FEW} carry`,
-  `The first time is the one in which entries go; the medians are of ${ROUNDS} rounds that invalidate both, in alternating order. Read the ratio of the medians: 1 is as fast.`,
+  `The first time is of the call that invalidates entries. The medians are of ${ROUNDS} rounds that invalidate both, ` +
+    "in alternating order. Read the ratio of the medians: 1 is as fast.",
 );
 const { wires, flush, close } = await openWires();
 for (const { name, options } of wires) {

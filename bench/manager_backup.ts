@@ -1,4 +1,5 @@
-// How much memory do backup and restore of a million keys of 1 KB take, and is everything the same afterwards, also after kill -9?
+// How much memory do backup and restore of a million keys of 1 KB take? Is everything the same afterwards, also after
+// kill -9?
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -48,7 +49,8 @@ function peak(): number {
 async function report(): Promise<void> {
   heading(
     `backup, then restore of ${KEYS} keys of 1 KB over TCP`,
-    "Each in a process of its own, whose largest resident memory is told (VmHWM). Every key, value and expiry is compared by a digest of both databases.",
+    "Each in a process of its own, with its largest resident memory (VmHWM). Every key, value and expiry is compared " +
+      "by a digest of both databases.",
   );
   const redis = await startRedis();
   const folder = await mkdtemp(join(tmpdir(), "larder-bench-"));

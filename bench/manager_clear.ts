@@ -1,4 +1,5 @@
-// Does clear delete a million keys as fast as redis-cli --scan piped to xargs redis-cli unlink, and does another client's get notice?
+// Does clear delete a million keys as fast as redis-cli --scan piped to xargs redis-cli unlink? Does another client's
+// get become slower in that time?
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
@@ -18,7 +19,7 @@ const [, , role, url = ""] = process.argv;
 if (role === "other") await beOther();
 else await report();
 
-/** The child: one get after the other, a moment apart, as long as it is asked to; answers p99 in ms for each line that it is sent. */
+/** Runs the child: one get after the other, a moment apart. Prints the p99 in ms for each line of its input. */
 async function beOther(): Promise<void> {
   await using client = createCacheClient({ env: {}, url, timeout: 5000 });
   const cache = client.cache({ database: 9 });
@@ -44,7 +45,8 @@ async function beOther(): Promise<void> {
 async function report(): Promise<void> {
   heading(
     `clear of ${KEYS} keys over TCP, against redis-cli --scan | xargs redis-cli unlink`,
-    `The ratio is their time over ours in the same round: above 1 we are faster. Then p99 of another process's get, a millisecond apart, while keys are cleared, over that of an idle server.`,
+    "The ratio is their time over ours in the same round: above 1 we are faster. Then p99 of another process's get, " +
+      "a millisecond apart, while keys are cleared, over that of an idle server.",
   );
   const redis = await startRedis({ args: ["--enable-debug-command", "yes"] });
   const client = createCacheClient({ env: {}, url: redis.url });

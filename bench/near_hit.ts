@@ -48,7 +48,7 @@ const bentoWork = (name: "text" | "values") => async (times: number) => {
 const unit = "hit";
 await compare({ title: "against bentocache", unit, ours, theirs: bentoWork("text"), peer: bento, bar: 10 });
 await compare({
-  title: "against bentocache that keeps values as they are, which whoever reads may change",
+  title: "against bentocache with serialize: false, whose readers share one object and may change it",
   unit,
   ours,
   theirs: bentoWork("values"),

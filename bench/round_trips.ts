@@ -23,7 +23,8 @@ const cases = [
 ] as const;
 heading(
   "Round trips of one getOrSet: pipelines over TCP, requests over REST",
-  "Counted by the client, the write of a miss included. The first number is a new client's first call, the second its second, of another id.",
+  "Counted by the client, the write of a miss included. The first number is of a new client's first call, the second " +
+    "of its second call, with another id.",
 );
 const IDS = [1, 2] as const;
 const { wires, flush, close } = await openWires();

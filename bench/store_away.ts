@@ -31,7 +31,8 @@ async function ask(url: string): Promise<void> {
 async function report(): Promise<void> {
   heading(
     `get over TCP (${version("redis")}) with a deadline of ${DEADLINE} ms and no Redis`,
-    `Three gets a process, ${PROCESSES} processes. The first line gives the slowest get, the second the longest wait from the last answer to the end of the process.`,
+    `Three gets a process, ${PROCESSES} processes. The first line gives the slowest get, the second the longest wait ` +
+      "from the last reply to the end of the process.",
   );
   const sockets = new Set<Socket>();
   const hole = createServer((socket) => {

@@ -11,7 +11,7 @@ import { api } from "./api.ts";
 
 const client = createCacheClient({ logger: console });
 
-/** What Bun serves when it is the default export of the file that it runs. */
+/** The form of a default export that `bun FILE` serves. */
 interface Server {
   readonly port: number;
   readonly hostname: string;

@@ -11,7 +11,7 @@ export interface Food extends Product {
   per100g: Record<string, number>;
 }
 
-/** What the shop sells. */
+/** The goods of the shop. */
 export interface Catalogue {
   readonly foods: readonly Food[];
   readonly categories: readonly Category[];

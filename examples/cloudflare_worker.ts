@@ -14,7 +14,7 @@ interface Env {
   readonly UPSTASH_REDIS_REST_TOKEN: string;
 }
 
-/** What Workers run. */
+/** The form of a Worker. */
 interface Worker {
   fetch(request: Request, env: Env, ctx: { waitUntil(promise: Promise<unknown>): void }): Promise<Response>;
 }
@@ -25,7 +25,8 @@ let shared: FoodFastClient | undefined;
 const worker: Worker = {
   fetch(request, env, ctx) {
     shared ??= createCacheClient({ env: { ...env }, logger: console });
-    // What is in flight must not be shared between requests: each has a client of its own, which costs nothing before its first command.
+    // Requests must not share I/O that is in flight, so each has a client of its own. A client costs nothing before its
+    // first command.
     const client = shared.forRequest({ waitUntil: ctx.waitUntil.bind(ctx) });
     return api(client, request, request.headers.get("cf-connecting-ip") ?? "unknown");
   },

@@ -10,7 +10,7 @@ import { api } from "./api.ts";
 
 const client = createCacheClient({ logger: console });
 
-/** What `deno serve` takes. */
+/** The form of a default export that `deno serve` takes. */
 interface Server {
   fetch(request: Request, info: { readonly remoteAddr: { readonly hostname: string } }): Promise<Response>;
 }

@@ -22,7 +22,7 @@ interface Event {
   readonly requestContext: { readonly http: { readonly method: string; readonly sourceIp: string } };
 }
 
-/** What Lambda answers with. */
+/** The response of a Lambda function. */
 interface Result {
   readonly statusCode: number;
   readonly headers: Readonly<Record<string, string>>;

@@ -1,6 +1,7 @@
 /**
- * A small Food Fast shop: its catalogue, searches, sessions, carts and rate limits, over whatever store the environment names.
- * `npm start`, or: bun examples/quickstart.ts | deno run -A examples/quickstart.ts | npm run build && node dist/examples/quickstart.js
+ * A small Food Fast shop: its catalogue, searches, sessions, carts and rate limits, over the store that the environment
+ * names. Run it by `npm start`, `bun examples/quickstart.ts`, `deno run -A examples/quickstart.ts`, or
+ * `npm run build && node dist/examples/quickstart.js`.
  */
 import process from "node:process";
 import { setImmediate } from "node:timers/promises";
@@ -8,7 +9,7 @@ import { CacheConfigError, createCacheClient, isCacheError } from "../mod.ts";
 import { type Food, readCatalogue } from "./catalogue.ts";
 
 const VISITS = 4000;
-/** How many visitors are served at a time. */
+/** Visitors served at a time. */
 const SHOPPERS = 16;
 /** For stores that are far away: the shop closes after so many milliseconds. */
 const OPENING_HOURS = 4000;
@@ -16,7 +17,7 @@ const OPENING_HOURS = 4000;
 const PRICE_CHANGE = 1000;
 const PREFIX = "quickstart";
 
-/** What visitors do, by how often of a hundred. */
+/** The actions of visitors, in percent. */
 const SHARES = { product: 46, search: 22, category: 10, session: 12, cart: 5, "rate limit": 5 };
 const KINDS = [...(Object.keys(SHARES) as (keyof typeof SHARES)[]), "price change"] as const;
 type Kind = (typeof KINDS)[number];
@@ -154,7 +155,7 @@ const cells = (texts: readonly string[], ...widths: number[]): string =>
   texts.map((text, i) => (i === 0 ? text.padEnd(widths[0] ?? 0) : text.padStart(widths[i] ?? 0))).join("");
 
 async function main(): Promise<void> {
-  // Sessions are encrypted, by a key that nobody has after this run.
+  // Sessions are encrypted with a key that is gone after this run.
   const keys = { run: crypto.getRandomValues(new Uint8Array(32)) };
   await using client = createCacheClient({ prefix: PREFIX, encryption: { keys } });
   await client.connect({ timeout: 3000 });

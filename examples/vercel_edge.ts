@@ -8,7 +8,7 @@
 import { createCacheClient } from "@foodfast/larder";
 import { api } from "./api.ts";
 
-/** Tells Vercel where to run the function. */
+/** Makes Vercel run the function on the edge. */
 export const config: { readonly runtime: "edge" } = { runtime: "edge" };
 
 /** One for the isolate: it keeps counts and the circuit breaker between requests. */

@@ -58,7 +58,7 @@ async function slimUpstash() {
   const notice = readFileSync(join(folder, "LICENSE"), "utf8");
   const [, chunk] = /from "(\.\/chunk-\w+\.mjs)"/.exec(readFileSync(join(folder, "cloudflare.mjs"), "utf8")) ?? [];
   if (!chunk) throw new Error(`cannot find what sends requests in @upstash/redis ${version}`);
-  // Not before the packages are there: whoever sets up imports this file too.
+  // Imported late, because the set-up step imports this file before the packages are installed.
   const esbuild = await import("esbuild");
   await esbuild.build({
     stdin: {

@@ -8,7 +8,10 @@ import { root } from "./tools.mjs";
 /** The most bytes that it may have, minified and gzipped: a little above what it has, so that growth is noticed. */
 export const WORKER_BYTES = 41_400;
 
-/** Bundles what `npm run build` made: `{ bytes, minified, imports, inputs }`, inputs with their minified bytes by path. */
+/**
+ * Bundles the output of `npm run build`. Returns `{ bytes, minified, imports, inputs }`, with the minified bytes of
+ * each input by its path.
+ */
 export async function bundleWorker() {
   const { name } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const { outputFiles, metafile } = await esbuild.build({

@@ -86,7 +86,7 @@ async function page() {
   return problems(same ? [] : [`${ASSETS_FILE} is not of src/dashboard/page/: run \`node scripts/dashboard.mjs\``]);
 }
 
-/** Two queues, one for each core, of about the same length: what reads the sources; what needs the build, and the other package. */
+/** Two queues of about the same length, one for each core: checks of the sources, and checks that need a build. */
 const queues = [
   [
     ["format and lint", command("biome", "ci", "--colors=off", "--error-on-warnings", ".")],

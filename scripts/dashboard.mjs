@@ -11,7 +11,7 @@ const uplot = join(root, "node_modules/uplot");
 
 /** The text of the file, as it should be. */
 export async function dashboardAssets() {
-  // Not before the packages are there: whoever checks may have to set them up.
+  // Imported late, because a check may have to install the packages first.
   const { build } = await import("esbuild");
   const { version } = JSON.parse(readFileSync(join(uplot, "package.json"), "utf8"));
   const notice = `/*\nWith uPlot ${version}.\n\n${readFileSync(join(uplot, "LICENSE"), "utf8").trim()}\n*/`;

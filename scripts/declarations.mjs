@@ -54,7 +54,8 @@ async function prepare(tarball, folder) {
   for (const file of application) copyFileSync(join(root, APPLICATION, file), join(folder, file));
   const entries = Object.keys(exports).filter((entry) => !entry.endsWith(".json"));
   const imports = entries.map((entry, index) => {
-    return `import * as entry${index} from "${name}${entry.slice(1)}";\nexport type Entry${index} = typeof entry${index};\n`;
+    const specifier = `${name}${entry.slice(1)}`;
+    return `import * as entry${index} from "${specifier}";\nexport type Entry${index} = typeof entry${index};\n`;
   });
   writeFileSync(join(folder, "entries.ts"), imports.join(""));
   for (const [project, options] of Object.entries(PROJECTS)) {

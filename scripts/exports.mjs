@@ -5,11 +5,11 @@ import { files, root } from "./tools.mjs";
 
 const json = (file) => JSON.parse(readFileSync(join(root, file), "utf8"));
 
-/** What makes a file an entry of its own: a driver's factory, or a service. */
-const ENTRY =
-  /^export const \w+(: ServiceDefinition\b[^=]*| = (\/\* @__PURE__ \*\/ )?defineService\()|^export function \w+\([^)]*\): Driver\b/m;
+/** Matches a file that must be an entry of the package: a driver's factory, or a service. */
+const SERVICE = /^export const \w+(: ServiceDefinition\b[^=]*| = (\/\* @__PURE__ \*\/ )?defineService\()/m;
+const FACTORY = /^export function \w+\([^)]*\): Driver\b/m;
 
-/** Answers what differs, a line each. */
+/** Returns the differences, a line each. */
 export function checkExports() {
   const problems = [];
   const npm = json("package.json");
@@ -35,7 +35,8 @@ export function checkExports() {
   }
   const exported = new Set(Object.values(deno.exports));
   for (const file of [...files("drivers", /\.ts$/), ...files("src/services", /\.ts$/)]) {
-    if (!exported.has(`./${file}`) && ENTRY.test(readFileSync(join(root, file), "utf8"))) {
+    const source = readFileSync(join(root, file), "utf8");
+    if (!exported.has(`./${file}`) && (SERVICE.test(source) || FACTORY.test(source))) {
       problems.push(`${file} is not exported`);
     }
   }
@@ -43,7 +44,7 @@ export function checkExports() {
   const used = { ...npm.dependencies, ...npm.peerDependencies };
   for (const [name, range] of Object.entries(used)) same(name, `npm:${name}@${range}`, deno.imports[name]);
   for (const name of Object.keys(deno.imports)) {
-    if (used[name] === undefined) problems.push(`deno.json imports ${name}, which is no dependency`);
+    if (used[name] === undefined) problems.push(`deno.json imports ${name}, which is not a dependency`);
   }
 
   const { packages } = json("package-lock.json");

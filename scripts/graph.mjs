@@ -131,7 +131,7 @@ function levels(graph) {
   return { most, problems: most > LEVELS ? [`rooms stand on ${most} levels, more than ${LEVELS}`] : [] };
 }
 
-/** What is loaded by importing a file; with `dynamic`, also what it may load later. */
+/** Returns all that is loaded with a file; with `dynamic`, also what it may load later. */
 function closure(graph, file, dynamic, seen = new Set()) {
   for (const { to, types, dynamic: later } of graph.get(file) ?? []) {
     if (types || (later && !dynamic) || seen.has(to)) continue;

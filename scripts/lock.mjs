@@ -1,5 +1,5 @@
-// Refreshes package-lock.json. A registry mirror may lack the binaries of other platforms; npm then leaves them out, and
-// `npm ci` refuses the file everywhere. Their versions are exact in the packages that name them, so they are added here.
+// Refreshes package-lock.json. A registry mirror may lack the binaries of other platforms. npm then leaves them out,
+// and `npm ci` refuses the file everywhere. The packages that name them pin exact versions, so they are added here.
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 

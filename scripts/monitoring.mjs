@@ -1,4 +1,4 @@
-// Writes monitoring/: the dashboard for Grafana and the alerting rules for Prometheus, of the definitions in src/monitor/.
+// Writes monitoring/: Grafana's dashboard and Prometheus' alerting rules, from the definitions in src/monitor/.
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";

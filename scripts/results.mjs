@@ -1,5 +1,5 @@
-// What a test runner says of its run: its JUnit report, in which Bun, Deno and Node nest, name and escape differently, and
-// what it printed, where the report is missing or leaves something out.
+// Reads the results of a test runner: its JUnit report, in which Bun, Deno and Node nest, name and escape differently,
+// and its output, if the report is missing or leaves something out.
 import { readFileSync } from "node:fs";
 
 // Node leaves `>` as it is in attributes, so a tag ends only outside quotes.
@@ -20,7 +20,10 @@ function decode(text) {
 
 const attribute = (attributes, name) => decode(new RegExp(`\\s${name}="([^"]*)"`).exec(attributes)?.[1] ?? "");
 
-/** The test cases of a report as `{ name, file, state, text }`: `state` is passed, failed or skipped, `text` the failure's. */
+/**
+ * Returns the test cases of a report as `{ name, file, state, text }`. `state` is passed, failed or skipped; `text` is
+ * the failure's.
+ */
 function cases(xml) {
   const found = [];
   const path = [];
@@ -51,7 +54,8 @@ function cases(xml) {
 }
 
 /**
- * Reads a report: `{ passed, skipped, failures }`, `undefined` when there is none. A failure is `{ name, file, text }`.
+ * Reads a report as `{ passed, skipped, failures }`, or `undefined` if it is missing.
+ * A failure is `{ name, file, text }`.
  *
  * Suites, which Deno reports as tests, are left out unless they failed by themselves.
  */
@@ -87,7 +91,7 @@ const ahead = (output, index) =>
     .slice(-10)
     .join("\n");
 
-/** What failed outside a test, and the words for what the report only says to have failed, from what a runner printed. */
+/** Adds failures outside tests, and the texts that a report leaves out, from a runner's output. */
 function addFromOutput(failures, output) {
   for (const failure of failures) {
     const at = failure.text.includes("test failed") ? output.indexOf(`\u2716 ${failure.name} (`) : -1;
@@ -105,7 +109,7 @@ function addFromOutput(failures, output) {
   }
 }
 
-/** What a runner's report and its `{ code, output }` say, as `{ passed, skipped, failures, notes }`. */
+/** Returns `{ passed, skipped, failures, notes }` from a runner's report and its `{ code, output }`. */
 export function readResults(report, { code, output }) {
   const { passed, skipped, failures } = readReport(report) ?? {
     // A runner that was killed leaves no report.

@@ -41,7 +41,8 @@ for (const [index, server] of servers.entries()) {
   passed += results.passed;
   failed += results.failures.length;
   console.log(
-    `${results.failures.length > 0 ? "FAIL " : "ok   "} ${version}: ${results.passed} passed, ${results.failures.length} failed`,
+    `${results.failures.length > 0 ? "FAIL " : "ok   "} ${version}: ` +
+      `${results.passed} passed, ${results.failures.length} failed`,
   );
   for (const { name, file, text } of results.failures) {
     console.log(`      ${name} (${file})`);

@@ -1,6 +1,5 @@
-// Brings a fresh clone to where it runs: node_modules as the lockfile says, Bun's binary, and a redis-server
-// and a Chromium for the tests.
-// Imports nothing that has to be installed.
+// Sets up a fresh clone: node_modules as the lockfile says, Bun's binary, and a redis-server and a Chromium for the
+// tests. Imports nothing that has to be installed.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,7 +19,7 @@ function stop(message) {
   process.exit(1);
 }
 
-/** Whether node_modules holds what the lockfile pins, for this platform. */
+/** Returns whether node_modules holds all packages that the lockfile pins for this platform. */
 function installed() {
   const record = join(root, "node_modules", ".package-lock.json");
   if (!existsSync(record)) return false;

@@ -93,7 +93,7 @@ for (const runner of runners) {
 }
 rmSync(folder, { recursive: true });
 
-// Continuous integration keeps the end of the output only, so what failed is told again, in few lines.
+// Continuous integration keeps the end of the output only, so failures are listed again, in few lines.
 if (failed.length > 0) {
   console.log("\n=== failed");
   const most = Math.max(1, Math.min(10, Math.floor(40 / failed.length)));

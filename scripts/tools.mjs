@@ -24,8 +24,8 @@ export function files(folder, pattern) {
 /**
  * Runs a command in the repository's root and answers `{ code, output }`.
  *
- * `stream` also shows the output while the command runs. After `timeout` milliseconds it is killed with what it started,
- * and the code is 124.
+ * `stream` also shows the output while the command runs. After `timeout` milliseconds the command and its children are
+ * killed, and the code is 124.
  */
 export function run(command, args, { stream = false, env = {}, timeout = 600_000 } = {}) {
   return new Promise((resolve) => {

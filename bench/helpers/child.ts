@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import process from "node:process";
 
-/** What a child printed, and when it printed it and ended, in milliseconds since its start. */
+/** The output of a child, with the times of each line and of its end in milliseconds since its start. */
 export interface ChildRun {
   readonly lines: readonly string[];
   /** When its last line came. */

@@ -1,8 +1,8 @@
 /**
  * Measures two ways of doing the same thing side by side, and says how to read the result.
  *
- * A round runs both, in alternating order, and gives one ratio. Machines change their speed from second to second: they do
- * so for both, so the median of the ratios is steady where the rates are not.
+ * A round runs both, in alternating order, and gives one ratio. Machines change their speed from second to second, for
+ * both sides alike, so the median of the ratios is steady although the rates are not.
  *
  * @module
  */
@@ -12,13 +12,13 @@ import process from "node:process";
 /** Does the thing `times` times. */
 export type Work = (times: number) => Promise<unknown> | unknown;
 
-/** What {@linkcode compare} compares. */
+/** The two sides of {@linkcode compare}, and how to measure them. */
 export interface Comparison {
   /** The question, such as `"500 concurrent gets, distinct ids"`. */
   readonly title: string;
-  /** What a time counts, such as `"get"`. */
+  /** The unit that a time counts, such as `"get"`. */
   readonly unit: string;
-  /** How many units one time is. @default 1 */
+  /** The units of one time. @default 1 */
   readonly units?: number;
   readonly ours: Work;
   readonly theirs: Work;
@@ -26,9 +26,9 @@ export interface Comparison {
   readonly peer: string;
   /** The least ratio; none when it is measured for information. */
   readonly bar?: number;
-  /** How many rounds are measured. @default 61 */
+  /** The number of measured rounds. @default 61 */
   readonly rounds?: number;
-  /** How long each side of a round takes, in milliseconds. @default 20 */
+  /** The time that each side of a round takes, in milliseconds. @default 20 */
   readonly milliseconds?: number;
 }
 

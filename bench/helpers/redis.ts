@@ -41,8 +41,8 @@ export async function openProducts(count: number): Promise<Products> {
 }
 
 /**
- * Stores the products over connections that end with it: on Node, a connection of node-redis that once carried hundreds of
- * commands at a time leaves garbage behind with later ones that only a full collection finds.
+ * Stores the products over connections of its own, which it closes. On Node, a connection of node-redis that once
+ * carried hundreds of commands at a time leaves garbage behind with later commands, which only a full collection finds.
  */
 async function fill(url: string, products: readonly Product[]): Promise<void> {
   const client = createCacheClient({ env: {}, url, timeout: 5000 });

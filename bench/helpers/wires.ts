@@ -8,7 +8,7 @@ import { serve } from "../../test/helpers/serve.ts";
 /** A way to the Redis. */
 export interface Wire {
   readonly name: "TCP" | "REST";
-  /** What a client needs to know; plain JSON, so that a child can be told. */
+  /** The options of a client, as plain JSON for a child process. */
   readonly options: ClientOptions;
 }
 

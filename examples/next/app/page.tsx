@@ -2,7 +2,7 @@ import { getCacheClient } from "@foodfast/larder";
 
 export const dynamic = "force-dynamic";
 
-/** How the store is, and what this process's client did. */
+/** Shows the state of the store, and the counts of this process's client. */
 export default async function Page() {
   const client = getCacheClient();
   const { ok, driver, databases } = await client.health();

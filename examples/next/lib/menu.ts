@@ -1,6 +1,6 @@
 import { collection, defineService } from "@foodfast/larder";
 
-/** What the database knows of a dish, and who asked it. */
+/** A dish as the database has it, and the process that asked for it. */
 export interface Dish {
   readonly id: string;
   readonly name: string;

@@ -12,7 +12,7 @@ export async function GET(_request: Request, { params }: Context): Promise<Respo
   return Response.json(await dishes.getOrSet(id, () => loadDish(id, "route")));
 }
 
-/** Changes the menu: all dishes are loaded anew, wherever they are asked for. */
+/** Changes the menu: each dish is loaded again at its next read, in every process. */
 export async function DELETE(): Promise<Response> {
   return Response.json(await getCacheClient().service(menu).invalidateTags("menu"));
 }
