@@ -7,7 +7,7 @@ import type { Driver } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { type Bridge, bridge } from "../src/bridge/bridge.ts";
-import type { Listener } from "../src/runtime/environment.ts";
+import type { Listener } from "../src/runtime/listen.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type RedisServer, rawClient, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";

@@ -4,7 +4,7 @@ import type { Driver } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { type Bridge, type BridgeOptions, bridge } from "../src/bridge/bridge.ts";
-import type { Listener } from "../src/runtime/environment.ts";
+import type { Listener } from "../src/runtime/listen.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";

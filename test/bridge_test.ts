@@ -5,7 +5,7 @@ import { type Command, type Driver, type Reply, StoreError } from "../drivers/dr
 import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { type BridgeOptions, bridge } from "../src/bridge/bridge.ts";
-import type { Listener } from "../src/runtime/environment.ts";
+import type { Listener } from "../src/runtime/listen.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
 

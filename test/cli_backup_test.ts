@@ -7,7 +7,7 @@ import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import type { Driver } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import type { Listener } from "../src/runtime/environment.ts";
+import type { Listener } from "../src/runtime/listen.ts";
 import { inTerminal, larder, plain, startLarder } from "./helpers/larder.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";

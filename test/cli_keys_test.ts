@@ -6,7 +6,7 @@ import { nodeRedis } from "../drivers/node_redis.ts";
 import type { Driver } from "../mod.ts";
 import { createCacheClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import type { Listener } from "../src/runtime/environment.ts";
+import type { Listener } from "../src/runtime/listen.ts";
 import { inTerminal, larder, plain, startLarder } from "./helpers/larder.ts";
 import { type RedisServer, rawClient, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";

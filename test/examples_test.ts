@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import type { Listener } from "../src/runtime/environment.ts";
+import type { Listener } from "../src/runtime/listen.ts";
 import { type Ask, checkExample } from "./helpers/example_api.ts";
 import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { installed, listening, start } from "./helpers/run.ts";

@@ -7,7 +7,7 @@ import { nodeRedis } from "../drivers/node_redis.ts";
 import { type CacheEvent, type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { metricsHandler, monitor } from "../src/monitor/mod.ts";
-import type { Listener } from "../src/runtime/environment.ts";
+import type { Listener } from "../src/runtime/listen.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type FaultProxy, startProxy } from "./helpers/proxy.ts";
 import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";

@@ -21,7 +21,7 @@ import {
 } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { store } from "../src/lua/entries.ts";
-import { type Listener, listen } from "../src/runtime/environment.ts";
+import { type Listener, listen } from "../src/runtime/listen.ts";
 import { type FaultProxy, type ProxyMode, startProxy } from "./helpers/proxy.ts";
 import { freePort, type RedisServer, rawClient, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";

@@ -6,7 +6,7 @@ import { createCacheClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { dashboard } from "../src/dashboard/dashboard.ts";
 import { metricsHandler, monitor } from "../src/monitor/mod.ts";
-import { type FetchHandler, type Listener, listen } from "../src/runtime/environment.ts";
+import { type FetchHandler, type Listener, listen } from "../src/runtime/listen.ts";
 
 async function serving(handler: FetchHandler, use: (server: Listener) => Promise<void>): Promise<void> {
   const server = await listen(handler);

@@ -5,7 +5,7 @@ import { nodeRedis } from "../drivers/node_redis.ts";
 import { createCacheClient, type FoodFastClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { backup, ConflictError, type CopyOptions, copy, finish, list, type Problem } from "../src/manager/mod.ts";
-import type { Listener } from "../src/runtime/environment.ts";
+import type { Listener } from "../src/runtime/listen.ts";
 import { assertSame, backedUp } from "./helpers/backup_file.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";

@@ -6,7 +6,8 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { decode, encode, knowClasses } from "../src/entry/codec.ts";
-import { type Codec, coarseClock, type NearId, NearStore, type NearValue } from "../src/near/near_store.ts";
+import { coarseClock } from "../src/near/coarse_clock.ts";
+import { type Codec, type NearId, NearStore, type NearValue } from "../src/near/near_store.ts";
 import { same } from "./helpers/same.ts";
 
 /** A near cache with a clock that stands at `time`. */

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { memory } from "../drivers/memory.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import type { Listener } from "../src/runtime/environment.ts";
+import type { Listener } from "../src/runtime/listen.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
 

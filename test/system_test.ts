@@ -12,7 +12,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { createFile, FileError, fileExists, importModule, readFile } from "../src/runtime/process.ts";
+import { FileError } from "../src/runtime/file_error.ts";
+import { createFile, fileExists, importModule, readFile } from "../src/runtime/files.ts";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 

@@ -6,7 +6,7 @@ import { type Driver, type Reply, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { type UpstashClient, type UpstashOptions, upstash } from "../drivers/upstash.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import type { Listener } from "../src/runtime/environment.ts";
+import type { Listener } from "../src/runtime/listen.ts";
 import { type FaultProxy, startProxy } from "./helpers/proxy.ts";
 import { freePort } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { formatBytes, formatCount } from "../base/format.ts";
 import { backup } from "../manager/mod.ts";
-import { createFile, fileExists, type NewFile } from "../runtime/process.ts";
+import { createFile, fileExists, type NewFile } from "../runtime/files.ts";
 import { addExamples, addPlaceFlags, addStoreFlags, addYesFlag, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
 import { tellProblems } from "./problems.ts";
 import type { Run } from "./run.ts";

@@ -1,7 +1,8 @@
 import { CacheConfigError, CacheError, isStoreError } from "../base/errors.ts";
 import { slips } from "../base/slips.ts";
 import { ConflictError } from "../manager/mod.ts";
-import { FileError, SIGNAL_CODES, type StopSignal } from "../runtime/process.ts";
+import { FileError } from "../runtime/file_error.ts";
+import { SIGNAL_CODES, type StopSignal } from "../runtime/process.ts";
 
 /** The exit codes beside 0; after Ctrl-C it is 130. */
 export const EXIT = {

@@ -2,7 +2,7 @@
 
 import type { Ttl } from "../base/ttl.ts";
 import type { WarmItem } from "../manager/mod.ts";
-import { importModule, readFile } from "../runtime/process.ts";
+import { importModule, readFile } from "../runtime/files.ts";
 import { Failure } from "./errors.ts";
 
 /** A line that is no item. */

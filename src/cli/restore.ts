@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { formatCount, formatNumber } from "../base/format.ts";
 import { type OnConflict, type RestoreProgress, restore } from "../manager/mod.ts";
-import { readFile } from "../runtime/process.ts";
+import { readFile } from "../runtime/files.ts";
 import { UsageError } from "./errors.ts";
 import {
   addConflictFlag,

@@ -1,6 +1,6 @@
 /** Servers that commands start: `larder serve`, `larder dashboard`. */
 import type { Command } from "commander";
-import { type FetchHandler, type Listener, listen } from "../runtime/environment.ts";
+import { type FetchHandler, type Listener, listen } from "../runtime/listen.ts";
 import { Failure } from "./errors.ts";
 import { whole } from "./flags.ts";
 import type { Shell } from "./shell.ts";

@@ -1,5 +1,6 @@
 import { CacheError, isStoreError, StoreError } from "../base/errors.ts";
-import { FileError, isTerminal, questionStreams } from "../runtime/process.ts";
+import { FileError } from "../runtime/file_error.ts";
+import { isTerminal, questionStreams } from "../runtime/process.ts";
 import { EXIT, Failure, isBadArgument, Stopped, UsageError } from "./errors.ts";
 import { Output } from "./output.ts";
 import { untilStopped } from "./stop.ts";

@@ -13,8 +13,9 @@ import { type Known, knowClasses, type SuperClass } from "../entry/codec.ts";
 import { Keyspace, rawKeys } from "../entry/keyspace.ts";
 import { type KeyRing, keyRing } from "../entry/seal.ts";
 import { probe } from "../lua/entries.ts";
+import { coarseClock } from "../near/coarse_clock.ts";
 import { NearCache } from "../near/near_cache.ts";
-import { coarseClock } from "../near/near_store.ts";
+import { AT_EDGE } from "../runtime/edge.ts";
 import {
   type AnyService,
   type Collections,
@@ -173,7 +174,7 @@ export class CacheClient<S extends object = Record<never, never>> {
   constructor(setup: Setup<S>, shared?: ClientState) {
     this.#setup = setup;
     this.#shared = shared ?? new ClientState(setup);
-    this.#stores = (SHARES_SOCKETS && shared?.stores) || new Map();
+    this.#stores = (!AT_EDGE && shared?.stores) || new Map();
     this.#shared.stores ??= this.#stores;
     this.#config = this.#shared.config;
     this.#store = this.#storeOf(this.#config);
@@ -611,7 +612,7 @@ export class CacheClient<S extends object = Record<never, never>> {
     let near = nears.get(place);
     if (!near) {
       const { clock = NEAR_CLOCK } = this.#shared;
-      const driver = SHARES_SOCKETS ? () => store.driver() : undefined;
+      const driver = AT_EDGE ? undefined : () => store.driver();
       const { database } = space;
       const told = (refused?: StoreError): void => {
         if (store.untold?.message === refused?.message) return;
@@ -630,10 +631,8 @@ export class CacheClient<S extends object = Record<never, never>> {
   }
 }
 
-/** Whether the requests of a process may share sockets, timers and promises: at the edge they may not. */
-const SHARES_SOCKETS = !("WebSocketPair" in globalThis || "EdgeRuntime" in globalThis);
 /** Asking the time costs more than the rest of a near hit, and needs a timer to be saved: at the edge one ends with its request. */
-const NEAR_CLOCK = SHARES_SOCKETS ? coarseClock(() => Date.now()) : Date.now;
+const NEAR_CLOCK = AT_EDGE ? Date.now : coarseClock(() => Date.now());
 
 /** What the client of a request shares with the one that it was made of. */
 class ClientState {

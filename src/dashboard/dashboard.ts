@@ -34,7 +34,7 @@ import { deleteKey, findKeys, keyOf, slowCommands, viewKey } from "./keys.ts";
 import { type WatchedClient, Watcher } from "./watcher.ts";
 
 export type { WebRequest, WebResponse } from "../base/web_types.ts";
-export { type FetchHandler, type Listener, type ListenOptions, listen } from "../runtime/environment.ts";
+export { type FetchHandler, type Listener, type ListenOptions, listen } from "../runtime/listen.ts";
 export type { WatchedClient } from "./watcher.ts";
 
 /** Options of {@linkcode dashboard}. */

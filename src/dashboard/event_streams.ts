@@ -1,5 +1,6 @@
 /** What happens, as server-sent events to all pages that are open. */
 import { StoreError } from "../../drivers/driver.ts";
+import { unref } from "../base/timers.ts";
 import type { Hello } from "./messages.ts";
 import type { Watcher } from "./watcher.ts";
 
@@ -33,7 +34,7 @@ export class EventStreams {
     this.#about = about;
     this.#leave = watcher.subscribe((event) => this.#send("view" in event ? "sample" : "alert", event));
     this.#timer = setInterval(() => this.#write(encoder.encode(": still here\n\n")), HEARTBEAT_MS);
-    (this.#timer as { unref?(): void }).unref?.();
+    unref(this.#timer);
   }
 
   /** Opens a stream: the past first. @throws {StoreError} When they were closed. */

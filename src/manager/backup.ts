@@ -1,4 +1,4 @@
-import { sha256Stream } from "../runtime/process.ts";
+import { sha256Stream } from "../runtime/files.ts";
 import { toTrailer } from "./file.ts";
 import { FORMAT, type Page, toLine } from "./record.ts";
 import { Source } from "./source.ts";

@@ -1,7 +1,7 @@
 /** A backup's bytes, from the file to its records: verified line by line, and as a whole by its trailer. */
 
 import { describe } from "../base/check.ts";
-import { sha256Stream } from "../runtime/process.ts";
+import { sha256Stream } from "../runtime/files.ts";
 import { BackupError } from "./errors.ts";
 import { FORMAT, type Line, Malformed, type Rec, toRecord } from "./record.ts";
 import { asText } from "./wire.ts";

@@ -2,9 +2,9 @@
 import { checkNames } from "../base/check.ts";
 import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
+import { AT_EDGE } from "../runtime/edge.ts";
 import type { Monitor } from "./monitor.ts";
 import { prometheus } from "./prometheus.ts";
-import { SHARES } from "./sliding_window.ts";
 
 /** Options of {@linkcode metricsHandler}. */
 export interface MetricsHandlerOptions {
@@ -47,7 +47,7 @@ export function metricsHandler(
   let asked = Number.NEGATIVE_INFINITY;
   let ready: Promise<boolean> | undefined;
   const isReady = (): Promise<boolean> => {
-    if (!SHARES) return monitor.ready();
+    if (AT_EDGE) return monitor.ready();
     const now = performance.now();
     if (!ready || now - asked >= READY_MS) {
       asked = now;

@@ -7,8 +7,10 @@
  */
 import type { Reply } from "../../drivers/driver.ts";
 import { checkFunction, checkNames, describe, refuse } from "../base/check.ts";
+import { unref } from "../base/timers.ts";
 import { type Duration, LONGEST_TIMER, parseDuration, parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Location, LocationOf } from "../client/client.ts";
+import { AT_EDGE } from "../runtime/edge.ts";
 import type { BreakerState, CacheEvent, CacheListener, CacheTarget, Sending } from "../telemetry/events.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";
 import type { LiveCounters } from "../telemetry/stats.ts";
@@ -17,7 +19,7 @@ import { Judge } from "./judge.ts";
 import type { Scope } from "./rule_metrics.ts";
 import { type Alert, type AlertRule, type CheckedRule, checkRules, DEFAULT_RULES } from "./rules.ts";
 import { counted, equal, NOTHING, type Sample, sampleDifference, sampleOf, sumOf, Tally } from "./series.ts";
-import { SHARES, SlidingWindow } from "./sliding_window.ts";
+import { SlidingWindow } from "./sliding_window.ts";
 import {
   type BatchCounts,
   batchDifference,
@@ -189,7 +191,7 @@ export class Monitor {
     this.#storeInterval = finite(storeInterval, "storeInterval");
     this.#client = client;
     // At the edge the time stands still while code is loaded.
-    this.#now = clock ?? (SHARES ? steadyClock() : Date.now);
+    this.#now = clock ?? (AT_EDGE ? Date.now : steadyClock());
     this.#logger = options.logger;
     this.#webhook = options.webhook === undefined ? undefined : new Webhook(options.webhook, options.logger);
     this.#asksStore = store;
@@ -210,14 +212,14 @@ export class Monitor {
     const first = this.#frame(this.#now());
     if (clock || first.at > 0) this.#keep(first);
     else this.#first = first;
-    if (clock === undefined && SHARES) {
+    if (clock === undefined && !AT_EDGE) {
       // A longer interval than a timer's is several of one.
       const turns = Math.ceil(this.interval / LONGEST_TIMER);
       let turn = 0;
       this.#timer = setInterval(() => {
         if (++turn % turns === 0) void this.sample();
       }, this.interval / turns);
-      (this.#timer as { unref?(): void }).unref?.();
+      unref(this.#timer);
     }
   }
 
@@ -251,7 +253,7 @@ export class Monitor {
 
   #run(): Promise<readonly Promise<void>[]> {
     if (this.#closed) return Promise.resolve([]);
-    if (!SHARES) return this.#sample();
+    if (AT_EDGE) return this.#sample();
     this.#sampling ??= this.#sample().finally(() => {
       this.#sampling = undefined;
     });

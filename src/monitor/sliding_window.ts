@@ -6,9 +6,6 @@ export interface Timed {
   readonly at: number;
 }
 
-/** Whether requests may wait for each other's work, and timers outlast them: not at the edge. */
-export const SHARES: boolean = !("WebSocketPair" in globalThis || "EdgeRuntime" in globalThis);
-
 /** How many samples a window keeps at the most: its edge moves by steps of a thirtieth. */
 const SLOTS = 30;
 

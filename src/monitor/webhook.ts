@@ -1,9 +1,9 @@
 /** Sends alerts to a URL. */
 import { checkFunction, checkNames, describe, refuse } from "../base/check.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
+import { AT_EDGE } from "../runtime/edge.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";
 import type { Alert } from "./rules.ts";
-import { SHARES } from "./sliding_window.ts";
 
 /** Where alerts are sent: a POST for each that begins or is over. */
 export interface WebhookOptions {
@@ -63,7 +63,7 @@ export class Webhook {
 
   /** Sends an alert, after those before it where they may be waited for. Resolves when it was sent, or given up; never rejects. */
   send(alert: Alert): Promise<void> {
-    if (!SHARES) return this.#post(alert);
+    if (AT_EDGE) return this.#post(alert);
     if (this.#waiting >= WAITING) {
       this.#fail(alert, "too many alerts wait to be sent");
       return Promise.resolve();

@@ -28,8 +28,10 @@ import {
   StoreError,
 } from "../../drivers/driver.ts";
 import { isForbidden, toStoreError } from "../base/errors.ts";
+import { unref } from "../base/timers.ts";
 import { LONGEST_TIMER } from "../base/ttl.ts";
 import { unlinkEach } from "../lua/entries.ts";
+import { AT_EDGE } from "../runtime/edge.ts";
 import type { Events, Sending } from "../telemetry/events.ts";
 import type { Breaker } from "./breaker.ts";
 
@@ -47,8 +49,6 @@ const LONGEST_LOAD = 30_000;
  */
 const STEP = 20;
 const LONGEST_STALL = 5000;
-/** Whether a timer may outlast the call that set it: at the edge it ends with its request. */
-const KEEPS_TIMERS = !("WebSocketPair" in globalThis || "EdgeRuntime" in globalThis);
 /** More than the reads that can be under way. */
 const WRITE = 1e6;
 
@@ -558,10 +558,8 @@ export class Batch {
     const last = this.#flushed.pop() as readonly Slot[];
     if (last !== slots) this.#flushed[this.#flushed.indexOf(slots)] = last;
     if (this.#flushed.length > 0) return;
-    const timer = this.#timer as { unref?(): void } | undefined;
-    // Nobody waits, so the timer must not keep the process alive; the next call finds it set.
-    if (KEEPS_TIMERS && timer?.unref) timer.unref();
-    else this.#disarm();
+    // No caller waits, so the timer must not keep the process alive. The next call finds it set.
+    if (AT_EDGE || !unref(this.#timer)) this.#disarm();
     if (this.#scheduled || this.#waiting.length === 0) return;
     for (const wake of this.#waiting.splice(0)) wake();
   }

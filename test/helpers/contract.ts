@@ -3,7 +3,7 @@ import { memory } from "../../drivers/memory.ts";
 import { nodeRedis } from "../../drivers/node_redis.ts";
 import { type ClientOptions, createCacheClient, type Driver, type FoodFastClient } from "../../mod.ts";
 import { bridge } from "../../src/bridge/bridge.ts";
-import type { Listener } from "../../src/runtime/environment.ts";
+import type { Listener } from "../../src/runtime/listen.ts";
 import { contract } from "../contract.ts";
 import { type RedisServer, rawCommand, startRedis } from "./redis_server.ts";
 import { serve } from "./serve.ts";

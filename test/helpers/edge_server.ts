@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { EdgeVM } from "@edge-runtime/vm";
-import { listen } from "../../src/runtime/environment.ts";
+import { listen } from "../../src/runtime/listen.ts";
 
 const [bundle = "", port = ""] = process.argv.slice(2);
 const vm = new EdgeVM({ extend: (context) => Object.assign(context, { process: { env: { ...process.env } } }) });

@@ -5,7 +5,7 @@
 import { createRequire } from "node:module";
 import process from "node:process";
 import type * as example from "../../examples/node_lambda.ts";
-import { listen } from "../../src/runtime/environment.ts";
+import { listen } from "../../src/runtime/listen.ts";
 
 const [bundle = "", port = ""] = process.argv.slice(2);
 const { handler } = createRequire(import.meta.url)(bundle) as typeof example;

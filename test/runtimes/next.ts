@@ -8,7 +8,7 @@ import { after, before, describe, it } from "node:test";
 import { nodeRedis } from "../../drivers/node_redis.ts";
 import { createCacheClient } from "../../mod.ts";
 import { bridge } from "../../src/bridge/bridge.ts";
-import type { Listener } from "../../src/runtime/environment.ts";
+import type { Listener } from "../../src/runtime/listen.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { freePort, type RawClient, type RedisServer, rawClient, startRedis } from "../helpers/redis_server.ts";
 import { type Ended, listening, type Running, start } from "../helpers/run.ts";

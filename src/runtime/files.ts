@@ -1,0 +1,158 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { type FileHandle, lstat, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import process from "node:process";
+import { pathToFileURL } from "node:url";
+import { FileError } from "./file_error.ts";
+import { writeTo } from "./process.ts";
+
+/** A file that comes to be as a whole or not at all. */
+export interface NewFile {
+  /** Adds bytes. */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Puts it in its place, on the disk. */
+  commit(): Promise<void>;
+  /** Leaves nothing behind. Never throws. */
+  discard(): Promise<void>;
+}
+
+/**
+ * Begins a file that only its owner may read (mode 0600). Until it is committed it is `{path}.partial`; what stands at the path
+ * stays as it is until then. A device or a pipe is written to directly, `-` is standard output.
+ *
+ * @param path Where it will be.
+ * @returns The file.
+ * @throws {FileError} When it cannot be written; so do its methods.
+ */
+export async function createFile(path: string): Promise<NewFile> {
+  if (path === "-")
+    return { write: (chunk) => writeTo("stdout", chunk), commit: async () => {}, discard: async () => {} };
+  const doing = `write ${path}`;
+  return guard(doing, async () => {
+    const there = await stat(path).catch((error) => {
+      if (error.code !== "ENOENT") throw error;
+    });
+    if (there?.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
+    // A link goes on pointing where it points.
+    const target = there ? await realpath(path) : path;
+    if (there && !there.isFile()) return direct(doing, await open(target, "w"));
+    const partial = `${target}.partial`;
+    // What a killed process left. Opened exclusively, nobody can plant a link here.
+    await rm(partial, { force: true });
+    return replacing(doing, await open(partial, "wx", 0o600), partial, target);
+  });
+}
+
+function direct(doing: string, file: FileHandle): NewFile {
+  return {
+    write: (chunk) => guard(doing, () => writeAll(file, chunk)),
+    commit: () => guard(doing, () => file.close()),
+    discard: () => file.close().catch(() => {}),
+  };
+}
+
+async function replacing(doing: string, file: FileHandle, partial: string, target: string): Promise<NewFile> {
+  const { ino } = await file.stat();
+  const isOwn = async (): Promise<boolean> => (await lstat(partial)).ino === ino;
+  return {
+    write: (chunk) => guard(doing, () => writeAll(file, chunk)),
+    commit: () =>
+      guard(doing, async () => {
+        await file.sync();
+        if (!(await isOwn())) throw new Error("another command writes it at the same time");
+        await file.close();
+        await rename(partial, target);
+        await syncFolder(dirname(target));
+      }),
+    async discard() {
+      await file.close().catch(() => {});
+      // It is gone where the file is in its place, and another's where that has taken its name.
+      if (await isOwn().catch(() => false)) await rm(partial, { force: true }).catch(() => {});
+    },
+  };
+}
+
+async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
+  for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at, chunk.length - at)).bytesWritten;
+}
+
+/** A rename is on the disk when its folder is; not every system can do that. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r").catch(() => undefined);
+  await folder?.sync().catch(() => {});
+  await folder?.close().catch(() => {});
+}
+
+async function guard<T>(doing: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    throw error instanceof FileError ? error : new FileError(doing, error);
+  }
+}
+
+/** Whether something stands at a path; a device or a pipe does not count. */
+export async function fileExists(path: string): Promise<boolean> {
+  const there = await stat(path).catch(() => undefined);
+  return there?.isFile() === true;
+}
+
+/**
+ * Reads a file in pieces; `-` is standard input.
+ *
+ * @param path Where it is.
+ * @returns Its bytes.
+ * @throws {FileError} When it cannot be read.
+ */
+export async function* readFile(path: string): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    if (path !== "-" && (await stat(path)).isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
+    yield* path === "-" ? process.stdin : createReadStream(path, { highWaterMark: 1 << 18 });
+  } catch (error) {
+    throw new FileError(`read ${path === "-" ? "standard input" : path}`, error);
+  }
+}
+
+/**
+ * Loads a module of the user's.
+ *
+ * @param path Its file.
+ * @returns What it exports.
+ * @throws {FileError} When it is missing, or the runtime cannot run it; what the module itself throws comes as it is.
+ */
+export async function importModule(path: string): Promise<Record<string, unknown>> {
+  if (!(await stat(path).catch(() => undefined))?.isFile()) {
+    throw new FileError(`load ${path}`, { code: "ENOENT" });
+  }
+  try {
+    return await import(pathToFileURL(resolve(path)).href);
+  } catch (error) {
+    const { code, name, message } = error as { code?: string; name?: string; message?: string };
+    // Deno's and Bun's words for it.
+    if (name === "SyntaxError" || name === "BuildMessage" || message?.startsWith("SyntaxError: ")) {
+      throw new FileError(`load ${path}`, new Error(message, { cause: error }));
+    }
+    if (code !== "ERR_UNKNOWN_FILE_EXTENSION") throw error;
+    throw new FileError(
+      `load ${path}`,
+      new Error(
+        `Node ${process.versions.node} does not run it: accepted are .js and .mjs, or Bun, Deno, Node 22.18 and newer`,
+      ),
+    );
+  }
+}
+
+/** A SHA-256 of bytes that come in parts. */
+export interface Digest {
+  /** Adds bytes. */
+  update(bytes: Uint8Array): void;
+  /** The digest of all of them, in lower-case hex. Called once. */
+  hex(): string;
+}
+
+/** Begins a SHA-256. */
+export function sha256Stream(): Digest {
+  const hash = createHash("sha256");
+  return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest("hex") };
+}
