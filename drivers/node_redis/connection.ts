@@ -1,8 +1,9 @@
 /** Connections that callers share: one of a pool, or a ready client's own. */
 
+import { unref } from "../../src/base/timers.ts";
 import { LONGEST_TIMER } from "../../src/base/ttl.ts";
 import { type Command, errorReply, isDenial, type Reply, type SendOptions, StoreError } from "../driver.ts";
-import { closedError, explained, ignore, isErrorReply, unref } from "./errors.ts";
+import { closedError, explained, ignore, isErrorReply } from "./errors.ts";
 import type { NodeRedisClient } from "./options.ts";
 import { withoutArguments } from "./resp.ts";
 import { lostError } from "./resp_connection.ts";

@@ -58,8 +58,4 @@ export function closedError(): StoreError {
   return new StoreError("closed", "The Redis driver is closed");
 }
 
-export function unref(timer: unknown): void {
-  (timer as { unref?(): void }).unref?.();
-}
-
 export function ignore(): void {}

@@ -2,7 +2,8 @@
 
 import { createClient } from "redis";
 import { defined } from "../../src/base/options.ts";
-import { connectError, ignore, unref } from "./errors.ts";
+import { unref } from "../../src/base/timers.ts";
+import { connectError, ignore } from "./errors.ts";
 import type { NodeRedisClient, NodeRedisOptions } from "./options.ts";
 
 /** The shortest and the longest pause between two attempts to connect, in milliseconds. */

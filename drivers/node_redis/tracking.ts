@@ -1,7 +1,8 @@
 /** The connection that the server tells of changes on. */
 
+import { unref } from "../../src/base/timers.ts";
 import { errorReply, StoreError, type Tracker, type Tracking } from "../driver.ts";
-import { closedError, isErrorReply, unref } from "./errors.ts";
+import { closedError, isErrorReply } from "./errors.ts";
 import { withoutArguments } from "./resp.ts";
 import { dial, disconnect, LONGEST_PAUSE, type OwnClient, SHORTEST_PAUSE, type Target, type Text } from "./target.ts";
 

@@ -28,7 +28,7 @@ import {
 import type { BreakerState } from "../telemetry/events.ts";
 import { type CacheListener, type CacheTarget, Events, type Sending } from "../telemetry/events.ts";
 import { type CacheStats, Counters, type LiveCounters } from "../telemetry/stats.ts";
-import { Batch, type BatchStats, type Rights } from "../wire/batch.ts";
+import { Batch, type BatchStats, type ReadRights } from "../wire/batch.ts";
 import { Breaker } from "../wire/breaker.ts";
 import { type Lane, type Opening, StoreConnection } from "./store_connection.ts";
 
@@ -653,7 +653,7 @@ class ClientState {
   readonly #rings: Map<string, KeyRing> = new Map();
   readonly #breakers: Map<string, Breaker> = new Map();
   readonly #fleets: Map<string, Fleet> = new Map();
-  readonly #rights: Map<string, Rights> = new Map();
+  readonly #rights: Map<string, ReadRights> = new Map();
   stores: Map<string, StoreConnection> | undefined;
 
   constructor(setup: Setup<object>) {
@@ -698,8 +698,8 @@ class ClientState {
   }
 
   /** What a store lets this user run. */
-  rights(key: string): Rights {
-    const rights = this.#rights.get(key) ?? { looks: "EVAL" };
+  rights(key: string): ReadRights {
+    const rights = this.#rights.get(key) ?? { readBy: "EVAL" };
     this.#rights.set(key, rights);
     return rights;
   }

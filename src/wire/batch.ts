@@ -67,7 +67,7 @@ export interface BatchOptions {
   /** Keeps commands from a store that fails again and again. */
   readonly breaker?: Breaker | undefined;
   /** How the store lets this user read; shared by all who ask it. */
-  readonly rights?: Rights | undefined;
+  readonly rights?: ReadRights | undefined;
   /** Called before what was gathered leaves; what it adds leaves with it. */
   readonly onLeave?: (() => void) | undefined;
   /** Told of each send. */
@@ -77,9 +77,9 @@ export interface BatchOptions {
 }
 
 /** What a store lets a user run. */
-export interface Rights {
+export interface ReadRights {
   /** How reads run that need a script: as one that may write, as one that only reads, or by commands in its place. */
-  looks: "EVAL" | "EVAL_RO" | "MGET";
+  readBy: "EVAL" | "EVAL_RO" | "MGET";
 }
 
 /** What went over the wire. */
@@ -130,7 +130,7 @@ class Slot {
   readonly timeout: number;
   readonly idempotent: boolean;
   /** For "read" by a script: how. */
-  readonly look: ReadScript | undefined;
+  readonly readScript: ReadScript | undefined;
   /** For "read" by a script: whether it is run as one that only reads. */
   readOnly = false;
   /** For "read" of several keys: where each stands in `keys`. */
@@ -165,7 +165,7 @@ class Slot {
     this.kind = kind;
     this.timeout = timeout;
     this.idempotent = idempotent;
-    this.look = look;
+    this.readScript = look;
   }
 
   fail(error: StoreError): void {
@@ -190,11 +190,11 @@ class Slot {
     this.settled = true;
     if (this.kind === "read") {
       const values = reply as readonly Reply[];
-      const { callers, at, epochAt, look } = this;
+      const { callers, at, epochAt, readScript } = this;
       const clocks = this.keys.length;
       for (let i = 0; i < callers.length; i++) {
         const place = at ? (at[i] as number) : i;
-        if (look) callers[i]?.resolve(values[2 * place + 1] ?? null, values[0], values[2 * place + 2]);
+        if (readScript) callers[i]?.resolve(values[2 * place + 1] ?? null, values[0], values[2 * place + 2]);
         else
           callers[i]?.resolve(values[place] ?? null, values[clocks + (epochAt ? (epochAt[i] as number) : 0)] ?? null);
       }
@@ -257,7 +257,7 @@ interface Held {
 /** Gathers the commands of one database. */
 export class Batch {
   readonly #options: BatchOptions;
-  readonly #rights: Rights;
+  readonly #rights: ReadRights;
   #driver: Driver | undefined;
   #queue: Slot[] = [];
   #reads: Slot | undefined;
@@ -308,7 +308,7 @@ export class Batch {
   /** @param options What the batch needs to know. */
   constructor(options: BatchOptions) {
     this.#options = options;
-    this.#rights = options.rights ?? { looks: "EVAL" };
+    this.#rights = options.rights ?? { readBy: "EVAL" };
   }
 
   /**
@@ -324,7 +324,7 @@ export class Batch {
       this.#holdRead(reader, look);
       return;
     }
-    if (look && this.#rights.looks === "MGET") {
+    if (look && this.#rights.readBy === "MGET") {
       this.#readPlainly(reader, look, timeout);
       return;
     }
@@ -339,7 +339,7 @@ export class Batch {
       slot = this.#push(new Slot("read", timeout, true, look));
       if (look) {
         this.#looks.set(look, slot);
-        slot.readOnly = this.#rights.looks === "EVAL_RO";
+        slot.readOnly = this.#rights.readBy === "EVAL_RO";
       } else this.#reads = slot;
     }
     slot.ask(key, reader, epochKey);
@@ -740,7 +740,7 @@ export class Batch {
           slot.over = true;
           if (this.#again.size > 0) this.#again.delete(slot);
           if (!(reply instanceof Error)) this.#executed(slot);
-          else if (slot.look && !slot.settled && isForbidden(reply)) this.#askForLess(slot, slot.look);
+          else if (slot.readScript && !slot.settled && isForbidden(reply)) this.#askForLess(slot, slot.readScript);
           slot.settle(reply);
         }
       }
@@ -804,7 +804,7 @@ export class Batch {
           if (((await send("MGET", ...keys)) as Reply[]).some((mark) => !mark || Number(mark) > Number(born)))
             text = null;
         }
-        this.#rights.looks = "MGET";
+        this.#rights.readBy = "MGET";
         reader.resolve(text, clock, left);
       })
       .catch((error) => reader.reject(error));
@@ -812,7 +812,7 @@ export class Batch {
 
   #executed(done: Slot): void {
     if (done.script) this.#loaded.add(done.script.sha1);
-    if (done.readOnly) this.#rights.looks = "EVAL_RO";
+    if (done.readOnly) this.#rights.readBy = "EVAL_RO";
     if (this.#again.size === 0) return;
     for (const slot of this.#again) if (slot.precedes(done)) slot.overtaken = true;
   }
@@ -868,9 +868,9 @@ export class Batch {
     return slots.map((slot) => {
       slot.sent = true;
       const { keys } = slot;
-      const { look } = slot;
-      if (slot.kind === "read" && !look) return ["MGET", ...keys, ...(slot.epochKeys as string[])];
-      if (look) slot.script = look.script;
+      const { readScript } = slot;
+      if (slot.kind === "read" && !readScript) return ["MGET", ...keys, ...(slot.epochKeys as string[])];
+      if (readScript) slot.script = readScript.script;
       if (slot.kind === "delete") {
         if (slot.ends.length === 1) return ["UNLINK", ...keys];
         slot.script = unlinkEach;
@@ -880,8 +880,8 @@ export class Batch {
       fresh ??= new Set();
       const known = this.#loaded.has(sha1) || fresh.has(sha1);
       fresh.add(sha1);
-      const args = look?.args ?? slot.command?.slice(1) ?? [];
-      const all = look ? [look.epochKey, ...keys] : slot.also ? [...keys, ...slot.also] : keys;
+      const args = readScript?.args ?? slot.command?.slice(1) ?? [];
+      const all = readScript ? [readScript.epochKey, ...keys] : slot.also ? [...keys, ...slot.also] : keys;
       const name = known ? "EVALSHA" : "EVAL";
       const command: Command = [name, known ? sha1 : lua, all.length, ...all, ...args];
       // What only reads begins no TTL anew: its second argument is 0.
@@ -950,10 +950,10 @@ function failAll(slots: readonly Slot[], error: unknown): void {
 
 /** The bytes of a slot's command as JSON, at the least exact and at the most a little over. */
 function jsonBytes(slot: Slot): number {
-  const { script = slot.look?.script, also, epochKeys, look } = slot;
+  const { script = slot.readScript?.script, also, epochKeys, readScript } = slot;
   let bytes = 2 + (script ? script.lua.length * 2 : 20);
   for (const text of [...slot.keys, ...(also ?? epochKeys ?? [])]) bytes += textBytes(text);
-  if (look) for (const arg of look.args) bytes += textBytes(String(arg));
+  if (readScript) for (const arg of readScript.args) bytes += textBytes(String(arg));
   if (slot.command) for (const arg of slot.command) bytes += typeof arg === "string" ? textBytes(arg) : 26;
   return bytes;
 }
