@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Deno 2.9.6: DecompressionStream takes a deflate stream that was cut short for complete, and gives a part of the text without an error.
-# Node 20.20 and Bun 1.4.5 reject it; Deno itself rejects a gzip stream that was cut.
+# Deno 2.9.6: DecompressionStream takes a deflate stream that was cut short for complete, and gives a part of the text
+# without an error. Node 20.20 and Bun 1.4.5 reject it; Deno itself rejects a gzip stream that was cut.
 # Seen: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Deno 2.9.6: fetch sends a POST a second time, on a new connection, when a kept HTTP/1.1 connection ends before the answer came. The server
-# may have carried it out, as this one does: its count moves twice for one call. Node 20.20 and Bun 1.4.5 reject instead.
+# Deno 2.9.6: fetch sends a POST a second time, on a new connection, when a kept HTTP/1.1 connection ends before the
+# answer came. The server may have carried it out, as this one does: its count moves twice for one call. Node 20.20 and
+# Bun 1.4.5 reject instead.
 # Seen: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Keyv 6.1.0 takes a TTL below 0, as it comes out of `expiresAt - Date.now()` for what is over already, for "keep for ever".
-# lru-cache and cacheable treat such an entry as over.
+# Keyv 6.1.0 takes a TTL below 0, as it comes out of `expiresAt - Date.now()` for what is over already, for "keep for
+# ever". lru-cache and cacheable treat such an entry as over.
 # Seen on Node 20.20: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# node-redis 4, 5 and 6 read some integer replies near 2^53 as their neighbours, though JavaScript can hold them exactly:
-# they add up digits as floating-point numbers. ioredis reads all of them right.
+# node-redis 4, 5 and 6 read some integer replies near 2^53 as their neighbours, though JavaScript can hold them
+# exactly: they add up digits as floating-point numbers. ioredis reads all of them right.
 # Seen on Node 20.20, by a server of a few lines that repeats an integer: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# parse-prometheus-text-format 1.1.1 puts all series of a histogram into one and drops their labels: of two services the later one is left.
-# Gauges and counters keep theirs.
+# parse-prometheus-text-format 1.1.1 puts all series of a histogram into one and drops their labels: of two services the
+# later one is left. Gauges and counters keep theirs.
 # Seen on Node 20.20: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Redict 7.3.6 tells redirected tracking (RESP2) of changed keys on the channel `__redict__:invalidat`: renamed, and cut to the length of
-# Redis's name. Valkey 8.0.1, the other fork, kept Redis's `__redis__:invalidate`. CLIENT TRACKING answers OK and SUBSCRIBE to
-# Redis's name works on both, so a client that knows that name only looks healthy on Redict and is never told of anything.
-# Seen, servers of Debian's bookworm-backports, on Debian 12 with Node 20.20: the lines at the end.
+# Redict 7.3.6 publishes redirected tracking (RESP2) of changed keys on the channel `__redict__:invalidat`: renamed, and
+# cut to the length of Redis's name. Valkey 8.0.1, the other fork, kept Redis's `__redis__:invalidate`. CLIENT TRACKING
+# answers OK and SUBSCRIBE to Redis's name works on both, so a client that knows that name only looks healthy on Redict
+# and is never notified of anything. Seen, servers of Debian's bookworm-backports, on Debian 12 with Node 20.20: the
+# lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

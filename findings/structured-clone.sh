@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# structuredClone of what a cache may hold: a URL inside an object becomes {} in Node 20.20 and Deno 2.9.6, without the error that
-# Bun 1.4.5 throws, and that Deno throws where the URL stands alone; an Error loses its cause in Bun; an AggregateError loses its errors in all three.
+# structuredClone of what a cache may hold: a URL inside an object becomes {} in Node 20.20 and Deno 2.9.6, without the
+# error that Bun 1.4.5 throws, and that Deno throws where the URL stands alone; an Error loses its cause in Bun; an
+# AggregateError loses its errors in all three.
 # Seen: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# superjson 2.2.6 keeps cycles and what is met twice, but not both at once: of two objects that hold each other, both met from the top,
-# one comes back with null in the place of the other, without an error. With the option `dedupe` the same value comes back whole.
+# superjson 2.2.6 keeps cycles and what is met twice, but not both at once: of two objects that hold each other, both
+# met from the top, one comes back with null instead of the other, without an error. With the option `dedupe` the
+# same value comes back whole.
 # Seen on Node 20.20: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# superjson 2.2.6 keeps NaN, the infinities and -0 where they stand alone, but inside a float array all of them come back as 0,
-# without an error; an invalid Date comes back as null.
-# Seen on Node 20.20: the lines below.
+# superjson 2.2.6 keeps NaN, the infinities and -0 where they stand alone, but inside a float array all of them come
+# back as 0, without an error; an invalid Date comes back as null. Seen on Node 20.20: the lines below.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

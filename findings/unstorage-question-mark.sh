@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# unstorage 1.17.6 ends a key at its first question mark, so all keys with one prefix and different queries, as URLs have them, are one entry.
+# unstorage 1.17.6 ends a key at its first question mark, so all keys with one prefix and different queries, as URLs
+# have them, are one entry.
 # Seen on Node 20.20: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# @upstash/redis 1.39.0 with an AbortSignal: an abort becomes a TypeError of the client's own ("res.map is not a function"), and without
-# auto-pipelining a reply: `get` resolves to the reason, read as base64, as if that had been stored. The form with a function rejects with it.
+# @upstash/redis 1.39.0 with an AbortSignal: an abort becomes a TypeError of the client's own ("res.map is not a
+# function"), and without auto-pipelining a reply: `get` resolves to the reason, read as base64, as if that had been
+# stored. The form with a function rejects with it.
 # Seen on Node 20.20: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# @upstash/redis 1.39.0 sends an INCR six times in 4 s when connections end before the answer, and two times with `retry: false`; each
-# may have been carried out.
+# @upstash/redis 1.39.0 sends an INCR six times in 4 s when connections end before the answer, and two times with
+# `retry: false`; each may have been carried out.
 # Seen on Node 20.20: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)

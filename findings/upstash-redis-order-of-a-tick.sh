@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# @upstash/redis 1.39.0 sends the reads and the writes of one tick in two requests at the same time (auto-pipelining is on by default): a
-# `get` right behind a `set` of the same key, not awaited, is in another request, which may be answered first.
+# @upstash/redis 1.39.0 sends the reads and the writes of one tick in two requests at the same time (auto-pipelining is
+# on by default): a `get` right behind a `set` of the same key, not awaited, is in another request, which may be
+# answered first.
 # Seen on Node 20.20: the lines at the end.
 set -euo pipefail
 folder=$(mktemp -d)

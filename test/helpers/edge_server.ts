@@ -1,6 +1,6 @@
 /**
- * Serves a function in Vercel's edge runtime. For Node: `node dist/test/helpers/edge_server.js <bundle> <port>`, where the bundle is a
- * script that leaves the function's exports in a global `bundled`.
+ * Serves a function in Vercel's edge runtime. For Node: `node dist/test/helpers/edge_server.js <bundle> <port>`. The
+ * bundle is a script that leaves the function's exports in a global `bundled`.
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";

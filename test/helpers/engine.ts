@@ -1,4 +1,4 @@
-/** What the tests of the read-through engine stand on: every wire, a clock to turn, loads that are held. */
+/** The ground of the tests of the read-through engine: every wire, a clock to turn, loads to hold. */
 import assert from "node:assert/strict";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
@@ -8,7 +8,7 @@ import { upstash } from "../../drivers/upstash.ts";
 import { type ClientOptions, createCacheClient, type Driver, type FoodFastClient, type Reply } from "../../mod.ts";
 import { type ContractStore, memoryStore, redisStore, upstashStore } from "./contract.ts";
 
-/** What a case gets: clients of it share one store, as processes do, and one clock for the age of entries. */
+/** The world of a case. Its clients share one store, as processes do, and one clock for the age of entries. */
 export interface Case {
   /** The time in milliseconds since 1970, for what is fresh. The store expires keys by its own, real time. */
   now: number;
@@ -113,7 +113,7 @@ export function gate<T = void>(): Gate<T> {
 
 /** Takes what a client leaves for later. */
 export class Background {
-  /** How many promises it was handed. */
+  /** The number of promises that it took. */
   taken = 0;
   readonly waitUntil = (promise: Promise<unknown>): void => {
     this.taken++;
@@ -121,20 +121,20 @@ export class Background {
   };
   #all: Promise<unknown>[] = [];
 
-  /** Resolves when all of it is done, also what came meanwhile. */
+  /** Resolves when all work is done, including work that is added while it waits. */
   async done(): Promise<void> {
     while (this.#all.length > 0) await Promise.all(this.#all.splice(0));
   }
 }
 
-/** Runs, and fails when a rejection was left unhandled meanwhile. */
+/** Runs a function, and fails if a rejection was left unhandled in that time. */
 export async function handlingAll(run: () => Promise<void>): Promise<void> {
   const unhandled: unknown[] = [];
   const note = (reason: unknown): void => void unhandled.push(reason);
   process.on("unhandledRejection", note);
   try {
     await run();
-    // They are told of after the microtasks of a turn.
+    // Runtimes report them after the microtasks.
     await sleep(5);
   } finally {
     process.off("unhandledRejection", note);

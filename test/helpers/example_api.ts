@@ -1,4 +1,4 @@
-/** What each example answers, whatever it runs on. */
+/** The requests and responses of every example, on any platform. */
 import assert from "node:assert/strict";
 
 /** Sends a request to an example: the path, and the client's address where the platform takes it from the request. */
@@ -8,7 +8,7 @@ export type Ask = (path: string, options?: { method?: string; address?: string }
  * Fails unless the example serves its products from the cache, answers mistakes as such, and limits each client.
  *
  * @param ask Sends a request.
- * @param addressed Whether the platform takes the client's address from what `ask` sends, so that a second client can ask.
+ * @param addressed Whether the platform takes the client's address from the request, so that a second client can ask.
  */
 export async function checkExample(ask: Ask, addressed: boolean): Promise<void> {
   const pho = { id: 1, name: "Phở bò", price: 9.5 };

@@ -5,7 +5,7 @@ import process from "node:process";
 import type { Ended } from "./run.ts";
 import { installed } from "./run.ts";
 
-/** The command under way. */
+/** The running command. */
 export interface Command {
   /** Resolves when it has ended. In a terminal, `stdout` is all that it showed. */
   readonly ended: Promise<Ended>;
@@ -17,25 +17,25 @@ export interface Command {
   signal(name: "SIGINT" | "SIGTERM"): void;
 }
 
-/** How it is run. */
+/** The options of a run of the command. */
 export interface CommandOptions {
   /** Its variables, over `PATH` and the like: nothing that configures a cache is handed down. */
   readonly env?: Readonly<Record<string, string>>;
-  /** What its standard input holds. @default nothing, at its end */
+  /** The text of its standard input. @default empty, at its end */
   readonly input?: string;
-  /** Whether standard input stays open, for {@linkcode Command.type}. @default false */
+  /** Keeps standard input open, for {@linkcode Command.type}. @default false */
   readonly open?: boolean;
-  /** What a shell does with its output, such as `"> /dev/full"`. */
+  /** A shell's redirection of its output, such as `"> /dev/full"`. */
   readonly redirect?: string;
-  /** What a shell does before it, such as `"ulimit -f 8"`. */
+  /** A shell command that runs before it, such as `"ulimit -f 8"`. */
   readonly before?: string;
   /** The columns of its terminal; 0 is a terminal that does not know them. @default 100 */
   readonly columns?: number;
-  /** Where it runs. @default the repository's root */
+  /** The working directory. @default the repository's root */
   readonly cwd?: string;
 }
 
-/** How this runtime runs the command. */
+/** The program and arguments by which this runtime runs the command. */
 export const RUNTIME: readonly string[] = process.versions.bun
   ? [installed("bun"), "src/cli/main.ts"]
   : "Deno" in globalThis
@@ -173,7 +173,7 @@ export function inTerminal(args: readonly string[], options: CommandOptions = {}
   return launch("script", ["-qfec", line, "/dev/null"], { ...options, open: true });
 }
 
-/** What a terminal showed in the end, without the orders to it: what was wiped out of a line is not there. */
+/** Returns the final text of a terminal without its control sequences. Wiped parts of a line are not in it. */
 export function plain(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: an order to a terminal begins with one
   const orders = /\x1b\[[\d;?]*[A-Za-z]/g;

@@ -8,7 +8,7 @@ import { Buffer } from "node:buffer";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 /**
- * What the proxy does from now on, on open connections too:
+ * The behaviour of the proxy from now on, on open connections too:
  *
  * - `"pass"`: forwards everything
  * - `"refuse"`: cuts its connections and stops listening
@@ -16,8 +16,8 @@ import { connect, createServer, type Server, type Socket } from "node:net";
  * - `"drop"`: forwards requests, and cuts the connection in place of the reply: executed, not answered
  * - `resetAfter`: cuts a connection after so many more bytes of its replies
  * - `delay`: forwards replies so many milliseconds late
- * - `rewrite`: forwards each chunk of a reply with what the function makes of it
- * - `replace`: forwards nothing, and answers each command (or chunk, where it is not RESP) with this text
+ * - `rewrite`: forwards the function's result for each chunk of a reply
+ * - `replace`: forwards nothing, and answers each command (or chunk, if it is not RESP) with this text
  */
 export type ProxyMode =
   | "pass"
@@ -32,9 +32,9 @@ export type ProxyMode =
 /** A proxy that a test started, and must stop. */
 export interface FaultProxy {
   readonly port: number;
-  /** How many connections were accepted since the start. */
+  /** Connections accepted since the start. */
   readonly accepted: number;
-  /** How many connections are open now. */
+  /** Connections that are open now. */
   readonly open: number;
   /** Changes what the proxy does. */
   set(mode: ProxyMode): Promise<void>;
@@ -129,7 +129,7 @@ export async function startProxy(targetPort: number): Promise<FaultProxy> {
   };
 }
 
-/** Counts the RESP commands that start in each chunk of a stream; a chunk that is no RESP counts as one. */
+/** Counts the RESP commands that start in each chunk of a stream; a chunk that is not RESP counts as one. */
 function commandCounter(): (chunk: Buffer) => number {
   let rest = Buffer.alloc(0);
   return (chunk) => {

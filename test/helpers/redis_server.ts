@@ -15,7 +15,7 @@ import { type Command, errorReply, type Reply } from "../../drivers/driver.ts";
 export interface RedisOptions {
   /** More arguments of redis-server, such as `["--requirepass", "secret"]`. They win over the defaults. */
   readonly args?: readonly string[];
-  /** The TCP port, for a server that comes back where it was. @default a free one */
+  /** The TCP port, for a server that comes back at the same address. @default a free one */
   readonly port?: number;
 }
 
@@ -47,7 +47,7 @@ process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
-/** Finds a TCP port on 127.0.0.1 that nobody listens on at this moment. */
+/** Finds a TCP port on 127.0.0.1 that is free at this moment. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -73,7 +73,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   }
 }
 
-/** What is sent to replicas stands on no disk, and leaves at once. */
+/** Makes the server send its data to replicas at once, without a file. */
 const DISKLESS = ["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"];
 
 async function launch(port: number, args: readonly string[]): Promise<RedisServer> {

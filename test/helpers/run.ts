@@ -1,4 +1,4 @@
-/** Runs programs as child processes, without the configuration of whoever runs the tests. */
+/** Runs programs as child processes, without the configuration of the person that runs the tests. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
@@ -11,7 +11,7 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** A program under way. */
+/** A running program. */
 export interface Running {
   /** Resolves when it has ended. */
   readonly ended: Promise<Ended>;

@@ -1,6 +1,6 @@
 /**
- * Whether two values are equal, so strictly that nothing is left out: prototypes, -0, NaN, the order of Maps and Sets,
- * cycles. Whether what is met again is one object or an equal one is not looked at.
+ * Returns whether two values are equal, so strictly that nothing is left out: prototypes, -0, NaN, the order of Maps
+ * and Sets, cycles. Whether what is met again is one object or an equal one is not looked at.
  */
 export function same(one: unknown, other: unknown, met: Map<object, Set<object>> = new Map()): boolean {
   if (typeof one !== "object" || one === null || typeof other !== "object" || other === null) {

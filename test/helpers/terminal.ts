@@ -1,5 +1,5 @@
 /**
- * What stands on a terminal in the end.
+ * Returns the text on a terminal after all output.
  *
  * @param text What was written to it.
  * @param width Its columns: longer lines go on in the next row.

@@ -65,7 +65,7 @@ const errors: fc.Arbitrary<Error> = fc
     return Object.assign(error, more);
   });
 
-/** Everything that a cache takes, beside JSON. */
+/** Everything that a cache takes besides JSON. */
 const rich: fc.Arbitrary<unknown> = fc.oneof(
   fc.date({ noInvalidDate: false }),
   fc.bigInt(),
@@ -79,7 +79,7 @@ const rich: fc.Arbitrary<unknown> = fc.oneof(
   views,
 );
 
-/** What no cache can bring back. */
+/** Values that no cache can bring back. */
 const hostile: fc.Arbitrary<unknown> = fc
   .constantFrom<() => unknown>(
     () => () => 1,

@@ -1,4 +1,6 @@
-/** What the contract uses of `node:assert/strict`, for runtimes that have no `node:` modules. The bundler puts it in. */
+/**
+ * The part of `node:assert/strict` that the contract uses, for runtimes without `node:` modules. Bundled instead of it.
+ */
 
 class AssertionError extends Error {
   override name = "AssertionError";
@@ -43,7 +45,7 @@ function same(a: unknown, b: unknown, seen: Map<object, object>): boolean {
   );
 }
 
-/** What an error must be: a class, a pattern for its text, a check, or the fields that it has. */
+/** The expected error: a class, a pattern for its text, a check, or its fields. */
 type Expected = RegExp | (new (...args: never[]) => object) | ((error: unknown) => boolean) | Record<string, unknown>;
 
 function expectError(error: unknown, expected: Expected | undefined, message: string | undefined): void {

@@ -1,4 +1,4 @@
-/** What the edge runtimes' runs share: the bundle, the store outside, and the report through `node:test`. */
+/** The shared part of the edge runtimes' runs: the bundle, the store outside, and the report through `node:test`. */
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -51,9 +51,9 @@ export async function bundle(entry: string, conditions: string[], format: "esm" 
   return outputFiles[0]?.text ?? "";
 }
 
-/** A Worker that forgot to hand over its env is told, once, that nothing is shared. */
+/** Declares that a Worker without its env logs once that nothing is shared. */
 export function saysUntold(ask: () => Promise<unknown>): void {
-  it("a client that nobody told of a store says so once, where the variables cannot be read", async () => {
+  it("a client without a store says so once when the variables cannot be read", async () => {
     const [line, ...more] = (await ask()) as string[];
     assert.match(
       line ?? "",

@@ -19,7 +19,7 @@ const LIMIT = { timeout: 240_000, skip: SKIP };
 const TOKEN = "token-of-the-test";
 const QUIET = { NEXT_TELEMETRY_DISABLED: "1", npm_config_update_notifier: "false" };
 
-/** What the example answers of a dish. */
+/** A dish in the example's responses. */
 interface Dish {
   readonly id: string;
   readonly name: string;
@@ -104,7 +104,7 @@ describe("the example for Next.js", () => {
     return stdout + stderr;
   }
 
-  /** How many connections the server has beside those of this test: what the bridge has open stays so. */
+  /** Counts the connections of the server, except those of this test. Connections of the bridge stay open. */
   async function connections(): Promise<number> {
     const list = String(await admin.command("CLIENT", "LIST"))
       .trim()
@@ -134,12 +134,12 @@ describe("the example for Next.js", () => {
         assert.deepEqual(await app.dish("/api/dishes/3"), inThePage);
 
         await app.invalidate();
-        const anew = await app.dish("/api/edge/1");
-        assert.equal(anew.loadedBy, "edge");
-        assert.notEqual(anew.loadedAt, loaded.loadedAt);
-        assert.deepEqual(await app.dish("/api/dishes/1"), anew);
-        // The page is kept by Next.js for a second, and then shows the last one once more while it is made anew.
-        await app.shows("/dishes/1", anew);
+        const again = await app.dish("/api/edge/1");
+        assert.equal(again.loadedBy, "edge");
+        assert.notEqual(again.loadedAt, loaded.loadedAt);
+        assert.deepEqual(await app.dish("/api/dishes/1"), again);
+        // The page is kept by Next.js for a second, and then shows the last one once more while it is rendered again.
+        await app.shows("/dishes/1", again);
 
         // What its page of instructions sets and asks for.
         const [, block = ""] = /```sh\n(.*?)```/s.exec(readFileSync("examples/next/README.md", "utf8")) ?? [];
@@ -221,7 +221,7 @@ class App {
     return response;
   }
 
-  /** What a page shows, or a route handler answers. */
+  /** Returns the text of a page or of a route handler's response. */
   async text(path: string): Promise<string> {
     const text = await (await this.ask(path)).text();
     return /<pre>(.*?)<\/pre>/s.exec(text)?.[1]?.replaceAll("&quot;", '"') ?? text;
@@ -231,7 +231,7 @@ class App {
     return JSON.parse(await this.text(path)) as Dish;
   }
 
-  /** Whether Next.js answered with a page that it has kept. */
+  /** Returns whether Next.js answered with a page from its own cache. */
   async kept(path: string): Promise<string> {
     return (await this.ask(path)).headers.get("x-nextjs-cache") ?? "";
   }

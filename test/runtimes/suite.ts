@@ -33,7 +33,7 @@ export async function run(index: number, wire: Wire): Promise<string | undefined
   }
 }
 
-/** What is said on the console where nobody told a client of its store: the runtime has no variables to read. */
+/** Returns the console's lines for a client without a store, on a runtime without variables. */
 export function untold(): readonly string[] {
   const said: string[] = [];
   const { warn } = console;

@@ -1,28 +1,29 @@
 /**
- * The Worker that runs the contract: `GET` lists the cases, `POST` runs one, each in a request of its own. `PUT` reads a product through a
- * client of the request, made of one that all requests share. `PATCH` answers that client's metrics, `DELETE` what is
- * said where no store is named. `OPTIONS` answers what a monitor has seen that was made while the code was loaded.
+ * The Worker that runs the contract: `GET` lists the cases, `POST` runs one, each in a request of its own. `PUT` reads
+ * a product through a client of the request, made of one that all requests share. `PATCH` answers that client's
+ * metrics, `DELETE` what is said where no store is named. `OPTIONS` answers what a monitor has seen that was made while
+ * the code was loaded.
  */
 import { createCacheClient, type FoodFastClient } from "../../mod.ts";
 import { type Monitor, metricsHandler, monitor } from "../../src/monitor/mod.ts";
 import { names, run, untold, type Wire } from "./suite.ts";
 
-/** What a `PUT` says. */
+/** The body of a `PUT`. */
 export interface Asked {
   readonly wire: Wire;
   readonly id: string;
-  /** How long its loader takes, in milliseconds. */
+  /** The time that its loader takes, in milliseconds. */
   readonly takes: number;
 }
 
-/** What a `PUT` answers. */
+/** The response to a `PUT`. */
 export interface Answered {
   readonly name: string | undefined;
-  /** Whether its own loader ran. */
+  /** `true` if its own loader ran. */
   readonly ran: boolean;
-  /** How many hits of the near cache all requests have had. */
+  /** Near hits of all requests. */
   readonly nearHits: number;
-  /** How many loads of all processes are counted. */
+  /** Counted loads of all processes. */
   readonly loads: number | undefined;
 }
 
@@ -52,7 +53,7 @@ async function ask({ wire, id, takes }: Asked, waitUntil: (promise: Promise<unkn
 
 const watching = new Map<string, Monitor>();
 
-/** What the monitor of a wire tells, after it has looked. */
+/** Returns the metrics of a wire's monitor after one more look. */
 async function metrics(wire: Wire): Promise<Response> {
   const watch = watching.get(wire.driver) ?? monitor(clientOf(wire), { rules: [] });
   watching.set(wire.driver, watch);
@@ -64,7 +65,7 @@ async function metrics(wire: Wire): Promise<Response> {
 const early = createCacheClient({ env: {}, driver: "memory" });
 const watchingEarly = monitor(early, { rules: [], store: false, fleet: false });
 
-/** What the early monitor says of its last minute, after a read more. */
+/** Returns the early monitor's last minute after one more read. */
 async function lastMinute(): Promise<Response> {
   await early.cache().get("k");
   const { all, wire } = watchingEarly.snapshot().instance;

@@ -75,7 +75,7 @@ async function put(wire: Wire, id: string, takes: number, to = url): Promise<Ans
   return (await response.json()) as Answered;
 }
 
-/** The clients of requests that run at the same time wait for nothing of each other, and what one kept near serves all. */
+/** Declares that clients of concurrent requests do not wait for each other, and that near values of one serve all. */
 function requests(wire: Wire): void {
   it("requests share near values and counts, and no load", { timeout: 30_000 }, async () => {
     const together = await Promise.all(Array.from({ length: 10 }, () => put(wire, "a", 500)));
@@ -110,7 +110,7 @@ function monitors(wire: Wire): void {
 
 /** A monitor that was made while the code was loaded, in 1970, begins with the first request. */
 function earlyMonitors(): void {
-  it("a monitor at module level counts from the first request on, and its windows are no longer than they say", async () => {
+  it("a monitor at module level counts from the first request on, in windows of the stated length", async () => {
     for (const misses of [1, 2]) {
       const last = (await (await fetch(url, { method: "OPTIONS" })).json()) as Record<string, number>;
       assert.ok((last.seconds as number) >= 0 && (last.seconds as number) <= 60, `${last.seconds}`);
