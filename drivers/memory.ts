@@ -20,7 +20,7 @@ import { checkOptions, type Rules, whole } from "../src/base/options.ts";
 import { twins } from "../src/lua/twins.ts";
 import { type Command, type Driver, defineScript, errorReply, type Reply, StoreError, type Tracker } from "./driver.ts";
 import { enqueue, run } from "./memory/commands.ts";
-import { Store } from "./memory/store.ts";
+import { MemoryStore } from "./memory/store.ts";
 import { StoreClock } from "./memory/store_clock.ts";
 
 /** Options of {@linkcode memory}. */
@@ -77,7 +77,7 @@ export function memory(options: MemoryOptions = {}): Driver {
   checkOptions("memory", options, OPTIONS);
   const { clock, maxEntries = 100_000, maxBytes = 64 * 2 ** 20 } = options;
   for (const script of twins) defineScript(script);
-  const store = new Store(maxEntries, maxBytes, new StoreClock(clock));
+  const store = new MemoryStore(maxEntries, maxBytes, new StoreClock(clock));
   const trackers = new Map<object, { readonly prefix: string; readonly tracker: Tracker }>();
   let closed = false;
 

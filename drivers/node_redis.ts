@@ -12,14 +12,14 @@
 import { checkOptions, whole } from "../src/base/options.ts";
 import type { Timeout } from "../src/base/ttl.ts";
 import type { Connection, Driver, RawCommand, SendOptions } from "./driver.ts";
-import { Lent } from "./node_redis/connection.ts";
+import { LentConnection } from "./node_redis/connection.ts";
 import { closedError, connectError, ignore } from "./node_redis/errors.ts";
 import { addressOf, type NodeRedisOptions, OPTIONS, time } from "./node_redis/options.ts";
 import { Pool } from "./node_redis/pool.ts";
 import { Primary } from "./node_redis/primary.ts";
 import { type Dial, openConnection } from "./node_redis/resp_connection.ts";
-import { atAddress, type ClientOptions, likeClient, type Target } from "./node_redis/target.ts";
-import { Watch } from "./node_redis/tracking.ts";
+import { atAddress, likeClient, type NodeRedisClientOptions, type RedisAddress } from "./node_redis/target.ts";
+import { TrackingConnection } from "./node_redis/tracking.ts";
 
 export type { NodeRedisClient, NodeRedisOptions, NodeRedisTls } from "./node_redis/options.ts";
 
@@ -53,10 +53,10 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
     connectTimeout: time("connectTimeout", options.connectTimeout ?? 5000),
     pingInterval: (options.pingInterval ?? 0) === 0 ? undefined : time("pingInterval", options.pingInterval as Timeout),
   };
-  const pools: (Pool | Lent)[] = [];
-  const address = options.client ? (options.client.options as ClientOptions | undefined) : addressOf(options);
+  const pools: (Pool | LentConnection)[] = [];
+  const address = options.client ? (options.client.options as NodeRedisClientOptions | undefined) : addressOf(options);
   const named = options.database ?? address?.database;
-  const target: Target = options.client
+  const target: RedisAddress = options.client
     ? { ...limits, size: 1, ...likeClient(options.client) }
     : { ...limits, size, ...atAddress(address as NodeRedisOptions, limits.connectTimeout) };
   if (options.client) {
@@ -64,9 +64,9 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
       if (options[name] !== undefined)
         throw new TypeError(`Cannot use "${name}" with a ready client: it is connected already`);
     }
-    pools[named ?? 0] = new Lent(options.client, target.place, ({ code }) => primary.denied(code));
+    pools[named ?? 0] = new LentConnection(options.client, target.place, ({ code }) => primary.denied(code));
   }
-  const watch = new Watch(target);
+  const watch = new TrackingConnection(target);
   const primary = new Primary(() => {
     for (const pool of pools) pool?.leave();
     watch.leave();
@@ -112,7 +112,7 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
 
 /** Opens a connection of the caller's own. */
 async function connect(
-  { place, connectTimeout, raw }: Target,
+  { place, connectTimeout, raw }: RedisAddress,
   database: number,
   options: SendOptions | undefined,
   told: Pick<Dial, "begun" | "gone" | "denied">,

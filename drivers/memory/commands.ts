@@ -2,11 +2,19 @@
 
 import { type Command, errorReply, findScript, type Reply, type StoreError, type TwinnedScript } from "../driver.ts";
 import { globMatcher } from "../glob.ts";
-import { byteLength, type Database, type Entry, FIELD_BYTES, type Hash, type Store, typeOf } from "./store.ts";
+import {
+  byteLength,
+  type Database,
+  FIELD_BYTES,
+  type Fields,
+  type MemoryStore,
+  type StoredValue,
+  typeOf,
+} from "./store.ts";
 
 /** A command's name and arguments. The table says how many there are at least, so that the first ones can be relied on. */
 type Args = readonly string[] & { readonly 0: string; readonly 1: string; readonly 2: string; readonly 3: string };
-type Run = (store: Store, args: Args) => Reply;
+type Run = (store: MemoryStore, args: Args) => Reply;
 
 const syntaxError = (): StoreError => errorReply("ERR syntax error");
 const arityError = (name: string): StoreError =>
@@ -34,7 +42,7 @@ function sum(a: bigint, b: bigint): bigint {
  * When something expires, by the store's own time: `amount` is in the unit and from the beginning that the word says,
  * be it `PX` or `EXPIREAT`.
  */
-function expiry(store: Store, command: string, word: string, amount: string, least: bigint): number {
+function expiry(store: MemoryStore, command: string, word: string, amount: string, least: bigint): number {
   const count = integer(amount);
   const time = count * (word.startsWith("P") ? 1n : 1000n);
   const at = time + (word.endsWith("AT") ? 0n : BigInt(store.wall));
@@ -72,7 +80,7 @@ function parseOptions(args: Args, from: number, known: readonly string[]): Optio
   return { flags, word, amount };
 }
 
-function set(store: Store, args: Args): Reply {
+function set(store: MemoryStore, args: Args): Reply {
   const [, key, value] = args;
   if (args.length === 3) {
     store.write(key, value);
@@ -88,7 +96,7 @@ function set(store: Store, args: Args): Reply {
   return old;
 }
 
-function getEx(store: Store, args: Args): Reply {
+function getEx(store: MemoryStore, args: Args): Reply {
   const { flags, word, amount } = parseOptions(args, 2, ["PERSIST"]);
   const entry = store.use(args[1], "string");
   if (!entry) return null;
@@ -98,13 +106,13 @@ function getEx(store: Store, args: Args): Reply {
   return value;
 }
 
-function setWithTtl(store: Store, args: Args): Reply {
+function setWithTtl(store: MemoryStore, args: Args): Reply {
   const [name, key, amount, value] = args;
   store.write(key, value, expiry(store, name, name.toUpperCase(), amount, 1n));
   return "OK";
 }
 
-function multiSet(store: Store, args: Args): Reply {
+function multiSet(store: MemoryStore, args: Args): Reply {
   if (args.length % 2 === 0) throw arityError(args[0]);
   // All are measured before the first is written: one that is refused refuses all.
   const bytes: number[] = [];
@@ -115,7 +123,7 @@ function multiSet(store: Store, args: Args): Reply {
   return "OK";
 }
 
-function multiGet(store: Store, args: Args): Reply {
+function multiGet(store: MemoryStore, args: Args): Reply {
   const values: (string | null)[] = [];
   for (let i = 1; i < args.length; i++) {
     const entry = store.find(args[i] as string);
@@ -125,21 +133,21 @@ function multiGet(store: Store, args: Args): Reply {
   return values;
 }
 
-function add(store: Store, key: string, by: bigint): Reply {
+function add(store: MemoryStore, key: string, by: bigint): Reply {
   const entry = store.use(key, "string");
   const value = sum(integer(entry?.value ?? "0"), by);
   store.write(key, `${value}`, entry?.expires);
   return Number(value);
 }
 
-function subtract(store: Store, args: Args): Reply {
+function subtract(store: MemoryStore, args: Args): Reply {
   const by = integer(args[2]);
   if (!isInt64(-by)) throw errorReply("ERR decrement would overflow");
   return add(store, args[1], -by);
 }
 
 /** Takes out the entry at a key, if there is one. */
-function removeKey(store: Store, key: string): boolean {
+function removeKey(store: MemoryStore, key: string): boolean {
   const entry = store.find(key);
   if (entry) store.remove(entry);
   return entry !== undefined;
@@ -152,11 +160,11 @@ function count(args: Args, holds: (arg: string) => boolean): number {
   return total;
 }
 
-function unlink(store: Store, args: Args): Reply {
+function unlink(store: MemoryStore, args: Args): Reply {
   return count(args, (key) => removeKey(store, key));
 }
 
-function expire(store: Store, args: Args): Reply {
+function expire(store: MemoryStore, args: Args): Reply {
   const flags = new Set<string>();
   for (const flag of args.slice(3)) {
     if (!/^(NX|XX|GT|LT)$/i.test(flag)) throw errorReply(`ERR Unsupported option ${flag}`);
@@ -188,14 +196,14 @@ function remaining(unit: 1 | 1000, absolute: boolean): Run {
   };
 }
 
-function persist(store: Store, args: Args): Reply {
+function persist(store: MemoryStore, args: Args): Reply {
   const entry = store.find(args[1]);
   if (!entry || entry.expires === Infinity) return 0;
   store.expire(entry, Infinity);
   return 1;
 }
 
-function keys(store: Store, args: Args): Reply {
+function keys(store: MemoryStore, args: Args): Reply {
   const matches = globMatcher(args[1]);
   const found: string[] = [];
   for (const entry of store.current.entries.values()) {
@@ -204,7 +212,7 @@ function keys(store: Store, args: Args): Reply {
   return found;
 }
 
-function scan(store: Store, args: Args): Reply {
+function scan(store: MemoryStore, args: Args): Reply {
   if (!/^\d+$/.test(args[1])) throw errorReply("ERR invalid cursor");
   let left = 10;
   let matches = globMatcher("*");
@@ -225,13 +233,13 @@ function scan(store: Store, args: Args): Reply {
   let [low, high] = [0, births.length];
   while (low < high) {
     const middle = (low + high) >> 1;
-    if ((births[middle] as Entry).birth < cursor) low = middle + 1;
+    if ((births[middle] as StoredValue).birth < cursor) low = middle + 1;
     else high = middle;
   }
   const found: string[] = [];
-  let last: Entry | undefined;
+  let last: StoredValue | undefined;
   while (low && left > 0) {
-    last = births[--low] as Entry;
+    last = births[--low] as StoredValue;
     if (!last.alive) continue;
     left--;
     if (last.expires >= store.now && (!type || type === typeOf(last)) && matches(last.key)) found.push(last.key);
@@ -239,7 +247,7 @@ function scan(store: Store, args: Args): Reply {
   return [low && last ? `${last.birth}` : "0", found];
 }
 
-function flush(databases: (store: Store) => readonly Database[]): Run {
+function flush(databases: (store: MemoryStore) => readonly Database[]): Run {
   return (store, args) => {
     if (args.length > 2 || (args.length === 2 && !/^(A?SYNC)$/i.test(args[1]))) throw syntaxError();
     for (const database of databases(store)) store.flush(database);
@@ -247,7 +255,7 @@ function flush(databases: (store: Store) => readonly Database[]): Run {
   };
 }
 
-function evaluate(store: Store, args: Args): Reply {
+function evaluate(store: MemoryStore, args: Args): Reply {
   const bySha = args[0].toUpperCase() === "EVALSHA";
   const total = Number(integer(args[2]));
   if (total > args.length - 3) throw errorReply("ERR Number of keys can't be greater than number of args");
@@ -270,7 +278,7 @@ function registered(source: string): TwinnedScript {
   );
 }
 
-function script(store: Store, args: Args): Reply {
+function script(store: MemoryStore, args: Args): Reply {
   const [, name, source] = args;
   const verb = name.toUpperCase();
   if (verb === "LOAD" && args.length === 3) {
@@ -292,7 +300,7 @@ function script(store: Store, args: Args): Reply {
   throw errorReply(`ERR unknown subcommand '${name}'. Try SCRIPT HELP.`);
 }
 
-function hashSet(store: Store, args: Args): Reply {
+function hashSet(store: MemoryStore, args: Args): Reply {
   if (args.length % 2) throw arityError(args[0]);
   const key = args[1];
   const old = store.use(key, "hash");
@@ -302,7 +310,7 @@ function hashSet(store: Store, args: Args): Reply {
     grown = store.measure(args[i] as string, args[i + 1] as string, grown + FIELD_BYTES);
   }
   const entry = old ?? store.write(key, new Map(), Infinity, store.measure(key, ""));
-  const hash = entry.value as Hash;
+  const hash = entry.value as Fields;
   const before = hash.size;
   let { bytes } = entry;
   for (let i = 2; i < args.length; i += 2) {
@@ -315,12 +323,12 @@ function hashSet(store: Store, args: Args): Reply {
   return hash.size - before;
 }
 
-function hashDelete(store: Store, args: Args): Reply {
+function hashDelete(store: MemoryStore, args: Args): Reply {
   const entry = store.use(args[1], "hash");
   return entry ? store.deleteFields(entry, args.slice(2)) : 0;
 }
 
-function hashAdd(store: Store, args: Args): Reply {
+function hashAdd(store: MemoryStore, args: Args): Reply {
   const [, key, field, amount] = args;
   const by = integer(amount);
   const value = sum(integer(store.use(key, "hash")?.value.get(field) ?? "0", "ERR hash value is not an integer"), by);
@@ -438,7 +446,7 @@ export function enqueue(command: readonly (string | number)[]): Reply {
 }
 
 /** Runs one command. @throws {StoreError} Its error reply. */
-export function run(store: Store, command: readonly (string | number)[]): Reply {
+export function run(store: MemoryStore, command: readonly (string | number)[]): Reply {
   const found = lookUp(command);
   const texts = command.every((arg) => typeof arg === "string") ? command : command.map(String);
   return found(store, texts as readonly string[] as Args);

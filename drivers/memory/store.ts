@@ -3,13 +3,13 @@
 import { errorReply } from "../driver.ts";
 import type { StoreClock } from "./store_clock.ts";
 
-export type Hash = Map<string, string>;
+export type Fields = Map<string, string>;
 
 /** A key and its value, a link in the list of all entries by use. */
-export interface Entry {
+export interface StoredValue {
   readonly key: string;
   /** Text, or a hash. */
-  value: string | Hash;
+  value: string | Fields;
   /** When it expires, by the store's own time in milliseconds; or Infinity. */
   expires: number;
   bytes: number;
@@ -18,20 +18,20 @@ export interface Entry {
   readonly birth: number;
   alive: boolean;
   /** The next one that was used less recently. */
-  older: Entry;
-  newer: Entry;
+  older: StoredValue;
+  newer: StoredValue;
 }
 
 export interface Database {
-  readonly entries: Map<string, Entry>;
+  readonly entries: Map<string, StoredValue>;
   /** The entries by birth, with some dead ones in between. */
-  births: Entry[];
+  births: StoredValue[];
   /** Where the search for expired entries has come to. */
   hand: number;
 }
 
 /** An entry that is a hash. */
-export type HashEntry = Entry & { value: Hash };
+export type StoredHash = StoredValue & { value: Fields };
 
 /** A tag's mark: one that stays longer does no harm, one that is lost while a load from before it is under way does. */
 const MARK = /#larder:tag:/;
@@ -56,7 +56,7 @@ export function byteLength(text: string): number {
 }
 
 /** Databases, expiry and eviction; what the commands stand on. */
-export class Store {
+export class MemoryStore {
   /** The store's own time of the commands that are being run. */
   now = 0;
   /** The time since 1970 of the commands that are being run. */
@@ -75,13 +75,13 @@ export class Store {
   #count = 0;
   #bytes = 0;
   /** Closes the list of entries into a ring: after it the one that was used last, before it the one to evict. */
-  readonly #ring: Entry;
+  readonly #ring: StoredValue;
 
   constructor(maxEntries: number, maxBytes: number, clock: StoreClock) {
     this.#maxEntries = maxEntries;
     this.#maxBytes = maxBytes;
     this.#clock = clock;
-    this.#ring = {} as Entry;
+    this.#ring = {} as StoredValue;
     this.reset();
   }
 
@@ -106,7 +106,7 @@ export class Store {
         if (expires === Infinity) continue;
         if (typeof value !== "string")
           this.deleteFields(
-            entry as HashEntry,
+            entry as StoredHash,
             [...value.keys()].filter((one) => WINDOW.test(one)),
           );
         else if (!MARK.test(key)) this.remove(entry);
@@ -116,7 +116,7 @@ export class Store {
   }
 
   /** Finds a living entry. */
-  find(key: string): Entry | undefined {
+  find(key: string): StoredValue | undefined {
     const entry = this.current.entries.get(key);
     if (entry && entry.expires < this.now) {
       this.remove(entry);
@@ -126,9 +126,9 @@ export class Store {
   }
 
   /** Finds an entry of one type, and counts it as used. */
-  use(key: string, type: "string"): (Entry & { value: string }) | undefined;
-  use(key: string, type: "hash"): (Entry & { value: Hash }) | undefined;
-  use(key: string, type: "string" | "hash"): Entry | undefined {
+  use(key: string, type: "string"): (StoredValue & { value: string }) | undefined;
+  use(key: string, type: "hash"): (StoredValue & { value: Fields }) | undefined;
+  use(key: string, type: "string" | "hash"): StoredValue | undefined {
     const entry = this.find(key);
     if (!entry) return undefined;
     if (typeOf(entry) !== type) {
@@ -144,7 +144,7 @@ export class Store {
   }
 
   /** Moves an entry to the front. */
-  touch(entry: Entry): void {
+  touch(entry: StoredValue): void {
     const ring = this.#ring;
     if (ring.older === entry) return;
     // A new entry is its own neighbour, so that taking it out does nothing.
@@ -165,16 +165,24 @@ export class Store {
   /** Writes text, or an empty hash. Evicts others when there is no room. */
   write(
     key: string,
-    value: string | Hash,
+    value: string | Fields,
     expires: number = Infinity,
     bytes: number = this.measure(key, value as string),
-  ): Entry {
+  ): StoredValue {
     let entry = this.find(key);
     if (entry) {
       entry.value = value;
     } else {
       const { entries, births } = this.current;
-      entry = { key, value, expires, bytes: 0, database: this.current, birth: ++this.#births, alive: true } as Entry;
+      entry = {
+        key,
+        value,
+        expires,
+        bytes: 0,
+        database: this.current,
+        birth: ++this.#births,
+        alive: true,
+      } as StoredValue;
       entry.older = entry.newer = entry;
       entries.set(key, entry);
       births.push(entry);
@@ -188,7 +196,7 @@ export class Store {
   }
 
   /** Tells how many bytes the entry that was used last takes now. */
-  resize(entry: Entry, bytes: number): void {
+  resize(entry: StoredValue, bytes: number): void {
     this.#bytes += bytes - entry.bytes;
     entry.bytes = bytes;
     this.changed?.push(entry.key);
@@ -196,14 +204,14 @@ export class Store {
   }
 
   /** Changes when an entry expires. */
-  expire(entry: Entry, at: number): void {
+  expire(entry: StoredValue, at: number): void {
     entry.expires = at;
     this.changed?.push(entry.key);
     if (at <= this.now) this.remove(entry);
   }
 
   /** Takes an entry out. */
-  remove(entry: Entry): void {
+  remove(entry: StoredValue): void {
     const { database } = entry;
     this.changed?.push(entry.key);
     database.entries.delete(entry.key);
@@ -235,7 +243,7 @@ export class Store {
   }
 
   /** Removes fields of a hash, and the hash with the last of them; returns how many there were. */
-  deleteFields(entry: HashEntry, fields: readonly string[]): number {
+  deleteFields(entry: StoredHash, fields: readonly string[]): number {
     const before = entry.value.size;
     let { bytes } = entry;
     for (const field of fields) {
@@ -257,6 +265,6 @@ export class Store {
   }
 }
 
-export function typeOf(entry: Entry): "string" | "hash" {
+export function typeOf(entry: StoredValue): "string" | "hash" {
   return typeof entry.value === "string" ? "string" : "hash";
 }

@@ -20,15 +20,15 @@ const PAIRS = /^(Z(?!SCAN|MPOP)|HRANDFIELD)/i;
 const heard = new WeakSet<object>();
 
 /** A client that belongs to the caller: used while it is ready, never closed. */
-export class Lent {
+export class LentConnection {
   readonly #client: NodeRedisClient;
   readonly #place: string;
-  readonly #connection: Shared;
+  readonly #connection: PooledConnection;
 
   constructor(client: NodeRedisClient, place: string, denied: (error: StoreError) => void) {
     this.#client = client;
     this.#place = place;
-    this.#connection = new Shared(client, place, denied);
+    this.#connection = new PooledConnection(client, place, denied);
     if (!heard.has(client)) client.on("error", ignore);
     heard.add(client);
   }
@@ -49,7 +49,7 @@ export class Lent {
 }
 
 /** One connection: sends, and notices when answers stay away. */
-export class Shared {
+export class PooledConnection {
   /** How many commands wait for their reply. */
   pending = 0;
   /** When its opening began. */

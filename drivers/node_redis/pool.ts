@@ -2,11 +2,11 @@
 
 import { LONGEST_TIMER } from "../../src/base/ttl.ts";
 import { type Command, type Reply, type SendOptions, StoreError } from "../driver.ts";
-import { Shared } from "./connection.ts";
+import { PooledConnection } from "./connection.ts";
 import { closedError, ignore, refusal } from "./errors.ts";
 import type { Primary } from "./primary.ts";
 import { leftError, lostError } from "./resp_connection.ts";
-import { dial, disconnect, LONGEST_PAUSE, SHORTEST_PAUSE, type Target } from "./target.ts";
+import { dial, disconnect, LONGEST_PAUSE, type RedisAddress, SHORTEST_PAUSE } from "./target.ts";
 
 /** How much longer than its callers a connection waits where they tell whether they do. */
 const GRACE = 1000;
@@ -20,23 +20,23 @@ function patience({ timeout }: SendOptions): number | undefined {
 
 /** The connections to one database. */
 export class Pool {
-  readonly #target: Target;
+  readonly #target: RedisAddress;
   readonly #database: number;
   readonly #primary: Primary;
   /** When a server was last asked for its role, or was opened. */
   #asked = 0;
   /** The attempt to put another connection in the place of those that are open. */
   #replacing: Promise<void> | undefined;
-  #connections: readonly Shared[] = [];
+  #connections: readonly PooledConnection[] = [];
   /** The one attempt to connect that every send shares. */
-  #attempt: Promise<Shared> | undefined;
+  #attempt: Promise<PooledConnection> | undefined;
   #abort: AbortController | undefined;
   #failures = 0;
   #pausedUntil = 0;
   #failure: StoreError | undefined;
   #closed = false;
 
-  constructor(target: Target, database: number, primary: Primary) {
+  constructor(target: RedisAddress, database: number, primary: Primary) {
     this.#target = target;
     this.#database = database;
     this.#primary = primary;
@@ -46,7 +46,7 @@ export class Pool {
     const now = performance.now();
     const timeout = options?.waiting ? patience(options) : options?.timeout;
     if (this.#replacing) return this.#sendAfter(this.#replacing, commands, options, now);
-    let best: Shared | undefined;
+    let best: PooledConnection | undefined;
     // Losing a connection replaces the list, so the loop goes on over the one it started with.
     for (const connection of this.#connections) {
       if (connection.overdue(now)) connection.giveUp();
@@ -105,7 +105,7 @@ export class Pool {
    * Who only reads is never told that the server was demoted. Rides along with a send; where it is not allowed, that
    * was the last time.
    */
-  #askRole(connection: Shared, timeout: number | undefined, now: number): void {
+  #askRole(connection: PooledConnection, timeout: number | undefined, now: number): void {
     this.#asked = now;
     connection.send([["ROLE"]], timeout, now).then(([reply]) => {
       const role = Array.isArray(reply) ? reply[0] : undefined;
@@ -115,11 +115,11 @@ export class Pool {
     }, ignore);
   }
 
-  #deny(connection: Shared, code: string): void {
+  #deny(connection: PooledConnection, code: string): void {
     if (this.#primary.denied(code, connection.opened)) this.leave();
   }
 
-  #open(): Promise<Shared> {
+  #open(): Promise<PooledConnection> {
     if (this.#attempt) return this.#attempt;
     if (this.#closed) return Promise.reject(closedError());
     const attempt = this.#connect();
@@ -141,7 +141,7 @@ export class Pool {
     return attempt;
   }
 
-  async #connect(): Promise<Shared> {
+  async #connect(): Promise<PooledConnection> {
     const { place, connectTimeout, pingInterval } = this.#target;
     let lost: ((error: Error) => void) | undefined;
     const opened = performance.now();
@@ -160,7 +160,7 @@ export class Pool {
     ).finally(() => {
       this.#abort = undefined;
     });
-    const connection = new Shared(
+    const connection = new PooledConnection(
       client,
       place,
       ({ code }) => this.#deny(connection, code),

@@ -11,7 +11,7 @@ export const SHORTEST_PAUSE = 50;
 export const LONGEST_PAUSE = 2000;
 
 /** A Buffer, of which only its text is used. */
-export interface Text {
+export interface ReplyText {
   toString(): string;
 }
 
@@ -21,7 +21,7 @@ export interface OwnClient extends NodeRedisClient {
   disconnect(): Promise<unknown>;
   subscribe(
     channels: string | readonly string[],
-    listener: (keys: readonly Text[] | null) => void,
+    listener: (keys: readonly ReplyText[] | null) => void,
     bytes: true,
   ): Promise<unknown>;
   unref(): void;
@@ -29,7 +29,7 @@ export interface OwnClient extends NodeRedisClient {
 }
 
 /** The shape of a client's options, as far as the driver reads and writes them. */
-export interface ClientOptions extends Credentials {
+export interface NodeRedisClientOptions extends Credentials {
   readonly database?: number;
   readonly socket?: { readonly host?: string; readonly port?: number; readonly path?: string };
   /** In version 5 and 6: where user and password come from. */
@@ -43,7 +43,7 @@ interface Credentials {
 }
 
 /** How to open a connection to a database, and what to call the server in messages. */
-export interface Target {
+export interface RedisAddress {
   readonly place: string;
   readonly size: number;
   readonly connectTimeout: number;
@@ -55,7 +55,7 @@ export interface Target {
 
 /** Opens a connection and makes it ready, within the time that it may take. */
 export async function dial(
-  { place, connectTimeout, create }: Target,
+  { place, connectTimeout, create }: RedisAddress,
   database: number,
   abort: AbortController,
   onError: (error: Error) => void,
@@ -85,7 +85,10 @@ export async function dial(
   }
 }
 
-export function atAddress(options: NodeRedisOptions, connectTimeout: number): Pick<Target, "place" | "create" | "raw"> {
+export function atAddress(
+  options: NodeRedisOptions,
+  connectTimeout: number,
+): Pick<RedisAddress, "place" | "create" | "raw"> {
   const { host = "localhost", port = 6379, path, username, password, tls = false } = options;
   const socket = {
     ...(path === undefined ? { host, port } : { path }),
@@ -132,9 +135,14 @@ function checkClient(client: unknown): void {
   throw new TypeError(`Cannot use ${what} as "client": accepted is ${accepted}`);
 }
 
-export function likeClient(client: NodeRedisClient): Pick<Target, "place" | "create" | "raw"> {
+export function likeClient(client: NodeRedisClient): Pick<RedisAddress, "place" | "create" | "raw"> {
   checkClient(client);
-  const { socket, username, password, credentialsProvider: provider } = (client.options ?? {}) as ClientOptions;
+  const {
+    socket,
+    username,
+    password,
+    credentialsProvider: provider,
+  } = (client.options ?? {}) as NodeRedisClientOptions;
   const known =
     client.options && (!provider || (provider.type === "async-credentials-provider" && provider.credentials));
   return {

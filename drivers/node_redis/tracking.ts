@@ -4,7 +4,15 @@ import { unref } from "../../src/base/timers.ts";
 import { errorReply, StoreError, type Tracker, type Tracking } from "../driver.ts";
 import { closedError, isErrorReply } from "./errors.ts";
 import { withoutArguments } from "./resp.ts";
-import { dial, disconnect, LONGEST_PAUSE, type OwnClient, SHORTEST_PAUSE, type Target, type Text } from "./target.ts";
+import {
+  dial,
+  disconnect,
+  LONGEST_PAUSE,
+  type OwnClient,
+  type RedisAddress,
+  type ReplyText,
+  SHORTEST_PAUSE,
+} from "./target.ts";
 
 /** The channel that the server tells of changes on. */
 const INVALIDATIONS = "__redis__:invalidate";
@@ -25,8 +33,8 @@ interface Watcher {
  * serves all. It redirects what it is told to itself, where it arrives as messages to a subscriber: RESP2 has no other way.
  * A subscriber can ask for nothing more, so a prefix that is not covered takes a new connection.
  */
-export class Watch {
-  readonly #target: Target;
+export class TrackingConnection {
+  readonly #target: RedisAddress;
   readonly #watchers = new Set<Watcher>();
   #attempt: AbortController | undefined;
   #client: OwnClient | undefined;
@@ -37,7 +45,7 @@ export class Watch {
   #pings: ReturnType<typeof setInterval> | undefined;
   #closed = false;
 
-  constructor(target: Target) {
+  constructor(target: RedisAddress) {
     this.#target = target;
   }
 
@@ -128,7 +136,7 @@ export class Watch {
     this.#serve();
   }
 
-  #tell(bytes: readonly Text[] | null): void {
+  #tell(bytes: readonly ReplyText[] | null): void {
     const keys = bytes?.map(String);
     for (const { up, prefix, tracker } of this.#watchers) {
       if (!up) continue;
