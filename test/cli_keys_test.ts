@@ -137,7 +137,7 @@ describe("larder clear, list and get", () => {
     const { code, stdout, stderr } = await larder(["list", "product", "--sort", "size"], { env });
     assert.deepEqual([code, stderr], [0, ""]);
     const lines = stdout.trimEnd().split("\n");
-    assert.match(lines[0] as string, /^string +(1h|59m \d+s) +2\.\d KB {2}product:1$/);
+    assert.match(lines[0] as string, /^string +(1h|59m \d+s) +2\.\d KiB {2}product:1$/);
     assert.equal(lines.length, 3);
     assert.ok(
       lines.some((line) => /^list +- +\d+ B {2}list$/.test(line)),

@@ -47,7 +47,7 @@ describe("larder stats", () => {
       shown.stdout,
       /\nhit rate +unknown: no application counts \(CACHE_FLEET_STATS=true\)\n +4\d\.\d % of 2\d reads by the server's count, /,
     );
-    assert.match(shown.stdout, /\nmemory +[\d.]+ [KM]B, no limit, noeviction\n/);
+    assert.match(shown.stdout, /\nmemory +[\d.]+ [KM]iB, no limit, noeviction\n/);
     assert.match(shown.stdout, /\nservice +keys\n[\s\S]*\nproduct +1\n/);
     const { services, databases } = JSON.parse(json.stdout);
     assert.equal(databases, "numbered");
@@ -183,7 +183,7 @@ describe("the picture of stats --watch", () => {
     assert.deepEqual(picture({ view, name, resolved }, painted), [
       "redis://127.0.0.1:6379  Redis 7.0.15  01:00:00Z",
       "store      answers in 0.30 ms, 1,235 commands/s, 1 client",
-      "memory     ██████████████████░░ 9.0 MB of 10.0 MB (90.0 %), allkeys-lru",
+      "memory     ██████████████████░░ 9.0 MiB of 10.0 MiB (90.0 %), allkeys-lru",
       "evictions  12, 3,400 expired",
       "hit rate   ████████████░░░░░░░░ 60.0 % of 100 reads in the last minute, the target is 70 %",
       "latency    p50 0.25 ms, p95 2.5 ms, p99 1s",
@@ -192,7 +192,7 @@ describe("the picture of stats --watch", () => {
       "resolved at 00:30:00Z: it is well",
       "",
       "service      keys  memory ≈  hit rate  hits  misses  writes  errors     p95",
-      "product     1,200    2.0 MB    60.0 %    60      40       3       1  2.5 ms",
+      "product     1,200   2.0 MiB    60.0 %    60      40       3       1  2.5 ms",
       "database 9      4         -         -     -       -       -       -       -",
     ]);
   });

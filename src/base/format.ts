@@ -12,9 +12,9 @@ export function formatNumber(number: number): string {
   return GROUPED.format(number);
 }
 
-/** Bytes in units of 1024: `1.2 KB`. */
+/** Returns a number of bytes in units of 1024: `1.2 KiB`. */
 export function formatBytes(size: number): string {
-  const units = ["B", "KB", "MB", "GB", "TB"];
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let value = size;
   let unit = 0;
   while (value >= 1023.95 && unit < units.length - 1) {

@@ -135,7 +135,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
         await says(tile(tab, "hit-rate"), /^45\.0 %$/);
         await says(tab.locator("#services tr", { hasText: "product" }), /45\.0 %/);
         assert.match(await text(tile(tab, "latency")), /^[\d.]+ (ms|s)$/);
-        assert.match(await text(tile(tab, "memory")), /^[\d.]+ MB$/);
+        assert.match(await text(tile(tab, "memory")), /^[\d.]+ MiB$/);
         assert.equal(await text(tile(tab, "breaker")), "closed");
 
         const keys = Number((await text(tile(tab, "keys"))).replace(",", ""));

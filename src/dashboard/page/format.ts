@@ -27,7 +27,7 @@ export function percent(share: number | null, digits?: number): string {
   return share === null ? NONE : format.formatPercent(share, digits);
 }
 
-/** Bytes in units of 1024: `1.2 KB`, `64 MB`. */
+/** Bytes in units of 1024: `1.2 KiB`, `64 MiB`. */
 export function bytes(size: number | null): string {
   return size === null ? NONE : format.formatBytes(Math.round(size)).replace(".0 ", " ");
 }
