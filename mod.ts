@@ -13,7 +13,6 @@
  *
  * @module
  */
-
 export {
   type Capabilities,
   type Command,
@@ -40,10 +39,10 @@ export {
 export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "./src/base/ttl.ts";
 export type { Signal } from "./src/base/web_types.ts";
 export type { Cache, GetOrSetOptions, IncrementOptions, Loaded, WriteOptions } from "./src/cache/cache.ts";
-export type { CallOptions, Migrations, ReadOptions } from "./src/cache/context.ts";
+export type { CallOptions, ReadOptions } from "./src/cache/call.ts";
+export type { Migrations } from "./src/cache/context.ts";
 export type { FleetStats } from "./src/cache/fleet.ts";
 export type { LoadContext } from "./src/cache/load.ts";
-export type { Lock, LockOptions } from "./src/cache/load_lock.ts";
 export type {
   LimitOptions,
   RateCount,
@@ -58,6 +57,7 @@ export type {
   WhenUnavailable,
 } from "./src/cache/rate_limits.ts";
 export type { UpdateOptions } from "./src/cache/update.ts";
+export type { Lock, LockOptions } from "./src/cache/with_lock.ts";
 export type {
   CacheClient,
   ClientHooks,

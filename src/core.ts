@@ -165,10 +165,10 @@ export {
 export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "./base/ttl.ts";
 export type { Signal } from "./base/web_types.ts";
 export type { Cache, GetOrSetOptions, IncrementOptions, Loaded, WriteOptions } from "./cache/cache.ts";
-export type { CallOptions, Migrations, ReadOptions } from "./cache/context.ts";
+export type { CallOptions, ReadOptions } from "./cache/call.ts";
+export type { Migrations } from "./cache/context.ts";
 export type { FleetStats } from "./cache/fleet.ts";
 export type { LoadContext } from "./cache/load.ts";
-export type { Lock, LockOptions } from "./cache/load_lock.ts";
 export type {
   LimitOptions,
   RateCount,
@@ -183,6 +183,7 @@ export type {
   WhenUnavailable,
 } from "./cache/rate_limits.ts";
 export type { UpdateOptions } from "./cache/update.ts";
+export type { Lock, LockOptions } from "./cache/with_lock.ts";
 export type { CacheClient, ClientHooks, ClientStats, Health, Location, LocationOf, Setup } from "./client/client.ts";
 export type { Opening } from "./client/store_connection.ts";
 export {

@@ -6,19 +6,10 @@ import { type EntryOptions, type LoadOptions, policyOf } from "../config/policy.
 import { encodeTag, type Id, isOwn, limitKey, rawKeys } from "../entry/keyspace.ts";
 import { EVERYTHING, increment, invalidate, touch } from "../lua/entries.ts";
 import { type CacheStats, Counters } from "../telemetry/stats.ts";
-import {
-  type CacheContext,
-  type CallOptions,
-  failed,
-  type ReadOptions,
-  report,
-  supersede,
-  throws,
-  timeoutOf,
-} from "./context.ts";
+import { type CallOptions, failed, type ReadOptions, report, throws, timeoutOf } from "./call.ts";
+import { type CacheContext, supersede } from "./context.ts";
 import { type FleetStats, fleetStats } from "./fleet.ts";
 import { type AnyLoader, type LoadContext, ReadThrough } from "./load.ts";
-import { type Lock, type LockOptions, withLock } from "./load_lock.ts";
 import { group } from "./load_many.ts";
 import type {
   RateCount,
@@ -33,6 +24,7 @@ import type {
 } from "./rate_limits.ts";
 import { Get, Look, type Read } from "./read.ts";
 import { type UpdateOptions, update } from "./update.ts";
+import { type Lock, type LockOptions, withLock } from "./with_lock.ts";
 import { entryOf, save, withEntry } from "./write.ts";
 
 /** Options of writes. */

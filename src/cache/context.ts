@@ -1,12 +1,8 @@
 /** What a cache stands on, and what its verbs have in common. */
-import type { StoreError } from "../../drivers/driver.ts";
-import { describe, refuse } from "../base/check.ts";
-import { hookError, toStoreError } from "../base/errors.ts";
-import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { OnError } from "../config/parse_config.ts";
 import type { Policy } from "../config/policy.ts";
 import type { Known } from "../entry/codec.ts";
-import type { Epoch, KeyShape, Keyspace } from "../entry/keyspace.ts";
+import type { KeyShape, Keyspace } from "../entry/keyspace.ts";
 import type { Schema } from "../entry/schema.ts";
 import type { SealOptions } from "../entry/seal.ts";
 import { read } from "../lua/entries.ts";
@@ -14,29 +10,7 @@ import type { NearCache } from "../near/near_cache.ts";
 import type { CacheTarget, Events } from "../telemetry/events.ts";
 import type { Counters } from "../telemetry/stats.ts";
 import type { Batch, ReadScript } from "../wire/batch.ts";
-
-/** Options of every operation. */
-export interface CallOptions {
-  /** How long until the operation ends, whatever the store does: milliseconds, or `"2s"`. @default the client's, 500 */
-  readonly timeout?: Timeout;
-  /** What to do when the store is away. @default the client's, "miss" */
-  readonly onError?: OnError;
-}
-
-/** Options of reads. */
-export interface ReadOptions extends CallOptions {
-  /** `false` passes the near cache by, and asks the store. @default true */
-  readonly near?: boolean;
-}
-
-/** A load under way for a key that several callers may wait for. */
-export interface Load {
-  readonly promise: Promise<unknown>;
-  /** The clock from before it: its value is as old as that. */
-  readonly epoch: Epoch;
-  /** Set when the key was written or deleted meanwhile, or the store is away: the result is handed out, not stored. */
-  superseded: boolean;
-}
+import type { Load } from "./loads.ts";
 
 /** Steps that bring the value of an older version up to date: the step of version n gives the value of version n + 1. */
 // biome-ignore lint/suspicious/noExplicitAny: stands for values of earlier versions
@@ -92,57 +66,4 @@ export function supersede({ loads, nears }: CacheContext, key: string): void {
   const load = loads.get(key);
   if (load) load.superseded = loads.delete(key);
   for (const near of nears) near.forget(key);
-}
-
-/** Counts and tells of a failure, then throws it where the caller wants that. */
-export function failed(
-  context: CacheContext,
-  operation: string,
-  thrown: unknown,
-  options: CallOptions | undefined,
-): undefined {
-  const error = report(context, operation, thrown);
-  if (throws(context, options)) throw error;
-}
-
-/** Counts and tells of a failure. */
-export function report({ counters, events, target }: CacheContext, operation: string, thrown: unknown): StoreError {
-  const error = toStoreError(thrown);
-  counters.errors++;
-  events.emit({ type: "error", operation, error, ...target });
-  return error;
-}
-
-/**
- * Hands over what goes on after the response, where the application takes it. What its function throws is told, and
- * costs nothing else.
- */
-export function handOver(context: CacheContext, work: Promise<unknown>): void {
-  const { waitUntil } = context;
-  if (!waitUntil) return;
-  const tell = (thrown: unknown): void => {
-    const hint = '; it is called without a "this": hand over (promise) => context.waitUntil(promise)';
-    report(context, "waitUntil", hookError("waitUntil", thrown, thrown instanceof TypeError ? hint : ""));
-  };
-  try {
-    const answer: unknown = waitUntil(work);
-    if (answer instanceof Promise) answer.catch(tell);
-  } catch (thrown) {
-    tell(thrown);
-  }
-}
-
-/** Whether a failure is to be thrown. */
-export function throws(context: CacheContext, options: CallOptions | undefined): boolean {
-  return (options?.onError ?? context.onError) === "throw";
-}
-
-/** The milliseconds until an operation ends. Throws for bad options of a call. */
-export function timeoutOf(context: Pick<CacheContext, "timeout">, options: ReadOptions | undefined): number {
-  if (!options) return context.timeout;
-  if (typeof options !== "object") refuse(`options ${describe(options)}`, "objects");
-  const { timeout = context.timeout, onError = "miss", near = true } = options;
-  if (onError !== "miss" && onError !== "throw") refuse(`onError ${describe(onError)}`, "miss and throw");
-  if (typeof near !== "boolean") refuse(`near ${describe(near)}`, "true and false");
-  return parseTimeout(timeout);
 }

@@ -4,7 +4,8 @@ import { describe, refuse } from "../base/check.ts";
 import { addCounts } from "../lua/entries.ts";
 import { type CacheStats, COUNTS, type Counters, PER_OCTAVE } from "../telemetry/stats.ts";
 import type { Batch } from "../wire/batch.ts";
-import { type CacheContext, type CallOptions, failed, timeoutOf } from "./context.ts";
+import { type CallOptions, failed, timeoutOf } from "./call.ts";
+import type { CacheContext } from "./context.ts";
 
 /** What caches or collections did in all processes that count together, since their counts were first written. */
 export interface FleetStats extends Omit<CacheStats, "latency"> {}

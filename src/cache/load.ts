@@ -16,8 +16,10 @@ import type { Signal } from "../base/web_types.ts";
 import { type LoadOptions, type Policy, policyOf } from "../config/policy.ts";
 import type { Id } from "../entry/keyspace.ts";
 import { type LoadReason, placeOf } from "../telemetry/events.ts";
-import { type CacheContext, type CallOptions, failed, handOver, type Load, throws, timeoutOf } from "./context.ts";
+import { type CallOptions, failed, handOver, throws, timeoutOf } from "./call.ts";
+import type { CacheContext } from "./context.ts";
 import { awaitTurn, type Turn } from "./load_lock.ts";
+import type { Load } from "./loads.ts";
 import { count, Read } from "./read.ts";
 import { type Entry, entryOf, type Origin, outputOf, save, withEntry } from "./write.ts";
 

@@ -19,7 +19,7 @@ import { checkNames, checkWhole, describe, refuse } from "../base/check.ts";
 import { isCacheError } from "../base/errors.ts";
 import { type Duration, parseDuration, type Timeout } from "../base/ttl.ts";
 import { rateLimit } from "../lua/rate_limit.ts";
-import type { CallOptions } from "./context.ts";
+import type { CallOptions } from "./call.ts";
 
 /**
  * What a limit answers while the store is away: let the request pass, refuse it, or throw the `StoreError`. An event

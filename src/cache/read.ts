@@ -8,7 +8,8 @@ import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
 import { fits, schemaIssues } from "../entry/schema.ts";
 import { open } from "../entry/seal.ts";
 import type { Reader } from "../wire/batch.ts";
-import { type CacheContext, type CallOptions, failed, lookAt, timeoutOf } from "./context.ts";
+import { type CallOptions, failed, timeoutOf } from "./call.ts";
+import { type CacheContext, lookAt } from "./context.ts";
 
 /** How far the clocks of two processes may differ, in milliseconds: what was written later than that is not taken for fresh. */
 const SKEW_MS = 1000;

@@ -3,7 +3,8 @@ import { CacheConflictError, isStoreError } from "../base/errors.ts";
 import { type EntryOptions, policyOf } from "../config/policy.ts";
 import type { Id } from "../entry/keyspace.ts";
 import { placeOf } from "../telemetry/events.ts";
-import { type CacheContext, type CallOptions, failed, supersede, timeoutOf } from "./context.ts";
+import { type CallOptions, failed, timeoutOf } from "./call.ts";
+import { type CacheContext, supersede } from "./context.ts";
 import { Look, type Read } from "./read.ts";
 import { entryOf, outputOf, save, withEntry } from "./write.ts";
 

@@ -1,6 +1,6 @@
 import { type Driver, StoreError } from "../../drivers/driver.ts";
-import type { Load } from "../cache/context.ts";
 import type { Fleet } from "../cache/fleet.ts";
+import type { Load } from "../cache/loads.ts";
 import type { DatabasesMode } from "../config/parse_config.ts";
 import type { NearCache } from "../near/near_cache.ts";
 import type { Batch } from "../wire/batch.ts";

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { describe } from "../base/check.ts";
-import type { CallOptions } from "../cache/context.ts";
+import type { CallOptions } from "../cache/call.ts";
 import { type RateLimits, rateLimits } from "../cache/rate_limits.ts";
 import type { Id } from "../entry/keyspace.ts";
 import { idSchema } from "./id.ts";

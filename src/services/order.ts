@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import type { CallOptions } from "../cache/context.ts";
+import type { CallOptions } from "../cache/call.ts";
 import type { UpdateOptions } from "../cache/update.ts";
 import { idSchema } from "./id.ts";
 import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";

@@ -1,7 +1,8 @@
 import { checkNames, describe, refuse } from "../base/check.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
 import { Cache } from "../cache/cache.ts";
-import { type CacheContext, type CallOptions, lookAt, type Migrations } from "../cache/context.ts";
+import type { CallOptions } from "../cache/call.ts";
+import { type CacheContext, lookAt, type Migrations } from "../cache/context.ts";
 import { type Fleet, type FleetStats, fleetStats } from "../cache/fleet.ts";
 import type { RateLimits } from "../cache/rate_limits.ts";
 import type { NearOptions } from "../config/policy.ts";

@@ -1,0 +1,95 @@
+import { checkFunction, describe } from "../base/check.ts";
+import { CacheLockError } from "../base/errors.ts";
+import { parseTtl, type Ttl } from "../base/ttl.ts";
+import type { Signal } from "../base/web_types.ts";
+import { take } from "../lua/entries.ts";
+import { type CallOptions, report, timeoutOf } from "./call.ts";
+import type { CacheContext } from "./context.ts";
+import { giveUp, lasting, next, renew, sleep, stopwatch } from "./load_lock.ts";
+
+/** Options of {@linkcode Cache.withLock}. */
+export interface LockOptions extends CallOptions {
+  /** After how long a holder that died is replaced; a living one renews it. @default "10s" */
+  readonly ttl?: Ttl;
+  /** How long to wait for the lock; `false` for not at all. @default "10s" */
+  readonly wait?: Ttl | false;
+}
+
+/** A lock that is held. */
+export interface Lock {
+  /**
+   * The fencing token: higher than that of every earlier holder of a lock in this database. What a holder writes elsewhere is safe
+   * from one that was held up when the place refuses lower tokens than it has seen.
+   */
+  readonly token: number;
+  /**
+   * Aborted when the lock is lost, so that another may hold it by now: the store says so, or the TTL is over since the
+   * last renewal that it confirmed, be it that it is away or that the process stood still. Each look at `aborted` asks
+   * the time.
+   */
+  readonly signal: Signal;
+}
+
+/**
+ * Runs a function while nobody else holds the lock of a key.
+ *
+ * @param context What the cache stands on.
+ * @param key The logical key.
+ * @param run The function.
+ * @param options How long it lasts and how long to wait.
+ * @returns What the function answers.
+ * @throws {CacheLockError} When the lock could not be had in time.
+ * @throws {StoreError} When the store is away: the function did not run.
+ */
+export async function withLock<T>(
+  context: CacheContext,
+  key: string,
+  run: (lock: Lock) => T | Promise<T>,
+  options: LockOptions = {},
+): Promise<T> {
+  const { space, batch, events, target, policy } = context;
+  checkFunction(run, "what is to run under a lock");
+  const span = (ttl: Ttl, what: string): number => parseTtl(ttl, what, policy.classes) ?? Number.POSITIVE_INFINITY;
+  const ms = lasting(span(options.ttl ?? "10s", "lock ttl"));
+  const wait = options.wait === false ? 0 : span(options.wait ?? "10s", "wait");
+  const timeout = timeoutOf(context, options);
+  const lock = space.own(`held:${key}`);
+  const id = crypto.randomUUID();
+  const until = performance.now() + wait;
+  let fence = 0;
+  let passed: () => number;
+  for (let pause = 0; ; pause = next(pause)) {
+    passed = stopwatch(context);
+    try {
+      fence = (await batch.run(take, [lock], [id, ms], timeout, true, [space.own("fence")])) as number;
+    } catch (error) {
+      throw report(context, "withLock", error);
+    }
+    if (fence > 0) break;
+    if (pause === 0) events.emit({ type: "lock-wait", key, ...target });
+    if (performance.now() >= until) {
+      throw new CacheLockError(`cannot lock ${describe(key)}: another held it for ${Math.round(wait)} ms`);
+    }
+    await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
+  }
+  const control = new AbortController();
+  const { signal } = control;
+  const { stop, look } = renew(context, key, lock, id, ms, passed, () => {
+    control.abort(new CacheLockError(`the lock of ${describe(key)} was lost: it was not renewed within ${ms} ms`));
+  });
+  // After a pause what the function waits for may be there before the timer that would abort the signal.
+  const aborted = (): boolean => {
+    look();
+    return Reflect.get(AbortSignal.prototype, "aborted", signal);
+  };
+  const throwIfAborted = (): void => {
+    if (aborted()) throw signal.reason;
+  };
+  Object.defineProperties(signal, { aborted: { get: aborted }, throwIfAborted: { value: throwIfAborted } });
+  try {
+    return await run({ token: fence, signal });
+  } finally {
+    stop();
+    await giveUp(context, lock, id);
+  }
+}
