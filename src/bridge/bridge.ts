@@ -29,11 +29,11 @@ import { bearerOf, sameToken, urlOf } from "../base/token.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { mayListen } from "./commands.ts";
+import { Streams } from "./event_streams.ts";
+import { openWire, type Wire } from "./protocol.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
 import { forbidden, parseBody, parsePath, parseQuery, parseSegments, Refusal, readBody, toCommand } from "./request.ts";
 import { serveScripts } from "./scripts.ts";
-import { Streams } from "./stream.ts";
-import { openWire, type Wire } from "./wire.ts";
 
 export type { WebRequest, WebResponse } from "../base/web_types.ts";
 

@@ -13,7 +13,7 @@
  */
 
 import type { RawCommand, RawReply } from "../../drivers/driver.ts";
-import type { Wire } from "./wire.ts";
+import type { Wire } from "./protocol.ts";
 
 const FLAG = "allow-key-locking";
 /** How many scripts are known by two SHA-1s. One that is forgotten is NOSCRIPT, after which clients send its text. */

@@ -2,12 +2,12 @@
 import type { RawReply } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import { toBase64 } from "../base/base64.ts";
+import { asText, isOwnKey, openWire, word } from "../manager/connection.ts";
 import { bytesOf, shownBytes, valueToJson } from "../manager/json.ts";
 import { looker } from "../manager/list.ts";
 import { get, type KeyDetails, type ManagedClient, type Target } from "../manager/mod.ts";
 import { slowLog } from "../manager/slow_log.ts";
 import type { Bulk } from "../manager/target.ts";
-import { asText, isOwnKey, openWire, word } from "../manager/wire.ts";
 import type { Deleted, KeyPage, KeyRow, KeyView, SlowCommands } from "./messages.ts";
 
 /** How a page of keys is asked for. */

@@ -1,9 +1,9 @@
 import { sha256Stream } from "../runtime/files.ts";
+import { MARKS, openWire, type Wire } from "./connection.ts";
 import { toTrailer } from "./file.ts";
 import { FORMAT, type Page, toLine } from "./record.ts";
 import { Source } from "./source.ts";
 import type { ManagedClient, Problem, StepOptions, Target } from "./target.ts";
-import { MARKS, openWire, type Wire } from "./wire.ts";
 
 /** Options of {@linkcode backup}. */
 export type BackupOptions = Target &

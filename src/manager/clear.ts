@@ -1,7 +1,7 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { EVERYTHING, invalidate } from "../lua/entries.ts";
+import { CLOCK, checkPattern, MARKS, openWire, type Wire, word } from "./connection.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
-import { CLOCK, checkPattern, MARKS, openWire, type Wire, word } from "./wire.ts";
 
 /**
  * The fewest and the most keys that a step looks at and deletes. Commands of other clients that come meanwhile wait for one step, and a step

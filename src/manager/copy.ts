@@ -1,5 +1,6 @@
 import type { LocationOf } from "../client/client.ts";
 import { inOrder } from "./backup.ts";
+import { openWire, type Wire, word } from "./connection.ts";
 import type { Rec } from "./record.ts";
 import {
   batches,
@@ -14,7 +15,6 @@ import {
 } from "./restore.ts";
 import { type Counts, claimClock, clockOf, type Past, Sink } from "./sink.ts";
 import type { ManagedClient, Problem, StepOptions, Target } from "./target.ts";
-import { openWire, type Wire, word } from "./wire.ts";
 
 /** Options of {@linkcode copy}. */
 export type CopyOptions = (

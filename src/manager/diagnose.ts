@@ -2,13 +2,13 @@ import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
 import { isForbidden, isRefusal, isStoreError } from "../base/errors.ts";
 import type { LocationOf } from "../client/client.ts";
+import { openWire, shown, type Wire, word } from "./connection.ts";
 import { fleetCounts, type InspectedClient, parseInfo, placesOf } from "./inspect.ts";
 import { looker } from "./list.ts";
 import { type Refusals, refusals, trackingRefusal } from "./rights.ts";
 import { serverMode, serverName } from "./server.ts";
 import { slowLog } from "./slow_log.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
-import { openWire, shown, type Wire, word } from "./wire.ts";
 
 /** What was found of one question. */
 export interface Finding {

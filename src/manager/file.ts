@@ -2,9 +2,9 @@
 
 import { describe } from "../base/check.ts";
 import { sha256Stream } from "../runtime/files.ts";
+import { asText } from "./connection.ts";
 import { BackupError } from "./errors.ts";
 import { FORMAT, type Line, Malformed, type Rec, toRecord } from "./record.ts";
-import { asText } from "./wire.ts";
 
 /** The longest line, in bytes: a store takes no longer values, and no runtime longer strings. */
 const MAX_LINE = 2 ** 29;

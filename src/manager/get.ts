@@ -2,9 +2,9 @@ import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver
 import { describe } from "../base/check.ts";
 import { fromDocument, parse } from "../entry/codec.ts";
 import { open } from "../entry/seal.ts";
+import { asText, openWire } from "./connection.ts";
 import { looker } from "./list.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
-import { asText, openWire } from "./wire.ts";
 
 /** Options of {@linkcode get}. */
 export type GetOptions = Target &

@@ -5,9 +5,9 @@ import type { FleetStats } from "../cache/fleet.ts";
 import type { ClientStats, Health, Location } from "../client/client.ts";
 import { SERVICE_DATABASES } from "../services/service.ts";
 import { COUNTS } from "../telemetry/stats.ts";
+import { isOwnKey, openWire, shown, TIMEOUT_MS, Wire, word } from "./connection.ts";
 import { type ServerName, serverName } from "./server.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
-import { isOwnKey, openWire, shown, TIMEOUT_MS, Wire, word } from "./wire.ts";
 
 /** What `inspect` and `diagnose` need of a client. */
 export interface InspectedClient extends ManagedClient {

@@ -1,7 +1,7 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
+import { asText, checkPattern, openWire, shown, type Wire, word } from "./connection.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
-import { asText, checkPattern, openWire, shown, type Wire, word } from "./wire.ts";
 
 /** How many keys a step looks at. */
 const PAGE = 500;

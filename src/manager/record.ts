@@ -13,8 +13,8 @@
  */
 import { fromBase64, toBase64 } from "../base/base64.ts";
 import { describe } from "../base/check.ts";
+import { asText } from "./connection.ts";
 import type { Bulk, Problem } from "./target.ts";
-import { asText } from "./wire.ts";
 
 /** The number of the format. */
 export const FORMAT = 1;

@@ -1,11 +1,11 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
+import { CLOCK, isOwnKey, MARKS, openWire, shown, type Wire, word } from "./connection.ts";
 import { BackupError, ConflictError } from "./errors.ts";
 import { readBackup, type Trailer } from "./file.ts";
 import { type Kind, type Rec, SIZES, type StreamPart } from "./record.ts";
 import { type ClockText, type Counts, claimClock, clockOf, type Item, type Past, Sink, toClock } from "./sink.ts";
 import type { Bulk, ManagedClient, Problem, StepOptions, Target } from "./target.ts";
-import { CLOCK, isOwnKey, MARKS, openWire, shown, type Wire, word } from "./wire.ts";
 
 /** What becomes of keys that are there already: they stay, they are replaced, or nothing is written at all. */
 export type OnConflict = "skip" | "replace" | "fail";

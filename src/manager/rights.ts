@@ -2,7 +2,7 @@
 import { isOfCluster, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { isForbidden } from "../base/errors.ts";
 import { read } from "../lua/entries.ts";
-import { CLOCK, MARKS, type Wire, word } from "./wire.ts";
+import { CLOCK, MARKS, type Wire, word } from "./connection.ts";
 
 /** What was refused. */
 export interface Refusals {

@@ -3,9 +3,9 @@
 import { isRefusal } from "../base/errors.ts";
 import type { Location } from "../client/client.ts";
 import { defineService } from "../services/service.ts";
+import { openWire, shown, type Wire } from "./connection.ts";
 import type { InspectedClient } from "./inspect.ts";
 import type { StepOptions } from "./target.ts";
-import { openWire, shown, type Wire } from "./wire.ts";
 
 /** The databases that services of one's own may have. */
 const FIRST = 8;

@@ -7,9 +7,9 @@
  * not is left out. Where the place has none, entries, marks and clock are written as they were.
  */
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { asText, CLOCK, isOwnKey, MARKS, shown, type Wire, word } from "./connection.ts";
 import type { Rec, StreamPart } from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
-import { asText, CLOCK, isOwnKey, MARKS, shown, type Wire, word } from "./wire.ts";
 
 /** The most elements of one command. */
 const ELEMENTS = 1000;

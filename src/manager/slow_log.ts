@@ -1,7 +1,7 @@
 /** The server's list of slow commands. */
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
+import { type Wire, word } from "./connection.ts";
 import type { Bulk } from "./target.ts";
-import { type Wire, word } from "./wire.ts";
 
 /** What the dashboard calls its connections: what is slow on them is not the applications'. */
 export const DASHBOARD = "larder-dashboard";

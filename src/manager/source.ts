@@ -1,8 +1,8 @@
 /** The records of a place, page by page, so that memory stays bounded. */
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { asText, shown, type Wire, word } from "./connection.ts";
 import { CHUNK, type Group, KINDS, type Kind, type Page, type Rec, SIZES, type StreamEnd } from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
-import { asText, shown, type Wire, word } from "./wire.ts";
 
 /** How many keys a step looks at. */
 const PAGE = 500;

@@ -1,7 +1,7 @@
 /** How many keys services have, and how much memory they take. */
 import type { Location } from "../client/client.ts";
+import { isOwnKey, shown, Wire } from "../manager/connection.ts";
 import type { Bulk } from "../manager/target.ts";
-import { isOwnKey, shown, Wire } from "../manager/wire.ts";
 
 /** What a service's keys come to. */
 export interface Size {

@@ -3,9 +3,9 @@ import type { RawReply } from "../../drivers/driver.ts";
 import { toStoreError } from "../base/errors.ts";
 import type { FleetStats } from "../cache/fleet.ts";
 import type { Location, LocationOf } from "../client/client.ts";
+import { Wire } from "../manager/connection.ts";
 import { fleetCounts, numberOf, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
 import { slowLog } from "../manager/slow_log.ts";
-import { Wire } from "../manager/wire.ts";
 import { COUNTS } from "../telemetry/stats.ts";
 import { sizesOf } from "./sizes.ts";
 
