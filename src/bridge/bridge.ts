@@ -29,10 +29,19 @@ import { bearerOf, sameToken, urlOf } from "../base/token.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { mayListen } from "./commands.ts";
-import { Streams } from "./event_streams.ts";
-import { openWire, type Wire } from "./protocol.ts";
+import { EventStreams } from "./event_streams.ts";
+import { openProtocol, type Protocol } from "./protocol.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
-import { forbidden, parseBody, parsePath, parseQuery, parseSegments, Refusal, readBody, toCommand } from "./request.ts";
+import {
+  forbidden,
+  parseBody,
+  parsePath,
+  parseQuery,
+  parseSegments,
+  RequestError,
+  readBody,
+  toCommand,
+} from "./request.ts";
 import { serveScripts } from "./scripts.ts";
 
 export type { WebRequest, WebResponse } from "../base/web_types.ts";
@@ -113,8 +122,8 @@ export function bridge(options: BridgeOptions): Bridge {
   const { driver, database = driver.database ?? 0 } = options;
   const timeout = parseTimeout(options.timeout ?? 10_000, "timeout");
   const heartbeat = parseTimeout(options.heartbeat ?? 5000, "heartbeat");
-  const wire = serveScripts(openWire({ driver, database, timeout, transactions: options.maxTransactions ?? 8 }));
-  const streams = new Streams({ most: options.maxStreams ?? 1000, heartbeat, timeout });
+  const wire = serveScripts(openProtocol({ driver, database, timeout, transactions: options.maxTransactions ?? 8 }));
+  const streams = new EventStreams({ most: options.maxStreams ?? 1000, heartbeat, timeout });
   const context = { options, wire, streams };
   const handler = async (request: Request): Promise<Response> => {
     try {
@@ -134,15 +143,15 @@ export function bridge(options: BridgeOptions): Bridge {
 /** A bridge at work. */
 interface Context {
   readonly options: BridgeOptions;
-  readonly wire: Wire;
-  readonly streams: Streams;
+  readonly wire: Protocol;
+  readonly streams: EventStreams;
 }
 
 async function answer(request: Request, context: Context): Promise<Response> {
   const { options, wire } = context;
   const url = urlOf(request);
   if (request.method === "OPTIONS" && request.headers.has("access-control-request-method")) return preflight(request);
-  if (!/^(HEAD|GET|POST|PUT)$/.test(request.method)) throw new Refusal(405, "ERR method not allowed");
+  if (!/^(HEAD|GET|POST|PUT)$/.test(request.method)) throw new RequestError(405, "ERR method not allowed");
   const readOnly = authorize(request, url, options);
   const stream = toStream(url);
   if (stream) return await answerStream(request, stream, readOnly, context);
@@ -153,15 +162,16 @@ async function answer(request: Request, context: Context): Promise<Response> {
   if (url.pathname === "/pipeline" || url.pathname === "/multi-exec") {
     const items = parseBody(body);
     if (!Array.isArray(items) || items.length === 0 || !items.every((item) => Array.isArray(item) && item.length > 0)) {
-      throw new Refusal(400, "ERR malformed request, accepted: a non-empty array of non-empty command arrays");
+      throw new RequestError(400, "ERR malformed request, accepted: a non-empty array of non-empty command arrays");
     }
-    if (items.length > (options.maxCommands ?? 100_000)) throw new Refusal(400, "ERR max number of commands exceeded");
+    if (items.length > (options.maxCommands ?? 100_000))
+      throw new RequestError(400, "ERR max number of commands exceeded");
     const run = url.pathname === "/pipeline" ? pipeline : transaction;
     return respond(200, format.type, format.many(await run(items.map(vet), wire)));
   }
   const item = url.pathname === "/" ? parseBody(body) : parsePath(url, body);
   if (!Array.isArray(item) || item.length === 0) {
-    throw new Refusal(400, "ERR malformed request, accepted: a non-empty command array");
+    throw new RequestError(400, "ERR malformed request, accepted: a non-empty command array");
   }
   const [reply = null] = await pipeline([vet(item)], wire);
   return respond(reply instanceof Error ? 400 : 200, format.type, format.one(reply));
@@ -171,9 +181,10 @@ function chooseFormat(request: Request, url: URL): Format {
   const base64 = request.headers.get("upstash-encoding") === "base64";
   const name = request.headers.get("upstash-response-format") ?? "json";
   if (name === "json") return base64 ? base64Json : plainJson;
-  if (name !== "resp2") throw new Refusal(400, "ERR unsupported response format, accepted: json, resp2");
-  if (base64) throw new Refusal(400, "ERR base64 is not for the response format resp2");
-  if (url.pathname === "/multi-exec") throw new Refusal(400, "ERR the response format resp2 is not for transactions");
+  if (name !== "resp2") throw new RequestError(400, "ERR unsupported response format, accepted: json, resp2");
+  if (base64) throw new RequestError(400, "ERR base64 is not for the response format resp2");
+  if (url.pathname === "/multi-exec")
+    throw new RequestError(400, "ERR the response format resp2 is not for transactions");
   return resp2;
 }
 
@@ -182,12 +193,12 @@ function authorize(request: Request, url: URL, { token, readOnlyToken }: BridgeO
   const given = request.headers.has("authorization") ? bearerOf(request) : (url.searchParams.get("_token") ?? "");
   const full = sameToken(given, token);
   const reads = readOnlyToken !== undefined && sameToken(given, readOnlyToken);
-  if (!full && !reads) throw new Refusal(401, "WRONGPASS invalid or missing auth token");
+  if (!full && !reads) throw new RequestError(401, "WRONGPASS invalid or missing auth token");
   return reads;
 }
 
 /** Runs commands in order; those that were refused have their error in their place. */
-async function pipeline(commands: readonly (RawCommand | StoreError)[], wire: Wire): Promise<readonly RawReply[]> {
+async function pipeline(commands: readonly (RawCommand | StoreError)[], wire: Protocol): Promise<readonly RawReply[]> {
   const served = commands.filter((command): command is RawCommand => !(command instanceof Error));
   const replies = served.length > 0 ? await wire.send(served) : [];
   if (served.length === commands.length) return replies;
@@ -196,14 +207,17 @@ async function pipeline(commands: readonly (RawCommand | StoreError)[], wire: Wi
 }
 
 /** Runs commands as one transaction; any that is refused discards all. */
-async function transaction(commands: readonly (RawCommand | StoreError)[], wire: Wire): Promise<readonly RawReply[]> {
+async function transaction(
+  commands: readonly (RawCommand | StoreError)[],
+  wire: Protocol,
+): Promise<readonly RawReply[]> {
   const served = commands.map((command) => {
-    if (command instanceof Error) throw new Refusal(400, command.message);
+    if (command instanceof Error) throw new RequestError(400, command.message);
     return command;
   });
   const results = await wire.transaction(served);
-  if (!results) throw new Refusal(400, "ERR transactions are not served over this store");
-  if (results instanceof Error) throw new Refusal(400, results.message);
+  if (!results) throw new RequestError(400, "ERR transactions are not served over this store");
+  if (results instanceof Error) throw new RequestError(400, results.message);
   return results;
 }
 
@@ -211,12 +225,13 @@ async function transaction(commands: readonly (RawCommand | StoreError)[], wire:
 function toStream(url: URL): readonly string[] | undefined {
   const [, name = "", slash, rest = ""] = /^\/(subscribe|psubscribe|monitor)(\/(.*))?$/i.exec(url.pathname) ?? [];
   if (name === "") return undefined;
-  if (parseQuery(url).length > 0) throw new Refusal(400, "ERR malformed channel: its ? must be percent-encoded");
+  if (parseQuery(url).length > 0) throw new RequestError(400, "ERR malformed channel: its ? must be percent-encoded");
   if (/^m/i.test(name)) return slash === undefined ? [name] : undefined;
-  if (rest === "") throw new Refusal(400, "ERR malformed request, accepted: a channel or pattern in the path");
+  if (rest === "") throw new RequestError(400, "ERR malformed request, accepted: a channel or pattern in the path");
   // The published client does not encode the slashes of a channel.
   const channel = parseSegments(rest);
-  if (!channel.every((part) => typeof part === "string")) throw new Refusal(400, "ERR the channel is not valid UTF-8");
+  if (!channel.every((part) => typeof part === "string"))
+    throw new RequestError(400, "ERR the channel is not valid UTF-8");
   return [name, channel.join("/")];
 }
 
@@ -229,9 +244,9 @@ async function answerStream(
   const [name = "", channel = ""] = command;
   const { connect } = wire;
   if (!connect)
-    throw new Refusal(400, `ERR command "${name}" is not served over this store: it takes a Redis over TCP`);
-  if (request.method === "HEAD") throw new Refusal(405, "ERR method not allowed");
-  if (readOnly && !mayListen(name, channel)) throw new Refusal(400, forbidden(name).message);
+    throw new RequestError(400, `ERR command "${name}" is not served over this store: it takes a Redis over TCP`);
+  if (request.method === "HEAD") throw new RequestError(405, "ERR method not allowed");
+  if (readOnly && !mayListen(name, channel)) throw new RequestError(400, forbidden(name).message);
   // An event is text, whatever encoding is asked for.
   const events = await streams.open(() => connect.call(wire), command);
   return respond(200, "text/event-stream", events);
@@ -275,7 +290,7 @@ function checkOptions(options: BridgeOptions): void {
 const STATUS: Partial<Record<StoreError["kind"], number>> = { command: 400, limit: 429, timeout: 504, protocol: 502 };
 
 function failure(error: unknown): Response {
-  if (error instanceof Refusal) return fail(error.status, error.message);
+  if (error instanceof RequestError) return fail(error.status, error.message);
   if (error instanceof StoreError) return fail(STATUS[error.kind] ?? 503, error.message);
   return fail(500, "the bridge failed");
 }

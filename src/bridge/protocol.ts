@@ -17,8 +17,8 @@ import {
   StoreError,
 } from "../../drivers/driver.ts";
 
-/** What a {@linkcode Wire} is made of. */
-export interface WireOptions {
+/** What a {@linkcode Protocol} is made of. */
+export interface ProtocolOptions {
   readonly driver: Driver;
   readonly database: number;
   /** Milliseconds for one send, connecting and waiting included. */
@@ -28,7 +28,7 @@ export interface WireOptions {
 }
 
 /** A store as the bridge uses it. */
-export interface Wire {
+export interface Protocol {
   /** Whether arguments may be bytes that are not UTF-8. */
   readonly binary: boolean;
   /** Sends commands in order. @throws {StoreError} When they were not answered. */
@@ -54,12 +54,12 @@ export interface Wire {
 }
 
 /** Makes the wire that suits the driver. */
-export function openWire(options: WireOptions): Wire {
+export function openProtocol(options: ProtocolOptions): Protocol {
   const { connect } = options.driver;
   return connect ? new Connections(options, connect.bind(options.driver)) : textWire(options);
 }
 
-function textWire({ driver, database, timeout }: WireOptions): Wire {
+function textWire({ driver, database, timeout }: ProtocolOptions): Protocol {
   const { transactions } = driver.capabilities;
   const send = async (commands: readonly RawCommand[]): Promise<readonly RawReply[]> =>
     (await driver.send(database, commands as Parameters<Driver["send"]>[1], { timeout })).map(toRaw);
@@ -117,9 +117,9 @@ async function pauseBefore(attempt: number): Promise<void> {
   if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, 30));
 }
 
-class Connections implements Wire {
+class Connections implements Protocol {
   readonly binary = true;
-  readonly #options: WireOptions;
+  readonly #options: ProtocolOptions;
   readonly #connect: NonNullable<Driver["connect"]>;
   readonly #lines = new Set<Line>();
   #opening: Promise<void> | undefined;
@@ -130,7 +130,7 @@ class Connections implements Wire {
   readonly #pending = new Set<Promise<unknown>>();
   #closed = false;
 
-  constructor(options: WireOptions, connect: NonNullable<Driver["connect"]>) {
+  constructor(options: ProtocolOptions, connect: NonNullable<Driver["connect"]>) {
     this.#options = options;
     this.#connect = connect;
   }

@@ -9,7 +9,7 @@ import { type Argument, blocked, isRead } from "./commands.ts";
 import { parseJson } from "./json.ts";
 
 /** A request that is answered with an error as a whole. */
-export class Refusal extends Error {
+export class RequestError extends Error {
   /** The HTTP status. */
   readonly status: number;
 
@@ -20,7 +20,7 @@ export class Refusal extends Error {
   }
 }
 
-/** Reads a request's body. @throws {Refusal} When it is too large or breaks off. */
+/** Reads a request's body. @throws {RequestError} When it is too large or breaks off. */
 export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array> {
   const declared = request.headers.get("content-length");
   if (Number(declared) > maxBytes) throw tooLarge();
@@ -31,12 +31,12 @@ export async function readBody(request: Request, maxBytes: number): Promise<Uint
     if (body.length > maxBytes) throw tooLarge();
     return body;
   } catch (error) {
-    throw error instanceof Refusal ? error : new Refusal(400, "ERR the request's body broke off");
+    throw error instanceof RequestError ? error : new RequestError(400, "ERR the request's body broke off");
   }
 }
 
-function tooLarge(): Refusal {
-  return new Refusal(400, "ERR max request size exceeded");
+function tooLarge(): RequestError {
+  return new RequestError(400, "ERR max request size exceeded");
 }
 
 async function readParts(body: ReadableStream<Uint8Array>, maxBytes: number): Promise<Uint8Array> {
@@ -69,18 +69,18 @@ function toText(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** Parses a body of JSON. @throws {Refusal} When it is none. */
+/** Parses a body of JSON. @throws {RequestError} When it is none. */
 export function parseBody(body: Uint8Array): unknown {
   const text = toText(body);
-  if (text === undefined) throw new Refusal(400, "ERR the request's body is not valid UTF-8");
+  if (text === undefined) throw new RequestError(400, "ERR the request's body is not valid UTF-8");
   try {
     return parseJson(text);
   } catch {
-    throw new Refusal(400, "ERR failed to parse the request's body as JSON");
+    throw new RequestError(400, "ERR failed to parse the request's body as JSON");
   }
 }
 
-/** The segments of a path, decoded each. @throws {Refusal} When they are malformed. */
+/** The segments of a path, decoded each. @throws {RequestError} When they are malformed. */
 export function parseSegments(path: string): Argument[] {
   return path.split("/").map(decode);
 }
@@ -108,7 +108,7 @@ export function parseQuery(url: URL): string[] {
 /** Decodes once; to bytes where what is encoded is not UTF-8. */
 function decode(text: string): Argument {
   if (!text.includes("%")) return text;
-  if (/%(?![\da-f]{2})/i.test(text)) throw new Refusal(400, "ERR malformed percent-encoding in the URL");
+  if (/%(?![\da-f]{2})/i.test(text)) throw new RequestError(400, "ERR malformed percent-encoding in the URL");
   try {
     return decodeURIComponent(text);
   } catch {
@@ -118,7 +118,7 @@ function decode(text: string): Argument {
 }
 
 /** What a request may do. */
-export interface Rights {
+export interface RequestRights {
   /** Whether it may only read. */
   readonly readOnly: boolean;
   /** Whether arguments may be bytes. */
@@ -126,7 +126,7 @@ export interface Rights {
 }
 
 /** A command as it is sent, or the error that is its reply. */
-export function toCommand(item: readonly unknown[], rights: Rights): RawCommand | StoreError {
+export function toCommand(item: readonly unknown[], rights: RequestRights): RawCommand | StoreError {
   const [name] = item;
   if (typeof name !== "string" || name === "") return refused("the command's name is not a string");
   const args = item.every((value) => typeof value === "string") ? item : toArguments(item, rights);
@@ -137,7 +137,7 @@ export function toCommand(item: readonly unknown[], rights: Rights): RawCommand 
   return rights.readOnly && !isRead(name) ? forbidden(name) : args;
 }
 
-function toArguments(item: readonly unknown[], { binary }: Rights): readonly Argument[] | StoreError {
+function toArguments(item: readonly unknown[], { binary }: RequestRights): readonly Argument[] | StoreError {
   const args: Argument[] = [];
   for (const value of item) {
     if (typeof value === "string" || (binary && value instanceof Uint8Array)) args.push(value);

@@ -13,7 +13,7 @@
  */
 
 import type { RawCommand, RawReply } from "../../drivers/driver.ts";
-import type { Wire } from "./protocol.ts";
+import type { Protocol } from "./protocol.ts";
 
 const FLAG = "allow-key-locking";
 /** How many scripts are known by two SHA-1s. One that is forgotten is NOSCRIPT, after which clients send its text. */
@@ -24,7 +24,7 @@ const encoder = new TextEncoder();
 type Argument = RawCommand[number];
 
 /** Serves Upstash's scripts over a wire that knows those of Redis. */
-export function serveScripts(wire: Wire): Wire {
+export function serveScripts(wire: Protocol): Protocol {
   const scripts = new Scripts();
   const { connect, sendAside } = wire;
   const send = async (commands: readonly RawCommand[]) => {

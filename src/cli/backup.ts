@@ -1,13 +1,21 @@
 import type { Command } from "commander";
 import { formatBytes, formatCount } from "../base/format.ts";
 import { backup } from "../manager/mod.ts";
-import { createFile, fileExists, type NewFile } from "../runtime/files.ts";
-import { addExamples, addPlaceFlags, addStoreFlags, addYesFlag, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
+import { createFile, fileExists, type NewFile } from "../runtime/process.ts";
+import {
+  addExamples,
+  addLocationFlags,
+  addStoreFlags,
+  addYesFlag,
+  type LocationFlags,
+  noMore,
+  takeTarget,
+} from "./flags.ts";
 import { tellProblems } from "./problems.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 
-interface Flags extends CommonFlags, PlaceFlags {
+interface Flags extends CommonFlags, LocationFlags {
   readonly output: string;
   readonly gzip?: boolean;
 }
@@ -23,7 +31,7 @@ export function addBackup(program: Command, run: Run): void {
     .argument("[service]", "whose keys")
     .requiredOption("-o, --output <file>", "the file; - is standard output")
     .option("-z, --gzip", "compress (default: when the file's name ends in .gz)");
-  addYesFlag(addPlaceFlags(addStoreFlags(command)));
+  addYesFlag(addLocationFlags(addStoreFlags(command)));
   addExamples(command, "backup analytics -o analytics.jsonl", "backup product -o product.jsonl.gz --yes");
   command.action((service: string | undefined, flags: Flags) =>
     run(flags, async (shell) => {

@@ -1,12 +1,20 @@
 import type { Command } from "commander";
 import { formatCount } from "../base/format.ts";
 import { clear } from "../manager/mod.ts";
-import { addExamples, addPlaceFlags, addStoreFlags, addYesFlag, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
+import {
+  addExamples,
+  addLocationFlags,
+  addStoreFlags,
+  addYesFlag,
+  type LocationFlags,
+  noMore,
+  takeTarget,
+} from "./flags.ts";
 import { rate } from "./output.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 
-interface Flags extends CommonFlags, PlaceFlags {
+interface Flags extends CommonFlags, LocationFlags {
   readonly pattern?: string;
   readonly dryRun?: boolean;
 }
@@ -20,7 +28,7 @@ export function addClear(program: Command, run: Run): void {
     .argument("[service]", "whose keys")
     .option("-p, --pattern <glob>", "only keys that match, such as 'search:*'")
     .option("-n, --dry-run", "only count");
-  addYesFlag(addPlaceFlags(addStoreFlags(command)));
+  addYesFlag(addLocationFlags(addStoreFlags(command)));
   addExamples(
     command,
     "clear product",

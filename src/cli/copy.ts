@@ -6,13 +6,13 @@ import { UsageError } from "./errors.ts";
 import {
   addConflictFlag,
   addExamples,
+  addLocationFlags,
   addOutputFlags,
-  addPlaceFlags,
   addTimeoutFlag,
   addYesFlag,
   databasesOption,
+  type LocationFlags,
   noMore,
-  type PlaceFlags,
   takeTarget,
 } from "./flags.ts";
 import { followRestore } from "./restore.ts";
@@ -20,7 +20,7 @@ import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 import type { StoreFlags } from "./store.ts";
 
-interface Flags extends Omit<CommonFlags, "url" | "token" | "prefix" | "databases">, PlaceFlags {
+interface Flags extends Omit<CommonFlags, "url" | "token" | "prefix" | "databases">, LocationFlags {
   readonly from?: string;
   readonly fromToken?: string;
   readonly fromPrefix?: string;
@@ -56,7 +56,7 @@ export function addCopy(program: Command, run: Run): void {
       .option(`--${side}-prefix <prefix>`, "what its keys start with (default: CACHE_PREFIX)")
       .addOption(databasesOption(`--${side}-databases <mode>`, "how its databases are kept apart"));
   }
-  addYesFlag(addConflictFlag(addPlaceFlags(addOutputFlags(command))));
+  addYesFlag(addConflictFlag(addLocationFlags(addOutputFlags(command))));
   addTimeoutFlag(command);
   addExamples(
     command,

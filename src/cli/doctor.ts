@@ -3,7 +3,7 @@ import { formatCount } from "../base/format.ts";
 import { diagnose, type Finding } from "../manager/mod.ts";
 import { findServices } from "../manager/services.ts";
 import { EXIT } from "./errors.ts";
-import { addExamples, addStoreFlags, whole } from "./flags.ts";
+import { addExamples, addStoreFlags, wholeNumber } from "./flags.ts";
 import { harmless } from "./format.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
@@ -25,8 +25,8 @@ export function addDoctor(program: Command, run: Run): void {
         "what this user may do, encryption, eviction, memory, hit rate, expiry, big keys, slow queries, clock. " +
         "Ends with 1 when something is wrong, with 3 when the store is away.",
     )
-    .option("--sample <number>", "how many keys of each database are looked at (default: 10000)", whole(1))
-    .option("--big-key <bytes>", "from how many bytes on a key is big (default: 1048576)", whole(1));
+    .option("--sample <number>", "how many keys of each database are looked at (default: 10000)", wholeNumber(1))
+    .option("--big-key <bytes>", "from how many bytes on a key is big (default: 1048576)", wholeNumber(1));
   addStoreFlags(command);
   addExamples(command, "doctor", "doctor --url rediss://cache.example:6379 --json");
   command.action((flags: Flags) =>

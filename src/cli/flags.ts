@@ -8,13 +8,13 @@ import { suggestion, UsageError } from "./errors.ts";
 export const SERVICES: readonly string[] = Object.keys(services);
 
 /** Whose keys a command is for. */
-export interface PlaceFlags {
+export interface LocationFlags {
   readonly service?: string;
   readonly database?: number;
 }
 
 /** A parser of whole numbers, for an option. */
-export function whole(min: number, max: number = Number.MAX_SAFE_INTEGER): (given: string) => number {
+export function wholeNumber(min: number, max: number = Number.MAX_SAFE_INTEGER): (given: string) => number {
   return (given) => {
     const number = Number(given);
     if (/^\d+$/.test(given) && number >= min && number <= max) return number;
@@ -76,11 +76,11 @@ export function databasesOption(flags: string, words: string): Option {
 }
 
 /** Adds whose keys it is for: an argument, or an option in its place. */
-export function addPlaceFlags(command: Command): Command {
+export function addLocationFlags(command: Command): Command {
   return command
     .optionsGroup(OPTIONS)
     .option("-s, --service <name>", "the service, in the place of the argument")
-    .option("-d, --database <number>", "a database in the place of a service, 0-15", whole(0, 15));
+    .option("-d, --database <number>", "a database in the place of a service, 0-15", wholeNumber(0, 15));
 }
 
 /** Adds `--yes`. */
@@ -114,7 +114,7 @@ export function addExamples(command: Command, ...lines: string[]): Command {
  */
 export function takeTarget(
   args: readonly (string | undefined)[],
-  { service, database }: PlaceFlags,
+  { service, database }: LocationFlags,
 ): { target: Target; name: string; rest: (string | undefined)[] } {
   if (service !== undefined && database !== undefined) {
     throw new UsageError("cannot take both --service and --database: accepted is one of them");

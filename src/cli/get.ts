@@ -4,12 +4,12 @@ import { bytesOf, keyToJson, shownBytes, valueToJson } from "../manager/json.ts"
 import { get, type KeyDetails } from "../manager/mod.ts";
 import { isTerminal } from "../runtime/process.ts";
 import { EXIT, UsageError } from "./errors.ts";
-import { addExamples, addPlaceFlags, addStoreFlags, noMore, type PlaceFlags, takeTarget } from "./flags.ts";
+import { addExamples, addLocationFlags, addStoreFlags, type LocationFlags, noMore, takeTarget } from "./flags.ts";
 import { shown } from "./format.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 
-interface Flags extends CommonFlags, PlaceFlags {
+interface Flags extends CommonFlags, LocationFlags {
   readonly base64?: boolean;
 }
 
@@ -24,7 +24,7 @@ export function addGet(program: Command, run: Run): void {
     .argument("[service]", "whose key")
     .argument("[key]", "the key, such as product:123")
     .option("--base64", "the key is given in base64: for keys that are not UTF-8");
-  addPlaceFlags(addStoreFlags(command));
+  addLocationFlags(addStoreFlags(command));
   addExamples(command, "get product product:123", "get --database 9 greeting --json");
   command.action((service: string | undefined, given: string | undefined, flags: Flags) =>
     run(flags, async (shell) => {

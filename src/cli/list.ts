@@ -3,12 +3,20 @@ import { formatBytes, formatCount, formatDuration } from "../base/format.ts";
 import { keyToJson, shownBytes } from "../manager/json.ts";
 import { type KeyEntry, list } from "../manager/mod.ts";
 import { isTerminal } from "../runtime/process.ts";
-import { addExamples, addPlaceFlags, addStoreFlags, noMore, type PlaceFlags, takeTarget, whole } from "./flags.ts";
+import {
+  addExamples,
+  addLocationFlags,
+  addStoreFlags,
+  type LocationFlags,
+  noMore,
+  takeTarget,
+  wholeNumber,
+} from "./flags.ts";
 import { shown } from "./format.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 
-interface Flags extends CommonFlags, PlaceFlags {
+interface Flags extends CommonFlags, LocationFlags {
   readonly limit?: number;
   readonly sort?: "key" | "size" | "ttl";
 }
@@ -21,7 +29,7 @@ export function addList(program: Command, run: Run): void {
     .description("Lists the keys of a service, or those that match a pattern: type, TTL, size and key.")
     .argument("[service]", "whose keys")
     .argument("[pattern]", "only keys that match, such as 'product:*'")
-    .option("-l, --limit <number>", "the most keys", whole(1))
+    .option("-l, --limit <number>", "the most keys", wholeNumber(1))
     .addOption(
       new Option("--sort <what>", "by name, from the largest on, or from the shortest TTL on").choices([
         "key",
@@ -29,7 +37,7 @@ export function addList(program: Command, run: Run): void {
         "ttl",
       ]),
     );
-  addPlaceFlags(addStoreFlags(command));
+  addLocationFlags(addStoreFlags(command));
   addExamples(command, "list product 'product:*'", "list order --sort size --limit 10", "list --database 9 --json");
   command.action((service: string | undefined, given: string | undefined, flags: Flags) =>
     run(flags, async (shell) => {

@@ -47,7 +47,7 @@ export function picture({ view, name, resolved }: Shown, output: Pick<Output, "p
     line("store", stateOf(store, green, red)),
     line(
       "memory",
-      `${typeof share === "number" ? `${gauge(share, share > MEMORY)} ` : ""}${store ? memory(store) : UNKNOWN}`,
+      `${typeof share === "number" ? `${gauge(share, share > MEMORY)} ` : ""}${store ? memoryText(store) : UNKNOWN}`,
     ),
     line("evictions", `${known(store?.evictions, formatNumber)}, ${known(store?.expired, formatNumber)} expired`),
     line(
@@ -82,7 +82,7 @@ export function summary({ view }: Shown): string {
     new Date(view.at).toISOString(),
     `store ${stateOf(store)}`,
     `keys ${all.keys === null ? UNKNOWN : formatNumber(all.keys)}`,
-    `memory ${store ? memory(store) : UNKNOWN}`,
+    `memory ${store ? memoryText(store) : UNKNOWN}`,
     `hit rate ${hitRate(view)}`,
     `p95 ${time(all.p95)}`,
     `alerts ${alerts.map(({ rule, service }) => (service ? `${rule} (${service})` : rule)).join(", ") || "none"}`,
@@ -112,7 +112,7 @@ function shareOf({ memoryUsed: used, memoryLimit: limit }: Memory): number | nul
 }
 
 /** Memory in use, of its limit, and what is evicted there. */
-export function memory(server: Memory): string {
+export function memoryText(server: Memory): string {
   const { memoryUsed: used, memoryLimit: limit, policy } = server;
   if (used === null) return UNKNOWN;
   const share = shareOf(server);

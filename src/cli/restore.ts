@@ -6,18 +6,18 @@ import { UsageError } from "./errors.ts";
 import {
   addConflictFlag,
   addExamples,
-  addPlaceFlags,
+  addLocationFlags,
   addStoreFlags,
   addYesFlag,
+  type LocationFlags,
   noMore,
-  type PlaceFlags,
   takeTarget,
 } from "./flags.ts";
 import { tellProblems } from "./problems.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags, Shell } from "./shell.ts";
 
-interface Flags extends CommonFlags, PlaceFlags {
+interface Flags extends CommonFlags, LocationFlags {
   readonly onConflict: OnConflict;
   readonly dryRun?: boolean;
 }
@@ -34,7 +34,7 @@ export function addRestore(program: Command, run: Run): void {
     .argument("[service]", "whose keys they become")
     .argument("[file]", "the backup, compressed or not")
     .option("-n, --dry-run", "write nothing, only count");
-  addYesFlag(addConflictFlag(addPlaceFlags(addStoreFlags(command))));
+  addYesFlag(addConflictFlag(addLocationFlags(addStoreFlags(command))));
   addExamples(
     command,
     "restore analytics analytics.jsonl",

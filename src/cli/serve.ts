@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { bridge } from "../bridge/bridge.ts";
-import { addExamples, addOutputFlags, whole } from "./flags.ts";
+import { addExamples, addOutputFlags, wholeNumber } from "./flags.ts";
 import type { Run } from "./run.ts";
 import { addServerFlags, randomToken, type ServerFlags, serveUntilStopped, startServer } from "./server.ts";
 import type { CommonFlags } from "./shell.ts";
@@ -24,7 +24,7 @@ export function addServe(program: Command, run: Run): void {
     .option("--token <token>", "the token that may do everything (default: a random one)")
     .option("--read-only-token [token]", "a token that may only read (default: none; without a value a random one)")
     .option("--url <url>", "the store: memory:, redis://, rediss://, unix:", "memory:")
-    .option("-d, --database <number>", "its database, 0-15 (default: the URL's, or 0)", whole(0, 15));
+    .option("-d, --database <number>", "its database, 0-15 (default: the URL's, or 0)", wholeNumber(0, 15));
   addOutputFlags(addServerFlags(command, 8079));
   addExamples(command, "serve", "serve --port 8080 --token local --url redis://localhost:6379");
   command.action((flags: Flags) =>

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { type FetchHandler, type Listener, listen } from "../runtime/listen.ts";
 import { Failure } from "./errors.ts";
-import { whole } from "./flags.ts";
+import { wholeNumber } from "./flags.ts";
 import type { Shell } from "./shell.ts";
 
 /** Where a server listens. */
@@ -14,7 +14,7 @@ export interface ServerFlags {
 /** Adds where it listens. */
 export function addServerFlags(command: Command, port: number): Command {
   return command
-    .option("-p, --port <number>", "the port; 0 takes a free one", whole(0, 65_535), port)
+    .option("-p, --port <number>", "the port; 0 takes a free one", wholeNumber(0, 65_535), port)
     .option(
       "--host <address>",
       "the address; others than this machine's reach it where it is not a loopback address",

@@ -2,9 +2,9 @@ import type { Command } from "commander";
 import { formatCount, formatNumber, formatPercent } from "../base/format.ts";
 import { type Inspection, inspect } from "../manager/mod.ts";
 import { findServices } from "../manager/services.ts";
-import { addExamples, addStoreFlags, seconds, whole } from "./flags.ts";
+import { addExamples, addStoreFlags, seconds, wholeNumber } from "./flags.ts";
 import { harmless, table } from "./format.ts";
-import { memory, time, UNKNOWN } from "./picture.ts";
+import { memoryText, time, UNKNOWN } from "./picture.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 import { watch } from "./watch.ts";
@@ -27,7 +27,7 @@ export function addStats(program: Command, run: Run): void {
     .option(
       "--max-keys <number>",
       "the most keys that are counted for each service, without --watch (default: 1000000)",
-      whole(1),
+      wholeNumber(1),
     );
   addStoreFlags(command);
   addExamples(command, "stats", "stats --watch 5", "stats --json");
@@ -72,7 +72,7 @@ function show(name: string, found: Inspection, bold: (text: string) => string): 
     `${bold(name)}  ${about}`,
     `latency    ${time(latency)}`,
     ...hitRates(found).map((line, at) => `${at === 0 ? "hit rate" : "        "}   ${line}`),
-    `memory     ${memory(found)}`,
+    `memory     ${memoryText(found)}`,
     `evictions  ${known(evictions)}, ${known(expired)} expired`,
     `clients    ${known(clients)}`,
     "",

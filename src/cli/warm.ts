@@ -5,7 +5,7 @@ import type { Id } from "../entry/keyspace.ts";
 import { type WarmReject, warm } from "../manager/mod.ts";
 import { services } from "../services/all.ts";
 import { suggestion, UsageError } from "./errors.ts";
-import { addExamples, addStoreFlags, noMore, takeTarget, whole } from "./flags.ts";
+import { addExamples, addStoreFlags, noMore, takeTarget, wholeNumber } from "./flags.ts";
 import { fromFile, fromModule, type Skipped } from "./items.ts";
 import { rate } from "./output.ts";
 import type { Run } from "./run.ts";
@@ -38,7 +38,7 @@ export function addWarm(program: Command, run: Run): void {
     .option("-f, --from <file>", "a file of JSON Lines; - is standard input")
     .option("-m, --module <file>", "a module; it runs in the runtime that runs this command")
     .option("-i, --id <field>", "each line or item is a value, and this field its id")
-    .option("--concurrency <number>", "how many are written at a time (default: 64)", whole(1, 10_000))
+    .option("--concurrency <number>", "how many are written at a time (default: 64)", wholeNumber(1, 10_000))
     .option("-n, --dry-run", "write nothing: check against the schema, in an embedded store");
   addStoreFlags(command);
   addExamples(

@@ -2,7 +2,7 @@
 
 import type { Duration } from "../base/ttl.ts";
 import type { Location } from "../client/client.ts";
-import { placesOf } from "../manager/inspect.ts";
+import { locationsOf } from "../manager/inspect.ts";
 import type { InspectedClient } from "../manager/mod.ts";
 import {
   type Alert,
@@ -129,7 +129,7 @@ export class Watcher {
   async #begin(): Promise<void> {
     try {
       // From then on the client counts for them all.
-      this.#locations = await placesOf(this.#client);
+      this.#locations = await locationsOf(this.#client);
     } catch {
       // A driver that cannot be opened: the samples tell.
     }
@@ -196,7 +196,7 @@ export class Watcher {
     this.#measured = now;
     const measuring = async (): Promise<void> => {
       try {
-        this.#locations = await placesOf(this.#client);
+        this.#locations = await locationsOf(this.#client);
         const options = { most: LOOKED_AT[of], sample: SAMPLED, timeout: this.#timeout };
         const sizes = await sizesOf(this.#locations, options);
         this.#sizes = new Map(sizes.map((size, i) => [this.#locations[i]?.service ?? "", size]));

@@ -1,5 +1,5 @@
 import { sha256Stream } from "../runtime/files.ts";
-import { MARKS, openWire, type Wire } from "./connection.ts";
+import { MARKS, type ManagedConnection, openConnection } from "./connection.ts";
 import { toTrailer } from "./file.ts";
 import { FORMAT, type Page, toLine } from "./record.ts";
 import { Source } from "./source.ts";
@@ -47,7 +47,7 @@ export async function* backup(
   options: BackupOptions,
 ): AsyncGenerator<BackupProgress, void, void> {
   const { write, gzip = false } = options;
-  const wire = await openWire(client, options);
+  const wire = await openConnection(client, options);
   const digest = sha256Stream();
   let bytes = 0;
   let keys = 0;
@@ -60,7 +60,7 @@ export async function* backup(
     await sink.write(chunk);
   };
   try {
-    const { service, number: database } = wire.place;
+    const { service, number: database } = wire.location;
     const created = new Date().toISOString();
     await put(
       `${JSON.stringify({ larder: "backup", format: FORMAT, ...(service && { service }), database, created })}\n`,
@@ -98,7 +98,7 @@ const CHUNK_LENGTH = 2 ** 16;
  * @param wire The place.
  * @returns Pages of records.
  */
-export async function* inOrder(wire: Wire): AsyncGenerator<Page, void, void> {
+export async function* inOrder(wire: ManagedConnection): AsyncGenerator<Page, void, void> {
   const source = new Source(wire);
   yield* source.read("*", (key) => !wire.isOwn(key));
   const clock = wire.own("clock");

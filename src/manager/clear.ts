@@ -1,6 +1,6 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { EVERYTHING, invalidate } from "../lua/entries.ts";
-import { CLOCK, checkPattern, MARKS, openWire, type Wire, word } from "./connection.ts";
+import { checkPattern, EPOCH_KEY, MARKS, type ManagedConnection, openConnection, word } from "./connection.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
 /**
@@ -49,7 +49,7 @@ export interface ClearProgress {
  */
 export async function* clear(client: ManagedClient, options: ClearOptions): AsyncGenerator<ClearProgress, void, void> {
   const pattern = checkPattern(options.pattern ?? "*");
-  const wire = await openWire(client, options);
+  const wire = await openConnection(client, options);
   let keys = 0;
   let unreadable = 0;
   let refused: string | null = null;
@@ -57,7 +57,7 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
   let unlink: RawCommand[] = [];
   try {
     if (options.service !== undefined && pattern === "*" && !options.dryRun) {
-      const [clock, marks] = [wire.physical(CLOCK), wire.physical(MARKS)];
+      const [clock, marks] = [wire.physical(EPOCH_KEY), wire.physical(MARKS)];
       const [answer] = await wire.send([["EVAL", invalidate.lua, 1, clock, marks, EVERYTHING]]);
       if (answer instanceof StoreError) refused = answer.message;
     }
@@ -81,7 +81,7 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
   }
 }
 
-async function pageOf(wire: Wire): Promise<number> {
+async function pageOf(wire: ManagedConnection): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
   for (let i = 0; i < 3; i++) {
     const start = performance.now();

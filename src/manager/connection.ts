@@ -21,7 +21,7 @@ const OWN = "#larder:";
 /** What the keys of tags' marks start with. */
 export const MARKS = "#larder:tag:";
 /** The key of the clock. */
-export const CLOCK = "#larder:clock";
+export const EPOCH_KEY = "#larder:clock";
 const OWN_BYTES = encoder.encode(OWN);
 
 /** The longest text of one send over a wire with limits: none of its characters takes more than 6 bytes of JSON. */
@@ -43,7 +43,7 @@ export function isOwnKey(logical: Bulk): boolean {
 }
 
 /** Text for people: what is not UTF-8 is replaced. */
-export function shown(bulk: Bulk): string {
+export function displayText(bulk: Bulk): string {
   return typeof bulk === "string" ? bulk : lenient.decode(bulk);
 }
 
@@ -61,8 +61,8 @@ function plain(arg: string | number | Uint8Array): string | number {
 }
 
 /** A place and a connection to it. */
-export class Wire {
-  readonly place: Location;
+export class ManagedConnection {
+  readonly location: Location;
   /** Whether all that comes is what is stored: bytes, or the embedded store's text. */
   readonly exact: boolean;
   /** Whether it comes as bytes, and bytes can be sent. */
@@ -74,7 +74,7 @@ export class Wire {
   readonly timeout: number;
 
   constructor(place: Location, connection: Connection | undefined, signal: Signal | undefined, timeout: Timeout) {
-    this.place = place;
+    this.location = place;
     this.bytes = connection !== undefined;
     this.exact = connection !== undefined || place.driver.name === "memory";
     this.#connection = connection;
@@ -85,7 +85,7 @@ export class Wire {
 
   /** What to call the place in messages. */
   get name(): string {
-    return this.place.service ?? `database ${this.place.number}`;
+    return this.location.service ?? `database ${this.location.number}`;
   }
 
   /** Sends the commands in order, in as few round trips as the wire allows. A command's own error stands in its reply's place. */
@@ -94,7 +94,7 @@ export class Wire {
     if (commands.length === 0) return [];
     // A connection of one's own keeps the deadline itself.
     if (this.#connection) return this.#wait(this.#connection.send(commands, { timeout: this.timeout }));
-    const { driver, database } = this.place;
+    const { driver, database } = this.location;
     const { maxCommands = commands.length, maxBytes = Number.POSITIVE_INFINITY } = driver.capabilities;
     const replies: RawReply[] = [];
     for (let from = 0, to = 0; from < commands.length; from = to) {
@@ -135,7 +135,7 @@ export class Wire {
       };
       const late = (): void => {
         end();
-        const { name } = this.place.driver;
+        const { name } = this.location.driver;
         reject(new StoreError("timeout", `the store (${name}) did not answer within ${deadline} ms`));
       };
       const abort = (): void => {
@@ -150,7 +150,7 @@ export class Wire {
 
   /** The physical key of a logical one. */
   physical(logical: Bulk): Bulk {
-    if (typeof logical === "string") return this.place.prefix + logical;
+    if (typeof logical === "string") return this.location.prefix + logical;
     const key = new Uint8Array(this.#prefix.length + logical.length);
     key.set(this.#prefix);
     key.set(logical, this.#prefix.length);
@@ -160,7 +160,7 @@ export class Wire {
   /** The logical key of a physical one. */
   logical(physical: Bulk): Bulk {
     return typeof physical === "string"
-      ? physical.slice(this.place.prefix.length)
+      ? physical.slice(this.location.prefix.length)
       : physical.subarray(this.#prefix.length);
   }
 
@@ -176,7 +176,7 @@ export class Wire {
 
   /** The physical key of one of the library's own. */
   own(name: string): string {
-    return `${this.place.prefix}${OWN}${name}`;
+    return `${this.location.prefix}${OWN}${name}`;
   }
 
   /** Whether a text that came may be what bytes that are no UTF-8 were made into. */
@@ -187,7 +187,7 @@ export class Wire {
 
   /** The command for a page of physical keys that match a logical glob. */
   scanCommand(cursor: string, pattern: string, count: number): RawCommand {
-    return ["SCAN", cursor, "MATCH", escapeGlob(this.place.prefix) + pattern, "COUNT", count];
+    return ["SCAN", cursor, "MATCH", escapeGlob(this.location.prefix) + pattern, "COUNT", count];
   }
 
   /**
@@ -224,7 +224,10 @@ export const TIMEOUT_MS = 10_000;
  * @param options Whose place; how steps are taken.
  * @returns The connection, to be closed.
  */
-export async function openWire(client: ManagedClient, options: LocationOf & StepOptions): Promise<Wire> {
+export async function openConnection(
+  client: ManagedClient,
+  options: LocationOf & StepOptions,
+): Promise<ManagedConnection> {
   const { service, database, signal } = options;
   if (service === undefined && database === undefined) {
     throw new TypeError("cannot tell whose keys are meant: accepted are a service or a database");
@@ -236,7 +239,7 @@ export async function openWire(client: ManagedClient, options: LocationOf & Step
   signal?.throwIfAborted();
   const place = await client.locate({ service, database });
   const connection = await place.driver.connect?.(place.database, { timeout });
-  return new Wire(place, connection, signal, timeout);
+  return new ManagedConnection(place, connection, signal, timeout);
 }
 
 /** A glob, checked. @throws {TypeError} For an empty one. */

@@ -1,19 +1,19 @@
 import type { LocationOf } from "../client/client.ts";
 import { inOrder } from "./backup.ts";
-import { openWire, type Wire, word } from "./connection.ts";
+import { type ManagedConnection, openConnection, word } from "./connection.ts";
 import type { Rec } from "./record.ts";
 import {
   batches,
   Conflicts,
   checkOnConflict,
-  ensureClock,
+  ensureEpoch,
   isEmpty,
   modeOf,
   type OnConflict,
   progress,
   type RestoreProgress,
 } from "./restore.ts";
-import { type Counts, claimClock, clockOf, type Past, Sink } from "./sink.ts";
+import { type Counts, claimEpoch, type Past, readEpoch, Sink } from "./sink.ts";
 import type { ManagedClient, Problem, StepOptions, Target } from "./target.ts";
 
 /** Options of {@linkcode copy}. */
@@ -65,7 +65,7 @@ export async function* copy(
       if (!ways) continue;
       const { source, sink: wire } = ways;
       try {
-        at = source.place.number;
+        at = source.location.number;
         if (phase === "check") {
           const conflicts = new Conflicts(wire);
           for await (const page of source.scan("*", PAGE)) {
@@ -98,18 +98,18 @@ async function openBoth(
   from: ManagedClient,
   to: ManagedClient,
   options: LocationOf & StepOptions,
-): Promise<{ source: Wire; sink: Wire } | undefined> {
-  let source: Wire;
+): Promise<{ source: ManagedConnection; sink: ManagedConnection } | undefined> {
+  let source: ManagedConnection;
   try {
-    source = await openWire(from, options);
+    source = await openConnection(from, options);
     await source.must([["DBSIZE"]]);
   } catch (error) {
     if (NO_DATABASE.test(String((error as Error).message))) return undefined;
     throw error;
   }
   try {
-    const sink = await openWire(to, options);
-    const [a, b] = [source.place, sink.place];
+    const sink = await openConnection(to, options);
+    const [a, b] = [source.location, sink.location];
     if (a.driver === b.driver && a.database === b.database && a.prefix === b.prefix) {
       await sink.close();
       throw new TypeError(`cannot copy ${source.name} onto itself`);
@@ -126,15 +126,15 @@ async function openBoth(
 const NO_DATABASE = /DB index is out of range/i;
 
 async function* copyPlace(
-  source: Wire,
-  wire: Wire,
+  source: ManagedConnection,
+  wire: ManagedConnection,
   replace: boolean,
   dryRun: boolean,
 ): AsyncGenerator<{ counts: Counts; problems: Problem[] }, void, void> {
-  const clock = await clockOf(source);
+  const clock = await readEpoch(source);
   let mode = await modeOf(wire, await isEmpty(wire), clock);
-  if (!dryRun && clock && mode === "as-is" && !(await claimClock(wire, clock))) mode = "now";
-  if (!dryRun && mode === "now") await ensureClock(wire, clock);
+  if (!dryRun && clock && mode === "as-is" && !(await claimEpoch(wire, clock))) mode = "now";
+  if (!dryRun && mode === "now") await ensureEpoch(wire, clock);
   const sink = new Sink(wire, {
     replace,
     dryRun,
@@ -163,17 +163,17 @@ async function* copyPlace(
   }
   await writing;
   // Where it was moved on meanwhile, so were marks.
-  const after = await clockOf(source);
+  const after = await readEpoch(source);
   if (!dryRun && mode === "as-is" && after && after.text !== clock?.text) {
-    if ((await clockOf(wire))?.text === clock?.text) await wire.must([["SET", wire.own("clock"), after.text]]);
+    if ((await readEpoch(wire))?.text === clock?.text) await wire.must([["SET", wire.own("clock"), after.text]]);
   }
   yield told();
 }
 
 /** What the invalidations of a store say at the moment. */
-function pastOf(wire: Wire): Past {
+function pastOf(wire: ManagedConnection): Past {
   return {
-    all: async () => (await clockOf(wire))?.all ?? 0,
+    all: async () => (await readEpoch(wire))?.all ?? 0,
     async marks(tags) {
       if (tags.length === 0) return new Map();
       const replies = await wire.must(tags.map((tag) => ["GET", wire.own(`tag:${tag}`)]));

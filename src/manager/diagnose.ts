@@ -2,8 +2,8 @@ import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
 import { isForbidden, isRefusal, isStoreError } from "../base/errors.ts";
 import type { LocationOf } from "../client/client.ts";
-import { openWire, shown, type Wire, word } from "./connection.ts";
-import { fleetCounts, type InspectedClient, parseInfo, placesOf } from "./inspect.ts";
+import { displayText, type ManagedConnection, openConnection, word } from "./connection.ts";
+import { fleetCounts, type InspectedClient, locationsOf, parseInfo } from "./inspect.ts";
 import { looker } from "./list.ts";
 import { type Refusals, refusals, trackingRefusal } from "./rights.ts";
 import { serverMode, serverName } from "./server.ts";
@@ -64,10 +64,10 @@ export async function* diagnose(
     if (Number.isSafeInteger(value) && value > 0) continue;
     throw new RangeError(`cannot use ${name} ${describe(value)}: accepted are whole numbers from 1 on`);
   }
-  let wire: Wire;
+  let wire: ManagedConnection;
   let latency = 0;
   try {
-    wire = await openWire(client, { database: 0, ...options });
+    wire = await openConnection(client, { database: 0, ...options });
     try {
       await wire.ping();
       const start = performance.now();
@@ -167,9 +167,9 @@ function away(error: StoreError): Finding {
   return { check: "connection", level: "error", evidence: error.message, advice };
 }
 
-async function authentication(wire: Wire): Promise<Finding> {
+async function authentication(wire: ManagedConnection): Promise<Finding> {
   const check = "authentication";
-  if (wire.place.driver.name === "memory") return { check, level: "ok", evidence: "the store is in this process" };
+  if (wire.location.driver.name === "memory") return { check, level: "ok", evidence: "the store is in this process" };
   const [user, password] = await wire.send([
     ["ACL", "WHOAMI"],
     ["CONFIG", "GET", "requirepass"],
@@ -202,9 +202,9 @@ function version(info: Info, why: string): Finding {
 const SENTINEL = "this is a Sentinel, not a store";
 
 /** Whether this server takes writes, or copies those of another one. */
-async function replication(wire: Wire, info: Info): Promise<Finding> {
+async function replication(wire: ManagedConnection, info: Info): Promise<Finding> {
   const check = "replication";
-  const { name } = wire.place.driver;
+  const { name } = wire.location.driver;
   let role = info.get("role");
   let of = `${info.get("master_host")}:${info.get("master_port")}`;
   if (role === undefined) {
@@ -239,9 +239,9 @@ async function databases(
   if (client.databases === "prefixed") {
     return { check, level: "ok", evidence: "prefixed: db0: to db15: in the keys of database 0 keep them apart" };
   }
-  let wire: Wire | undefined;
+  let wire: ManagedConnection | undefined;
   try {
-    wire = await openWire(client, { database: 15, ...options });
+    wire = await openConnection(client, { database: 15, ...options });
     await wire.must([["DBSIZE"]]);
   } catch (error) {
     if (!isStoreError(error)) throw error;
@@ -259,7 +259,7 @@ async function databases(
  * end.
  */
 async function tried(client: InspectedClient, options: StepOptions): Promise<Refusals> {
-  const wire = await openWire(client, { database: 0, ...options });
+  const wire = await openConnection(client, { database: 0, ...options });
   try {
     return await refusals(wire);
   } finally {
@@ -294,9 +294,9 @@ function commands({ commands: refused, keys, scripts: untried }: Refusals, token
 }
 
 /** Whether the server tells of changed keys. Of interest where near caches are on only, so it is no error. */
-async function nearCaches(client: InspectedClient, wire: Wire, info: Info): Promise<Finding> {
+async function nearCaches(client: InspectedClient, wire: ManagedConnection, info: Info): Promise<Finding> {
   const check = "near caches";
-  const { name } = wire.place.driver;
+  const { name } = wire.location.driver;
   if (name !== "node-redis")
     return unknown(check, `nothing tells of changes over ${name}: values stay for near.ttl at the most`);
   // Redict has its own, and up to 7.3.6 cuts its last letter.
@@ -336,7 +336,7 @@ async function encryption(
   let seen = 0;
   let hidden = false;
   for (const [service, patterns] of Object.entries(SECRETS)) {
-    let wire: Wire | undefined;
+    let wire: ManagedConnection | undefined;
     try {
       wire = await usable(client, { service, ...options });
     } catch (error) {
@@ -416,7 +416,7 @@ interface Rate {
 /** What processes counted together, the lowest hit rate first; without the services that have no such counts. */
 async function countedRates(client: InspectedClient, options: StepOptions): Promise<Rate[]> {
   const rates: Rate[] = [];
-  for (const { service = "" } of await placesOf(client)) {
+  for (const { service = "" } of await locationsOf(client)) {
     const wire = await usable(client, { service, ...options });
     if (!wire) continue;
     try {
@@ -463,10 +463,13 @@ function hitRate(rates: readonly Rate[], info: Info, why: string): Finding {
 }
 
 /** Opens a database; `undefined` where the store has no such one, which is a finding of its own, or lets this user not look. */
-async function usable(client: ManagedClient, options: LocationOf & StepOptions): Promise<Wire | undefined> {
-  let wire: Wire | undefined;
+async function usable(
+  client: ManagedClient,
+  options: LocationOf & StepOptions,
+): Promise<ManagedConnection | undefined> {
+  let wire: ManagedConnection | undefined;
   try {
-    wire = await openWire(client, options);
+    wire = await openConnection(client, options);
     await wire.must([wire.scanCommand("0", "*", 1)]);
     return wire;
   } catch (error) {
@@ -504,7 +507,7 @@ async function* keys(
     try {
       let left = sample;
       for await (const page of wire.scan("*", PAGE)) {
-        const part = page.filter((key) => !/(^|:)#larder:/.test(shown(key))).slice(0, left);
+        const part = page.filter((key) => !/(^|:)#larder:/.test(displayText(key))).slice(0, left);
         for (const { key, ttl, size, unreadable } of await look(part)) {
           if (unreadable) continue;
           looked++;
@@ -549,10 +552,10 @@ async function* keys(
       );
 }
 
-async function slowQueries(wire: Wire, clock: () => number): Promise<Finding> {
+async function slowQueries(wire: ManagedConnection, clock: () => number): Promise<Finding> {
   const check = "slow queries";
   const all = (await slowLog(wire, 128))?.filter(({ ofTools }) => !ofTools);
-  if (!all) return unknown(check, untold(wire.place.driver.name, "SLOWLOG", undefined));
+  if (!all) return unknown(check, untold(wire.location.driver.name, "SLOWLOG", undefined));
   const slow = all
     .filter(({ at, took }) => took >= SLOW_QUERY_MS && clock() - at < RECENT_MS)
     .sort((a, b) => b.took - a.took);
@@ -566,12 +569,12 @@ async function slowQueries(wire: Wire, clock: () => number): Promise<Finding> {
       );
 }
 
-async function skew(wire: Wire, clock: () => number): Promise<Finding> {
+async function skew(wire: ManagedConnection, clock: () => number): Promise<Finding> {
   const check = "clock";
   const before = clock();
   const [reply] = await wire.send([["TIME"]]);
   const after = clock();
-  if (!Array.isArray(reply)) return unknown(check, untold(wire.place.driver.name, "TIME", reply));
+  if (!Array.isArray(reply)) return unknown(check, untold(wire.location.driver.name, "TIME", reply));
   const [seconds, micros] = (reply as RawReply[]).map(word);
   const theirs = Number(seconds) * 1000 + Number(micros) / 1000;
   const off = theirs - (before + after) / 2;

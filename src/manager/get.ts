@@ -2,7 +2,7 @@ import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver
 import { describe } from "../base/check.ts";
 import { fromDocument, parse } from "../entry/codec.ts";
 import { open } from "../entry/seal.ts";
-import { asText, openWire } from "./connection.ts";
+import { asText, openConnection } from "./connection.ts";
 import { looker } from "./list.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
@@ -72,11 +72,11 @@ export async function get(client: ManagedClient, options: GetOptions): Promise<K
   if (!given || key.length === 0) {
     throw new TypeError(`cannot read ${describe(key)}: accepted are keys of text or bytes that are not empty`);
   }
-  const wire = await openWire(client, options);
+  const wire = await openConnection(client, options);
   try {
     const physical = wire.physical(key);
-    if (typeof physical !== "string" && !wire.place.driver.connect) {
-      throw new TypeError(`cannot read a key of bytes over ${wire.place.driver.name}: accepted is text`);
+    if (typeof physical !== "string" && !wire.location.driver.connect) {
+      throw new TypeError(`cannot read a key of bytes over ${wire.location.driver.name}: accepted is text`);
     }
     const [entry] = await looker(wire)([physical]);
     if (!entry) return undefined;

@@ -5,7 +5,7 @@ import type { FleetStats } from "../cache/fleet.ts";
 import type { ClientStats, Health, Location } from "../client/client.ts";
 import { SERVICE_DATABASES } from "../services/service.ts";
 import { COUNTS } from "../telemetry/stats.ts";
-import { isOwnKey, openWire, shown, TIMEOUT_MS, Wire, word } from "./connection.ts";
+import { displayText, isOwnKey, ManagedConnection, openConnection, TIMEOUT_MS, word } from "./connection.ts";
 import { type ServerName, serverName } from "./server.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 
@@ -94,7 +94,7 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
   if (!(Number.isSafeInteger(maxKeys) && maxKeys > 0)) {
     throw new RangeError(`cannot use maxKeys ${describe(maxKeys)}: accepted are whole numbers from 1 on`);
   }
-  const wire = await openWire(client, { database: 0, ...options });
+  const wire = await openConnection(client, { database: 0, ...options });
   try {
     await wire.ping();
     const start = performance.now();
@@ -102,7 +102,7 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
     const latency = performance.now() - start;
     const server = serverOf(await readInfo(wire));
     const { hits, misses } = server;
-    const places = await placesOf(client);
+    const places = await locationsOf(client);
     const counts = await countKeys(places, maxKeys, options);
     return {
       driver: client.driver,
@@ -122,7 +122,7 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
 }
 
 /** Where the client's services live, by their databases: those that it was made with, and those that it has used. */
-export async function placesOf(client: Pick<InspectedClient, "locate" | "service" | "stats">): Promise<Location[]> {
+export async function locationsOf(client: Pick<InspectedClient, "locate" | "service" | "stats">): Promise<Location[]> {
   const names = new Set([...Object.keys(SERVICE_DATABASES), ...Object.keys(client.stats().services)]);
   const places: Location[] = [];
   for (const service of names) {
@@ -147,7 +147,7 @@ async function fleetOf(
   { signal, timeout }: StepOptions,
 ): Promise<Readonly<Record<string, FleetStats>>> {
   const found = places.map(async (place): Promise<[string, FleetStats]> => {
-    const wire = new Wire(place, undefined, signal, timeout ?? TIMEOUT_MS);
+    const wire = new ManagedConnection(place, undefined, signal, timeout ?? TIMEOUT_MS);
     const there = counts.get(place)?.fleet === true;
     const [reply] = there ? await wire.must([["HGETALL", wire.own(`stats:${place.service}`)]]) : [[]];
     const sum = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<(typeof COUNTS)[number], number>;
@@ -166,7 +166,7 @@ export function* fleetCounts(flat: readonly RawReply[]): Generator<[name: string
 }
 
 /** What INFO says, by name; nothing where the store has none. */
-export async function readInfo(wire: Wire): Promise<ReadonlyMap<string, string>> {
+export async function readInfo(wire: ManagedConnection): Promise<ReadonlyMap<string, string>> {
   const [reply] = await wire.send([["INFO"]]);
   return parseInfo(reply);
 }
@@ -183,7 +183,7 @@ export function parseInfo(reply: RawReply | undefined): ReadonlyMap<string, stri
 }
 
 /** A number of what a server tells. */
-export function numberOf(info: ReadonlyMap<string, string>, name: string): number | null {
+export function infoNumber(info: ReadonlyMap<string, string>, name: string): number | null {
   return info.has(name) ? Number(info.get(name)) : null;
 }
 
@@ -191,15 +191,15 @@ export function numberOf(info: ReadonlyMap<string, string>, name: string): numbe
 export function serverOf(info: ReadonlyMap<string, string>): ServerNumbers {
   return {
     ...serverName(info),
-    memoryUsed: numberOf(info, "used_memory"),
-    memoryLimit: numberOf(info, "maxmemory"),
+    memoryUsed: infoNumber(info, "used_memory"),
+    memoryLimit: infoNumber(info, "maxmemory"),
     policy: info.get("maxmemory_policy") ?? null,
-    evictions: numberOf(info, "evicted_keys"),
-    expired: numberOf(info, "expired_keys"),
-    clients: numberOf(info, "connected_clients"),
-    hits: numberOf(info, "keyspace_hits"),
-    misses: numberOf(info, "keyspace_misses"),
-    commands: numberOf(info, "total_commands_processed"),
+    evictions: infoNumber(info, "evicted_keys"),
+    expired: infoNumber(info, "expired_keys"),
+    clients: infoNumber(info, "connected_clients"),
+    hits: infoNumber(info, "keyspace_hits"),
+    misses: infoNumber(info, "keyspace_misses"),
+    commands: infoNumber(info, "total_commands_processed"),
   };
 }
 
@@ -230,7 +230,7 @@ async function countKeys(
   for (const group of groups.values()) {
     const [first] = group as [Location];
     const whole = { ...first, prefix: "" };
-    const wire = await openWire({ locate: async () => whole }, { database: first.number, ...options });
+    const wire = await openConnection({ locate: async () => whole }, { database: first.number, ...options });
     try {
       // MEMORY alone looks at a key and counts neither hit nor miss; where it is not known, there are no such counts to spoil.
       const marks = group.map(
@@ -252,7 +252,7 @@ async function countKeys(
       const byLength = [...group].sort((a, b) => b.prefix.length - a.prefix.length);
       for await (const page of wire.scan("*", PAGE)) {
         for (const key of page) {
-          const text = shown(key);
+          const text = displayText(key);
           const place = byLength.find(({ prefix }) => text.startsWith(prefix));
           const count = place && counts.get(place);
           if (!count || isOwnKey(text.slice((place as Location).prefix.length))) continue;

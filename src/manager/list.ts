@@ -1,6 +1,6 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
-import { asText, checkPattern, openWire, shown, type Wire, word } from "./connection.ts";
+import { asText, checkPattern, displayText, type ManagedConnection, openConnection, word } from "./connection.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
 /** How many keys a step looks at. */
@@ -53,7 +53,7 @@ export async function* list(client: ManagedClient, options: ListOptions): AsyncG
   }
   const order = sort === undefined ? undefined : Object.hasOwn(ORDERS, sort) && ORDERS[sort];
   if (order === false) throw new TypeError(`cannot sort by ${describe(sort)}: accepted are key, size and ttl`);
-  const wire = await openWire(client, options);
+  const wire = await openConnection(client, options);
   const look = looker(wire);
   // A scan may give a key twice; what is bounded anyway can tell.
   const seen = order || limit < Number.POSITIVE_INFINITY ? new Set<string>() : undefined;
@@ -101,7 +101,7 @@ const ORDERS: Readonly<Record<string, (a: KeyEntry, b: KeyEntry) => number>> = {
  * @param wire The wire.
  * @returns Takes physical keys, and answers what is known of those that are there.
  */
-export function looker(wire: Wire): (keys: readonly Bulk[]) => Promise<KeyEntry[]> {
+export function looker(wire: ManagedConnection): (keys: readonly Bulk[]) => Promise<KeyEntry[]> {
   // Stores without MEMORY say so once.
   let size = (key: Bulk): RawCommand => ["MEMORY", "USAGE", key];
   return async (keys) => {
@@ -124,7 +124,7 @@ export function looker(wire: Wire): (keys: readonly Bulk[]) => Promise<KeyEntry[
       const key = wire.logical(physical);
       const text = asText(key);
       entries.push({
-        key: text ?? shown(key),
+        key: text ?? displayText(key),
         ...(text === undefined && { bytes: Uint8Array.from(key as Uint8Array) }),
         type,
         ttl: typeof left === "number" && left >= 0 ? left : null,
@@ -133,7 +133,7 @@ export function looker(wire: Wire): (keys: readonly Bulk[]) => Promise<KeyEntry[
     });
     for (const key of known.length < keys.length ? keys : []) {
       if (!wire.doubtful(key)) continue;
-      entries.push({ key: shown(wire.logical(key)), unreadable: true, type: "unknown", ttl: null, size: null });
+      entries.push({ key: displayText(wire.logical(key)), unreadable: true, type: "unknown", ttl: null, size: null });
     }
     return entries;
   };

@@ -23,12 +23,12 @@ export const FORMAT = 1;
 export const CHUNK = 1000;
 
 /** The types that are known. */
-export const KINDS = ["string", "hash", "list", "set", "zset", "stream"] as const;
+export const KEY_TYPES = ["string", "hash", "list", "set", "zset", "stream"] as const;
 /** One of them. */
-export type Kind = (typeof KINDS)[number];
+export type KeyType = (typeof KEY_TYPES)[number];
 
 /** A consumer group of a stream. */
-export interface Group {
+export interface ConsumerGroup {
   readonly name: Bulk;
   /** The id of the last entry that was delivered. */
   readonly last: string;
@@ -42,7 +42,7 @@ export interface StreamEnd {
   /** How many entries were ever added, and the greatest id that was deleted; from Redis 7 on. */
   readonly added?: number;
   readonly deleted?: string;
-  readonly groups: readonly Group[];
+  readonly groups: readonly ConsumerGroup[];
 }
 
 /** Some of a stream's entries, as id and fields with values; with the last of them, its end. */
@@ -55,7 +55,7 @@ export interface StreamPart {
 export interface Rec {
   /** The key below the prefix. */
   readonly key: Bulk;
-  readonly type: Kind;
+  readonly type: KeyType;
   /** Hashes and sorted sets in a flat list: field and value, member and score. */
   readonly value: Bulk | readonly Bulk[] | StreamPart;
   /** When the key expires, in milliseconds since 1970. */
@@ -166,8 +166,8 @@ export function toRecord(line: Line, before: Rec | undefined): Rec {
   const key = toBulk(line.key);
   const more = line.more === true;
   must(!more || (before && same(before.key, key)), "it goes on with a key that is not the one before it");
-  const type = more ? (before as Rec).type : (line.type as Kind);
-  must(KINDS.includes(type) && !(more && type === "string"), `${describe(type)} is no type that is known`);
+  const type = more ? (before as Rec).type : (line.type as KeyType);
+  must(KEY_TYPES.includes(type) && !(more && type === "string"), `${describe(type)} is no type that is known`);
   const { value, expires } = line;
   must(expires === undefined || (Number.isSafeInteger(expires) && !more), `${describe(expires)} is no expiry`);
   const shape =
@@ -197,7 +197,7 @@ export function same(a: Bulk, b: Bulk): boolean {
 }
 
 /** The command that tells how much is in a key of each type. */
-export const SIZES: Readonly<Record<Kind, string>> = {
+export const SIZES: Readonly<Record<KeyType, string>> = {
   string: "STRLEN",
   hash: "HLEN",
   list: "LLEN",

@@ -1,10 +1,10 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
-import { CLOCK, isOwnKey, MARKS, openWire, shown, type Wire, word } from "./connection.ts";
+import { displayText, EPOCH_KEY, isOwnKey, MARKS, type ManagedConnection, openConnection, word } from "./connection.ts";
 import { BackupError, ConflictError } from "./errors.ts";
 import { readBackup, type Trailer } from "./file.ts";
-import { type Kind, type Rec, SIZES, type StreamPart } from "./record.ts";
-import { type ClockText, type Counts, claimClock, clockOf, type Item, type Past, Sink, toClock } from "./sink.ts";
+import { type KeyType, type Rec, SIZES, type StreamPart } from "./record.ts";
+import { type Counts, claimEpoch, type EpochText, type Item, type Past, readEpoch, Sink, toEpoch } from "./sink.ts";
 import type { Bulk, ManagedClient, Problem, StepOptions, Target } from "./target.ts";
 
 /** What becomes of keys that are there already: they stay, they are replaced, or nothing is written at all. */
@@ -68,13 +68,13 @@ export async function* restore(
 ): AsyncGenerator<RestoreProgress, void, void> {
   const { read, onConflict = "fail", dryRun = false } = options;
   checkOnConflict(onConflict);
-  const wire = await openWire(client, options);
+  const wire = await openConnection(client, options);
   try {
     const survey = new Survey(wire, onConflict === "fail");
     const empty = await isEmpty(wire);
     const left = readMarker(await wire.must([["GET", wire.own(MARKER)]]));
     // Marks take memory: they are kept only where entries are judged by them.
-    const judges = left ? left.mode === "now" : !empty || (await clockOf(wire)) !== undefined;
+    const judges = left ? left.mode === "now" : !empty || (await readEpoch(wire)) !== undefined;
     for await (const page of readBackup(read(), isKey, survey.end)) {
       await survey.see(page, judges);
       yield progress({ phase: "verify", keys: survey.keys });
@@ -95,8 +95,8 @@ export async function* restore(
       // A name of its own for each run: what the last one sent may still be under way.
       const rest: RawCommand[] = left ? [["UNLINK", wire.own(left.name)]] : [];
       await wire.must([...rest, note(marker?.counts ?? {})]);
-      if (mode === "as-is" && clock && !(await claimClock(wire, clock)) && !marker) mode = "now";
-      if (mode === "now") await ensureClock(wire, clock);
+      if (mode === "as-is" && clock && !(await claimEpoch(wire, clock)) && !marker) mode = "now";
+      if (mode === "now") await ensureEpoch(wire, clock);
     }
     if (mode === "now" && !survey.marks) {
       const again = new Survey(wire, false);
@@ -181,14 +181,14 @@ export function checkOnConflict(onConflict: OnConflict): void {
 /** What is learnt of a file before anything is written. */
 class Survey {
   keys = 0;
-  clock: ClockText | undefined;
+  clock: EpochText | undefined;
   marks: Map<string, number> | undefined;
   trailer: Trailer | undefined;
-  readonly types: Set<Kind> = new Set();
-  readonly #wire: Wire;
+  readonly types: Set<KeyType> = new Set();
+  readonly #wire: ManagedConnection;
   readonly #conflicts: Conflicts | undefined;
 
-  constructor(wire: Wire, conflicts: boolean) {
+  constructor(wire: ManagedConnection, conflicts: boolean) {
     this.#wire = wire;
     this.#conflicts = conflicts ? new Conflicts(wire) : undefined;
   }
@@ -205,8 +205,8 @@ class Survey {
       if (!isOwnKey(key)) {
         this.keys++;
         if (expires > Date.now()) keys.push(key);
-      } else if (key === CLOCK) {
-        this.clock = toClock(value as Bulk);
+      } else if (key === EPOCH_KEY) {
+        this.clock = toEpoch(value as Bulk);
       } else if (marks && typeof key === "string" && key.startsWith(MARKS)) {
         this.marks ??= new Map();
         this.marks.set(key.slice(MARKS.length), Number(value));
@@ -224,11 +224,11 @@ class Survey {
 
 /** Keys that are there already. */
 export class Conflicts {
-  readonly #wire: Wire;
+  readonly #wire: ManagedConnection;
   #count = 0;
   readonly #first: string[] = [];
 
-  constructor(wire: Wire) {
+  constructor(wire: ManagedConnection) {
     this.#wire = wire;
   }
 
@@ -240,7 +240,7 @@ export class Conflicts {
       part.forEach((key, i) => {
         if (replies[i] !== 1) return;
         this.#count++;
-        if (this.#first.length < 10) this.#first.push(shown(this.#wire.logical(key)));
+        if (this.#first.length < 10) this.#first.push(displayText(this.#wire.logical(key)));
       });
     }
   }
@@ -252,27 +252,27 @@ export class Conflicts {
 }
 
 /** Whether a place has no keys, those of the library itself aside. */
-export async function isEmpty(wire: Wire): Promise<boolean> {
+export async function isEmpty(wire: ManagedConnection): Promise<boolean> {
   for await (const page of wire.scan("*", 1000)) if (page.some((key) => !wire.isOwn(key))) return false;
   return true;
 }
 
 /** How entries must be written to a place. */
-export async function modeOf(wire: Wire, empty: boolean, clock: ClockText | undefined): Promise<Mode> {
-  if ((await clockOf(wire)) !== undefined) return "now";
+export async function modeOf(wire: ManagedConnection, empty: boolean, clock: EpochText | undefined): Promise<Mode> {
+  if ((await readEpoch(wire)) !== undefined) return "now";
   // What is there must not become older than invalidations of elsewhere.
   return empty || !clock ? "as-is" : "now";
 }
 
 /** Gives a place without a clock its first, where tags are going to need one. */
-export async function ensureClock(wire: Wire, theirs: ClockText | undefined): Promise<void> {
+export async function ensureEpoch(wire: ManagedConnection, theirs: EpochText | undefined): Promise<void> {
   if (!theirs) return;
   await wire.must([["SET", wire.own("clock"), `${Date.now() * 1000} 0 0`, "NX"]]);
 }
 
 /** @throws {TypeError} For types that the store does not have. */
-async function checkTypes(wire: Wire, types: ReadonlySet<Kind>): Promise<void> {
-  const { name, capabilities } = wire.place.driver;
+async function checkTypes(wire: ManagedConnection, types: ReadonlySet<KeyType>): Promise<void> {
+  const { name, capabilities } = wire.location.driver;
   const wanted = [...types].filter((type) => type !== "string");
   const probes = wanted.map((type): RawCommand => [SIZES[type], wire.own("none")]);
   if (wanted.length > 0 && capabilities.transactions !== "atomic") {
@@ -281,7 +281,7 @@ async function checkTypes(wire: Wire, types: ReadonlySet<Kind>): Promise<void> {
   const replies = await wire.send(probes);
   replies.forEach((reply, i) => {
     if (!(reply instanceof StoreError) || /no such key/i.test(reply.message)) return;
-    const what = wanted[i] ?? (wanted[0] as Kind);
+    const what = wanted[i] ?? (wanted[0] as KeyType);
     throw new TypeError(`cannot restore a key of type ${what} over ${name}: ${reply.message}`);
   });
 }

@@ -2,7 +2,7 @@
 import { isOfCluster, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { isForbidden } from "../base/errors.ts";
 import { read } from "../lua/entries.ts";
-import { CLOCK, MARKS, type Wire, word } from "./connection.ts";
+import { EPOCH_KEY, MARKS, type ManagedConnection, word } from "./connection.ts";
 
 /** What was refused. */
 export interface Refusals {
@@ -45,8 +45,8 @@ const FORBIDDEN_IN_SCRIPTS = /can't (run|access)|no permissions|ACL failure|unkn
  * @param wire A connection, to the place whose keys are meant.
  * @returns What was refused.
  */
-export async function refusals(wire: Wire): Promise<Refusals> {
-  const [key, clock, marks] = [wire.own("doctor"), wire.physical(CLOCK), wire.physical(MARKS)];
+export async function refusals(wire: ManagedConnection): Promise<Refusals> {
+  const [key, clock, marks] = [wire.own("doctor"), wire.physical(EPOCH_KEY), wire.physical(MARKS)];
   const direct: RawCommand[] = [
     ["MGET", key, clock],
     ["PTTL", key],
@@ -75,7 +75,7 @@ export async function refusals(wire: Wire): Promise<Refusals> {
   return {
     scripts: scriptError?.message,
     commands: [...new Set(commands)],
-    keys: ofKeys ? wire.place.prefix : undefined,
+    keys: ofKeys ? wire.location.prefix : undefined,
     cluster: errors.find((error) => error && isOfCluster(error))?.message,
   };
 }
@@ -87,9 +87,9 @@ export async function refusals(wire: Wire): Promise<Refusals> {
  * @param channel What the server tells of changes on.
  * @returns Why the server refuses, in its words; `null` where it does not, `undefined` where the wire has no tracking.
  */
-export async function trackingRefusal(wire: Wire, channel: string): Promise<string | null | undefined> {
-  const { place, timeout } = wire;
-  const { driver, database } = place;
+export async function trackingRefusal(wire: ManagedConnection, channel: string): Promise<string | null | undefined> {
+  const { location, timeout } = wire;
+  const { driver, database } = location;
   const connection = await driver.connect?.(database, { timeout });
   if (!connection) return undefined;
   try {

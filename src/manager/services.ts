@@ -3,7 +3,7 @@
 import { isRefusal } from "../base/errors.ts";
 import type { Location } from "../client/client.ts";
 import { defineService } from "../services/service.ts";
-import { openWire, shown, type Wire } from "./connection.ts";
+import { displayText, type ManagedConnection, openConnection } from "./connection.ts";
 import type { InspectedClient } from "./inspect.ts";
 import type { StepOptions } from "./target.ts";
 
@@ -37,14 +37,14 @@ export async function findServices(
   }
   for (const places of groups.values()) {
     const whole = { ...(places[0] as Location), prefix: "" };
-    let wire: Wire | undefined;
+    let wire: ManagedConnection | undefined;
     try {
-      wire = await openWire({ locate: async () => whole }, { database: whole.number, ...options });
+      wire = await openConnection({ locate: async () => whole }, { database: whole.number, ...options });
       const [size] = await wire.send([["DBSIZE"]]);
       if (size === 0) continue;
       let left = most;
       for await (const page of wire.scan("*#larder:stats:*", PAGE)) {
-        for (const key of page) register(client, places, shown(key));
+        for (const key of page) register(client, places, displayText(key));
         left -= PAGE;
         if (left <= 0) break;
       }

@@ -7,7 +7,7 @@
  * not is left out. Where the place has none, entries, marks and clock are written as they were.
  */
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { asText, CLOCK, isOwnKey, MARKS, shown, type Wire, word } from "./connection.ts";
+import { asText, displayText, EPOCH_KEY, isOwnKey, MARKS, type ManagedConnection, word } from "./connection.ts";
 import type { Rec, StreamPart } from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
 
@@ -69,7 +69,7 @@ export class Sink {
   readonly counts: Counts;
   /** What could not be written since it was last asked. */
   problems: Problem[] = [];
-  readonly #wire: Wire;
+  readonly #wire: ManagedConnection;
   readonly #options: SinkOptions;
   readonly #nx: boolean;
   /** Whether a send is one step, and the store has no RENAME: the embedded one. */
@@ -82,11 +82,11 @@ export class Sink {
   /** The store's clock less ours, in milliseconds. */
   #skew: number | undefined;
 
-  constructor(wire: Wire, options: SinkOptions, counts: Partial<Counts> = {}) {
+  constructor(wire: ManagedConnection, options: SinkOptions, counts: Partial<Counts> = {}) {
     this.#wire = wire;
     this.#options = options;
     this.#nx = !options.replace;
-    this.#atomic = wire.place.driver.capabilities.transactions === "atomic";
+    this.#atomic = wire.location.driver.capabilities.transactions === "atomic";
     this.#temporary = wire.own(options.name);
     this.counts = { keys: 0, written: 0, skipped: 0, expired: 0, invalidated: 0, unreadable: 0, ...counts };
   }
@@ -126,8 +126,8 @@ export class Sink {
       if (this.#options.past || this.#options.dryRun || typeof record.key !== "string") continue;
       if (!record.key.startsWith(MARKS) || (record.expires ?? Number.POSITIVE_INFINITY) <= now) continue;
       const mark = {
-        key: this.#wire.place.prefix + record.key,
-        value: shown(record.value as Bulk),
+        key: this.#wire.location.prefix + record.key,
+        value: displayText(record.value as Bulk),
         expires: record.expires,
       };
       const judge = (reply: RawReply): void => {
@@ -237,8 +237,8 @@ export class Sink {
     if (!this.#passing && !this.#carries(record)) {
       counts.unreadable++;
       this.problems.push({
-        key: shown(key),
-        reason: `it is not UTF-8, which ${this.#wire.place.driver.name} cannot carry`,
+        key: displayText(key),
+        reason: `it is not UTF-8, which ${this.#wire.location.driver.name} cannot carry`,
       });
       this.#passing = true;
       this.#parts = [];
@@ -347,24 +347,24 @@ function stream(key: Bulk, { entries, end }: StreamPart, last: boolean): RawComm
 }
 
 /** The clock of a place: its text, its value, and that at the last invalidation of everything. */
-export interface ClockText {
+export interface EpochText {
   readonly text: string;
   readonly seq: number;
   readonly all: number;
 }
 
 /** Reads a clock's text; `undefined` for none. */
-export function toClock(reply: Bulk | null | undefined): ClockText | undefined {
+export function toEpoch(reply: Bulk | null | undefined): EpochText | undefined {
   if (reply === null || reply === undefined) return undefined;
-  const text = shown(reply);
+  const text = displayText(reply);
   const [seq = Number.NaN, all = Number.NaN] = text.split(" ").map(Number);
   return Number.isSafeInteger(seq) && Number.isSafeInteger(all) ? { text, seq, all } : undefined;
 }
 
 /** The clock of a place, read. */
-export async function clockOf(wire: Wire): Promise<ClockText | undefined> {
-  const [reply] = await wire.send([["GET", wire.place.prefix + CLOCK]]);
-  return typeof reply === "string" || reply instanceof Uint8Array ? toClock(reply) : undefined;
+export async function readEpoch(wire: ManagedConnection): Promise<EpochText | undefined> {
+  const [reply] = await wire.send([["GET", wire.location.prefix + EPOCH_KEY]]);
+  return typeof reply === "string" || reply instanceof Uint8Array ? toEpoch(reply) : undefined;
 }
 
 /**
@@ -374,7 +374,7 @@ export async function clockOf(wire: Wire): Promise<ClockText | undefined> {
  * @param clock The clock.
  * @returns Whether the place's clock is this one: it had none, or got it in an earlier run.
  */
-export async function claimClock(wire: Wire, clock: ClockText): Promise<boolean> {
-  const [reply] = await wire.must([["SET", wire.place.prefix + CLOCK, clock.text, "NX"]]);
-  return reply !== null || (await clockOf(wire))?.text === clock.text;
+export async function claimEpoch(wire: ManagedConnection, clock: EpochText): Promise<boolean> {
+  const [reply] = await wire.must([["SET", wire.location.prefix + EPOCH_KEY, clock.text, "NX"]]);
+  return reply !== null || (await readEpoch(wire))?.text === clock.text;
 }

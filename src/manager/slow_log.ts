@@ -1,6 +1,6 @@
 /** The server's list of slow commands. */
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
-import { type Wire, word } from "./connection.ts";
+import { type ManagedConnection, word } from "./connection.ts";
 import type { Bulk } from "./target.ts";
 
 /** What the dashboard calls its connections: what is slow on them is not the applications'. */
@@ -30,7 +30,7 @@ export interface SlowEntry {
  * @returns The entries, the latest first; `undefined` where the store keeps none, or this user may not see it.
  * @throws {StoreError} When the store is away.
  */
-export async function slowLog(wire: Wire, count: number): Promise<SlowEntry[] | undefined> {
+export async function slowLog(wire: ManagedConnection, count: number): Promise<SlowEntry[] | undefined> {
   const [reply] = await wire.send([["SLOWLOG", "GET", count]]);
   if (reply instanceof StoreError || !Array.isArray(reply)) return undefined;
   return (reply as RawReply[][]).map(([id, at, took, args, , client]) => {

@@ -1,7 +1,16 @@
 /** The records of a place, page by page, so that memory stays bounded. */
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { asText, shown, type Wire, word } from "./connection.ts";
-import { CHUNK, type Group, KINDS, type Kind, type Page, type Rec, SIZES, type StreamEnd } from "./record.ts";
+import { asText, displayText, type ManagedConnection, word } from "./connection.ts";
+import {
+  CHUNK,
+  type ConsumerGroup,
+  KEY_TYPES,
+  type KeyType,
+  type Page,
+  type Rec,
+  SIZES,
+  type StreamEnd,
+} from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
 
 /** How many keys a step looks at. */
@@ -14,7 +23,7 @@ const ELEMENT_BYTES = 128;
 const TRIES = 5;
 
 /** What reads all of a key. */
-const WHOLE: Readonly<Record<Kind, (key: Bulk) => RawCommand[]>> = {
+const WHOLE: Readonly<Record<KeyType, (key: Bulk) => RawCommand[]>> = {
   string: (key) => [["GET", key]],
   hash: (key) => [["HGETALL", key]],
   list: (key) => [["LRANGE", key, 0, -1]],
@@ -30,11 +39,11 @@ const ends = (key: Bulk): RawCommand[] => [
 
 /** Reads records over a wire. */
 export class Source {
-  readonly #wire: Wire;
+  readonly #wire: ManagedConnection;
   /** Whether the store tells the moment of an expiry; otherwise it is made of its clock and what is left. */
   #absolute: boolean | undefined;
 
-  constructor(wire: Wire) {
+  constructor(wire: ManagedConnection) {
     this.#wire = wire;
   }
 
@@ -53,17 +62,18 @@ export class Source {
   async *keys(keys: readonly Bulk[], tries: number = TRIES): AsyncGenerator<Page, void, void> {
     const wire = this.#wire;
     const problems: Problem[] = [];
-    const report = (key: Bulk, reason: string): void => void problems.push({ key: shown(wire.logical(key)), reason });
+    const report = (key: Bulk, reason: string): void =>
+      void problems.push({ key: displayText(wire.logical(key)), reason });
     const known = keys.filter((key) => {
       const doubtful = wire.doubtful(key);
       if (doubtful) report(key, this.#doubt("key"));
       return !doubtful;
     });
     const types = (await wire.must(known.map((key) => ["TYPE", key]))).map(word);
-    const found: { key: Bulk; type: Kind }[] = [];
+    const found: { key: Bulk; type: KeyType }[] = [];
     known.forEach((key, i) => {
       const type = types[i] as string;
-      if ((KINDS as readonly string[]).includes(type)) found.push({ key, type: type as Kind });
+      if ((KEY_TYPES as readonly string[]).includes(type)) found.push({ key, type: type as KeyType });
       else if (type !== "none") report(key, `its type ${type} is not known`);
     });
     const sizes = await wire.send(found.map(({ key, type }) => [SIZES[type], key]));
@@ -101,7 +111,7 @@ export class Source {
 
   /** Reads keys whole, each value with its expiry. */
   async #small(
-    keys: readonly { key: Bulk; type: Kind }[],
+    keys: readonly { key: Bulk; type: KeyType }[],
     again: Bulk[],
     report: (key: Bulk, reason: string) => void,
   ): Promise<Rec[]> {
@@ -133,7 +143,11 @@ export class Source {
   }
 
   /** Reads a key with many elements a part at a time. */
-  async *#large(key: Bulk, type: Kind, report: (key: Bulk, reason: string) => void): AsyncGenerator<Page, void, void> {
+  async *#large(
+    key: Bulk,
+    type: KeyType,
+    report: (key: Bulk, reason: string) => void,
+  ): AsyncGenerator<Page, void, void> {
     const wire = this.#wire;
     this.#absolute ??= !((await wire.send([["PEXPIRETIME", wire.own("none")]]))[0] instanceof StoreError);
     const [leftReply, time] = await wire.must([this.#left(key), ...(this.#absolute ? [] : [["TIME"]])]);
@@ -153,7 +167,7 @@ export class Source {
   }
 
   /** Parts of a key's elements; of a stream's last one also what its end is. */
-  async *#parts(key: Bulk, type: Kind): AsyncGenerator<[RawReply, RawReply[]?], void, void> {
+  async *#parts(key: Bulk, type: KeyType): AsyncGenerator<[RawReply, RawReply[]?], void, void> {
     const wire = this.#wire;
     if (type === "list") {
       for (let from = 0; ; from += CHUNK) {
@@ -185,7 +199,7 @@ export class Source {
   /** A record of what was read; reports what cannot be one. */
   #record(
     physical: Bulk,
-    type: Kind,
+    type: KeyType,
     value: RawReply | undefined,
     end: readonly RawReply[] | undefined,
     report: (key: Bulk, reason: string) => void,
@@ -216,7 +230,7 @@ export class Source {
   }
 
   #doubt(what: string): string {
-    return `its ${what} may not be UTF-8, which ${this.#wire.place.driver.name} cannot carry`;
+    return `its ${what} may not be UTF-8, which ${this.#wire.location.driver.name} cannot carry`;
   }
 
   #left(key: Bulk): RawCommand {
@@ -242,7 +256,7 @@ function streamEnd(info: readonly RawReply[], groups: readonly RawReply[][]): St
     last: word(of.get("last-generated-id")),
     ...(typeof added === "number" && { added }),
     ...(deleted !== undefined && { deleted: word(deleted) }),
-    groups: groups.map((group): Group => {
+    groups: groups.map((group): ConsumerGroup => {
       const its = fields(group);
       const read = its.get("entries-read");
       return {

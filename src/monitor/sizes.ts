@@ -1,6 +1,6 @@
 /** How many keys services have, and how much memory they take. */
 import type { Location } from "../client/client.ts";
-import { isOwnKey, shown, Wire } from "../manager/connection.ts";
+import { displayText, isOwnKey, ManagedConnection } from "../manager/connection.ts";
 import type { Bulk } from "../manager/target.ts";
 
 /** What a service's keys come to. */
@@ -38,7 +38,7 @@ export async function sizesOf(places: readonly Location[], options: SizesOptions
   for (const group of groupsOf(places)) {
     const [first] = group as [Location];
     const alone = group.length === 1 && first.prefix === "";
-    const wire = new Wire({ ...first, prefix: "" }, undefined, undefined, timeout);
+    const wire = new ManagedConnection({ ...first, prefix: "" }, undefined, undefined, timeout);
     const total = Number((await wire.must([["DBSIZE"]]))[0]);
     const found = new Map(group.map((place) => [place, { keys: 0, some: [] as Bulk[] }]));
     // The longest prefix first: the empty one fits all.
@@ -49,7 +49,7 @@ export async function sizesOf(places: readonly Location[], options: SizesOptions
       for await (const page of wire.scan("*", Math.min(limit, PAGE))) {
         looked += page.length;
         for (const key of page) {
-          const text = shown(key);
+          const text = displayText(key);
           const place = byLength.find(({ prefix }) => text.startsWith(prefix));
           const one = place && found.get(place);
           if (!one) continue;
@@ -80,7 +80,7 @@ function groupsOf(places: readonly Location[]): Location[][] {
   return [...groups.values()].flatMap((databases) => [...databases.values()]);
 }
 
-async function memoryOf(wire: Wire, some: readonly Bulk[], keys: number): Promise<number | null> {
+async function memoryOf(wire: ManagedConnection, some: readonly Bulk[], keys: number): Promise<number | null> {
   if (keys === 0) return 0;
   const ask = async (...command: string[]): Promise<number[]> => {
     const replies = await wire.send(some.map((key) => [...command, key]));

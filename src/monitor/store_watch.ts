@@ -3,8 +3,8 @@ import type { RawReply } from "../../drivers/driver.ts";
 import { toStoreError } from "../base/errors.ts";
 import type { FleetStats } from "../cache/fleet.ts";
 import type { Location, LocationOf } from "../client/client.ts";
-import { Wire } from "../manager/connection.ts";
-import { fleetCounts, numberOf, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
+import { ManagedConnection } from "../manager/connection.ts";
+import { fleetCounts, infoNumber, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
 import { slowLog } from "../manager/slow_log.ts";
 import { COUNTS } from "../telemetry/stats.ts";
 import { sizesOf } from "./sizes.ts";
@@ -153,8 +153,8 @@ export class StoreWatch {
         error: null,
         latency,
         ...serverOf(info),
-        received: numberOf(info, "total_net_input_bytes"),
-        sent: numberOf(info, "total_net_output_bytes"),
+        received: infoNumber(info, "total_net_input_bytes"),
+        sent: infoNumber(info, "total_net_output_bytes"),
         ...(await this.#slow(wire)),
         keys: await this.#keys(info, services, now),
         databases: this.#hasInfo ? databasesOf(info) : null,
@@ -205,14 +205,14 @@ export class StoreWatch {
     return plus(counts, more);
   }
 
-  async #wire(of: { readonly database?: number; readonly service?: string }): Promise<Wire> {
+  async #wire(of: { readonly database?: number; readonly service?: string }): Promise<ManagedConnection> {
     const name = `${of.service}`;
     const place = this.#places.get(name) ?? (await this.#client.locate(of));
     this.#places.set(name, place);
-    return new Wire(place, undefined, undefined, this.#timeout);
+    return new ManagedConnection(place, undefined, undefined, this.#timeout);
   }
 
-  async #slow(wire: Wire): Promise<Pick<StoreSample, "slowQueries" | "slowest">> {
+  async #slow(wire: ManagedConnection): Promise<Pick<StoreSample, "slowQueries" | "slowest">> {
     const { slowQueries, slowest } = this.#last;
     if (!this.#hasSlowLog) return { slowQueries, slowest };
     const all = await slowLog(wire, SLOW_LOG);
@@ -241,7 +241,7 @@ export class StoreWatch {
     const told = databasesOf(info);
     for (const service of services) {
       const place = await this.#wire({ service }).then(
-        (wire) => wire.place,
+        (wire) => wire.location,
         () => undefined,
       );
       if (!place) continue;
