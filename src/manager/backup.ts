@@ -47,7 +47,7 @@ export async function* backup(
   options: BackupOptions,
 ): AsyncGenerator<BackupProgress, void, void> {
   const { write, gzip = false } = options;
-  const wire = await openConnection(client, options);
+  const connection = await openConnection(client, options);
   const digest = sha256Stream();
   let bytes = 0;
   let keys = 0;
@@ -60,16 +60,16 @@ export async function* backup(
     await sink.write(chunk);
   };
   try {
-    const { service, number: database } = wire.location;
+    const { service, number: database } = connection.location;
     const created = new Date().toISOString();
     await put(
       `${JSON.stringify({ larder: "backup", format: FORMAT, ...(service && { service }), database, created })}\n`,
     );
-    for await (const { records, problems } of inOrder(wire)) {
+    for await (const { records, problems } of inOrder(connection)) {
       let text = "";
       for (const record of records) {
         text += toLine(record);
-        if (!record.more && !wire.isOwn(wire.physical(record.key))) keys++;
+        if (!record.more && !connection.isOwn(connection.physical(record.key))) keys++;
         if (text.length < CHUNK_LENGTH) continue;
         await put(text);
         text = "";
@@ -84,7 +84,7 @@ export async function* backup(
     await sink.close();
     yield { keys, bytes, unreadable, problems: [], done: true };
   } finally {
-    await wire.close();
+    await connection.close();
   }
 }
 
@@ -93,19 +93,19 @@ const encoder = new TextEncoder();
 const CHUNK_LENGTH = 2 ** 16;
 
 /**
- * All that a backup holds. The marks of tags come behind the entries, and the clock last: what is invalidated meanwhile is so in the backup, too.
+ * All that a backup holds. The marks of tags come behind the entries, and the epoch last: what is invalidated meanwhile is so in the backup, too.
  *
- * @param wire The place.
+ * @param connection The place.
  * @returns Pages of records.
  */
-export async function* inOrder(wire: ManagedConnection): AsyncGenerator<Page, void, void> {
-  const source = new Source(wire);
-  yield* source.read("*", (key) => !wire.isOwn(key));
-  const clock = wire.own("clock");
-  const [there] = await wire.must([["EXISTS", clock]]);
+export async function* inOrder(connection: ManagedConnection): AsyncGenerator<Page, void, void> {
+  const source = new Source(connection);
+  yield* source.read("*", (key) => !connection.isOwn(key));
+  const epoch = connection.own("clock");
+  const [there] = await connection.must([["EXISTS", epoch]]);
   if (there === 0) return;
   yield* source.read(`${MARKS}*`, () => true);
-  yield* source.keys([clock]);
+  yield* source.keys([epoch]);
 }
 
 /** Hands over compressed what is written to it. */

@@ -49,7 +49,7 @@ export interface ClearProgress {
  */
 export async function* clear(client: ManagedClient, options: ClearOptions): AsyncGenerator<ClearProgress, void, void> {
   const pattern = checkPattern(options.pattern ?? "*");
-  const wire = await openConnection(client, options);
+  const connection = await openConnection(client, options);
   let keys = 0;
   let unreadable = 0;
   let refused: string | null = null;
@@ -57,35 +57,35 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
   let unlink: RawCommand[] = [];
   try {
     if (options.service !== undefined && pattern === "*" && !options.dryRun) {
-      const [clock, marks] = [wire.physical(EPOCH_KEY), wire.physical(MARKS)];
-      const [answer] = await wire.send([["EVAL", invalidate.lua, 1, clock, marks, EVERYTHING]]);
+      const [epoch, marks] = [connection.physical(EPOCH_KEY), connection.physical(MARKS)];
+      const [answer] = await connection.send([["EVAL", invalidate.lua, 1, epoch, marks, EVERYTHING]]);
       if (answer instanceof StoreError) refused = answer.message;
     }
-    const count = await pageOf(wire);
+    const count = await pageOf(connection);
     while (cursor !== undefined) {
       // One write and one round trip for the next page and the end of the last.
-      const [page, deleted] = await wire.must([wire.scanCommand(cursor, pattern, count), ...unlink]);
+      const [page, deleted] = await connection.must([connection.scanCommand(cursor, pattern, count), ...unlink]);
       const [next, physical] = page as [RawReply, Bulk[]];
-      const found = physical.filter((key) => !wire.isOwn(key));
-      const known = wire.exact ? found : found.filter((key) => !wire.doubtful(key));
+      const found = physical.filter((key) => !connection.isOwn(key));
+      const known = connection.exact ? found : found.filter((key) => !connection.doubtful(key));
       cursor = word(next) === "0" ? undefined : word(next);
       unlink = known.length > 0 && !options.dryRun ? [["UNLINK", ...known]] : [];
       keys += options.dryRun ? known.length : Number(deleted ?? 0);
       unreadable += found.length - known.length;
       yield { keys, unreadable, refused, done: false };
     }
-    for (const deleted of await wire.must(unlink)) keys += Number(deleted);
+    for (const deleted of await connection.must(unlink)) keys += Number(deleted);
     yield { keys, unreadable, refused, done: true };
   } finally {
-    await wire.close();
+    await connection.close();
   }
 }
 
-async function pageOf(wire: ManagedConnection): Promise<number> {
+async function pageOf(connection: ManagedConnection): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
   for (let i = 0; i < 3; i++) {
     const start = performance.now();
-    await wire.ping();
+    await connection.ping();
     least = Math.min(least, performance.now() - start);
   }
   return Math.round(Math.min(Math.max(least * KEYS_A_MS, LEAST), MOST));

@@ -60,7 +60,7 @@ function plain(arg: string | number | Uint8Array): string | number {
   return text;
 }
 
-/** A place and a connection to it. */
+/** A location and a connection to it. */
 export class ManagedConnection {
   readonly location: Location;
   /** Whether all that comes is what is stored: bytes, or the embedded store's text. */
@@ -73,22 +73,22 @@ export class ManagedConnection {
   /** Milliseconds that one step may take. */
   readonly timeout: number;
 
-  constructor(place: Location, connection: Connection | undefined, signal: Signal | undefined, timeout: Timeout) {
-    this.location = place;
+  constructor(location: Location, connection: Connection | undefined, signal: Signal | undefined, timeout: Timeout) {
+    this.location = location;
     this.bytes = connection !== undefined;
-    this.exact = connection !== undefined || place.driver.name === "memory";
+    this.exact = connection !== undefined || location.driver.name === "memory";
     this.#connection = connection;
-    this.#prefix = encoder.encode(place.prefix);
+    this.#prefix = encoder.encode(location.prefix);
     this.#signal = signal;
     this.timeout = parseTimeout(timeout, "timeout");
   }
 
-  /** What to call the place in messages. */
+  /** What to call the location in messages. */
   get name(): string {
     return this.location.service ?? `database ${this.location.number}`;
   }
 
-  /** Sends the commands in order, in as few round trips as the wire allows. A command's own error stands in its reply's place. */
+  /** Sends the commands in order, in as few round trips as the wire allows. The error of a command stands where its reply would. */
   async send(commands: readonly RawCommand[]): Promise<RawReply[]> {
     this.#signal?.throwIfAborted();
     if (commands.length === 0) return [];
@@ -218,10 +218,10 @@ export class ManagedConnection {
 export const TIMEOUT_MS = 10_000;
 
 /**
- * Opens a connection to a place.
+ * Opens a connection to a location.
  *
  * @param client The client.
- * @param options Whose place; how steps are taken.
+ * @param options Whose location; how steps are taken.
  * @returns The connection, to be closed.
  */
 export async function openConnection(
@@ -237,9 +237,9 @@ export async function openConnection(
   }
   const timeout = parseTimeout(options.timeout ?? TIMEOUT_MS, "timeout");
   signal?.throwIfAborted();
-  const place = await client.locate({ service, database });
-  const connection = await place.driver.connect?.(place.database, { timeout });
-  return new ManagedConnection(place, connection, signal, timeout);
+  const location = await client.locate({ service, database });
+  const connection = await location.driver.connect?.(location.database, { timeout });
+  return new ManagedConnection(location, connection, signal, timeout);
 }
 
 /** A glob, checked. @throws {TypeError} For an empty one. */

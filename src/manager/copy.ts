@@ -63,14 +63,14 @@ export async function* copy(
     for (const target of targets) {
       const ways = await openBoth(from, to, { ...target, signal, timeout });
       if (!ways) continue;
-      const { source, sink: wire } = ways;
+      const { source, sink: connection } = ways;
       try {
         at = source.location.number;
         if (phase === "check") {
-          const conflicts = new Conflicts(wire);
+          const conflicts = new Conflicts(connection);
           for await (const page of source.scan("*", PAGE)) {
             const keys = page.filter((key) => !source.isOwn(key) && !source.doubtful(key));
-            await conflicts.look(keys.map((key) => wire.physical(source.logical(key))));
+            await conflicts.look(keys.map((key) => connection.physical(source.logical(key))));
             checked += keys.length;
             yield { ...progress({ phase, keys: checked }), database: at };
           }
@@ -78,12 +78,12 @@ export async function* copy(
           continue;
         }
         const start = { ...sums };
-        for await (const { counts, problems } of copyPlace(source, wire, onConflict === "replace", dryRun)) {
+        for await (const { counts, problems } of copyLocation(source, connection, onConflict === "replace", dryRun)) {
           for (const name of Object.keys(sums) as (keyof Counts)[]) sums[name] = start[name] + counts[name];
           yield { ...progress({ phase, ...sums, problems }), database: at };
         }
       } finally {
-        await Promise.all([source.close(), wire.close()]);
+        await Promise.all([source.close(), connection.close()]);
       }
     }
   }
@@ -125,17 +125,17 @@ async function openBoth(
 
 const NO_DATABASE = /DB index is out of range/i;
 
-async function* copyPlace(
+async function* copyLocation(
   source: ManagedConnection,
-  wire: ManagedConnection,
+  connection: ManagedConnection,
   replace: boolean,
   dryRun: boolean,
 ): AsyncGenerator<{ counts: Counts; problems: Problem[] }, void, void> {
-  const clock = await readEpoch(source);
-  let mode = await modeOf(wire, await isEmpty(wire), clock);
-  if (!dryRun && clock && mode === "as-is" && !(await claimEpoch(wire, clock))) mode = "now";
-  if (!dryRun && mode === "now") await ensureEpoch(wire, clock);
-  const sink = new Sink(wire, {
+  const epoch = await readEpoch(source);
+  let mode = await modeOf(connection, await isEmpty(connection), epoch);
+  if (!dryRun && epoch && mode === "as-is" && !(await claimEpoch(connection, epoch))) mode = "now";
+  if (!dryRun && mode === "now") await ensureEpoch(connection, epoch);
+  const sink = new Sink(connection, {
     replace,
     dryRun,
     past: mode === "now" ? pastOf(source) : undefined,
@@ -164,19 +164,20 @@ async function* copyPlace(
   await writing;
   // Where it was moved on meanwhile, so were marks.
   const after = await readEpoch(source);
-  if (!dryRun && mode === "as-is" && after && after.text !== clock?.text) {
-    if ((await readEpoch(wire))?.text === clock?.text) await wire.must([["SET", wire.own("clock"), after.text]]);
+  if (!dryRun && mode === "as-is" && after && after.text !== epoch?.text) {
+    if ((await readEpoch(connection))?.text === epoch?.text)
+      await connection.must([["SET", connection.own("clock"), after.text]]);
   }
   yield told();
 }
 
 /** What the invalidations of a store say at the moment. */
-function pastOf(wire: ManagedConnection): Past {
+function pastOf(connection: ManagedConnection): Past {
   return {
-    all: async () => (await readEpoch(wire))?.all ?? 0,
+    all: async () => (await readEpoch(connection))?.all ?? 0,
     async marks(tags) {
       if (tags.length === 0) return new Map();
-      const replies = await wire.must(tags.map((tag) => ["GET", wire.own(`tag:${tag}`)]));
+      const replies = await connection.must(tags.map((tag) => ["GET", connection.own(`tag:${tag}`)]));
       return new Map(tags.flatMap((tag, i) => (replies[i] === null ? [] : [[tag, Number(word(replies[i]))]])));
     },
   };

@@ -64,17 +64,17 @@ export async function* diagnose(
     if (Number.isSafeInteger(value) && value > 0) continue;
     throw new RangeError(`cannot use ${name} ${describe(value)}: accepted are whole numbers from 1 on`);
   }
-  let wire: ManagedConnection;
+  let connection: ManagedConnection;
   let latency = 0;
   try {
-    wire = await openConnection(client, { database: 0, ...options });
+    connection = await openConnection(client, { database: 0, ...options });
     try {
-      await wire.ping();
+      await connection.ping();
       const start = performance.now();
-      await wire.ping();
+      await connection.ping();
       latency = performance.now() - start;
     } catch (error) {
-      await wire.close();
+      await connection.close();
       throw error;
     }
   } catch (error) {
@@ -87,12 +87,12 @@ export async function* diagnose(
     yield latency > SLOW_MS
       ? warning("connection", took, "put the store nearer to the application, or look for what keeps it busy")
       : { check: "connection", level: "ok", evidence: took };
-    yield await authentication(wire);
-    const [told] = await wire.send([["INFO"]]);
+    yield await authentication(connection);
+    const [told] = await connection.send([["INFO"]]);
     const info = parseInfo(told);
     const why = untold(client.driver, "INFO", told);
     yield version(info, why);
-    const role = await replication(wire, info);
+    const role = await replication(connection, info);
     yield role;
     if (role.evidence === SENTINEL) return;
     const refused = await tried(client, options);
@@ -100,16 +100,16 @@ export async function* diagnose(
     const token = client.driver === "upstash" ? "use the token that may write, unless only reads are meant" : undefined;
     yield scripts(refused, token);
     yield commands(refused, token);
-    yield await nearCaches(client, wire, info);
+    yield await nearCaches(client, connection, info);
     yield await encryption(client, { ...options, sample });
     yield eviction(info, client.driver, why);
     yield memory(info, why);
     yield hitRate(await countedRates(client, options), info, why);
     yield* keys(client, info, { ...options, sample, bigKey });
-    yield await slowQueries(wire, clock);
-    yield await skew(wire, clock);
+    yield await slowQueries(connection, clock);
+    yield await skew(connection, clock);
   } finally {
-    await wire.close();
+    await connection.close();
   }
 }
 
@@ -167,10 +167,11 @@ function away(error: StoreError): Finding {
   return { check: "connection", level: "error", evidence: error.message, advice };
 }
 
-async function authentication(wire: ManagedConnection): Promise<Finding> {
+async function authentication(connection: ManagedConnection): Promise<Finding> {
   const check = "authentication";
-  if (wire.location.driver.name === "memory") return { check, level: "ok", evidence: "the store is in this process" };
-  const [user, password] = await wire.send([
+  if (connection.location.driver.name === "memory")
+    return { check, level: "ok", evidence: "the store is in this process" };
+  const [user, password] = await connection.send([
     ["ACL", "WHOAMI"],
     ["CONFIG", "GET", "requirepass"],
   ]);
@@ -202,13 +203,13 @@ function version(info: Info, why: string): Finding {
 const SENTINEL = "this is a Sentinel, not a store";
 
 /** Whether this server takes writes, or copies those of another one. */
-async function replication(wire: ManagedConnection, info: Info): Promise<Finding> {
+async function replication(connection: ManagedConnection, info: Info): Promise<Finding> {
   const check = "replication";
-  const { name } = wire.location.driver;
+  const { name } = connection.location.driver;
   let role = info.get("role");
   let of = `${info.get("master_host")}:${info.get("master_port")}`;
   if (role === undefined) {
-    const [reply] = await wire.send([["ROLE"]]);
+    const [reply] = await connection.send([["ROLE"]]);
     if (!Array.isArray(reply)) return unknown(check, untold(name, "ROLE", reply));
     role = word(reply[0]);
     of = `${word(reply[1])}:${word(reply[2])}`;
@@ -239,17 +240,17 @@ async function databases(
   if (client.databases === "prefixed") {
     return { check, level: "ok", evidence: "prefixed: db0: to db15: in the keys of database 0 keep them apart" };
   }
-  let wire: ManagedConnection | undefined;
+  let connection: ManagedConnection | undefined;
   try {
-    wire = await openConnection(client, { database: 15, ...options });
-    await wire.must([["DBSIZE"]]);
+    connection = await openConnection(client, { database: 15, ...options });
+    await connection.must([["DBSIZE"]]);
   } catch (error) {
     if (!isStoreError(error)) throw error;
     const evidence = `numbered, and database 15 cannot be used: ${error.message.split("; ")[0]}`;
     const other = isForbidden(error) ? "allow SELECT to this user (ACL: +select)" : "give the server 16 databases";
     return { check, level: "error", evidence, advice: `set CACHE_DATABASES to prefixed, or ${other}` };
   } finally {
-    await wire?.close();
+    await connection?.close();
   }
   return { check, level: "ok", evidence: "numbered: 0 to 15 can be used" };
 }
@@ -259,11 +260,11 @@ async function databases(
  * end.
  */
 async function tried(client: InspectedClient, options: StepOptions): Promise<Refusals> {
-  const wire = await openConnection(client, { database: 0, ...options });
+  const connection = await openConnection(client, { database: 0, ...options });
   try {
-    return await refusals(wire);
+    return await refusals(connection);
   } finally {
-    await wire.close();
+    await connection.close();
   }
 }
 
@@ -294,9 +295,9 @@ function commands({ commands: refused, keys, scripts: untried }: Refusals, token
 }
 
 /** Whether the server tells of changed keys. Of interest where near caches are on only, so it is no error. */
-async function nearCaches(client: InspectedClient, wire: ManagedConnection, info: Info): Promise<Finding> {
+async function nearCaches(client: InspectedClient, connection: ManagedConnection, info: Info): Promise<Finding> {
   const check = "near caches";
-  const { name } = wire.location.driver;
+  const { name } = connection.location.driver;
   if (name !== "node-redis")
     return unknown(check, `nothing tells of changes over ${name}: values stay for near.ttl at the most`);
   // Redict has its own, and up to 7.3.6 cuts its last letter.
@@ -305,7 +306,7 @@ async function nearCaches(client: InspectedClient, wire: ManagedConnection, info
   const allowed = redict ? "+hello &__redict__:invalidat*" : `&${channel}`;
   let refused: string | null | undefined;
   try {
-    refused = await trackingRefusal(wire, channel);
+    refused = await trackingRefusal(connection, channel);
   } catch (error) {
     if (!isStoreError(error)) throw error;
     refused = error.message;
@@ -336,33 +337,33 @@ async function encryption(
   let seen = 0;
   let hidden = false;
   for (const [service, patterns] of Object.entries(SECRETS)) {
-    let wire: ManagedConnection | undefined;
+    let connection: ManagedConnection | undefined;
     try {
-      wire = await usable(client, { service, ...options });
+      connection = await usable(client, { service, ...options });
     } catch (error) {
       // A build without this service.
       if (!(error instanceof TypeError)) throw error;
       continue;
     }
-    hidden ||= wire === undefined;
-    if (!wire) continue;
+    hidden ||= connection === undefined;
+    if (!connection) continue;
     try {
       for (const pattern of patterns) {
         const keys: Bulk[] = [];
         let left = sample;
-        for await (const page of wire.scan(pattern, PAGE)) {
+        for await (const page of connection.scan(pattern, PAGE)) {
           keys.push(...page);
           left -= PAGE;
           if (keys.length >= LOOKED_AT || left <= 0) break;
         }
-        const heads = await wire.send(keys.slice(0, LOOKED_AT).map((key) => ["GETRANGE", key, 0, 1023]));
+        const heads = await connection.send(keys.slice(0, LOOKED_AT).map((key) => ["GETRANGE", key, 0, 1023]));
         hidden ||= heads.some((head) => head instanceof StoreError);
         const texts = heads.map(word).filter((text) => text.startsWith("{"));
         seen += texts.length;
         if (texts.some((text) => !/^\{[^{}]*?"sealed":/.test(text))) plain.push(`${service} (${pattern})`);
       }
     } finally {
-      await wire.close();
+      await connection.close();
     }
   }
   if (seen === 0) return unknown(check, hidden ? HIDDEN : "auth and payment hold no values yet");
@@ -417,10 +418,10 @@ interface Rate {
 async function countedRates(client: InspectedClient, options: StepOptions): Promise<Rate[]> {
   const rates: Rate[] = [];
   for (const { service = "" } of await locationsOf(client)) {
-    const wire = await usable(client, { service, ...options });
-    if (!wire) continue;
+    const connection = await usable(client, { service, ...options });
+    if (!connection) continue;
     try {
-      const [reply] = await wire.send([["HGETALL", wire.own(`stats:${service}`)]]);
+      const [reply] = await connection.send([["HGETALL", connection.own(`stats:${service}`)]]);
       let [hits, misses] = [0, 0];
       for (const [name, number] of fleetCounts(Array.isArray(reply) ? reply : [])) {
         if (name === "hits") hits += number;
@@ -429,7 +430,7 @@ async function countedRates(client: InspectedClient, options: StepOptions): Prom
       const reads = hits + misses;
       if (reads > 0) rates.push({ service, reads, rate: hits / reads });
     } finally {
-      await wire.close();
+      await connection.close();
     }
   }
   return rates.sort((a, b) => a.rate - b.rate);
@@ -467,13 +468,13 @@ async function usable(
   client: ManagedClient,
   options: LocationOf & StepOptions,
 ): Promise<ManagedConnection | undefined> {
-  let wire: ManagedConnection | undefined;
+  let connection: ManagedConnection | undefined;
   try {
-    wire = await openConnection(client, options);
-    await wire.must([wire.scanCommand("0", "*", 1)]);
-    return wire;
+    connection = await openConnection(client, options);
+    await connection.must([connection.scanCommand("0", "*", 1)]);
+    return connection;
   } catch (error) {
-    await wire?.close();
+    await connection?.close();
     if (isRefusal(error)) return undefined;
     throw error;
   }
@@ -499,14 +500,14 @@ async function* keys(
   const big: { name: string; size: number }[] = [];
   for (const database of await used(client, info)) {
     // All that is there, the keys of others too: they share the memory.
-    const place = { ...(await client.locate({ database })), prefix: "" };
-    const wire = await usable({ locate: async () => place }, { database, ...options });
-    if (!wire) continue;
+    const location = { ...(await client.locate({ database })), prefix: "" };
+    const connection = await usable({ locate: async () => location }, { database, ...options });
+    if (!connection) continue;
     opened++;
-    const look = looker(wire);
+    const look = looker(connection);
     try {
       let left = sample;
-      for await (const page of wire.scan("*", PAGE)) {
+      for await (const page of connection.scan("*", PAGE)) {
         const part = page.filter((key) => !/(^|:)#larder:/.test(displayText(key))).slice(0, left);
         for (const { key, ttl, size, unreadable } of await look(part)) {
           if (unreadable) continue;
@@ -526,7 +527,7 @@ async function* keys(
       if (!isRefusal(error)) throw error;
       hidden = true;
     } finally {
-      await wire.close();
+      await connection.close();
     }
   }
   if (looked === 0 && (hidden || opened === 0)) {
@@ -552,10 +553,10 @@ async function* keys(
       );
 }
 
-async function slowQueries(wire: ManagedConnection, clock: () => number): Promise<Finding> {
+async function slowQueries(connection: ManagedConnection, clock: () => number): Promise<Finding> {
   const check = "slow queries";
-  const all = (await slowLog(wire, 128))?.filter(({ ofTools }) => !ofTools);
-  if (!all) return unknown(check, untold(wire.location.driver.name, "SLOWLOG", undefined));
+  const all = (await slowLog(connection, 128))?.filter(({ ofTools }) => !ofTools);
+  if (!all) return unknown(check, untold(connection.location.driver.name, "SLOWLOG", undefined));
   const slow = all
     .filter(({ at, took }) => took >= SLOW_QUERY_MS && clock() - at < RECENT_MS)
     .sort((a, b) => b.took - a.took);
@@ -569,12 +570,12 @@ async function slowQueries(wire: ManagedConnection, clock: () => number): Promis
       );
 }
 
-async function skew(wire: ManagedConnection, clock: () => number): Promise<Finding> {
+async function skew(connection: ManagedConnection, clock: () => number): Promise<Finding> {
   const check = "clock";
   const before = clock();
-  const [reply] = await wire.send([["TIME"]]);
+  const [reply] = await connection.send([["TIME"]]);
   const after = clock();
-  if (!Array.isArray(reply)) return unknown(check, untold(wire.location.driver.name, "TIME", reply));
+  if (!Array.isArray(reply)) return unknown(check, untold(connection.location.driver.name, "TIME", reply));
   const [seconds, micros] = (reply as RawReply[]).map(word);
   const theirs = Number(seconds) * 1000 + Number(micros) / 1000;
   const off = theirs - (before + after) / 2;

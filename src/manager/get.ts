@@ -52,7 +52,7 @@ export interface KeyDetails {
   readonly value: unknown;
   /** How many elements there are, where `value` holds only the first 1000 of them; how many bytes, where it holds only those of `maxBytes`. */
   readonly length?: number;
-  /** Whether `value` holds what may be bytes that are not UTF-8, which the wire cannot carry: over REST. */
+  /** Whether `value` holds what may be bytes that are not UTF-8, which the connection cannot carry: over REST. */
   readonly unreadable?: true;
 }
 
@@ -72,37 +72,37 @@ export async function get(client: ManagedClient, options: GetOptions): Promise<K
   if (!given || key.length === 0) {
     throw new TypeError(`cannot read ${describe(key)}: accepted are keys of text or bytes that are not empty`);
   }
-  const wire = await openConnection(client, options);
+  const connection = await openConnection(client, options);
   try {
-    const physical = wire.physical(key);
-    if (typeof physical !== "string" && !wire.location.driver.connect) {
-      throw new TypeError(`cannot read a key of bytes over ${wire.location.driver.name}: accepted is text`);
+    const physical = connection.physical(key);
+    if (typeof physical !== "string" && !connection.location.driver.connect) {
+      throw new TypeError(`cannot read a key of bytes over ${connection.location.driver.name}: accepted is text`);
     }
-    const [entry] = await looker(wire)([physical]);
+    const [entry] = await looker(connection)([physical]);
     if (!entry) return undefined;
     const { type, ttl, size } = entry;
     const read = READS[type];
     if (!read) return { type, ttl, size, value: undefined };
     if (type === "string" && maxBytes < Number.POSITIVE_INFINITY) {
-      const [length] = await wire.must([["STRLEN", physical]]);
+      const [length] = await connection.must([["STRLEN", physical]]);
       if (Number(length) > maxBytes) {
-        const [start] = await wire.send([["GETRANGE", physical, 0, maxBytes - 1]]);
+        const [start] = await connection.send([["GETRANGE", physical, 0, maxBytes - 1]]);
         // Where there is no such command, in the embedded store, nobody is held up by reading it all.
         if (!(start instanceof StoreError)) {
           return { type, ttl, size, value: beginning(start as Bulk), length: Number(length) };
         }
       }
     }
-    const [count] = read.count ? await wire.must([[read.count, physical]]) : [0];
+    const [count] = read.count ? await connection.must([[read.count, physical]]) : [0];
     const long = Number(count) > MOST;
-    const [answer] = await wire.must([(long && read.part ? read.part : read.whole)(physical)]);
+    const [answer] = await connection.must([(long && read.part ? read.part : read.whole)(physical)]);
     const reply = long && read.part && read.scans ? (answer as RawReply[])[1] : answer;
     if (reply === null || (Array.isArray(reply) && reply.length === 0 && type !== "stream")) return undefined;
     const found = type === "string" ? await stored(reply as Bulk) : { value: shape(type, reply as RawReply) };
-    const doubtful = holds(reply as RawReply, (bulk) => wire.doubtful(bulk));
+    const doubtful = holds(reply as RawReply, (bulk) => connection.doubtful(bulk));
     return { type, ttl, size, ...found, ...(long && { length: Number(count) }), ...(doubtful && { unreadable: true }) };
   } finally {
-    await wire.close();
+    await connection.close();
   }
 }
 

@@ -94,47 +94,47 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
   if (!(Number.isSafeInteger(maxKeys) && maxKeys > 0)) {
     throw new RangeError(`cannot use maxKeys ${describe(maxKeys)}: accepted are whole numbers from 1 on`);
   }
-  const wire = await openConnection(client, { database: 0, ...options });
+  const connection = await openConnection(client, { database: 0, ...options });
   try {
-    await wire.ping();
+    await connection.ping();
     const start = performance.now();
-    await wire.ping();
+    await connection.ping();
     const latency = performance.now() - start;
-    const server = serverOf(await readInfo(wire));
+    const server = serverOf(await readInfo(connection));
     const { hits, misses } = server;
-    const places = await locationsOf(client);
-    const counts = await countKeys(places, maxKeys, options);
+    const locations = await locationsOf(client);
+    const counts = await countKeys(locations, maxKeys, options);
     return {
       driver: client.driver,
       databases: client.databases,
       latency,
       ...server,
       hitRate: hits !== null && misses !== null && hits + misses > 0 ? hits / (hits + misses) : null,
-      services: places.map((place) => {
-        const { keys = 0, more = false } = counts.get(place) ?? {};
-        return { service: place.service as string, database: place.number, keys, more };
+      services: locations.map((location) => {
+        const { keys = 0, more = false } = counts.get(location) ?? {};
+        return { service: location.service as string, database: location.number, keys, more };
       }),
-      fleet: await fleetOf(places, counts, options),
+      fleet: await fleetOf(locations, counts, options),
     };
   } finally {
-    await wire.close();
+    await connection.close();
   }
 }
 
 /** Where the client's services live, by their databases: those that it was made with, and those that it has used. */
 export async function locationsOf(client: Pick<InspectedClient, "locate" | "service" | "stats">): Promise<Location[]> {
   const names = new Set([...Object.keys(SERVICE_DATABASES), ...Object.keys(client.stats().services)]);
-  const places: Location[] = [];
+  const locations: Location[] = [];
   for (const service of names) {
     try {
       client.service(service as never);
-      places.push(await client.locate({ service }));
+      locations.push(await client.locate({ service }));
     } catch (error) {
       // A build without this service.
       if (!(error instanceof TypeError)) throw error;
     }
   }
-  return places.sort((a, b) => a.number - b.number);
+  return locations.sort((a, b) => a.number - b.number);
 }
 
 /**
@@ -142,20 +142,20 @@ export async function locationsOf(client: Pick<InspectedClient, "locate" | "serv
  * rate of a store that is watched would fall by it.
  */
 async function fleetOf(
-  places: readonly Location[],
+  locations: readonly Location[],
   counts: ReadonlyMap<Location, Contents>,
   { signal, timeout }: StepOptions,
 ): Promise<Readonly<Record<string, FleetStats>>> {
-  const found = places.map(async (place): Promise<[string, FleetStats]> => {
-    const wire = new ManagedConnection(place, undefined, signal, timeout ?? TIMEOUT_MS);
-    const there = counts.get(place)?.fleet === true;
-    const [reply] = there ? await wire.must([["HGETALL", wire.own(`stats:${place.service}`)]]) : [[]];
+  const found = locations.map(async (location): Promise<[string, FleetStats]> => {
+    const connection = new ManagedConnection(location, undefined, signal, timeout ?? TIMEOUT_MS);
+    const there = counts.get(location)?.fleet === true;
+    const [reply] = there ? await connection.must([["HGETALL", connection.own(`stats:${location.service}`)]]) : [[]];
     const sum = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<(typeof COUNTS)[number], number>;
     for (const [name, number] of fleetCounts(reply as readonly RawReply[])) {
       if (Object.hasOwn(sum, name)) sum[name as keyof typeof sum] += number;
     }
     const reads = sum.hits + sum.misses;
-    return [place.service as string, { ...sum, hitRate: reads > 0 ? sum.hits / reads : 0 }];
+    return [location.service as string, { ...sum, hitRate: reads > 0 ? sum.hits / reads : 0 }];
   });
   return Object.fromEntries(await Promise.all(found));
 }
@@ -166,8 +166,8 @@ export function* fleetCounts(flat: readonly RawReply[]): Generator<[name: string
 }
 
 /** What INFO says, by name; nothing where the store has none. */
-export async function readInfo(wire: ManagedConnection): Promise<ReadonlyMap<string, string>> {
-  const [reply] = await wire.send([["INFO"]]);
+export async function readInfo(connection: ManagedConnection): Promise<ReadonlyMap<string, string>> {
+  const [reply] = await connection.send([["INFO"]]);
   return parseInfo(reply);
 }
 
@@ -208,35 +208,35 @@ const PAGE = 1000;
 /** Up to how many keys of a database are counted one by one, so that the library's own can be told apart. */
 const COUNTED = 10_000;
 
-/** What is in a place: how many keys, whether there are more, and whether processes counted together. */
+/** What is in a location: how many keys, whether there are more, and whether processes counted together. */
 interface Contents {
   keys: number;
   more: boolean;
   readonly fleet: boolean;
 }
 
-/** Counts the keys of places, those that share a database of the store in one scan. */
+/** Counts the keys of locations, those that share a database of the store in one scan. */
 async function countKeys(
-  places: readonly Location[],
+  locations: readonly Location[],
   maxKeys: number,
   options: StepOptions,
 ): Promise<ReadonlyMap<Location, Contents>> {
   const counts = new Map<Location, Contents>();
   const groups = new Map<string, Location[]>();
-  for (const place of places) {
-    const id = `${place.numbered ? place.database : ""}`;
-    groups.set(id, [...(groups.get(id) ?? []), place]);
+  for (const location of locations) {
+    const id = `${location.numbered ? location.database : ""}`;
+    groups.set(id, [...(groups.get(id) ?? []), location]);
   }
   for (const group of groups.values()) {
     const [first] = group as [Location];
     const whole = { ...first, prefix: "" };
-    const wire = await openConnection({ locate: async () => whole }, { database: first.number, ...options });
+    const connection = await openConnection({ locate: async () => whole }, { database: first.number, ...options });
     try {
       // MEMORY alone looks at a key and counts neither hit nor miss; where it is not known, there are no such counts to spoil.
       const marks = group.map(
-        ({ prefix, service }): RawCommand => ["MEMORY", "USAGE", `${prefix}${wire.own(`stats:${service}`)}`],
+        ({ prefix, service }): RawCommand => ["MEMORY", "USAGE", `${prefix}${connection.own(`stats:${service}`)}`],
       );
-      const [size, ...found] = await wire.send([["DBSIZE"], ...marks]);
+      const [size, ...found] = await connection.send([["DBSIZE"], ...marks]);
       if (size instanceof StoreError) throw size;
       const fleets = found.map((reply) => reply !== null);
       if (group.length === 1 && first.prefix === "" && Number(size) > COUNTED) {
@@ -247,22 +247,22 @@ async function countKeys(
         });
         continue;
       }
-      group.forEach((place, i) => void counts.set(place, { keys: 0, more: false, fleet: fleets[i] === true }));
+      group.forEach((location, i) => void counts.set(location, { keys: 0, more: false, fleet: fleets[i] === true }));
       // The longest prefix first: the empty one fits all.
       const byLength = [...group].sort((a, b) => b.prefix.length - a.prefix.length);
-      for await (const page of wire.scan("*", PAGE)) {
+      for await (const page of connection.scan("*", PAGE)) {
         for (const key of page) {
           const text = displayText(key);
-          const place = byLength.find(({ prefix }) => text.startsWith(prefix));
-          const count = place && counts.get(place);
-          if (!count || isOwnKey(text.slice((place as Location).prefix.length))) continue;
+          const location = byLength.find(({ prefix }) => text.startsWith(prefix));
+          const count = location && counts.get(location);
+          if (!count || isOwnKey(text.slice((location as Location).prefix.length))) continue;
           if (count.keys === maxKeys) count.more = true;
           else count.keys++;
         }
-        if (group.every((place) => counts.get(place)?.more)) break;
+        if (group.every((location) => counts.get(location)?.more)) break;
       }
     } finally {
-      await wire.close();
+      await connection.close();
     }
   }
   return counts;

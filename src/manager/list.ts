@@ -26,7 +26,7 @@ export interface KeyEntry {
   readonly key: string;
   /** The key where it is not UTF-8. */
   readonly bytes?: Uint8Array;
-  /** Whether the wire cannot say what the key is: over REST, where it is not UTF-8. Then nothing else is known. */
+  /** Whether the connection cannot say what the key is: over REST, where it is not UTF-8. Then nothing else is known. */
   readonly unreadable?: true;
   /** `"string"`, `"hash"`, `"list"`, `"set"`, `"zset"`, `"stream"`, or what a module calls its own. */
   readonly type: string;
@@ -53,15 +53,15 @@ export async function* list(client: ManagedClient, options: ListOptions): AsyncG
   }
   const order = sort === undefined ? undefined : Object.hasOwn(ORDERS, sort) && ORDERS[sort];
   if (order === false) throw new TypeError(`cannot sort by ${describe(sort)}: accepted are key, size and ttl`);
-  const wire = await openConnection(client, options);
-  const look = looker(wire);
+  const connection = await openConnection(client, options);
+  const look = looker(connection);
   // A scan may give a key twice; what is bounded anyway can tell.
   const seen = order || limit < Number.POSITIVE_INFINITY ? new Set<string>() : undefined;
   let kept: KeyEntry[] = [];
   try {
     let yielded = 0;
-    for await (const page of wire.scan(pattern, PAGE)) {
-      for (const entry of await look(page.filter((key) => !wire.isOwn(key)))) {
+    for await (const page of connection.scan(pattern, PAGE)) {
+      for (const entry of await look(page.filter((key) => !connection.isOwn(key)))) {
         const id = entry.bytes ? `${entry.bytes}` : `=${entry.key}`;
         if (seen?.has(id)) continue;
         if (order) {
@@ -78,7 +78,7 @@ export async function* list(client: ManagedClient, options: ListOptions): AsyncG
     }
     if (order) yield* kept.sort(order).slice(0, limit);
   } finally {
-    await wire.close();
+    await connection.close();
   }
 }
 
@@ -98,16 +98,16 @@ const ORDERS: Readonly<Record<string, (a: KeyEntry, b: KeyEntry) => number>> = {
 /**
  * Answers a function that looks at keys.
  *
- * @param wire The wire.
+ * @param connection The connection.
  * @returns Takes physical keys, and answers what is known of those that are there.
  */
-export function looker(wire: ManagedConnection): (keys: readonly Bulk[]) => Promise<KeyEntry[]> {
+export function looker(connection: ManagedConnection): (keys: readonly Bulk[]) => Promise<KeyEntry[]> {
   // Stores without MEMORY say so once.
   let size = (key: Bulk): RawCommand => ["MEMORY", "USAGE", key];
   return async (keys) => {
-    const known = keys.filter((key) => wire.exact || !wire.doubtful(key));
+    const known = keys.filter((key) => connection.exact || !connection.doubtful(key));
     const ask = (): Promise<RawReply[]> =>
-      wire.send(known.flatMap((key) => [["TYPE", key], ["PTTL", key], size(key)] as RawCommand[]));
+      connection.send(known.flatMap((key) => [["TYPE", key], ["PTTL", key], size(key)] as RawCommand[]));
     let replies = await ask();
     const refused = known.findIndex((_, i) => replies[3 * i + 2] instanceof StoreError) >= 0;
     if (refused && size("")[0] === "MEMORY") {
@@ -121,7 +121,7 @@ export function looker(wire: ManagedConnection): (keys: readonly Bulk[]) => Prom
       if (left instanceof StoreError) throw left;
       const type = word(kind);
       if (type === "none") return;
-      const key = wire.logical(physical);
+      const key = connection.logical(physical);
       const text = asText(key);
       entries.push({
         key: text ?? displayText(key),
@@ -132,8 +132,14 @@ export function looker(wire: ManagedConnection): (keys: readonly Bulk[]) => Prom
       });
     });
     for (const key of known.length < keys.length ? keys : []) {
-      if (!wire.doubtful(key)) continue;
-      entries.push({ key: displayText(wire.logical(key)), unreadable: true, type: "unknown", ttl: null, size: null });
+      if (!connection.doubtful(key)) continue;
+      entries.push({
+        key: displayText(connection.logical(key)),
+        unreadable: true,
+        type: "unknown",
+        ttl: null,
+        size: null,
+      });
     }
     return entries;
   };

@@ -68,45 +68,45 @@ export async function* restore(
 ): AsyncGenerator<RestoreProgress, void, void> {
   const { read, onConflict = "fail", dryRun = false } = options;
   checkOnConflict(onConflict);
-  const wire = await openConnection(client, options);
+  const connection = await openConnection(client, options);
   try {
-    const survey = new Survey(wire, onConflict === "fail");
-    const empty = await isEmpty(wire);
-    const left = readMarker(await wire.must([["GET", wire.own(MARKER)]]));
+    const survey = new Survey(connection, onConflict === "fail");
+    const empty = await isEmpty(connection);
+    const left = readMarker(await connection.must([["GET", connection.own(MARKER)]]));
     // Marks take memory: they are kept only where entries are judged by them.
-    const judges = left ? left.mode === "now" : !empty || (await readEpoch(wire)) !== undefined;
+    const judges = left ? left.mode === "now" : !empty || (await readEpoch(connection)) !== undefined;
     for await (const page of readBackup(read(), isKey, survey.end)) {
       await survey.see(page, judges);
       yield progress({ phase: "verify", keys: survey.keys });
     }
     const { sha256, keys: total } = survey.trailer as Trailer;
-    await checkTypes(wire, survey.types);
+    await checkTypes(connection, survey.types);
     const marker = !dryRun && left?.sha256 === sha256 && left.onConflict === onConflict ? left : undefined;
     if (!marker) survey.refuseConflicts();
-    const { clock } = survey;
-    let mode: Mode = marker?.mode ?? (await modeOf(wire, empty, clock));
+    const { epoch } = survey;
+    let mode: Mode = marker?.mode ?? (await modeOf(connection, empty, epoch));
     const name = `${MARKER}:${sha256.slice(0, 8)}${Math.random().toString(36).slice(2, 10)}`;
     let position = marker?.position ?? 0;
     const note = (counts: Partial<Counts>): RawCommand => {
       const text = JSON.stringify({ sha256, onConflict, mode, position, counts, name } satisfies Marker);
-      return ["SET", wire.own(MARKER), text, "PX", MARKER_MS];
+      return ["SET", connection.own(MARKER), text, "PX", MARKER_MS];
     };
     if (!dryRun) {
       // A name of its own for each run: what the last one sent may still be under way.
-      const rest: RawCommand[] = left ? [["UNLINK", wire.own(left.name)]] : [];
-      await wire.must([...rest, note(marker?.counts ?? {})]);
-      if (mode === "as-is" && clock && !(await claimEpoch(wire, clock)) && !marker) mode = "now";
-      if (mode === "now") await ensureEpoch(wire, clock);
+      const rest: RawCommand[] = left ? [["UNLINK", connection.own(left.name)]] : [];
+      await connection.must([...rest, note(marker?.counts ?? {})]);
+      if (mode === "as-is" && epoch && !(await claimEpoch(connection, epoch)) && !marker) mode = "now";
+      if (mode === "now") await ensureEpoch(connection, epoch);
     }
     if (mode === "now" && !survey.marks) {
-      const again = new Survey(wire, false);
+      const again = new Survey(connection, false);
       for await (const page of readBackup(read(), isKey, again.end)) await again.see(page, true);
       survey.marks = again.marks;
     }
     const marks: ReadonlyMap<string, number> = survey.marks ?? new Map();
     const past: Past | undefined =
-      mode === "now" ? { all: async () => clock?.all ?? 0, marks: async () => marks } : undefined;
-    const sink = new Sink(wire, { replace: onConflict === "replace", dryRun, past, name }, marker?.counts);
+      mode === "now" ? { all: async () => epoch?.all ?? 0, marks: async () => marks } : undefined;
+    const sink = new Sink(connection, { replace: onConflict === "replace", dryRun, past, name }, marker?.counts);
     const resumed = marker !== undefined;
     let changed = true;
     const verified = readBackup(read(), isKey, (trailer) => {
@@ -125,10 +125,10 @@ export async function* restore(
     }
     await writing;
     if (changed) throw new BackupError(0, "it changed while it was restored");
-    if (!dryRun) await wire.must([["UNLINK", wire.own(MARKER)]]);
+    if (!dryRun) await connection.must([["UNLINK", connection.own(MARKER)]]);
     yield progress({ phase: "write", total, ...sink.counts, problems: sink.takeProblems(), resumed, done: true });
   } finally {
-    await wire.close();
+    await connection.close();
   }
 }
 
@@ -181,16 +181,16 @@ export function checkOnConflict(onConflict: OnConflict): void {
 /** What is learnt of a file before anything is written. */
 class Survey {
   keys = 0;
-  clock: EpochText | undefined;
+  epoch: EpochText | undefined;
   marks: Map<string, number> | undefined;
   trailer: Trailer | undefined;
   readonly types: Set<KeyType> = new Set();
-  readonly #wire: ManagedConnection;
+  readonly #connection: ManagedConnection;
   readonly #conflicts: Conflicts | undefined;
 
-  constructor(wire: ManagedConnection, conflicts: boolean) {
-    this.#wire = wire;
-    this.#conflicts = conflicts ? new Conflicts(wire) : undefined;
+  constructor(connection: ManagedConnection, conflicts: boolean) {
+    this.#connection = connection;
+    this.#conflicts = conflicts ? new Conflicts(connection) : undefined;
   }
 
   readonly end = (trailer: Trailer): void => {
@@ -206,14 +206,14 @@ class Survey {
         this.keys++;
         if (expires > Date.now()) keys.push(key);
       } else if (key === EPOCH_KEY) {
-        this.clock = toEpoch(value as Bulk);
+        this.epoch = toEpoch(value as Bulk);
       } else if (marks && typeof key === "string" && key.startsWith(MARKS)) {
         this.marks ??= new Map();
         this.marks.set(key.slice(MARKS.length), Number(value));
       }
     }
     if (marks) this.marks ??= new Map();
-    await this.#conflicts?.look(keys.map((key) => this.#wire.physical(key)));
+    await this.#conflicts?.look(keys.map((key) => this.#connection.physical(key)));
   }
 
   /** @throws {ConflictError} When keys are there that must not be. */
@@ -224,23 +224,23 @@ class Survey {
 
 /** Keys that are there already. */
 export class Conflicts {
-  readonly #wire: ManagedConnection;
+  readonly #connection: ManagedConnection;
   #count = 0;
   readonly #first: string[] = [];
 
-  constructor(wire: ManagedConnection) {
-    this.#wire = wire;
+  constructor(connection: ManagedConnection) {
+    this.#connection = connection;
   }
 
   /** Looks for physical keys. */
   async look(keys: readonly Bulk[]): Promise<void> {
     for (let from = 0; from < keys.length; from += STEP_KEYS) {
-      const part = keys.slice(from, from + STEP_KEYS).filter((key) => this.#wire.carries(key));
-      const replies = await this.#wire.must(part.map((key) => ["EXISTS", key]));
+      const part = keys.slice(from, from + STEP_KEYS).filter((key) => this.#connection.carries(key));
+      const replies = await this.#connection.must(part.map((key) => ["EXISTS", key]));
       part.forEach((key, i) => {
         if (replies[i] !== 1) return;
         this.#count++;
-        if (this.#first.length < 10) this.#first.push(displayText(this.#wire.logical(key)));
+        if (this.#first.length < 10) this.#first.push(displayText(this.#connection.logical(key)));
       });
     }
   }
@@ -252,33 +252,37 @@ export class Conflicts {
 }
 
 /** Whether a place has no keys, those of the library itself aside. */
-export async function isEmpty(wire: ManagedConnection): Promise<boolean> {
-  for await (const page of wire.scan("*", 1000)) if (page.some((key) => !wire.isOwn(key))) return false;
+export async function isEmpty(connection: ManagedConnection): Promise<boolean> {
+  for await (const page of connection.scan("*", 1000)) if (page.some((key) => !connection.isOwn(key))) return false;
   return true;
 }
 
 /** How entries must be written to a place. */
-export async function modeOf(wire: ManagedConnection, empty: boolean, clock: EpochText | undefined): Promise<Mode> {
-  if ((await readEpoch(wire)) !== undefined) return "now";
+export async function modeOf(
+  connection: ManagedConnection,
+  empty: boolean,
+  epoch: EpochText | undefined,
+): Promise<Mode> {
+  if ((await readEpoch(connection)) !== undefined) return "now";
   // What is there must not become older than invalidations of elsewhere.
-  return empty || !clock ? "as-is" : "now";
+  return empty || !epoch ? "as-is" : "now";
 }
 
-/** Gives a place without a clock its first, where tags are going to need one. */
-export async function ensureEpoch(wire: ManagedConnection, theirs: EpochText | undefined): Promise<void> {
+/** Gives a place without an epoch its first, where tags are going to need one. */
+export async function ensureEpoch(connection: ManagedConnection, theirs: EpochText | undefined): Promise<void> {
   if (!theirs) return;
-  await wire.must([["SET", wire.own("clock"), `${Date.now() * 1000} 0 0`, "NX"]]);
+  await connection.must([["SET", connection.own("clock"), `${Date.now() * 1000} 0 0`, "NX"]]);
 }
 
 /** @throws {TypeError} For types that the store does not have. */
-async function checkTypes(wire: ManagedConnection, types: ReadonlySet<KeyType>): Promise<void> {
-  const { name, capabilities } = wire.location.driver;
+async function checkTypes(connection: ManagedConnection, types: ReadonlySet<KeyType>): Promise<void> {
+  const { name, capabilities } = connection.location.driver;
   const wanted = [...types].filter((type) => type !== "string");
-  const probes = wanted.map((type): RawCommand => [SIZES[type], wire.own("none")]);
+  const probes = wanted.map((type): RawCommand => [SIZES[type], connection.own("none")]);
   if (wanted.length > 0 && capabilities.transactions !== "atomic") {
-    probes.push(["RENAME", wire.own("none"), wire.own("none")]);
+    probes.push(["RENAME", connection.own("none"), connection.own("none")]);
   }
-  const replies = await wire.send(probes);
+  const replies = await connection.send(probes);
   replies.forEach((reply, i) => {
     if (!(reply instanceof StoreError) || /no such key/i.test(reply.message)) return;
     const what = wanted[i] ?? (wanted[0] as KeyType);

@@ -42,24 +42,24 @@ const FORBIDDEN_IN_SCRIPTS = /can't (run|access)|no permissions|ACL failure|unkn
 /**
  * Tries what the library does.
  *
- * @param wire A connection, to the place whose keys are meant.
+ * @param connection A connection, to the place whose keys are meant.
  * @returns What was refused.
  */
-export async function refusals(wire: ManagedConnection): Promise<Refusals> {
-  const [key, clock, marks] = [wire.own("doctor"), wire.physical(EPOCH_KEY), wire.physical(MARKS)];
+export async function refusals(connection: ManagedConnection): Promise<Refusals> {
+  const [key, epoch, marks] = [connection.own("doctor"), connection.physical(EPOCH_KEY), connection.physical(MARKS)];
   const direct: RawCommand[] = [
-    ["MGET", key, clock],
+    ["MGET", key, epoch],
     ["PTTL", key],
     ["SET", key, "", "XX"],
     ["UNLINK", key],
-    wire.scanCommand("0", "#larder:doctor", 1),
+    connection.scanCommand("0", "#larder:doctor", 1),
   ];
   const scripts: RawCommand[] = [
-    ["EVAL", read.lua, 2, clock, key, marks, 0, 1],
-    ["EVALSHA", read.sha1, 2, clock, key, marks, 0, 1],
+    ["EVAL", read.lua, 2, epoch, key, marks, 0, 1],
+    ["EVALSHA", read.sha1, 2, epoch, key, marks, 0, 1],
     ["EVAL", TRIALS, 1, key],
   ];
-  const replies = await wire.send([...direct, ...scripts]);
+  const replies = await connection.send([...direct, ...scripts]);
   const errors = replies.map((reply) => (reply instanceof StoreError ? reply : undefined));
   const [evalError, evalshaError] = errors.slice(direct.length);
   const ofKeys = errors.some((error) => error !== undefined && KEYS.test(error.message));
@@ -75,7 +75,7 @@ export async function refusals(wire: ManagedConnection): Promise<Refusals> {
   return {
     scripts: scriptError?.message,
     commands: [...new Set(commands)],
-    keys: ofKeys ? wire.location.prefix : undefined,
+    keys: ofKeys ? connection.location.prefix : undefined,
     cluster: errors.find((error) => error && isOfCluster(error))?.message,
   };
 }
@@ -83,26 +83,29 @@ export async function refusals(wire: ManagedConnection): Promise<Refusals> {
 /**
  * Tries to be told of changed keys, as near caches over TCP are.
  *
- * @param wire A connection; this takes one more.
+ * @param connection A connection; this takes one more.
  * @param channel What the server tells of changes on.
- * @returns Why the server refuses, in its words; `null` where it does not, `undefined` where the wire has no tracking.
+ * @returns Why the server refuses, in its words; `null` where it does not, `undefined` where the driver has no tracking.
  */
-export async function trackingRefusal(wire: ManagedConnection, channel: string): Promise<string | null | undefined> {
-  const { location, timeout } = wire;
+export async function trackingRefusal(
+  connection: ManagedConnection,
+  channel: string,
+): Promise<string | null | undefined> {
+  const { location, timeout } = connection;
   const { driver, database } = location;
-  const connection = await driver.connect?.(database, { timeout });
-  if (!connection) return undefined;
+  const listener = await driver.connect?.(database, { timeout });
+  if (!listener) return undefined;
   try {
-    const [id] = await connection.send([["CLIENT", "ID"]], { timeout });
+    const [id] = await listener.send([["CLIENT", "ID"]], { timeout });
     if (id instanceof StoreError) return id.message;
     const tracking = ["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", "PREFIX", "#larder:doctor"];
-    const [on] = await connection.send([tracking], { timeout });
+    const [on] = await listener.send([tracking], { timeout });
     if (on instanceof StoreError) return on.message;
     return await new Promise<string | null>((resolve, reject) => {
       const told = (reply: RawReply): void => resolve(reply instanceof StoreError ? reply.message : null);
-      connection.listen(["SUBSCRIBE", channel], told).catch(reject);
+      listener.listen(["SUBSCRIBE", channel], told).catch(reject);
     });
   } finally {
-    await connection.close();
+    await listener.close();
   }
 }

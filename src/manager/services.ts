@@ -32,19 +32,19 @@ export async function findServices(
 ): Promise<void> {
   const groups = new Map<number, Location[]>();
   for (let database = FIRST; database <= LAST; database++) {
-    const place = await client.locate({ database });
-    groups.set(place.database, [...(groups.get(place.database) ?? []), place]);
+    const location = await client.locate({ database });
+    groups.set(location.database, [...(groups.get(location.database) ?? []), location]);
   }
-  for (const places of groups.values()) {
-    const whole = { ...(places[0] as Location), prefix: "" };
-    let wire: ManagedConnection | undefined;
+  for (const locations of groups.values()) {
+    const whole = { ...(locations[0] as Location), prefix: "" };
+    let connection: ManagedConnection | undefined;
     try {
-      wire = await openConnection({ locate: async () => whole }, { database: whole.number, ...options });
-      const [size] = await wire.send([["DBSIZE"]]);
+      connection = await openConnection({ locate: async () => whole }, { database: whole.number, ...options });
+      const [size] = await connection.send([["DBSIZE"]]);
       if (size === 0) continue;
       let left = most;
-      for await (const page of wire.scan("*#larder:stats:*", PAGE)) {
-        for (const key of page) register(client, places, displayText(key));
+      for await (const page of connection.scan("*#larder:stats:*", PAGE)) {
+        for (const key of page) register(client, locations, displayText(key));
         left -= PAGE;
         if (left <= 0) break;
       }
@@ -52,13 +52,13 @@ export async function findServices(
       // A database that the store has not, or that this user may not see.
       if (!isRefusal(error)) throw error;
     } finally {
-      await wire?.close();
+      await connection?.close();
     }
   }
 }
 
-function register(client: InspectedClient, places: readonly Location[], key: string): void {
-  for (const { prefix, number } of places) {
+function register(client: InspectedClient, locations: readonly Location[], key: string): void {
+  for (const { prefix, number } of locations) {
     const start = `${prefix}#larder:stats:`;
     const name = key.slice(start.length);
     // Those of caches without a service are no service's.

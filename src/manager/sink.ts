@@ -2,9 +2,9 @@
  * Records, written to a place. Each key appears in one step, with its expiry: strings by SET, others are built under a key of the library's own
  * and renamed.
  *
- * Where the place has a clock already, entries cannot be written as they are: by its clock they would be older than invalidations that came after
+ * Where the place has an epoch already, entries cannot be written as they are: by its epoch they would be older than invalidations that came after
  * them, or younger than such that hit them. So an entry that held where it comes from is written as one that is written now, and one that did
- * not is left out. Where the place has none, entries, marks and clock are written as they were.
+ * not is left out. Where the place has none, entries, marks and epoch are written as they were.
  */
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { asText, displayText, EPOCH_KEY, isOwnKey, MARKS, type ManagedConnection, word } from "./connection.ts";
@@ -24,7 +24,7 @@ export interface Item {
 
 /** What invalidations say where the entries come from. */
 export interface Past {
-  /** The clock at the last invalidation of everything. */
+  /** The epoch at the last invalidation of everything. */
   all(): Promise<number>;
   /** The marks of tags, as far as there are some. */
   marks(tags: readonly string[]): Promise<ReadonlyMap<string, number>>;
@@ -53,7 +53,7 @@ export interface Counts {
   unreadable: number;
 }
 
-/** The head of an entry: its clock and tags, and what follows them. */
+/** The head of an entry: its epoch and tags, and what follows them. */
 const ENTRY =
   /^\{(?:"born":(\d+),(?:"tags":\[([^\]]*)\],)?)?((?:"(?:at|ttl|load|version|none)":\d+(?:\.\d+)?,)*"(?:json|sealed|packed)":)/;
 
@@ -69,7 +69,7 @@ export class Sink {
   readonly counts: Counts;
   /** What could not be written since it was last asked. */
   problems: Problem[] = [];
-  readonly #wire: ManagedConnection;
+  readonly #connection: ManagedConnection;
   readonly #options: SinkOptions;
   readonly #nx: boolean;
   /** Whether a send is one step, and the store has no RENAME: the embedded one. */
@@ -82,12 +82,12 @@ export class Sink {
   /** The store's clock less ours, in milliseconds. */
   #skew: number | undefined;
 
-  constructor(wire: ManagedConnection, options: SinkOptions, counts: Partial<Counts> = {}) {
-    this.#wire = wire;
+  constructor(connection: ManagedConnection, options: SinkOptions, counts: Partial<Counts> = {}) {
+    this.#connection = connection;
     this.#options = options;
     this.#nx = !options.replace;
-    this.#atomic = wire.location.driver.capabilities.transactions === "atomic";
-    this.#temporary = wire.own(options.name);
+    this.#atomic = connection.location.driver.capabilities.transactions === "atomic";
+    this.#temporary = connection.own(options.name);
     this.counts = { keys: 0, written: 0, skipped: 0, expired: 0, invalidated: 0, unreadable: 0, ...counts };
   }
 
@@ -99,7 +99,7 @@ export class Sink {
   /** The store's time in milliseconds since 1970. */
   async now(): Promise<number> {
     if (this.#skew === undefined) {
-      const [reply] = await this.#wire.send([["TIME"]]);
+      const [reply] = await this.#connection.send([["TIME"]]);
       const [seconds, micros] = Array.isArray(reply) ? (reply as RawReply[]).map(word) : [];
       const theirs = Number(seconds) * 1000 + Number(micros) / 1000;
       this.#skew = Number.isFinite(theirs) ? theirs - Date.now() : 0;
@@ -126,7 +126,7 @@ export class Sink {
       if (this.#options.past || this.#options.dryRun || typeof record.key !== "string") continue;
       if (!record.key.startsWith(MARKS) || (record.expires ?? Number.POSITIVE_INFINITY) <= now) continue;
       const mark = {
-        key: this.#wire.location.prefix + record.key,
+        key: this.#connection.location.prefix + record.key,
         value: displayText(record.value as Bulk),
         expires: record.expires,
       };
@@ -135,7 +135,7 @@ export class Sink {
       };
       sent.push({ command: ["SET", mark.key, mark.value, "NX", ...until(mark.expires)], judge });
     }
-    const replies = await this.#wire.send(sent.map(({ command }) => command));
+    const replies = await this.#connection.send(sent.map(({ command }) => command));
     sent.forEach(({ judge }, i) => {
       const reply = replies[i] as RawReply;
       if (judge) judge(reply);
@@ -146,11 +146,11 @@ export class Sink {
 
   /** A mark that is there already: the later one holds, and for the longer time. */
   async #raise({ key, value, expires }: { key: string; value: string; expires: number | undefined }): Promise<void> {
-    const [found] = await this.#wire.must([["GET", key]]);
+    const [found] = await this.#connection.must([["GET", key]]);
     const commands: RawCommand[] = [];
     if (Number(word(found)) < Number(value)) commands.push(["SET", key, value, "XX", "KEEPTTL"]);
     commands.push(expires === undefined ? ["PERSIST", key] : ["PEXPIREAT", key, expires, "GT"]);
-    await this.#wire.must(commands);
+    await this.#connection.must(commands);
   }
 
   /** What the texts of strings become, and the commands for the marks of their tags. */
@@ -183,12 +183,12 @@ export class Sink {
       for (const tag of head.tags) lasts.set(tag, Math.max(lasts.get(tag) ?? 0, head.expires));
     });
     const wanted = [...lasts.keys()];
-    const mark = (tag: string): string => this.#wire.own(`tag:${tag}`);
-    const [clock, ...lefts] = await this.#wire.must([
-      ["GET", this.#wire.own("clock")],
+    const mark = (tag: string): string => this.#connection.own(`tag:${tag}`);
+    const [epoch, ...lefts] = await this.#connection.must([
+      ["GET", this.#connection.own("clock")],
       ...wanted.map((tag): RawCommand => ["PTTL", mark(tag)]),
     ]);
-    const seq = /^\d+/.exec(word(clock))?.[0] ?? "0";
+    const seq = /^\d+/.exec(word(epoch))?.[0] ?? "0";
     const commands: RawCommand[] = [];
     wanted.forEach((tag, i) => {
       const left = Number(lefts[i]);
@@ -216,8 +216,8 @@ export class Sink {
     if (!this.#nx || !(dryRun || this.#atomic)) return new Set();
     const asked = items
       .map(({ record }) => record)
-      .filter(({ more, key }) => !more && !isOwnKey(key) && this.#wire.carries(key));
-    const replies = await this.#wire.must(asked.map(({ key }) => ["EXISTS", this.#wire.physical(key)]));
+      .filter(({ more, key }) => !more && !isOwnKey(key) && this.#connection.carries(key));
+    const replies = await this.#connection.must(asked.map(({ key }) => ["EXISTS", this.#connection.physical(key)]));
     return new Set(asked.filter((_, i) => replies[i] === 1));
   }
 
@@ -238,7 +238,7 @@ export class Sink {
       counts.unreadable++;
       this.problems.push({
         key: displayText(key),
-        reason: `it is not UTF-8, which ${this.#wire.location.driver.name} cannot carry`,
+        reason: `it is not UTF-8, which ${this.#connection.location.driver.name} cannot carry`,
       });
       this.#passing = true;
       this.#parts = [];
@@ -250,7 +250,7 @@ export class Sink {
       if (last) counts.written++;
       return [];
     }
-    const physical = this.#wire.physical(key);
+    const physical = this.#connection.physical(key);
     if (record.type === "string") {
       const text = value ?? (record.value as Bulk);
       const command = ["SET", physical, text, ...until(record.expires), ...(this.#nx ? ["NX"] : [])];
@@ -304,9 +304,9 @@ export class Sink {
     }
   };
 
-  /** Whether the wire can carry a record. */
+  /** Whether the connection can carry a record. */
   #carries({ key, type, value }: Rec): boolean {
-    const text = (bulk: Bulk): boolean => this.#wire.carries(bulk);
+    const text = (bulk: Bulk): boolean => this.#connection.carries(bulk);
     if (!text(key)) return false;
     if (type === "string") return text(value as Bulk);
     if (type !== "stream") return (value as readonly Bulk[]).every(text);
@@ -346,14 +346,14 @@ function stream(key: Bulk, { entries, end }: StreamPart, last: boolean): RawComm
   return commands;
 }
 
-/** The clock of a place: its text, its value, and that at the last invalidation of everything. */
+/** The epoch of a place: its text, its value, and that at the last invalidation of everything. */
 export interface EpochText {
   readonly text: string;
   readonly seq: number;
   readonly all: number;
 }
 
-/** Reads a clock's text; `undefined` for none. */
+/** Reads an epoch's text; `undefined` for none. */
 export function toEpoch(reply: Bulk | null | undefined): EpochText | undefined {
   if (reply === null || reply === undefined) return undefined;
   const text = displayText(reply);
@@ -361,20 +361,20 @@ export function toEpoch(reply: Bulk | null | undefined): EpochText | undefined {
   return Number.isSafeInteger(seq) && Number.isSafeInteger(all) ? { text, seq, all } : undefined;
 }
 
-/** The clock of a place, read. */
-export async function readEpoch(wire: ManagedConnection): Promise<EpochText | undefined> {
-  const [reply] = await wire.send([["GET", wire.location.prefix + EPOCH_KEY]]);
+/** The epoch of a place, read. */
+export async function readEpoch(connection: ManagedConnection): Promise<EpochText | undefined> {
+  const [reply] = await connection.send([["GET", connection.location.prefix + EPOCH_KEY]]);
   return typeof reply === "string" || reply instanceof Uint8Array ? toEpoch(reply) : undefined;
 }
 
 /**
- * Gives a place without a clock one.
+ * Gives a place without an epoch one.
  *
- * @param wire The place.
- * @param clock The clock.
- * @returns Whether the place's clock is this one: it had none, or got it in an earlier run.
+ * @param connection The place.
+ * @param epoch The epoch.
+ * @returns Whether the place's epoch is this one: it had none, or got it in an earlier run.
  */
-export async function claimEpoch(wire: ManagedConnection, clock: EpochText): Promise<boolean> {
-  const [reply] = await wire.must([["SET", wire.location.prefix + EPOCH_KEY, clock.text, "NX"]]);
-  return reply !== null || (await readEpoch(wire))?.text === clock.text;
+export async function claimEpoch(connection: ManagedConnection, epoch: EpochText): Promise<boolean> {
+  const [reply] = await connection.must([["SET", connection.location.prefix + EPOCH_KEY, epoch.text, "NX"]]);
+  return reply !== null || (await readEpoch(connection))?.text === epoch.text;
 }

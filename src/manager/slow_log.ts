@@ -25,13 +25,13 @@ export interface SlowEntry {
 /**
  * Reads the slow log.
  *
- * @param wire The wire.
+ * @param connection The connection.
  * @param count The most entries.
  * @returns The entries, the latest first; `undefined` where the store keeps none, or this user may not see it.
  * @throws {StoreError} When the store is away.
  */
-export async function slowLog(wire: ManagedConnection, count: number): Promise<SlowEntry[] | undefined> {
-  const [reply] = await wire.send([["SLOWLOG", "GET", count]]);
+export async function slowLog(connection: ManagedConnection, count: number): Promise<SlowEntry[] | undefined> {
+  const [reply] = await connection.send([["SLOWLOG", "GET", count]]);
   if (reply instanceof StoreError || !Array.isArray(reply)) return undefined;
   return (reply as RawReply[][]).map(([id, at, took, args, , client]) => {
     const name = word((args as RawReply[])[0])

@@ -37,14 +37,14 @@ const ends = (key: Bulk): RawCommand[] => [
   ["XINFO", "GROUPS", key],
 ];
 
-/** Reads records over a wire. */
+/** Reads records over a connection. */
 export class Source {
-  readonly #wire: ManagedConnection;
+  readonly #connection: ManagedConnection;
   /** Whether the store tells the moment of an expiry; otherwise it is made of its clock and what is left. */
   #absolute: boolean | undefined;
 
-  constructor(wire: ManagedConnection) {
-    this.#wire = wire;
+  constructor(connection: ManagedConnection) {
+    this.#connection = connection;
   }
 
   /**
@@ -55,28 +55,28 @@ export class Source {
    * @returns Pages of records; a key's records follow each other.
    */
   async *read(pattern: string, wanted: (physical: Bulk) => boolean): AsyncGenerator<Page, void, void> {
-    for await (const page of this.#wire.scan(pattern, PAGE)) yield* this.keys(page.filter(wanted));
+    for await (const page of this.#connection.scan(pattern, PAGE)) yield* this.keys(page.filter(wanted));
   }
 
   /** Reads keys. */
   async *keys(keys: readonly Bulk[], tries: number = TRIES): AsyncGenerator<Page, void, void> {
-    const wire = this.#wire;
+    const connection = this.#connection;
     const problems: Problem[] = [];
     const report = (key: Bulk, reason: string): void =>
-      void problems.push({ key: displayText(wire.logical(key)), reason });
+      void problems.push({ key: displayText(connection.logical(key)), reason });
     const known = keys.filter((key) => {
-      const doubtful = wire.doubtful(key);
+      const doubtful = connection.doubtful(key);
       if (doubtful) report(key, this.#doubt("key"));
       return !doubtful;
     });
-    const types = (await wire.must(known.map((key) => ["TYPE", key]))).map(word);
+    const types = (await connection.must(known.map((key) => ["TYPE", key]))).map(word);
     const found: { key: Bulk; type: KeyType }[] = [];
     known.forEach((key, i) => {
       const type = types[i] as string;
       if ((KEY_TYPES as readonly string[]).includes(type)) found.push({ key, type: type as KeyType });
       else if (type !== "none") report(key, `its type ${type} is not known`);
     });
-    const sizes = await wire.send(found.map(({ key, type }) => [SIZES[type], key]));
+    const sizes = await connection.send(found.map(({ key, type }) => [SIZES[type], key]));
     /** Those that have become another type meanwhile. */
     const again: Bulk[] = [];
     let group: typeof found = [];
@@ -116,10 +116,12 @@ export class Source {
     report: (key: Bulk, reason: string) => void,
   ): Promise<Rec[]> {
     if (keys.length === 0) return [];
-    this.#absolute ??= !((await this.#wire.send([["PEXPIRETIME", this.#wire.own("none")]]))[0] instanceof StoreError);
+    this.#absolute ??= !(
+      (await this.#connection.send([["PEXPIRETIME", this.#connection.own("none")]]))[0] instanceof StoreError
+    );
     const time: RawCommand[] = this.#absolute ? [] : [["TIME"]];
     const reads = keys.map(({ key, type }) => [...WHOLE[type](key), this.#left(key)]);
-    const replies = await this.#wire.send([...time, ...reads.flat()]);
+    const replies = await this.#connection.send([...time, ...reads.flat()]);
     const now = this.#absolute ? 0 : clock(replies.shift());
     const records: Rec[] = [];
     let at = 0;
@@ -148,9 +150,9 @@ export class Source {
     type: KeyType,
     report: (key: Bulk, reason: string) => void,
   ): AsyncGenerator<Page, void, void> {
-    const wire = this.#wire;
-    this.#absolute ??= !((await wire.send([["PEXPIRETIME", wire.own("none")]]))[0] instanceof StoreError);
-    const [leftReply, time] = await wire.must([this.#left(key), ...(this.#absolute ? [] : [["TIME"]])]);
+    const connection = this.#connection;
+    this.#absolute ??= !((await connection.send([["PEXPIRETIME", connection.own("none")]]))[0] instanceof StoreError);
+    const [leftReply, time] = await connection.must([this.#left(key), ...(this.#absolute ? [] : [["TIME"]])]);
     const left = Number(leftReply);
     const expires = left >= 0 ? (this.#absolute ? 0 : clock(time)) + left : undefined;
     let more = false;
@@ -161,27 +163,27 @@ export class Source {
       held.push(more ? { ...made, more } : { ...made, expires });
       more = true;
       // Where a later part may turn out to be unreadable, none must have gone before it.
-      if (wire.exact) yield { records: held.splice(0), problems: [] };
+      if (connection.exact) yield { records: held.splice(0), problems: [] };
     }
     yield { records: held, problems: [] };
   }
 
   /** Parts of a key's elements; of a stream's last one also what its end is. */
   async *#parts(key: Bulk, type: KeyType): AsyncGenerator<[RawReply, RawReply[]?], void, void> {
-    const wire = this.#wire;
+    const connection = this.#connection;
     if (type === "list") {
       for (let from = 0; ; from += CHUNK) {
-        const [part] = (await wire.must([["LRANGE", key, from, from + CHUNK - 1]])) as [RawReply[]];
+        const [part] = (await connection.must([["LRANGE", key, from, from + CHUNK - 1]])) as [RawReply[]];
         if (part.length > 0) yield [part];
         if (part.length < CHUNK) return;
       }
     }
     if (type === "stream") {
       for (let from = "-"; ; ) {
-        const [part] = (await wire.must([["XRANGE", key, from, "+", "COUNT", CHUNK]])) as [RawReply[][]];
+        const [part] = (await connection.must([["XRANGE", key, from, "+", "COUNT", CHUNK]])) as [RawReply[][]];
         if (part.length === CHUNK) yield [part];
         else {
-          yield [part, await wire.send(ends(key))];
+          yield [part, await connection.send(ends(key))];
           return;
         }
         from = `(${word(part.at(-1)?.[0])}`;
@@ -190,7 +192,7 @@ export class Source {
     const verb = { hash: "HSCAN", set: "SSCAN", zset: "ZSCAN" }[type as string] as string;
     let cursor = "0";
     do {
-      const [reply] = (await wire.must([[verb, key, cursor, "COUNT", CHUNK]])) as [[RawReply, RawReply[]]];
+      const [reply] = (await connection.must([[verb, key, cursor, "COUNT", CHUNK]])) as [[RawReply, RawReply[]]];
       cursor = word(reply[0]);
       if (reply[1].length > 0) yield [reply[1]];
     } while (cursor !== "0");
@@ -204,9 +206,9 @@ export class Source {
     end: readonly RawReply[] | undefined,
     report: (key: Bulk, reason: string) => void,
   ): Rec | undefined {
-    const key = this.#wire.logical(physical);
+    const key = this.#connection.logical(physical);
     const base = { key: asText(key) ?? key, type, expires: undefined, more: false };
-    if (!this.#wire.bytes && this.#doubtful(value as RawReply)) {
+    if (!this.#connection.bytes && this.#doubtful(value as RawReply)) {
       report(physical, this.#doubt("value"));
       return undefined;
     }
@@ -226,11 +228,11 @@ export class Source {
   #doubtful(reply: RawReply): boolean {
     return Array.isArray(reply)
       ? reply.some((item) => this.#doubtful(item))
-      : typeof reply === "string" && this.#wire.doubtful(reply);
+      : typeof reply === "string" && this.#connection.doubtful(reply);
   }
 
   #doubt(what: string): string {
-    return `its ${what} may not be UTF-8, which ${this.#wire.location.driver.name} cannot carry`;
+    return `its ${what} may not be UTF-8, which ${this.#connection.location.driver.name} cannot carry`;
   }
 
   #left(key: Bulk): RawCommand {
