@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { formatBytes, formatCount } from "../base/format.ts";
 import { backup } from "../manager/mod.ts";
-import { createFile, fileExists, type NewFile } from "../runtime/process.ts";
+import { createFile, fileExists, type NewFile } from "../runtime/files.ts";
 import {
   addExamples,
   addLocationFlags,
