@@ -28,8 +28,8 @@ import { checkNames, checkWhole, describe, refuse } from "../base/check.ts";
 import { bearerOf, sameToken, urlOf } from "../base/token.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
+import { CommandStreams } from "./command_streams.ts";
 import { mayListen } from "./commands.ts";
-import { EventStreams } from "./event_streams.ts";
 import { openProtocol, type Protocol } from "./protocol.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
 import {
@@ -123,7 +123,7 @@ export function bridge(options: BridgeOptions): Bridge {
   const timeout = parseTimeout(options.timeout ?? 10_000, "timeout");
   const heartbeat = parseTimeout(options.heartbeat ?? 5000, "heartbeat");
   const wire = serveScripts(openProtocol({ driver, database, timeout, transactions: options.maxTransactions ?? 8 }));
-  const streams = new EventStreams({ most: options.maxStreams ?? 1000, heartbeat, timeout });
+  const streams = new CommandStreams({ most: options.maxStreams ?? 1000, heartbeat, timeout });
   const context = { options, wire, streams };
   const handler = async (request: Request): Promise<Response> => {
     try {
@@ -144,7 +144,7 @@ export function bridge(options: BridgeOptions): Bridge {
 interface Context {
   readonly options: BridgeOptions;
   readonly wire: Protocol;
-  readonly streams: EventStreams;
+  readonly streams: CommandStreams;
 }
 
 async function answer(request: Request, context: Context): Promise<Response> {

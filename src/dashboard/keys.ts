@@ -2,7 +2,7 @@
 import type { RawReply } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import { toBase64 } from "../base/base64.ts";
-import { asText, isOwnKey, openConnection, word } from "../manager/connection.ts";
+import { asText, isOwnKey, openManagedConnection, word } from "../manager/connection.ts";
 import { bytesOf, shownBytes, valueToJson } from "../manager/json.ts";
 import { looker } from "../manager/list.ts";
 import { get, type KeyDetails, type ManagedClient, type Target } from "../manager/mod.ts";
@@ -38,7 +38,7 @@ const MOST = 5000;
  */
 export async function findKeys(client: ManagedClient, options: FindOptions): Promise<KeyPage> {
   const { match, limit } = options;
-  const wire = await openConnection(client, options);
+  const wire = await openManagedConnection(client, options);
   try {
     const look = looker(wire);
     const keys: KeyRow[] = [];
@@ -145,7 +145,7 @@ export async function deleteKey(
   if (key.length === 0 || isOwnKey(key)) {
     throw new TypeError("cannot delete this key: accepted are keys that are not empty and do not start with #larder:");
   }
-  const wire = await openConnection(client, options);
+  const wire = await openManagedConnection(client, options);
   try {
     if (!wire.carries(key)) throw new TypeError(`cannot delete a key of bytes over ${wire.location.driver.name}`);
     const [deleted] = await wire.must([["UNLINK", wire.physical(key)]]);
@@ -169,7 +169,7 @@ const CHARACTERS = 80;
  * @throws {StoreError} When the store is away.
  */
 export async function slowCommands(client: ManagedClient, timeout: number): Promise<SlowCommands> {
-  const wire = await openConnection(client, { database: 0, timeout });
+  const wire = await openManagedConnection(client, { database: 0, timeout });
   try {
     const all = (await slowLog(wire, SLOW))?.filter(({ ofTools }) => !ofTools);
     const queries = all?.map(({ at, took, args }) => {

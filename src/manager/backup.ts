@@ -1,5 +1,5 @@
 import { sha256Stream } from "../runtime/files.ts";
-import { MARKS, type ManagedConnection, openConnection } from "./connection.ts";
+import { MARKS, type ManagedConnection, openManagedConnection } from "./connection.ts";
 import { toTrailer } from "./file.ts";
 import { FORMAT, type Page, toLine } from "./record.ts";
 import { Source } from "./source.ts";
@@ -47,7 +47,7 @@ export async function* backup(
   options: BackupOptions,
 ): AsyncGenerator<BackupProgress, void, void> {
   const { write, gzip = false } = options;
-  const connection = await openConnection(client, options);
+  const connection = await openManagedConnection(client, options);
   const digest = sha256Stream();
   let bytes = 0;
   let keys = 0;

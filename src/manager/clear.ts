@@ -1,6 +1,6 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { EVERYTHING, invalidate } from "../lua/entries.ts";
-import { checkPattern, EPOCH_KEY, MARKS, type ManagedConnection, openConnection, word } from "./connection.ts";
+import { checkPattern, EPOCH_KEY, MARKS, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
 /**
@@ -49,7 +49,7 @@ export interface ClearProgress {
  */
 export async function* clear(client: ManagedClient, options: ClearOptions): AsyncGenerator<ClearProgress, void, void> {
   const pattern = checkPattern(options.pattern ?? "*");
-  const connection = await openConnection(client, options);
+  const connection = await openManagedConnection(client, options);
   let keys = 0;
   let unreadable = 0;
   let refused: string | null = null;

@@ -224,7 +224,7 @@ export const TIMEOUT_MS = 10_000;
  * @param options Whose location; how steps are taken.
  * @returns The connection, to be closed.
  */
-export async function openConnection(
+export async function openManagedConnection(
   client: ManagedClient,
   options: LocationOf & StepOptions,
 ): Promise<ManagedConnection> {

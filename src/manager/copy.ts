@@ -1,6 +1,6 @@
 import type { LocationOf } from "../client/client.ts";
 import { inOrder } from "./backup.ts";
-import { type ManagedConnection, openConnection, word } from "./connection.ts";
+import { type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import type { Rec } from "./record.ts";
 import {
   batches,
@@ -101,14 +101,14 @@ async function openBoth(
 ): Promise<{ source: ManagedConnection; sink: ManagedConnection } | undefined> {
   let source: ManagedConnection;
   try {
-    source = await openConnection(from, options);
+    source = await openManagedConnection(from, options);
     await source.must([["DBSIZE"]]);
   } catch (error) {
     if (NO_DATABASE.test(String((error as Error).message))) return undefined;
     throw error;
   }
   try {
-    const sink = await openConnection(to, options);
+    const sink = await openManagedConnection(to, options);
     const [a, b] = [source.location, sink.location];
     if (a.driver === b.driver && a.database === b.database && a.prefix === b.prefix) {
       await sink.close();

@@ -2,7 +2,7 @@ import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
 import { isForbidden, isRefusal, isStoreError } from "../base/errors.ts";
 import type { LocationOf } from "../client/client.ts";
-import { displayText, type ManagedConnection, openConnection, word } from "./connection.ts";
+import { displayText, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import { fleetCounts, type InspectedClient, locationsOf, parseInfo } from "./inspect.ts";
 import { looker } from "./list.ts";
 import { type Refusals, refusals, trackingRefusal } from "./rights.ts";
@@ -67,7 +67,7 @@ export async function* diagnose(
   let connection: ManagedConnection;
   let latency = 0;
   try {
-    connection = await openConnection(client, { database: 0, ...options });
+    connection = await openManagedConnection(client, { database: 0, ...options });
     try {
       await connection.ping();
       const start = performance.now();
@@ -242,7 +242,7 @@ async function databases(
   }
   let connection: ManagedConnection | undefined;
   try {
-    connection = await openConnection(client, { database: 15, ...options });
+    connection = await openManagedConnection(client, { database: 15, ...options });
     await connection.must([["DBSIZE"]]);
   } catch (error) {
     if (!isStoreError(error)) throw error;
@@ -260,7 +260,7 @@ async function databases(
  * end.
  */
 async function tried(client: InspectedClient, options: StepOptions): Promise<Refusals> {
-  const connection = await openConnection(client, { database: 0, ...options });
+  const connection = await openManagedConnection(client, { database: 0, ...options });
   try {
     return await refusals(connection);
   } finally {
@@ -470,7 +470,7 @@ async function usable(
 ): Promise<ManagedConnection | undefined> {
   let connection: ManagedConnection | undefined;
   try {
-    connection = await openConnection(client, options);
+    connection = await openManagedConnection(client, options);
     await connection.must([connection.scanCommand("0", "*", 1)]);
     return connection;
   } catch (error) {

@@ -2,7 +2,7 @@ import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver
 import { describe } from "../base/check.ts";
 import { fromDocument, parse } from "../entry/codec.ts";
 import { open } from "../entry/seal.ts";
-import { asText, openConnection } from "./connection.ts";
+import { asText, openManagedConnection } from "./connection.ts";
 import { looker } from "./list.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
@@ -72,7 +72,7 @@ export async function get(client: ManagedClient, options: GetOptions): Promise<K
   if (!given || key.length === 0) {
     throw new TypeError(`cannot read ${describe(key)}: accepted are keys of text or bytes that are not empty`);
   }
-  const connection = await openConnection(client, options);
+  const connection = await openManagedConnection(client, options);
   try {
     const physical = connection.physical(key);
     if (typeof physical !== "string" && !connection.location.driver.connect) {

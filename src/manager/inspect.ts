@@ -5,7 +5,7 @@ import type { FleetStats } from "../cache/fleet.ts";
 import type { ClientStats, Health, Location } from "../client/client.ts";
 import { SERVICE_DATABASES } from "../services/service.ts";
 import { COUNTS } from "../telemetry/stats.ts";
-import { displayText, isOwnKey, ManagedConnection, openConnection, TIMEOUT_MS, word } from "./connection.ts";
+import { displayText, isOwnKey, ManagedConnection, openManagedConnection, TIMEOUT_MS, word } from "./connection.ts";
 import { type ServerName, serverName } from "./server.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 
@@ -94,7 +94,7 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
   if (!(Number.isSafeInteger(maxKeys) && maxKeys > 0)) {
     throw new RangeError(`cannot use maxKeys ${describe(maxKeys)}: accepted are whole numbers from 1 on`);
   }
-  const connection = await openConnection(client, { database: 0, ...options });
+  const connection = await openManagedConnection(client, { database: 0, ...options });
   try {
     await connection.ping();
     const start = performance.now();
@@ -230,7 +230,10 @@ async function countKeys(
   for (const group of groups.values()) {
     const [first] = group as [Location];
     const whole = { ...first, prefix: "" };
-    const connection = await openConnection({ locate: async () => whole }, { database: first.number, ...options });
+    const connection = await openManagedConnection(
+      { locate: async () => whole },
+      { database: first.number, ...options },
+    );
     try {
       // MEMORY alone looks at a key and counts neither hit nor miss; where it is not known, there are no such counts to spoil.
       const marks = group.map(

@@ -1,6 +1,13 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
-import { asText, checkPattern, displayText, type ManagedConnection, openConnection, word } from "./connection.ts";
+import {
+  asText,
+  checkPattern,
+  displayText,
+  type ManagedConnection,
+  openManagedConnection,
+  word,
+} from "./connection.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
 /** How many keys a step looks at. */
@@ -53,7 +60,7 @@ export async function* list(client: ManagedClient, options: ListOptions): AsyncG
   }
   const order = sort === undefined ? undefined : Object.hasOwn(ORDERS, sort) && ORDERS[sort];
   if (order === false) throw new TypeError(`cannot sort by ${describe(sort)}: accepted are key, size and ttl`);
-  const connection = await openConnection(client, options);
+  const connection = await openManagedConnection(client, options);
   const look = looker(connection);
   // A scan may give a key twice; what is bounded anyway can tell.
   const seen = order || limit < Number.POSITIVE_INFINITY ? new Set<string>() : undefined;

@@ -1,6 +1,14 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
-import { displayText, EPOCH_KEY, isOwnKey, MARKS, type ManagedConnection, openConnection, word } from "./connection.ts";
+import {
+  displayText,
+  EPOCH_KEY,
+  isOwnKey,
+  MARKS,
+  type ManagedConnection,
+  openManagedConnection,
+  word,
+} from "./connection.ts";
 import { BackupError, ConflictError } from "./errors.ts";
 import { readBackup, type Trailer } from "./file.ts";
 import { type KeyType, type Rec, SIZES, type StreamPart } from "./record.ts";
@@ -68,7 +76,7 @@ export async function* restore(
 ): AsyncGenerator<RestoreProgress, void, void> {
   const { read, onConflict = "fail", dryRun = false } = options;
   checkOnConflict(onConflict);
-  const connection = await openConnection(client, options);
+  const connection = await openManagedConnection(client, options);
   try {
     const survey = new Survey(connection, onConflict === "fail");
     const empty = await isEmpty(connection);

@@ -3,7 +3,7 @@
 import { isRefusal } from "../base/errors.ts";
 import type { Location } from "../client/client.ts";
 import { defineService } from "../services/service.ts";
-import { displayText, type ManagedConnection, openConnection } from "./connection.ts";
+import { displayText, type ManagedConnection, openManagedConnection } from "./connection.ts";
 import type { InspectedClient } from "./inspect.ts";
 import type { StepOptions } from "./target.ts";
 
@@ -39,7 +39,7 @@ export async function findServices(
     const whole = { ...(locations[0] as Location), prefix: "" };
     let connection: ManagedConnection | undefined;
     try {
-      connection = await openConnection({ locate: async () => whole }, { database: whole.number, ...options });
+      connection = await openManagedConnection({ locate: async () => whole }, { database: whole.number, ...options });
       const [size] = await connection.send([["DBSIZE"]]);
       if (size === 0) continue;
       let left = most;

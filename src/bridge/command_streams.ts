@@ -9,8 +9,8 @@ import { type Connection, type RawCommand, type RawReply, StoreError } from "../
 /** The most bytes that wait for a client that reads too slowly. */
 const MOST_WAITING = 8_000_000;
 
-/** Options of {@linkcode EventStreams}. */
-export interface EventStreamsOptions {
+/** Options of {@linkcode CommandStreams}. */
+export interface CommandStreamsOptions {
   /** The most streams at a time. */
   readonly most: number;
   /** Milliseconds after which a comment shows that the stream is alive. */
@@ -20,14 +20,14 @@ export interface EventStreamsOptions {
 }
 
 /** The streams of a bridge. */
-export class EventStreams {
-  readonly #options: EventStreamsOptions;
+export class CommandStreams {
+  readonly #options: CommandStreamsOptions;
   /** Those that are still opened too. */
-  readonly #streams = new Set<EventStream>();
+  readonly #streams = new Set<CommandStream>();
   #closed = false;
 
   /** Makes the streams of a bridge. */
-  constructor(options: EventStreamsOptions) {
+  constructor(options: CommandStreamsOptions) {
     this.#options = options;
   }
 
@@ -42,7 +42,7 @@ export class EventStreams {
   async open(connect: () => Promise<Connection>, command: RawCommand): Promise<ReadableStream<Uint8Array>> {
     if (this.#closed) throw new StoreError("closed", "The bridge is closed");
     if (this.#streams.size >= this.#options.most) throw new StoreError("limit", "ERR max number of streams reached");
-    const stream = new EventStream(() => this.#streams.delete(stream));
+    const stream = new CommandStream(() => this.#streams.delete(stream));
     this.#streams.add(stream);
     try {
       await stream.open(connect, command, this.#options);
@@ -60,7 +60,7 @@ export class EventStreams {
   }
 }
 
-class EventStream {
+class CommandStream {
   readonly body: ReadableStream<Uint8Array>;
   readonly #gone: () => void;
   /** None when the client has left. */
@@ -86,7 +86,7 @@ class EventStream {
   }
 
   /** Resolves when the first reply is there. */
-  async open(connect: () => Promise<Connection>, command: RawCommand, options: EventStreamsOptions): Promise<void> {
+  async open(connect: () => Promise<Connection>, command: RawCommand, options: CommandStreamsOptions): Promise<void> {
     const connection = await connect();
     this.#connection = connection;
     if (this.#ended) connection.close();
