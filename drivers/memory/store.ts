@@ -1,5 +1,6 @@
 /** The data of the embedded store: databases, expiry and eviction. */
 
+import { MARKS } from "../../src/base/own_keys.ts";
 import { errorReply } from "../driver.ts";
 import type { StoreClock } from "./store_clock.ts";
 
@@ -33,8 +34,6 @@ export interface Database {
 /** An entry that is a hash. */
 export type StoredHash = StoredValue & { value: Fields };
 
-/** A tag's mark: one that stays longer does no harm, one that is lost while a load from before it is under way does. */
-const MARK = /#larder:tag:/;
 /** Fields of rate limits whose windows begin with their first request, and end as texts do. */
 const WINDOW = /^[cf]\d+:/;
 const ENTRY_BYTES = 128;
@@ -109,7 +108,7 @@ export class MemoryStore {
             entry as StoredHash,
             [...value.keys()].filter((one) => WINDOW.test(one)),
           );
-        else if (!MARK.test(key)) this.remove(entry);
+        else if (!key.includes(MARKS)) this.remove(entry);
       }
     }
     this.current = current;

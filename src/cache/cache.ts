@@ -1,9 +1,10 @@
 import type { Reply, Script } from "../../drivers/driver.ts";
 import { checkNames, describe, refuse } from "../base/check.ts";
 import { isCacheError, isStoreError } from "../base/errors.ts";
+import { isOwnKey } from "../base/own_keys.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
 import { type EntryOptions, type LoadOptions, policyOf } from "../config/policy.ts";
-import { encodeTag, type Id, isOwn, limitKey, rawKeys } from "../entry/keyspace.ts";
+import { encodeTag, type Id, limitKey, rawKeys } from "../entry/keyspace.ts";
 import { EVERYTHING, increment, invalidate, touch } from "../lua/entries.ts";
 import { type CacheStats, Counters } from "../telemetry/stats.ts";
 import { type CallOptions, failed, type ReadOptions, report, throws, timeoutOf } from "./call.ts";
@@ -387,7 +388,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     let unlinking: Promise<number> | undefined;
     for await (const page of this.#scan("deletePattern", glob, options)) {
       count += (await unlinking) ?? 0;
-      const keys = page.filter((key) => !isOwn(key) && (!test || test(shape.decode(key))));
+      const keys = page.filter((key) => !isOwnKey(key) && (!test || test(shape.decode(key))));
       // Not awaited here: the next SCAN and this UNLINK leave in one send.
       unlinking = keys.length > 0 ? this.#unlink("deletePattern", keys, options) : undefined;
       unlinking?.catch(() => {});
@@ -541,7 +542,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     const { glob, test } = shape.match(pattern);
     const seen = new Set<string>();
     for await (const page of this.#scan("keys", glob, options)) {
-      const fresh = page.filter((key) => !isOwn(key) && !seen.has(key) && (!test || test(shape.decode(key))));
+      const fresh = page.filter((key) => !isOwnKey(key) && !seen.has(key) && (!test || test(shape.decode(key))));
       for (const key of fresh) seen.add(key);
       // What `get` would not give is no key.
       const reads = await Promise.all(fresh.map((key) => this.#peek("keys", key, options)));

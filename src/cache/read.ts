@@ -3,6 +3,7 @@
  */
 import type { Reply } from "../../drivers/driver.ts";
 import { hookError, isStoreError, type SchemaIssue } from "../base/errors.ts";
+import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
 import { type Document, fromDocument, parse } from "../entry/codec.ts";
 import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
 import { fits, schemaIssues } from "../entry/schema.ts";
@@ -10,9 +11,6 @@ import { open } from "../entry/seal.ts";
 import type { Reader } from "../wire/batch.ts";
 import { type CallOptions, failed, timeoutOf } from "./call.ts";
 import { type CacheContext, lookAt } from "./context.ts";
-
-/** How far the clocks of two processes may differ, in milliseconds: what was written later than that is not taken for fresh. */
-const SKEW_MS = 1000;
 
 /** A read under way. What it ends in, its kinds say. */
 export abstract class Read implements Reader {
@@ -137,7 +135,7 @@ export abstract class Read implements Reader {
     const { context } = this;
     const { at, ttl = 0 } = document;
     const age = at === undefined ? 0 : context.now() - at;
-    this.state = at === undefined || (age < ttl && age > -SKEW_MS) ? "fresh" : "old";
+    this.state = at === undefined || (age < ttl && age > -CLOCK_SKEW_MS) ? "fresh" : "old";
     if (!this.wantsValue || (this.state === "old" && !this.wantsOld)) {
       this.#settle(undefined);
       return;

@@ -2,7 +2,8 @@
 import type { RawReply } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import { toBase64 } from "../base/base64.ts";
-import { asText, isOwnKey, openManagedConnection, word } from "../manager/connection.ts";
+import { OWN } from "../base/own_keys.ts";
+import { asText, isOwnBulk, openManagedConnection, word } from "../manager/connection.ts";
 import { bytesOf, shownBytes, valueToJson } from "../manager/json.ts";
 import { looker } from "../manager/list.ts";
 import { get, type KeyDetails, type ManagedClient, type Target } from "../manager/mod.ts";
@@ -56,7 +57,7 @@ export async function findKeys(client: ManagedClient, options: FindOptions): Pro
     };
     const glob = /[*?[]/.test(match);
     // A key that is known by its name is found at once, however many there are.
-    if (match !== "" && options.cursor === "0" && !isOwnKey(match)) await add([wire.physical(match)]);
+    if (match !== "" && options.cursor === "0" && !isOwnBulk(match)) await add([wire.physical(match)]);
     const pattern = match === "" ? "*" : glob ? match : `*${escapeGlob(match)}*`;
     const start = performance.now();
     let { cursor } = options;
@@ -142,8 +143,8 @@ export async function deleteKey(
   options: Target & { readonly key: Bulk; readonly timeout: number },
 ): Promise<Deleted> {
   const { key } = options;
-  if (key.length === 0 || isOwnKey(key)) {
-    throw new TypeError("cannot delete this key: accepted are keys that are not empty and do not start with #larder:");
+  if (key.length === 0 || isOwnBulk(key)) {
+    throw new TypeError(`cannot delete this key: accepted are keys that are not empty and do not start with ${OWN}`);
   }
   const wire = await openManagedConnection(client, options);
   try {

@@ -9,19 +9,13 @@
 import { escapeGlob, globMatch } from "../../drivers/glob.ts";
 import { describe } from "../base/check.ts";
 import { sha256 } from "../base/hash.ts";
+import { EPOCH_KEY, isOwnKey, MARKS, OWN } from "../base/own_keys.ts";
 
 /** The longest id, in characters of its encoded form. */
 export const MAX_ID_LENGTH = 1024;
 
-/** What the library's own keys start with: marks of tags, locks, counts. They are no entries. */
-const OWN = "#larder:";
 /** The longest tag, in characters of its encoded form. */
 const MAX_TAG_LENGTH = 256;
-
-/** Whether a logical key is one of the library's own. */
-export function isOwn(logical: string): boolean {
-  return logical.startsWith(OWN);
-}
 
 /** The logical key of what rate limits count for a logical key. */
 export function limitKey(logical: string): string {
@@ -61,13 +55,13 @@ export class Keyspace {
     const parts = [options.prefix, options.numbered ? "" : `db${database}`, options.segment ?? ""];
     this.prefix = parts.map((part) => (part ? `${part.replace(/[%:]|\p{Surrogate}/gu, percent)}:` : "")).join("");
     this.#glob = escapeGlob(this.prefix);
-    this.epochKey = this.own("clock");
-    this.marksPrefix = this.own("tag:");
+    this.epochKey = this.prefix + EPOCH_KEY;
+    this.marksPrefix = this.prefix + MARKS;
   }
 
   /** The physical key of one of the library's own. */
   own(name: string): string {
-    return `${this.prefix}${OWN}${name}`;
+    return this.prefix + OWN + name;
   }
 
   /** The key of a key's lock. */
@@ -117,7 +111,7 @@ export interface KeyShape {
 export const rawKeys: KeyShape = {
   encode(id) {
     const key = Number.isFinite(id) || typeof id === "bigint" ? String(id) : id;
-    if (typeof key !== "string" || key === "" || key.length > MAX_ID_LENGTH || !key.isWellFormed() || isOwn(key)) {
+    if (typeof key !== "string" || key === "" || key.length > MAX_ID_LENGTH || !key.isWellFormed() || isOwnKey(key)) {
       throw new TypeError(
         `cannot use ${describe(id)} as a key: accepted are finite numbers, and well-formed strings ` +
           `of 1 to ${MAX_ID_LENGTH} characters that do not start with ${OWN}`,

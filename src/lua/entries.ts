@@ -9,6 +9,7 @@
  * when the store evicted them.
  */
 import type { Script } from "../../drivers/driver.ts";
+import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
 
 /** Sets `now`, the store's clock in milliseconds. */
 export const LUA_NOW: string = `local t = redis.call('TIME')
@@ -50,7 +51,7 @@ end
 /** Defines `fresh`: whether the TTL in a text, if there is one, is not over; `now` is the reader's time. Reads in TypeScript judge alike. */
 export const LUA_FRESH: string = `local function fresh(v, now)
   local at, ttl = v:match('^{[^{}]-"at":(%d+),"ttl":(%d+)')
-  return not at or (now - at < tonumber(ttl) and now - at > -1000)
+  return not at or (now - at < tonumber(ttl) and now - at > -${CLOCK_SKEW_MS})
 end
 `;
 

@@ -3,6 +3,7 @@
  * a bundle without it carries none.
  */
 import type { Reply, TwinnedScript, TwinStore } from "../../drivers/driver.ts";
+import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
 import {
   acquire,
   addCounts,
@@ -57,7 +58,7 @@ function outlive(store: TwinStore, tags: string | undefined, ms: number, prefix:
 function fresh(text: string, now: string): boolean {
   const [, at, ttl] = /^\{[^{}]*?"at":(\d+),"ttl":(\d+)/.exec(text) ?? [];
   const age = Number(now) - Number(at);
-  return at === undefined || (age < Number(ttl) && age > -1000);
+  return at === undefined || (age < Number(ttl) && age > -CLOCK_SKEW_MS);
 }
 
 /** What is known not to be there does not begin anew, nor does it get another TTL. */

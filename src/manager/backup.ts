@@ -1,5 +1,6 @@
+import { MARKS } from "../base/own_keys.ts";
 import { sha256Stream } from "../runtime/files.ts";
-import { MARKS, type ManagedConnection, openManagedConnection } from "./connection.ts";
+import { type ManagedConnection, openManagedConnection } from "./connection.ts";
 import { toTrailer } from "./file.ts";
 import { FORMAT, type Page, toLine } from "./record.ts";
 import { Source } from "./source.ts";

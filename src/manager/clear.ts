@@ -1,6 +1,7 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { EVERYTHING, invalidate } from "../lua/entries.ts";
-import { checkPattern, EPOCH_KEY, MARKS, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
+import { checkPattern, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
 /**

@@ -6,6 +6,7 @@ import { type Command, type Connection, type RawCommand, type RawReply, StoreErr
 import { escapeGlob } from "../../drivers/glob.ts";
 import { describe } from "../base/check.ts";
 import { showsLife } from "../base/errors.ts";
+import { isOwnKey, OWN } from "../base/own_keys.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Location, LocationOf } from "../client/client.ts";
@@ -16,12 +17,6 @@ const encoder = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** What the library's own keys start with, below the prefix. */
-const OWN = "#larder:";
-/** What the keys of tags' marks start with. */
-export const MARKS = "#larder:tag:";
-/** The key of the clock. */
-export const EPOCH_KEY = "#larder:clock";
 const OWN_BYTES = encoder.encode(OWN);
 
 /** The longest text of one send over a wire with limits: none of its characters takes more than 6 bytes of JSON. */
@@ -38,8 +33,8 @@ export function asText(bulk: Bulk): string | undefined {
 }
 
 /** Whether a logical key is one of the library's own. */
-export function isOwnKey(logical: Bulk): boolean {
-  return typeof logical === "string" ? logical.startsWith(OWN) : OWN_BYTES.every((byte, i) => logical[i] === byte);
+export function isOwnBulk(logical: Bulk): boolean {
+  return typeof logical === "string" ? isOwnKey(logical) : OWN_BYTES.every((byte, i) => logical[i] === byte);
 }
 
 /** Text for people: what is not UTF-8 is replaced. */
@@ -166,7 +161,7 @@ export class ManagedConnection {
 
   /** Whether a physical key is one of the library's own. */
   isOwn(physical: Bulk): boolean {
-    return isOwnKey(this.logical(physical));
+    return isOwnBulk(this.logical(physical));
   }
 
   /** Whether the wire can carry it. */

@@ -1,6 +1,7 @@
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
 import { isForbidden, isRefusal, isStoreError } from "../base/errors.ts";
+import { CLOCK_SKEW_MS, OWN } from "../base/own_keys.ts";
 import type { LocationOf } from "../client/client.ts";
 import { displayText, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import { fleetCounts, type InspectedClient, locationsOf, parseInfo } from "./inspect.ts";
@@ -124,8 +125,8 @@ const RECENT_MS = 86_400_000;
 /** From how many reads on a service's hit rate says something, and below what it is low. */
 const READS = 100;
 const LOW_RATE = 0.7;
-/** What processes may differ by, in milliseconds: entries that were written later are not taken for fresh. */
-const SKEW_MS = 1000;
+/** Matches the library's own keys of any service or database. */
+const OWN_ANYWHERE = new RegExp(`(^|:)${OWN}`);
 /** How many keys a step looks at. */
 const PAGE = 500;
 
@@ -508,7 +509,7 @@ async function* keys(
     try {
       let left = sample;
       for await (const page of connection.scan("*", PAGE)) {
-        const part = page.filter((key) => !/(^|:)#larder:/.test(displayText(key))).slice(0, left);
+        const part = page.filter((key) => !OWN_ANYWHERE.test(displayText(key))).slice(0, left);
         for (const { key, ttl, size, unreadable } of await look(part)) {
           if (unreadable) continue;
           looked++;
@@ -580,7 +581,7 @@ async function skew(connection: ManagedConnection, clock: () => number): Promise
   const theirs = Number(seconds) * 1000 + Number(micros) / 1000;
   const off = theirs - (before + after) / 2;
   const evidence = `the store's clock is ${Math.abs(off).toFixed(0)} ms ${off < 0 ? "behind" : "ahead"}`;
-  return Math.abs(off) > SKEW_MS
+  return Math.abs(off) > CLOCK_SKEW_MS
     ? warning(check, evidence, "set both clocks by NTP: the age of entries is told by them")
     : { check, level: "ok", evidence };
 }

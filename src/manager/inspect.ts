@@ -5,7 +5,7 @@ import type { FleetStats } from "../cache/fleet.ts";
 import type { ClientStats, Health, Location } from "../client/client.ts";
 import { SERVICE_DATABASES } from "../services/service.ts";
 import { COUNTS } from "../telemetry/stats.ts";
-import { displayText, isOwnKey, ManagedConnection, openManagedConnection, TIMEOUT_MS, word } from "./connection.ts";
+import { displayText, isOwnBulk, ManagedConnection, openManagedConnection, TIMEOUT_MS, word } from "./connection.ts";
 import { type ServerName, serverName } from "./server.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 
@@ -258,7 +258,7 @@ async function countKeys(
           const text = displayText(key);
           const location = byLength.find(({ prefix }) => text.startsWith(prefix));
           const count = location && counts.get(location);
-          if (!count || isOwnKey(text.slice((location as Location).prefix.length))) continue;
+          if (!count || isOwnBulk(text.slice((location as Location).prefix.length))) continue;
           if (count.keys === maxKeys) count.more = true;
           else count.keys++;
         }

@@ -1,14 +1,7 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
-import {
-  displayText,
-  EPOCH_KEY,
-  isOwnKey,
-  MARKS,
-  type ManagedConnection,
-  openManagedConnection,
-  word,
-} from "./connection.ts";
+import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
+import { displayText, isOwnBulk, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import { BackupError, ConflictError } from "./errors.ts";
 import { readBackup, type Trailer } from "./file.ts";
 import { type KeyType, type Rec, SIZES, type StreamPart } from "./record.ts";
@@ -172,7 +165,7 @@ function readMarker([reply]: RawReply[]): Marker | undefined {
   }
 }
 
-const isKey = ({ key }: Rec): boolean => !isOwnKey(key);
+const isKey = ({ key }: Rec): boolean => !isOwnBulk(key);
 
 /** Progress with what is not said at its beginning. */
 export function progress(said: Partial<RestoreProgress> & Pick<RestoreProgress, "phase">): RestoreProgress {
@@ -210,7 +203,7 @@ class Survey {
     for (const { key, type, value, expires = Number.POSITIVE_INFINITY, more } of records) {
       this.types.add(type);
       if (more) continue;
-      if (!isOwnKey(key)) {
+      if (!isOwnBulk(key)) {
         this.keys++;
         if (expires > Date.now()) keys.push(key);
       } else if (key === EPOCH_KEY) {

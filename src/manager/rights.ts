@@ -1,8 +1,9 @@
 /** What a user may do, found out by doing it: all of it changes nothing. */
 import { isOfCluster, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { isForbidden } from "../base/errors.ts";
+import { EPOCH_KEY, MARKS, OWN } from "../base/own_keys.ts";
 import { read } from "../lua/entries.ts";
-import { EPOCH_KEY, MARKS, type ManagedConnection, word } from "./connection.ts";
+import { type ManagedConnection, word } from "./connection.ts";
 
 /** What was refused. */
 export interface Refusals {
@@ -52,7 +53,7 @@ export async function refusals(connection: ManagedConnection): Promise<Refusals>
     ["PTTL", key],
     ["SET", key, "", "XX"],
     ["UNLINK", key],
-    connection.scanCommand("0", "#larder:doctor", 1),
+    connection.scanCommand("0", `${OWN}doctor`, 1),
   ];
   const scripts: RawCommand[] = [
     ["EVAL", read.lua, 2, epoch, key, marks, 0, 1],
@@ -98,7 +99,7 @@ export async function trackingRefusal(
   try {
     const [id] = await listener.send([["CLIENT", "ID"]], { timeout });
     if (id instanceof StoreError) return id.message;
-    const tracking = ["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", "PREFIX", "#larder:doctor"];
+    const tracking = ["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", "PREFIX", `${OWN}doctor`];
     const [on] = await listener.send([tracking], { timeout });
     if (on instanceof StoreError) return on.message;
     return await new Promise<string | null>((resolve, reject) => {

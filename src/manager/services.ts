@@ -1,6 +1,7 @@
 /** Services of applications' own, found by what their processes counted together. */
 
 import { isRefusal } from "../base/errors.ts";
+import { OWN } from "../base/own_keys.ts";
 import type { Location } from "../client/client.ts";
 import { defineService } from "../services/service.ts";
 import { displayText, type ManagedConnection, openManagedConnection } from "./connection.ts";
@@ -43,7 +44,7 @@ export async function findServices(
       const [size] = await connection.send([["DBSIZE"]]);
       if (size === 0) continue;
       let left = most;
-      for await (const page of connection.scan("*#larder:stats:*", PAGE)) {
+      for await (const page of connection.scan(`*${OWN}stats:*`, PAGE)) {
         for (const key of page) register(client, locations, displayText(key));
         left -= PAGE;
         if (left <= 0) break;
@@ -59,7 +60,7 @@ export async function findServices(
 
 function register(client: InspectedClient, locations: readonly Location[], key: string): void {
   for (const { prefix, number } of locations) {
-    const start = `${prefix}#larder:stats:`;
+    const start = `${prefix}${OWN}stats:`;
     const name = key.slice(start.length);
     // Those of caches without a service are no service's.
     if (!key.startsWith(start) || name === "cache") continue;

@@ -7,7 +7,8 @@
  * not is left out. Where the place has none, entries, marks and epoch are written as they were.
  */
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { asText, displayText, EPOCH_KEY, isOwnKey, MARKS, type ManagedConnection, word } from "./connection.ts";
+import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
+import { asText, displayText, isOwnBulk, type ManagedConnection, word } from "./connection.ts";
 import type { Rec, StreamPart } from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
 
@@ -162,7 +163,7 @@ export class Sink {
     const values: (string | null | undefined)[] = items.map(() => undefined);
     if (!past) return { values, commands: [] };
     const heads = items.map(({ record: { key, type, value, expires = Number.POSITIVE_INFINITY } }) => {
-      if (type !== "string" || isOwnKey(key) || expires <= now) return undefined;
+      if (type !== "string" || isOwnBulk(key) || expires <= now) return undefined;
       const text = asText(value as Bulk);
       const found = text === undefined ? null : ENTRY.exec(text);
       if (!found) return undefined;
@@ -216,7 +217,7 @@ export class Sink {
     if (!this.#nx || !(dryRun || this.#atomic)) return new Set();
     const asked = items
       .map(({ record }) => record)
-      .filter(({ more, key }) => !more && !isOwnKey(key) && this.#connection.carries(key));
+      .filter(({ more, key }) => !more && !isOwnBulk(key) && this.#connection.carries(key));
     const replies = await this.#connection.must(asked.map(({ key }) => ["EXISTS", this.#connection.physical(key)]));
     return new Set(asked.filter((_, i) => replies[i] === 1));
   }
@@ -224,7 +225,7 @@ export class Sink {
   /** The commands for a record. */
   #key({ record, last }: Item, value: string | null | undefined, now: number, there: ReadonlySet<Rec>): Sent[] {
     const { key, more, expires = Number.POSITIVE_INFINITY } = record;
-    if (isOwnKey(key)) return [];
+    if (isOwnBulk(key)) return [];
     const { counts } = this;
     if (!more) {
       counts.keys++;

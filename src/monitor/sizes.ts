@@ -1,6 +1,6 @@
 /** How many keys services have, and how much memory they take. */
 import type { Location } from "../client/client.ts";
-import { displayText, isOwnKey, ManagedConnection } from "../manager/connection.ts";
+import { displayText, isOwnBulk, ManagedConnection } from "../manager/connection.ts";
 import type { Bulk } from "../manager/target.ts";
 
 /** What a service's keys come to. */
@@ -55,7 +55,7 @@ export async function sizesOf(places: readonly Location[], options: SizesOptions
           if (!one) continue;
           one.keys++;
           // The library's own are few, and not alike.
-          if (one.some.length < sample && !isOwnKey(text.slice(place?.prefix.length))) one.some.push(key);
+          if (one.some.length < sample && !isOwnBulk(text.slice(place?.prefix.length))) one.some.push(key);
         }
         if (looked >= limit) break;
       }
