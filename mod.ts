@@ -32,7 +32,6 @@ export {
   CacheLockError,
   CacheSchemaError,
   CacheTimeoutError,
-  CardNumberError,
   isCacheError,
   type SchemaIssue,
 } from "./src/base/errors.ts";
@@ -99,6 +98,7 @@ export type { EncryptionOptions } from "./src/entry/seal.ts";
 export { createCacheClient, getCacheClient, getCacheService } from "./src/main.ts";
 export type { FoodFastServices } from "./src/services/all.ts";
 export type { AuthVerbs, Session } from "./src/services/auth.ts";
+export { CardNumberError } from "./src/services/card_number_error.ts";
 export type { GatewaySession, Route } from "./src/services/gateway.ts";
 export type { NotificationPreferences } from "./src/services/notification.ts";
 export type { Cart, CartItem, Order, OrderVerbs } from "./src/services/order.ts";

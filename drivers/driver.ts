@@ -5,6 +5,17 @@
  * @module
  */
 
+import type { StoreError } from "../src/base/store_error.ts";
+
+export {
+  errorReply,
+  isDenial,
+  isOfCluster,
+  type Repeat,
+  StoreError,
+  type StoreErrorKind,
+} from "../src/base/store_error.ts";
+
 /** One Redis command: its name, then its arguments. */
 export type Command = readonly [name: string, ...args: (string | number)[]];
 
@@ -138,109 +149,6 @@ export interface Driver {
   connect?(database: number, options?: SendOptions): Promise<Connection>;
   /** Closes what the driver opened. Never throws; closing twice is closing once. */
   close(): Promise<void>;
-}
-
-/**
- * What went wrong:
- *
- * - `"command"`: the store answered this command with an error (`WRONGTYPE`, `NOSCRIPT`, `OOM`, ...)
- * - `"connection"`: no connection, or it was lost
- * - `"timeout"`: no answer in time
- * - `"auth"`: wrong password, token or permissions
- * - `"limit"`: too many requests, or a request that is too large
- * - `"protocol"`: an answer that is not what the protocol says; or a function of the application's, such as
- *   `waitUntil`, threw
- * - `"closed"`: the client was closed
- */
-export type StoreErrorKind = "command" | "connection" | "timeout" | "auth" | "limit" | "protocol" | "closed";
-
-/** Which commands may be sent again after an error: all of them, those that change nothing when repeated, or none. */
-export type Repeat = "all" | "idempotent" | "none";
-
-/** An error of the store or of the wire to it. Its message never holds values, tokens, passwords or URLs with credentials. */
-export class StoreError extends Error {
-  /** Always `"StoreError"`. */
-  override name = "StoreError";
-  /** What went wrong. */
-  readonly kind: StoreErrorKind;
-  /** The first word of an error reply, such as `"WRONGTYPE"`; empty where there is none. */
-  readonly code: string;
-  /** Which commands may be sent again. */
-  readonly repeat: Repeat;
-
-  /**
-   * Makes an error.
-   *
-   * @param kind What went wrong.
-   * @param message The message, free of values and secrets.
-   * @param options `code`, `repeat` (default `"none"`) and `cause`.
-   */
-  constructor(
-    kind: StoreErrorKind,
-    message: string,
-    options: { code?: string; repeat?: Repeat; cause?: unknown } = {},
-  ) {
-    super(message, "cause" in options ? { cause: options.cause } : undefined);
-    this.kind = kind;
-    this.code = options.code ?? "";
-    this.repeat = options.repeat ?? "none";
-  }
-}
-
-/** Error codes with which a store refuses a command before it executes it, for a reason that passes. */
-const PASSING = /^(LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY|READONLY)$/;
-/**
- * Where the code of a refusal stands inside the words of a script (before Redis 7) or of a transaction: neither has
- * changed anything.
- */
-const INNER =
-  /^(?:ERR Error running script \(call to f_\w+\): @user_script: *\d+: )?@user_script: *\d+: -(READONLY)\b|^EXECABORT .*because of: (READONLY|MASTERDOWN|LOADING)\b/;
-const AUTH = /^(NOAUTH|WRONGPASS|NOPERM)$/;
-
-/**
- * Turns the text of a Redis error reply into a {@linkcode StoreError}.
- *
- * @param text The reply's text, such as `"WRONGTYPE Operation against ..."`.
- * @returns The error, with its code, its kind and whether it may be sent again.
- *
- * @example
- * ```ts
- * import { errorReply } from "@foodfast/larder/drivers/driver";
- *
- * console.log(errorReply("LOADING Redis is loading the dataset in memory").repeat); // "all"
- * ```
- */
-export function errorReply(text: string): StoreError {
-  const inner = INNER.exec(text);
-  const code = inner?.[1] ?? inner?.[2] ?? /^[A-Z][A-Z0-9_-]*(?= |$)/.exec(text)?.[0] ?? "";
-  return new StoreError(AUTH.test(code) ? "auth" : "command", text, {
-    code,
-    repeat: PASSING.test(code) ? "all" : "none",
-  });
-}
-
-/**
- * Whether an error says that the server is not the one to ask: it was demoted to a replica, has lost its primary, or
- * still loads its data. It has executed nothing then.
- *
- * @param error An error reply.
- * @returns Whether another connection may lead to a better one.
- */
-export function isDenial({ code }: StoreError): boolean {
-  return code === "READONLY" || code === "MASTERDOWN" || code === "LOADING";
-}
-
-/** Errors of nodes of a cluster, for what a single server does without one. */
-const OF_CLUSTERS = /^(CROSSSLOT|MOVED|ASK|CLUSTERDOWN)\b|not allowed in cluster mode/;
-
-/**
- * Whether an error says that the server is a node of a cluster.
- *
- * @param error An error reply.
- * @returns Whether it does.
- */
-export function isOfCluster({ message }: StoreError): boolean {
-  return OF_CLUSTERS.test(message);
 }
 
 /** What a script's twin may do: run commands on the memory driver, with its clock. */

@@ -158,7 +158,6 @@ export {
   CacheLockError,
   CacheSchemaError,
   CacheTimeoutError,
-  CardNumberError,
   isCacheError,
   type SchemaIssue,
 } from "./base/errors.ts";
@@ -213,6 +212,7 @@ export type { AnyClass, SuperClass } from "./entry/codec.ts";
 export type { Id } from "./entry/keyspace.ts";
 export type { Schema, SchemaResult } from "./entry/schema.ts";
 export type { EncryptionOptions } from "./entry/seal.ts";
+export { CardNumberError } from "./services/card_number_error.ts";
 export {
   type AnyService,
   type CollectionDefinition,

@@ -12,7 +12,7 @@ import { promisify } from "node:util";
 import { type Driver, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { createCacheClient } from "../mod.ts";
-import { loadDriver, tellOf, toStoreError } from "../src/base/errors.ts";
+import { loadDriver, tellOf, toStoreError } from "../src/base/foreign_error.ts";
 import { CacheClient, type Setup } from "../src/client/client.ts";
 import { parseConfig } from "../src/config/parse_config.ts";
 import { Batch } from "../src/wire/batch.ts";

@@ -1,7 +1,8 @@
 import type { Reply, Script } from "../../drivers/driver.ts";
 import { checkNames, describe, refuse } from "../base/check.ts";
-import { isCacheError, isStoreError } from "../base/errors.ts";
+import { isCacheError } from "../base/errors.ts";
 import { isOwnKey } from "../base/own_keys.ts";
+import { isStoreError } from "../base/store_error.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
 import { type EntryOptions, type LoadOptions, policyOf } from "../config/policy.ts";
 import { encodeTag, type Id, limitKey, rawKeys } from "../entry/keyspace.ts";

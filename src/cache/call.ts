@@ -1,7 +1,7 @@
 /** What the verbs have in common: the options of a call, and what becomes of a failure. */
 import type { StoreError } from "../../drivers/driver.ts";
 import { describe, refuse } from "../base/check.ts";
-import { hookError, toStoreError } from "../base/errors.ts";
+import { hookError, toStoreError } from "../base/foreign_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { OnError } from "../config/parse_config.ts";
 import type { CacheContext } from "./context.ts";

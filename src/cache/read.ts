@@ -2,8 +2,10 @@
  * A read under way, from the reply to the value: whether the entry holds and is fresh, what it decodes to, whether its schema takes it.
  */
 import type { Reply } from "../../drivers/driver.ts";
-import { hookError, isStoreError, type SchemaIssue } from "../base/errors.ts";
+import type { SchemaIssue } from "../base/errors.ts";
+import { hookError } from "../base/foreign_error.ts";
 import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
+import { isStoreError } from "../base/store_error.ts";
 import { type Document, fromDocument, parse } from "../entry/codec.ts";
 import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
 import { fits, schemaIssues } from "../entry/schema.ts";

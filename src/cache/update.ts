@@ -1,5 +1,6 @@
 import { checkFunction, describe } from "../base/check.ts";
-import { CacheConflictError, isStoreError } from "../base/errors.ts";
+import { CacheConflictError } from "../base/errors.ts";
+import { isStoreError } from "../base/store_error.ts";
 import { type EntryOptions, policyOf } from "../config/policy.ts";
 import type { Id } from "../entry/keyspace.ts";
 import { placeOf } from "../telemetry/events.ts";

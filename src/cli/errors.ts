@@ -1,5 +1,6 @@
-import { CacheConfigError, CacheError, isStoreError } from "../base/errors.ts";
+import { CacheConfigError, CacheError } from "../base/errors.ts";
 import { slips } from "../base/slips.ts";
+import { isStoreError } from "../base/store_error.ts";
 import { ConflictError } from "../manager/mod.ts";
 import { FileError } from "../runtime/file_error.ts";
 import { SIGNAL_CODES, type StopSignal } from "../runtime/process.ts";

@@ -1,4 +1,5 @@
-import { CacheError, isStoreError, StoreError } from "../base/errors.ts";
+import { CacheError } from "../base/errors.ts";
+import { isStoreError, StoreError } from "../base/store_error.ts";
 import { FileError } from "../runtime/file_error.ts";
 import { isTerminal, questionStreams } from "../runtime/process.ts";
 import { EXIT, Failure, isBadArgument, Stopped, UsageError } from "./errors.ts";
@@ -125,7 +126,8 @@ export class Shell {
     } catch (error) {
       if (this.signal.aborted && error === this.signal.reason) return { last, stopped: true };
       // What was done until then is worth to be known, unless it is nothing: of a damaged file, or one that cannot be written.
-      const nothing = error instanceof CacheError || error instanceof FileError || isBadArgument(error);
+      const nothing =
+        (error instanceof CacheError && !isStoreError(error)) || error instanceof FileError || isBadArgument(error);
       if (last !== undefined && !nothing) this.output.note(`until then: ${show(last)[0]}`);
       throw error;
     } finally {

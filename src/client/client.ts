@@ -1,6 +1,8 @@
 import type { Driver, StoreError } from "../../drivers/driver.ts";
 import { checkFunction, checkNames, describe } from "../base/check.ts";
-import { CacheConfigError, hookError, showsLife, toStoreError } from "../base/errors.ts";
+import { CacheConfigError } from "../base/errors.ts";
+import { hookError, toStoreError } from "../base/foreign_error.ts";
+import { showsLife } from "../base/store_error.ts";
 import type { Timeout } from "../base/ttl.ts";
 import { Cache } from "../cache/cache.ts";
 import { type CallOptions, timeoutOf } from "../cache/call.ts";

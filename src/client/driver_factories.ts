@@ -1,5 +1,5 @@
 import { memory } from "../../drivers/memory.ts";
-import { loadDriver } from "../base/errors.ts";
+import { loadDriver } from "../base/foreign_error.ts";
 import type { Config } from "../config/parse_config.ts";
 import type { DriverFactory } from "./entry_point.ts";
 

@@ -1,4 +1,4 @@
-import { loadDriver } from "../base/errors.ts";
+import { loadDriver } from "../base/foreign_error.ts";
 import type { Config } from "../config/parse_config.ts";
 import type { DriverFactory } from "./entry_point.ts";
 

@@ -20,8 +20,8 @@
  * @module
  */
 import { checkNames, describe, refuse } from "../base/check.ts";
-import { isStoreError } from "../base/errors.ts";
 import { sha256 } from "../base/hash.ts";
+import { isStoreError } from "../base/store_error.ts";
 import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
 import { type Duration, parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";

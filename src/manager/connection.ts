@@ -5,8 +5,8 @@
 import { type Command, type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import { describe } from "../base/check.ts";
-import { showsLife } from "../base/errors.ts";
 import { isOwnKey, OWN } from "../base/own_keys.ts";
+import { showsLife } from "../base/store_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Location, LocationOf } from "../client/client.ts";

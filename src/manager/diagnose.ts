@@ -1,7 +1,7 @@
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import { describe } from "../base/check.ts";
-import { isForbidden, isRefusal, isStoreError } from "../base/errors.ts";
 import { CLOCK_SKEW_MS, OWN } from "../base/own_keys.ts";
+import { isForbidden, isRefusal, isStoreError } from "../base/store_error.ts";
 import type { LocationOf } from "../client/client.ts";
 import { displayText, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import { fleetCounts, type InspectedClient, locationsOf, parseInfo } from "./inspect.ts";

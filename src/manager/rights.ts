@@ -1,7 +1,7 @@
 /** What a user may do, found out by doing it: all of it changes nothing. */
 import { isOfCluster, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { isForbidden } from "../base/errors.ts";
 import { EPOCH_KEY, MARKS, OWN } from "../base/own_keys.ts";
+import { isForbidden } from "../base/store_error.ts";
 import { read } from "../lua/entries.ts";
 import { type ManagedConnection, word } from "./connection.ts";
 

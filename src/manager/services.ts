@@ -1,7 +1,7 @@
 /** Services of applications' own, found by what their processes counted together. */
 
-import { isRefusal } from "../base/errors.ts";
 import { OWN } from "../base/own_keys.ts";
+import { isRefusal } from "../base/store_error.ts";
 import type { Location } from "../client/client.ts";
 import { defineService } from "../services/service.ts";
 import { displayText, type ManagedConnection, openManagedConnection } from "./connection.ts";

@@ -1,5 +1,5 @@
 import { describe } from "../base/check.ts";
-import { isStoreError } from "../base/errors.ts";
+import { isStoreError } from "../base/store_error.ts";
 import { parseTimeout, type Timeout, type Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Cache } from "../cache/cache.ts";

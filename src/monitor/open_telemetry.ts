@@ -27,7 +27,7 @@ import {
 } from "@opentelemetry/api";
 import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
 import { checkNames } from "../base/check.ts";
-import { toStoreError } from "../base/errors.ts";
+import { toStoreError } from "../base/foreign_error.ts";
 import { type CacheEvent, type CacheListener, placeOf, type Sending } from "../telemetry/events.ts";
 import { COUNTS, type LiveCounters } from "../telemetry/stats.ts";
 import { HELP, snake } from "./series.ts";

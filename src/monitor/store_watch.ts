@@ -1,6 +1,6 @@
 /** The store's own numbers, asked for past the client's batches: what is asked here counts for no service. */
 import type { RawReply } from "../../drivers/driver.ts";
-import { toStoreError } from "../base/errors.ts";
+import { toStoreError } from "../base/foreign_error.ts";
 import type { FleetStats } from "../cache/fleet.ts";
 import type { Location, LocationOf } from "../client/client.ts";
 import { ManagedConnection } from "../manager/connection.ts";

@@ -1,6 +1,6 @@
 import * as v from "valibot";
-import { CardNumberError } from "../base/errors.ts";
 import { findCardNumber } from "./card_number.ts";
+import { CardNumberError } from "./card_number_error.ts";
 import { idSchema } from "./id.ts";
 import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
 

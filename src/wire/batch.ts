@@ -27,7 +27,8 @@ import {
   type SendOptions,
   StoreError,
 } from "../../drivers/driver.ts";
-import { isForbidden, toStoreError } from "../base/errors.ts";
+import { toStoreError } from "../base/foreign_error.ts";
+import { isForbidden } from "../base/store_error.ts";
 import { unref } from "../base/timers.ts";
 import { LONGEST_TIMER } from "../base/ttl.ts";
 import { unlinkEach } from "../lua/entries.ts";
