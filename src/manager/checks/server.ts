@@ -1,0 +1,123 @@
+import { type RawReply, StoreError } from "../../../drivers/driver.ts";
+import { isForbidden, isStoreError } from "../../base/store_error.ts";
+import { CLOCK_SKEW_MS } from "../../base/own_keys.ts";
+import { type ManagedConnection, openManagedConnection, word } from "../connection.ts";
+import type { InspectedClient } from "../inspect.ts";
+import type { Refusals } from "../rights.ts";
+import { serverMode, serverName } from "../server.ts";
+import type { StepOptions } from "../target.ts";
+import { type Finding, type Info, unknown, untold, warning } from "./finding.ts";
+
+export function away(error: StoreError): Finding {
+  if (error.kind === "auth") {
+    const advice = "check the user and the password or token of the configuration";
+    return { check: "authentication", level: "error", evidence: error.message, advice };
+  }
+  const advice = /max number of clients/.test(error.message)
+    ? "raise maxclients of the server, or open fewer connections: REDIS_POOL_SIZE a database and process"
+    : "check that the store runs, its address and port, and what stands between it and this machine";
+  return { check: "connection", level: "error", evidence: error.message, advice };
+}
+
+export async function authentication(connection: ManagedConnection): Promise<Finding> {
+  const check = "authentication";
+  if (connection.location.driver.name === "memory")
+    return { check, level: "ok", evidence: "the store is in this process" };
+  const [user, password] = await connection.send([
+    ["ACL", "WHOAMI"],
+    ["CONFIG", "GET", "requirepass"],
+  ]);
+  const name = user instanceof StoreError ? undefined : word(user);
+  const required = Array.isArray(password) && password.length === 2 ? word(password[1]) : undefined;
+  if (required === "" && name === "default") {
+    const advice = "where others can reach it, give it a password (requirepass, or ACL users)";
+    return { check, level: "info", evidence: "the server asks for no password", advice };
+  }
+  if (name === undefined) return { check, level: "ok", evidence: "the server takes commands" };
+  // Who did not log in is the user default, too.
+  const who = name === "default" && required === undefined ? "the user is default" : `logged in as ${name}`;
+  return { check, level: "ok", evidence: who };
+}
+
+export function version(info: Info, why: string): Finding {
+  const text = info.get("redis_version");
+  if (text === undefined) return unknown("version", why);
+  const [major = 0, minor = 0] = text.split(".").map(Number);
+  const named = serverName(info);
+  const like = named.version === text ? "" : `, which says that it is like Redis ${text}`;
+  const evidence = `${named.server} ${named.version}`;
+  const advice = `update it${like}: Redis 6.2 is the oldest that has every command used here`;
+  return major > 6 || (major === 6 && minor >= 2)
+    ? { check: "version", level: "ok", evidence }
+    : { check: "version", level: "error", evidence, advice };
+}
+
+export const SENTINEL = "this is a Sentinel, not a store";
+
+/** Whether this server takes writes, or copies those of another one. */
+export async function replication(connection: ManagedConnection, info: Info): Promise<Finding> {
+  const check = "replication";
+  const { name } = connection.location.driver;
+  let role = info.get("role");
+  let of = `${info.get("master_host")}:${info.get("master_port")}`;
+  if (role === undefined) {
+    const [reply] = await connection.send([["ROLE"]]);
+    if (!Array.isArray(reply)) return unknown(check, untold(name, "ROLE", reply));
+    role = word(reply[0]);
+    of = `${word(reply[1])}:${word(reply[2])}`;
+  }
+  if (role === "slave") {
+    const advice =
+      "give the address of the primary, or a name that leads to it: every write to a replica fails or is lost";
+    return { check, level: "error", evidence: `this is a replica of ${of}`, advice };
+  }
+  if (role === "sentinel") {
+    const advice = "give the address of the primary that it watches: a Sentinel holds no keys";
+    return { check, level: "error", evidence: SENTINEL, advice };
+  }
+  return { check, level: "ok", evidence: "this is a primary" };
+}
+
+export async function databases(
+  client: InspectedClient,
+  info: Info,
+  { cluster }: Refusals,
+  options: StepOptions,
+): Promise<Finding> {
+  const check = "databases";
+  if (serverMode(info) === "cluster" || cluster !== undefined) {
+    const evidence = "this is a node of a cluster, where neither numbered nor prefixed databases work";
+    return { check, level: "error", evidence, advice: "give the address of a single server: clusters are not served" };
+  }
+  if (client.databases === "prefixed") {
+    return { check, level: "ok", evidence: "prefixed: db0: to db15: in the keys of database 0 keep them apart" };
+  }
+  let connection: ManagedConnection | undefined;
+  try {
+    connection = await openManagedConnection(client, { database: 15, ...options });
+    await connection.must([["DBSIZE"]]);
+  } catch (error) {
+    if (!isStoreError(error)) throw error;
+    const evidence = `numbered, and database 15 cannot be used: ${error.message.split("; ")[0]}`;
+    const other = isForbidden(error) ? "allow SELECT to this user (ACL: +select)" : "give the server 16 databases";
+    return { check, level: "error", evidence, advice: `set CACHE_DATABASES to prefixed, or ${other}` };
+  } finally {
+    await connection?.close();
+  }
+  return { check, level: "ok", evidence: "numbered: 0 to 15 can be used" };
+}
+
+export async function skew(connection: ManagedConnection, clock: () => number): Promise<Finding> {
+  const check = "clock";
+  const before = clock();
+  const [reply] = await connection.send([["TIME"]]);
+  const after = clock();
+  if (!Array.isArray(reply)) return unknown(check, untold(connection.location.driver.name, "TIME", reply));
+  const [seconds, micros] = (reply as RawReply[]).map(word);
+  const theirs = Number(seconds) * 1000 + Number(micros) / 1000;
+  const off = theirs - (before + after) / 2;
+  const evidence = `the store's clock is ${Math.abs(off).toFixed(0)} ms ${off < 0 ? "behind" : "ahead"}`;
+  return Math.abs(off) > CLOCK_SKEW_MS
+    ? warning(check, evidence, "set both clocks by NTP: the age of entries is told by them")
+    : { check, level: "ok", evidence };
+}
