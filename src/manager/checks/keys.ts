@@ -1,6 +1,6 @@
 import { StoreError } from "../../../drivers/driver.ts";
-import { isRefusal } from "../../base/store_error.ts";
 import { OWN } from "../../base/own_keys.ts";
+import { isRefusal } from "../../base/store_error.ts";
 import { displayText, type ManagedConnection, word } from "../connection.ts";
 import type { InspectedClient } from "../inspect.ts";
 import { looker } from "../list.ts";

@@ -1,6 +1,6 @@
 import { type RawReply, StoreError } from "../../../drivers/driver.ts";
-import { isForbidden, isStoreError } from "../../base/store_error.ts";
 import { CLOCK_SKEW_MS } from "../../base/own_keys.ts";
+import { isForbidden, isStoreError } from "../../base/store_error.ts";
 import { type ManagedConnection, openManagedConnection, word } from "../connection.ts";
 import type { InspectedClient } from "../inspect.ts";
 import type { Refusals } from "../rights.ts";
