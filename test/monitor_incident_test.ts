@@ -169,7 +169,7 @@ describe("monitor through an incident", () => {
       assert.doesNotMatch(inspect([lines, posted], { depth: 10 }), /S3CRET|hook-token|none-|127\.0\.0\.1/);
       const [first = assert.fail()] = told;
       const share = (first.alert.value * 100).toFixed(1);
-      assert.equal(first.alert.message, `hit rate of product: ${share} % in 5m, below 70.0 %`);
+      assert.equal(first.alert.message, `hit rate of product: ${share} % in the last 5m, below 70.0 %`);
     } finally {
       await watch.close();
       await client.close();

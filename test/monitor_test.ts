@@ -133,7 +133,7 @@ describe("monitor", () => {
     client.products.misses += 5;
     await pass(10);
     assert.deepEqual(states().slice(1), ["held resolved", "few firing"]);
-    // Nothing is read any more: nothing to go by.
+    // There are no reads any more, so there is no data.
     await pass(10);
     assert.deepEqual(states().slice(3), ["few resolved"]);
   });
@@ -237,26 +237,43 @@ describe("monitor", () => {
     };
     bad({ windos: [] }, /cannot use option "windos" of monitor: accepted are \{ interval, windows/);
     bad({ interval: 0 }, /Cannot use interval 0/);
-    bad({ windows: "1m" }, /cannot use windows "1m"/);
-    bad({ windows: ["forever"] }, /cannot use a window "forever"/);
-    bad({ timeout: 0 }, /cannot use timeout 0/);
-    bad({ fleet: 1 }, /cannot use fleet 1: accepted are true and false/);
-    bad({ rules: [{ ...rule, above: undefined }] }, /cannot use the threshold of the rule "r"/);
-    bad({ rules: [{ ...rule, below: 1 }] }, /cannot use the threshold of the rule "r"/);
-    bad({ rules: [{ ...rule, metric: "heat" }] }, /cannot use metric "heat" of the rule "r": accepted are hit_rate/);
-    bad({ rules: [{ ...rule, clear: 2 }] }, /cannot use clear 2 of the rule "r": accepted are numbers up to 1/);
-    bad({ rules: [rule, rule] }, /cannot use the name of the rule "r"/);
-    bad({ rules: [{ ...rule, metric: "memory", service: "product" }] }, /none: memory is the store's/);
-    bad({ rules: [{ ...rule, collection: "x" }] }, /accepted are one of a named service/);
-    bad({ rules: [{ ...rule, metric: "keys", service: "a", collection: "x" }] }, /none: keys is a service's/);
-    bad({ rules: [{ ...rule, severity: "loud" }] }, /accepted are info, warning, critical/);
+    bad({ windows: "1m" }, /^Cannot set the windows of a monitor: received "1m", expected a list such as/);
+    bad({ windows: ["forever"] }, /^Cannot set a window of a monitor: received "forever", expected a time that ends/);
+    bad({ timeout: 0 }, /annot use timeout 0/);
+    bad({ fleet: 1 }, /^Cannot set fleet of a monitor: received 1, expected true or false$/);
+    bad({ rules: 1 }, /^Cannot set rules: received 1, expected a list of rules$/);
+    const set = 'Cannot set (.+) of the rule "r": received (.+), expected ';
+    const badRule = (more: object, option: string, received: string, expected: string): void =>
+      bad(
+        { rules: [{ ...rule, ...more }] },
+        new RegExp(`^${set}${expected}`.replace("(.+)", option).replace("(.+)", received)),
+      );
+    badRule({ above: undefined }, "the threshold", "undefined", "either above or below, a number$");
+    badRule({ below: 1 }, "the threshold", "1", "either above or below, a number$");
+    badRule({ metric: "heat" }, "metric", '"heat"', "one of hit_rate, ");
+    badRule({ clear: 2 }, "clear", "2", "a number of at most 1$");
+    bad({ rules: [rule, rule] }, /^Cannot add a rule: received "r", expected a name that no other rule has$/);
+    badRule(
+      { metric: "memory", service: "product" },
+      "service",
+      '"product"',
+      "none, because memory belongs to the store$",
+    );
+    badRule({ collection: "x" }, "collection", '"x"', "a collection of a service that is named$");
+    const part = { service: "a", collection: "x" };
+    badRule({ metric: "keys", ...part }, "collection", '"x"', "none, because keys belongs to services$");
+    badRule({ severity: "loud" }, "severity", '"loud"', "one of info, warning, critical$");
     bad({ rules: [{ ...rule, over: "soon" }] }, /Cannot use over of the rule r "soon"/);
+    badRule({ over: "forever" }, "over", '"forever"', 'a time that ends, such as "5m"$');
     for (const url of ["S3CRET", "ftp://S3CRET"]) {
-      bad({ webhook: url }, /^cannot use this url of webhook: accepted are http and https URLs$/);
+      bad(
+        { webhook: url },
+        /^Cannot set url of a webhook: received a value of type string, expected an http or https URL$/,
+      );
     }
     bad(
       { webhook: { url: "http://localhost", retries: 11 } },
-      /cannot use retries 11 of webhook: accepted are 0 to 10/,
+      /^Cannot set retries of a webhook: received 11, expected a whole number from 0 to 10$/,
     );
     assert.equal(client.listeners.size, 0);
   });
@@ -280,8 +297,8 @@ describe("webhook", () => {
     now += 1000;
     await watch.tick();
     assert.deepEqual(lines, [
-      "alert firing: errors: 3 in 5m, above 0",
-      "alert firing: too many: errors: 3 in 5m, above 0",
+      "alert firing: errors: 3 in the last 5m, above 0",
+      "alert firing: too many: errors: 3 in the last 5m, above 0",
     ]);
     await watch.close();
   });
@@ -347,7 +364,7 @@ describe("webhook with a body of its own", () => {
     await watch.tick();
     now += 20_000;
     await watch.tick();
-    assert.deepEqual(bodies, [{ text: "shop-1: errors: 2 in 10s, above 0" }]);
+    assert.deepEqual(bodies, [{ text: "shop-1: errors: 2 in the last 10s, above 0" }]);
     assert.match(inspect(lines, { depth: 5 }), /its body failed/);
     assert.doesNotMatch(inspect(lines, { depth: 5 }), /S3CRET/);
     assert.throws(() => monitor(client, { webhook: { url: receiver.url, body: "x" as never } }), /body of webhook/);

@@ -50,3 +50,12 @@ const UNITS = [
 export function formatPercent(share: number, digits = 1): string {
   return `${(share * 100).toFixed(digits)} %`;
 }
+
+/** Shows how long an operation took, in milliseconds: `0.42 ms`, `350 ms`, `1.2 s`. */
+export function formatLatency(milliseconds: number): string {
+  if (milliseconds < 9.995) return `${Number(milliseconds.toFixed(2))} ms`;
+  if (milliseconds < 99.95) return `${Number(milliseconds.toFixed(1))} ms`;
+  if (milliseconds < 999.5) return `${Math.round(milliseconds)} ms`;
+  if (milliseconds < 59_950) return `${Number((milliseconds / 1000).toFixed(1))} s`;
+  return formatDuration(milliseconds);
+}

@@ -1,27 +1,28 @@
-/** Judges rules. */
+/** The judge of rules: remembers which alerts fire. */
+import { formatBytes, formatLatency, formatNumber, formatPercent } from "../base/format.ts";
 import { RULE_METRICS, type RuleMetric, type Scope } from "./rule_metrics.ts";
 import type { Alert, CheckedRule } from "./rules.ts";
 
-/** What is known of a rule, for one service where it watches each. */
+/** The state of a rule, for one service if it watches each. */
 interface State {
-  /** Since when the number is beyond the threshold. */
+  /** The time since when the value is beyond the threshold. */
   beyond: number | undefined;
-  /** Since when it fires. */
+  /** The time since when the alert fires. */
   since: number | undefined;
   alert: Alert | undefined;
 }
 
-/** Judges rules again and again: tells when one begins to fire, and when that is over, each once. */
+/** Judges rules again and again. Each alert is reported twice: when it begins to fire, and when it is resolved. */
 export class Judge {
   readonly #rules: readonly CheckedRule[];
   readonly #states = new Map<string, State>();
 
-  /** @param rules The rules, checked. */
+  /** @param rules The rules. */
   constructor(rules: readonly CheckedRule[]) {
     this.#rules = rules;
   }
 
-  /** What fires. */
+  /** The firing alerts. */
   get firing(): Alert[] {
     return [...this.#states.values()].flatMap(({ alert }) => alert ?? []);
   }
@@ -31,15 +32,15 @@ export class Judge {
    *
    * @param now The time in milliseconds.
    * @param services The services, for rules that watch each.
-   * @param scopeOf What a rule sees.
-   * @returns What begins or is over.
+   * @param scopeOf Returns the numbers that a rule's metric is read from.
+   * @returns The alerts that began to fire or were resolved.
    */
   judge(
     now: number,
     services: readonly string[],
     scopeOf: (rule: CheckedRule, service: string | undefined) => Scope,
   ): readonly Alert[] {
-    const told: Alert[] = [];
+    const changed: Alert[] = [];
     for (const rule of this.#rules) {
       for (const service of rule.service === "*" ? services : [rule.service]) {
         const id = `${rule.name}\n${service ?? ""}`;
@@ -49,10 +50,10 @@ export class Judge {
           this.#states.set(id, state);
         }
         const alert = step(rule, service, state, scopeOf(rule, service), now);
-        if (alert) told.push(alert);
+        if (alert) changed.push(alert);
       }
     }
-    return told;
+    return changed;
   }
 }
 
@@ -67,9 +68,9 @@ function step(
   const metric = RULE_METRICS[rule.metric];
   const [value, samples] = metric.read(scope);
   const known = value !== undefined && value !== null && samples > 0;
-  const alert = (told: Alert["state"], number: number, since: number): Alert => ({
+  const alert = (to: Alert["state"], number: number, since: number): Alert => ({
     rule: rule.name,
-    state: told,
+    state: to,
     severity: rule.severity ?? "warning",
     metric: rule.metric,
     ...(service !== undefined && { service }),
@@ -78,18 +79,18 @@ function step(
     threshold,
     since,
     at: now,
-    message: sentence(rule, service, told, known ? number : undefined),
+    message: sentence(rule, service, to, known ? number : undefined),
   });
   if (state.alert && state.since !== undefined) {
-    // What rests says nothing of how it would do. How a store was that is away is still the last that is known of it.
-    const rests = !known && (metric.windowed || scope.store?.up === true);
-    if (!rests && !(known && (high ? value <= back : value >= back))) {
+    // An alert ends when its metric has no data any more. A store that is away keeps its last known values.
+    const idle = !known && (metric.windowed || scope.store?.up === true);
+    if (!idle && !(known && (high ? value <= back : value >= back))) {
       if (known) state.alert = { ...state.alert, value, message: sentence(rule, service, "firing", value) };
       return undefined;
     }
-    const over = alert("resolved", known ? value : state.alert.value, state.since);
+    const resolved = alert("resolved", known ? value : state.alert.value, state.since);
     state.alert = state.since = state.beyond = undefined;
-    return over;
+    return resolved;
   }
   if (!known || samples < minSamples || !(high ? value > threshold : value < threshold)) {
     state.beyond = undefined;
@@ -102,6 +103,7 @@ function step(
   return state.alert;
 }
 
+/** Returns an alert as a sentence: `hit rate of product: 61.2 % in the last 5m, below 70.0 %`. */
 function sentence(
   rule: CheckedRule,
   service: string | undefined,
@@ -109,16 +111,16 @@ function sentence(
   value: number | undefined,
 ): string {
   const { unit, windowed } = RULE_METRICS[rule.metric];
-  const of = [service, rule.collection].filter(Boolean).join(".");
-  const what = `${rule.metric.replaceAll("_", " ")}${of && ` of ${of}`}`;
-  const over = windowed ? ` in ${rule.over ?? "5m"}` : "";
-  if (value === undefined) return `${what}: nothing to go by any more${over}`;
-  const than = `${state === "firing" ? "" : "no more "}${rule.high ? "above" : "below"}`;
-  return `${what}: ${shown(value, unit)}${over}, ${than} ${shown(rule.threshold, unit)}`;
+  const owner = [service, rule.collection].filter(Boolean).join(".");
+  const name = `${rule.metric.replaceAll("_", " ")}${owner && ` of ${owner}`}`;
+  const span = windowed ? ` in the last ${rule.over ?? "5m"}` : "";
+  if (value === undefined) return `${name}: no data${span}`;
+  const compared = `${state === "firing" ? "" : "no longer "}${rule.high ? "above" : "below"}`;
+  return `${name}: ${formatted(value, unit)}${span}, ${compared} ${formatted(rule.threshold, unit)}`;
 }
 
-function shown(value: number, unit: RuleMetric["unit"]): string {
-  if (unit === "share") return `${(value * 100).toFixed(1)} %`;
-  if (unit === "bytes") return `${(value / 2 ** 20).toFixed(1)} MiB`;
-  return `${Number(value.toPrecision(4))}${unit === "ms" ? " ms" : ""}`;
+function formatted(value: number, unit: RuleMetric["unit"]): string {
+  if (unit === "share") return formatPercent(value);
+  if (unit === "bytes") return formatBytes(value);
+  return unit === "ms" ? formatLatency(value) : formatNumber(value);
 }

@@ -20,6 +20,7 @@
 
 export type { WebRequest, WebResponse } from "../base/web_types.ts";
 export { type AlertingRule, type AlertingRules, alertingRules } from "./alerting.ts";
+export type { BatchCounts } from "./frames.ts";
 export { type GrafanaDashboard, type GrafanaPanel, grafanaDashboard } from "./grafana.ts";
 export { type MetricsHandlerOptions, metricsHandler } from "./handler.ts";
 export {
@@ -35,7 +36,6 @@ export type { MetricName } from "./rule_metrics.ts";
 export { type Alert, type AlertRule, DEFAULT_RULES, FLEET_RULES, type Severity } from "./rules.ts";
 export type { Counted, Sample, Times } from "./series.ts";
 export type {
-  BatchCounts,
   FleetSnapshot,
   FleetWindow,
   MonitorSnapshot,

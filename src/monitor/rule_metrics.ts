@@ -1,39 +1,40 @@
-/** What rules can watch, and how each number is found. */
+/** The metrics that rules can watch. */
 import { type Counted, rateOf } from "./series.ts";
 import type { StoreSample } from "./store_watch.ts";
 
-/** What a rule sees: what happened in its window, and the store as it is. */
+/** The numbers that a rule's metric is read from: counts of its window, and the current state of the store. */
 export interface Scope {
-  /** What was counted in the window. */
+  /** The counts of the window. */
   readonly counted: Counted;
-  /** What all processes that count together read in the window. */
+  /** The reads of all processes with `fleetStats` in the window. */
   readonly fleet: { readonly hits: number; readonly misses: number };
-  /** The store, once it was asked. */
+  /** The store; `undefined` before it was asked. */
   readonly store: StoreSample | undefined;
-  /** What the store did in the window. */
+  /** The store's counts of the window. */
   readonly storeDone: { readonly evictions: number; readonly expired: number; readonly slowQueries: number };
-  /** How often the store did not answer the monitor in the window. */
+  /** The number of questions in the window that the store did not answer. */
   readonly unanswered: number;
   /** Whether a circuit breaker is not closed. */
   readonly breakerOpen: boolean;
-  /** The service, where it is one's. */
+  /** The service, if the rule is judged for one. */
   readonly service: string | undefined;
 }
 
-/** How a number is found. */
+/** A metric that rules can watch. */
 export interface RuleMetric {
+  /** The unit of its value. */
   readonly unit: "share" | "count" | "ms" | "bytes" | "flag";
-  /** Whether it is what happened in a window; otherwise it is how things are. */
+  /** Whether it counts what happened in a window; otherwise it is a current value. */
   readonly windowed: boolean;
-  /** Whether it belongs to services. */
+  /** Whether services have it. */
   readonly ofServices: boolean;
-  /** Whether, if it does, it belongs to collections too. @default true */
+  /** Whether collections have it, if services do. @default true */
   readonly ofCollections?: false;
-  /** The number, and how many operations it stands on; `undefined` where there is none. */
+  /** Returns the value, `undefined` if it is unknown, and the number of operations that it is computed from. */
   read(scope: Scope): readonly [value: number | null | undefined, samples: number];
 }
 
-/** What cannot be reached: these kinds say so. */
+/** The kinds of failures that mean that the store cannot be reached. */
 export const AWAY = ["connection", "timeout", "auth"] as const;
 
 const count = (read: (counted: Counted) => number): RuleMetric => ({
@@ -62,20 +63,21 @@ const storeDone = (name: "evictions" | "expired" | "slowQueries"): RuleMetric =>
 });
 
 /**
- * What rules can watch.
+ * The name of a metric that rules can watch.
  *
- * Of a service or of all together, in the rule's window: `"hit_rate"` (hits among reads, 0 to 1), `"reads"`, `"errors"` (operations that failed),
- * `"load_errors"` (loaders that failed), `"corrupt"` (entries that could not be read back), `"lost_locks"`, `"connection_failures"` (operations that could
- * not reach the store; of all together also the monitor's own tries), `"latency_p50"` to `"latency_max"` (operations, loaders and near hits
- * aside) and `"load_p95"`, `"load_p99"` (loaders), in milliseconds. `"fleet_hit_rate"` is the hit rate of all processes that count together
- * (`fleetStats`), or of this one where none does; the others are of this one.
+ * Of a service or of all services together, in the rule's window: `"hit_rate"` (hits among reads, 0 to 1), `"reads"`,
+ * `"errors"` (failed operations), `"load_errors"` (failed loaders), `"corrupt"` (unreadable entries), `"lost_locks"`,
+ * `"connection_failures"` (operations that could not reach the store; of all services together, also the monitor's own
+ * questions), `"latency_p50"`, `"latency_p95"`, `"latency_p99"`, `"latency_max"` (operations, without loaders and near
+ * hits, in milliseconds), `"load_p95"` and `"load_p99"` (loaders, in milliseconds). `"fleet_hit_rate"` is the hit rate
+ * of all processes with `fleetStats`, or of this process if no process has it. The others count this process.
  *
- * Of a service or of all together, as it is: `"keys"`.
+ * Of a service or of all services together, now: `"keys"`.
  *
- * Of the store in the window: `"evictions"`, `"expired"`, `"slow_queries"`.
+ * Of the store, in the rule's window: `"evictions"`, `"expired"`, `"slow_queries"`.
  *
- * Of the store as it is: `"memory"` (the share of its limit that is in use, 0 to 1), `"memory_used"` (bytes), `"clients"`, `"store_up"` (1 or 0),
- * `"store_latency"` (milliseconds), `"breaker_open"` (1 or 0).
+ * Of the store, now: `"memory"` (used share of its limit, 0 to 1), `"memory_used"` (bytes), `"clients"`, `"store_up"`
+ * (1 or 0), `"store_latency"` (milliseconds), `"breaker_open"` (1 or 0).
  */
 export type MetricName =
   | "hit_rate"
@@ -103,7 +105,7 @@ export type MetricName =
   | "store_latency"
   | "breaker_open";
 
-/** How each is found. */
+/** The metrics by name. */
 export const RULE_METRICS: Readonly<Record<MetricName, RuleMetric>> = {
   hit_rate: {
     unit: "share",

@@ -1,35 +1,38 @@
-/** Rules as data: what is watched, when it is told, and when it is over. */
-import { checkNames, describe, refuse } from "../base/check.ts";
+/** Alert rules: what is watched, when an alert fires, and when it is resolved. */
+import { checkNames, describe, invalid } from "../base/check.ts";
 import { type Duration, parseDuration } from "../base/ttl.ts";
 import { type MetricName, RULE_METRICS } from "./rule_metrics.ts";
 import { HIT_RATE, MEMORY } from "./targets.ts";
 
-/** How much an alert matters. */
+/** The importance of an alert. */
 export type Severity = "info" | "warning" | "critical";
 
-/** A rule: a number that is watched. */
+/** A rule: a metric, and the threshold at which an alert fires. */
 export interface AlertRule {
-  /** The name, such as `"low hit rate"`; told apart by it. */
+  /** The name, such as `"low hit rate"`. No two rules have the same. */
   readonly name: string;
-  /** What is watched. */
+  /** The metric that is watched. */
   readonly metric: MetricName;
-  /** The window, for what happens in time. @default "5m" */
+  /** The window of metrics that count what happened. @default "5m" */
   readonly over?: Duration;
-  /** Fires above this. One of `above` and `below` is given. Shares are 0 to 1, times are milliseconds. */
+  /** Fires above this value. Give either `above` or `below`. Shares are 0 to 1, times are milliseconds. */
   readonly above?: number;
-  /** Fires below this. */
+  /** Fires below this value. */
   readonly below?: number;
-  /** From how many operations in the window on it says something: reads for the hit rate, operations for their times. @default 1 */
+  /** The fewest operations in the window: reads for a hit rate, timed operations for a latency. @default 1 */
   readonly minSamples?: number;
-  /** For how long it must hold before it fires. @default at once */
+  /** The time that the value must stay beyond the threshold before the alert fires. @default at once */
   readonly for?: Duration;
-  /** Resolved when the number is back at this, or beyond it: away from the threshold, so that it does not flap. @default the threshold */
+  /**
+   * The value at which the alert is resolved. Away from the threshold, it keeps an alert from firing again and again.
+   * @default the threshold
+   */
   readonly clear?: number;
-  /** How much it matters. @default "warning" */
+  /** The importance. @default "warning" */
   readonly severity?: Severity;
-  /** One service's numbers, or with `"*"` each one's. @default those of all together */
+  /** The service that is watched, or `"*"` for each service by itself. @default all services together */
   readonly service?: string;
-  /** One collection's numbers, of a named service. */
+  /** The collection that is watched; `service` names its service. */
   readonly collection?: string;
 }
 
@@ -37,29 +40,29 @@ export interface AlertRule {
 export interface Alert {
   /** The rule's name. */
   readonly rule: string;
-  /** Whether it begins or is over. */
+  /** `"firing"` when it begins, `"resolved"` when it is over. */
   readonly state: "firing" | "resolved";
-  /** How much it matters. */
+  /** The importance. */
   readonly severity: Severity;
-  /** What is watched. */
+  /** The metric. */
   readonly metric: MetricName;
-  /** Whose number it is, where it is one service's. */
+  /** The service, if the rule watches one. */
   readonly service?: string;
-  /** And one collection's. */
+  /** The collection, if the rule watches one. */
   readonly collection?: string;
-  /** The number: as it is told, among those that fire as it is now; the last known one where there is none any more. */
+  /** The metric's value when the alert was emitted; in the list of firing alerts, its current or last known value. */
   readonly value: number;
-  /** What it was held against. */
+  /** The threshold. */
   readonly threshold: number;
-  /** Since when it fires, in milliseconds since 1970. */
+  /** The time at which it began to fire, in milliseconds since 1970. */
   readonly since: number;
-  /** When it was told. */
+  /** The time at which it was emitted. */
   readonly at: number;
-  /** All of this in a sentence. */
+  /** The alert as a sentence. */
   readonly message: string;
 }
 
-/** What is watched unless other rules are given: hit rate below 70 %, memory above 80 %, connection failures, slow queries. */
+/** The default rules: hit rate below 70 %, memory above 80 %, connection failures, slow queries. */
 export const DEFAULT_RULES: readonly AlertRule[] = [
   { name: "low hit rate", metric: "hit_rate", below: HIT_RATE, clear: 0.72, over: "5m", minSamples: 100, service: "*" },
   { name: "memory", metric: "memory", above: MEMORY, clear: 0.75, severity: "critical" },
@@ -74,7 +77,10 @@ export const DEFAULT_RULES: readonly AlertRule[] = [
   { name: "slow queries", metric: "slow_queries", above: 0, over: "5m" },
 ];
 
-/** {@linkcode DEFAULT_RULES} for a process that only looks on, such as the dashboard: the hit rate is that of all processes that count together. */
+/**
+ * {@linkcode DEFAULT_RULES} for a process that only watches, such as the dashboard: the hit rate is that of all processes
+ * with `fleetStats`.
+ */
 export const FLEET_RULES: readonly AlertRule[] = DEFAULT_RULES.map((rule) =>
   rule.metric === "hit_rate" ? { ...rule, metric: "fleet_hit_rate" } : rule,
 );
@@ -94,67 +100,69 @@ const RULE = [
   "collection",
 ];
 
-/** A rule, checked, with its defaults, times in milliseconds. */
+/** A rule that was checked: with its defaults, times in milliseconds. */
 export interface CheckedRule extends AlertRule {
   /** The window. */
   readonly window: number;
-  /** For how long it must hold. */
+  /** The time that the value must stay beyond the threshold. */
   readonly hold: number;
-  /** What the number is held against. */
+  /** The threshold. */
   readonly threshold: number;
-  /** Whether it fires above the threshold. */
+  /** Whether it fires above the threshold, otherwise below. */
   readonly high: boolean;
-  /** What it is resolved at. */
+  /** The value at which it is resolved. */
   readonly back: number;
 }
 
-/** Checks rules. @throws {TypeError | RangeError} For a bad one, by its name. */
+/** Checks rules. @throws {TypeError | RangeError} For a bad rule; the message says its name. */
 export function checkRules(rules: unknown): readonly CheckedRule[] {
-  if (!Array.isArray(rules)) refuse(`rules ${describe(rules)}`, "lists of rules");
+  if (!Array.isArray(rules)) throw invalid("set rules", rules, "a list of rules");
   const names = new Set<string>();
   return (rules as readonly AlertRule[]).map((rule) => {
-    checkNames(rule, RULE, "a rule");
-    const { name, metric, over = "5m", above, below, minSamples = 1, for: hold, clear } = rule;
-    const { severity = "warning", service, collection } = rule;
-    const bad = (what: string, accepted: string): never => refuse(`${what} of the rule ${describe(name)}`, accepted);
-    if (typeof name !== "string" || name === "") refuse(`the rule ${describe(name)}`, "names that are not empty");
-    if (names.has(name)) bad("the name", "names of which each is another");
-    names.add(name);
-    if (!Object.hasOwn(RULE_METRICS, metric)) bad(`metric ${describe(metric)}`, Object.keys(RULE_METRICS).join(", "));
-    const high = above !== undefined;
-    const threshold = above ?? below;
-    if (high === (below !== undefined) || !Number.isFinite(threshold)) bad("the threshold", "above or below, a number");
-    const limit = threshold as number;
-    const back = clear ?? limit;
-    if (!Number.isFinite(back) || (high ? back > limit : back < limit)) {
-      bad(`clear ${describe(clear)}`, `numbers ${high ? "up to" : "from"} ${limit}${high ? "" : " on"}`);
-    }
-    if (!(Number.isFinite(minSamples) && minSamples >= 0)) {
-      bad(`minSamples ${describe(minSamples)}`, "numbers from 0 on");
-    }
-    if (!SEVERITIES.includes(severity)) bad(`severity ${describe(severity)}`, SEVERITIES.join(", "));
-    if (service !== undefined && typeof service !== "string") bad("the service", 'a name, or "*" for each');
-    const { ofServices } = RULE_METRICS[metric];
-    if (service !== undefined && !ofServices) bad("the service", `none: ${metric} is the store's`);
-    if (collection !== undefined && (service === undefined || service === "*")) {
-      bad("the collection", "one of a named service");
-    }
-    if (collection !== undefined && RULE_METRICS[metric].ofCollections === false) {
-      bad("the collection", `none: ${metric} is a service's`);
-    }
-    const window = parseDuration(over, `over of the rule ${name}`);
-    if (window === undefined) bad('over "forever"', "windows that end");
-    const held = hold === undefined ? 0 : parseDuration(hold, `for of the rule ${name}`);
-    if (held === undefined) bad('for "forever"', "times that end");
-    return {
-      ...rule,
-      severity,
-      minSamples,
-      window: window as number,
-      hold: held as number,
-      threshold: limit,
-      high,
-      back,
-    };
+    const checked = checkRule(rule);
+    if (names.has(rule.name)) throw invalid("add a rule", rule.name, "a name that no other rule has");
+    names.add(rule.name);
+    return checked;
   });
+}
+
+function checkRule(rule: AlertRule): CheckedRule {
+  checkNames(rule, RULE, "a rule");
+  const { name, metric, over = "5m", above, below, minSamples = 1, for: hold, clear } = rule;
+  const { severity = "warning", service, collection } = rule;
+  if (typeof name !== "string" || name === "") throw invalid("name a rule", name, "a string that is not empty");
+  const check = (ok: boolean, option: string, value: unknown, expected: string): void => {
+    if (!ok) throw invalid(`set ${option} of the rule ${describe(name)}`, value, expected);
+  };
+  check(Object.hasOwn(RULE_METRICS, metric), "metric", metric, `one of ${Object.keys(RULE_METRICS).join(", ")}`);
+  const high = above !== undefined;
+  const threshold = (above ?? below) as number;
+  const isOne = high !== (below !== undefined);
+  check(isOne && Number.isFinite(threshold), "the threshold", threshold, "either above or below, a number");
+  const back = clear ?? threshold;
+  const isBack = Number.isFinite(back) && (high ? back <= threshold : back >= threshold);
+  check(isBack, "clear", clear, `a number of at ${high ? "most" : "least"} ${threshold}`);
+  check(Number.isFinite(minSamples) && minSamples >= 0, "minSamples", minSamples, "a number of at least 0");
+  check(SEVERITIES.includes(severity), "severity", severity, `one of ${SEVERITIES.join(", ")}`);
+  check(service === undefined || typeof service === "string", "service", service, 'a name, or "*" for each service');
+  const { ofServices, ofCollections = true } = RULE_METRICS[metric];
+  check(service === undefined || ofServices, "service", service, `none, because ${metric} belongs to the store`);
+  const isNamed = collection === undefined || (service !== undefined && service !== "*");
+  check(isNamed, "collection", collection, "a collection of a service that is named");
+  const fits = collection === undefined || ofCollections;
+  check(fits, "collection", collection, `none, because ${metric} belongs to services`);
+  const window = parseDuration(over, `over of the rule ${name}`);
+  check(window !== undefined, "over", over, 'a time that ends, such as "5m"');
+  const held = hold === undefined ? 0 : parseDuration(hold, `for of the rule ${name}`);
+  check(held !== undefined, "for", hold, 'a time that ends, such as "5m"');
+  return {
+    ...rule,
+    severity,
+    minSamples,
+    window: window as number,
+    hold: held as number,
+    threshold,
+    high,
+    back,
+  };
 }

@@ -1,105 +1,149 @@
-/** What a monitor knows at a time, and differences of two times. */
+/** Snapshots: what a monitor knows, in total and by window. */
 import type { BreakerState } from "../telemetry/events.ts";
-import { COUNTS } from "../telemetry/stats.ts";
+import { type BatchCounts, batchDifference, type Frame, type Frames, sampleIn, servicesOf, totalOf } from "./frames.ts";
 import type { Alert } from "./rules.ts";
-import { type Counted, rateOf } from "./series.ts";
+import { type Counted, counted, equal, NOTHING, rateOf, type Sample, sampleDifference } from "./series.ts";
+import { splitKey } from "./series_keys.ts";
 import { type FleetCounts, type FleetTimes, fleetTimes, type StoreSample } from "./store_watch.ts";
 
-/** What went over the wire. */
-export interface BatchCounts {
-  /** Commands sent, repeated ones included. */
-  readonly commands: number;
-  /** Sends: pipelines over TCP, requests over REST. */
-  readonly roundTrips: number;
-  /** Commands that were sent again. */
-  readonly retries: number;
-  /** Bytes of commands since the monitor was made, without the protocol's: characters, so fewer where they are not ASCII. */
-  readonly sent: number;
-  /** Bytes of replies, likewise. */
-  readonly received: number;
-}
-
-/** What happened in a window. */
+/** The counts of a window. */
 export interface Windowed extends Counted {
-  /** How many seconds it holds: fewer than it is long while the monitor is younger. */
+  /** The seconds that the window holds: fewer than its length while the monitor is younger. */
   readonly seconds: number;
 }
 
-/** What a cache or a collection did. */
+/** The counts of a cache or a collection. */
 export interface SeriesSnapshot extends Counted {
-  /** The same in the last minute and so on, by the windows that were asked for. */
+  /** The same counts in each window, by its name, such as `"1m"`. */
   readonly windows: Readonly<Record<string, Windowed>>;
 }
 
-/** What a service did. */
+/** The counts of a service. */
 export interface ServiceSnapshot extends SeriesSnapshot {
-  /** Its collections; those only that were used. */
+  /** Its collections, as far as they were used. */
   readonly collections: Readonly<Record<string, SeriesSnapshot>>;
 }
 
-/** What the processes did that count together, since they were first counted, or in a window. */
+/** The counts of all processes with `fleetStats`, in total or in a window. */
 export interface FleetWindow extends FleetCounts {
   /** `hits / (hits + misses)`; `null` without reads. */
   readonly hitRate: number | null;
-  /** How long operations took. */
+  /** The times of operations. */
   readonly latency: FleetTimes;
 }
 
-/** What the processes did that count together. */
+/** The counts of all processes with `fleetStats`, since they were first written. */
 export interface FleetSnapshot extends FleetWindow {
-  /** The same in each window. */
+  /** The same counts in each window. */
   readonly windows: Readonly<Record<string, FleetWindow>>;
 }
 
-/** All that a monitor knows. */
+/** Everything that a monitor knows. */
 export interface MonitorSnapshot {
   /** The time in milliseconds since 1970. */
   readonly at: number;
   /** The name of the driver. */
   readonly driver: string;
-  /** What this process did. */
+  /** The counts of this process. */
   readonly instance: {
     /** All services together. */
     readonly all: SeriesSnapshot;
-    /** Each service; `"cache"` is what caches without one did. */
+    /** Each service; `"cache"` stands for caches without one. */
     readonly services: Readonly<Record<string, ServiceSnapshot>>;
-    /** What went over the wire; nothing of the monitor's own. */
+    /** The commands sent to the store, without the monitor's own. */
     readonly wire: BatchCounts & {
-      /** What the provider bills, estimated: a command each over REST; `null` elsewhere. */
+      /** The commands that the provider bills, estimated: each one over REST; `null` over other drivers. */
       readonly billed: number | null;
-      /** The same in each window. */
+      /** The same counts in each window. */
       readonly windows: Readonly<Record<string, BatchCounts>>;
     };
-    /** The states of the circuit breakers that were heard of, by driver. */
+    /** The states of the circuit breakers that changed at least once, by driver. */
     readonly breakers: Readonly<Record<string, BreakerState>>;
   };
-  /** What all processes did, by service; `null` where it is not read. */
+  /** The counts of all processes, by service; `null` if they are not read. */
   readonly fleet: Readonly<Record<string, FleetSnapshot>> | null;
   /** The store; `null` before it was asked. */
   readonly store: StoreSample | null;
-  /** The alerts that fire. */
+  /** The firing alerts. */
   readonly alerts: readonly Alert[];
 }
 
-/** What went over the wire from one time to another. */
-export function batchDifference(now: BatchCounts, then: BatchCounts): BatchCounts {
+/** A window's name and its length in milliseconds. */
+export type NamedWindow = readonly [name: string, length: number];
+
+/** The parts of a snapshot that are not in a frame. */
+export type SnapshotParts = Pick<MonitorSnapshot, "driver" | "alerts"> & {
+  /** The states of the circuit breakers. */
+  readonly breakers: ReadonlyMap<string, BreakerState>;
+  /** Whether the counts of all processes are read. */
+  readonly readsFleet: boolean;
+};
+
+/**
+ * Makes a snapshot.
+ *
+ * @param frames The frames that windows begin with.
+ * @param now The current frame.
+ * @param windows The windows.
+ * @param parts The rest of the snapshot.
+ * @returns The snapshot.
+ */
+export function snapshotOf(
+  frames: Frames,
+  now: Frame,
+  windows: readonly NamedWindow[],
+  parts: SnapshotParts,
+): MonitorSnapshot {
+  const { driver, alerts, breakers, readsFleet } = parts;
+  const { wire } = now;
+  const inWindows = <T>(read: (length: number) => T): Record<string, T> =>
+    Object.fromEntries(windows.map(([name, length]) => [name, read(length)]));
+  const seriesOf = (read: (frame: Frame) => Sample): SeriesSnapshot => {
+    const sample = read(now);
+    return {
+      ...counted(sample),
+      windows: inWindows((length) => {
+        const start = frames.start(length, now);
+        return { seconds: (now.at - start.at) / 1000, ...counted(sampleDifference(sample, read(start))) };
+      }),
+    };
+  };
+  const services: Record<string, ServiceSnapshot> = {};
+  for (const service of servicesOf(now)) {
+    const collections: Record<string, SeriesSnapshot> = {};
+    for (const [key, sample] of now.series) {
+      const [owner, collection] = splitKey(key);
+      if (owner !== service || collection === "" || equal(sample, NOTHING)) continue;
+      collections[collection] = seriesOf((frame) => sampleIn(frame, service, collection));
+    }
+    services[service] = { ...seriesOf((frame) => totalOf(frame, service)), collections };
+  }
+  const fleetOf = ([service, counts]: [string, FleetCounts]): [string, FleetSnapshot] => [
+    service,
+    {
+      ...fleetWindow(counts),
+      windows: inWindows((length) => fleetWindow(frames.fleetIn(length, now, service) ?? counts)),
+    },
+  ];
   return {
-    commands: now.commands - then.commands,
-    roundTrips: now.roundTrips - then.roundTrips,
-    retries: now.retries - then.retries,
-    sent: now.sent - then.sent,
-    received: now.received - then.received,
+    at: now.at,
+    driver,
+    instance: {
+      all: seriesOf(totalOf),
+      services,
+      wire: {
+        ...wire,
+        billed: driver === "upstash" ? wire.commands : null,
+        windows: inWindows((length) => batchDifference(wire, frames.start(length, now).wire)),
+      },
+      breakers: Object.fromEntries(breakers),
+    },
+    fleet: readsFleet ? Object.fromEntries(Object.entries(now.fleet).map(fleetOf)) : null,
+    store: now.store ?? null,
+    alerts,
   };
 }
 
-/** What was counted from one time to another. */
-export function fleetDifference(now: FleetCounts, then: FleetCounts): FleetCounts {
-  const counts = Object.fromEntries(COUNTS.map((name) => [name, now[name] - then[name]]));
-  const octaves = now.octaves.map((n, i) => n - (then.octaves[i] ?? 0));
-  return { ...(counts as Record<(typeof COUNTS)[number], number>), octaves };
-}
-
-/** Counts with what follows from them. */
-export function fleetWindow(counts: FleetCounts): FleetWindow {
+function fleetWindow(counts: FleetCounts): FleetWindow {
   return { ...counts, hitRate: rateOf(counts.hits, counts.misses), latency: fleetTimes(counts.octaves) };
 }

@@ -1,5 +1,5 @@
 /** Sends alerts to a URL. */
-import { checkFunction, checkNames, describe, refuse } from "../base/check.ts";
+import { checkFunction, checkNames, invalid, invalidType } from "../base/check.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import { AT_EDGE } from "../runtime/edge.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";
@@ -48,10 +48,11 @@ export class Webhook {
     checkNames(options, ["url", "headers", "body", "timeout", "retries"], "webhook", "a URL and ");
     const { url, headers = {}, body = (alert: Alert) => ({ alert }), timeout = 5000, retries = 2 } = options;
     checkFunction(body, "body of webhook");
-    if (typeof url !== "string" || !/^https?:$/.test(protocol(url)))
-      refuse("this url of webhook", "http and https URLs");
+    if (typeof url !== "string" || !/^https?:$/.test(protocol(url))) {
+      throw invalidType("set url of a webhook", url, "an http or https URL");
+    }
     if (!(Number.isInteger(retries) && retries >= 0 && retries <= 10)) {
-      refuse(`retries ${describe(retries)} of webhook`, "0 to 10");
+      throw invalid("set retries of a webhook", retries, "a whole number from 0 to 10");
     }
     this.#url = url;
     this.#headers = headers;

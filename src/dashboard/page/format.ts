@@ -32,14 +32,9 @@ export function bytes(size: number | null): string {
   return size === null ? NONE : format.formatBytes(Math.round(size)).replace(".0 ", " ");
 }
 
-/** How long an operation took, in milliseconds: `0.42 ms`, `350 ms`, `1.2 s`. */
+/** Shows how long an operation took, in milliseconds: `0.42 ms`, `350 ms`, `1.2 s`. */
 export function took(milliseconds: number | null): string {
-  if (milliseconds === null) return NONE;
-  if (milliseconds < 9.995) return `${Number(milliseconds.toFixed(2))} ms`;
-  if (milliseconds < 99.95) return `${Number(milliseconds.toFixed(1))} ms`;
-  if (milliseconds < 999.5) return `${Math.round(milliseconds)} ms`;
-  if (milliseconds < 59_950) return `${Number((milliseconds / 1000).toFixed(1))} s`;
-  return duration(milliseconds);
+  return milliseconds === null ? NONE : format.formatLatency(milliseconds);
 }
 
 /** A span in milliseconds by its two largest units, in whole seconds: `1h 5m`, `12s`. */
