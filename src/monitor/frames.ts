@@ -50,7 +50,7 @@ export interface Frame extends StoreNumbers {
 export interface CountingClient {
   /** Returns the counters by service. */
   counters(): readonly (readonly [service: string, counters: readonly LiveCounters[]])[];
-  /** Returns what went over the wire. */
+  /** Returns the counts of commands. */
   stats(): { readonly wire: Readonly<BatchStats> };
 }
 

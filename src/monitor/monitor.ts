@@ -12,7 +12,9 @@ import type { Location, LocationOf } from "../client/client.ts";
 import { AT_EDGE } from "../runtime/edge.ts";
 import { type BreakerState, type CacheListener, type CacheTarget, Events, type Sending } from "../telemetry/events.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";
-import { type BatchCounts, type CountingClient, type Frame, Frames, type StoreNumbers, servicesOf } from "./frames.ts";
+import type { LiveCounters } from "../telemetry/stats.ts";
+import type { BatchStats } from "../wire/batch.ts";
+import { type BatchCounts, type Frame, Frames, type StoreNumbers, servicesOf } from "./frames.ts";
 import { Judge } from "./judge.ts";
 import { type Alert, type AlertRule, type CheckedRule, checkRules, DEFAULT_RULES } from "./rules.ts";
 import { scopeOf } from "./scope.ts";
@@ -24,9 +26,13 @@ import { Tallies } from "./tallies.ts";
 import { Webhook, type WebhookOptions } from "./webhook.ts";
 
 /** The methods of a client that a monitor uses. */
-export interface MonitoredClient extends CountingClient {
+export interface MonitoredClient {
   /** The name of the driver. */
   readonly driver: string;
+  /** Returns the counters by service. */
+  counters(): readonly (readonly [service: string, counters: readonly LiveCounters[]])[];
+  /** Returns the counts of commands. */
+  stats(): { readonly wire: Readonly<BatchStats> };
   /** Listens to events. */
   subscribe(listener: CacheListener, options: { readonly quiet: boolean }): () => void;
   /** Listens to sends. */
