@@ -68,20 +68,19 @@ export type {
 } from "./src/client/client.ts";
 export type { ClientOptions, EntryPoint, FoodFastClient } from "./src/client/entry_point.ts";
 export type { Opening } from "./src/client/store_connection.ts";
-export {
-  type CommonConfig,
-  type Config,
-  type ConfigOptions,
-  type DatabasesMode,
-  type DriverName,
-  type MemoryConfig,
-  type OnError,
-  type ParseConfigOptions,
-  parseConfig,
-  type RedisConfig,
-  redactUrl,
-  type UpstashConfig,
-} from "./src/config/parse_config.ts";
+export type {
+  CommonConfig,
+  Config,
+  ConfigOptions,
+  DatabasesMode,
+  DriverName,
+  MemoryConfig,
+  OnError,
+  ParseConfigOptions,
+  RedisConfig,
+  UpstashConfig,
+} from "./src/config/options.ts";
+export { parseConfig } from "./src/config/parse_config.ts";
 export type {
   CacheDefaults,
   ClientDefaults,
@@ -91,6 +90,7 @@ export type {
   NearOptions,
   TagSource,
 } from "./src/config/policy.ts";
+export { redactUrl } from "./src/config/redact_url.ts";
 export type { AnyClass, SuperClass } from "./src/entry/codec.ts";
 export type { Id } from "./src/entry/keyspace.ts";
 export type { Schema, SchemaResult } from "./src/entry/schema.ts";

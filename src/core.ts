@@ -16,12 +16,14 @@
 import type { Driver } from "../drivers/driver.ts";
 import { describe } from "./base/check.ts";
 import { CacheConfigError } from "./base/errors.ts";
-import { LONGEST_TIMER, millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./base/ttl.ts";
+import type { Rule } from "./base/options.ts";
+import { millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./base/ttl.ts";
 import type { rateLimits } from "./cache/rate_limits.ts";
 import { CacheClient, type ClientHooks } from "./client/client.ts";
 import { readyOpening } from "./client/store_connection.ts";
-import type { CommonConfig, DatabasesMode, OnError } from "./config/parse_config.ts";
-import { type ClientDefaults, checkDefaults, DEFAULT_NAMES } from "./config/policy.ts";
+import { COMMON, type CommonName } from "./config/common.ts";
+import type { CommonConfig, DatabasesMode, OnError } from "./config/options.ts";
+import { CLIENT_DEFAULTS, type ClientDefaults, checkDefaults } from "./config/policy.ts";
 import { type Logger, listenerOf, warnOnce } from "./telemetry/logger.ts";
 
 /** The options of a client of this build. Nothing is read from the environment. */
@@ -60,32 +62,17 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
   readonly rateLimits?: typeof rateLimits;
 }
 
-/** What each option must be, in words and as a test. */
-const ACCEPTED: Readonly<Record<string, readonly [string, (value: never) => boolean]>> = {
-  driver: ["a driver", (value: Driver) => typeof value.send === "function"],
-  prefix: ["a string", (value) => typeof value === "string"],
-  databases: ["auto, numbered or prefixed", (value) => ["auto", "numbered", "prefixed"].includes(value)],
-  database: ["0 to 15", (value) => whole(value, 0, 15)],
-  timeout: ["1 to 2147483647 ms", (value: Timeout) => whole(millisecondsOf(value), 1, LONGEST_TIMER)],
-  onError: ["miss or throw", (value) => ["miss", "throw"].includes(value)],
-  ttl: ["a TTL", (value) => value],
-  ttls: ["TTLs by name", (value) => typeof value === "object"],
-  retries: ["0 to 10", (value) => whole(value, 0, 10)],
-  allowSharedDatabases: ["true or false", (value) => typeof value === "boolean"],
-  rateLimits: ["a function", (value) => typeof value === "function"],
+/** What the options of this build must be, besides those of every build. */
+const RULES: Readonly<Record<string, Rule>> = {
+  driver: ["a driver", (value: Driver) => typeof value?.send === "function"],
+  ttls: ["TTLs by name", (value: unknown) => typeof value === "object"],
+  rateLimits: ["a function", (value: unknown) => typeof value === "function"],
 };
 
-/** What is checked where it is used. */
-const OTHERS = [
-  ...DEFAULT_NAMES,
-  "encryption",
-  "breaker",
-  "fleetStats",
-  "waitUntil",
-  "clock",
-  "superClasses",
-  "logger",
-];
+const NONE: object = { driver: undefined };
+
+/** Options that are checked when they are used. */
+const OTHERS = ["ttl", ...CLIENT_DEFAULTS, "waitUntil", "clock", "superClasses", "logger"];
 
 /**
  * Makes a client over a ready driver.
@@ -97,30 +84,32 @@ const OTHERS = [
  */
 export function createCacheClient(options: CoreOptions): CacheClient {
   const problems: string[] = [];
-  for (const [name, value] of Object.entries({ ...EMPTY, ...options })) {
-    if (name !== "ttl" && OTHERS.includes(name)) continue;
-    const rule = Object.hasOwn(ACCEPTED, name) ? ACCEPTED[name] : undefined;
-    const accepted = rule ? rule[0] : `one of the options ${[...Object.keys(ACCEPTED), ...OTHERS].join(", ")}`;
-    if (rule && name !== "driver" && value === undefined) continue;
-    if (!rule?.[1]((value ?? {}) as never)) problems.push(`option ${name} is ${describe(value)}, expected ${accepted}`);
+  const rules: Record<string, Rule> = { ...RULES };
+  const common: Record<string, unknown> = {};
+  for (const [name, [rule, fallback]] of Object.entries(COMMON)) {
+    rules[name] = rule;
+    common[name] = options?.[name as CommonName] ?? fallback;
+  }
+  for (const [name, value] of Object.entries({ ...NONE, ...options })) {
+    const rule = rules[name];
+    if (OTHERS.includes(name) || (rule && name !== "driver" && value === undefined)) continue;
+    const [expected, fits] = rule ?? [`one of the options ${[...Object.keys(rules), ...OTHERS].join(", ")}`];
+    if (!fits?.(value as never)) problems.push(`option ${name} is ${describe(value)}, expected ${expected}`);
   }
   if (problems.length > 0) throw new CacheConfigError(problems);
   checkDefaults(options);
-  const { CACHE_TTL_SHORT = "5m", CACHE_TTL_LONG = "2h" } = options.ttls ?? {};
+  const { driver, database = driver.database ?? 0, timeout = 500, ttls = {} } = options;
+  const { CACHE_TTL_SHORT = "5m", CACHE_TTL_LONG = "2h" } = ttls;
   const named = { ...TTL_CLASSES, short: parseTtl(CACHE_TTL_SHORT), long: parseTtl(CACHE_TTL_LONG) };
   const ttl = { ...named, default: parseTtl(options.ttl ?? "1h", "ttl", named) };
-  const config: CommonConfig = {
-    prefix: options.prefix ?? "",
-    databases: options.databases ?? "auto",
-    database: options.database ?? options.driver.database ?? 0,
-    timeout: millisecondsOf(options.timeout ?? 500),
-    retries: options.retries ?? 2,
-    onError: options.onError ?? "miss",
-    allowSharedDatabases: options.allowSharedDatabases ?? false,
+  const config = {
+    ...common,
+    database,
+    timeout: millisecondsOf(timeout),
     ttl,
     defaults: options,
-    ttls: new Map(Object.entries(options.ttls ?? {}).map(([name, value]) => [name, parseTtl(value, name, ttl)])),
-  };
+    ttls: new Map(Object.entries(ttls).map(([name, value]) => [name, parseTtl(value, name, ttl)])),
+  } as unknown as CommonConfig;
   const store = readyOpening(options.driver);
   return new CacheClient({
     hooks: options,
@@ -131,12 +120,6 @@ export function createCacheClient(options: CoreOptions): CacheClient {
     configure: () => config,
     store: () => store,
   });
-}
-
-const EMPTY: { readonly driver?: Driver } = { driver: undefined as never };
-
-function whole(value: number, least: number, most: number): boolean {
-  return Number.isInteger(value) && value >= least && value <= most;
 }
 
 export {
@@ -185,20 +168,19 @@ export type { UpdateOptions } from "./cache/update.ts";
 export type { Lock, LockOptions } from "./cache/with_lock.ts";
 export type { CacheClient, ClientHooks, ClientStats, Health, Location, LocationOf, Setup } from "./client/client.ts";
 export type { Opening } from "./client/store_connection.ts";
-export {
-  type CommonConfig,
-  type Config,
-  type ConfigOptions,
-  type DatabasesMode,
-  type DriverName,
-  type MemoryConfig,
-  type OnError,
-  type ParseConfigOptions,
-  parseConfig,
-  type RedisConfig,
-  redactUrl,
-  type UpstashConfig,
-} from "./config/parse_config.ts";
+export type {
+  CommonConfig,
+  Config,
+  ConfigOptions,
+  DatabasesMode,
+  DriverName,
+  MemoryConfig,
+  OnError,
+  ParseConfigOptions,
+  RedisConfig,
+  UpstashConfig,
+} from "./config/options.ts";
+export { parseConfig } from "./config/parse_config.ts";
 export type {
   CacheDefaults,
   ClientDefaults,
@@ -208,6 +190,7 @@ export type {
   NearOptions,
   TagSource,
 } from "./config/policy.ts";
+export { redactUrl } from "./config/redact_url.ts";
 export type { AnyClass, SuperClass } from "./entry/codec.ts";
 export type { Id } from "./entry/keyspace.ts";
 export type { Schema, SchemaResult } from "./entry/schema.ts";

@@ -7,7 +7,8 @@ import { createCacheClient } from "../mod.ts";
 import { type Address, readAddress, readHost } from "../src/base/address.ts";
 import { CacheConfigError } from "../src/base/errors.ts";
 import { oddSecret, oddSecrets } from "../src/config/odd_secrets.ts";
-import { type Config, type ConfigOptions, parseConfig } from "../src/config/parse_config.ts";
+import type { Config, ConfigOptions } from "../src/config/options.ts";
+import { parseConfig } from "../src/config/parse_config.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
 
 const redis = (more: Partial<Address>): Address => ({ driver: "node-redis", host: "h", port: 6379, ...more });
@@ -327,9 +328,13 @@ describe("addresses and options of drivers", () => {
     [{ host: "h", tls: { rejectUnauthorised: false } }, "TypeError", /as "tls" of nodeRedis/],
     [{ host: 5 }, "RangeError", /5 as "host" of nodeRedis/],
     [{ host: "S3cret:6379" }, "TypeError", /the port is a setting of its own/],
-    [{ host: "h", database: 99 }, "RangeError", /99 as "database" of nodeRedis: accepted is a whole number of 0 to 15/],
+    [
+      { host: "h", database: 99 },
+      "RangeError",
+      /99 as "database" of nodeRedis: accepted is a whole number from 0 to 15/,
+    ],
     [{ host: "h", connectTimeout: Number.NaN }, "RangeError", /use connectTimeout NaN/],
-    [{ host: "h", port: "6379" }, "TypeError", /as "port" of nodeRedis: accepted is a whole number of 1 to 65535/],
+    [{ host: "h", port: "6379" }, "TypeError", /as "port" of nodeRedis: accepted is a whole number from 1 to 65535/],
     [{ host: "h", password: 5 }, "RangeError", /5 as "password"/],
     [{ url: "redis://u:S3cret@h/99" }, "TypeError", /a database is 0 to 15/],
     [{ url: "redis://u:S3cret@h/0/0" }, "TypeError", /a database is 0 to 15/],

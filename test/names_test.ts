@@ -5,7 +5,15 @@ import fc from "fast-check";
 import { createCacheClient } from "../mod.ts";
 import { CacheConfigError } from "../src/base/errors.ts";
 import { slips } from "../src/base/slips.ts";
-import { CONFIG_VARIABLES, type ParseConfigOptions, parseConfig } from "../src/config/parse_config.ts";
+import type { Config, ParseConfigOptions } from "../src/config/options.ts";
+import { parseConfig as parse } from "../src/config/parse_config.ts";
+import { CONFIG_VARIABLES } from "../src/config/variables.ts";
+import { SERVICE_VARIABLES } from "../src/services/all.ts";
+
+/** Parses as a client does that knows the services of Food Fast. */
+function parseConfig(record: Record<string, string | undefined>, settings: ParseConfigOptions = {}): Config {
+  return parse(record, { ...settings, ttlVariables: [...SERVICE_VARIABLES, ...(settings.ttlVariables ?? [])] });
+}
 
 /** The problems of a configuration. */
 function problems(record: Record<string, string>, settings: ParseConfigOptions = {}): readonly string[] {

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 import fc from "fast-check";
 import { CacheConfigError } from "../src/base/errors.ts";
-import { CONFIG_VARIABLES, parseConfig } from "../src/config/parse_config.ts";
+import { parseConfig } from "../src/config/parse_config.ts";
+import { CONFIG_VARIABLES } from "../src/config/variables.ts";
 import { parseDotenv } from "../src/runtime/dotenv.ts";
 import { readEnvironment, readVariables } from "../src/runtime/environment.ts";
 

@@ -36,11 +36,8 @@ export function checkOptions(what: string, options: unknown, rules: Rules): void
 
 /** A rule for whole numbers. */
 export function whole(least: number, most: number = Number.MAX_SAFE_INTEGER): Rule {
-  const upTo = most === Number.MAX_SAFE_INTEGER ? "or more" : `to ${most}`;
-  return [
-    `a whole number of ${least} ${upTo}`,
-    (value) => Number.isSafeInteger(value) && value >= least && value <= most,
-  ];
+  const bounds = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
+  return [`a whole number ${bounds}`, (value) => Number.isSafeInteger(value) && value >= least && value <= most];
 }
 
 /** The rule for text. */

@@ -1,5 +1,5 @@
 /** What a cache stands on, and what its verbs have in common. */
-import type { OnError } from "../config/parse_config.ts";
+import type { OnError } from "../config/options.ts";
 import type { Policy } from "../config/policy.ts";
 import type { Known } from "../entry/codec.ts";
 import type { KeyShape, Keyspace } from "../entry/keyspace.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { CacheConfigError } from "../base/errors.ts";
-import type { DatabasesMode } from "../config/parse_config.ts";
+import type { DatabasesMode } from "../config/options.ts";
 import { copy, type OnConflict } from "../manager/mod.ts";
 import { UsageError } from "./errors.ts";
 import {

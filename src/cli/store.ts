@@ -1,8 +1,11 @@
 import type { ClientOptions, FoodFastClient } from "../client/entry_point.ts";
 import { oddSecrets } from "../config/odd_secrets.ts";
-import { CONFIG_VARIABLES, type Config, type DatabasesMode, parseConfig } from "../config/parse_config.ts";
+import type { Config, DatabasesMode } from "../config/options.ts";
+import { parseConfig } from "../config/parse_config.ts";
+import { CONFIG_VARIABLES } from "../config/variables.ts";
 import { createCacheClient } from "../main.ts";
 import { readEnvironment } from "../runtime/environment.ts";
+import { SERVICE_VARIABLES } from "../services/all.ts";
 import { redact, UsageError } from "./errors.ts";
 
 /** Which store a command is for; what is left out is the environment's. */
@@ -64,7 +67,8 @@ export function reachStore(flags: StoreFlags): OpenedStore {
 /** The configuration that the flags and the environment make. */
 export function configOf(options: ClientOptions): Config {
   const inFiles = new Set<string>();
-  return parseConfig(readEnvironment({ names: CONFIG_VARIABLES, inFiles }), { options, inFiles });
+  const names = [...CONFIG_VARIABLES, ...SERVICE_VARIABLES];
+  return parseConfig(readEnvironment({ names, inFiles }), { options, inFiles, ttlVariables: SERVICE_VARIABLES });
 }
 
 /** The flags as a client's options. */

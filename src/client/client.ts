@@ -9,7 +9,7 @@ import { type CallOptions, timeoutOf } from "../cache/call.ts";
 import { type CacheContext, lookAt } from "../cache/context.ts";
 import { checkScope, Fleet, type FleetStats } from "../cache/fleet.ts";
 import type { rateLimits } from "../cache/rate_limits.ts";
-import type { CommonConfig } from "../config/parse_config.ts";
+import type { CommonConfig } from "../config/options.ts";
 import type { NearOptions } from "../config/policy.ts";
 import { DEFAULT_POLICY, policyOf } from "../config/policy.ts";
 import { type Known, knowClasses, type SuperClass } from "../entry/codec.ts";

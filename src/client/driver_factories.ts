@@ -1,6 +1,6 @@
 import { memory } from "../../drivers/memory.ts";
 import { loadDriver } from "../base/foreign_error.ts";
-import type { Config } from "../config/parse_config.ts";
+import type { Config } from "../config/options.ts";
 import type { DriverFactory } from "./entry_point.ts";
 
 type ConfigOf<Name extends Config["driver"]> = Extract<Config, { driver: Name }>;

@@ -1,15 +1,11 @@
 import type { Driver } from "../../drivers/driver.ts";
 import { rateLimits } from "../cache/rate_limits.ts";
-import {
-  CONFIG_VARIABLES,
-  type Config,
-  type ConfigOptions,
-  type DriverName,
-  parseConfig,
-} from "../config/parse_config.ts";
+import type { Config, ConfigOptions, DriverName } from "../config/options.ts";
+import { parseConfig } from "../config/parse_config.ts";
+import { CONFIG_VARIABLES } from "../config/variables.ts";
 import { hidesVariables, readEnvironment } from "../runtime/environment.ts";
-import { type FoodFastServices, services } from "../services/all.ts";
-import type { AnyService, ServiceOf } from "../services/service.ts";
+import { type FoodFastServices, SERVICE_VARIABLES, services } from "../services/all.ts";
+import { type AnyService, type ServiceOf, variablesOf } from "../services/service.ts";
 import { type Logger, listenerOf, warnOnce } from "../telemetry/logger.ts";
 import { CacheClient, type ClientHooks } from "./client.ts";
 import { type Opening, readyOpening } from "./store_connection.ts";
@@ -99,8 +95,7 @@ const MEMORY = "Where that is meant, set CACHE_DRIVER=memory";
 
 function configure(options: ClientOptions, service: AnyService | undefined, tcp: boolean): Config {
   const { env } = options;
-  const collections = Object.values(service?.collections ?? {}) as { variable?: string }[];
-  const ttlVariables = collections.flatMap(({ variable }) => variable ?? []);
+  const ttlVariables = [...SERVICE_VARIABLES, ...variablesOf(service?.collections ?? {})];
   const names = [...CONFIG_VARIABLES, ...ttlVariables];
   const inFiles = new Set<string>();
   const record = env ? strings(env) : readEnvironment({ names, inFiles, ...(service && { service: service.name }) });

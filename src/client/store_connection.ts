@@ -1,7 +1,7 @@
 import { type Driver, StoreError } from "../../drivers/driver.ts";
 import type { Fleet } from "../cache/fleet.ts";
 import type { Load } from "../cache/loads.ts";
-import type { DatabasesMode } from "../config/parse_config.ts";
+import type { DatabasesMode } from "../config/options.ts";
 import type { NearCache } from "../near/near_cache.ts";
 import type { Batch } from "../wire/batch.ts";
 import type { Breaker } from "../wire/breaker.ts";

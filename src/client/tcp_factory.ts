@@ -1,5 +1,5 @@
 import { loadDriver } from "../base/foreign_error.ts";
-import type { Config } from "../config/parse_config.ts";
+import type { Config } from "../config/options.ts";
 import type { DriverFactory } from "./entry_point.ts";
 
 /** Redis over TCP; node-redis is loaded when it is first used. Builds for the edge leave this file out. */

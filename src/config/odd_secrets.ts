@@ -1,5 +1,5 @@
 /** What is odd about a password or a token that was copied from somewhere: for the check-up. */
-import type { Config } from "./parse_config.ts";
+import type { Config } from "./options.ts";
 
 /**
  * Tells what a password or a token has around it that is seldom meant. Nothing of it is shown.

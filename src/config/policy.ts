@@ -1,6 +1,6 @@
 /** How values are kept fresh: what callers may write, and what it means in milliseconds. */
 
-import { checkNames, checkTags, describe, refuse } from "../base/check.ts";
+import { checkNames, checkTags, invalid } from "../base/check.ts";
 import { parseTimeout, parseTtl, type Timeout, TTL_CLASSES, type Ttl, type TtlClasses } from "../base/ttl.ts";
 import type { EncryptionOptions } from "../entry/seal.ts";
 import type { BreakerOptions } from "../wire/breaker.ts";
@@ -136,46 +136,53 @@ export interface Policy {
 
 type Parsed = Omit<Policy, "classes">;
 
-const PARSERS: { readonly [N in keyof Parsed]: (value: never, classes: TtlClasses) => Parsed[N] } = {
-  ttl: (value: Ttl, classes) => lasting(value, "ttl", classes),
-  staleFor: (value: Ttl | false, classes) => span(value, "staleFor", classes),
-  failSafeFor: (value: Ttl | false, classes) => span(value, "failSafeFor", classes),
-  negativeTtl: (value: Ttl | false, classes) => span(value, "negativeTtl", classes),
-  softTimeout: (value: Timeout | false) => limit(value, "softTimeout"),
-  hardTimeout: (value: Timeout | false) => limit(value, "hardTimeout"),
-  jitter: (value: number) => between(value, 1, "jitter"),
-  earlyRefresh: (value: number | boolean) =>
-    between(typeof value === "boolean" ? Number(value) : value, 1000, "earlyRefresh"),
-  tags(value: TagSource) {
-    if (typeof value !== "function") checkTags(value);
-    return value;
-  },
-  lock(value: boolean | LoadLockOptions, classes) {
-    if (value === false) return undefined;
-    const options = value === true ? {} : value;
-    checkNames(options, ["ttl", "wait"], "lock", "true, false and ");
-    const { ttl = "5s", wait = "30s" } = options;
-    return { ttl: lasting(ttl, "lock.ttl", classes), wait: lasting(wait, "lock.wait", classes) };
-  },
+/** What each option is if nothing is said, and how it is read. */
+const POLICY: {
+  readonly [N in keyof Parsed]: readonly [Parsed[N], (value: never, name: string, classes: TtlClasses) => Parsed[N]];
+} = {
+  ttl: [36e5, lasting],
+  staleFor: [0, span],
+  failSafeFor: [0, span],
+  negativeTtl: [0, span],
+  softTimeout: [Number.POSITIVE_INFINITY, limit],
+  hardTimeout: [Number.POSITIVE_INFINITY, limit],
+  jitter: [0, (value: number, name) => between(value, name, 1)],
+  earlyRefresh: [
+    0,
+    (value: number | boolean, name) => between(typeof value === "boolean" ? Number(value) : value, name, 1000),
+  ],
+  tags: [
+    [],
+    (value: TagSource) => {
+      if (typeof value !== "function") checkTags(value);
+      return value;
+    },
+  ],
+  lock: [
+    undefined,
+    (value: boolean | LoadLockOptions, name, classes) => {
+      if (value === false) return undefined;
+      const options = value === true ? {} : value;
+      checkNames(options, ["ttl", "wait"], name, "true, false and ");
+      const { ttl = "5s", wait = "30s" } = options;
+      return { ttl: lasting(ttl, "lock.ttl", classes), wait: lasting(wait, "lock.wait", classes) };
+    },
+  ],
 };
 
-/** What holds where nothing is said. */
+const POLICY_NAMES = Object.keys(POLICY) as (keyof Parsed)[];
+
+/** What holds if nothing is said. */
 export const DEFAULT_POLICY: Policy = {
-  ttl: 36e5,
-  staleFor: 0,
-  failSafeFor: 0,
-  jitter: 0,
-  tags: [],
-  softTimeout: Number.POSITIVE_INFINITY,
-  hardTimeout: Number.POSITIVE_INFINITY,
-  earlyRefresh: 0,
-  negativeTtl: 0,
-  lock: undefined,
+  ...(Object.fromEntries(POLICY_NAMES.map((name) => [name, POLICY[name][0]])) as unknown as Parsed),
   classes: TTL_CLASSES,
 };
 
-/** What a collection, a service or a client may say of its entries. */
-export const DEFAULT_NAMES: readonly string[] = [...Object.keys(PARSERS), "near", "compressAbove"];
+/** The options of entries, which a collection, a service or a client may set. */
+export const DEFAULT_NAMES: readonly string[] = [...POLICY_NAMES, "near", "compressAbove"];
+
+/** {@linkcode ClientDefaults} by name, the TTL aside. */
+export const CLIENT_DEFAULTS: readonly string[] = [...DEFAULT_NAMES.slice(1), "encryption", "breaker", "fleetStats"];
 
 /** What calls may say beside a policy's options. */
 const OF_CALLS = ["timeout", "onError", "near", "attempts"];
@@ -194,11 +201,11 @@ export function policyOf(base: Policy, options: LoadOptions | undefined, ofCall 
   let policy: Record<string, unknown> | undefined;
   for (const name in options) {
     const value = options[name as keyof LoadOptions];
-    if (!Object.hasOwn(PARSERS, name)) {
-      if (ofCall && !OF_CALLS.includes(name)) checkNames(options, [...Object.keys(PARSERS), ...OF_CALLS], "a call");
+    if (!Object.hasOwn(POLICY, name)) {
+      if (ofCall && !OF_CALLS.includes(name)) checkNames(options, [...POLICY_NAMES, ...OF_CALLS], "a call");
     } else if (value !== undefined) {
       policy ??= { ...base };
-      policy[name] = PARSERS[name as keyof Parsed](value as never, base.classes);
+      policy[name] = POLICY[name as keyof Parsed][1](value as never, name, base.classes);
     }
   }
   return (policy as Policy | undefined) ?? base;
@@ -214,33 +221,37 @@ export function checkDefaults(options: CacheDefaults): void {
   const { near, compressAbove = false } = options;
   policyOf(DEFAULT_POLICY, options);
   if (near !== undefined) checkNear(near);
-  if (compressAbove !== false) between(compressAbove, Number.POSITIVE_INFINITY, "compressAbove");
+  if (compressAbove !== false && !(typeof compressAbove === "number" && compressAbove >= 0)) {
+    throw invalid("use compressAbove", compressAbove, "a number of characters, or false");
+  }
 }
 
-function span(value: Ttl | false, what: string, classes: TtlClasses): number {
-  return value === false ? 0 : lasting(value, what, classes);
+function span(value: Ttl | false, name: string, classes: TtlClasses): number {
+  return value === false ? 0 : lasting(value, name, classes);
 }
 
-function lasting(value: Ttl, what: string, classes: TtlClasses): number {
-  return parseTtl(value, what, classes) ?? Number.POSITIVE_INFINITY;
+function lasting(value: Ttl, name: string, classes: TtlClasses): number {
+  return parseTtl(value, name, classes) ?? Number.POSITIVE_INFINITY;
 }
 
-function limit(value: Timeout | false, what: string): number {
-  return value === false ? Number.POSITIVE_INFINITY : parseTimeout(value, what);
+function limit(value: Timeout | false, name: string): number {
+  return value === false ? Number.POSITIVE_INFINITY : parseTimeout(value, name);
 }
 
-function between(value: number, most: number, what: string): number {
+function between(value: number, name: string, most: number): number {
   if (typeof value === "number" && value >= 0 && value <= most) return value;
-  throw new RangeError(`cannot use ${what} ${describe(value)}: accepted are 0 to ${most}`);
+  throw invalid(`use ${name}`, value, `a number from 0 to ${most}`);
 }
 
 /** Throws for bad options of a near cache. */
 export function checkNear(options: unknown): void {
   if (typeof options === "boolean") return;
   checkNames(options, ["maxEntries", "maxBytes", "ttl", "clone"], "near", "true, false and ");
-  const { maxEntries = 1, maxBytes = 1, ttl, clone = false } = options as NearOptions;
+  const { ttl, clone = false } = options as NearOptions;
   if (ttl !== undefined) parseTtl(ttl, "near.ttl");
-  const bad = [maxEntries, maxBytes].find((bound) => !Number.isSafeInteger(bound) || bound < 1);
-  if (bad !== undefined) refuse(`${describe(bad)} in near`, "whole numbers above 0");
-  if (typeof clone !== "boolean") refuse(`near.clone ${describe(clone)}`, "true and false");
+  for (const name of ["maxEntries", "maxBytes"] as const) {
+    const bound = (options as NearOptions)[name] ?? 1;
+    if (!Number.isSafeInteger(bound) || bound < 1) throw invalid(`use near.${name}`, bound, "a whole number above 0");
+  }
+  if (typeof clone !== "boolean") throw invalid("use near.clone", clone, "true or false");
 }

@@ -5,6 +5,7 @@ import { notification } from "./notification.ts";
 import { order } from "./order.ts";
 import { payment } from "./payment.ts";
 import { product } from "./product.ts";
+import { variablesOf } from "./service.ts";
 import { user } from "./user.ts";
 
 /** The eight services of Food Fast, by name. */
@@ -29,3 +30,8 @@ export interface FoodFastServices {
 
 /** The eight services of Food Fast, by name. */
 export const services: FoodFastServices = { gateway, product, auth, user, order, analytics, payment, notification };
+
+/** The variables that set the TTLs of their collections. */
+export const SERVICE_VARIABLES: readonly string[] = [
+  ...new Set(Object.values(services).flatMap(({ collections }) => variablesOf(collections))),
+];

@@ -70,6 +70,11 @@ export type CollectionOf<D> = D extends CollectionDefinition<infer K, infer Out,
 // biome-ignore lint/suspicious/noExplicitAny: stands for collections of every type
 export type Collections = Readonly<Record<string, CollectionDefinition<any, any, any>>>;
 
+/** Returns the variables that set the TTLs of collections. */
+export function variablesOf(collections: Collections): string[] {
+  return Object.values(collections).flatMap(({ variable }) => variable ?? []);
+}
+
 /** What every service has beside its collections and verbs. Each verb touches this service's keys and no other's. */
 export interface ServiceBase extends RateLimits<PlainId> {
   /** The service's name. */

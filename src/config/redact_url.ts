@@ -1,0 +1,21 @@
+/**
+ * Takes the secrets out of a URL: user, password, query and fragment. Of what has not the form of a URL, at most the
+ * scheme is left.
+ *
+ * @param url The URL, malformed or not.
+ * @returns The URL with `***` in the place of its secrets.
+ *
+ * @example
+ * ```ts
+ * import { redactUrl } from "@foodfast/larder";
+ *
+ * redactUrl("redis://app:secret@cache.internal:6379/0"); // "redis://***@cache.internal:6379/0"
+ * ```
+ */
+export function redactUrl(url: string): string {
+  const [match, scheme = "", user, host = "", tail] =
+    /^([a-z][\w+.-]*:\/\/)([^?#]*@)?((?:\[[\da-f:.]*\]|[\w.-]*)(?::\d{0,5})?(?:\/[\w./-]*)?)([?#][^@]*)?$/i.exec(url) ??
+    [];
+  if (match === undefined) return `${/^[a-z][\w+.-]*:\/\//i.exec(url) ?? ""}***`;
+  return scheme + (user ? "***@" : "") + host + (tail ? "?***" : "");
+}

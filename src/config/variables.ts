@@ -1,0 +1,42 @@
+/** The names of variables: those that are known, and what is nearly one of them. */
+
+import { slips } from "../base/slips.ts";
+import { SETTINGS, TTL_SETTINGS } from "./settings.ts";
+
+/** What the names of Upstash's variables start with: its own, and those of its integration in Vercel. */
+export const REST = ["UPSTASH_REDIS_REST", "KV_REST_API"] as const;
+
+/** The variables that `parseConfig` knows, those of services aside. */
+export const CONFIG_VARIABLES: readonly string[] = [
+  ...Object.values(SETTINGS).map(({ variable }) => variable),
+  "REDIS_URL",
+  ...REST.flatMap((api) => [`${api}_URL`, `${api}_TOKEN`]),
+  ...Object.keys(TTL_SETTINGS),
+];
+
+/** What names in the library's own files start with, if they are to be known. */
+export const OURS: RegExp = /^(CACHE|REDIS|UPSTASH_REDIS_REST|KV_REST_API)_/;
+
+/** What Kubernetes and Docker set for a service, and for each of its ports. */
+export const LINK: RegExp = /_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)?)$/;
+
+/** A name without the ending that is left out most. */
+const stem = (name: string): string => name.replace(/_(MS|FOR)$/, "");
+const farOf = (name: string, other: string): number => Math.min(slips(name, other), slips(stem(name), stem(other)));
+
+/** The name that is nearest. */
+export function nearest(name: string, known: readonly string[]): string {
+  const far = new Map(known.map((other) => [other, farOf(name, other)]));
+  return known.reduce((best, other) => ((far.get(other) as number) < (far.get(best) as number) ? other : best));
+}
+
+/**
+ * Whether a name is nearly another, so that hardly anybody else's is: of TTLs, which applications name themselves, less
+ * is a slip.
+ */
+export function isSlip(name: string, other: string): boolean {
+  const far = farOf(name, other);
+  if (!name.startsWith("CACHE_TTL_")) return far <= (stem(other).length > 13 ? 2 : 1);
+  const [letters, others] = [name, other].map((each) => [...each].sort().join());
+  return letters === others || (far < 2 && name.length !== other.length);
+}
