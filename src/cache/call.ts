@@ -3,7 +3,7 @@ import type { StoreError } from "../../drivers/driver.ts";
 import { describe, refuse } from "../base/check.ts";
 import { hookError, toStoreError } from "../base/foreign_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
-import type { OnError } from "../config/parse_config.ts";
+import type { OnError } from "../config/options.ts";
 import type { CacheContext } from "./context.ts";
 
 /** Options of every operation. */
