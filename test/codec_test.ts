@@ -3,10 +3,10 @@ import { Buffer } from "node:buffer";
 import { describe, it } from "node:test";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
-import superjson from "superjson";
+import superjson, { SuperJSON } from "superjson";
 import { decode, encode, knowClasses, type SuperClass, serialize } from "../src/entry/codec.ts";
 import { same } from "./helpers/same.ts";
-import { anyValue, key } from "./helpers/values.ts";
+import { anyGraph, anyValue, key } from "./helpers/values.ts";
 
 /** What superjson makes of a value; `undefined` where it throws. */
 function reference(value: unknown): { text: string; plain: boolean; back: unknown } | undefined {
@@ -94,6 +94,34 @@ describe("codec", () => {
       }),
       { numRuns: 1000 },
     );
+  });
+
+  it("serialize gives superjson's document when superjson can hold and join all of the value", () => {
+    const theirs = new SuperJSON({ dedupe: true });
+    theirs.allowErrorProps("stack");
+    const compared = { plain: 0, joined: 0, errors: 0 };
+    const graph = anyGraph().map((value) => ({ value, joins: true }));
+    const tree = anyValue().map((value) => ({ value, joins: false }));
+    fc.assert(
+      fc.property(fc.oneof(graph, tree), ({ value, joins }) => {
+        let ours: ReturnType<typeof serialize>;
+        try {
+          ours = serialize(value);
+        } catch {
+          return;
+        }
+        const { kinds = [], ...meta } = ours.meta ?? {};
+        const document = theirs.serialize(value);
+        const equalities = document.meta?.referentialEqualities !== undefined;
+        if ((equalities && !joins) || !kinds.every(([kind]) => /^(error |null)/.test(kind))) return;
+        compared[equalities ? "joined" : kinds.length > 0 ? "errors" : "plain"]++;
+        assert.equal(JSON.stringify(ours.json), JSON.stringify(document.json));
+        assert.ok(same(decode(JSON.stringify(ours)), value));
+        assert.deepEqual(ours.meta && meta, document.meta ?? (kinds.length > 0 ? { v: 1 } : undefined));
+      }),
+      { numRuns: 3000 },
+    );
+    assert.ok(compared.joined > 500 && compared.plain > 500 && compared.errors > 50, JSON.stringify(compared));
   });
 
   it("decode gives back what superjson throws at when it is plain JSON", () => {

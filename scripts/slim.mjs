@@ -1,0 +1,139 @@
+// Puts what is used of two packages into dist/: a Worker's bundler could drop none of the rest. What stands there is the
+// packages' own code, bundled from where they are installed, without the parts that `cut` and `cutWriters` name.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "./tools.mjs";
+
+/** Replaces the files of dist/ that only hand on a package. */
+export async function slimPackages() {
+  await slimUpstash();
+  await slimSuperjson();
+}
+
+/**
+ * Lets the requests that no cache may answer go to the `fetch` of the runtime in Next.js, whose own looks at what a page
+ * sends: `no-store` makes an error of a page that Next.js keeps, and over TCP the page would be kept. Elsewhere the
+ * field means nothing.
+ */
+const FETCH = `
+const fetchAsIs = (url, init) => fetch(url, init.cache === "no-store" ? { ...init, next: { internal: true } } : init);`;
+
+/** Writes the requester of @upstash/redis, without the commands, to dist/drivers/upstash/client.js. */
+async function slimUpstash() {
+  const { folder, version, notice } = installed("@upstash/redis");
+  const [, chunk] = /from "(\.\/chunk-\w+\.mjs)"/.exec(readFileSync(join(folder, "cloudflare.mjs"), "utf8")) ?? [];
+  if (!chunk) throw new Error(`Cannot find the requester in @upstash/redis ${version}`);
+  await bundle({
+    stdin: {
+      contents: `
+        import { HttpClient } from ${JSON.stringify(chunk)};
+        export class Redis {
+          constructor({ url, token, ...options }) {
+            this.client = new HttpClient({ ...options, baseUrl: url, headers: { authorization: "Bearer " + token } });
+          }
+        }`,
+      resolveDir: folder,
+    },
+    outfile: join(root, "dist/drivers/upstash/client.js"),
+    define: { fetch: "fetchAsIs" },
+    banner: {
+      js: `/*\nWhat sends requests of @upstash/redis ${version}, without its commands.\n\n${notice}*/${FETCH}`,
+    },
+  });
+}
+
+/** Writes the reader of superjson, without what writes, to dist/src/entry/superjson.js. */
+async function slimSuperjson() {
+  const { folder, version, notice } = installed("superjson");
+  await bundle({
+    stdin: {
+      contents: `
+        import { applyReferentialEqualityAnnotations, applyValueAnnotations } from "./plainer.js";
+        class Registry extends Map {
+          getValue(identifier) {
+            return this.get(identifier);
+          }
+        }
+        export class SuperJSON {
+          allowedErrorProps = [];
+          classRegistry = new Registry();
+          symbolRegistry = new Registry();
+          customTransformerRegistry = { findByName: (name) => this.customs[name] };
+          customs = {};
+          registerClass(type, identifier) {
+            this.classRegistry.set(identifier, type);
+          }
+          registerCustom(transformer, name) {
+            this.customs[name] = transformer;
+          }
+          deserialize({ json, meta: { values, referentialEqualities, v = 0 } }) {
+            if (values) json = applyValueAnnotations(json, values, v, this);
+            return referentialEqualities ? applyReferentialEqualityAnnotations(json, referentialEqualities, v) : json;
+          }
+        }`,
+      resolveDir: join(folder, "dist"),
+    },
+    outfile: join(root, "dist/src/entry/superjson.js"),
+    plugins: [
+      {
+        name: "cut-writers",
+        setup({ onLoad }) {
+          onLoad({ filter: /\btransformer\.js$/ }, ({ path }) => ({
+            contents: cutWriters(readFileSync(path, "utf8")),
+          }));
+        },
+      },
+    ],
+    banner: { js: `/*\nThe reader of superjson ${version}.\n\n${notice}*/` },
+  });
+}
+
+/**
+ * Replaces what only writes by 0 in superjson's rules: `simpleTransformation(isApplicable, annotation, transform,
+ * untransform)`, and the same of composite ones, whose annotation is a function for writing too.
+ */
+function cutWriters(text) {
+  const calls = text.split(/\b(?=(?:simple|composite)Transformation\((?!isApplicable))/);
+  const cut = calls.slice(1).map((call) => {
+    const { args, end } = splitArguments(call);
+    if (args.length !== 4) throw new Error("Cannot find the rules of superjson");
+    const [, annotation, , untransform] = args;
+    const [name] = call.split("(", 1);
+    return `${name}(0, ${name.startsWith("simple") ? annotation : 0}, 0, ${untransform}${call.slice(end)}`;
+  });
+  return calls[0] + cut.join("");
+}
+
+/** The arguments of the call that a text starts with, and where its bracket closes. No string in it holds brackets. */
+function splitArguments(call) {
+  const args = [];
+  let depth = 0;
+  let start = 0;
+  for (let at = 0; at < call.length; at++) {
+    const open = "([{".includes(call[at]);
+    if (open) depth++;
+    if (open && depth === 1) start = at + 1;
+    const close = ")]}".includes(call[at]);
+    if (depth === 1 && (close || call[at] === ",")) {
+      args.push(call.slice(start, at).trim());
+      start = at + 1;
+    }
+    if (close) depth--;
+    if (close && depth === 0) return { args: args, end: at };
+  }
+  return { args, end: call.length };
+}
+
+/** The folder, version and license of an installed package. */
+function installed(name) {
+  const folder = join(root, "node_modules", name);
+  const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  return { folder, version, notice: readFileSync(join(folder, "LICENSE"), "utf8") };
+}
+
+async function bundle(options) {
+  // Imported late, because the set-up step imports this file before the packages are installed.
+  const esbuild = await import("esbuild");
+  const same = { allowOverwrite: true, bundle: true, format: "esm", target: "es2022", logLevel: "error" };
+  await esbuild.build({ ...same, ...options });
+}
