@@ -1,10 +1,10 @@
 /** From what a monitor knows to what is shown: by the dashboard's page and by `larder stats --watch`. */
 
 import type { Location } from "../client/client.ts";
+import { fleetTimes } from "../monitor/fleet_counts.ts";
 import type { FleetWindow, MonitorSnapshot, StoreSample, Windowed } from "../monitor/mod.ts";
 import { rateOf } from "../monitor/series.ts";
 import type { Size } from "../monitor/sizes.ts";
-import { fleetTimes } from "../monitor/store_watch.ts";
 import type { BreakerState } from "../telemetry/events.ts";
 import type { ChartPoint, ServiceView, StoreView, View } from "./messages.ts";
 

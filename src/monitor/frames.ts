@@ -2,12 +2,13 @@
  * Frames: all numbers at one moment. A window is the difference of the current frame and the one that the window begins
  * with. The frames that are kept do not grow in number, and series that did not change share their sample.
  */
-import { COUNTS, type LiveCounters } from "../telemetry/stats.ts";
+import type { LiveCounters } from "../telemetry/stats.ts";
 import type { BatchStats } from "../wire/batch.ts";
+import { type FleetCounts, fleetDifference } from "./fleet_counts.ts";
 import { equal, NOTHING, type Sample, sampleOf, sumOf } from "./series.ts";
 import { keyOf, seriesKey, splitKey } from "./series_keys.ts";
 import { SlidingWindow } from "./sliding_window.ts";
-import type { FleetCounts, StoreSample } from "./store_watch.ts";
+import type { StoreSample } from "./store_watch.ts";
 import type { Tallies } from "./tallies.ts";
 
 /** The commands that a client sent, and their bytes. */
@@ -177,10 +178,4 @@ export function batchDifference(now: BatchCounts, then: BatchCounts): BatchCount
     sent: now.sent - then.sent,
     received: now.received - then.received,
   };
-}
-
-function fleetDifference(now: FleetCounts, then: FleetCounts): FleetCounts {
-  const counts = Object.fromEntries(COUNTS.map((name) => [name, now[name] - then[name]]));
-  const octaves = now.octaves.map((n, i) => n - (then.octaves[i] ?? 0));
-  return { ...(counts as Record<(typeof COUNTS)[number], number>), octaves };
 }

@@ -1,6 +1,7 @@
 /**
- * Watches the caches of a client: what they did in sliding windows, how the store is, rules and alerts, metrics for Prometheus. It reads what the
- * client counts anyway, so that a hit costs nothing more. OpenTelemetry has an entry of its own, `@foodfast/larder/monitor/opentelemetry`.
+ * Monitors the caches of a client: counts in sliding windows, the state of the store, alert rules, and metrics for
+ * Prometheus. It reads counters that the client keeps anyway, so a hit costs nothing more. OpenTelemetry has an entry
+ * of its own, `@foodfast/larder/monitor/opentelemetry`.
  *
  * @example
  * ```ts
@@ -20,6 +21,7 @@
 
 export type { WebRequest, WebResponse } from "../base/web_types.ts";
 export { type AlertingRule, type AlertingRules, alertingRules } from "./alerting.ts";
+export type { FleetCounts, FleetTimes } from "./fleet_counts.ts";
 export type { BatchCounts } from "./frames.ts";
 export { type GrafanaDashboard, type GrafanaPanel, grafanaDashboard } from "./grafana.ts";
 export { type MetricsHandlerOptions, metricsHandler } from "./handler.ts";
@@ -43,5 +45,5 @@ export type {
   ServiceSnapshot,
   Windowed,
 } from "./snapshot.ts";
-export type { FleetCounts, FleetTimes, SlowQuery, StoreSample } from "./store_watch.ts";
+export type { SlowQuery, StoreSample } from "./store_watch.ts";
 export type { WebhookOptions } from "./webhook.ts";

@@ -14,6 +14,7 @@ import { type BreakerState, type CacheListener, type CacheTarget, Events, type S
 import { type Logger, warn } from "../telemetry/logger.ts";
 import type { LiveCounters } from "../telemetry/stats.ts";
 import type { BatchStats } from "../wire/batch.ts";
+import type { FleetCounts } from "./fleet_counts.ts";
 import { type BatchCounts, type Frame, Frames, type StoreNumbers, servicesOf } from "./frames.ts";
 import { Judge } from "./judge.ts";
 import { type Alert, type AlertRule, type CheckedRule, checkRules, DEFAULT_RULES } from "./rules.ts";
@@ -21,7 +22,7 @@ import { scopeOf } from "./scope.ts";
 import type { Sample } from "./series.ts";
 import { MAX_SERIES, splitKey } from "./series_keys.ts";
 import { type MonitorSnapshot, type NamedWindow, snapshotOf } from "./snapshot.ts";
-import { type FleetCounts, type StoreSample, StoreWatch } from "./store_watch.ts";
+import { type StoreSample, StoreWatch } from "./store_watch.ts";
 import { Tallies } from "./tallies.ts";
 import { Webhook, type WebhookOptions } from "./webhook.ts";
 

@@ -1,47 +1,49 @@
-/** Samples of the past, as many as sliding windows need: their number does not grow with time. */
+/** A sliding window keeps enough frames of the past to know where it begins; their number does not grow with time. */
 
-/** What was sampled at a time. */
+/** A frame: anything with a time. */
 export interface Timed {
-  /** When, in milliseconds. */
+  /** The time in milliseconds. */
   readonly at: number;
 }
 
-/** How many samples a window keeps at the most: its edge moves by steps of a thirtieth. */
-const SLOTS = 30;
+/** The number of steps in which the beginning of a window moves. */
+const STEPS = 30;
 
-/** The samples that one window begins with, now and later. */
+/** The frames that one window begins with, now and later. */
 export class SlidingWindow<F extends Timed> {
   readonly #length: number;
   readonly #step: number;
   #frames: F[] = [];
 
   /**
-   * @param length How far it reaches back, in milliseconds.
-   * @param interval How often samples come, in milliseconds.
+   * Creates a window.
+   *
+   * @param length The length, in milliseconds.
+   * @param interval The time between frames, in milliseconds.
    */
   constructor(length: number, interval: number) {
     this.#length = length;
-    this.#step = Math.max(interval, length / SLOTS);
+    this.#step = Math.max(interval, length / STEPS);
   }
 
-  /** How many samples are kept. */
+  /** The number of frames that are kept. */
   get size(): number {
     return this.#frames.length;
   }
 
-  /** Keeps a sample, unless the last one is newer than a step. */
+  /** Keeps a frame, unless the last one is newer than a step. */
   push(frame: F): void {
-    // A clock that was set back: what is later than now is of no use.
+    // After a clock was set back, frames of the future are useless.
     this.#frames = this.#frames.filter(({ at }) => at <= frame.at);
     const last = this.#frames.at(-1);
     // Timers fire a little early or late.
     if (last && frame.at - last.at < this.#step * 0.9) return;
     this.#frames.push(frame);
-    // The newest one that is older than the window is where it begins.
+    // The window begins with the newest frame that is older than the window.
     while (this.#frames.length > 2 && (this.#frames[1] as F).at <= frame.at - this.#length) this.#frames.shift();
   }
 
-  /** Where the window that ends now begins: the newest sample that old, or the oldest that there is. */
+  /** Returns the frame that the window begins with: the newest that is old enough, otherwise the oldest. */
   start(now: number): F | undefined {
     const found = this.#frames.findLast(({ at }) => at <= now - this.#length);
     return found ?? this.#frames[0];

@@ -1,10 +1,11 @@
 /** Snapshots: what a monitor knows, in total and by window. */
 import type { BreakerState } from "../telemetry/events.ts";
+import { type FleetCounts, type FleetTimes, fleetTimes } from "./fleet_counts.ts";
 import { type BatchCounts, batchDifference, type Frame, type Frames, sampleIn, servicesOf, totalOf } from "./frames.ts";
 import type { Alert } from "./rules.ts";
 import { type Counted, counted, equal, NOTHING, rateOf, type Sample, sampleDifference } from "./series.ts";
 import { splitKey } from "./series_keys.ts";
-import { type FleetCounts, type FleetTimes, fleetTimes, type StoreSample } from "./store_watch.ts";
+import type { StoreSample } from "./store_watch.ts";
 
 /** The counts of a window. */
 export interface Windowed extends Counted {

@@ -1,6 +1,6 @@
-/** What is aimed at, unless rules say otherwise. */
+/** Targets that the default rules and the dashboard share. */
 
-/** The share of reads that should find a value. */
+/** The hit rate to stay above. */
 export const HIT_RATE = 0.7;
-/** The share of its memory that a store should not go beyond. */
+/** The used share of the store's memory to stay below. */
 export const MEMORY = 0.8;
