@@ -30,7 +30,7 @@ import type { AlertRule } from "../monitor/mod.ts";
 import { ASSETS } from "./assets.ts";
 import { SharedConnections } from "./connections.ts";
 import { EventStreams } from "./event_streams.ts";
-import { deleteKey, findKeys, keyOf, slowCommands, viewKey } from "./keys.ts";
+import { deleteKey, findKeys, requestedKey, slowCommands, viewKey } from "./keys.ts";
 import { type WatchedClient, Watcher } from "./watcher.ts";
 
 export type { WebRequest, WebResponse } from "../base/web_types.ts";
@@ -199,7 +199,7 @@ async function api(route: string, request: Request, query: URLSearchParams, cont
       return json(200, await findKeys(connections, { ...targetOf(query), ...search }));
     }
     case "key": {
-      const key = keyOf(query);
+      const key = requestedKey(query);
       if (key === undefined) throw new RequestError(400, "accepted are key, and key64 in base64");
       const place = { ...targetOf(query), key, timeout };
       if (request.method === "DELETE") {

@@ -187,7 +187,7 @@ export async function slowCommands(client: ManagedClient, timeout: number): Prom
 }
 
 /** A key as a request names it: `key` as text, or `key64` in base64. */
-export function keyOf(query: URLSearchParams): Bulk | undefined {
+export function requestedKey(query: URLSearchParams): Bulk | undefined {
   const [key, key64] = [query.get("key"), query.get("key64")];
   return key64 === null ? (key ?? undefined) : bytesOf(key64);
 }

@@ -1,11 +1,11 @@
-/** The same rules for Prometheus: alerting rules, and what a query for each metric of a rule is. */
+/** Alerting rules for Prometheus: the query for each metric that rules can watch. */
 
 import { describe } from "../base/check.ts";
 import type { Duration } from "../base/ttl.ts";
-import { AWAY, type MetricName, RULE_METRICS } from "./rule_metrics.ts";
+import { AWAY, formatMetric, type MetricName, RULE_METRICS, type RuleMetric } from "./rule_metrics.ts";
 import { type AlertRule, type CheckedRule, checkRules, DEFAULT_RULES } from "./rules.ts";
 
-/** A file of alerting rules as Prometheus reads it, to be written as YAML or as JSON, which is YAML too. */
+/** A file of alerting rules for Prometheus, to be written as YAML or JSON. */
 export interface AlertingRules {
   /** The groups of rules. */
   readonly groups: readonly {
@@ -20,22 +20,22 @@ export interface AlertingRules {
 export interface AlertingRule {
   /** The alert's name. */
   readonly alert: string;
-  /** When it fires, in PromQL. */
+  /** The condition, in PromQL. */
   readonly expr: string;
-  /** For how long that must hold. */
+  /** The time that the condition must hold. */
   readonly for?: string;
-  /** What the alert carries. */
+  /** The labels of the alert. */
   readonly labels: Readonly<Record<string, string>>;
-  /** What people read. */
+  /** The texts for people. */
   readonly annotations: Readonly<Record<string, string>>;
 }
 
 /**
- * Alerting rules for Prometheus, of the rules that a monitor judges itself: over all processes that are scraped, where a monitor knows its own. What
- * Prometheus has no hysteresis for, `clear`, is left out.
+ * Turns the rules of a monitor into alerting rules for Prometheus. They watch all processes that Prometheus scrapes,
+ * whereas a monitor watches its own process. `clear` is left out, because Prometheus has no hysteresis.
  *
  * @param rules The rules. @default DEFAULT_RULES
- * @returns The rules, to be written to a file.
+ * @returns The alerting rules, to be written to a file.
  * @throws {TypeError | RangeError} For a bad rule.
  *
  * @example
@@ -52,31 +52,41 @@ export function alertingRules(rules: readonly AlertRule[] = DEFAULT_RULES): Aler
 
 function alerting(rule: CheckedRule): AlertingRule {
   const { name, metric, high, threshold, minSamples = 1, hold, severity = "warning", service } = rule;
-  const { unit } = RULE_METRICS[metric];
+  const { unit, windowed } = RULE_METRICS[metric];
   const { value, samples } = query(rule);
   const beyond = `${value} ${high ? ">" : "<"} ${unit === "ms" ? threshold / 1000 : threshold}`;
   const expr = samples && minSamples > 1 ? `(${beyond}) and (${samples} >= ${minSamples})` : beyond;
-  const shown = unit === "share" ? "{{ $value | humanizePercentage }}" : "{{ $value | humanize }}";
-  const of = service === "*" ? " of {{ $labels.service }}" : service === undefined ? "" : ` of ${service}`;
+  const owner = service === "*" ? " of {{ $labels.service }}" : service === undefined ? "" : ` of ${service}`;
+  const span = windowed ? ` in the last ${duration(rule.window)}` : "";
+  const limit = `${high ? "above" : "below"} ${formatMetric(threshold, unit)}`;
   return {
     alert: `Larder${name.replace(/(?:^|[^A-Za-z0-9]+)([A-Za-z0-9]?)/g, (_, letter: string) => letter.toUpperCase())}`,
     expr,
     ...(hold > 0 && { for: duration(hold) }),
     labels: { severity },
     annotations: {
-      summary: `${name}${of}`,
-      description: `${metric}${of} is ${shown}, ${high ? "above" : "below"} ${threshold}`,
+      summary: `${name}${owner}`,
+      description: `${metric.replaceAll("_", " ")}${owner}: ${TEMPLATES[unit]}${span}, ${limit}`,
     },
   };
 }
 
+/** The templates that show the value of an alert, by the metric's unit. Times are seconds in Prometheus. */
+const TEMPLATES: Readonly<Record<RuleMetric["unit"], string>> = {
+  share: "{{ $value | humanizePercentage }}",
+  bytes: "{{ $value | humanize1024 }}B",
+  ms: "{{ $value | humanizeDuration }}",
+  count: "{{ $value | humanize }}",
+  flag: "{{ $value }}",
+};
+
 interface Query {
   readonly value: string;
-  /** How many operations it stands on. */
+  /** The number of operations that the value is computed from. */
   readonly samples?: string;
 }
 
-/** The query for a rule's number. */
+/** Returns the query for a rule's metric. */
 function query(rule: CheckedRule): Query {
   const { metric, service, collection, window } = rule;
   const own = service === undefined || service === "*" ? [] : [`service="${text(service)}"`];
@@ -97,10 +107,10 @@ function query(rule: CheckedRule): Query {
     samples: increase(`${family}_duration_seconds_count`),
   });
   const reads = `(${increase("hits_total")} + ${increase("misses_total")})`;
-  // Every process tells of the same counts and keys.
-  const told = (value: string): string =>
+  // Every process exports the same counts and keys.
+  const shared = (value: string): string =>
     each || service ? `max by (service) (${value})` : `sum (max by (service) (${value}))`;
-  const fleet = (name: string): string => told(`increase(larder_fleet_${name}_total${selector()}${over})`);
+  const fleet = (name: string): string => shared(`increase(larder_fleet_${name}_total${selector()}${over})`);
   const fleetReads = `(${fleet("hits")} + ${fleet("misses")})`;
   const queries: Readonly<Record<MetricName, () => Query>> = {
     hit_rate: () => ({ value: `${increase("hits_total")} / ${reads}`, samples: reads }),
@@ -121,7 +131,7 @@ function query(rule: CheckedRule): Query {
     latency_max: () => quantile("operation", 1),
     load_p95: () => quantile("load", 0.95),
     load_p99: () => quantile("load", 0.99),
-    keys: () => ({ value: told(`larder_store_keys${selector()}`) }),
+    keys: () => ({ value: shared(`larder_store_keys${selector()}`) }),
     evictions: () => storeDone("evictions"),
     expired: () => storeDone("expired"),
     slow_queries: () => storeDone("slow_queries"),
@@ -135,7 +145,7 @@ function query(rule: CheckedRule): Query {
   return queries[metric]();
 }
 
-/** A time as Prometheus writes it. */
+/** Formats a time for Prometheus. */
 function duration(milliseconds: number): Duration & string {
   for (const [unit, length] of [
     ["h", 3_600_000],

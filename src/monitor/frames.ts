@@ -31,7 +31,7 @@ export interface StoreNumbers {
   readonly store: StoreSample | undefined;
   /** The counts of all processes, by service. */
   readonly fleet: Readonly<Record<string, FleetCounts>>;
-  /** How often the store did not answer the monitor. */
+  /** The number of questions that the store did not answer. */
   readonly unanswered: number;
 }
 
@@ -70,7 +70,7 @@ export class Frames {
    * @param client The client.
    * @param tallies The counts that the client's counters lack.
    * @param lengths The lengths of the windows, in milliseconds.
-   * @param interval How often frames are kept, in milliseconds.
+   * @param interval The time between frames, in milliseconds.
    */
   constructor(client: CountingClient, tallies: Tallies, lengths: readonly number[], interval: number) {
     this.#client = client;

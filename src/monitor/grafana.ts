@@ -1,12 +1,12 @@
-/** The dashboard for Grafana, of the metrics that are exported. */
+/** The Grafana dashboard for the exported metrics. */
 
-/** A dashboard as Grafana imports it. */
+/** A dashboard that Grafana can import. */
 export interface GrafanaDashboard {
   /** The title. */
   readonly title: string;
   /** The panels. */
   readonly panels: readonly GrafanaPanel[];
-  /** What Grafana knows besides. */
+  /** Other properties of Grafana. */
   readonly [name: string]: unknown;
 }
 
@@ -14,14 +14,14 @@ export interface GrafanaDashboard {
 export interface GrafanaPanel {
   /** The title. */
   readonly title: string;
-  /** What is drawn. */
+  /** The queries of its lines. */
   readonly targets: readonly { readonly refId: string; readonly expr: string; readonly legendFormat: string }[];
-  /** What Grafana knows besides. */
+  /** Other properties of Grafana. */
   readonly [name: string]: unknown;
 }
 
-type Unit = "percentunit" | "ops" | "s" | "bytes" | "Bps" | "short";
-/** A query and what its lines are called. */
+type Unit = "percentunit" | "ops" | "s" | "bytes" | "binBps" | "short";
+/** A query, and the legend of its lines. */
 type Line = readonly [expr: string, legend: string];
 
 const OWN = '{service=~"$service"}';
@@ -33,7 +33,7 @@ const quantile = (share: number, family: string): string =>
 const times = (family: string): Line[] =>
   ([0.5, 0.95, 0.99] as const).map((share) => [quantile(share, family), `p${share * 100}`]);
 
-/** Title, unit and lines of each panel; a row begins where there is no unit. */
+/** Title, unit and lines of each panel. An entry without a unit is the title of a row. */
 const PANELS: readonly (readonly [title: string, unit?: Unit, lines?: readonly Line[]])[] = [
   ["Caches"],
   [
@@ -62,8 +62,8 @@ const PANELS: readonly (readonly [title: string, unit?: Unit, lines?: readonly L
       [by("stale_hits_total", "service"), "{{service}} stale"],
     ],
   ],
-  ["Time of operations", "s", times("operation")],
-  ["Time of loaders", "s", times("load")],
+  ["Duration of operations", "s", times("operation")],
+  ["Duration of loaders", "s", times("load")],
   [
     "Loads",
     "ops",
@@ -83,7 +83,7 @@ const PANELS: readonly (readonly [title: string, unit?: Unit, lines?: readonly L
   ],
   ["Failures by kind", "ops", [[by("failures_total", "kind"), "{{kind}}"]]],
   ["Store"],
-  ["Answers", "short", [["min by (instance) (larder_store_up)", "{{instance}}"]]],
+  ["Store up", "short", [["min by (instance) (larder_store_up)", "{{instance}}"]]],
   [
     "Memory",
     "bytes",
@@ -92,9 +92,9 @@ const PANELS: readonly (readonly [title: string, unit?: Unit, lines?: readonly L
       ["max (larder_store_memory_limit_bytes > 0)", "limit"],
     ],
   ],
-  ["Keys a service", "short", [[`max by (service) (larder_store_keys${OWN})`, "{{service}}"]]],
+  ["Keys by service", "short", [[`max by (service) (larder_store_keys${OWN})`, "{{service}}"]]],
   [
-    "Evicted, expired, slow",
+    "Evictions, expirations, slow queries",
     "ops",
     [
       ["max (rate(larder_store_evictions_total[$__rate_interval]))", "evicted"],
@@ -103,8 +103,8 @@ const PANELS: readonly (readonly [title: string, unit?: Unit, lines?: readonly L
     ],
   ],
   ["Clients", "short", [["max (larder_store_clients)", "connected"]]],
-  ["Time to answer", "s", [["max by (instance) (larder_store_latency_seconds)", "{{instance}}"]]],
-  ["Wire"],
+  ["Store latency", "s", [["max by (instance) (larder_store_latency_seconds)", "{{instance}}"]]],
+  ["Traffic"],
   [
     "Commands",
     "ops",
@@ -117,20 +117,20 @@ const PANELS: readonly (readonly [title: string, unit?: Unit, lines?: readonly L
   ],
   [
     "Bytes",
-    "Bps",
+    "binBps",
     [
       [rate("sent_bytes_total"), "sent"],
       [rate("received_bytes_total"), "received"],
     ],
   ],
   ["Circuit breakers", "short", [["max by (instance, driver) (larder_breaker_open)", "{{instance}} {{driver}}"]]],
-  ["Alerts that fire", "short", [["max by (rule, service) (larder_alert_firing)", "{{rule}} {{service}}"]]],
+  ["Firing alerts", "short", [["max by (rule, service) (larder_alert_firing)", "{{rule}} {{service}}"]]],
 ];
 
 /**
- * The dashboard for Grafana: caches, store and wire, by service.
+ * Returns a Grafana dashboard of caches, store and traffic, with a selection of services.
  *
- * @returns The dashboard, to be written as JSON and imported; it asks for the Prometheus data source.
+ * @returns The dashboard, to be written as JSON and imported. It lets you choose the Prometheus data source.
  *
  * @example
  * ```ts
@@ -179,7 +179,7 @@ export function grafanaDashboard(): GrafanaDashboard {
   return {
     uid: "larder",
     title: "Larder",
-    description: "Caches, their store and the wire between them",
+    description: "Caches, their store, and the traffic between them",
     tags: ["cache", "redis"],
     schemaVersion: 39,
     editable: true,

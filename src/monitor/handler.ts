@@ -1,4 +1,4 @@
-/** What a monitor knows over HTTP, as a fetch handler. */
+/** A fetch handler for metrics, health and readiness. */
 import { checkNames } from "../base/check.ts";
 import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
@@ -8,21 +8,21 @@ import { prometheus } from "./prometheus.ts";
 
 /** Options of {@linkcode metricsHandler}. */
 export interface MetricsHandlerOptions {
-  /** What `/metrics` asks for, as `Authorization: Bearer <token>`. @default none: whoever reaches it may read */
+  /** The token for `/metrics`, sent as `Authorization: Bearer <token>`. @default none: every request may read */
   readonly token?: string;
 }
 
-/** For how long an answer to `/ready` is good, in milliseconds: whoever asks more often does not reach the store. */
+/** The time that an answer to `/ready` is reused, in milliseconds, so that frequent probes do not load the store. */
 const READY_MS = 1000;
 const OPENMETRICS = "application/openmetrics-text";
 
 /**
- * Serves `/metrics` (Prometheus's text, or OpenMetrics for whoever accepts that), `/health` (200 while the process answers) and `/ready` (200 while
- * the store answers, otherwise 503).
+ * Makes a handler of `/metrics` (Prometheus's text format, or OpenMetrics for clients that accept it), `/health` (200
+ * while the process answers) and `/ready` (200 while the store answers, otherwise 503).
  *
- * @param monitor The monitor. Where it has no timer, as at the edge, `/metrics` takes the sample.
+ * @param monitor The monitor. At the edge, where timers do not run, `/metrics` takes a sample.
  * @param options The token.
- * @returns A fetch handler; it answers every request and never throws.
+ * @returns A fetch handler. It answers every request and never throws.
  * @throws {TypeError} For a token that is empty or not made of visible ASCII characters.
  *
  * @example
@@ -59,7 +59,7 @@ export function metricsHandler(
     if (token !== undefined && !sameToken(bearerOf(request), token)) {
       return text(401, "unauthorized\n", { "www-authenticate": "Bearer" });
     }
-    // A timer that is late is no reason to ask the store twice.
+    // A timer that is a little late must not lead to a second question to the store.
     if (monitor.now - monitor.sampled >= monitor.interval * 1.5) await monitor.sample();
     const open = (request.headers.get("accept") ?? "").includes(OPENMETRICS);
     const type = open ? `${OPENMETRICS}; version=1.0.0; charset=utf-8` : "text/plain; version=0.0.4; charset=utf-8";

@@ -1,6 +1,5 @@
 /** The judge of rules: remembers which alerts fire. */
-import { formatBytes, formatLatency, formatNumber, formatPercent } from "../base/format.ts";
-import { RULE_METRICS, type RuleMetric, type Scope } from "./rule_metrics.ts";
+import { formatMetric, RULE_METRICS, type Scope } from "./rule_metrics.ts";
 import type { Alert, CheckedRule } from "./rules.ts";
 
 /** The state of a rule, for one service if it watches each. */
@@ -116,11 +115,5 @@ function sentence(
   const span = windowed ? ` in the last ${rule.over ?? "5m"}` : "";
   if (value === undefined) return `${name}: no data${span}`;
   const compared = `${state === "firing" ? "" : "no longer "}${rule.high ? "above" : "below"}`;
-  return `${name}: ${formatted(value, unit)}${span}, ${compared} ${formatted(rule.threshold, unit)}`;
-}
-
-function formatted(value: number, unit: RuleMetric["unit"]): string {
-  if (unit === "share") return formatPercent(value);
-  if (unit === "bytes") return formatBytes(value);
-  return unit === "ms" ? formatLatency(value) : formatNumber(value);
+  return `${name}: ${formatMetric(value, unit)}${span}, ${compared} ${formatMetric(rule.threshold, unit)}`;
 }

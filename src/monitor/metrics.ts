@@ -1,11 +1,11 @@
-/** The metrics that are exported: the one list that exporters, dashboards and alerting rules are made of. */
+/** The exported metrics: the one list for exporters, the Grafana dashboard and alerting rules. */
 import { COUNTS } from "../telemetry/stats.ts";
 import type { Readings } from "./monitor.ts";
 import { BOUNDS, countOf, cumulative, ERROR_KINDS, HELP, type Name, snake } from "./series.ts";
 
 /** One number of a metric. */
 export interface MetricPoint {
-  /** The values of the metric's labels, in their order. */
+  /** The values of the labels, in the metric's order. */
   readonly labels: readonly string[];
   /** The number. */
   readonly value: number;
@@ -13,27 +13,27 @@ export interface MetricPoint {
 
 /** One histogram of a metric, in seconds. */
 export interface HistogramPoint {
-  /** The values of the metric's labels, in their order. */
+  /** The values of the labels, in the metric's order. */
   readonly labels: readonly string[];
-  /** How many took up to so many seconds. */
+  /** The number of operations that took at most so many seconds, by bound. */
   readonly buckets: readonly (readonly [bound: number, count: number])[];
-  /** How many were timed. */
+  /** The number of operations. */
   readonly count: number;
-  /** How many seconds they took together. */
+  /** The sum of their times, in seconds. */
   readonly sum: number;
 }
 
-/** What all metrics have. */
+/** The description of a metric. */
 interface Described {
-  /** The name, as Prometheus knows it; that of a counter ends in `_total`. */
+  /** The name in Prometheus; that of a counter ends in `_total`. */
   readonly name: string;
-  /** What it says. */
+  /** The help text. */
   readonly help: string;
-  /** The names of its labels. None is ever a key: their values are as few as services, collections and rules. */
+  /** The names of its labels. Their values are few: services, collections and rules, but no keys. */
   readonly labels: readonly string[];
 }
 
-/** A metric. */
+/** An exported metric. */
 export type ExportedMetric =
   | (Described & { readonly type: "counter" | "gauge"; read(readings: Readings): readonly MetricPoint[] })
   | (Described & { readonly type: "histogram"; read(readings: Readings): readonly HistogramPoint[] });
@@ -87,7 +87,7 @@ function single(type: "counter" | "gauge", name: string, help: string, read: Rea
 function fleet(name: (typeof COUNTS)[number], help: string): ExportedMetric {
   return {
     name: `larder_fleet_${snake(name)}_total`,
-    help: `${help}, by all processes that count together`,
+    help: `${help}, by all processes with fleetStats`,
     type: "counter",
     labels: ["service"],
     read: (readings) =>
@@ -100,16 +100,16 @@ export const METRICS: readonly ExportedMetric[] = [
   ...COUNTS.map((name) => series(`larder_${snake(name)}_total`, HELP[name], name)),
   series("larder_load_errors_total", "Loaders that failed or took too long", "loadErrors"),
   series("larder_lock_waits_total", "Loads that waited for another process", "lockWaits"),
-  series("larder_lost_locks_total", "Locks lost before they were given up", "lostLocks"),
+  series("larder_lost_locks_total", "Locks that expired before they were released", "lostLocks"),
   series(
     "larder_near_invalidations_total",
-    "Near entries forgotten because the store told of changes",
+    "Near entries dropped because the store reported changes",
     "nearInvalidations",
   ),
   series("larder_invalidations_total", "Invalidations of tags, or of everything", "invalidations"),
   {
     name: "larder_failures_total",
-    help: "Operations that failed, by the kind of their error",
+    help: "Operations that failed, by kind of error",
     type: "counter",
     labels: [...SERIES, "kind"],
     read: (readings) =>
@@ -117,13 +117,8 @@ export const METRICS: readonly ExportedMetric[] = [
         ERROR_KINDS.map((kind) => ({ labels: [service, collection, kind], value: countOf(sample, kind) })),
       ),
   },
-  times(
-    "larder_operation_duration_seconds",
-    "How long operations took, loaders and near hits aside",
-    "latency",
-    "spent",
-  ),
-  times("larder_load_duration_seconds", "How long loaders took", "loads", "loadSpent"),
+  times("larder_operation_duration_seconds", "Times of operations, without loaders and near hits", "latency", "spent"),
+  times("larder_load_duration_seconds", "Times of loaders", "loads", "loadSpent"),
   single("counter", "larder_commands_total", "Commands sent", ({ wire }) => wire.commands),
   single("counter", "larder_round_trips_total", "Pipelines or requests sent", ({ wire }) => wire.roundTrips),
   single("counter", "larder_retries_total", "Commands sent again", ({ wire }) => wire.retries),
@@ -146,33 +141,41 @@ export const METRICS: readonly ExportedMetric[] = [
     "1 while the store answers, otherwise 0",
     ({ store }) => store && Number(store.up),
   ),
-  single("counter", "larder_store_unanswered_total", "How often the store did not answer the monitor", (readings) =>
-    readings.store ? readings.unanswered : null,
+  single(
+    "counter",
+    "larder_store_unanswered_total",
+    "Questions of the monitor that the store did not answer",
+    (readings) => (readings.store ? readings.unanswered : null),
   ),
-  single("gauge", "larder_store_latency_seconds", "How long the store took to answer the monitor", ({ store }) =>
+  single("gauge", "larder_store_latency_seconds", "Time until the store answered the monitor", ({ store }) =>
     store?.latency == null ? null : store.latency / 1000,
   ),
-  single("gauge", "larder_store_memory_used_bytes", "Memory in use", ({ store }) => store?.memoryUsed),
+  single("gauge", "larder_store_memory_used_bytes", "Memory that the store uses", ({ store }) => store?.memoryUsed),
   single(
     "gauge",
     "larder_store_memory_limit_bytes",
-    "The limit of memory; 0 for none",
+    "Memory limit of the store; 0 for no limit",
     ({ store }) => store?.memoryLimit,
   ),
-  single("gauge", "larder_store_clients", "Connected clients", ({ store }) => store?.clients),
-  single("counter", "larder_store_evictions_total", "Keys evicted", ({ store }) => store?.evictions),
-  single("counter", "larder_store_expired_total", "Keys expired", ({ store }) => store?.expired),
-  single("counter", "larder_store_slow_queries_total", "Slow queries", ({ store }) => store?.slowQueries),
+  single("gauge", "larder_store_clients", "Clients connected to the store", ({ store }) => store?.clients),
+  single("counter", "larder_store_evictions_total", "Keys that the store evicted", ({ store }) => store?.evictions),
+  single("counter", "larder_store_expired_total", "Keys that expired in the store", ({ store }) => store?.expired),
+  single("counter", "larder_store_slow_queries_total", "Slow queries of the store", ({ store }) => store?.slowQueries),
   single(
     "counter",
     "larder_store_received_bytes_total",
-    "Bytes received from all clients",
+    "Bytes that the store received from all clients",
     ({ store }) => store?.received,
   ),
-  single("counter", "larder_store_sent_bytes_total", "Bytes sent to all clients", ({ store }) => store?.sent),
+  single(
+    "counter",
+    "larder_store_sent_bytes_total",
+    "Bytes that the store sent to all clients",
+    ({ store }) => store?.sent,
+  ),
   {
     name: "larder_store_keys",
-    help: "Keys of a service",
+    help: "Keys of a service in the store",
     type: "gauge",
     labels: ["service"],
     read: ({ store }) => Object.entries(store?.keys ?? {}).map(([service, value]) => ({ labels: [service], value })),
@@ -180,7 +183,7 @@ export const METRICS: readonly ExportedMetric[] = [
   ...COUNTS.map((name) => fleet(name, HELP[name])),
   {
     name: "larder_alert_firing",
-    help: "1 for each alert that fires",
+    help: "1 for each firing alert",
     type: "gauge",
     labels: ["rule", "severity", "service"],
     read: ({ alerts }) =>

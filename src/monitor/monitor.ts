@@ -58,12 +58,12 @@ export interface MonitorOptions {
   readonly store?: boolean;
   /** The time between questions to the store. @default the interval; "1m" over REST, where commands are billed */
   readonly storeInterval?: Duration;
-  /** Reads the counts of all processes that have `fleetStats`: one command a service. @default true, but not over REST */
+  /** Reads the counts of all processes with `fleetStats`: one command a service. @default true, but not over REST */
   readonly fleet?: boolean;
   /** The deadline of each question to the store: milliseconds, or `"2s"`. @default 2000 */
   readonly timeout?: Timeout;
   /**
-   * The time in milliseconds since 1970. With a clock of your own there is no timer: call `tick`.
+   * The time in milliseconds since 1970. A monitor with its own clock has no timer: call `tick`.
    * @default a clock that ignores corrections of the system's clock
    */
   readonly clock?: () => number;
@@ -218,8 +218,8 @@ export class Monitor {
   }
 
   /**
-   * Takes a sample, judges the rules, and waits until alerts were delivered to the webhook, or given up. At the edge
-   * there is no timer: call it for each request, with its `waitUntil`.
+   * Takes a sample, judges the rules, and waits until alerts were delivered to the webhook, or given up. At the edge,
+   * where timers do not run, call it for each request, with its `waitUntil`.
    */
   async tick(): Promise<void> {
     await Promise.all(await this.#run());
@@ -389,7 +389,7 @@ export class Monitor {
  *
  * await using client = createCacheClient({ driver: "memory" });
  * await using watch = monitor(client, {
- *   rules: [...DEFAULT_RULES, { name: "slow carts", metric: "latency_p99", above: 50, service: "order", minSamples: 100 }],
+ *   rules: [...DEFAULT_RULES, { name: "slow carts", metric: "latency_p99", above: 50, service: "order" }],
  *   logger: console,
  * });
  * await client.service("product").products.get(1);

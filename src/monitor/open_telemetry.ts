@@ -1,6 +1,6 @@
 /**
- * OpenTelemetry for a client: metrics and spans by the semantic conventions of database clients, through `@opentelemetry/api`, which the application
- * installs. Nothing of it is loaded by the rest of the library.
+ * OpenTelemetry for a client: metrics and spans by the semantic conventions for database clients. It uses
+ * `@opentelemetry/api`, which the application installs; the rest of the library does not load it.
  *
  * @example
  * ```ts
@@ -32,21 +32,21 @@ import { type CacheEvent, type CacheListener, placeOf, type Sending } from "../t
 import { COUNTS, type LiveCounters } from "../telemetry/stats.ts";
 import { HELP, snake } from "./series.ts";
 
-/** A `MeterProvider` of `@opentelemetry/api`, as far as it is used. */
+/** The part of a `MeterProvider` of `@opentelemetry/api` that is used. */
 export interface Meters {
-  /** Gives a meter. */
+  /** Returns a meter. */
   getMeter(name: string): object;
 }
 
-/** A `TracerProvider` of `@opentelemetry/api`, as far as it is used. */
+/** The part of a `TracerProvider` of `@opentelemetry/api` that is used. */
 export interface Tracers {
-  /** Gives a tracer. */
+  /** Returns a tracer. */
   getTracer(name: string): object;
 }
 
-/** What is needed of a client. */
+/** The methods of a client that are used. */
 export interface TracedClient {
-  /** The counters by service. */
+  /** Returns the counters by service. */
   counters(): readonly (readonly [service: string, counters: readonly LiveCounters[]])[];
   /** Listens to events. */
   subscribe(listener: CacheListener, options: { readonly quiet: boolean }): () => void;
@@ -56,32 +56,34 @@ export interface TracedClient {
 
 /** Options of {@linkcode openTelemetry}. */
 export interface OpenTelemetryOptions {
-  /** Where metrics go. @default the global one */
+  /** The provider of meters. @default the global one */
   readonly meterProvider?: Meters;
-  /** Where spans go. @default the global one */
+  /** The provider of tracers. @default the global one */
   readonly tracerProvider?: Tracers;
-  /** The store's host, for `server.address`: clients do not tell it. @default absent */
+  /** The store's host, for `server.address`, because clients do not reveal it. @default absent */
   readonly serverAddress?: string;
   /** The store's port, for `server.port`. @default absent */
   readonly serverPort?: number;
 }
 
-/** A client's telemetry under way. */
+/** The running telemetry of a client. */
 export interface Telemetry {
-  /** Stops it. The providers stay open. */
+  /** Stops the telemetry. The providers stay open. */
   close(): void;
 }
 
 const NAME = "@foodfast/larder";
-/** The bounds that the conventions give, in seconds. */
+/** The bounds of histograms by the conventions, in seconds. */
 const BOUNDARIES = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10];
+
 /**
- * Gives a client's sends and loads spans, and its counters and times as metrics. A send is one span of kind client, a child of what was active when
- * its first command was issued; a load is one of kind internal. Attributes hold commands, databases, services and collections; no keys and no values.
+ * Records a client's sends and loads as spans, and its counters and times as metrics. A send is a span of kind client;
+ * its parent is the span that was active when the first of its commands was issued. A load is a span of kind internal.
+ * Attributes hold commands, databases, services and collections, but no keys and no values.
  *
  * @param client The client.
- * @param options The providers, and what is known of the store.
- * @returns What stops it.
+ * @param options The providers, and the address of the store.
+ * @returns The running telemetry, to be closed.
  * @throws {TypeError} For an unknown option.
  */
 export function openTelemetry(client: TracedClient, options: OpenTelemetryOptions = {}): Telemetry {
@@ -100,7 +102,7 @@ export function openTelemetry(client: TracedClient, options: OpenTelemetryOption
     advice: { explicitBucketBoundaries: BOUNDARIES },
   });
   const loads = meter.createHistogram("larder.load.duration", {
-    description: "How long loaders took",
+    description: "Duration of loaders",
     unit: "s",
     advice: { explicitBucketBoundaries: BOUNDARIES },
   });
@@ -167,26 +169,26 @@ export function openTelemetry(client: TracedClient, options: OpenTelemetryOption
   };
 }
 
-/** Caches of several databases count for one name. */
+/** Returns the sums by collection, because caches of several databases may have the same name. */
 function totals(counters: readonly LiveCounters[], name: (typeof COUNTS)[number]): Map<string, number> {
   const sums = new Map<string, number>();
   for (const one of counters) sums.set(one.collection, (sums.get(one.collection) ?? 0) + one[name]);
   return sums;
 }
 
-/** A command's name; `PIPELINE` in front of it, or alone, where there are several. */
+/** Returns the name of a command, or for several `PIPELINE`, followed by the name if they have the same. */
 function operationOf(commands: readonly Command[]): string {
   const [first, ...rest] = commands.map(([name]) => name.toUpperCase());
   if (first === undefined || rest.length === 0) return first ?? "";
   return rest.every((name) => name === first) ? `PIPELINE ${first}` : "PIPELINE";
 }
 
-/** Scripts that a server forgot are sent again: that is no failure. */
+/** Returns whether a reply is a failure. NOSCRIPT is not, because the script is then sent with its source. */
 function isFailure(reply: Reply): reply is StoreError {
   return reply instanceof Error && reply.code !== "NOSCRIPT";
 }
 
-/** Why it failed, without the error's text. */
+/** Returns the kind of a failure, without the error's text. */
 function failureOf({ kind, code }: StoreError): Attributes {
   return { "error.type": code || kind, ...(code && { "db.response.status_code": code }) };
 }

@@ -1,4 +1,4 @@
-/** Metrics as text, for Prometheus and what reads its format. */
+/** Metrics as text, in the formats of Prometheus and OpenMetrics. */
 import { type ExportedMetric, METRICS } from "./metrics.ts";
 import type { Monitor } from "./monitor.ts";
 
@@ -6,7 +6,8 @@ import type { Monitor } from "./monitor.ts";
 export type MetricsFormat = "text" | "openmetrics";
 
 /**
- * Writes what a monitor knows as metrics. Labels hold services, collections, kinds of errors, drivers and rules, and never a key.
+ * Writes the metrics of a monitor as text. Labels hold services, collections, kinds of errors, drivers and rules, but
+ * never keys.
  *
  * @param monitor The monitor.
  * @param format The format. @default "text"
@@ -30,7 +31,7 @@ export function prometheus(monitor: Pick<Monitor, "readings">, format: MetricsFo
     const points = metric.read(readings);
     if (points.length === 0) continue;
     const { name, help, type } = metric;
-    // OpenMetrics names the family, of which _total is a part of a counter.
+    // In OpenMetrics, the name of a family does not include the _total of its counter.
     const family = format === "openmetrics" ? name.replace(/_total$/, "") : name;
     lines.push(`# HELP ${family} ${help}`, `# TYPE ${family} ${type}`);
     for (const point of points) {

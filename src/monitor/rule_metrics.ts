@@ -1,4 +1,5 @@
 /** The metrics that rules can watch. */
+import { formatBytes, formatLatency, formatNumber, formatPercent } from "../base/format.ts";
 import { type Counted, rateOf } from "./series.ts";
 import type { StoreSample } from "./store_watch.ts";
 
@@ -14,7 +15,7 @@ export interface Scope {
   readonly storeDone: { readonly evictions: number; readonly expired: number; readonly slowQueries: number };
   /** The number of questions in the window that the store did not answer. */
   readonly unanswered: number;
-  /** Whether a circuit breaker is not closed. */
+  /** True while a circuit breaker is open or half open. */
   readonly breakerOpen: boolean;
   /** The service, if the rule is judged for one. */
   readonly service: string | undefined;
@@ -24,11 +25,11 @@ export interface Scope {
 export interface RuleMetric {
   /** The unit of its value. */
   readonly unit: "share" | "count" | "ms" | "bytes" | "flag";
-  /** Whether it counts what happened in a window; otherwise it is a current value. */
+  /** True if it counts what happened in a window, false if it is a current value. */
   readonly windowed: boolean;
-  /** Whether services have it. */
+  /** True if services have it. */
   readonly ofServices: boolean;
-  /** Whether collections have it, if services do. @default true */
+  /** False if services have it, but collections do not. @default true */
   readonly ofCollections?: false;
   /** Returns the value, `undefined` if it is unknown, and the number of operations that it is computed from. */
   read(scope: Scope): readonly [value: number | null | undefined, samples: number];
@@ -166,3 +167,10 @@ export const RULE_METRICS: Readonly<Record<MetricName, RuleMetric>> = {
   store_latency: store("ms", ({ latency }) => latency),
   breaker_open: { unit: "flag", windowed: false, ofServices: false, read: (scope) => [scope.breakerOpen ? 1 : 0, 1] },
 };
+
+/** Returns the value of a metric as people read it, such as `61.2 %` or `64 MiB`. */
+export function formatMetric(value: number, unit: RuleMetric["unit"]): string {
+  if (unit === "share") return formatPercent(value);
+  if (unit === "bytes") return formatBytes(value);
+  return unit === "ms" ? formatLatency(value) : formatNumber(value);
+}

@@ -78,8 +78,8 @@ export const DEFAULT_RULES: readonly AlertRule[] = [
 ];
 
 /**
- * {@linkcode DEFAULT_RULES} for a process that only watches, such as the dashboard: the hit rate is that of all processes
- * with `fleetStats`.
+ * {@linkcode DEFAULT_RULES} for a process that only watches, such as the dashboard: the hit rate is that of all
+ * processes with `fleetStats`.
  */
 export const FLEET_RULES: readonly AlertRule[] = DEFAULT_RULES.map((rule) =>
   rule.metric === "hit_rate" ? { ...rule, metric: "fleet_hit_rate" } : rule,
@@ -108,7 +108,7 @@ export interface CheckedRule extends AlertRule {
   readonly hold: number;
   /** The threshold. */
   readonly threshold: number;
-  /** Whether it fires above the threshold, otherwise below. */
+  /** True if it fires above the threshold, false if below. */
   readonly high: boolean;
   /** The value at which it is resolved. */
   readonly back: number;

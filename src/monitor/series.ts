@@ -1,32 +1,32 @@
-/** What one cache or collection did, as numbers that only grow, and what it did in a span of time. */
+/** Series: the counts of a cache or a collection, as samples that only grow, and their differences. */
 import type { StoreErrorKind } from "../../drivers/driver.ts";
 import { COUNTS, Counters, type LiveCounters, PER_OCTAVE } from "../telemetry/stats.ts";
 
-/** How long operations took, in milliseconds; percentiles and the longest are exact to 5 %. */
+/** Times of operations, in milliseconds. Percentiles and the maximum are exact to 5 %. */
 export interface Times {
-  /** How many were timed. */
+  /** The number of operations that were timed. */
   readonly count: number;
-  /** How long they took together. */
+  /** The sum of their times. */
   readonly total: number;
   /** The median. */
   readonly p50: number;
-  /** What 95 of 100 stayed below. */
+  /** The 95th percentile. */
   readonly p95: number;
-  /** What 99 of 100 stayed below. */
+  /** The 99th percentile. */
   readonly p99: number;
-  /** The longest. */
+  /** The maximum. */
   readonly max: number;
 }
 
-/** What was counted, since the client was made or in a window. */
+/** Counts, since the client was made or in a window. */
 export interface Counted {
   /** Reads that found a value. */
   readonly hits: number;
-  /** Those of `hits` that were stale. */
+  /** Hits that were stale. */
   readonly staleHits: number;
-  /** Those of `hits` that the near cache answered. */
+  /** Hits that the near cache answered. */
   readonly nearHits: number;
-  /** Reads that found none, failed ones included. */
+  /** Reads that found no value, failed reads included. */
   readonly misses: number;
   /** `hits / (hits + misses)`; `null` without reads. */
   readonly hitRate: number | null;
@@ -36,25 +36,25 @@ export interface Counted {
   readonly deletes: number;
   /** Loaders run. */
   readonly loads: number;
-  /** Loaders that failed or took too long, since the monitor was made, as all below. */
+  /** Loaders that failed or took too long. This count and those below begin when the monitor is made. */
   readonly loadErrors: number;
   /** Operations that failed. */
   readonly errors: number;
-  /** Those of `errors` that the monitor heard of, by kind. */
+  /** Errors by kind, since the monitor was made. */
   readonly errorKinds: Readonly<Record<StoreErrorKind, number>>;
   /** Entries that could not be read back. */
   readonly corrupt: number;
   /** Loads that waited for another process. */
   readonly lockWaits: number;
-  /** Locks lost before they were given up. */
+  /** Locks that expired before they were released. */
   readonly lostLocks: number;
-  /** Near entries forgotten because the store told of changes, or could not tell any more. */
+  /** Near entries dropped because the store reported changes, or could no longer report them. */
   readonly nearInvalidations: number;
   /** Invalidations of tags, or of everything. */
   readonly invalidations: number;
-  /** How long operations took, loaders and near hits aside. */
+  /** Times of operations, without loaders and near hits. */
   readonly latency: Times;
-  /** How long loaders took. */
+  /** Times of loaders. */
   readonly loadTime: Times;
 }
 
@@ -69,12 +69,12 @@ export const ERROR_KINDS: readonly StoreErrorKind[] = [
   "closed",
 ];
 
-/** What is counted, in words. */
+/** Descriptions of the counts, for exporters. */
 export const HELP: Readonly<Record<(typeof COUNTS)[number], string>> = {
   hits: "Reads that found a value",
-  staleHits: "Reads that found a stale value, among the hits",
-  nearHits: "Reads that the near cache answered, among the hits",
-  misses: "Reads that found none",
+  staleHits: "Hits that were stale",
+  nearHits: "Hits that the near cache answered",
+  misses: "Reads that found no value, failed reads included",
   writes: "Entries written",
   deletes: "Entries deleted",
   loads: "Loaders run",
@@ -82,36 +82,36 @@ export const HELP: Readonly<Record<(typeof COUNTS)[number], string>> = {
   corrupt: "Entries that could not be read back",
 };
 
-/** A name in the style of metrics. */
+/** Turns a name into the style of metrics: `staleHits` into `stale_hits`. */
 export function snake(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** What events tell and counters lack. */
+/** Counts that come from events. */
 const HEARD = ["loadErrors", "lockWaits", "lostLocks", "nearInvalidations", "invalidations"] as const;
-/** What a {@linkcode Sample} holds. */
+/** The name of a number of a {@linkcode Sample}. */
 export type Name = (typeof COUNTS)[number] | (typeof HEARD)[number] | StoreErrorKind | "spent" | "loadSpent";
 const NAMES: readonly Name[] = [...COUNTS, "spent", ...HEARD, "loadSpent", ...ERROR_KINDS];
 const INDEX = Object.fromEntries(NAMES.map((name, i) => [name, i])) as Readonly<Record<Name, number>>;
 
-/** The numbers of one series at one time. Not changed after it was made. */
+/** The numbers of one series at one time. It does not change. */
 export interface Sample {
-  /** By the index of their names. */
+  /** The counts, by the index of their name. */
   readonly counts: Float64Array;
-  /** How many operations fell into each bucket of time. */
+  /** The number of operations in each bucket of time. */
   readonly latency: Uint32Array;
-  /** How many loaders did. */
+  /** The number of loaders in each bucket of time. */
   readonly loads: Uint32Array;
 }
 
-/** One number of a sample. */
+/** Returns one number of a sample. */
 export function countOf({ counts }: Sample, name: Name): number {
   return counts[INDEX[name]] as number;
 }
 
-/** What was heard of one series by events. */
+/** The counts of one series that come from events. */
 export class Tally {
-  /** What was heard. */
+  /** The counts by name. */
   readonly heard: Record<(typeof HEARD)[number], number> = {
     loadErrors: 0,
     lockWaits: 0,
@@ -126,10 +126,10 @@ export class Tally {
 }
 
 const BUCKETS = new Counters().latency.length;
-/** No operation. */
+/** A sample without operations. */
 export const NOTHING: Sample = sampleOf([], undefined);
 
-/** The numbers of a series now. */
+/** Returns the current numbers of a series. */
 export function sampleOf(all: readonly LiveCounters[], tally: Tally | undefined): Sample {
   const counts = new Float64Array(NAMES.length);
   const latency = new Uint32Array(BUCKETS);
@@ -149,12 +149,12 @@ export function sampleOf(all: readonly LiveCounters[], tally: Tally | undefined)
   return { counts, latency, loads: tally ? tally.loads.latency.slice() : new Uint32Array(BUCKETS) };
 }
 
-/** Whether two samples hold the same numbers. */
+/** Returns whether two samples hold the same numbers. */
 export function equal(a: Sample, b: Sample): boolean {
   return a === b || (same(a.counts, b.counts) && same(a.latency, b.latency) && same(a.loads, b.loads));
 }
 
-/** Several samples taken together. */
+/** Returns the sum of samples. */
 export function sumOf(samples: readonly Sample[]): Sample {
   if (samples.length === 1) return samples[0] as Sample;
   const sum = sampleOf([], undefined);
@@ -166,7 +166,7 @@ export function sumOf(samples: readonly Sample[]): Sample {
   return sum;
 }
 
-/** What happened from one sample to another of the same series. */
+/** Returns what was counted between two samples of a series. */
 export function sampleDifference(now: Sample, then: Sample): Sample {
   if (now === then) return NOTHING;
   return {
@@ -176,7 +176,7 @@ export function sampleDifference(now: Sample, then: Sample): Sample {
   };
 }
 
-/** A sample in words. */
+/** Returns the counts of a sample by name. */
 export function counted(sample: Sample): Counted {
   const of = (name: Name): number => countOf(sample, name);
   const names = [...COUNTS, ...HEARD] as const;
@@ -195,7 +195,7 @@ function timesOf(buckets: Uint32Array, total: number): Times {
   for (let i = 0; i < buckets.length; i++) count += buckets[i] as number;
   if (count === 0) return NO_TIMES;
   let [i, seen] = [-1, 0];
-  // Asked for in rising order: one walk over the buckets.
+  // The shares are passed in rising order, so that one walk over the buckets is enough.
   const at = (share: number): number => {
     while (seen < count * share) seen += buckets[++i] as number;
     return 2 ** ((i + 0.5) / PER_OCTAVE) / 1000;
@@ -203,17 +203,17 @@ function timesOf(buckets: Uint32Array, total: number): Times {
   return { count, total, p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) };
 }
 
-/** `hits / (hits + misses)`; `null` without reads. */
+/** Returns `hits / (hits + misses)`, or `null` without reads. */
 export function rateOf(hits: number, misses: number): number | null {
   return hits + misses > 0 ? hits / (hits + misses) : null;
 }
 
 const NO_TIMES: Times = { count: 0, total: 0, p50: 0, p95: 0, p99: 0, max: 0 };
 
-/** The bounds of a histogram for others, in microseconds: powers of two, where buckets end. */
+/** The bounds of exported histograms, in microseconds: powers of two, where buckets end. */
 export const BOUNDS: readonly number[] = Array.from({ length: 19 }, (_, i) => 2 ** (i + 6));
 
-/** How many of the timed took up to each of the {@linkcode BOUNDS}; and the count of all. */
+/** Returns the number of operations that took at most each of the {@linkcode BOUNDS}, and the number of all. */
 export function cumulative(buckets: Uint32Array): { readonly counts: readonly number[]; readonly count: number } {
   let below = 0;
   let next = 0;
@@ -227,7 +227,7 @@ export function cumulative(buckets: Uint32Array): { readonly counts: readonly nu
 
 type Numbers = Uint32Array | Float64Array;
 
-// Plain loops: these run over every bucket of every series with each sample.
+// Plain loops, because these run over every bucket of every series with each sample.
 function plus(sum: Numbers, other: Numbers): void {
   for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + (other[i] as number);
 }

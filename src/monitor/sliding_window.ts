@@ -1,4 +1,4 @@
-/** A sliding window keeps enough frames of the past to know where it begins; their number does not grow with time. */
+/** A sliding window keeps enough frames of the past to know its own beginning; their number does not grow with time. */
 
 /** A frame: anything with a time. */
 export interface Timed {

@@ -76,7 +76,7 @@ export type NamedWindow = readonly [name: string, length: number];
 export type SnapshotParts = Pick<MonitorSnapshot, "driver" | "alerts"> & {
   /** The states of the circuit breakers. */
   readonly breakers: ReadonlyMap<string, BreakerState>;
-  /** Whether the counts of all processes are read. */
+  /** True if the counts of all processes are read. */
   readonly readsFleet: boolean;
 };
 

@@ -22,7 +22,7 @@ export interface SlowQuery {
 export interface StoreSample extends ServerNumbers {
   /** The time at which it was asked, in milliseconds. */
   readonly at: number;
-  /** Whether it answered. If it did not, the other numbers are those of its last answer. */
+  /** True if it answered. If it did not, the other numbers are those of its last answer. */
   readonly up: boolean;
   /** The reason why it did not answer, without secrets; `null` if it did. */
   readonly error: string | null;

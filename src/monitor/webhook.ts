@@ -5,29 +5,30 @@ import { AT_EDGE } from "../runtime/edge.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";
 import type { Alert } from "./rules.ts";
 
-/** Where alerts are sent: a POST for each that begins or is over. */
+/** Options of the webhook, which receives a POST for each alert that fires or is resolved. */
 export interface WebhookOptions {
-  /** The URL, http or https. It is kept out of messages: such URLs are often secrets. */
+  /** The URL, http or https. It appears in no message, because such URLs are often secrets. */
   readonly url: string;
   /** More headers, such as `authorization`. */
   readonly headers?: Readonly<Record<string, string>>;
   /**
-   * What is sent as JSON: to say which process it is, or as a chat wants it, such as `(alert) => ({ text: alert.message })`.
+   * Returns the body, sent as JSON: to add the name of the process, or in the form of a chat, such as
+   * `(alert) => ({ text: alert.message })`.
    * @default `{ alert }`
    */
   readonly body?: (alert: Alert) => unknown;
   /** The deadline of one try: milliseconds, or `"5s"`. @default 5000 */
   readonly timeout?: Timeout;
-  /** How often it is tried again when the receiver is away, answers 429 or 5xx, 0-10. @default 2 */
+  /** The number of retries if the receiver is away or answers 429 or 5xx, 0-10. @default 2 */
   readonly retries?: number;
 }
 
-/** How many alerts wait to be sent at the most: those that come then are dropped, and told to the logger. */
+/** The most alerts that wait to be sent. Further ones are dropped, and reported to the logger. */
 const WAITING = 100;
-/** The pause before the first repetition, in milliseconds; it doubles. */
+/** The pause before the first retry, in milliseconds; it doubles with each. */
 const PAUSE_MS = 250;
 
-/** Sends alerts one after the other. */
+/** Sends alerts, one after the other. */
 export class Webhook {
   readonly #url: string;
   readonly #headers: Readonly<Record<string, string>>;
@@ -39,8 +40,10 @@ export class Webhook {
   #last: Promise<void> = Promise.resolve();
 
   /**
+   * Creates a webhook.
+   *
    * @param given The URL, or the options.
-   * @param logger Told of what could not be sent; without one the console, `false` is silence.
+   * @param logger Receives alerts that could not be sent. @default the console; `false` is silence
    * @throws {TypeError} For bad options.
    */
   constructor(given: string | WebhookOptions, logger: Logger | false | undefined) {
@@ -62,7 +65,10 @@ export class Webhook {
     this.#logger = logger;
   }
 
-  /** Sends an alert, after those before it where they may be waited for. Resolves when it was sent, or given up; never rejects. */
+  /**
+   * Sends an alert after the earlier ones; at the edge, without waiting for them. Resolves when it was sent or given
+   * up; never rejects.
+   */
   send(alert: Alert): Promise<void> {
     if (AT_EDGE) return this.#post(alert);
     if (this.#waiting >= WAITING) {
@@ -77,7 +83,7 @@ export class Webhook {
     return this.#last;
   }
 
-  /** Resolves when what was given so far was sent, or given up. Never rejects. */
+  /** Resolves when all alerts so far were sent or given up. Never rejects. */
   done(): Promise<void> {
     return this.#last;
   }
@@ -105,7 +111,7 @@ export class Webhook {
         reason = `it answered ${response.status}`;
         if (response.status !== 429 && response.status < 500) break;
       } catch (error) {
-        // Other messages may hold the URL.
+        // The error's own message may hold the URL.
         const late = error instanceof Error && error.name === "TimeoutError";
         reason = late ? `it did not answer within ${this.#timeout} ms` : "it cannot be reached";
       }
