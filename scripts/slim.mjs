@@ -1,5 +1,5 @@
-// Puts what is used of two packages into dist/: a Worker's bundler could drop none of the rest. What stands there is the
-// packages' own code, bundled from where they are installed, without the parts that `cut` and `cutWriters` name.
+// Puts what is used of two packages into dist/, because the bundler of a Worker could drop none of the rest. It is the
+// code of the packages, bundled from where they are installed, without the parts that are cut below.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./tools.mjs";
@@ -11,12 +11,26 @@ export async function slimPackages() {
 }
 
 /**
- * Lets the requests that no cache may answer go to the `fetch` of the runtime in Next.js, whose own looks at what a page
- * sends: `no-store` makes an error of a page that Next.js keeps, and over TCP the page would be kept. Elsewhere the
- * field means nothing.
+ * In Next.js, sends the requests that no cache may answer with the `fetch` of the runtime. Its own `fetch` looks at what
+ * a page sends, and `no-store` makes an error of a page that Next.js keeps: over TCP the page would be kept. Elsewhere
+ * the field means nothing.
  */
 const FETCH = `
 const fetchAsIs = (url, init) => fetch(url, init.cache === "no-store" ? { ...init, next: { internal: true } } : init);`;
+
+/** The parts of the requester that the driver never uses: it sends once, as plain JSON, and its signal is a function. */
+const UNUSED_BY_DRIVER = [
+  // The driver checks the URL and the token, and the class below sets the members.
+  [/(?<=class \{\n {2}baseUrl;.*?) {2}constructor\(config\) \{.*?\n {2}\}\n/s, ""],
+  [/ {2}mergeTelemetry\(telemetry\) \{.*?\n {2}\}\n/s, ""],
+  [/__export\(error_exports, \{.*?\}\);/s, ""],
+  [/if \(!this\.hasCredentials\)/, "if (false)"],
+  [/else if \(requestOptions\.signal\?\.aborted\)/, "else if (false)"],
+  [/if \(i < this\.retry\.attempts\)/, "if (false)"],
+  [/if \(isEventStream && req && req\.onMessage && res\.body\)/, "if (false)"],
+  [/const isEventStream = .*/, ""],
+  [/(?<=return \{ result: 1 \};.*)if \(this\.options\.responseEncoding === "base64"\)/s, "if (false)"],
+];
 
 /** Writes the requester of @upstash/redis, without the commands, to dist/drivers/upstash/client.js. */
 async function slimUpstash() {
@@ -28,17 +42,21 @@ async function slimUpstash() {
       contents: `
         import { HttpClient } from ${JSON.stringify(chunk)};
         export class Redis {
-          constructor({ url, token, ...options }) {
-            this.client = new HttpClient({ ...options, baseUrl: url, headers: { authorization: "Bearer " + token } });
+          constructor({ url, token, readYourWrites }) {
+            this.client = Object.assign(new HttpClient(), {
+              baseUrl: url,
+              headers: { "Content-Type": "application/json", authorization: "Bearer " + token },
+              options: { keepAlive: true },
+              readYourWrites,
+            });
           }
         }`,
       resolveDir: folder,
     },
     outfile: join(root, "dist/drivers/upstash/client.js"),
     define: { fetch: "fetchAsIs" },
-    banner: {
-      js: `/*\nWhat sends requests of @upstash/redis ${version}, without its commands.\n\n${notice}*/${FETCH}`,
-    },
+    plugins: [edit(/\bchunk-\w+\.mjs$/, (text) => cut(text, UNUSED_BY_DRIVER))],
+    banner: { js: `/*\nThe requester of @upstash/redis ${version}.\n\n${notice}*/${FETCH}` },
   });
 }
 
@@ -74,16 +92,7 @@ async function slimSuperjson() {
       resolveDir: join(folder, "dist"),
     },
     outfile: join(root, "dist/src/entry/superjson.js"),
-    plugins: [
-      {
-        name: "cut-writers",
-        setup({ onLoad }) {
-          onLoad({ filter: /\btransformer\.js$/ }, ({ path }) => ({
-            contents: cutWriters(readFileSync(path, "utf8")),
-          }));
-        },
-      },
-    ],
+    plugins: [edit(/\btransformer\.js$/, cutWriters)],
     banner: { js: `/*\nThe reader of superjson ${version}.\n\n${notice}*/` },
   });
 }
@@ -124,6 +133,22 @@ function splitArguments(call) {
   return { args, end: call.length };
 }
 
+/** Replaces each pattern, which must be there, in a text. */
+function cut(text, patterns) {
+  return patterns.reduce((rest, [pattern, by]) => {
+    if (!pattern.test(rest)) throw new Error(`Cannot find ${pattern} in a package: change what is cut from it`);
+    return rest.replace(pattern, by);
+  }, text);
+}
+
+/** An esbuild plugin that edits the files of a name. */
+function edit(filter, change) {
+  return {
+    name: `edit ${filter}`,
+    setup: ({ onLoad }) => onLoad({ filter }, ({ path }) => ({ contents: change(readFileSync(path, "utf8")) })),
+  };
+}
+
 /** The folder, version and license of an installed package. */
 function installed(name) {
   const folder = join(root, "node_modules", name);
@@ -134,6 +159,6 @@ function installed(name) {
 async function bundle(options) {
   // Imported late, because the set-up step imports this file before the packages are installed.
   const esbuild = await import("esbuild");
-  const same = { allowOverwrite: true, bundle: true, format: "esm", target: "es2022", logLevel: "error" };
-  await esbuild.build({ ...same, ...options });
+  const same = { allowOverwrite: true, bundle: true, minifySyntax: true, format: "esm", target: "es2022" };
+  await esbuild.build({ ...same, logLevel: "error", ...options });
 }

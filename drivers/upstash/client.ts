@@ -1,6 +1,5 @@
 /**
- * The client package of the REST wire. Its requester is all that is used, and the package gives it only with the
- * commands on top: `npm run build` puts a class that holds the requester alone in the place of this file, 11 kB less of
- * a Worker.
+ * The client package of the REST wire, of which only the requester is used. The package gives it with all commands:
+ * `npm run build` replaces this file by a class that holds what the driver uses of the requester, 13 kB less of a Worker.
  */
 export { Redis } from "@upstash/redis/cloudflare";

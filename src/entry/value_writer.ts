@@ -18,7 +18,7 @@ export type StoredClasses = ReadonlyMap<
   { readonly identifier: string; readonly allowProps?: readonly string[] }
 >;
 
-/** What JSON alone would lose: superjson's annotations, and the kinds. */
+/** The part of a document that JSON alone would lose: superjson's annotations, and the kinds. */
 export interface Meta {
   readonly values?: Notes | Note;
   readonly referentialEqualities?: unknown;
@@ -50,7 +50,7 @@ export class ValueWriter {
   readonly #texts = new Map<object, readonly [text: string, kind: number]>();
   /** The objects around the current path. */
   readonly #open = new Set<object>();
-  /** How many of them are errors or instances, inside which superjson joins nothing. */
+  /** The number of them that are errors or instances, inside which superjson joins nothing. */
   #apart = 0;
 
   /** @param classes The classes to accept. */
