@@ -1,4 +1,4 @@
-/** What the README shows of the command, as it stands there. */
+/** The shell blocks of docs/command.md do what the page says. */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,15 +6,15 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { inShell, startLarder } from "./helpers/larder.ts";
 
-describe("the README's command", () => {
-  it("does what it says, line by line", async () => {
-    const [, section = ""] = /\n## The command\n([\s\S]*?)\n## /.exec(readFileSync("README.md", "utf8")) ?? [];
-    const [serve = "", lines = "", ...more] = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block]) => block);
+describe("the page of the command", () => {
+  it("shows shell lines that do what it says, one after the other", async () => {
+    const page = readFileSync("docs/command.md", "utf8");
+    const [serve = "", lines = "", ...more] = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block]) => block);
     assert.ok(lines && more.length === 0);
     const [, ...args] = serve.replace(/ #.*\n$/, "").split(" ");
     const served = startLarder([...args, "--port", "0"]);
     const [, url = ""] = await served.said(/^UPSTASH_REDIS_REST_URL=(.*)\nUPSTASH_REDIS_REST_TOKEN=local\n/);
-    const folder = mkdtempSync(join(tmpdir(), "larder-readme-"));
+    const folder = mkdtempSync(join(tmpdir(), "larder-page-"));
     const { code, stdout, stderr } = await inShell(lines.replace("http://127.0.0.1:8079", url), { cwd: folder });
     rmSync(folder, { recursive: true });
     served.signal("SIGINT");

@@ -1,0 +1,82 @@
+/** The Markdown of README.md and docs/: its TypeScript blocks print what their comments say, and its pages are linked. */
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { installed, start } from "./helpers/run.ts";
+
+const PAGES = ["README.md", ...readdirSync("docs").filter((name) => name.endsWith(".md"))].map((name) =>
+  name === "README.md" ? name : `docs/${name}`,
+);
+
+/** The code of a page's TypeScript blocks, with the line that each begins at. */
+function blocksOf(page: string): { readonly line: number; readonly code: string }[] {
+  const text = readFileSync(page, "utf8");
+  return [...text.matchAll(/^```ts\n([\s\S]*?)^```/gm)].map(({ 1: code = "", index }) => ({
+    line: text.slice(0, index).split("\n").length + 1,
+    code,
+  }));
+}
+
+/** A line that prints, and says in a comment what it prints. */
+const PRINTS = /^(.*?)console\.log\((.*)\); \/\/ (.+)$/;
+
+/** Prints as the comments of the pages write values. */
+const PRELUDE = `
+globalThis.printed = (line, comment, ...values) => {
+  const shown = values.map((value) => Deno.inspect(value, { depth: 9, breakLength: Infinity })).join(" ");
+  const text = shown.replace(/\\b(Map|Set)\\(\\d+\\)/g, "$1").replace(/\\[ | \\]/g, (sign) => sign.trim());
+  console.log(JSON.stringify({ line, comment, text }));
+};
+`;
+
+describe("the documentation", () => {
+  it("prints what its comments say", { timeout: 120_000 }, async () => {
+    mkdirSync("dist", { recursive: true });
+    const folder = mkdtempSync(join("dist", "docs-"));
+    const expected = new Set<string>();
+    const names: string[] = [];
+    try {
+      for (const page of PAGES) {
+        for (const { line, code } of blocksOf(page)) {
+          const lines = code.split("\n").map((text, i) => {
+            const [, before, values, comment] = PRINTS.exec(text) ?? [];
+            if (comment === undefined) return text;
+            const at = `${page}:${line + i}`;
+            expected.add(at);
+            return `${before}printed(${JSON.stringify(at)}, ${JSON.stringify(comment)}, ${values});`;
+          });
+          const name = `${names.length}.ts`;
+          names.push(name);
+          writeFileSync(join(folder, name), lines.join("\n"));
+        }
+      }
+      const entry = join(folder, "all.ts");
+      writeFileSync(entry, `${PRELUDE}${names.map((name) => `await import("./${name}");\n`).join("")}`);
+      const args = ["run", "--quiet", "--no-check", "-A", "--config=deno.json", entry];
+      const { code, stdout, stderr } = await start(installed("deno"), args).ended;
+      assert.equal(code, 0, stderr);
+      const wrong: string[] = [];
+      for (const line of stdout.split("\n").filter((text) => text.startsWith('{"line"'))) {
+        const { line: at, comment, text } = JSON.parse(line);
+        expected.delete(at);
+        const right = comment.startsWith(text) && /^([:,;]|$)/.test(comment.slice(text.length));
+        if (!right) wrong.push(`${at} says ${comment}, but prints ${text}`);
+      }
+      assert.deepEqual(wrong, []);
+      assert.deepEqual([...expected], [], "lines that did not run");
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("has an index that links each page, and pages that begin with a summary", () => {
+    const index = readFileSync("docs/README.md", "utf8");
+    for (const page of PAGES) {
+      const name = page.replace("docs/", "");
+      if (name === "README.md") continue;
+      assert.ok(index.includes(`](${name})`), `docs/README.md does not link ${name}`);
+      assert.match(readFileSync(page, "utf8"), /^# .+\n\n\*\*In short\.\*\* /, page);
+    }
+  });
+});
