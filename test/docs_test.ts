@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import type { CollectionOptions } from "../mod.ts";
+import { SETTINGS, TTL_SETTINGS } from "../src/config/settings.ts";
+import { services } from "../src/services/all.ts";
 import { installed, start } from "./helpers/run.ts";
 
 const PAGES = ["README.md", ...readdirSync("docs").filter((name) => name.endsWith(".md"))].map((name) =>
@@ -78,5 +81,41 @@ describe("the documentation", () => {
       assert.ok(index.includes(`](${name})`), `docs/README.md does not link ${name}`);
       assert.match(readFileSync(page, "utf8"), /^# .+\n\n\*\*In short\.\*\* /, page);
     }
+  });
+
+  it("lists every option with its variable and its meaning, as the configuration has them", () => {
+    const rows = readFileSync("docs/configuration.md", "utf8").split("\n");
+    const missing = [...Object.entries(SETTINGS), ...Object.values(TTL_SETTINGS).map((one) => ["", one] as const)]
+      .map(([name, { variable, about }]) => `| ${name && `\`${name}\` `}| \`${variable}\` | ${about} |`)
+      .filter((start) => !rows.some((row) => row.startsWith(start)));
+    assert.deepEqual(missing, []);
+  });
+
+  it("lists the services of Food Fast as they are declared", () => {
+    const rows = readFileSync("docs/food-fast.md", "utf8").split("\n");
+    for (const [name, { database, collections }] of Object.entries(services)) {
+      const names = Object.keys(collections).map((collection) => `\`${collection}\``);
+      assert.ok(
+        rows.some((row) => row.startsWith(`| \`${name}\` | ${database} | ${names.join(" ")} |`)),
+        name,
+      );
+      for (const [collection, declared] of Object.entries(collections) as [string, CollectionOptions][]) {
+        const { key, ttl, variable, sliding } = declared;
+        const life = ttl === undefined ? "its window" : `${ttl}${sliding ? ", sliding" : ""}`;
+        const row = `| \`${name}.${collection}\` | \`${key}\` | ${life} | ${variable ? `\`${variable}\` ` : ""}|`;
+        assert.ok(rows.includes(row), row);
+      }
+    }
+  });
+
+  it("names code that exists in the design decisions", () => {
+    const text = readFileSync("docs/design-decisions.md", "utf8").replace(/\s+/g, " ");
+    const entries = text.split(" - **").slice(1);
+    for (const entry of entries) {
+      if (entry.startsWith("Several callers")) break;
+      const [, file = "", symbol = ""] = /\(`([\w/.]+)`, `(\w+)`\)/.exec(entry) ?? [];
+      assert.ok(file && new RegExp(`\\b${symbol}\\b`).test(readFileSync(file, "utf8")), entry);
+    }
+    assert.ok(entries.length > 30);
   });
 });
