@@ -118,4 +118,27 @@ describe("the documentation", () => {
     }
     assert.ok(entries.length > 30);
   });
+
+  it("fails the check of links for files and headings that do not exist", async () => {
+    const pages = [
+      [
+        "README.md",
+        "[a](docs/a.md) [b](docs/b.md) [c](docs/a.md#two-words) [d](docs/a.md#three) [e](https://x.example)",
+      ],
+      [
+        "docs/a.md",
+        "# A\n\n## Two `words`\n\n[up](../README.md) [here](#two-words) [lost](#lost)\n\n```sh\n[no](link)\n```\n",
+      ],
+    ];
+    const script = `import { deadLinks } from "./scripts/links.mjs";
+      const pages = new Map(${JSON.stringify(pages)});
+      console.log(JSON.stringify(deadLinks(pages, (path) => pages.has(path))));`;
+    const { code, stdout, stderr } = await start("node", ["--input-type=module", "-e", script]).ended;
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(JSON.parse(stdout), [
+      "README.md links to docs/b.md, which does not exist",
+      "README.md links to docs/a.md#three, but docs/a.md has no such heading",
+      "docs/a.md links to #lost, but docs/a.md has no such heading",
+    ]);
+  });
 });
