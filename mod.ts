@@ -57,17 +57,18 @@ export type {
 } from "./src/cache/rate_limits.ts";
 export type { UpdateOptions } from "./src/cache/update.ts";
 export type { Lock, LockOptions } from "./src/cache/with_lock.ts";
+export type { CacheClient } from "./src/client/client.ts";
+export type { EntryPoint, FoodFastClient } from "./src/client/entry_point.ts";
+export type { Opening } from "./src/client/store_connection.ts";
 export type {
-  CacheClient,
   ClientHooks,
+  ClientOptions,
   ClientStats,
   Health,
   Location,
   LocationOf,
   Setup,
-} from "./src/client/client.ts";
-export type { ClientOptions, EntryPoint, FoodFastClient } from "./src/client/entry_point.ts";
-export type { Opening } from "./src/client/store_connection.ts";
+} from "./src/client/types.ts";
 export type {
   CommonConfig,
   Config,

@@ -19,11 +19,13 @@ import { CacheConfigError } from "./base/errors.ts";
 import type { Rule } from "./base/options.ts";
 import { millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./base/ttl.ts";
 import type { rateLimits } from "./cache/rate_limits.ts";
-import { CacheClient, type ClientHooks } from "./client/client.ts";
+import { CacheClient } from "./client/client.ts";
 import { readyOpening } from "./client/store_connection.ts";
+import type { ClientHooks } from "./client/types.ts";
 import { COMMON, type CommonName } from "./config/common.ts";
 import type { CommonConfig, DatabasesMode, OnError } from "./config/options.ts";
 import { CLIENT_DEFAULTS, type ClientDefaults, checkDefaults } from "./config/policy.ts";
+import { SERVICE_DATABASES } from "./services/databases.ts";
 import { type Logger, listenerOf, warnOnce } from "./telemetry/logger.ts";
 
 /** The options of a client of this build. Nothing is read from the environment. */
@@ -110,15 +112,15 @@ export function createCacheClient(options: CoreOptions): CacheClient {
     defaults: options,
     ttls: new Map(Object.entries(ttls).map(([name, value]) => [name, parseTtl(value, name, ttl)])),
   } as unknown as CommonConfig;
-  const store = readyOpening(options.driver);
+  const configured = { config, opening: readyOpening(driver) };
   return new CacheClient({
     hooks: options,
     listener: listenerOf(options.logger),
     warn: (message) => warnOnce(options.logger, message),
     services: {},
     rateLimits: options.rateLimits,
-    configure: () => config,
-    store: () => store,
+    reserved: SERVICE_DATABASES,
+    configurations: { own: configured, ofService: () => configured },
   });
 }
 
@@ -166,8 +168,9 @@ export type {
 } from "./cache/rate_limits.ts";
 export type { UpdateOptions } from "./cache/update.ts";
 export type { Lock, LockOptions } from "./cache/with_lock.ts";
-export type { CacheClient, ClientHooks, ClientStats, Health, Location, LocationOf, Setup } from "./client/client.ts";
+export type { CacheClient } from "./client/client.ts";
 export type { Opening } from "./client/store_connection.ts";
+export type { ClientHooks, ClientStats, Health, Location, LocationOf, Setup } from "./client/types.ts";
 export type {
   CommonConfig,
   Config,

@@ -17,7 +17,8 @@ export const getCacheClient: EntryPoint["getCacheClient"] = edge.getCacheClient;
 /** As in `mod.ts`. */
 export const getCacheService: EntryPoint["getCacheService"] = edge.getCacheService;
 
-export type { ClientOptions, EntryPoint, FoodFastClient } from "./client/entry_point.ts";
+export type { EntryPoint, FoodFastClient } from "./client/entry_point.ts";
+export type { ClientOptions } from "./client/types.ts";
 // Its own `createCacheClient` stands before that of the core.
 export * from "./core.ts";
 export type { FoodFastServices } from "./services/all.ts";

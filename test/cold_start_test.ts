@@ -13,7 +13,8 @@ import { type Driver, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { createCacheClient } from "../mod.ts";
 import { loadDriver, tellOf, toStoreError } from "../src/base/foreign_error.ts";
-import { CacheClient, type Setup } from "../src/client/client.ts";
+import { CacheClient } from "../src/client/client.ts";
+import type { Setup } from "../src/client/types.ts";
 import { parseConfig } from "../src/config/parse_config.ts";
 import { Batch } from "../src/wire/batch.ts";
 import { startProxy } from "./helpers/proxy.ts";
@@ -25,8 +26,9 @@ const WIRE = { commands: 0, roundTrips: 0, retries: 0 };
 /** A client whose driver's code takes its time to load. */
 function slowToLoad(load: () => Promise<Driver>): CacheClient {
   const config = parseConfig({}, { options: { timeout: 50, breaker: false } });
-  const store = { key: "", name: "slow", numbered: true, ready: false, open: load };
-  const setup: Setup<object> = { hooks: {}, services: {}, configure: () => config, store: () => store };
+  const configured = { config, opening: { key: "", name: "slow", numbered: true, ready: false, open: load } };
+  const configurations = { own: configured, ofService: () => configured };
+  const setup: Setup<object> = { hooks: {}, services: {}, reserved: {}, configurations };
   return new CacheClient(setup);
 }
 

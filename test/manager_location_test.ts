@@ -47,7 +47,10 @@ describe("client.locate", () => {
   it("refuses what is no service or database", async () => {
     await using client = createCacheClient({ env: {}, driver });
     await assert.rejects(client.locate({ service: "nope" }), /cannot use the service "nope": accepted are gateway/);
-    await assert.rejects(client.locate({ database: 16 }), /cannot use database 16: accepted are 0 to 15/);
+    await assert.rejects(
+      client.locate({ database: 16 }),
+      /Cannot use a database: received 16, expected a whole number from 0 to 15/,
+    );
     await client.close();
     await assert.rejects(client.locate({ database: 1 }), { name: "StoreError", kind: "closed" });
   });

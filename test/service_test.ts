@@ -17,7 +17,7 @@ import { collectionKeys } from "../src/entry/keyspace.ts";
 import { read, store } from "../src/lua/entries.ts";
 import { services } from "../src/services/all.ts";
 import { auth } from "../src/services/auth.ts";
-import { SERVICE_DATABASES } from "../src/services/service.ts";
+import { SERVICE_DATABASES } from "../src/services/databases.ts";
 
 /** The design's table: service, database, then collection, key, TTL, variable. */
 const TABLE = `

@@ -407,8 +407,8 @@ function options(): void {
   collection({ key: "a:{id}", expires: "5m" });
   // @ts-expect-error a schema is a Standard Schema
   collection({ key: "a:{id}", schema: { parse: (value: unknown) => value } });
-  // @ts-expect-error a service has a database
-  defineService({ name: "a", collections: {} });
+  // @ts-expect-error a service has collections
+  defineService({ name: "a" });
   // @ts-expect-error collections are declared
   defineService({ name: "a", database: 8, collections: { b: "b:{id}" } });
   const { points } = loyalty.collections;

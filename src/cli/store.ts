@@ -1,4 +1,5 @@
-import type { ClientOptions, FoodFastClient } from "../client/entry_point.ts";
+import type { FoodFastClient } from "../client/entry_point.ts";
+import type { ClientOptions } from "../client/types.ts";
 import { oddSecrets } from "../config/odd_secrets.ts";
 import type { Config, DatabasesMode } from "../config/options.ts";
 import { parseConfig } from "../config/parse_config.ts";

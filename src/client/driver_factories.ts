@@ -1,7 +1,7 @@
 import { memory } from "../../drivers/memory.ts";
 import { loadDriver } from "../base/foreign_error.ts";
 import type { Config } from "../config/options.ts";
-import type { DriverFactory } from "./entry_point.ts";
+import type { DriverFactory } from "./driver_factory.ts";
 
 type ConfigOf<Name extends Config["driver"]> = Extract<Config, { driver: Name }>;
 

@@ -8,6 +8,8 @@ import type { Breaker } from "../wire/breaker.ts";
 
 /** How to open a store. */
 export interface Opening {
+  /** What tells the store from others of the client. */
+  readonly key: string;
   /** The name of the driver. */
   readonly name: string;
   /** Whether the store has numbered databases. */
@@ -103,6 +105,6 @@ export class StoreConnection {
 }
 
 /** The opening of a driver that was handed in. */
-export function readyOpening(driver: Driver): Opening & { readonly key: string } {
+export function readyOpening(driver: Driver): Opening {
   return { key: "", name: driver.name, numbered: driver.capabilities.numbered, ready: true, open: () => driver };
 }

@@ -1,6 +1,6 @@
 import { loadDriver } from "../base/foreign_error.ts";
 import type { Config } from "../config/options.ts";
-import type { DriverFactory } from "./entry_point.ts";
+import type { DriverFactory } from "./driver_factory.ts";
 
 /** Redis over TCP; node-redis is loaded when it is first used. Builds for the edge leave this file out. */
 export const tcpFactory: DriverFactory = {

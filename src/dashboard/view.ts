@@ -1,6 +1,6 @@
 /** From what a monitor knows to what is shown: by the dashboard's page and by `larder stats --watch`. */
 
-import type { Location } from "../client/client.ts";
+import type { Location } from "../client/types.ts";
 import { fleetTimes } from "../monitor/fleet_counts.ts";
 import type { FleetWindow, MonitorSnapshot, StoreSample, Windowed } from "../monitor/mod.ts";
 import { rateOf } from "../monitor/series.ts";

@@ -1,7 +1,7 @@
 /** Samples the caches again and again, and remembers the last hour: for the dashboard, and for `larder stats --watch`. */
 
 import type { Duration } from "../base/ttl.ts";
-import type { Location } from "../client/client.ts";
+import type { Location } from "../client/types.ts";
 import { locationsOf } from "../manager/inspect.ts";
 import type { InspectedClient } from "../manager/mod.ts";
 import {

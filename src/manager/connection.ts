@@ -9,7 +9,7 @@ import { isOwnKey, OWN } from "../base/own_keys.ts";
 import { showsLife } from "../base/store_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
-import type { Location, LocationOf } from "../client/client.ts";
+import type { Location, LocationOf } from "../client/types.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 
 const encoder = new TextEncoder();

@@ -1,4 +1,4 @@
-import type { LocationOf } from "../client/client.ts";
+import type { LocationOf } from "../client/types.ts";
 import { inOrder } from "./backup.ts";
 import { type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import type { Rec } from "./record.ts";

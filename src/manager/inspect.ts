@@ -2,8 +2,8 @@ import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver
 import { describe } from "../base/check.ts";
 import type { Timeout } from "../base/ttl.ts";
 import type { FleetStats } from "../cache/fleet.ts";
-import type { ClientStats, Health, Location } from "../client/client.ts";
-import { SERVICE_DATABASES } from "../services/service.ts";
+import type { ClientStats, Health, Location } from "../client/types.ts";
+import { SERVICE_DATABASES } from "../services/databases.ts";
 import { COUNTS } from "../telemetry/stats.ts";
 import { displayText, isOwnBulk, ManagedConnection, openManagedConnection, TIMEOUT_MS, word } from "./connection.ts";
 import { type ServerName, serverName } from "./server.ts";

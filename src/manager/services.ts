@@ -2,7 +2,7 @@
 
 import { OWN } from "../base/own_keys.ts";
 import { isRefusal } from "../base/store_error.ts";
-import type { Location } from "../client/client.ts";
+import type { Location } from "../client/types.ts";
 import { defineService } from "../services/service.ts";
 import { displayText, type ManagedConnection, openManagedConnection } from "./connection.ts";
 import type { InspectedClient } from "./inspect.ts";

@@ -2,7 +2,7 @@
 
 import type { Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
-import type { Location, LocationOf } from "../client/client.ts";
+import type { Location, LocationOf } from "../client/types.ts";
 import type { AnyService } from "../services/service.ts";
 
 /** Whose keys: a service's, by its name or declaration, or a database's, 0-15. */

@@ -8,7 +8,7 @@
 import { checkFunction, checkNames, invalid } from "../base/check.ts";
 import { unref } from "../base/timers.ts";
 import { type Duration, LONGEST_TIMER, parseDuration, parseTimeout, type Timeout } from "../base/ttl.ts";
-import type { Location, LocationOf } from "../client/client.ts";
+import type { Location, LocationOf } from "../client/types.ts";
 import { AT_EDGE } from "../runtime/edge.ts";
 import { type BreakerState, type CacheListener, type CacheTarget, Events, type Sending } from "../telemetry/events.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";

@@ -1,5 +1,5 @@
 /** The number of keys of services, and the memory that they take. */
-import type { Location } from "../client/client.ts";
+import type { Location } from "../client/types.ts";
 import { displayText, isOwnBulk, ManagedConnection } from "../manager/connection.ts";
 import type { Bulk } from "../manager/target.ts";
 

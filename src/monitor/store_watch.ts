@@ -1,7 +1,7 @@
 /** Asks the store for its own numbers, without the client's batches, so that no service counts these commands. */
 import type { RawReply } from "../../drivers/driver.ts";
 import { toStoreError } from "../base/foreign_error.ts";
-import type { Location, LocationOf } from "../client/client.ts";
+import type { Location, LocationOf } from "../client/types.ts";
 import { ManagedConnection } from "../manager/connection.ts";
 import { infoNumber, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
 import { slowLog } from "../manager/slow_log.ts";

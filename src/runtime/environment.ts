@@ -15,6 +15,8 @@ export interface ReadEnvironmentOptions {
   readonly service?: string;
   /** Where the files are. @default the current directory */
   readonly directory?: string;
+  /** Keeps what was read of each file by its path, so that none is read twice. @default nothing is kept */
+  readonly files?: Map<string, ReadonlyMap<string, string>>;
   /** Takes the names of the variables that the files hold. @default nobody wants to know */
   readonly inFiles?: Set<string>;
 }
@@ -65,11 +67,13 @@ export function hidesVariables(names: readonly string[]): boolean {
  * ```
  */
 export function readEnvironment(options: ReadEnvironmentOptions): Record<string, string> {
-  const { names, service, directory, inFiles } = options;
+  const { names, service, directory, inFiles, files } = options;
   const values: Record<string, string> = {};
   for (const file of [".env.cache", ...(service ? [`.env.cache.${service}`] : [])]) {
     const path = directory ? `${directory}/${file}` : file;
-    for (const [name, value] of parseDotenv(readText(path) ?? "", path)) {
+    const variables = files?.get(path) ?? parseDotenv(readText(path) ?? "", path);
+    files?.set(path, variables);
+    for (const [name, value] of variables) {
       values[name] = value;
       inFiles?.add(name);
     }

@@ -1,29 +1,14 @@
-import { checkNames, describe, refuse } from "../base/check.ts";
+import { checkNames, describe, invalid, refuse } from "../base/check.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
-import { Cache } from "../cache/cache.ts";
+import type { Cache } from "../cache/cache.ts";
 import type { CallOptions } from "../cache/call.ts";
-import { type CacheContext, lookAt, type Migrations } from "../cache/context.ts";
-import { type Fleet, type FleetStats, fleetStats } from "../cache/fleet.ts";
+import type { Migrations } from "../cache/context.ts";
+import type { FleetStats } from "../cache/fleet.ts";
 import type { RateLimits } from "../cache/rate_limits.ts";
-import type { NearOptions } from "../config/policy.ts";
-import { type CacheDefaults, checkDefaults, DEFAULT_NAMES, policyOf, type TagSource } from "../config/policy.ts";
-import { collectionKeys, encodeTag, type Id, rawKeys } from "../entry/keyspace.ts";
+import { type CacheDefaults, checkDefaults, DEFAULT_NAMES, type TagSource } from "../config/policy.ts";
+import { collectionKeys, encodeTag, type Id } from "../entry/keyspace.ts";
 import { checkSchema, type Schema } from "../entry/schema.ts";
-import type { KeyRing } from "../entry/seal.ts";
-import type { NearCache } from "../near/near_cache.ts";
-import { type CacheStats, Counters } from "../telemetry/stats.ts";
-
-/** The databases of the Food Fast services; 8-15 are what custom services may take. */
-export const SERVICE_DATABASES: Readonly<Record<string, number>> = {
-  gateway: 0,
-  product: 1,
-  auth: 2,
-  user: 3,
-  order: 4,
-  analytics: 5,
-  payment: 6,
-  notification: 7,
-};
+import type { CacheStats } from "../telemetry/stats.ts";
 
 /** The ids of collections that do not hash them. */
 export type PlainId = string | number | bigint;
@@ -107,8 +92,11 @@ export interface ServiceDefinition<C extends Collections = Collections, V extend
   extends CacheDefaults {
   /** The name: letters, digits, `_` and `-`. */
   readonly name: string;
-  /** The database: 8-15 for a custom service. */
-  readonly database: number;
+  /**
+   * The database, 8-15, which the service then has alone.
+   * @default none: it shares database 8 with others, its name in front of its keys
+   */
+  readonly database?: number | undefined;
   /** The collections by name. */
   readonly collections: C;
   /** Makes the verbs that need domain knowledge. */
@@ -189,7 +177,8 @@ function checkDeclared(options: CacheDefaults, known: readonly string[], what: s
   if (Array.isArray(options.tags)) options.tags.forEach(encodeTag);
 }
 
-const OF_RATE_LIMITS = ["incrementRateLimit", "decrementRateLimit", "checkRateLimit", "resetRateLimit"] as const;
+/** The verbs of rate limits. */
+export const OF_RATE_LIMITS = ["incrementRateLimit", "decrementRateLimit", "checkRateLimit", "resetRateLimit"] as const;
 const RESERVED: readonly string[] = [
   ...OF_RATE_LIMITS,
   "name",
@@ -234,9 +223,12 @@ export function defineService<const C extends Collections, V extends object = Re
   if (!/^[\w-]+$/.test(name)) {
     throw new TypeError(`cannot define the service ${describe(name)}: accepted are letters, digits, _ and -`);
   }
-  if (!(Number.isInteger(database) && database >= 0 && database <= 15)) {
-    throw new RangeError(
-      `cannot define the service ${name} in database ${describe(database)}: accepted are 0 to 15, of which 8 to 15 are free`,
+  if (database !== undefined && !(Number.isInteger(database) && database >= 0 && database <= 15)) {
+    throw invalid(
+      `define the service ${name} in a database`,
+      database,
+      "0 to 15, of which 8 to 15 are free",
+      RangeError,
     );
   }
   checkDeclared(definition, [...OF_SERVICES, ...SERVICE_DEFAULTS], name);
@@ -318,109 +310,6 @@ export interface DefaultsOf<D> extends Omit<CacheDefaults, "tags"> {
   readonly tags?: D extends CollectionDefinition<infer K, infer _Out, infer In>
     ? TagSource<Exclude<In, undefined>, K> | undefined
     : TagSource | undefined;
-}
-
-/** What a client gives the caches of a service. */
-export interface ServiceSetup {
-  /** What they stand on: all but what a collection declares itself. */
-  readonly context: Omit<CacheContext, "target" | "shape" | "counters" | "readScript">;
-  /** The TTLs that variables set, in milliseconds; `undefined` for no expiry. */
-  readonly ttls: ReadonlyMap<string, number | undefined>;
-  /** Takes the counters of the service and of each collection. */
-  readonly counters: Counters[];
-  /** Where counts go that all processes share. */
-  readonly fleet: Fleet | undefined;
-  /** The keys, where the service is encrypted. */
-  readonly ring?: KeyRing | undefined;
-  /** The client's own defaults. */
-  readonly defaults: CacheDefaults;
-  /** Makes a near cache for a collection, by its name and what its logical keys start with. */
-  near(options: NearOptions, collection: string, prefix: string): NearCache;
-}
-
-/**
- * Makes a service of its declaration.
- *
- * @param definition The declaration.
- * @param setup What the client gives.
- * @returns The service.
- */
-export function createService<C extends Collections, V extends object>(
-  definition: ServiceDefinition<C, V>,
-  setup: ServiceSetup,
-): ServiceCore<C> & V {
-  const { name, database, collections, refuse } = definition;
-  const { context, ttls, counters, defaults } = setup;
-  // The service is made anew by each client for a request, and for a declaration that is made again; they count
-  // together.
-  const counter = (collection = ""): Counters => {
-    const known = counters.find((one) => one.collection === collection);
-    if (known) return known;
-    const made = new Counters(collection);
-    counters.push(made);
-    return made;
-  };
-  const { ring } = setup;
-  const sealing = (compressAbove: number | false = false): CacheContext["sealing"] =>
-    ring || compressAbove !== false
-      ? { ring, compressAbove: compressAbove === false ? undefined : compressAbove }
-      : undefined;
-  const { near: nearHere = defaults.near, compressAbove: compressHere = defaults.compressAbove } = definition;
-  const policy = policyOf(context.policy, definition);
-  const contexts: CacheContext[] = [];
-  const make = (own: Pick<CacheContext, "target" | "shape" | "counters"> & Partial<CacheContext>): Cache<Id> => {
-    const made: CacheContext = { ...context, refuse, policy, readScript: undefined, ...own };
-    contexts.push(made);
-    setup.fleet?.add(made);
-    return new Cache(made);
-  };
-  const cache = make({
-    target: { service: name, collection: "" },
-    shape: rawKeys,
-    counters: counter(),
-    sealing: sealing(compressHere),
-  }) as unknown as Cache;
-  const core: Omit<ServiceBase, (typeof OF_RATE_LIMITS)[number]> & Record<string, unknown> = {
-    name,
-    database,
-    cache,
-    clear: (options) => cache.clear(options),
-    keys: (pattern, options) => cache.keys(pattern, options),
-    deletePattern: (pattern, options) => cache.deletePattern(pattern, options),
-    invalidateTags: cache.invalidateTags.bind(cache) as Cache["invalidateTags"],
-    invalidateAll: (options) => cache.invalidateAll(options),
-    stats: ((options?: CallOptions) =>
-      options ? fleetStats(contexts, options) : Counters.total(counters)) as ServiceBase["stats"],
-  };
-  for (const verb of OF_RATE_LIMITS) core[verb] = (cache[verb] as () => unknown).bind(cache);
-  for (const [collection, declared] of Object.entries(collections)) {
-    const { key, variable = "", schema, sliding = false, hashed, version, migrate } = declared;
-    const { near = nearHere, compressAbove = compressHere } = declared;
-    let lives = policyOf(policy, declared);
-    if (ttls.has(variable)) lives = { ...lives, ttl: ttls.get(variable) ?? Number.POSITIVE_INFINITY };
-    const nearby =
-      near && !sliding
-        ? setup.near(near === true ? {} : near, collection, key.slice(0, key.indexOf(":") + 1))
-        : undefined;
-    const slide = sliding && lives.ttl < Number.POSITIVE_INFINITY ? lives.ttl : 0;
-    // Where it is known beforehand that MGET does not tell enough, the first read need not find out.
-    const tagged = typeof lives.tags === "function" || lives.tags.length > 0;
-    core[collection] = make({
-      schema,
-      sliding,
-      version,
-      migrate,
-      target: { service: name, collection },
-      shape: collectionKeys(key, hashed),
-      counters: counter(collection),
-      policy: lives,
-      near: nearby,
-      sealing: sealing(compressAbove),
-      readScript: tagged || slide > 0 || nearby ? lookAt(context.space, slide) : undefined,
-    });
-  }
-  const service = core as unknown as ServiceCore<C>;
-  return Object.assign(service, definition.verbs?.(service));
 }
 
 /**

@@ -1,6 +1,6 @@
 import { type RawReply, StoreError } from "../../../drivers/driver.ts";
 import { isRefusal } from "../../base/store_error.ts";
-import type { LocationOf } from "../../client/client.ts";
+import type { LocationOf } from "../../client/types.ts";
 import { type ManagedConnection, openManagedConnection } from "../connection.ts";
 import type { ManagedClient, StepOptions } from "../target.ts";
 

@@ -1,0 +1,136 @@
+import type { StoreError } from "../../drivers/driver.ts";
+import { type CacheContext, lookAt } from "../cache/context.ts";
+import { DEFAULT_POLICY, type NearOptions, policyOf } from "../config/policy.ts";
+import { Keyspace } from "../entry/keyspace.ts";
+import { coarseClock } from "../near/coarse_clock.ts";
+import { NearCache } from "../near/near_cache.ts";
+import { AT_EDGE } from "../runtime/edge.ts";
+import type { CacheTarget } from "../telemetry/events.ts";
+import { Batch } from "../wire/batch.ts";
+import type { ClientState } from "./state.ts";
+import { type Lane, StoreConnection } from "./store_connection.ts";
+import type { Configured, Setup } from "./types.ts";
+
+/** Reading the time costs more than the rest of a near hit, and saving that needs a timer, which ends with a request at the edge. */
+const NEAR_CLOCK = AT_EDGE ? Date.now : coarseClock(() => Date.now());
+
+/** Where keys live: a database, a part of it if it is shared, and the configuration. */
+export interface Home {
+  readonly configured: Configured;
+  readonly database: number;
+  /** What stands in front of the keys of one service among several; may be empty. */
+  readonly segment: string;
+}
+
+/** The part of a context that the caches of one home have in common. */
+export type HomeContext = Omit<CacheContext, "target" | "shape" | "counters" | "readScript">;
+
+/** Assembles what the caches of a client stand on. */
+export class Assembly {
+  readonly stores: Map<string, StoreConnection>;
+  readonly #setup: Setup<object>;
+  readonly #state: ClientState;
+
+  constructor(setup: Setup<object>, state: ClientState) {
+    this.#setup = setup;
+    this.#state = state;
+    this.stores = (!AT_EDGE && state.stores) || new Map();
+    state.stores ??= this.stores;
+  }
+
+  /** Returns the connection to a store; configurations that name one store share it. */
+  store({ opening, config }: Configured): StoreConnection {
+    let store = this.stores.get(opening.key);
+    if (!store) {
+      store = new StoreConnection(opening, config.databases, this.#state.breaker(opening, config));
+      this.stores.set(opening.key, store);
+    }
+    return store;
+  }
+
+  /** Returns what is gathered for the database of a home. */
+  lane({ configured, database }: Home): Lane {
+    const { config, opening } = configured;
+    const store = this.store(configured);
+    const { breaker } = store;
+    const { events, wire, sends } = this.#state;
+    return store.lane(store.numbered ? database : 0, (number) => {
+      const fleet = config.defaults.fleetStats ? this.#state.fleet(`${opening.key} ${number}`) : undefined;
+      const batch: Batch = new Batch({
+        database: number,
+        driver: () => store.driver(),
+        loads: true,
+        retries: config.retries,
+        wire,
+        breaker,
+        onLeave:
+          fleet &&
+          (() => {
+            // Counts are never sent twice: while the last send failed, as a breaker knows, they wait.
+            if (!breaker?.failing) fleet.ride(batch, config.timeout);
+          }),
+        sends,
+        rights: this.#state.rights(opening.key),
+        onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
+      });
+      return { batch, loads: new Map(), nears: new Set(), fleet };
+    });
+  }
+
+  /** Returns the keyspace of a home. */
+  keyspace({ configured, database, segment }: Home): Keyspace {
+    const { numbered } = this.store(configured);
+    return new Keyspace(database, { numbered, prefix: configured.config.prefix, segment });
+  }
+
+  /** Returns what the caches of a home have in common. */
+  context(home: Home): HomeContext {
+    const { batch, loads, nears } = this.lane(home);
+    const { timeout, onError, ttl, defaults } = home.configured.config;
+    const space = this.keyspace(home);
+    return {
+      batch,
+      loads,
+      nears,
+      rateLimits: this.#setup.rateLimits,
+      timeout,
+      onError,
+      space,
+      events: this.#state.events,
+      policy: policyOf(
+        { ...DEFAULT_POLICY, classes: ttl, ttl: ttl.default ?? Number.POSITIVE_INFINITY },
+        { ...defaults, ttl: undefined },
+      ),
+      texts: lookAt(space),
+      heads: lookAt(space, 0, true),
+      now: this.#state.clock ?? Date.now,
+      waitUntil: this.#setup.hooks.waitUntil,
+      known: this.#state.known,
+    };
+  }
+
+  /** Returns the near cache of a collection, or of a cache without a service; `prefix` is what its logical keys start with. */
+  near(home: Home, space: Keyspace, target: CacheTarget, prefix: string, options: NearOptions): NearCache {
+    const store = this.store(home.configured);
+    const { events, nears, known, clock = NEAR_CLOCK } = this.#state;
+    const { database } = space;
+    const location = `${database} ${target.service} ${target.collection}`;
+    let near = nears.get(location);
+    if (!near) {
+      const driver = AT_EDGE ? undefined : () => store.driver();
+      const told = (refused?: StoreError): void => {
+        if (store.untold?.message === refused?.message) return;
+        store.untold = refused;
+        const about = { driver: store.name };
+        events.emit(
+          refused ? { type: "near-unavailable", ...about, error: refused } : { type: "near-available", ...about },
+        );
+      };
+      const more = { driver, told, now: clock, known, classes: home.configured.config.ttl };
+      near = new NearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
+      nears.set(location, near);
+    }
+    this.lane(home).nears.add(near);
+    return near;
+  }
+}

@@ -1,0 +1,121 @@
+import { Cache } from "../cache/cache.ts";
+import type { CallOptions } from "../cache/call.ts";
+import { type CacheContext, lookAt } from "../cache/context.ts";
+import { type Fleet, fleetStats } from "../cache/fleet.ts";
+import type { CommonConfig } from "../config/options.ts";
+import { type NearOptions, policyOf } from "../config/policy.ts";
+import { collectionKeys, type Id, rawKeys } from "../entry/keyspace.ts";
+import type { KeyRing } from "../entry/seal.ts";
+import type { NearCache } from "../near/near_cache.ts";
+import {
+  type Collections,
+  OF_RATE_LIMITS,
+  type ServiceBase,
+  type ServiceCore,
+  type ServiceDefinition,
+} from "../services/service.ts";
+import type { CacheTarget } from "../telemetry/events.ts";
+import { Counters } from "../telemetry/stats.ts";
+import type { HomeContext } from "./assemble.ts";
+
+/** What a client gives the caches of a service. */
+export interface ServiceSetup {
+  /** What they stand on: all but what a collection declares itself. */
+  readonly context: HomeContext;
+  /** The service's database. */
+  readonly database: number;
+  /** The service's configuration: TTLs by variable, and defaults. */
+  readonly config: Pick<CommonConfig, "ttls" | "defaults">;
+  /** Takes the counters of the service and of each collection. */
+  readonly counters: Counters[];
+  /** Where counts go that all processes share. */
+  readonly fleet: Fleet | undefined;
+  /** The keys, where the service is encrypted. */
+  readonly ring?: KeyRing | undefined;
+  /** Makes the near cache of a collection; `prefix` is what its logical keys start with. */
+  near(target: CacheTarget, prefix: string, options: NearOptions): NearCache;
+}
+
+/**
+ * Makes a service of its declaration.
+ *
+ * @param definition The declaration.
+ * @param setup What the client gives.
+ * @returns The service.
+ */
+export function createService<C extends Collections, V extends object>(
+  definition: ServiceDefinition<C, V>,
+  setup: ServiceSetup,
+): ServiceCore<C> & V {
+  const { name, collections, refuse } = definition;
+  const { context, database, counters, ring } = setup;
+  const { ttls, defaults } = setup.config;
+  // The service is made again by each client for a request, and for a declaration that is made again; they count
+  // together.
+  const counter = (collection = ""): Counters => {
+    const known = counters.find((one) => one.collection === collection);
+    if (known) return known;
+    const made = new Counters(collection);
+    counters.push(made);
+    return made;
+  };
+  const sealing = (compressAbove: number | false = false): CacheContext["sealing"] =>
+    ring || compressAbove !== false
+      ? { ring, compressAbove: compressAbove === false ? undefined : compressAbove }
+      : undefined;
+  const { near: nearHere = defaults.near, compressAbove: compressHere = defaults.compressAbove } = definition;
+  const policy = policyOf(context.policy, definition);
+  const contexts: CacheContext[] = [];
+  const make = (own: Pick<CacheContext, "target" | "shape" | "counters"> & Partial<CacheContext>): Cache<Id> => {
+    const made: CacheContext = { ...context, refuse, policy, readScript: undefined, ...own };
+    contexts.push(made);
+    setup.fleet?.add(made);
+    return new Cache(made);
+  };
+  const cache = make({
+    target: { service: name, collection: "" },
+    shape: rawKeys,
+    counters: counter(),
+    sealing: sealing(compressHere),
+  }) as unknown as Cache;
+  const core: Omit<ServiceBase, (typeof OF_RATE_LIMITS)[number]> & Record<string, unknown> = {
+    name,
+    database,
+    cache,
+    clear: (options) => cache.clear(options),
+    keys: (pattern, options) => cache.keys(pattern, options),
+    deletePattern: (pattern, options) => cache.deletePattern(pattern, options),
+    invalidateTags: cache.invalidateTags.bind(cache) as Cache["invalidateTags"],
+    invalidateAll: (options) => cache.invalidateAll(options),
+    stats: ((options?: CallOptions) =>
+      options ? fleetStats(contexts, options) : Counters.total(counters)) as ServiceBase["stats"],
+  };
+  for (const verb of OF_RATE_LIMITS) core[verb] = (cache[verb] as () => unknown).bind(cache);
+  for (const [collection, declared] of Object.entries(collections)) {
+    const { key, variable = "", schema, sliding = false, hashed, version, migrate } = declared;
+    const { near = nearHere, compressAbove = compressHere } = declared;
+    const target = { service: name, collection };
+    let lives = policyOf(policy, declared);
+    if (ttls.has(variable)) lives = { ...lives, ttl: ttls.get(variable) ?? Number.POSITIVE_INFINITY };
+    const nearby =
+      near && !sliding ? setup.near(target, key.slice(0, key.indexOf(":") + 1), near === true ? {} : near) : undefined;
+    const slide = sliding && lives.ttl < Number.POSITIVE_INFINITY ? lives.ttl : 0;
+    // Where it is known beforehand that MGET does not tell enough, the first read need not find out.
+    const tagged = typeof lives.tags === "function" || lives.tags.length > 0;
+    core[collection] = make({
+      schema,
+      sliding,
+      version,
+      migrate,
+      target,
+      shape: collectionKeys(key, hashed),
+      counters: counter(collection),
+      policy: lives,
+      near: nearby,
+      sealing: sealing(compressAbove),
+      readScript: tagged || slide > 0 || nearby ? lookAt(context.space, slide) : undefined,
+    });
+  }
+  const service = core as unknown as ServiceCore<C>;
+  return Object.assign(service, definition.verbs?.(service));
+}

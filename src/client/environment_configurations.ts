@@ -1,0 +1,104 @@
+import type { Driver } from "../../drivers/driver.ts";
+import { invalid } from "../base/check.ts";
+import type { Config } from "../config/options.ts";
+import { parseConfig } from "../config/parse_config.ts";
+import { CONFIG_VARIABLES } from "../config/variables.ts";
+import { hidesVariables, readEnvironment } from "../runtime/environment.ts";
+import { SERVICE_VARIABLES } from "../services/all.ts";
+import { type AnyService, variablesOf } from "../services/service.ts";
+import { warnOnce } from "../telemetry/logger.ts";
+import type { DriverFactories } from "./driver_factory.ts";
+import { type Opening, readyOpening } from "./store_connection.ts";
+import type { ClientOptions, Configurations, Configured } from "./types.ts";
+
+const OTHER_OPTIONS = ["clock", "logger", "waitUntil", "superClasses", "env"];
+
+const NOWHERE =
+  "no store is named, and the environment cannot be read: each process caches in its own memory. " +
+  "Name it by the option url; on Deno permit --allow-env, in a Worker hand over its env";
+
+/** Variables that are set for a store: a user that sets one, even to nothing, does not mean the memory of each process. */
+const MEANT = /^(CACHE_URL|REDIS_(URL|HOST|USERNAME|PASSWORD)|(UPSTASH_REDIS_REST|KV_REST_API)_(URL|TOKEN))$/;
+
+const MEMORY = "If that is meant, set CACHE_DRIVER=memory";
+
+/** The configurations of a client that reads the environment and the files `.env.cache*`, each file once. */
+export class EnvironmentConfigurations implements Configurations {
+  readonly own: Configured;
+  readonly #options: ClientOptions;
+  readonly #factories: DriverFactories;
+  readonly #kept: Map<string, Driver | Promise<Driver>>;
+  readonly #files = new Map<string, ReadonlyMap<string, string>>();
+  readonly #services = new Map<string, Configured>();
+
+  /**
+   * @param options The client's options.
+   * @param factories The drivers that can be opened by name.
+   * @param kept The drivers that outlive their clients, by store.
+   */
+  constructor(options: ClientOptions, factories: DriverFactories, kept: Map<string, Driver | Promise<Driver>>) {
+    this.#options = options;
+    this.#factories = factories;
+    this.#kept = kept;
+    this.own = this.#configure();
+  }
+
+  ofService(service: AnyService): Configured {
+    let configured = this.#services.get(service.name);
+    if (!configured) {
+      configured = this.#configure(service);
+      this.#services.set(service.name, configured);
+    }
+    return configured;
+  }
+
+  #configure(service?: AnyService): Configured {
+    const { env, logger } = this.#options;
+    const ttlVariables = [...SERVICE_VARIABLES, ...variablesOf(service?.collections ?? {})];
+    const names = [...CONFIG_VARIABLES, ...ttlVariables];
+    const inFiles = new Set<string>();
+    const files = this.#files;
+    const record = env
+      ? strings(env)
+      : readEnvironment({ names, inFiles, files, ...(service && { service: service.name }) });
+    const tcp = "node-redis" in this.#factories;
+    const config = parseConfig(record, {
+      options: this.#options,
+      otherOptions: OTHER_OPTIONS,
+      ttlVariables,
+      tcp,
+      inFiles,
+    });
+    if (!config.named) {
+      const meant = names.find((name) => MEANT.test(name) && record[name] !== undefined);
+      if (meant !== undefined) {
+        const what = `${meant} is ${record[meant]?.trim() ? "set, but no address" : "empty"}`;
+        warnOnce(logger, `no store is named (${what}): each process caches in its own memory. ${MEMORY}`);
+      } else if (!env && hidesVariables(names)) warnOnce(logger, NOWHERE);
+    }
+    return { config, opening: this.#opening(config) };
+  }
+
+  #opening(config: Config): Opening {
+    const options = this.#options;
+    if (typeof options.driver === "object") return readyOpening(options.driver);
+    const { driver: name } = config;
+    const factory = this.#factories[name];
+    if (!factory) {
+      throw invalid("open a driver", name, `one that this runtime has: ${Object.keys(this.#factories).join(", ")}`);
+    }
+    const store = name === "memory" ? config.memory : name === "upstash" ? config.upstash : config.redis;
+    const key = JSON.stringify([name, store, config.databases]);
+    const open = (): Driver | Promise<Driver> => {
+      const driver = this.#kept.get(key) ?? factory.open(config, options);
+      if (factory.kept) this.#kept.set(key, driver);
+      return driver;
+    };
+    return { key, name, numbered: factory.numbered, ready: factory.kept ?? false, open };
+  }
+}
+
+function strings(env: Readonly<Record<string, unknown>>): Record<string, string> {
+  const entries = Object.entries(env).filter((entry): entry is [string, string] => typeof entry[1] === "string");
+  return Object.fromEntries(entries);
+}

@@ -1,0 +1,98 @@
+import { checkFunction } from "../base/check.ts";
+import { hookError } from "../base/foreign_error.ts";
+import { Fleet } from "../cache/fleet.ts";
+import type { CommonConfig } from "../config/options.ts";
+import { type Known, knowClasses } from "../entry/codec.ts";
+import { type KeyRing, keyRing } from "../entry/seal.ts";
+import type { NearCache } from "../near/near_cache.ts";
+import { Events, type Sending } from "../telemetry/events.ts";
+import type { Counters } from "../telemetry/stats.ts";
+import type { BatchStats, ReadRights } from "../wire/batch.ts";
+import { Breaker } from "../wire/breaker.ts";
+import type { Opening, StoreConnection } from "./store_connection.ts";
+import type { Setup } from "./types.ts";
+
+/** The state that the clients of requests share with the client that they were made of. */
+export class ClientState {
+  readonly events: Events = new Events();
+  readonly sends: Events<Sending> = new Events();
+  readonly wire: BatchStats = { commands: 0, roundTrips: 0, retries: 0 };
+  /** The counters of each service and its collections. */
+  readonly counters: Map<string, Counters[]> = new Map();
+  /** The counters of caches without a service, by database. */
+  readonly rest: Map<number, Counters> = new Map();
+  /** The application's clock; if it throws, the system's is used. */
+  readonly clock: (() => number) | undefined;
+  /** The classes whose instances may be stored. */
+  readonly known: Known | undefined;
+  /** The near caches by database, service and collection. */
+  readonly nears: Map<string, NearCache> = new Map();
+  readonly #rings: Map<string, KeyRing> = new Map();
+  readonly #breakers: Map<string, Breaker> = new Map();
+  readonly #fleets: Map<string, Fleet> = new Map();
+  readonly #rights: Map<string, ReadRights> = new Map();
+  /** The connections to stores, if requests may share them. */
+  stores: Map<string, StoreConnection> | undefined;
+
+  constructor(setup: Setup<object>) {
+    if (setup.listener) this.events.subscribe(setup.listener, true);
+    this.ring(setup.configurations.own.config);
+    const { clock, waitUntil, superClasses } = setup.hooks;
+    if (waitUntil !== undefined) checkFunction(waitUntil, "waitUntil");
+    if (clock !== undefined) {
+      checkFunction(clock, "clock");
+      this.clock = () => this.#time(clock);
+    }
+    if (superClasses !== undefined) this.known = knowClasses(superClasses);
+  }
+
+  #time(clock: () => number): number {
+    try {
+      const now = clock();
+      if (Number.isFinite(now)) return now;
+      throw new RangeError("it answered no finite number");
+    } catch (thrown) {
+      const error = hookError("clock", thrown);
+      this.events.emit({ type: "error", operation: "clock", error, service: "cache", collection: "" });
+      return Date.now();
+    }
+  }
+
+  /** Returns what sends the counts of one database: the clients of requests count together. */
+  fleet(place: string): Fleet {
+    const fleet = this.#fleets.get(place) ?? new Fleet();
+    this.#fleets.set(place, fleet);
+    return fleet;
+  }
+
+  /** Returns the keys that a configuration names. */
+  ring({ defaults: { encryption } }: CommonConfig): KeyRing | undefined {
+    if (!encryption) return undefined;
+    const id = JSON.stringify(encryption);
+    const ring = this.#rings.get(id) ?? keyRing(encryption);
+    this.#rings.set(id, ring);
+    return ring;
+  }
+
+  /** Returns what a store lets this user read by. */
+  rights(key: string): ReadRights {
+    const rights = this.#rights.get(key) ?? { readBy: "EVAL" };
+    this.#rights.set(key, rights);
+    return rights;
+  }
+
+  /** Returns the circuit breaker of a store, if it is to have one. */
+  breaker({ key, name }: Opening, { defaults }: CommonConfig): Breaker | undefined {
+    if (defaults.breaker === false) return undefined;
+    let breaker = this.#breakers.get(key);
+    if (!breaker) {
+      breaker = new Breaker(
+        defaults.breaker ?? {},
+        () => performance.now(),
+        (state, error) => this.events.emit({ type: "breaker", driver: name, state, ...(error && { error }) }),
+      );
+      this.#breakers.set(key, breaker);
+    }
+    return breaker;
+  }
+}
