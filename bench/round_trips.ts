@@ -1,6 +1,6 @@
 // How many round trips does a getOrSet cost?
 import assert from "node:assert/strict";
-import { collection, createCacheClient, defineService, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, collection, createCacheClient, defineService } from "../mod.ts";
 import { heading, verdict } from "./helpers/compare.ts";
 import { openWires } from "./helpers/wires.ts";
 
@@ -48,7 +48,7 @@ await close();
 
 /** The round trips of one getOrSet, and of what it leaves to the background. */
 async function count(
-  client: FoodFastClient,
+  client: CacheClient,
   of: "drinks" | "dishes",
   id: number,
   options: object,

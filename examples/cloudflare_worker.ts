@@ -5,7 +5,7 @@
  *     npx wrangler secret put UPSTASH_REDIS_REST_URL       (and UPSTASH_REDIS_REST_TOKEN)
  *     npx wrangler deploy examples/cloudflare_worker.ts --name food-fast
  */
-import { createCacheClient, type FoodFastClient } from "@foodfast/larder";
+import { type CacheClient, createCacheClient } from "@foodfast/larder";
 import { api } from "./api.ts";
 
 /** The Worker's bindings. */
@@ -20,7 +20,7 @@ interface Worker {
 }
 
 /** One for the isolate: it keeps counts and the circuit breaker between requests. */
-let shared: FoodFastClient | undefined;
+let shared: CacheClient | undefined;
 
 const worker: Worker = {
   fetch(request, env, ctx) {

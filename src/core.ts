@@ -84,7 +84,7 @@ const OTHERS = ["ttl", ...CLIENT_DEFAULTS, "waitUntil", "clock", "superClasses",
  * @throws {CacheConfigError} With every problem of the options.
  * @throws {TypeError | RangeError} For a bad TTL, default of entries, hook, class or logger.
  */
-export function createCacheClient(options: CoreOptions): CacheClient {
+export function createCacheClient(options: CoreOptions): CacheClient<Record<never, never>> {
   const problems: string[] = [];
   const rules: Record<string, Rule> = { ...RULES };
   const common: Record<string, unknown> = {};
@@ -124,101 +124,4 @@ export function createCacheClient(options: CoreOptions): CacheClient {
   });
 }
 
-export {
-  type Capabilities,
-  type Command,
-  type Driver,
-  type Reply,
-  type Script,
-  type SendOptions,
-  StoreError,
-  type StoreErrorKind,
-  type Tracker,
-  type Tracking,
-} from "../drivers/driver.ts";
-export {
-  CacheConfigError,
-  CacheConflictError,
-  CacheError,
-  CacheLockError,
-  CacheSchemaError,
-  CacheTimeoutError,
-  isCacheError,
-  type SchemaIssue,
-} from "./base/errors.ts";
-export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "./base/ttl.ts";
-export type { Signal } from "./base/web_types.ts";
-export type { Cache, GetOrSetOptions, IncrementOptions, Loaded, WriteOptions } from "./cache/cache.ts";
-export type { CallOptions, ReadOptions } from "./cache/call.ts";
-export type { Migrations } from "./cache/context.ts";
-export type { FleetStats } from "./cache/fleet.ts";
-export type { LoadContext } from "./cache/load.ts";
-export type {
-  LimitOptions,
-  RateCount,
-  RateCountOptions,
-  RateLimit,
-  RateLimitOptions,
-  RateLimitResult,
-  RateLimitState,
-  RateLimits,
-  RateLimitsResult,
-  RateRequestOptions,
-  WhenUnavailable,
-} from "./cache/rate_limits.ts";
-export type { UpdateOptions } from "./cache/update.ts";
-export type { Lock, LockOptions } from "./cache/with_lock.ts";
-export type { CacheClient } from "./client/client.ts";
-export type { Opening } from "./client/store_connection.ts";
-export type { ClientHooks, ClientStats, Health, Location, LocationOf, Setup } from "./client/types.ts";
-export type {
-  CommonConfig,
-  Config,
-  ConfigOptions,
-  DatabasesMode,
-  DriverName,
-  MemoryConfig,
-  OnError,
-  ParseConfigOptions,
-  RedisConfig,
-  UpstashConfig,
-} from "./config/options.ts";
-export { parseConfig } from "./config/parse_config.ts";
-export type {
-  CacheDefaults,
-  ClientDefaults,
-  EntryOptions,
-  LoadLockOptions,
-  LoadOptions,
-  NearOptions,
-  TagSource,
-} from "./config/policy.ts";
-export { redactUrl } from "./config/redact_url.ts";
-export type { AnyClass, SuperClass } from "./entry/codec.ts";
-export type { Id } from "./entry/keyspace.ts";
-export type { Schema, SchemaResult } from "./entry/schema.ts";
-export type { EncryptionOptions } from "./entry/seal.ts";
-export { CardNumberError } from "./services/card_number_error.ts";
-export {
-  type AnyService,
-  type CollectionDefinition,
-  type CollectionOf,
-  type CollectionOptions,
-  type Collections,
-  collection,
-  type DefaultsOf,
-  defineService,
-  type IdOf,
-  type PlainId,
-  type ServiceBase,
-  type ServiceCore,
-  type ServiceDefinition,
-  type ServiceOf,
-  withOptions,
-  withSchemas,
-} from "./services/service.ts";
-export type { BreakerState, CacheEvent, CacheListener, CacheTarget, LoadReason, Sending } from "./telemetry/events.ts";
-export { type Logger, logTo } from "./telemetry/logger.ts";
-export type { CacheStats, LiveCounters } from "./telemetry/stats.ts";
-export type { BatchStats } from "./wire/batch.ts";
-export type { BreakerOptions } from "./wire/breaker.ts";
+export * from "./client/public.ts";

@@ -1,10 +1,14 @@
 /** The entry for servers: every wire. */
 
+import type { CacheClient } from "./client/client.ts";
 import { memoryFactory, upstashFactory } from "./client/driver_factories.ts";
-import { type EntryPoint, entryPoint } from "./client/entry_point.ts";
+import { entryPoint } from "./client/entry_point.ts";
 import { tcpFactory } from "./client/tcp_factory.ts";
+import type { ClientOptions } from "./client/types.ts";
+import type { FoodFastServices } from "./services/all.ts";
+import type { ServiceOf } from "./services/service.ts";
 
-const main: EntryPoint = entryPoint({ memory: memoryFactory, "node-redis": tcpFactory, upstash: upstashFactory });
+const main = entryPoint({ memory: memoryFactory, "node-redis": tcpFactory, upstash: upstashFactory });
 
 /**
  * Makes a client. Options beat the environment, which beats `.env.cache`; with nothing set it holds everything in memory. No I/O takes
@@ -24,7 +28,7 @@ const main: EntryPoint = entryPoint({ memory: memoryFactory, "node-redis": tcpFa
  * console.log((await product.products.get(123))?.name); // "Pho"
  * ```
  */
-export const createCacheClient: EntryPoint["createCacheClient"] = main.createCacheClient;
+export const createCacheClient: (options?: ClientOptions) => CacheClient = main.createCacheClient;
 
 /**
  * The client that this process shares, made of the environment when it is first asked for, and anew after it was
@@ -34,7 +38,7 @@ export const createCacheClient: EntryPoint["createCacheClient"] = main.createCac
  * @returns The client.
  * @throws {CacheConfigError} With every problem of the configuration.
  */
-export const getCacheClient: EntryPoint["getCacheClient"] = main.getCacheClient;
+export const getCacheClient: () => CacheClient = main.getCacheClient;
 
 /**
  * A Food Fast service on the shared client.
@@ -54,4 +58,5 @@ export const getCacheClient: EntryPoint["getCacheClient"] = main.getCacheClient;
  * await getCacheClient().close();
  * ```
  */
-export const getCacheService: EntryPoint["getCacheService"] = main.getCacheService;
+export const getCacheService: <N extends keyof FoodFastServices>(name: N) => ServiceOf<FoodFastServices[N]> =
+  main.getCacheService;

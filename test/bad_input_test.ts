@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import * as v from "valibot";
 import { memory } from "../drivers/memory.ts";
 import {
+  type CacheClient,
   type CacheEvent,
   CacheSchemaError,
   type ClientOptions,
@@ -12,7 +13,6 @@ import {
   createCacheClient,
   type Driver,
   defineService,
-  type FoodFastClient,
   type LoadContext,
   withOptions,
   withSchemas,
@@ -42,7 +42,7 @@ function counted(): Driver & { sent: number } {
   };
 }
 
-const make = (driver: Driver = memory(), more: ClientOptions = {}): FoodFastClient =>
+const make = (driver: Driver = memory(), more: ClientOptions = {}): CacheClient =>
   createCacheClient({ env: {}, driver, ...more });
 
 /** A service with one collection, its options as given. */

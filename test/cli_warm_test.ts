@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
-import { createCacheClient, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, createCacheClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { larder, RUNTIME, startLarder } from "./helpers/larder.ts";
 import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
@@ -14,7 +14,7 @@ import { serve } from "./helpers/serve.ts";
 
 describe("larder warm and doctor", () => {
   let redis: RedisServer;
-  let client: FoodFastClient;
+  let client: CacheClient;
   let env: Record<string, string>;
   let folder: string;
   before(async () => {

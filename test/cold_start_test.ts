@@ -24,7 +24,7 @@ const LIMIT = { timeout: 60_000 };
 const WIRE = { commands: 0, roundTrips: 0, retries: 0 };
 
 /** A client whose driver's code takes its time to load. */
-function slowToLoad(load: () => Promise<Driver>): CacheClient {
+function slowToLoad(load: () => Promise<Driver>): CacheClient<object> {
   const config = parseConfig({}, { options: { timeout: 50, breaker: false } });
   const configured = { config, opening: { key: "", name: "slow", numbered: true, ready: false, open: load } };
   const configurations = { own: configured, ofService: () => configured };

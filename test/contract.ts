@@ -2,22 +2,22 @@
 import assert from "node:assert/strict";
 import * as v from "valibot";
 import {
+  type CacheClient,
   CacheConflictError,
   type CacheEvent,
   CacheSchemaError,
-  CardNumberError,
   type ClientOptions,
   collection,
   defineService,
-  type FoodFastClient,
   withSchemas,
 } from "../mod.ts";
+import { CardNumberError } from "../src/services/payment.ts";
 import { product as productService } from "../src/services/product.ts";
 
 /** What a case gets. */
 export interface ContractContext {
   /** A client over the wire under test; clients of one case share a store that no other case has keys in. */
-  make(options?: ClientOptions): FoodFastClient;
+  make(options?: ClientOptions): CacheClient;
 }
 
 /** One case. */
@@ -28,7 +28,7 @@ export interface ContractCase {
 
 const cases: ContractCase[] = [];
 
-function contractCase(name: string, body: (client: FoodFastClient, context: ContractContext) => Promise<void>): void {
+function contractCase(name: string, body: (client: CacheClient, context: ContractContext) => Promise<void>): void {
   cases.push({
     name,
     async run(context) {

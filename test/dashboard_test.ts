@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { createCacheClient, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, createCacheClient } from "../mod.ts";
 import { type Dashboard, type DashboardOptions, dashboard } from "../src/dashboard/dashboard.ts";
 import type { Hello, KeyPage, KeyView, SampleMessage, SlowCommands } from "../src/dashboard/messages.ts";
 import type { Finding } from "../src/manager/mod.ts";
@@ -76,7 +76,7 @@ async function sampleOf(
 async function using(
   store: ContractStore,
   options: Partial<DashboardOptions>,
-  run: (page: Dashboard, client: FoodFastClient) => Promise<void>,
+  run: (page: Dashboard, client: CacheClient) => Promise<void>,
 ): Promise<void> {
   const client = createCacheClient({ env: {}, timeout: 5000, ...(await store.open()) });
   const page = dashboard(client, { token: TOKEN, interval: "1s", ...options });

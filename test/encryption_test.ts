@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import {
+  type CacheClient,
   type CacheEvent,
   type ClientOptions,
   collection,
   createCacheClient,
   defineService,
-  type FoodFastClient,
   type Logger,
 } from "../mod.ts";
 import { type Case, onWires } from "./helpers/engine.ts";
@@ -54,7 +54,7 @@ async function raw(it: Case, key: string): Promise<string> {
 }
 
 /** Fails where anything that a client shows holds a key or a value. */
-function assertSilent({ client, events, logged }: { client: FoodFastClient; events: unknown; logged: unknown }): void {
+function assertSilent({ client, events, logged }: { client: CacheClient; events: unknown; logged: unknown }): void {
   const shown = inspect([events, logged, client, client.stats()], { depth: 20, showHidden: true });
   const secrets = [SECRET, "phở", ...Object.values(SECRETS), ...Object.values(KEYS)];
   for (const secret of secrets) assert.ok(!shown.includes(secret.slice(0, 9)), `${secret} in ${shown}`);

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { CacheError, CardNumberError, isCacheError, StoreError } from "../mod.ts";
+import { CacheError, isCacheError, StoreError } from "../mod.ts";
 import { isForbidden, isRefusal, showsLife } from "../src/base/store_error.ts";
 import { BackupError } from "../src/manager/errors.ts";
+import { CardNumberError } from "../src/services/payment.ts";
 
 describe("isCacheError", () => {
   it("is true for every error of this library, errors of the store among them", () => {

@@ -4,11 +4,11 @@ import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import * as v from "valibot";
 import {
-  type AnyService,
   collection,
   createCacheClient,
   defineService,
   getCacheClient,
+  type ServiceDefinition,
   withOptions,
   withSchemas,
 } from "../mod.ts";
@@ -43,7 +43,7 @@ const menu = (own: object = {}, ofDishes: object = {}) =>
 describe("service with two declarations of one name", () => {
   it("throws and says what differs when they do not say the same", () => {
     const dishes = "collections.dishes";
-    const cases: [AnyService, string][] = [
+    const cases: [ServiceDefinition, string][] = [
       [menu({ database: 9 }), "database is 8 in the first, 9 in the second"],
       [menu({ encrypted: true }), "encrypted is undefined in the first, true in the second"],
       [menu({ staleFor: "2m" }), 'staleFor is "1m" in the first, "2m" in the second'],
@@ -82,10 +82,10 @@ describe("service with two declarations of one name", () => {
 
   it("counts both in the same counters when they say the same in another order", async () => {
     await using client = createCacheClient({ driver: "memory", env: {} });
-    const first = client.service(menu({ collections: { dishes: dish(), soups: soup() } }) as AnyService);
-    const second = client.service(menu({ collections: { soups: soup(), dishes: dish() } }) as AnyService);
-    await first.soups.set(1, { hot: true });
-    assert.deepEqual(await second.soups.get(1), { hot: true });
+    const first = client.service(menu({ collections: { dishes: dish(), soups: soup() } }) as ServiceDefinition);
+    const second = client.service(menu({ collections: { soups: soup(), dishes: dish() } }) as ServiceDefinition);
+    await first.soups?.set(1, { hot: true });
+    assert.deepEqual(await second.soups?.get(1), { hot: true });
     const counters = client.counters().find(([name]) => name === "menu")?.[1] ?? [];
     assert.deepEqual(
       counters.map(({ collection, hits, writes }) => [collection, hits, writes]),

@@ -4,7 +4,7 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import { createClient } from "redis";
 import { type Driver, errorReply, isDenial, type StoreError } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
-import { type CacheEvent, type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, type CacheEvent, type ClientOptions, createCacheClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { metricsHandler, monitor } from "../src/monitor/mod.ts";
 import type { Listener } from "../src/runtime/listen.ts";
@@ -59,7 +59,7 @@ after(async () => {
 /** Runs with a client of the name, after a write; what it tells goes into the events. */
 async function using(
   options: ClientOptions,
-  run: (client: FoodFastClient, events: CacheEvent[]) => Promise<void>,
+  run: (client: CacheClient, events: CacheEvent[]) => Promise<void>,
 ): Promise<void> {
   const url = `redis://127.0.0.1:${proxy.port}`;
   const client = createCacheClient({
@@ -111,7 +111,7 @@ describe("errorReply of a server that is not the primary", () => {
 });
 
 describe("a client after a failover", () => {
-  type Verb = (client: FoodFastClient) => Promise<unknown>;
+  type Verb = (client: CacheClient) => Promise<unknown>;
   const verbs: Readonly<Record<string, [run: Verb, right: unknown]>> = {
     set: [(client) => client.cache().set("k", 1), true],
     setMany: [
@@ -274,7 +274,7 @@ describe("a client that is pointed at a replica", () => {
   /** Runs with a client of the replica, and a proxy in front of it. */
   async function ofReplica(
     options: ClientOptions,
-    run: (client: FoodFastClient, front: FaultProxy, events: CacheEvent[]) => Promise<void>,
+    run: (client: CacheClient, front: FaultProxy, events: CacheEvent[]) => Promise<void>,
   ): Promise<void> {
     const front = await startProxy(portOf(1 - primary));
     try {

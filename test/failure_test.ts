@@ -10,14 +10,14 @@ import { memory } from "../drivers/memory.ts";
 // Loaded ahead of the first call, whose deadline loading would take up.
 import "../drivers/node_redis.ts";
 import "../drivers/upstash.ts";
+import type { StoreErrorKind } from "../drivers/driver.ts";
 import {
   type Cache,
+  type CacheClient,
   type CacheEvent,
   type ClientOptions,
   createCacheClient,
-  type FoodFastClient,
   type StoreError,
-  type StoreErrorKind,
 } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { store } from "../src/lua/entries.ts";
@@ -56,7 +56,7 @@ class Watch {
 
 /** A client that is listened to, with secrets in everything that goes in. */
 class Subject {
-  readonly client: FoodFastClient;
+  readonly client: CacheClient;
   readonly cache: Cache<string | number, string>;
   readonly events: CacheEvent[] = [];
   readonly lines: unknown[] = [];

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type CacheEvent, collection, defineService, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, type CacheEvent, collection, defineService } from "../mod.ts";
 import { Background, gate, handlingAll, onWires } from "./helpers/engine.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { collect } from "./helpers/garbage.ts";
@@ -12,7 +12,7 @@ const SHOP = defineService({
 });
 
 /** A client for one request, and what it leaves for later. */
-function request(client: FoodFastClient) {
+function request(client: CacheClient) {
   const later = new Background();
   const own = client.forRequest(later);
   return { client: own, later, shop: own.service(SHOP) };

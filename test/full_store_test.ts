@@ -1,8 +1,9 @@
 /** What takes away works where the store is full and evicts nothing: there, what adds is refused with OOM. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import type { Reply } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
-import { createCacheClient, type FoodFastClient, type Reply } from "../mod.ts";
+import { type CacheClient, createCacheClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { clear, finish } from "../src/manager/mod.ts";
 import { eventually } from "./helpers/eventually.ts";
@@ -18,7 +19,7 @@ for (const wire of ["TCP", "REST"] as const) {
     let raw: RawClient;
     let stop = async (): Promise<void> => {};
     let options: { url: string; token?: string };
-    const clients: FoodFastClient[] = [];
+    const clients: CacheClient[] = [];
     before(async () => {
       redis = await startRedis({ args: ["--maxmemory-policy", "noeviction"] });
       raw = await rawClient(redis.port);
@@ -38,7 +39,7 @@ for (const wire of ["TCP", "REST"] as const) {
       await stop();
       await redis?.stop();
     });
-    const make = (more: object = {}): FoodFastClient => {
+    const make = (more: object = {}): CacheClient => {
       const client = createCacheClient({ env: {}, timeout: 5000, ...options, ...more });
       clients.push(client);
       return client;
@@ -48,8 +49,8 @@ for (const wire of ["TCP", "REST"] as const) {
     /** Fills an empty store by `fill`, then runs `run` while the store is full. */
     const full = (
       title: string,
-      fill: (client: FoodFastClient) => Promise<void>,
-      run: (client: FoodFastClient) => Promise<void>,
+      fill: (client: CacheClient) => Promise<void>,
+      run: (client: CacheClient) => Promise<void>,
     ) =>
       it(title, LIMIT, async () => {
         await raw.command("FLUSHALL");
@@ -63,7 +64,7 @@ for (const wire of ["TCP", "REST"] as const) {
           await limit(0);
         }
       });
-    const dishes = async (client: FoodFastClient): Promise<void> => {
+    const dishes = async (client: CacheClient): Promise<void> => {
       const { products, searches, categories } = client.service("product");
       await products.set(1, { id: 1, name: "Pho", categoryId: 7 });
       await products.set(2, { id: 2, name: "Bun" });

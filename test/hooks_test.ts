@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import {
+  type CacheClient,
   type CacheEvent,
   type ClientOptions,
   collection,
   createCacheClient,
   defineService,
-  type FoodFastClient,
   type Schema,
 } from "../mod.ts";
 import { gate, handlingAll, onWires } from "./helpers/engine.ts";
@@ -23,7 +23,7 @@ class ExecutionContext {
 const { waitUntil } = new ExecutionContext();
 
 /** The `error` events of a client, and what it counted. */
-function watch(client: FoodFastClient): { readonly errors: string[]; readonly hits: CacheEvent["type"][] } {
+function watch(client: CacheClient): { readonly errors: string[]; readonly hits: CacheEvent["type"][] } {
   const seen = { errors: [] as string[], hits: [] as CacheEvent["type"][] };
   client.subscribe((event) => {
     if (event.type === "error") seen.errors.push(`${event.operation} ${event.error.kind}: ${event.error.message}`);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
-import { createCacheClient, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, createCacheClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { backup, ConflictError, type CopyOptions, copy, finish, list, type Problem } from "../src/manager/mod.ts";
 import type { Listener } from "../src/runtime/listen.ts";
@@ -17,8 +17,8 @@ describe("copy", () => {
   let server: Listener;
   const token = "test-token";
   const behind: ReturnType<typeof nodeRedis>[] = [];
-  const clients: FoodFastClient[] = [];
-  const make = (options: Parameters<typeof createCacheClient>[0]): FoodFastClient => {
+  const clients: CacheClient[] = [];
+  const make = (options: Parameters<typeof createCacheClient>[0]): CacheClient => {
     const client = createCacheClient({ env: {}, timeout: 5000, ...options });
     clients.push(client);
     return client;
@@ -36,7 +36,7 @@ describe("copy", () => {
   const fresh = async (): Promise<void> => {
     for (const { url } of [from, to]) await withConnection(url, 0, (connection) => connection.send([["FLUSHALL"]]));
   };
-  const fill = async (client: FoodFastClient): Promise<void> => {
+  const fill = async (client: CacheClient): Promise<void> => {
     await client.service("product").products.set(1, { id: 1, name: "Pho" }, { tags: ["menu"] });
     await client.service("product").products.set(2, { id: 2, name: "Bun" }, { tags: ["old"] });
     await client.service("product").invalidateTags("old");
@@ -53,7 +53,7 @@ describe("copy", () => {
       ]),
     );
   };
-  const run = (a: FoodFastClient, b: FoodFastClient, options: CopyOptions) => finish(copy(a, b, options));
+  const run = (a: CacheClient, b: CacheClient, options: CopyOptions) => finish(copy(a, b, options));
 
   it("copy brings all databases from numbers to prefixes over REST, and back", { timeout: 60_000 }, async () => {
     await fresh();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
-import { type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, type ClientOptions, createCacheClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import * as scripts from "../src/lua/entries.ts";
 import { rateLimit } from "../src/lua/rate_limit.ts";
@@ -27,7 +27,7 @@ import { serve } from "./helpers/serve.ts";
 
 type Findings = Partial<Record<Finding["check"], Finding>>;
 
-async function findings(client: FoodFastClient, options?: DiagnoseOptions): Promise<Findings> {
+async function findings(client: CacheClient, options?: DiagnoseOptions): Promise<Findings> {
   const found: Findings = {};
   for await (const finding of diagnose(client, options)) found[finding.check] = finding;
   return found;
@@ -140,8 +140,8 @@ onWires("manager", (test, wire) => {
 
 describe("diagnose on a real Redis", () => {
   let redis: RedisServer;
-  const clients: FoodFastClient[] = [];
-  const make = (options: ClientOptions): FoodFastClient => {
+  const clients: CacheClient[] = [];
+  const make = (options: ClientOptions): CacheClient => {
     const client = createCacheClient({ env: {}, timeout: 3000, ...options });
     clients.push(client);
     return client;

@@ -3,18 +3,18 @@ import { Buffer } from "node:buffer";
 import { after, before, describe, it } from "node:test";
 import type { Connection } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
-import { createCacheClient, defineService, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, createCacheClient, defineService } from "../mod.ts";
 import { clear, finish, get, type KeyEntry, type ListOptions, list, type Target } from "../src/manager/mod.ts";
 import { gate, onWires } from "./helpers/engine.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 
-async function keysOf(client: FoodFastClient, options: ListOptions): Promise<KeyEntry[]> {
+async function keysOf(client: CacheClient, options: ListOptions): Promise<KeyEntry[]> {
   const found: KeyEntry[] = [];
   for await (const entry of list(client, options)) found.push(entry);
   return found;
 }
 
-const names = async (client: FoodFastClient, options: ListOptions): Promise<string[]> =>
+const names = async (client: CacheClient, options: ListOptions): Promise<string[]> =>
   (await keysOf(client, options)).map(({ key }) => key).sort();
 
 onWires("manager", (test, wire) => {

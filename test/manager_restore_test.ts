@@ -9,7 +9,7 @@ import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import type { RawCommand } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
-import { createCacheClient, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, createCacheClient } from "../mod.ts";
 import { BackupError, clear, finish, type OnConflict, restore } from "../src/manager/mod.ts";
 import { assertSame, BackupFile, backedUp, restored } from "./helpers/backup_file.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
@@ -170,7 +170,7 @@ onWires("manager", (test, wire) => {
 });
 
 describe("restore of damaged files", () => {
-  let client: FoodFastClient;
+  let client: CacheClient;
   let file: BackupFile;
   const driver = memory();
   before(async () => {

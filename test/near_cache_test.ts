@@ -4,11 +4,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { memory } from "../drivers/memory.ts";
 import {
   type Cache,
+  type CacheClient,
   type CacheEvent,
   collection,
   createCacheClient,
   defineService,
-  type FoodFastClient,
   type NearOptions,
   type PlainId,
   type ServiceOf,
@@ -43,7 +43,7 @@ const MENU = { tags: ["menu"] };
 
 /** Reads until the near cache answers; fails when it never does. */
 async function keptNear<K extends Id>(
-  client: FoodFastClient,
+  client: CacheClient,
   dishes: { get(id: K): Promise<unknown> },
   id: K = "a" as never,
 ): Promise<void> {
@@ -55,7 +55,7 @@ async function keptNear<K extends Id>(
 }
 
 /** How a read went: by the near cache, or by the store. */
-async function from<T>(client: FoodFastClient, read: () => Promise<T>): Promise<["near" | "store", T]> {
+async function from<T>(client: CacheClient, read: () => Promise<T>): Promise<["near" | "store", T]> {
   const { nearHits } = client.stats();
   const value = await read();
   return [client.stats().nearHits > nearHits ? "near" : "store", value];
@@ -363,7 +363,7 @@ describe("a near cache whose tracking is cut off", () => {
 
   async function cutting(run: (all: Awaited<ReturnType<typeof two>>) => Promise<void>): Promise<void> {
     await rawCommand(redis.port, ["FLUSHALL"]);
-    const clients: FoodFastClient[] = [];
+    const clients: CacheClient[] = [];
     // The first process goes through the proxy, the other does not.
     const make = () => {
       const url = clients.length === 0 ? `redis://127.0.0.1:${proxy.port}` : redis.url;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { createCacheClient, type FoodFastClient, type StoreError } from "../mod.ts";
+import { type CacheClient, createCacheClient, type StoreError } from "../mod.ts";
 import { clear, copy, finish, inspect, list } from "../src/manager/mod.ts";
 import { sizesOf } from "../src/monitor/sizes.ts";
 import { backedUp, restored } from "./helpers/backup_file.ts";
@@ -23,7 +23,7 @@ describe("a prefix on a store without databases", () => {
   after(() => redis.stop());
 
   /** A client as a user who may touch no other keys, and what its store refused. */
-  function open(options: object = {}): { client: FoodFastClient; refused: StoreError[] } {
+  function open(options: object = {}): { client: CacheClient; refused: StoreError[] } {
     const place = { env: {}, url: redis.url, username: "shop", password: "pw", timeout: 5000 };
     const client = createCacheClient({ ...place, prefix: "shop", databases: "prefixed", onError: "throw", ...options });
     const refused: StoreError[] = [];

@@ -2,17 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { memory } from "../drivers/memory.ts";
-import {
-  type Cache,
-  collection,
-  createCacheClient,
-  type Driver,
-  defineService,
-  type RateLimit,
-  type RateLimits,
-  StoreError,
-} from "../mod.ts";
-import { rateLimits } from "../src/cache/rate_limits.ts";
+import { type Cache, collection, createCacheClient, type Driver, defineService, StoreError } from "../mod.ts";
+import { type RateLimit, type RateLimits, rateLimits } from "../src/cache/rate_limits.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
 import { auth } from "../src/services/auth.ts";
 import { onWires } from "./helpers/engine.ts";

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
-import { type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, type ClientOptions, createCacheClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
@@ -71,10 +71,10 @@ const SHOPS: Readonly<Record<string, () => Promise<Shop>>> = {
 for (const [title, open] of Object.entries(SHOPS)) {
   describe(`reads of ${title}`, () => {
     let shop: Shop;
-    let owner: FoodFastClient;
-    let reader: FoodFastClient;
+    let owner: CacheClient;
+    let reader: CacheClient;
     const told: string[] = [];
-    const make = (options: ClientOptions): FoodFastClient => {
+    const make = (options: ClientOptions): CacheClient => {
       const client = createCacheClient({ env: {}, timeout: 5000, ...options });
       client.subscribe((event) => event.type === "error" && told.push(`${event.operation}: ${event.error.message}`));
       return client;

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
-import { type ClientOptions, createCacheClient, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, type ClientOptions, createCacheClient } from "../mod.ts";
 import { backup, clear, diagnose, finish, get, inspect, list, restore, warm } from "../src/manager/mod.ts";
 import { product } from "./fixtures/product.ts";
 import { BackupFile } from "./helpers/backup_file.ts";
@@ -87,7 +87,7 @@ const PROMISES: Readonly<Record<string, (url: string, owner: string) => Promise<
     assert.ok(await auth.resetRateLimit("k"));
   },
   async fleetStats(url) {
-    const hits = async (client: FoodFastClient): Promise<number> =>
+    const hits = async (client: CacheClient): Promise<number> =>
       Number((await client.service("product").stats({ scope: "fleet" }))?.hits);
     await using client = strict(url, { fleetStats: true });
     // Two services' counts leave together: the first by EVAL, the second by EVALSHA.
@@ -163,14 +163,14 @@ const REDICT_CHANNEL = /On\s+Redict, `([^`]+)`/.exec(PAGE)?.[1]?.split(" ") ?? [
 const PRODUCT = { service: "product" } as const;
 
 /** A client as the command has it. */
-async function connected(url: string): Promise<FoodFastClient> {
+async function connected(url: string): Promise<CacheClient> {
   const client = strict(url);
   await client.connect();
   return client;
 }
 
 /** A client that throws what the store refuses. */
-function strict(url: string, options: ClientOptions = {}): FoodFastClient {
+function strict(url: string, options: ClientOptions = {}): CacheClient {
   return createCacheClient({ env: {}, url, timeout: 5000, onError: "throw", logger: false, ...options });
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
-import { type Cache, collection, defineService, type FoodFastClient, type ServiceOf } from "../mod.ts";
+import { type Cache, type CacheClient, collection, defineService, type ServiceOf } from "../mod.ts";
 import { Background, type Case, type Gate, gate, onWires } from "./helpers/engine.ts";
 
 /** In milliseconds of the clock that the test turns; the store itself keeps entries far longer than a run takes. */
@@ -143,7 +143,7 @@ class Model {
 
 /** The two processes. */
 class Real {
-  readonly clients: FoodFastClient[];
+  readonly clients: CacheClient[];
   readonly services: ServiceOf<(typeof variants)["plain"]>[];
   readonly background = new Background();
   readonly it: Case;

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import type { Command, Driver, Reply, Tracker } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
-import { CacheLockError, createCacheClient, type FoodFastClient } from "../mod.ts";
+import { type CacheClient, CacheLockError, createCacheClient } from "../mod.ts";
 
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;
@@ -206,7 +206,7 @@ describe("memory's lives", () => {
 
 /** How a clock is turned back by an hour while 20 seconds go by. */
 const CLOCKS: Readonly<
-  Record<string, (run: (client: FoodFastClient, back: () => void) => Promise<void>) => Promise<void>>
+  Record<string, (run: (client: CacheClient, back: () => void) => Promise<void>) => Promise<void>>
 > = {
   "an injected clock": async (run) => {
     let now = START;

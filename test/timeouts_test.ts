@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { SendOptions } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
-import { createCacheClient, type Driver, parseConfig, type SendOptions, StoreError } from "../mod.ts";
+import { createCacheClient, type Driver, StoreError } from "../mod.ts";
 import { LONGEST_TIMER, parseTimeout, type Timeout } from "../src/base/ttl.ts";
 import { bridge } from "../src/bridge/bridge.ts";
+import { parseConfig } from "../src/config/parse_config.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
 import { dashboard } from "../src/dashboard/dashboard.ts";
 import { inspect, list, warm } from "../src/manager/mod.ts";

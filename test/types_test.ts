@@ -10,29 +10,25 @@ import { nodeRedis } from "../drivers/node_redis.ts";
 import { upstash } from "../drivers/upstash.ts";
 import {
   type Cache,
-  type Cart,
+  type CacheClient,
   type ClientOptions,
   type CollectionOf,
   collection,
   createCacheClient,
   defineService,
-  type FoodFastClient,
   getCacheService,
   type Id,
   type Logger,
   type PlainId,
-  type Product,
-  type RateCount,
-  type RateLimitResult,
-  type RateLimitsResult,
-  type Session,
   type Ttl,
   withOptions,
   withSchemas,
 } from "../mod.ts";
+import type { RateCount, RateLimitResult, RateLimitsResult } from "../src/cache/rate_limits.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
-import { order } from "../src/services/order.ts";
-import { product } from "../src/services/product.ts";
+import type { Session } from "../src/services/auth.ts";
+import { type Cart, order } from "../src/services/order.ts";
+import { type Product, product } from "../src/services/product.ts";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
@@ -71,7 +67,7 @@ const dishes = withSchemas(product, {
 });
 
 /** Never run: the compiler reads it. */
-async function services(client: FoodFastClient): Promise<void> {
+async function services(client: CacheClient): Promise<void> {
   const { products, searches, categories, invalidateProduct } = client.service("product");
   const { carts, updateCart } = client.service("order");
   const auth = client.service("auth");
@@ -166,7 +162,7 @@ async function services(client: FoodFastClient): Promise<void> {
 }
 
 /** Never run. */
-async function ownServices(client: FoodFastClient): Promise<void> {
+async function ownServices(client: CacheClient): Promise<void> {
   const mine = client.service(loyalty);
   yes<Equal<Awaited<ReturnType<typeof mine.points.get>>, Points | undefined>>();
   yes<Equal<Awaited<ReturnType<typeof mine.visits.get>>, Date | undefined>>();
@@ -231,7 +227,7 @@ async function ownServices(client: FoodFastClient): Promise<void> {
 type IdsOf<M> = M extends Map<infer I, unknown> ? I : never;
 
 /** Never run. */
-async function batchLoads(client: FoodFastClient, ids: number[], rows: ReadonlyMap<number, Points>): Promise<void> {
+async function batchLoads(client: CacheClient, ids: number[], rows: ReadonlyMap<number, Points>): Promise<void> {
   const { points } = client.service(loyalty);
   const many = await points.getOrSetMany(ids, async (missing) => {
     yes<Equal<typeof missing, number[]>>();
@@ -262,7 +258,7 @@ async function batchLoads(client: FoodFastClient, ids: number[], rows: ReadonlyM
 }
 
 /** Never run. */
-async function caches(client: FoodFastClient): Promise<void> {
+async function caches(client: CacheClient): Promise<void> {
   const cache = client.cache<{ n: number }>({ database: 9 });
   yes<Equal<Awaited<ReturnType<typeof cache.get>>, { n: number } | undefined>>();
   yes<Equal<Awaited<ReturnType<typeof cache.ttl>>, number | "forever" | undefined>>();

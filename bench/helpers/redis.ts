@@ -1,7 +1,8 @@
 /** A real redis-server with products in it, our product service and node-redis on it. */
 import assert from "node:assert/strict";
 import { createClient } from "redis";
-import { type Cache, createCacheClient, type PlainId, type Product } from "../../mod.ts";
+import { type Cache, createCacheClient, type PlainId } from "../../mod.ts";
+import type { Product } from "../../src/services/product.ts";
 import { product } from "../../test/fixtures/product.ts";
 import { startRedis } from "../../test/helpers/redis_server.ts";
 

@@ -1,4 +1,4 @@
-import type { FoodFastClient } from "../client/entry_point.ts";
+import type { CacheClient } from "../client/client.ts";
 import type { ClientOptions } from "../client/types.ts";
 import { oddSecrets } from "../config/odd_secrets.ts";
 import type { Config, DatabasesMode } from "../config/options.ts";
@@ -24,7 +24,7 @@ const TIMEOUT_MS = 10_000;
 
 /** A client for a command. */
 export interface OpenedStore {
-  readonly client: FoodFastClient;
+  readonly client: CacheClient;
   /** The store in words, without secrets: `redis://localhost:6379`. */
   readonly name: string;
   /** The database that the URL or the environment names; 0 where none does. */

@@ -11,12 +11,13 @@ import { COMMON } from "../config/common.ts";
 import { rawKeys } from "../entry/keyspace.ts";
 import type { KeyRing } from "../entry/seal.ts";
 import { probe } from "../lua/entries.ts";
+import type { FoodFastServices } from "../services/all.ts";
 import { OWN_DATABASE } from "../services/databases.ts";
 import {
-  type AnyService,
   type Collections,
   difference,
   type ServiceBase,
+  type ServiceDefinition,
   type ServiceOf,
 } from "../services/service.ts";
 import type { CacheListener, Sending } from "../telemetry/events.ts";
@@ -31,18 +32,18 @@ import type { ClientHooks, ClientStats, Health, Location, LocationOf, Setup } fr
  * What an application holds: one configuration, its drivers, its services. Made by `createCacheClient`; no I/O takes place
  * before the first operation.
  *
- * @typeParam S The services that can be asked for by name.
+ * @typeParam S The services that can be asked for by name; by default those of Food Fast.
  */
-export class CacheClient<S extends object = Record<never, never>> {
+export class CacheClient<S extends object = FoodFastServices> {
   readonly #setup: Setup<S>;
   readonly #state: ClientState;
   readonly #assembly: Assembly;
   readonly #store: StoreConnection;
   /** The home of what is no service's. */
   readonly #home: Home;
-  readonly #services = new Map<string, { definition: AnyService; service: ServiceBase; home: Home }>();
+  readonly #services = new Map<string, { definition: ServiceDefinition; service: ServiceBase; home: Home }>();
   /** The services of all declarations, those among them that were made again. */
-  readonly #declared = new WeakMap<AnyService, ServiceBase>();
+  readonly #declared = new WeakMap<ServiceDefinition, ServiceBase>();
   readonly #caches = new Map<number, Cache<string | number>>();
   #closed = false;
 
@@ -97,9 +98,9 @@ export class CacheClient<S extends object = Record<never, never>> {
    * @param service The declaration.
    * @returns The service; the same object for the same declaration.
    */
-  service<D extends AnyService>(service: D): ServiceOf<D>;
-  service(service: string | AnyService): unknown {
-    const definition = Object(service) === service ? (service as AnyService) : this.#byName(service as string);
+  service<D extends ServiceDefinition>(service: D): ServiceOf<D>;
+  service(service: string | ServiceDefinition): unknown {
+    const definition = Object(service) === service ? (service as ServiceDefinition) : this.#byName(service as string);
     const known = this.#services.get(definition.name);
     const same = typeof service === "string" ? known?.service : this.#declared.get(definition);
     if (same) return same;
@@ -183,7 +184,7 @@ export class CacheClient<S extends object = Record<never, never>> {
     if (service === undefined) {
       this.cache({ database: home.database });
     } else {
-      const made: ServiceBase = this.service(service as AnyService);
+      const made: ServiceBase = this.service(service as ServiceDefinition);
       name = made.name;
       home = this.#services.get(name)?.home ?? home;
     }
@@ -359,8 +360,8 @@ export class CacheClient<S extends object = Record<never, never>> {
     return this.close();
   }
 
-  #byName(name: string): AnyService {
-    const named = this.#setup.services as Readonly<Record<string, AnyService>>;
+  #byName(name: string): ServiceDefinition {
+    const named = this.#setup.services as Readonly<Record<string, ServiceDefinition>>;
     const definition = Object.hasOwn(named, name) ? named[name] : this.#services.get(name)?.definition;
     if (definition) return definition;
     const accepted = [...Object.keys(this.#setup.services), "what defineService declares"].join(", ");
@@ -368,7 +369,7 @@ export class CacheClient<S extends object = Record<never, never>> {
   }
 
   /** Returns where a service's keys live: with others in one database, unless it names a database of its own. */
-  #homeOf(definition: AnyService): Home {
+  #homeOf(definition: ServiceDefinition): Home {
     const { name, database = OWN_DATABASE } = definition;
     const configured = this.#setup.configurations.ofService(definition);
     const shared = definition.database === undefined || configured.config.allowSharedDatabases;
@@ -376,7 +377,7 @@ export class CacheClient<S extends object = Record<never, never>> {
   }
 
   /** Returns the keys of an encrypted service. @throws {CacheConfigError} If a service of the application's own has none. */
-  #ringOf({ name, encrypted }: AnyService, { configured }: Home): KeyRing | undefined {
+  #ringOf({ name, encrypted }: ServiceDefinition, { configured }: Home): KeyRing | undefined {
     if (!encrypted) return undefined;
     const ring = this.#state.ring(configured.config);
     if (ring) return ring;

@@ -12,15 +12,12 @@ import type { ClientOptions } from "./types.ts";
 /** Copies of the package share a client where this is the same. Counted up by a change that breaks its callers. */
 const COMPATIBLE = 1;
 
-/** A client that knows the services of Food Fast by name. */
-export type FoodFastClient = CacheClient<FoodFastServices>;
-
 /** What `mod.ts` and the edge build give, each with its own wires. */
 export interface EntryPoint {
   /** Makes a client. */
-  createCacheClient(options?: ClientOptions): FoodFastClient;
+  createCacheClient(options?: ClientOptions): CacheClient;
   /** The client that the process shares, by all copies of the package in it. */
-  getCacheClient(): FoodFastClient;
+  getCacheClient(): CacheClient;
   /** A service on the shared client. */
   getCacheService<N extends keyof FoodFastServices>(name: N): ServiceOf<FoodFastServices[N]>;
 }
@@ -34,9 +31,9 @@ export interface EntryPoint {
 export function entryPoint(wires: DriverFactories): EntryPoint {
   // Kept where every copy of this module finds it: hot reload and bundlers make many. Each kind of build has its own.
   const place = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(wires)}`);
-  const copies = globalThis as { [place: symbol]: FoodFastClient | undefined };
+  const copies = globalThis as { [place: symbol]: CacheClient | undefined };
   const kept = new Map<string, Driver | Promise<Driver>>();
-  const createCacheClient = (options: ClientOptions = {}): FoodFastClient =>
+  const createCacheClient = (options: ClientOptions = {}): CacheClient =>
     new CacheClient({
       hooks: options,
       services,
@@ -46,7 +43,7 @@ export function entryPoint(wires: DriverFactories): EntryPoint {
       reserved: SERVICE_DATABASES,
       configurations: new EnvironmentConfigurations(options, wires, kept),
     });
-  const getCacheClient = (): FoodFastClient => {
+  const getCacheClient = (): CacheClient => {
     let client = copies[place];
     if (!client || client.closed) {
       client = createCacheClient();

@@ -5,7 +5,7 @@ import { parseConfig } from "../config/parse_config.ts";
 import { CONFIG_VARIABLES } from "../config/variables.ts";
 import { hidesVariables, readEnvironment } from "../runtime/environment.ts";
 import { SERVICE_VARIABLES } from "../services/all.ts";
-import { type AnyService, variablesOf } from "../services/service.ts";
+import { type ServiceDefinition, variablesOf } from "../services/service.ts";
 import { warnOnce } from "../telemetry/logger.ts";
 import type { DriverFactories } from "./driver_factory.ts";
 import { type Opening, readyOpening } from "./store_connection.ts";
@@ -43,7 +43,7 @@ export class EnvironmentConfigurations implements Configurations {
     this.own = this.#configure();
   }
 
-  ofService(service: AnyService): Configured {
+  ofService(service: ServiceDefinition): Configured {
     let configured = this.#services.get(service.name);
     if (!configured) {
       configured = this.#configure(service);
@@ -52,7 +52,7 @@ export class EnvironmentConfigurations implements Configurations {
     return configured;
   }
 
-  #configure(service?: AnyService): Configured {
+  #configure(service?: ServiceDefinition): Configured {
     const { env, logger } = this.#options;
     const ttlVariables = [...SERVICE_VARIABLES, ...variablesOf(service?.collections ?? {})];
     const names = [...CONFIG_VARIABLES, ...ttlVariables];

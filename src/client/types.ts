@@ -4,7 +4,7 @@ import type { Driver } from "../../drivers/driver.ts";
 import type { rateLimits } from "../cache/rate_limits.ts";
 import type { CommonConfig, ConfigOptions } from "../config/options.ts";
 import type { SuperClass } from "../entry/codec.ts";
-import type { AnyService } from "../services/service.ts";
+import type { ServiceDefinition } from "../services/service.ts";
 import type { BreakerState, CacheListener } from "../telemetry/events.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { CacheStats } from "../telemetry/stats.ts";
@@ -90,7 +90,7 @@ export interface Health {
 /** What to find the {@linkcode Location} of. */
 export interface LocationOf {
   /** A service's name or declaration. */
-  readonly service?: string | AnyService | undefined;
+  readonly service?: string | ServiceDefinition | undefined;
   /** A database, 0-15, where no service is given. @default REDIS_DB, else 0 */
   readonly database?: number | undefined;
 }
@@ -129,7 +129,7 @@ export interface Configured {
 export interface Configurations {
   readonly own: Configured;
   /** Returns the configuration of a service: the same one each time. */
-  ofService(service: AnyService): Configured;
+  ofService(service: ServiceDefinition): Configured;
 }
 
 /** What a build of the library gives its clients. */

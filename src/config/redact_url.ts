@@ -6,9 +6,7 @@
  * @returns The URL with `***` in the place of its secrets.
  *
  * @example
- * ```ts
- * import { redactUrl } from "@foodfast/larder";
- *
+ * ```ts ignore
  * redactUrl("redis://app:secret@cache.internal:6379/0"); // "redis://***@cache.internal:6379/0"
  * ```
  */

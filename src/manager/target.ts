@@ -3,11 +3,11 @@
 import type { Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Location, LocationOf } from "../client/types.ts";
-import type { AnyService } from "../services/service.ts";
+import type { ServiceDefinition } from "../services/service.ts";
 
 /** Whose keys: a service's, by its name or declaration, or a database's, 0-15. */
 export type Target =
-  | { readonly service: string | AnyService; readonly database?: undefined }
+  | { readonly service: string | ServiceDefinition; readonly database?: undefined }
   | { readonly service?: undefined; readonly database: number };
 
 /** How the steps of a long operation are taken. */

@@ -20,6 +20,9 @@
  */
 
 export type { WebRequest, WebResponse } from "../base/web_types.ts";
+export type { BreakerState, Sending } from "../telemetry/events.ts";
+export type { LiveCounters } from "../telemetry/stats.ts";
+export type { BatchStats } from "../wire/batch.ts";
 export { type AlertingRule, type AlertingRules, alertingRules } from "./alerting.ts";
 export type { FleetCounts, FleetTimes } from "./fleet_counts.ts";
 export type { BatchCounts } from "./frames.ts";

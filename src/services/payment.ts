@@ -45,3 +45,5 @@ export const payment: ServiceDefinition<{
     );
   },
 };
+
+export { CardNumberError } from "./card_number_error.ts";

@@ -87,9 +87,14 @@ export interface ServiceBase extends RateLimits<PlainId> {
 /** A service as its own verbs see it. */
 export type ServiceCore<C extends Collections> = ServiceBase & { readonly [N in keyof C]: CollectionOf<C[N]> };
 
-/** A declared service. */
-export interface ServiceDefinition<C extends Collections = Collections, V extends object = object>
-  extends CacheDefaults {
+/**
+ * A declared service; of any type if nothing is said.
+ *
+ * @typeParam C Its collections.
+ * @typeParam V Its verbs.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: stands for services of every type
+export interface ServiceDefinition<C extends Collections = any, V extends object = object> extends CacheDefaults {
   /** The name: letters, digits, `_` and `-`. */
   readonly name: string;
   /**
@@ -100,7 +105,7 @@ export interface ServiceDefinition<C extends Collections = Collections, V extend
   /** The collections by name. */
   readonly collections: C;
   /** Makes the verbs that need domain knowledge. */
-  readonly verbs?: (service: ServiceCore<C>) => V;
+  readonly verbs?: (service: ServiceBase & { readonly [N in keyof C]: CollectionOf<C[N]> }) => V;
   /** Throws for values that no collection of the service may store. */
   readonly refuse?: (value: unknown) => void;
   /**
@@ -111,12 +116,11 @@ export interface ServiceDefinition<C extends Collections = Collections, V extend
   readonly encrypted?: boolean;
 }
 
-/** A service of any type. */
-// biome-ignore lint/suspicious/noExplicitAny: stands for services of every type
-export type AnyService = ServiceDefinition<any, any>;
-
-/** What a declaration's service becomes. */
-export type ServiceOf<D> = D extends ServiceDefinition<infer C, infer V> ? ServiceCore<C> & V : never;
+/** The service that a declaration becomes. */
+export type ServiceOf<D> =
+  D extends ServiceDefinition<infer C, infer V>
+    ? ServiceBase & { readonly [N in keyof C]: CollectionOf<C[N]> } & V
+    : never;
 
 /**
  * Declares a collection: one kind of value, its keys, its schema and its TTL.
@@ -281,7 +285,9 @@ export function withSchemas<
 ): ServiceDefinition<
   {
     readonly [N in keyof C]: S[N] extends Schema<infer In, infer Out>
-      ? CollectionDefinition<IdOf<C[N]>, Out, In>
+      ? C[N] extends CollectionDefinition<infer K, infer _Out, infer _In>
+        ? CollectionDefinition<K, Out, In>
+        : never
       : C[N];
   },
   V
@@ -298,9 +304,6 @@ export function withSchemas<
   }
   return { ...definition, collections } as never;
 }
-
-/** The ids of a declared collection. */
-export type IdOf<D> = D extends CollectionDefinition<infer K, infer _Out, infer _In> ? K : never;
 
 /** What a declared collection may be given defaults of. */
 export interface DefaultsOf<D> extends Omit<CacheDefaults, "tags"> {
@@ -356,7 +359,7 @@ export function difference(first: unknown, second: unknown, path = ""): string |
  * await client.service(shop).products.set(1, { id: 1, name: "Pho" });
  * ```
  */
-export function withOptions<D extends AnyService>(
+export function withOptions<D extends ServiceDefinition>(
   definition: D,
   options: CacheDefaults & {
     readonly collections?: { readonly [N in keyof D["collections"]]?: DefaultsOf<D["collections"][N]> };

@@ -1,7 +1,7 @@
 import { after, before, describe, it } from "node:test";
 import { memory } from "../../drivers/memory.ts";
 import { nodeRedis } from "../../drivers/node_redis.ts";
-import { type ClientOptions, createCacheClient, type Driver, type FoodFastClient } from "../../mod.ts";
+import { type CacheClient, type ClientOptions, createCacheClient, type Driver } from "../../mod.ts";
 import { bridge } from "../../src/bridge/bridge.ts";
 import type { Listener } from "../../src/runtime/listen.ts";
 import { contract } from "../contract.ts";
@@ -31,7 +31,7 @@ export function runContract(name: string, start: () => Promise<ContractStore>): 
       it(title, async () => {
         const options = await store.open();
         await run({
-          make: (more): FoodFastClient => createCacheClient({ env: {}, timeout: 5000, ...options, ...more }),
+          make: (more): CacheClient => createCacheClient({ env: {}, timeout: 5000, ...options, ...more }),
         });
       });
     }

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Reply } from "../../drivers/driver.ts";
 import { nodeRedis } from "../../drivers/node_redis.ts";
 import { upstash } from "../../drivers/upstash.ts";
-import { type ClientOptions, createCacheClient, type Driver, type FoodFastClient, type Reply } from "../../mod.ts";
+import { type CacheClient, type ClientOptions, createCacheClient, type Driver } from "../../mod.ts";
 import { type ContractStore, memoryStore, redisStore, upstashStore } from "./contract.ts";
 
 /** The world of a case. Its clients share one store, as processes do, and one clock for the age of entries. */
@@ -15,7 +16,7 @@ export interface Case {
   /** The options of the clients, without their clock. */
   readonly options: ClientOptions;
   /** Makes a client; it is closed with the case. */
-  make(options?: ClientOptions): FoodFastClient;
+  make(options?: ClientOptions): CacheClient;
   /** Sends a command to a database, past every client. The first argument is a key. */
   raw(database: number, name: string, key: string, ...args: (string | number)[]): Promise<Reply>;
 }
@@ -68,7 +69,7 @@ export function onWires(
 /** Runs one case on a store of its own. */
 async function runCase(given: ClientOptions, run: (it: Case) => Promise<void>): Promise<void> {
   const options: ClientOptions = { env: {}, timeout: 5000, ...given };
-  const clients: FoodFastClient[] = [];
+  const clients: CacheClient[] = [];
   let driver: Driver | undefined;
   const it: Case = {
     now: 1_700_000_000_000,

@@ -1,6 +1,7 @@
 import { memory } from "../../drivers/memory.ts";
-import type { CacheEvent, CacheListener, Sending } from "../../mod.ts";
+import type { CacheEvent, CacheListener } from "../../mod.ts";
 import type { MonitoredClient } from "../../src/monitor/mod.ts";
+import type { Sending } from "../../src/telemetry/events.ts";
 import { Counters } from "../../src/telemetry/stats.ts";
 
 /** A client whose counters and events a test sets by hand, over a store that answers. */

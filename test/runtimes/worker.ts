@@ -4,7 +4,7 @@
  * metrics, `DELETE` what is said where no store is named. `OPTIONS` answers what a monitor has seen that was made while
  * the code was loaded.
  */
-import { createCacheClient, type FoodFastClient } from "../../mod.ts";
+import { type CacheClient, createCacheClient } from "../../mod.ts";
 import { type Monitor, metricsHandler, monitor } from "../../src/monitor/mod.ts";
 import { names, run, untold, type Wire } from "./suite.ts";
 
@@ -27,10 +27,10 @@ export interface Answered {
   readonly loads: number | undefined;
 }
 
-const shared = new Map<string, FoodFastClient>();
+const shared = new Map<string, CacheClient>();
 
 /** The client that all requests of a wire share. */
-function clientOf(wire: Wire): FoodFastClient {
+function clientOf(wire: Wire): CacheClient {
   const known = shared.get(wire.driver);
   const options = { env: {}, timeout: 5000, prefix: "requests", near: { ttl: "1h" }, fleetStats: true } as const;
   const client = known ?? createCacheClient({ ...options, ...wire });

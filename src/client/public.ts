@@ -1,0 +1,57 @@
+/** The names that every build gives to applications. Types of drivers and of rate limits come from their own subpaths. */
+
+export { type Driver, StoreError } from "../../drivers/driver.ts";
+export {
+  CacheConfigError,
+  CacheConflictError,
+  CacheError,
+  CacheLockError,
+  CacheSchemaError,
+  CacheTimeoutError,
+  isCacheError,
+  type SchemaIssue,
+} from "../base/errors.ts";
+export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "../base/ttl.ts";
+export type { Cache, GetOrSetOptions, IncrementOptions, Loaded, WriteOptions } from "../cache/cache.ts";
+export type { CallOptions, ReadOptions } from "../cache/call.ts";
+export type { Migrations } from "../cache/context.ts";
+export type { FleetStats } from "../cache/fleet.ts";
+export type { LoadContext } from "../cache/load.ts";
+export type { UpdateOptions } from "../cache/update.ts";
+export type { Lock, LockOptions } from "../cache/with_lock.ts";
+export type { ConfigOptions, DatabasesMode, DriverName, OnError } from "../config/options.ts";
+export type {
+  CacheDefaults,
+  ClientDefaults,
+  EntryOptions,
+  LoadLockOptions,
+  LoadOptions,
+  NearOptions,
+  TagSource,
+} from "../config/policy.ts";
+export type { AnyClass, SuperClass } from "../entry/codec.ts";
+export type { Id } from "../entry/keyspace.ts";
+export type { Schema, SchemaResult } from "../entry/schema.ts";
+export type { EncryptionOptions } from "../entry/seal.ts";
+export type { FoodFastServices } from "../services/all.ts";
+export {
+  type CollectionDefinition,
+  type CollectionOf,
+  type CollectionOptions,
+  type Collections,
+  collection,
+  type DefaultsOf,
+  defineService,
+  type PlainId,
+  type ServiceBase,
+  type ServiceDefinition,
+  type ServiceOf,
+  withOptions,
+  withSchemas,
+} from "../services/service.ts";
+export type { CacheEvent, CacheListener, CacheTarget, LoadReason } from "../telemetry/events.ts";
+export { type Logger, logTo } from "../telemetry/logger.ts";
+export type { CacheStats } from "../telemetry/stats.ts";
+export type { BreakerOptions } from "../wire/breaker.ts";
+export type { CacheClient } from "./client.ts";
+export type { ClientHooks, ClientOptions, ClientStats, Health, Location, LocationOf } from "./types.ts";
