@@ -141,4 +141,20 @@ describe("the documentation", () => {
       "docs/a.md links to #lost, but docs/a.md has no such heading",
     ]);
   });
+
+  it("has a row in CONTRIBUTING for each room, each dependency and each script", () => {
+    const page = readFileSync("CONTRIBUTING.md", "utf8");
+    const rooms = readdirSync("src", { withFileTypes: true }).map((entry) =>
+      entry.isDirectory() ? `src/${entry.name}/` : `src/${entry.name}`,
+    );
+    const { dependencies, peerDependencies, devDependencies, scripts } = JSON.parse(
+      readFileSync("package.json", "utf8"),
+    );
+    const packages = Object.keys({ ...dependencies, ...peerDependencies, ...devDependencies });
+    const rows = page.split("\n").filter((line) => line.startsWith("|"));
+    const missing = [...rooms, ...packages].filter((name) => !rows.some((row) => row.includes(`\`${name}\``)));
+    const commands = Object.keys(scripts).filter((name) => !["start", "build", "prepack"].includes(name));
+    missing.push(...commands.filter((name) => !/^test$/.test(name) && !page.includes(`\`npm run ${name}`)));
+    assert.deepEqual(missing, []);
+  });
 });
