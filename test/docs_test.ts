@@ -1,4 +1,4 @@
-/** The Markdown of README.md and docs/: its TypeScript blocks print what their comments say, and its pages are linked. */
+/** README.md, CONTRIBUTING.md and docs/: blocks print what their comments say, and tables are those of the code. */
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
