@@ -10,7 +10,7 @@ import { rawClient, startRedis } from "./helpers/redis_server.ts";
 
 const TOKEN = "right-token";
 const UNAUTHORIZED =
-  "the token is missing or wrong: open the URL that larder dashboard printed, or this one with ?token=";
+  "Cannot open this without its token: open the URL that larder dashboard printed, or add ?token= to this one";
 const LIMIT = { timeout: 60_000 };
 const ORIGIN = "http://127.0.0.1:8378";
 
@@ -207,10 +207,13 @@ describe("dashboard serves its page", () => {
         assert.equal(found.headers.get("x-content-type-options"), "nosniff");
         assert.ok((await found.text()).length > 100);
       }
-      assert.deepEqual(await refused(page, "/nothing.js"), [404, "there is no such page"]);
-      assert.deepEqual(await refused(page, "/constructor"), [404, "there is no such page"]);
-      assert.deepEqual(await refused(page, "/", { method: "POST" }), [405, "accepted are GET"]);
-      assert.deepEqual(await refused(page, "/api/key", { method: "PUT" }), [405, "accepted are GET, POST and DELETE"]);
+      assert.deepEqual(await refused(page, "/nothing.js"), [404, "Cannot find this page"]);
+      assert.deepEqual(await refused(page, "/constructor"), [404, "Cannot find this page"]);
+      assert.deepEqual(await refused(page, "/", { method: "POST" }), [405, "Cannot answer this method: expected GET"]);
+      assert.deepEqual(await refused(page, "/api/key", { method: "PUT" }), [
+        405,
+        "Cannot answer this method: expected GET, POST or DELETE",
+      ]);
       for (const path of ["/", "/api/events"]) {
         const head = await ask(page, path, { method: "HEAD" });
         assert.deepEqual([head.status, await head.text()], [200, ""]);
@@ -244,12 +247,12 @@ describe("dashboard serves its page", () => {
     };
     bad({ token: "" }, /cannot use this token: accepted are visible ASCII/);
     bad({ token: "S3CRET in words" }, /cannot use this token/);
-    bad({ write: "yes" }, /cannot use write "yes": accepted are true and false/);
-    bad({ path: "cache" }, /cannot use path "cache": accepted are paths that begin and end with a slash/);
+    bad({ write: "yes" }, /^Cannot set write of a dashboard: received "yes", expected true or false$/);
+    bad({ path: "cache" }, /^Cannot set path of a dashboard: received "cache", expected a path that begins and ends/);
     bad({ interval: 0 }, /interval/);
     bad({ rules: [{}] }, /rule/);
     bad({ wright: true }, /cannot use option "wright" of dashboard/);
-    bad({ name: 5 }, /cannot use name 5 of dashboard: accepted are text/);
+    bad({ name: 5 }, /^Cannot set name of a dashboard: received 5, expected a string$/);
   });
 });
 
@@ -366,7 +369,7 @@ for (const [name, start] of [
         const reader = dashboard(client, { token: TOKEN, interval: "1h" });
         assert.deepEqual(await refused(reader, key, { method: "DELETE" }), [
           403,
-          "this dashboard only reads: --write, or write: true, lets keys be deleted",
+          "Cannot delete keys: the dashboard is read-only, expected --write or write: true",
         ]);
         await reader.close();
         assert.equal(await products.has(1), true);
@@ -392,18 +395,22 @@ describe("dashboard's answers", () => {
         assert.equal(code, status, path);
         assert.match(error, message);
       };
-      await bad("/api/keys", 400, /^accepted are service=product and the like, or database=0 to 15$/);
-      await bad("/api/keys?service=product&database=1", 400, /accepted are service=/);
+      await bad(
+        "/api/keys",
+        400,
+        /^Cannot choose keys: expected a service, such as service=product, or database=0 to 15$/,
+      );
+      await bad("/api/keys?service=product&database=1", 400, /expected a service, such as service=/);
       await bad("/api/keys?service=prodct", 400, /cannot use the service "prodct": accepted are gateway/);
       await bad("/api/keys?database=16", 400, /cannot use database 16: accepted are 0 to 15/);
-      await bad("/api/keys?database=1e1", 400, /accepted are service=/);
+      await bad("/api/keys?database=1e1", 400, /expected a service, such as service=/);
       await bad("/api/keys?database=1&cursor=x", 400, /cursor/);
-      await bad("/api/keys?database=1&limit=0", 400, /accepted as limit are 1 to 9999/);
-      await bad("/api/key?database=1", 400, /accepted are key, and key64/);
+      await bad("/api/keys?database=1&limit=0", 400, /^Cannot list keys: expected a limit from 1 to 9999$/);
+      await bad("/api/key?database=1", 400, /^Cannot choose a key: expected key, or key64 in base64$/);
       await bad("/api/key?database=1&key=", 400, /accepted are keys of text or bytes that are not empty/);
-      await bad("/api/key?database=1&key=", 400, /cannot delete this key/, "DELETE");
-      await bad("/api/key?database=1&key64=%25", 400, /accepted are key, and key64/);
-      await bad("/api/everything", 404, /there is no such page/);
+      await bad("/api/key?database=1&key=", 400, /^Cannot delete this key: expected one that is not empty/, "DELETE");
+      await bad("/api/key?database=1&key64=%25", 400, /^Cannot choose a key: expected key, or key64 in base64$/);
+      await bad("/api/everything", 404, /^Cannot find this page$/);
     }),
   );
 
@@ -602,7 +609,7 @@ describe("dashboard's events", () => {
     await page.close();
     await page.close();
     for await (const _ of stream);
-    assert.deepEqual(await refused(page, "/api/events"), [503, "the dashboard was closed"]);
+    assert.deepEqual(await refused(page, "/api/events"), [503, "Cannot open a stream: the dashboard was closed"]);
     await client.close();
   });
 });

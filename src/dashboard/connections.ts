@@ -1,4 +1,4 @@
-/** Connections to places, shared by requests. */
+/** Connections that the requests of a dashboard share. */
 import {
   type Connection,
   type Driver,
@@ -13,33 +13,38 @@ import { DASHBOARD } from "../manager/slow_log.ts";
 /** Opens a connection. */
 type Open = () => Promise<Connection>;
 
-/** A client whose tools share one connection a place, where they would open one each. */
+/** A client whose tools share one connection for each location, instead of opening one each. */
 export class SharedConnections implements ManagedClient {
   readonly #client: ManagedClient;
   readonly #open = new Map<string, Promise<Connection>>();
   #closed = false;
 
-  /** @param client The client. */
+  /**
+   * Creates shared connections.
+   *
+   * @param client The client.
+   */
   constructor(client: ManagedClient) {
     this.#client = client;
   }
 
-  /** Where keys live; what opens a connection there gets the shared one. */
+  /** Returns the location of a service or database. Opening a connection there gives the shared one. */
   async locate(of: Parameters<ManagedClient["locate"]>[0]): ReturnType<ManagedClient["locate"]> {
-    const place = await this.#client.locate(of);
-    const { driver } = place;
+    const location = await this.#client.locate(of);
+    const { driver } = location;
     const { connect } = driver;
-    if (!connect) return place;
+    if (!connect) return location;
     const shared: Driver = {
       name: driver.name,
       capabilities: driver.capabilities,
       send: (...args) => driver.send(...args),
       close: async () => {},
       connect: async (database, options) => {
-        const id = `${place.service ?? ""} ${database}`;
+        const id = `${location.service ?? ""} ${database}`;
         const open = async (): Promise<Connection> => {
           const connection = await connect.call(driver, database, options);
-          // A user who may not do that does without.
+          // The name keeps the dashboard's commands out of the list of slow queries. Users may lack the right to set
+          // it.
           try {
             await connection.send([["CLIENT", "SETNAME", DASHBOARD]], options);
             return connection;
@@ -51,15 +56,15 @@ export class SharedConnections implements ManagedClient {
         await this.#connection(id, open);
         return {
           send: (commands, limits) => this.#send(id, open, commands, limits),
-          listen: () => Promise.reject(new StoreError("protocol", "a shared connection does not listen")),
+          listen: () => Promise.reject(new StoreError("protocol", "Cannot listen on a shared connection")),
           close: async () => {},
         };
       },
     };
-    return { ...place, driver: shared };
+    return { ...location, driver: shared };
   }
 
-  /** Closes the connections, and opens no more. */
+  /** Closes the connections. No more are opened afterwards. */
   async close(): Promise<void> {
     this.#closed = true;
     const open = [...this.#open.values()];
@@ -68,7 +73,8 @@ export class SharedConnections implements ManagedClient {
   }
 
   #connection(id: string, open: Open): Promise<Connection> {
-    if (this.#closed) return Promise.reject(new StoreError("closed", "the dashboard was closed"));
+    if (this.#closed)
+      return Promise.reject(new StoreError("closed", "Cannot open a connection: the dashboard was closed"));
     const known = this.#open.get(id);
     if (known) return known;
     const opening = open();
@@ -89,7 +95,7 @@ export class SharedConnections implements ManagedClient {
       return await (await opening).send(commands, limits);
     } catch (error) {
       this.#forget(id, opening);
-      // It was lost while it was idle.
+      // The connection was lost while it was idle.
       if (again && error instanceof StoreError && error.repeat === "all") {
         return this.#send(id, open, commands, limits, false);
       }
@@ -97,7 +103,7 @@ export class SharedConnections implements ManagedClient {
     }
   }
 
-  /** The next one opens another. */
+  /** Drops a connection, so that the next command opens another. */
   #forget(id: string, opening: Promise<Connection>): void {
     if (this.#open.get(id) === opening) this.#open.delete(id);
     opening.then((connection) => connection.close()).catch(() => {});

@@ -1,9 +1,10 @@
 /**
- * A web page that shows how the caches do, and the keys in them, as a fetch handler: hit rate and latency over time, keys and memory a service, alerts,
- * slow commands, and a key browser.
+ * The dashboard: a web page about the caches and the keys in them, as a fetch handler. It shows hit rate and latency
+ * over time, keys and memory by service, alerts, slow commands, and a key browser.
  *
- * Nothing is answered without the token. The page loads nothing from elsewhere, and what comes from the store is text on it, never HTML: the browser is
- * told to refuse anything else. Over what other local servers' pages send, the cookie alone does not decide.
+ * Every request needs the token. The page loads nothing from other servers. Data of the store is shown as text, never
+ * as HTML, and the content security policy makes the browser enforce that. Requests that pages of other origins send
+ * are refused, even if they carry the cookie.
  *
  * @example
  * ```ts
@@ -11,7 +12,8 @@
  * import { dashboard } from "@foodfast/larder/dashboard";
  *
  * await using client = createCacheClient({ driver: "memory" });
- * await using page = dashboard(client, { token: "a-local-token" }); // Bun.serve({ fetch: page }), Deno.serve(page), on Node listen(page)
+ * // To serve it: Bun.serve({ fetch: page }), Deno.serve(page), or listen(page) on Node.
+ * await using page = dashboard(client, { token: "a-local-token" });
  * console.log((await page(new Request("http://localhost/"))).status); // 401
  * const headers = { authorization: "Bearer a-local-token" };
  * console.log((await page(new Request("http://localhost/", { headers }))).status); // 200
@@ -19,7 +21,8 @@
  *
  * @module
  */
-import { checkNames, describe, refuse } from "../base/check.ts";
+import { checkNames, invalid } from "../base/check.ts";
+import { formatBytes } from "../base/format.ts";
 import { sha256 } from "../base/hash.ts";
 import { isStoreError } from "../base/store_error.ts";
 import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
@@ -39,15 +42,18 @@ export type { WatchedClient } from "./watcher.ts";
 
 /** Options of {@linkcode dashboard}. */
 export interface DashboardOptions {
-  /** What a browser has to bring: as `?token=` in the URL that is opened first, which a cookie then stands for, or as `Authorization: Bearer`. */
+  /**
+   * The token that every request needs. A browser sends it as `?token=` in the first URL, and gets a cookie for it;
+   * programs send it as `Authorization: Bearer`.
+   */
   readonly token: string;
-  /** Whether keys may be deleted. @default false */
+  /** Allows keys to be deleted. @default false */
   readonly write?: boolean;
-  /** What the store is called on the page. @default the driver's name */
+  /** The name of the store on the page. @default the driver's name */
   readonly name?: string;
-  /** The path that it is served at, which begins and ends with a slash. @default "/" */
+  /** The path of the page, which begins and ends with a slash. @default "/" */
   readonly path?: string;
-  /** How often a sample is taken. @default "2s", over REST, where commands are billed, "30s" */
+  /** The time between samples. @default "2s"; "30s" over REST, where commands are billed */
   readonly interval?: Duration;
   /** The rules whose alerts are shown. @default FLEET_RULES */
   readonly rules?: readonly AlertRule[];
@@ -55,22 +61,23 @@ export interface DashboardOptions {
   readonly timeout?: Timeout;
 }
 
-/** A fetch handler; it answers every request and never throws. */
+/** A fetch handler. It answers every request and never throws. */
 export interface Dashboard {
   (request: WebRequest): Promise<WebResponse>;
-  /** Stops sampling, ends the streams and closes its connections. The client stays open. */
+  /** Stops sampling, ends the streams and closes the connections. The client stays open. */
   close(): Promise<void>;
-  /** Closes it at the end of an `await using` block. */
+  /** Closes the dashboard at the end of an `await using` block. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 const OPTIONS = ["token", "write", "name", "path", "interval", "rules", "timeout"];
 
 /**
- * Makes a dashboard. It samples from then on, so that there is a past to be shown when it is opened; it needs timers, which the edge has not.
+ * Makes a dashboard. It takes samples from now on, so that the page has a past to show when it is opened. It needs
+ * timers, so it does not run at the edge.
  *
- * @param client The client. Its own counts are shown where no processes count together (`fleetStats`).
- * @param options The token, and what is shown.
+ * @param client The client. Its own counts are shown if no process has `fleetStats`.
+ * @param options The token, and the options of the page.
  * @returns The handler, to be closed.
  * @throws {TypeError | RangeError} For bad options.
  */
@@ -79,10 +86,10 @@ export function dashboard(client: WatchedClient, options: DashboardOptions): Das
   const { token, write = false, path = "/", name = client.driver, interval, rules } = options;
   const timeout = parseTimeout(options.timeout ?? 5000, "timeout");
   checkToken(token);
-  if (typeof name !== "string") refuse(`name ${describe(name)} of dashboard`, "text");
-  if (typeof write !== "boolean") refuse(`write ${describe(write)}`, "true and false");
+  if (typeof name !== "string") throw invalid("set name of a dashboard", name, "a string", TypeError);
+  if (typeof write !== "boolean") throw invalid("set write of a dashboard", write, "true or false", TypeError);
   if (!(typeof path === "string" && /^\/(?:[\w.~-]+\/)*$/.test(path))) {
-    refuse(`path ${describe(path)}`, 'paths that begin and end with a slash, such as "/cache/"');
+    throw invalid("set path of a dashboard", path, 'a path that begins and ends with a slash, such as "/cache/"');
   }
   const watcher = new Watcher(client, { interval, rules, timeout });
   const context: Context = {
@@ -117,7 +124,7 @@ export function dashboard(client: WatchedClient, options: DashboardOptions): Das
   return Object.assign(handler, { close, [Symbol.asyncDispose]: close });
 }
 
-/** A dashboard at work. */
+/** The parts of a running dashboard. */
 interface Context {
   readonly client: WatchedClient;
   readonly token: string;
@@ -128,7 +135,7 @@ interface Context {
   readonly streams: EventStreams;
 }
 
-/** What a request is not answered for. */
+/** The error of a request that is refused. */
 class RequestError extends Error {
   readonly status: number;
 
@@ -143,38 +150,39 @@ async function answer(request: Request, context: Context): Promise<Response> {
   const { path, token } = context;
   const isPage = url.pathname === path;
   const given = isPage ? url.searchParams.get("token") : null;
-  // Without its last slash, the page's own files would be looked for elsewhere.
+  // Without the last slash, the browser would look for the page's files elsewhere.
   if (`${url.pathname}/` === path) return respond(308, "", "text/plain", { location: `${path}${url.search}` });
   if (!authorized(request, given, token)) {
     throw new RequestError(
       401,
-      "the token is missing or wrong: open the URL that larder dashboard printed, or this one with ?token=",
+      "Cannot open this without its token: open the URL that larder dashboard printed, or add ?token= to this one",
     );
   }
   if (given !== null) {
-    // The token shall not stay in the address bar, in the history and in screenshots.
+    // The token must not stay in the address bar, in the history and in screenshots.
     const secure = url.protocol === "https:" ? "; Secure" : "";
     const cookie = `${cookieOf(token)}=${encodeURIComponent(token)}; Path=${path}; HttpOnly; SameSite=Lax${secure}`;
     return respond(303, "", "text/plain", { location: path, "set-cookie": cookie });
   }
-  if (!url.pathname.startsWith(path)) throw new RequestError(404, "there is no such page");
+  if (!url.pathname.startsWith(path)) throw new RequestError(404, "Cannot find this page");
   const route = url.pathname.slice(path.length);
   const isKey = route === "api/key";
   if (!(isKey ? /^(GET|HEAD|POST|DELETE)$/ : /^(GET|HEAD)$/).test(request.method)) {
-    throw new RequestError(405, `accepted are GET${isKey ? ", POST and DELETE" : ""}`);
+    throw new RequestError(405, `Cannot answer this method: expected GET${isKey ? ", POST or DELETE" : ""}`);
   }
   if (!route.startsWith("api/")) return asset(route || "index.html");
-  if (!ofOwnPage(request, url)) throw new RequestError(403, "this is for the dashboard's own page");
+  if (!ofOwnPage(request, url))
+    throw new RequestError(403, "Cannot answer pages of other servers: expected a request of the dashboard's own page");
   return api(route.slice(4), request, await parametersOf(request, url), context);
 }
 
-/** The most bytes that name a key. */
+/** The most bytes of a request's body. */
 const MOST_BYTES = 2 ** 20;
 
-/** What a request asks for: in its URL, or, for keys that are longer than a URL may be, in its body. */
+/** Reads the parameters of a request: from its URL, or from its body, because keys may be longer than a URL. */
 async function parametersOf(request: Request, url: URL): Promise<URLSearchParams> {
   if (!/^(POST|DELETE)$/.test(request.method)) return url.searchParams;
-  const long = new RequestError(413, `accepted are bodies of up to ${MOST_BYTES} bytes`);
+  const long = new RequestError(413, `Cannot read the request: expected a body of at most ${formatBytes(MOST_BYTES)}`);
   if (Number(request.headers.get("content-length")) > MOST_BYTES) throw long;
   const body = await request.text();
   if (body.length > MOST_BYTES) throw long;
@@ -192,22 +200,26 @@ async function api(route: string, request: Request, query: URLSearchParams, cont
         query.get("cursor") ?? "0",
         query.get("limit") ?? "100",
       ];
-      if (!/^\d{1,20}$/.test(cursor)) throw new RequestError(400, "accepted as cursor is what the last page said");
+      if (!/^\d{1,20}$/.test(cursor))
+        throw new RequestError(400, "Cannot list keys: expected the cursor of the last page");
       if (!(/^\d{1,4}$/.test(limit) && Number(limit) > 0))
-        throw new RequestError(400, "accepted as limit are 1 to 9999");
+        throw new RequestError(400, "Cannot list keys: expected a limit from 1 to 9999");
       const search = { match: match.toWellFormed(), cursor, limit: Number(limit), timeout };
       return json(200, await findKeys(connections, { ...targetOf(query), ...search }));
     }
     case "key": {
       const key = requestedKey(query);
-      if (key === undefined) throw new RequestError(400, "accepted are key, and key64 in base64");
-      const place = { ...targetOf(query), key, timeout };
+      if (key === undefined) throw new RequestError(400, "Cannot choose a key: expected key, or key64 in base64");
+      const target = { ...targetOf(query), key, timeout };
       if (request.method === "DELETE") {
         if (!write)
-          throw new RequestError(403, "this dashboard only reads: --write, or write: true, lets keys be deleted");
-        return json(200, await deleteKey(connections, place));
+          throw new RequestError(
+            403,
+            "Cannot delete keys: the dashboard is read-only, expected --write or write: true",
+          );
+        return json(200, await deleteKey(connections, target));
       }
-      return json(200, (await viewKey(connections, place)) ?? null);
+      return json(200, (await viewKey(connections, target)) ?? null);
     }
     case "slow":
       return json(200, await slowCommands(connections, timeout));
@@ -217,7 +229,7 @@ async function api(route: string, request: Request, query: URLSearchParams, cont
       return json(200, { findings });
     }
     default:
-      throw new RequestError(404, "there is no such page");
+      throw new RequestError(404, "Cannot find this page");
   }
 }
 
@@ -225,18 +237,18 @@ function targetOf(query: URLSearchParams): Target {
   const [service, database] = [query.get("service"), query.get("database")];
   if (service !== null && database === null) return { service };
   if (service === null && database !== null && /^\d{1,2}$/.test(database)) return { database: Number(database) };
-  throw new RequestError(400, "accepted are service=product and the like, or database=0 to 15");
+  throw new RequestError(400, "Cannot choose keys: expected a service, such as service=product, or database=0 to 15");
 }
 
-/** Whether no other page sends it: to a cookie those of other ports of this machine are the same site. */
+/** Returns whether the page itself sent a request. Cookies do not tell apart the ports of a machine. */
 function ofOwnPage({ headers }: Request, { host }: URL): boolean {
   const [site, origin] = [headers.get("sec-fetch-site"), headers.get("origin")];
   if (site !== null) return site === "same-origin" || site === "none";
-  // Who ends TLS in front of this changes the scheme, and not the host.
+  // A proxy that ends TLS changes the scheme, but not the host.
   return origin === null || origin === `http://${host}` || origin === `https://${host}`;
 }
 
-/** A page is opened with the token in its URL, then the cookie stands for it; programs send it as they do elsewhere. */
+/** Returns whether a request carries the token: in its URL, as a bearer token, or by the cookie. */
 function authorized(request: Request, given: string | null, token: string): boolean {
   if (given !== null) return sameToken(given, token);
   if (request.headers.has("authorization")) return sameToken(bearerOf(request), token);
@@ -246,31 +258,32 @@ function authorized(request: Request, given: string | null, token: string): bool
   return sameToken(value, encodeURIComponent(token));
 }
 
-/** Cookies belong to a host whatever the port: dashboards with other tokens have others. */
+/** Returns the name of the cookie. Ports share cookies, so dashboards with other tokens need other names. */
 function cookieOf(token: string): string {
   return `larder_${sha256(token).slice(0, 8)}`;
 }
 
-/** The browser runs our script and no other, asks nobody else, and makes no HTML of text. */
+/** The policy: the browser runs only our script, asks only this server, and makes no HTML from text. */
 const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; " +
-  "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+  "require-trusted-types-for 'script'; trusted-types 'none'";
 
 function asset(name: string): Response {
   const found = Object.hasOwn(ASSETS, name) ? ASSETS[name] : undefined;
-  if (!found) throw new RequestError(404, "there is no such page");
+  if (!found) throw new RequestError(404, "Cannot find this page");
   return respond(200, found.body, found.type, { "content-security-policy": POLICY });
 }
 
 function failure(error: unknown, { headers }: Request): Response {
   if (error instanceof RequestError) {
-    // A person looks at it in a browser.
+    // A person sees this in a browser.
     if (headers.get("accept")?.includes("text/html")) return respond(error.status, error.message, "text/plain");
     return json(error.status, { error: error.message });
   }
   if (isStoreError(error)) return json(error.kind === "command" ? 400 : 503, { error: error.message });
   if (error instanceof TypeError || error instanceof RangeError) return json(400, { error: error.message });
-  return json(500, { error: "the dashboard failed" });
+  return json(500, { error: "Cannot answer: the dashboard failed" });
 }
 
 function json(status: number, body: unknown): Response {
@@ -293,7 +306,7 @@ function respond(
   });
   if (typeof body !== "string") return new Response(body, { status, headers });
   const bytes = new TextEncoder().encode(body);
-  // Without it, a response is sent in chunks.
+  // Without a length, the response is sent in chunks.
   headers.set("content-length", `${bytes.length}`);
   return new Response(bytes, { status, headers });
 }

@@ -1,15 +1,15 @@
-/** What happens, as server-sent events to all pages that are open. */
+/** Server-sent events for all open pages. */
 import { StoreError } from "../../drivers/driver.ts";
 import { unref } from "../base/timers.ts";
 import type { Hello } from "./messages.ts";
 import type { Watcher } from "./watcher.ts";
 
-/** What a page is told when its stream begins, but for what was sampled. */
+/** The beginning of a stream, without samples. */
 export type About = Omit<Hello, "history" | "log" | "view">;
 
-/** Milliseconds between the comments that keep a silent stream alive: Bun.serve ends one after 10 s. */
+/** The time between comments that keep an idle stream open, in milliseconds: Bun.serve ends one after 10 s. */
 const HEARTBEAT_MS = 5000;
-/** The most bytes that wait for a page that reads too slowly; it opens another stream then. */
+/** The most bytes that wait for a slow page. Beyond them its stream is ended, and the page opens another. */
 const MOST_WAITING = 4_000_000;
 
 const encoder = new TextEncoder();
@@ -24,10 +24,10 @@ export class EventStreams {
   #closed = false;
 
   /**
-   * Makes the streams.
+   * Creates the streams.
    *
-   * @param watcher What they tell of.
-   * @param about What they begin with.
+   * @param watcher The source of samples and alerts.
+   * @param about Returns the beginning of a stream.
    */
   constructor(watcher: Watcher, about: () => About) {
     this.#watcher = watcher;
@@ -37,9 +37,9 @@ export class EventStreams {
     unref(this.#timer);
   }
 
-  /** Opens a stream: the past first. @throws {StoreError} When they were closed. */
+  /** Opens a stream, which begins with the past hour. @throws {StoreError} If the dashboard was closed. */
   open(): ReadableStream<Uint8Array> {
-    if (this.#closed) throw new StoreError("closed", "the dashboard was closed");
+    if (this.#closed) throw new StoreError("closed", "Cannot open a stream: the dashboard was closed");
     let own: ReadableStreamDefaultController<Uint8Array> | undefined;
     return new ReadableStream(
       {
@@ -58,7 +58,7 @@ export class EventStreams {
     );
   }
 
-  /** Ends all of them, and opens no more. */
+  /** Ends all streams. No more are opened afterwards. */
   close(): void {
     this.#closed = true;
     this.#leave();
@@ -90,6 +90,6 @@ function end(controller: ReadableStreamDefaultController<Uint8Array>): void {
   try {
     controller.close();
   } catch {
-    // Its reader went away meanwhile.
+    // The page has already left.
   }
 }

@@ -1,4 +1,4 @@
-/** The key browser's questions to the store. */
+/** The queries of the key browser. */
 import type { RawReply } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import { toBase64 } from "../base/base64.ts";
@@ -11,37 +11,37 @@ import { slowLog } from "../manager/slow_log.ts";
 import type { Bulk } from "../manager/target.ts";
 import type { Deleted, KeyPage, KeyRow, KeyView, SlowCommands } from "./messages.ts";
 
-/** How a page of keys is asked for. */
+/** Options of {@linkcode findKeys}. */
 export type FindOptions = Target & {
-  /** Text that a key contains, or a glob where it has one of `*?[`; empty for all. */
+  /** The text that keys contain, or a glob if it has one of `*?[`; empty for all keys. */
   readonly match: string;
-  /** Where the last page ended; `"0"` at the beginning. */
+  /** The cursor of the last page; `"0"` for the first page. */
   readonly cursor: string;
-  /** How many keys are enough for a page. */
+  /** The number of keys of a page. */
   readonly limit: number;
   /** The deadline of a step, in milliseconds. */
   readonly timeout: number;
 };
 
-/** For how long a page is looked for, in milliseconds: then the browser is told how far it is. */
+/** The time to look for a page, in milliseconds. Then the browser shows the progress, and asks for more. */
 const BUDGET_MS = 200;
-/** The most keys that a step looks at: others wait for it. */
+/** The most keys that one command scans, because other clients wait for it. */
 const MOST = 5000;
 
 /**
  * Finds a page of keys.
  *
  * @param client The client.
- * @param options Which keys.
- * @returns The page; it may hold a few more keys than asked for, or none before the end.
- * @throws {TypeError | RangeError} For a service or database that there is none of.
- * @throws {StoreError} When the store is away.
+ * @param options The keys to find, and the page.
+ * @returns The page. It may hold a few more keys than the limit, or none before the end.
+ * @throws {TypeError | RangeError} If the service or database does not exist.
+ * @throws {StoreError} If the store is away.
  */
 export async function findKeys(client: ManagedClient, options: FindOptions): Promise<KeyPage> {
   const { match, limit } = options;
-  const wire = await openManagedConnection(client, options);
+  const connection = await openManagedConnection(client, options);
   try {
-    const look = looker(wire);
+    const look = looker(connection);
     const keys: KeyRow[] = [];
     const add = async (physical: readonly Bulk[]): Promise<void> => {
       for (const { key, bytes, unreadable, type, ttl, size } of await look(physical)) {
@@ -56,39 +56,39 @@ export async function findKeys(client: ManagedClient, options: FindOptions): Pro
       }
     };
     const glob = /[*?[]/.test(match);
-    // A key that is known by its name is found at once, however many there are.
-    if (match !== "" && options.cursor === "0" && !isOwnBulk(match)) await add([wire.physical(match)]);
+    // A key that is given in full is found at once, however many keys there are.
+    if (match !== "" && options.cursor === "0" && !isOwnBulk(match)) await add([connection.physical(match)]);
     const pattern = match === "" ? "*" : glob ? match : `*${escapeGlob(match)}*`;
     const start = performance.now();
     let { cursor } = options;
     let [count, scanned] = [limit, 0];
     do {
-      const [page] = await wire.must([wire.scanCommand(cursor, pattern, count)]);
+      const [page] = await connection.must([connection.scanCommand(cursor, pattern, count)]);
       const [next, found] = page as [RawReply, Bulk[]];
-      await add(found.filter((key) => !wire.isOwn(key)));
+      await add(found.filter((key) => !connection.isOwn(key)));
       scanned += count;
       cursor = word(next);
       count = Math.min(count * 2, MOST);
     } while (cursor !== "0" && keys.length < limit && performance.now() - start < BUDGET_MS);
     return { keys, cursor: cursor === "0" ? null : cursor, scanned };
   } finally {
-    await wire.close();
+    await connection.close();
   }
 }
 
-/** The most bytes of a string that are read: more holds up others. */
+/** The most bytes of a string that are read, because longer reads hold up other clients. */
 const MOST_BYTES = 2 ** 21;
 /** The most characters of a value that are shown. */
 const MOST_CHARACTERS = 200_000;
 
 /**
- * Reads a key as it is shown.
+ * Reads a key for display.
  *
  * @param client The client.
- * @param options Whose key, and which.
- * @returns The key and its value; `undefined` when there is none.
- * @throws {TypeError | RangeError} For a service or database that there is none of, or an empty key.
- * @throws {StoreError} When the store is away.
+ * @param options The service or database, and the key.
+ * @returns The key and its value; `undefined` if it does not exist.
+ * @throws {TypeError | RangeError} If the service or database does not exist, or the key is empty.
+ * @throws {StoreError} If the store is away.
  */
 export async function viewKey(
   client: ManagedClient,
@@ -109,34 +109,35 @@ export async function viewKey(
   };
 }
 
-/** A value as text, and what that is. */
+/** Returns a value as text, and the kind of the text. */
 function textOf({ type, entry, value }: KeyDetails): [kind: KeyView["kind"], text: string] {
   if (entry?.sealed !== undefined || (value === undefined && !entry)) return ["none", ""];
   if (value instanceof Uint8Array) return ["bytes", shownBytes(value)];
   if (type !== "string" || entry || typeof value !== "string") {
     const json = valueToJson(value).value;
     if (type === "string" || !Array.isArray(json) || json.length === 0) return ["json", JSON.stringify(json, null, 2)];
-    // An element a line.
+    // One line for each element.
     return ["json", `[\n${json.map((element) => `  ${JSON.stringify(element)}`).join(",\n")}\n]`];
   }
   try {
     const parsed: unknown = JSON.parse(value);
-    // Digits beyond what a number holds, and keys that come twice, must not be lost.
+    // Numbers with too many digits and repeated names must not be lost, so the text must come back equal.
     if (Object(parsed) === parsed && JSON.stringify(parsed) === value) return ["json", JSON.stringify(parsed, null, 2)];
   } catch {
-    // It is no JSON.
+    // Not JSON.
   }
   return ["text", value];
 }
 
 /**
- * Deletes a key, and nothing of the library's own.
+ * Deletes a key. The library's own keys are refused.
  *
  * @param client The client.
- * @param options Whose key, and which.
- * @returns Whether it was there.
- * @throws {TypeError | RangeError} For a service or database that there is none of, an empty key, or one of the library's own.
- * @throws {StoreError} When the store is away.
+ * @param options The service or database, and the key.
+ * @returns Whether the key existed.
+ * @throws {TypeError | RangeError} If the service or database does not exist, or the key is empty or one of
+ *   the library's own.
+ * @throws {StoreError} If the store is away.
  */
 export async function deleteKey(
   client: ManagedClient,
@@ -144,35 +145,38 @@ export async function deleteKey(
 ): Promise<Deleted> {
   const { key } = options;
   if (key.length === 0 || isOwnBulk(key)) {
-    throw new TypeError(`cannot delete this key: accepted are keys that are not empty and do not start with ${OWN}`);
+    throw new TypeError(`Cannot delete this key: expected one that is not empty and does not start with ${OWN}`);
   }
-  const wire = await openManagedConnection(client, options);
+  const connection = await openManagedConnection(client, options);
   try {
-    if (!wire.carries(key)) throw new TypeError(`cannot delete a key of bytes over ${wire.location.driver.name}`);
-    const [deleted] = await wire.must([["UNLINK", wire.physical(key)]]);
+    if (!connection.carries(key)) {
+      const { name } = connection.location.driver;
+      throw new TypeError(`Cannot delete a key of bytes over ${name}: expected a key of text`);
+    }
+    const [deleted] = await connection.must([["UNLINK", connection.physical(key)]]);
     return { deleted: Number(deleted) > 0 };
   } finally {
-    await wire.close();
+    await connection.close();
   }
 }
 
-/** How many slow commands are shown, how many arguments of each, and how many characters of one. */
+/** The most slow commands that are shown, arguments of each, and characters of an argument. */
 const SLOW = 32;
 const ARGUMENTS = 4;
 const CHARACTERS = 80;
 
 /**
- * The slow commands that the store remembers.
+ * Reads the slow log of the store.
  *
  * @param client The client.
  * @param timeout The deadline, in milliseconds.
- * @returns The commands; none where the store keeps no such list.
- * @throws {StoreError} When the store is away.
+ * @returns The slow commands; `null` as `queries` if the store has no slow log.
+ * @throws {StoreError} If the store is away.
  */
 export async function slowCommands(client: ManagedClient, timeout: number): Promise<SlowCommands> {
-  const wire = await openManagedConnection(client, { database: 0, timeout });
+  const connection = await openManagedConnection(client, { database: 0, timeout });
   try {
-    const all = (await slowLog(wire, SLOW))?.filter(({ ofTools }) => !ofTools);
+    const all = (await slowLog(connection, SLOW))?.filter(({ ofTools }) => !ofTools);
     const queries = all?.map(({ at, took, args }) => {
       const words = args.slice(0, ARGUMENTS).map((arg) => {
         const text = asText(arg) ?? shownBytes(arg as Uint8Array);
@@ -182,11 +186,11 @@ export async function slowCommands(client: ManagedClient, timeout: number): Prom
     });
     return { queries: queries ?? null };
   } finally {
-    await wire.close();
+    await connection.close();
   }
 }
 
-/** A key as a request names it: `key` as text, or `key64` in base64. */
+/** Returns the key that a request names: `key` as text, or `key64` in base64. */
 export function requestedKey(query: URLSearchParams): Bulk | undefined {
   const [key, key64] = [query.get("key"), query.get("key64")];
   return key64 === null ? (key ?? undefined) : bytesOf(key64);

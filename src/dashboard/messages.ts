@@ -1,26 +1,29 @@
-/** What the dashboard's server and its page say to each other, as JSON. Times are in milliseconds, sizes in bytes; what is not known is `null`. */
+/**
+ * The JSON messages between the dashboard's server and its page. Times are in milliseconds, sizes in bytes; unknown
+ * values are `null`.
+ */
 
-import type { EntryHead, Finding, ServerNumbers } from "../manager/mod.ts";
-import type { Alert } from "../monitor/mod.ts";
+import type { EntryHead, Finding } from "../manager/mod.ts";
+import type { Alert, StoreSample } from "../monitor/mod.ts";
 import type { BreakerState } from "../telemetry/events.ts";
 
-/** What a service did and holds. Counts and times are those of the last minute. */
+/** A service: its counts and times of the last minute, and its keys. */
 export interface ServiceView {
-  /** Its name; `"database 9"` for what lies in a database that none of the services has. */
+  /** The name; `"database 9"` for a database that belongs to no service. */
   readonly service: string;
-  /** Its database, 0-15. */
+  /** The database, 0-15. */
   readonly database: number;
-  /** Whether it is no service, but a database. */
+  /** True if it is a database instead of a service. */
   readonly unnamed?: true;
-  /** How many keys it has. */
+  /** The number of keys. */
   readonly keys: number | null;
-  /** How many bytes they take, estimated from some of them. */
+  /** The bytes of the keys, estimated from some of them. */
   readonly memory: number | null;
   /** `hits / (hits + misses)`; `null` without reads. */
   readonly hitRate: number | null;
   /** Reads that found a value. */
   readonly hits: number;
-  /** Reads that found none. */
+  /** Reads that found no value. */
   readonly misses: number;
   /** Entries written. */
   readonly writes: number;
@@ -28,47 +31,55 @@ export interface ServiceView {
   readonly loads: number;
   /** Operations that failed. */
   readonly errors: number;
-  /** What 95 of 100 operations stayed below. */
+  /** The 95th percentile of the times of operations. */
   readonly p95: number | null;
 }
 
+/** The fields of the monitor's sample of the store that are shown. */
+export const STORE_FIELDS = [
+  "up",
+  "error",
+  "latency",
+  "server",
+  "version",
+  "memoryUsed",
+  "memoryLimit",
+  "policy",
+  "evictions",
+  "expired",
+  "clients",
+  "slowQueries",
+] as const;
+
 /** The store as it was when it was last asked. */
-export interface StoreView extends Omit<ServerNumbers, "hits" | "misses" | "commands"> {
-  /** Whether it answers. */
-  readonly up: boolean;
-  /** Why it does not, without secrets. */
-  readonly error: string | null;
-  /** How long it took to answer. */
-  readonly latency: number | null;
-  /** Slow queries since the dashboard began. */
-  readonly slowQueries: number | null;
-  /** Commands a second, of all its users, between the last two samples. */
+export interface StoreView extends Pick<StoreSample, (typeof STORE_FIELDS)[number]> {
+  /** Commands a second of all clients, between the last two samples. */
   readonly operations: number | null;
 }
 
-/** All that is shown of the caches at one time. */
+/** The view of the caches at one time. */
 export interface View {
   /** The time, in milliseconds since 1970. */
   readonly at: number;
   /**
-   * Whose counts these are: `"fleet"`, of all processes with `fleetStats`; `"instance"`, of the process that serves the dashboard; `null` where nothing was
-   * counted yet.
+   * The source of the counts: `"fleet"` for all processes with `fleetStats`, `"instance"` for the process that serves
+   * the dashboard, `null` if nothing was counted yet.
    */
   readonly counted: "fleet" | "instance" | null;
   /** All services together, in the last minute. */
   readonly all: Omit<ServiceView, "service" | "database" | "unnamed"> & {
     /** The median of the times of operations. */
     readonly p50: number | null;
-    /** What 99 of 100 stayed below. */
+    /** The 99th percentile of the times of operations. */
     readonly p99: number | null;
   };
   /** The services by their databases. */
   readonly services: readonly ServiceView[];
   /** The store; `null` before it was asked. */
   readonly store: StoreView | null;
-  /** What the circuit breaker of the serving process lets through. */
+  /** The state of the circuit breaker of the process that serves the dashboard. */
   readonly breaker: BreakerState;
-  /** The alerts that fire. */
+  /** The firing alerts. */
   readonly alerts: readonly Alert[];
 }
 
@@ -78,124 +89,124 @@ export interface ChartPoint {
   readonly at: number;
   /** The hit rate of all services in the minute before. */
   readonly hitRate: number | null;
-  /** That of each service that was read. */
+  /** The hit rate of each service that was read. */
   readonly services: Readonly<Record<string, number>>;
-  /** How long the store took to answer. */
+  /** The time until the store answered. */
   readonly latency: number | null;
-  /** The times of operations in the minute before. */
+  /** The median of the times of operations in the minute before. */
   readonly p50: number | null;
-  /** The same, 95 of 100. */
+  /** The 95th percentile. */
   readonly p95: number | null;
-  /** The same, 99 of 100. */
+  /** The 99th percentile. */
   readonly p99: number | null;
   /** Commands a second. */
   readonly operations: number | null;
-  /** Bytes in use. */
+  /** Bytes that the store uses. */
   readonly memory: number | null;
-  /** The limit; `null` where there is none. */
+  /** The limit of the store's memory; `null` without one. */
   readonly memoryLimit: number | null;
 }
 
 /** The first event of a stream, `hello`. */
 export interface Hello {
-  /** What the store is called, without secrets. */
+  /** The name of the store, without secrets. */
   readonly name: string;
   /** The driver: `"memory"`, `"node-redis"`, `"upstash"`, or one of the application's. */
   readonly driver: string;
-  /** How databases are kept apart. */
+  /** The mode that keeps databases apart. */
   readonly databases: "numbered" | "prefixed";
-  /** Whether keys may be deleted. */
+  /** True if keys may be deleted. */
   readonly writable: boolean;
-  /** Milliseconds from one sample to the next. */
+  /** The time between samples. */
   readonly interval: number;
-  /** What was sampled in the last hour, the oldest first. */
+  /** The points of the last hour, the oldest first. */
   readonly history: readonly ChartPoint[];
-  /** The alerts that fired or were resolved, the latest first, 50 at the most. */
+  /** The alerts that fired or were resolved, the latest first, at most 50. */
   readonly log: readonly Alert[];
-  /** The latest; `null` before the first sample. */
+  /** The latest view; `null` before the first sample. */
   readonly view: View | null;
 }
 
 /** The event `sample`. */
 export interface SampleMessage {
-  /** How things are. */
+  /** The view. */
   readonly view: View;
-  /** The same as a point. */
+  /** The point of the view on the charts. */
   readonly point: ChartPoint;
 }
 
 /** One key of a list. */
 export interface KeyRow {
-  /** The key, below its service's prefix; what is not UTF-8 in it is replaced. */
+  /** The key without its service's prefix. Bytes that are not UTF-8 are replaced. */
   readonly key: string;
-  /** The key in base64, where it is not UTF-8. */
+  /** The key in base64, if it is not UTF-8. */
   readonly key64?: string;
-  /** Whether the wire cannot carry it, so that it cannot be opened. */
+  /** True if the driver cannot carry the key, so that it cannot be opened. */
   readonly unreadable?: true;
   /** The type, such as `"string"`. */
   readonly type: string;
-  /** Milliseconds to live; `null` without expiry. */
+  /** The time to live; `null` without expiry. */
   readonly ttl: number | null;
-  /** Bytes. */
+  /** The size. */
   readonly size: number | null;
 }
 
-/** Some keys. */
+/** A page of keys. */
 export interface KeyPage {
-  /** The keys, in no order. One may come again in a later page. */
+  /** The keys, in no order. A key may appear again on a later page. */
   readonly keys: readonly KeyRow[];
-  /** What to ask with for more; `null` at the end. */
+  /** The cursor of the next page; `null` at the end. */
   readonly cursor: string | null;
-  /** How many keys were looked at for this page. */
+  /** The number of keys that were scanned for this page. */
   readonly scanned: number;
 }
 
-/** A key and its value; `null` is answered where there is none. */
+/** A key and its value. The answer for a missing key is `null`. */
 export interface KeyView extends Omit<KeyRow, "key" | "key64"> {
-  /** What is known of it, where it is an entry of this library. */
+  /** The metadata of an entry of this library. */
   readonly entry?: EntryHead;
-  /** How many elements there are, where only the first 1000 are shown. */
+  /** The number of elements, if only the first 1000 are shown. */
   readonly length?: number;
-  /** What `text` is: JSON, text as it is stored, bytes shown as text, or nothing that can be shown (encrypted, of an unknown type). */
+  /** The kind of `text`: JSON, stored text, bytes as text, or nothing (an encrypted value, or an unknown type). */
   readonly kind: "json" | "text" | "bytes" | "none";
   /** The value, pretty-printed. */
   readonly text: string;
-  /** How many characters it has, where `text` holds only the first of them. */
+  /** The number of characters, if `text` holds only the first of them. */
   readonly characters?: number;
-  /** How many bytes it has, where so many are stored that only the first of them were read. */
+  /** The number of bytes, if the value is so long that only the first of them were read. */
   readonly bytes?: number;
 }
 
-/** A command that was slow. */
+/** A slow command. */
 export interface SlowCommand {
-  /** When it ran, by the store's clock. */
+  /** The time at which it ran, by the store's clock. */
   readonly at: number;
-  /** How long it took. */
+  /** Its duration. */
   readonly took: number;
-  /** The command and its first arguments, each cut to some characters. */
+  /** The command and its first arguments, shortened. */
   readonly command: string;
 }
 
-/** The answer to a question about slow commands. */
+/** The answer for slow commands. */
 export interface SlowCommands {
-  /** The latest first; `null` where the store keeps none. */
+  /** The commands, the latest first; `null` if the store has no slow log. */
   readonly queries: readonly SlowCommand[] | null;
 }
 
-/** The answer to a check-up. */
+/** The answer for a check-up. */
 export interface CheckUp {
-  /** What was found, a finding a question. */
+  /** The findings, one for each check. */
   readonly findings: readonly Finding[];
 }
 
-/** The answer to a deletion. */
+/** The answer for a deletion. */
 export interface Deleted {
-  /** Whether the key was there. */
+  /** True if the key existed. */
   readonly deleted: boolean;
 }
 
-/** Any answer that is none. */
+/** The body of an error response. */
 export interface Refused {
-  /** Why. */
+  /** The reason. */
   readonly error: string;
 }

@@ -1,4 +1,4 @@
-/** From what a monitor knows to what is shown: by the dashboard's page and by `larder stats --watch`. */
+/** The view of the caches, made from a monitor's snapshot: for the dashboard's page and `larder stats --watch`. */
 
 import type { Location } from "../client/types.ts";
 import { fleetTimes } from "../monitor/fleet_counts.ts";
@@ -6,31 +6,31 @@ import type { FleetWindow, MonitorSnapshot, StoreSample, Windowed } from "../mon
 import { rateOf } from "../monitor/series.ts";
 import type { Size } from "../monitor/sizes.ts";
 import type { BreakerState } from "../telemetry/events.ts";
-import type { ChartPoint, ServiceView, StoreView, View } from "./messages.ts";
+import { type ChartPoint, type ServiceView, STORE_FIELDS, type StoreView, type View } from "./messages.ts";
 
-/** What is shown beside what a monitor knows. */
+/** The parts of a view that are not in a snapshot. */
 export interface ViewOptions {
-  /** Where the services live. */
+  /** The locations of the services. */
   readonly locations: readonly Location[];
-  /** What their keys come to, by service, as far as it was measured. */
+  /** The sizes of the services that were measured. */
   readonly sizes: ReadonlyMap<string, Size>;
-  /** What the circuit breaker lets through. */
+  /** The state of the circuit breaker. */
   readonly breaker: BreakerState;
   /** Commands a second. */
   readonly operations: number | null;
 }
 
-/** The window of counts and times; the monitor has to have it. */
+/** The window of counts and times; the monitor must have it. */
 export const WINDOW = "1m";
 
-/** What is shown of a window, of the fleet or of this process. */
+/** The counts of a window: of all processes, or of this one. */
 type Counts = Omit<View["all"], "keys" | "memory">;
 
 /**
- * What is shown of the caches.
+ * Makes a view.
  *
- * @param snapshot What a monitor knows; it has the window {@linkcode WINDOW}.
- * @param options What is shown beside it.
+ * @param snapshot The snapshot of a monitor that has the window {@linkcode WINDOW}.
+ * @param options The parts that are not in the snapshot.
  * @returns The view.
  */
 export function viewOf(snapshot: MonitorSnapshot, options: ViewOptions): View {
@@ -65,7 +65,7 @@ export function viewOf(snapshot: MonitorSnapshot, options: ViewOptions): View {
   };
 }
 
-/** A view as a point of the charts. */
+/** Returns the point of a view on the charts. */
 export function pointOf({ at, all, services, store }: View): ChartPoint {
   const { hitRate, p50, p95, p99 } = all;
   const rates = services.flatMap((one) => (one.hitRate === null ? [] : [[one.service, one.hitRate] as const]));
@@ -116,7 +116,7 @@ function fleetCounts(windows: readonly FleetWindow[]): Counts {
   return { ...counts, hitRate: rateOf(counts.hits, counts.misses), p50, p95, p99 };
 }
 
-/** The services, and the databases that have keys and belong to none of them. */
+/** Returns the services, and the databases with keys that belong to no service. */
 function rowsOf(
   { locations, sizes }: ViewOptions,
   store: StoreSample | null,
@@ -126,7 +126,7 @@ function rowsOf(
     const keys = store?.keys?.[service] ?? size?.keys ?? null;
     return { service, database: number, keys, memory: memoryOf(keys, size) };
   });
-  // Below a prefix nobody tells them.
+  // The store does not count keys below a prefix.
   const own = locations.every(({ numbered, prefix }) => numbered && prefix === "");
   const others = Object.entries((own && store?.databases) || {}).flatMap(([name, keys]) => {
     const database = Number(name);
@@ -136,7 +136,7 @@ function rowsOf(
   return [...rows, ...others].sort((a, b) => a.database - b.database);
 }
 
-/** What was measured of fewer or more keys, for as many as there are. */
+/** Scales the memory that was measured to the current number of keys. */
 function memoryOf(keys: number | null, size: Size | undefined): number | null {
   if (keys === 0) return 0;
   if (keys === null || !size?.keys || size.memory === null) return null;
@@ -144,33 +144,9 @@ function memoryOf(keys: number | null, size: Size | undefined): number | null {
 }
 
 function storeView(store: StoreSample, operations: number | null): StoreView {
-  const {
-    up,
-    error,
-    latency,
-    server,
-    version,
-    memoryUsed,
-    memoryLimit,
-    policy,
-    evictions,
-    expired,
-    clients,
-    slowQueries,
-  } = store;
-  return {
-    up,
-    error,
-    latency,
-    server,
-    version,
-    memoryUsed,
-    memoryLimit,
-    policy,
-    evictions,
-    expired,
-    clients,
-    slowQueries,
-    operations: up ? operations : null,
-  };
+  const fields = Object.fromEntries(STORE_FIELDS.map((name) => [name, store[name]])) as unknown as Pick<
+    StoreSample,
+    (typeof STORE_FIELDS)[number]
+  >;
+  return { ...fields, operations: store.up ? operations : null };
 }

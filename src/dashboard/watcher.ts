@@ -1,4 +1,4 @@
-/** Samples the caches again and again, and remembers the last hour: for the dashboard, and for `larder stats --watch`. */
+/** Watches the caches and remembers the last hour, for the dashboard and `larder stats --watch`. */
 
 import type { Duration } from "../base/ttl.ts";
 import type { Location } from "../client/types.ts";
@@ -13,46 +13,51 @@ import {
   monitor,
 } from "../monitor/mod.ts";
 import { type Size, sizesOf } from "../monitor/sizes.ts";
-import type { BreakerState } from "../telemetry/events.ts";
+import { type BreakerState, Events } from "../telemetry/events.ts";
 import type { ChartPoint, SampleMessage, View } from "./messages.ts";
 import { pointOf, viewOf, WINDOW } from "./view.ts";
 
-/** What is watched: any cache client. */
+/** A client that can be watched: any cache client. */
 export type WatchedClient = MonitoredClient & InspectedClient;
 
 /** Options of {@linkcode Watcher}. */
 export interface WatcherOptions {
-  /** How often a sample is taken. @default "2s", over REST, where commands are billed, "30s" */
+  /** The time between samples. @default "2s"; "30s" over REST, where commands are billed */
   readonly interval?: Duration | undefined;
   /** The rules whose alerts are shown. @default FLEET_RULES */
   readonly rules?: readonly AlertRule[] | undefined;
-  /** The deadline of each question to the store, in milliseconds; above 2000 it is 2000, for the next sample is near. @default 2000 */
+  /**
+   * The deadline of each question to the store, in milliseconds. It is at most 2000, because the next sample is near.
+   * @default 2000
+   */
   readonly timeout?: number | undefined;
 }
 
 const TIMEOUT_MS = 2000;
 
-/** How many points are kept: an hour of them every two seconds. */
+/** The most points that are kept: an hour, with one every two seconds. */
 const MOST_POINTS = 1800;
 const HOUR_MS = 3_600_000;
-/** How many alerts are kept. */
+/** The most alerts that are kept. */
 const MOST_ALERTS = 50;
-/** How often it is measured how much memory keys take, in milliseconds: over REST, where pages are billed, less often; sooner where it is not known. */
+/** The time between measurements of the keys' memory, in milliseconds: longer over REST, where scans are billed. */
 const SIZES_EVERY = { tcp: 60_000, rest: 600_000 };
+/** The same, while the memory of a service is unknown. */
 const SIZES_SOON = { tcp: 3000, rest: 60_000 };
-/** Of how many keys of a service, and how many are looked at where services share a database. */
+/** The number of keys of each service that are measured. */
 const SAMPLED = 20;
-const LOOKED_AT = { tcp: 100_000, rest: 10_000 };
+/** The most keys that are scanned in a database that services share. */
+const SCANNED = { tcp: 100_000, rest: 10_000 };
 
 /** Watches a client. */
 export class Watcher {
-  /** How often a sample is taken, in milliseconds. */
+  /** The time between samples, in milliseconds. */
   readonly interval: number;
   readonly #client: WatchedClient;
   readonly #timeout: number;
   readonly #rest: boolean;
   readonly #monitor: Monitor;
-  readonly #listeners = new Set<(event: SampleMessage | Alert) => void>();
+  readonly #events = new Events<SampleMessage | Alert>();
   readonly #history: ChartPoint[] = [];
   readonly #log: Alert[] = [];
   #locations: readonly Location[] = [];
@@ -61,14 +66,15 @@ export class Watcher {
   #measuring: Promise<void> | undefined;
   #breaker: BreakerState = "closed";
   #trying = false;
+  #closed = false;
   #commands: { readonly at: number; readonly count: number } | undefined;
   #view: View | null = null;
 
   /**
-   * Begins to watch: the first sample is taken at once.
+   * Begins to watch. The first sample is taken at once.
    *
-   * @param client The client. It is not closed with this.
-   * @param options How often, and by which rules.
+   * @param client The client. It is not closed with the watcher.
+   * @param options The options.
    * @throws {TypeError | RangeError} For bad options.
    */
   constructor(client: WatchedClient, options: WatcherOptions = {}) {
@@ -103,35 +109,34 @@ export class Watcher {
     return this.#log;
   }
 
-  /** How things were when they were last looked at; `null` before the first sample. */
+  /** The latest view; `null` before the first sample. */
   get view(): View | null {
     return this.#view;
   }
 
   /**
-   * Listens.
+   * Listens to the watcher.
    *
-   * @param listener Called with each sample and each alert. What it throws is ignored.
-   * @returns Stops listening.
+   * @param listener Called with each sample and each alert. Exceptions are ignored.
+   * @returns A function that stops listening.
    */
   subscribe(listener: (event: SampleMessage | Alert) => void): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    return this.#events.subscribe(listener);
   }
 
   /** Stops watching. */
   async close(): Promise<void> {
-    this.#listeners.clear();
+    this.#closed = true;
     await this.#monitor.close();
     await this.#measuring;
   }
 
   async #begin(): Promise<void> {
     try {
-      // From then on the client counts for them all.
+      // From now on the client counts all services.
       this.#locations = await locationsOf(this.#client);
     } catch {
-      // A driver that cannot be opened: the samples tell.
+      // A driver that cannot be opened shows in the samples.
     }
     await this.#monitor.sample();
   }
@@ -144,7 +149,7 @@ export class Watcher {
     let operations = this.#view?.store?.operations ?? null;
     if (store?.up && store.commands !== null && store.at !== this.#commands?.at) {
       const { at, count } = this.#commands ?? { at: store.at, count: store.commands };
-      // A server that began anew counts from 0.
+      // A server that was restarted counts from 0.
       operations =
         store.at > at && store.commands >= count ? ((store.commands - count) / (store.at - at)) * 1000 : null;
       this.#commands = { at: store.at, count: store.commands };
@@ -163,7 +168,7 @@ export class Watcher {
     this.#emit({ view, point });
   }
 
-  /** Sends something through the client, for nothing else of what is done here asks its breaker. */
+  /** Sends a command through the client's breaker, which the monitor's own questions bypass. */
   async #tryBreaker(): Promise<void> {
     if (this.#trying) return;
     this.#trying = true;
@@ -178,16 +183,10 @@ export class Watcher {
   }
 
   #emit(event: SampleMessage | Alert): void {
-    for (const listener of this.#listeners) {
-      try {
-        listener(event);
-      } catch {
-        // A listener's own failure must not become another's.
-      }
-    }
+    if (!this.#closed) this.#events.emit(event);
   }
 
-  /** Measures now and then, and does not hold up samples. */
+  /** Measures sizes now and then, without holding up samples. */
   #measure(now: number): void {
     const of = this.#rest ? "rest" : "tcp";
     const unknown = this.#view?.services.some(({ keys, memory, unnamed }) => keys && memory === null && !unnamed);
@@ -197,11 +196,11 @@ export class Watcher {
     const measuring = async (): Promise<void> => {
       try {
         this.#locations = await locationsOf(this.#client);
-        const options = { most: LOOKED_AT[of], sample: SAMPLED, timeout: this.#timeout };
+        const options = { most: SCANNED[of], sample: SAMPLED, timeout: this.#timeout };
         const sizes = await sizesOf(this.#locations, options);
         this.#sizes = new Map(sizes.map((size, i) => [this.#locations[i]?.service ?? "", size]));
       } catch {
-        // The store went away, or may not be asked: it is tried again.
+        // The store is away, or refuses the commands: the next measurement tries again.
       }
       this.#measuring = undefined;
     };

@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-/** What fires, and what fired. */
+/** The firing alerts, and the log of earlier ones. */
 import type { Alert } from "../../monitor/mod.ts";
 import { h, keyed, type Row, say } from "./dom.ts";
 import { clock, duration } from "./format.ts";
@@ -7,9 +7,9 @@ import type { Live } from "./live.ts";
 import { line } from "./text.ts";
 
 /**
- * The list of alerts.
+ * Makes the list of alerts.
  *
- * @returns The element, what shows the news, and what is called every second.
+ * @returns The element, a function that shows new data, and one that is called every second.
  */
 export function alerts(): { readonly element: HTMLElement; update(live: Live): void; tick(): void } {
   const firing = h("ul", { class: "firing" });
@@ -31,15 +31,15 @@ export function alerts(): { readonly element: HTMLElement; update(live: Live): v
   );
   return {
     element,
-    update({ view, log: told }) {
+    update({ view, log: entries }) {
       const now = [...(view?.alerts ?? [])].sort((a, b) => RANK[b.severity] - RANK[a.severity] || b.since - a.since);
       showFiring(now);
-      showLog(told);
+      showLog(entries);
       say(count, now.length > 0 ? `${now.length} firing` : "");
-      say(calm, !view ? "Waiting for the first sample" : now.length > 0 ? "" : "Nothing fires");
+      say(calm, !view ? "Waiting for the first sample" : now.length > 0 ? "" : "No alerts");
       calm.hidden = now.length > 0;
       calm.classList.toggle("good", view !== undefined);
-      earlier.hidden = told.length === 0;
+      earlier.hidden = entries.length === 0;
     },
     tick() {
       for (const [row, update] of ticks) {
@@ -56,10 +56,10 @@ function idOf({ rule, service, collection, since }: Alert): string {
   return JSON.stringify([rule, service, collection, since]);
 }
 
-/** Whose it is: a rule's name, and its service. */
+/** Returns the name of an alert: its rule, service and collection. */
 function nameOf({ rule, service, collection }: Alert): string {
-  const of = [service, collection].filter((part) => part !== undefined).join(".");
-  return line(of ? `${rule} · ${of}` : rule);
+  const owner = [service, collection].filter((part) => part !== undefined).join(".");
+  return line(owner ? `${rule} · ${owner}` : rule);
 }
 
 function firingRow(first: Alert, ticks: Map<HTMLElement, () => void>): Row<Alert> {

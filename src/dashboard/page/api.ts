@@ -1,18 +1,20 @@
 /// <reference lib="dom" />
-/** Asking the dashboard's server. */
+/** Requests to the dashboard's server. */
 import type { Refused } from "../messages.ts";
 import { line } from "./text.ts";
 
-/** How long an answer may take, in milliseconds. */
+/** The longest time to wait for an answer, in milliseconds. */
 const LONGEST = 60_000;
 
-/** An answer that is none. */
+/** The error of a request that was not answered. */
 export class AskError extends Error {
-  /** The HTTP status; 0 where the server was not reached. */
+  /** The HTTP status; 0 if the server was not reached. */
   readonly status: number;
 
   /**
-   * @param message Why.
+   * Creates an error.
+   *
+   * @param message The reason.
    * @param status The HTTP status.
    */
   constructor(message: string, status: number) {
@@ -22,12 +24,12 @@ export class AskError extends Error {
 }
 
 /**
- * Asks for JSON.
+ * Requests JSON.
  *
  * @param name The endpoint, such as `"slow"`.
- * @param query Its parameters: in the URL, for other methods than GET in the body.
- * @param init The method, and a signal to give up.
- * @throws {AskError} When the server refuses or is away. What an aborted signal throws is passed on.
+ * @param query The parameters: in the URL for GET, otherwise in the body.
+ * @param init The method, and a signal that cancels the request.
+ * @throws {AskError} If the server refuses or is away. The reason of an aborted signal is thrown as it is.
  */
 export async function ask<Answer>(
   name: string,
@@ -55,7 +57,8 @@ export async function ask<Answer>(
   throw new AskError(reason ? line(String(reason)) : `the server answered ${response.status}`, response.status);
 }
 
-/** What went wrong, as text. */
+/** Returns the reason of an error, without its own "Cannot ...:", because the page says what it could not do. */
 export function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/^cannot [^:]*: /i, "");
 }

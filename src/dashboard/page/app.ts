@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-/** The page: its views, and what belongs to none of them. */
+/** The page: its views, and the parts around them. */
 import { Confirm, keyboardHelp } from "./dialogs.ts";
 import { h, say } from "./dom.ts";
 import { header } from "./header.ts";
@@ -9,12 +9,12 @@ import { Overview } from "./overview.ts";
 import { go, parseRoute } from "./route.ts";
 import { themeButton } from "./theme.ts";
 
-/** How long a message stays, in milliseconds. */
+/** The time that a message stays, in milliseconds. */
 const MESSAGE = 8000;
 
-/** Builds the page and keeps it up to date. */
+/** Builds the page, and keeps it up to date. */
 export function start(): void {
-  // The token is a cookie by now.
+  // The cookie has replaced the token.
   if (location.search) history.replaceState(null, "", `${location.pathname}${location.hash}`);
   const live = new Live();
   const confirm = new Confirm();
@@ -40,12 +40,12 @@ export function start(): void {
 
   const view = () => parseRoute(location.hash).view;
   const show = () => {
-    const place = parseRoute(location.hash);
-    overview.element.hidden = place.view !== "overview";
-    keys.element.hidden = place.view !== "keys";
-    document.documentElement.dataset.view = place.view;
-    top.show(place);
-    keys.show(place);
+    const route = parseRoute(location.hash);
+    overview.element.hidden = route.view !== "overview";
+    keys.element.hidden = route.view !== "keys";
+    document.documentElement.dataset.view = route.view;
+    top.show(route);
+    keys.show(route);
     update();
   };
   const update = () => {
@@ -66,7 +66,7 @@ export function start(): void {
   live.open();
 }
 
-/** The keys of the whole page. */
+/** Handles the keyboard shortcuts of the whole page. */
 function shortcut(event: KeyboardEvent, keys: Keys, help: HTMLDialogElement): void {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return;
   if (document.querySelector("dialog[open]")) return;

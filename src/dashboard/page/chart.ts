@@ -1,68 +1,68 @@
 /// <reference lib="dom" />
-/** A chart over time: uPlot, with a legend of buttons, and told how to look by the page's custom properties. */
+/** A chart over time: uPlot, with a legend of buttons, in the colours of the page's custom properties. */
 import uPlot from "uplot";
 import { attribute, h, keyed, say, style } from "./dom.ts";
 import { clock, NONE, tick } from "./format.ts";
 
 /** A line of a chart. */
 export interface Line {
-  /** Its name. */
+  /** The name. */
   readonly label: string;
-  /** The custom property of its colour, such as `"--accent"`. */
+  /** The custom property of the colour, such as `"--accent"`. */
   readonly color: string;
-  /** A number a time; `null` leaves a gap. */
+  /** One number for each time; `null` leaves a gap. */
   readonly values: readonly (number | null)[];
-  /** How thick it is, in pixels. @default 1.5 */
+  /** The width in pixels. @default 1.5 */
   readonly width?: number;
-  /** Whether it is dashed. */
+  /** True for a dashed line. */
   readonly dashed?: boolean;
-  /** Whether the area below is tinted. */
+  /** True if the area below is tinted. */
   readonly filled?: boolean;
 }
 
-/** What a chart shows. */
+/** The data of a chart. */
 export interface Frame {
   /** The times, in milliseconds since 1970, rising. */
   readonly times: readonly number[];
-  /** The last one that is shown, in milliseconds since 1970. */
+  /** The right end, in milliseconds since 1970. */
   readonly end: number;
-  /** How many milliseconds are shown. */
+  /** The length of the time axis, in milliseconds. */
   readonly span: number;
   /** The lines. */
   readonly lines: readonly Line[];
-  /** Why there is nothing, where all lines are empty. */
+  /** The text that is shown if all lines are empty. */
   readonly empty: string;
 }
 
-/** How a chart is. */
+/** Options of a chart. */
 export interface ChartOptions {
-  /** What tests know it by. */
+  /** The name for tests. */
   readonly name: string;
-  /** Its title. */
+  /** The title. */
   readonly title: string;
-  /** Shows a number. */
+  /** Formats a number. */
   readonly format: (value: number) => string;
-  /** Shows a number at the axis. @default format */
+  /** Formats a number at the axis. @default format */
   readonly axis?: (value: number) => string;
-  /** The most that is shown, for what the lines reach. */
+  /** Returns the top of the axis for the maximum of the lines. */
   readonly top: (max: number) => number;
-  /** Where the axis has its numbers. @default at multiples of one of `steps` */
+  /** The numbers at the axis. @default multiples of one of `steps` */
   readonly ticks?: readonly number[];
-  /** What the axis may count in, rising. @default round decimal numbers */
+  /** The steps that the axis may use, rising. @default round decimal numbers */
   readonly steps?: readonly number[];
-  /** A level that is marked. */
+  /** A level that is marked, such as a target. */
   readonly target?: { readonly at: number; readonly label: string };
 }
 
 const HEIGHT = 176;
 const AXIS = 56;
-/** What the axis of time may count in, in milliseconds. */
+/** The steps of the time axis, in milliseconds. */
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600].map((seconds) => seconds * 1000);
 const SYNC = "dashboard";
 
 /** A chart and its legend. */
 export class Chart {
-  /** What is put into the page. */
+  /** The element for the page. */
   readonly element: HTMLElement;
   readonly #options: ChartOptions;
   readonly #canvas: HTMLElement;
@@ -75,7 +75,11 @@ export class Chart {
   #frame: Frame | undefined;
   #shape = "";
 
-  /** @param options How it is. */
+  /**
+   * Creates a chart.
+   *
+   * @param options The options.
+   */
   constructor(options: ChartOptions) {
     this.#options = options;
     this.#canvas = h("div", { class: "plot", tabindex: 0, role: "img", keydown: (event) => this.#step(event) });
@@ -97,7 +101,7 @@ export class Chart {
     new ResizeObserver(() => this.#resize()).observe(this.#canvas);
   }
 
-  /** Shows other numbers. */
+  /** Shows data. */
   show(frame: Frame): void {
     this.#frame = frame;
     const { lines, empty } = frame;
@@ -114,10 +118,10 @@ export class Chart {
       this.#shape = shape;
       this.redraw();
     }
-    this.#tell();
+    this.#showValues();
   }
 
-  /** Draws anew, in the colours as they are. */
+  /** Draws the chart again, in the current colours. */
   redraw(): void {
     this.#plot?.destroy();
     this.#plot = undefined;
@@ -209,7 +213,7 @@ export class Chart {
             width: thick,
             ...(dashed && { dash: [5, 4] }),
             ...(filled && { fill: color(`${name}-tint`) }),
-            // A point between two gaps is no line.
+            // A point between two gaps has no line.
             points: {
               show: true,
               size: 4,
@@ -221,7 +225,7 @@ export class Chart {
         ),
       ],
       hooks: {
-        setCursor: [() => this.#tell()],
+        setCursor: [() => this.#showValues()],
         draw: [
           (plot) => {
             if (target) mark(plot, target.at, strong);
@@ -262,26 +266,26 @@ export class Chart {
     };
   }
 
-  /** The values under the cursor, or the latest. */
-  #tell(): void {
+  /** Shows the values under the cursor, or the latest. */
+  #showValues(): void {
     if (!this.#frame) return;
     const { times, lines } = this.#frame;
     const { idx, left } = this.#plot?.cursor ?? {};
     const at = idx !== null && idx !== undefined && (left ?? -1) >= 0 ? idx : undefined;
     say(this.#time, at === undefined ? "" : clock(times[at] ?? 0));
-    const told: string[] = [];
+    const texts: string[] = [];
     for (const { label, values } of lines) {
       const value = at === undefined ? values.at(-1) : values[at];
       const text = value === null || value === undefined ? NONE : this.#options.format(value);
-      const place = this.#values.get(label);
-      if (place) say(place, text);
-      told.push(`${label} ${text}`);
+      const element = this.#values.get(label);
+      if (element) say(element, text);
+      texts.push(`${label} ${text}`);
     }
     const when = at === undefined ? "now" : `at ${clock(times[at] ?? 0)}`;
-    attribute(this.#canvas, "aria-label", `${this.#options.title} ${when}: ${told.join(", ")}`);
+    attribute(this.#canvas, "aria-label", `${this.#options.title} ${when}: ${texts.join(", ")}`);
   }
 
-  /** The arrows move the cursor from one sample to the next. */
+  /** Moves the cursor to the next sample by an arrow key. */
   #step(event: KeyboardEvent): void {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by || !this.#plot || !this.#frame) return;
@@ -321,13 +325,13 @@ function data({ times, lines }: Frame): uPlot.AlignedData {
   return [times as number[], ...lines.map(({ values }) => values as (number | null)[])];
 }
 
-/** Where a value stands between two gaps. */
+/** Returns the indices of values between two gaps. */
 function lonely(values: ArrayLike<number | null | undefined>): number[] {
   const gap = (at: number) => values[at] === null || values[at] === undefined;
   return Array.from(values, (_, at) => at).filter((at) => !gap(at) && gap(at - 1) && gap(at + 1));
 }
 
-/** Reads custom properties as colours that a canvas understands. */
+/** Returns a function that reads custom properties as colours for a canvas. */
 function colors(within: Element): (name: string) => string {
   const probe = h("i", { hidden: true });
   const found = new Map<string, string>();

@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-/** The four charts of the overview, and how much of the past they show. */
+/** The four charts of the overview, with a choice of the time range. */
 import { HIT_RATE } from "../../monitor/targets.ts";
 import type { ChartPoint } from "../messages.ts";
 import { Chart, type Frame, type Line } from "./chart.ts";
@@ -14,18 +14,18 @@ const RANGES = [
   [60, "1 h"],
 ] as const;
 
-/** The least that is shown, in milliseconds. */
+/** The shortest time axis, in milliseconds. */
 const LEAST = 60_000;
-/** A sample that is late by so many intervals leaves a gap. */
+/** The number of intervals after which a missing sample leaves a gap. */
 const LATE = 2.5;
 /** Round numbers of bytes. */
 const BINARY = Array.from({ length: 45 }, (_, power) => 2 ** power);
-/** How many colours there are for services. */
+/** The number of colours for services. */
 const COLORS = 10;
 
 /** The charts. */
 export class Charts {
-  /** What is put into the page. */
+  /** The element for the page. */
   readonly element: HTMLElement;
   readonly #live: Live;
   #minutes = 5;
@@ -46,7 +46,7 @@ export class Charts {
   });
   readonly #operations = new Chart({
     name: "operations",
-    title: "Operations a second",
+    title: "Operations per second",
     format: rate,
     top: (max) => Math.max(max * 1.15, 4),
   });
@@ -58,7 +58,11 @@ export class Charts {
     top: (max) => max * 1.1 || 1024,
   });
 
-  /** @param live The news. */
+  /**
+   * Creates the charts.
+   *
+   * @param live The data from the server.
+   */
   constructor(live: Live) {
     this.#live = live;
     const buttons = RANGES.map(([minutes, label]) =>
@@ -88,16 +92,16 @@ export class Charts {
     return [this.#hitRate, this.#latency, this.#operations, this.#memory];
   }
 
-  /** Draws anew: the colours are others. */
+  /** Draws the charts again, in the current colours. */
   redraw(): void {
     for (const chart of this.#all) chart.redraw();
   }
 
-  /** Shows the news. */
+  /** Shows new data. */
   update(): void {
     const { hello, view, points: all } = this.#live;
     const end = all.at(-1)?.at ?? Date.now();
-    // A young dashboard shows what it has.
+    // A dashboard that was just started shows a shorter time.
     const span = Math.min(this.#minutes * 60_000, Math.max(LEAST, end - (all[0]?.at ?? end)));
     const points = withGaps(all, LATE * (hello?.interval ?? 10_000));
     const frame = (lines: readonly Line[], empty: string): Frame => ({
@@ -131,7 +135,7 @@ export class Charts {
     this.#hitRate.show(
       frame(
         [
-          of("all", "--text", ({ hitRate }) => hitRate, { width: 2 }),
+          of("all services", "--text", ({ hitRate }) => hitRate, { width: 2 }),
           ...names.map((name, at) =>
             of(
               line(name),
@@ -141,8 +145,8 @@ export class Charts {
           ),
         ],
         view?.counted
-          ? "No reads in this time"
-          : "No process counts together yet: set CACHE_FLEET_STATS=true (or fleetStats: true) in the applications",
+          ? "No reads in this period"
+          : "No counts yet: set CACHE_FLEET_STATS=true, or fleetStats: true, in the applications",
       ),
     );
     this.#latency.show(
@@ -155,34 +159,34 @@ export class Charts {
             of("p99", "--series-6", ({ p99 }) => p99),
           ]),
         ],
-        "The store did not answer in this time",
+        "The store did not answer in this period",
       ),
     );
     this.#operations.show(
       frame(
         [of("all clients", "--series-0", ({ operations }) => operations, { filled: true })],
-        all.length === 1 ? "Known from the second sample on" : "This store does not count its commands",
+        all.length === 1 ? "Waiting for the second sample" : "This store does not report its commands",
       ),
     );
     this.#memory.show(
       frame(
         [
           of("used", "--series-0", ({ memory }) => memory, { filled: true }),
-          // Far away it would press all else down to the ground.
+          // A limit far above would flatten the other lines.
           ...some([of("limit", "--bad", ({ memory, memoryLimit }) => near(memory, memoryLimit), { dashed: true })]),
         ],
-        "This store does not tell its memory",
+        "This store does not report its memory",
       ),
     );
   }
 }
 
-/** The limit, where a good part of it is used. */
+/** Returns the limit, if more than a fifth of it is used. */
 function near(used: number | null, limit: number | null): number | null {
   return used !== null && limit !== null && used > limit / 5 ? limit : null;
 }
 
-/** Where samples are missing, a point without numbers keeps lines from being drawn across. */
+/** Adds an empty point where samples are missing, so that no line is drawn across the gap. */
 function withGaps(points: readonly ChartPoint[], late: number): ChartPoint[] {
   const found: ChartPoint[] = [];
   for (const point of points) {

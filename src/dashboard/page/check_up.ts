@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-/** The check-up: what `larder doctor` finds. */
+/** The check-up: the findings of `larder doctor`. */
 import type { Finding } from "../../manager/mod.ts";
 import type { CheckUp } from "../messages.ts";
 import { ask, reason } from "./api.ts";
@@ -7,13 +7,13 @@ import { attribute, fill, h, say } from "./dom.ts";
 import { formatCount } from "./format.ts";
 import { line } from "./text.ts";
 
-/** The card with its button. */
+/** Makes the card with its button. */
 export function checkUp(): HTMLElement {
   const list = h("ul", { class: "findings" });
   const note = h(
     "p",
     { class: "empty" },
-    "Looks at the store’s settings, memory, keys and slow queries. Takes some seconds.",
+    "Checks the store’s settings, memory, keys and slow queries. Takes a few seconds.",
   );
   const run = async () => {
     if (button.getAttribute("aria-disabled")) return;
@@ -21,12 +21,12 @@ export function checkUp(): HTMLElement {
     say(button, "Checking…");
     fill(list);
     note.hidden = false;
-    say(note, "Looking at the store…");
+    say(note, "Checking the store…");
     try {
       const { findings } = await ask<CheckUp>("doctor");
       fill(list, ...[...findings].sort((a, b) => RANK[b.level] - RANK[a.level]).map(finding));
       const bad = findings.filter(({ level }) => level === "error" || level === "warning").length;
-      say(note, bad === 0 ? "Nothing to mend" : `${formatCount(bad, "thing")} to look at`);
+      say(note, bad === 0 ? "No problems found" : `${formatCount(bad, "problem")} found`);
     } catch (error) {
       say(note, `Cannot check: ${reason(error)}`);
     }

@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-/** The key that is open: what is known of it, and its value. */
+/** The pane of the open key: its metadata and its value. */
 import type { KeyView } from "../messages.ts";
 import { ask, reason } from "./api.ts";
 import { type Child, fill, h, icon, say } from "./dom.ts";
@@ -8,22 +8,22 @@ import { jsonNodes } from "./json.ts";
 import type { KeyOf, Whose } from "./route.ts";
 import { line, marked, markedValue } from "./text.ts";
 
-/** What a pane of details can do for its view. */
+/** Actions of the pane. */
 export interface DetailsActions {
-  /** Closes it. */
+  /** Closes the pane. */
   close(): void;
-  /** Asks whether to delete the key, and does. */
+  /** Deletes the key after a confirmation. */
   remove(key: string): void;
-  /** Tells what happened. */
+  /** Shows a message. */
   tell(message: string): void;
 }
 
-/** Up to how many bytes a value is read again with each sample. */
+/** The most bytes of a value that is refreshed with each sample. */
 const RENEWED = 100_000;
 
 /** The pane. */
 export class Details {
-  /** What is put into the page. */
+  /** The element for the page. */
   readonly element: HTMLElement;
   readonly #actions: DetailsActions;
   readonly #title = h("h2", { class: "code", tabindex: -1 });
@@ -43,21 +43,25 @@ export class Details {
   #abort = new AbortController();
   #ticks: (() => void)[] = [];
 
-  /** @param actions What it can do for its view. */
+  /**
+   * Creates the pane.
+   *
+   * @param actions The actions.
+   */
   constructor(actions: DetailsActions) {
     this.#actions = actions;
     const button = (label: string, name: Parameters<typeof icon>[0], click: () => void, more = {}) =>
       h("button", { type: "button", click, ...more }, icon(name), label && h("span", {}, label));
     this.#delete = button("Delete", "trash", () => actions.remove(this.#name), { id: "delete", class: "danger" });
     this.#refresh = button("Refresh", "refresh", () => void this.refresh(), {
-      title: "It is not read again by itself: it is large, or requests are billed",
+      title: "Not refreshed automatically, because the value is large or requests are billed",
     });
     this.#copyValue = button(
       "Copy value",
       "copy",
       () =>
         void this.#copy(
-          (this.#view?.characters ?? this.#view?.bytes) === undefined ? "the value" : "what is shown of the value",
+          (this.#view?.characters ?? this.#view?.bytes) === undefined ? "the value" : "the visible part of the value",
           this.#view?.text ?? "",
         ),
     );
@@ -85,7 +89,7 @@ export class Details {
     );
   }
 
-  /** What may be done: keys deleted, and asked for again by hand because that is billed. */
+  /** Sets what is allowed: to delete keys, and to refresh by hand only, because requests are billed. */
   allow(may: { readonly remove: boolean; readonly refresh: boolean }): void {
     this.#delete.hidden = !may.remove;
     this.#billed = may.refresh;
@@ -95,9 +99,9 @@ export class Details {
   /**
    * Opens a key.
    *
-   * @param whose Whose it is.
-   * @param key Which.
-   * @param name The key, as it is shown.
+   * @param whose The service or database.
+   * @param key The key.
+   * @param name The key as text.
    */
   open(whose: Whose, key: KeyOf, name: string): void {
     this.#abort.abort();
@@ -112,24 +116,24 @@ export class Details {
     void this.refresh();
   }
 
-  /** Closes it. */
+  /** Closes the pane. */
   close(): void {
     this.#abort.abort();
     this.#query = this.#view = undefined;
     this.element.hidden = true;
   }
 
-  /** Puts the keyboard's focus on it. */
+  /** Moves the focus to the pane. */
   focus(): void {
     this.#title.focus();
   }
 
-  /** Asks for the key again with each sample, unless that is billed, or too much to be read again and again. */
+  /** Refreshes the key with each sample, unless requests are billed or the value is large. */
   renew(): void {
     if (this.#refresh.hidden) void this.refresh();
   }
 
-  /** Asks for the key again. */
+  /** Refreshes the key. */
   async refresh(): Promise<void> {
     if (!this.#query) return;
     this.#abort.abort();
@@ -142,27 +146,27 @@ export class Details {
       else this.gone();
     } catch (error) {
       if (signal.aborted) return;
-      if (this.#view) this.#say(`Cannot read it again: ${reason(error)}`, "bad");
-      else this.#empty(`Cannot read it: ${reason(error)}`);
+      if (this.#view) this.#say(`Cannot refresh the key: ${reason(error)}`, "bad");
+      else this.#empty(`Cannot read the key: ${reason(error)}`);
     }
   }
 
-  /** Says that the key is not there any more. */
+  /** Shows that the key does not exist any more. */
   gone(): void {
     this.#view = undefined;
     this.#expires = undefined;
     this.#ticks = [];
     this.element.classList.add("gone");
     this.#delete.disabled = true;
-    this.#say("Gone: it expired or was deleted", "bad");
+    this.#say("Gone: the key expired or was deleted", "bad");
   }
 
-  /** Counts down; called every second. */
+  /** Updates the countdowns; called every second. */
   tick(): void {
     for (const update of this.#ticks) update();
     if (this.#expires === undefined || performance.now() < this.#expires) return;
     this.#expires = undefined;
-    // Where the store's clock is behind, it is still there.
+    // The key still exists if the store's clock is behind.
     if (this.#billed) this.gone();
     else void this.refresh();
   }
@@ -193,7 +197,7 @@ export class Details {
     else if (!same) {
       this.#say(`${back ? "Written again" : "Changed"} at ${clock(Date.now())}`);
       this.#value.classList.remove("changed");
-      // Read, so that the animation begins anew.
+      // Reading this starts the animation again.
       void this.#value.offsetWidth;
       this.#value.classList.add("changed");
     } else if (this.#note.dataset.tone === "bad") this.#say("");
@@ -216,7 +220,7 @@ export class Details {
     fact("Type", line(type));
     if (size !== null) fact("Size", bytes(size));
     if (length !== undefined) fact("Elements", `${grouped(length)}, the first 1,000 shown`);
-    if (unreadable) fact("Encoding", "may hold bytes that this wire cannot carry");
+    if (unreadable) fact("Encoding", "may hold bytes that this driver cannot carry");
     if (!entry) return facts;
     const { at, ttl: fresh, tags, version, sealed, packed, none } = entry;
     if (at !== undefined) {
@@ -231,7 +235,7 @@ export class Details {
     }
     if (version !== undefined) fact("Version", String(version));
     if (tags?.length) long("Tags", ...tags.map((tag) => h("span", { class: "badge code" }, ...marked(tag))));
-    if (none) fact("Holds", "that there is nothing (a cached miss)");
+    if (none) fact("Value", "none, a cached miss");
     if (sealed !== undefined) fact("Encrypted", "with the key ", h("span", { class: "code" }, ...marked(sealed)));
     if (packed) fact("Compressed", "yes");
     return facts;
@@ -271,7 +275,7 @@ export class Details {
   }
 }
 
-/** Whose keys, as text. */
+/** Returns the service or database as text. */
 export function ownerOf(whose: Whose): string {
   return "service" in whose ? line(whose.service) : `database ${line(whose.database)}`;
 }
@@ -282,7 +286,7 @@ function cutOf({ text, characters, bytes: stored }: KeyView): string {
 }
 
 function hiddenOf({ entry, type }: KeyView): string {
-  if (entry?.sealed !== undefined) return "The value is encrypted: only the application can read it";
-  if (entry?.none) return "The entry says that there is nothing";
+  if (entry?.sealed !== undefined) return "The value is encrypted, so only the application can read it";
+  if (entry?.none) return "The entry is a cached miss, so it has no value";
   return `Values of the type ${line(type)} are not shown`;
 }

@@ -1,11 +1,11 @@
 /// <reference lib="dom" />
-/** The page's dialogs: the question before a deletion, and the list of keys. */
+/** The dialogs: the confirmation of a deletion, and the keyboard shortcuts. */
 import { fill, h } from "./dom.ts";
 import { marked, short } from "./text.ts";
 
-/** The question before a deletion. */
+/** The confirmation of a deletion. */
 export class Confirm {
-  /** What is put into the page. */
+  /** The element for the page. */
   readonly element: HTMLDialogElement;
   readonly #text = h("p", {});
   readonly #no = h(
@@ -31,18 +31,18 @@ export class Confirm {
   }
 
   /**
-   * Asks.
+   * Asks for a confirmation.
    *
    * @param key The key.
-   * @param whose Where it is, such as `"the service product"`.
-   * @returns Whether it shall be deleted.
+   * @param owner Its service or database, such as `"the service product"`.
+   * @returns Whether to delete it.
    */
-  ask(key: string, whose: string): Promise<boolean> {
+  ask(key: string, owner: string): Promise<boolean> {
     this.#answer?.(false);
     fill(
       this.#text,
       h("span", { class: "code target" }, ...marked(key.length > 400 ? short(key) : key)),
-      h("span", {}, `is deleted from ${whose}. This cannot be undone.`),
+      h("span", {}, `will be deleted from ${owner}. This cannot be undone.`),
     );
     this.element.returnValue = "";
     this.element.showModal();
@@ -58,7 +58,7 @@ export class Confirm {
   }
 }
 
-/** The keys of the keyboard, as a dialog. */
+/** Makes the dialog of keyboard shortcuts. */
 export function keyboardHelp(): HTMLDialogElement {
   const dialog: HTMLDialogElement = h(
     "dialog",
@@ -82,9 +82,9 @@ export function keyboardHelp(): HTMLDialogElement {
 
 const KEYS = [
   [["/"], "search for keys"],
-  [["↑", "↓"], "go through the keys, also j and k"],
+  [["↑", "↓"], "move through the keys (also j and k)"],
   [["Enter"], "open the key"],
-  [["Esc"], "close the key, or a dialog"],
-  [["←", "→"], "go through a chart’s samples"],
-  [["?"], "show this"],
+  [["Esc"], "close the key or a dialog"],
+  [["←", "→"], "move through the samples of a chart"],
+  [["?"], "show this list"],
 ] as const;

@@ -1,41 +1,41 @@
 /// <reference lib="dom" />
-/** The head of the page: which store, how it is, where to go. */
+/** The head of the page: the store, its state, and the navigation. */
 import type { Hello } from "../messages.ts";
 import { attribute, h, icon, say } from "./dom.ts";
 import type { Live } from "./live.ts";
 import { hashOf, type Route } from "./route.ts";
 import { line } from "./text.ts";
 
-/** News are late when this many intervals passed without any, and some more milliseconds. */
+/** Data is late after this many intervals and milliseconds without any. */
 const LATE = 3;
 const GRACE = 5000;
 
-/** What the head can do for the page. */
+/** Actions of the head. */
 export interface HeaderActions {
-  /** The button of the theme. */
+  /** The theme button. */
   readonly theme: HTMLElement;
-  /** Brings the alerts into sight. */
+  /** Scrolls to the alerts. */
   showAlerts(): void;
-  /** Shows the list of keys. */
+  /** Shows the keyboard shortcuts. */
   showHelp(): void;
 }
 
 /**
- * The head.
+ * Makes the head.
  *
- * @returns The element, what shows the news, and what shows where one is.
+ * @returns The element, a function that shows new data, and one that shows the current view.
  */
 export function header(actions: HeaderActions): {
   readonly element: HTMLElement;
   update(live: Live): void;
-  show(place: Route): void;
+  show(route: Route): void;
 } {
   const name = h("span", { class: "name" });
   const driver = h("span", { class: "driver" });
   const status = h("p", { id: "status", role: "status" }, h("span", { class: "dot" }), h("span", {}));
   const readOnly = h(
     "span",
-    { id: "read-only", class: "badge", hidden: true, title: "Start it with --write to delete keys" },
+    { id: "read-only", class: "badge", hidden: true, title: "Start the dashboard with --write to delete keys" },
     "read-only",
   );
   const breaker = h("span", { id: "breaker", class: "badge", hidden: true });
@@ -69,7 +69,7 @@ export function header(actions: HeaderActions): {
       const { hello, view } = live;
       say(name, hello ? line(hello.name) : "");
       name.title = hello ? line(hello.name) : "";
-      say(driver, hello ? about(hello) : "");
+      say(driver, hello ? describeStore(hello) : "");
       readOnly.hidden = hello?.writable !== false;
       const state = view?.breaker ?? "closed";
       breaker.hidden = state === "closed";
@@ -82,21 +82,22 @@ export function header(actions: HeaderActions): {
       const [tone, text] = stateOf(live);
       status.dataset.tone = tone;
       say(status.lastElementChild as Element, text);
-      document.title = `${alerts.length > 0 ? `(${alerts.length}) ` : ""}larder${hello ? ` · ${line(hello.name)}` : ""}`;
+      const count = alerts.length > 0 ? `(${alerts.length}) ` : "";
+      document.title = `${count}larder${hello ? ` · ${line(hello.name)}` : ""}`;
     },
-    show({ open: _, ...place }) {
+    show({ open: _, ...route }) {
       for (const link of links) {
-        const here = link.dataset.view === place.view;
+        const here = link.dataset.view === route.view;
         attribute(link, "aria-current", here ? "page" : null);
-        // It leads back to where one was.
-        if (here) attribute(link, "href", hashOf(place));
+        // The link leads back to the last search.
+        if (here) attribute(link, "href", hashOf(route));
       }
     },
   };
 }
 
-function about({ name, driver, databases }: Hello): string {
-  const kept = databases === "numbered" ? "numbered databases" : "databases by prefix";
+function describeStore({ name, driver, databases }: Hello): string {
+  const kept = databases === "numbered" ? "numbered databases" : "prefixed databases";
   return driver === name ? kept : `${line(driver)} · ${kept}`;
 }
 
@@ -107,7 +108,7 @@ function stateOf({ connection, hello, view, heard }: Live): [tone: string, text:
   if (view?.store?.up === false) return ["bad", "The store does not answer"];
   if (!view) return ["wait", "Waiting for the first sample"];
   const silent = Date.now() - heard;
-  if (silent > LATE * intervalOf(hello) + GRACE) return ["wait", "No news from the dashboard"];
+  if (silent > LATE * intervalOf(hello) + GRACE) return ["wait", "No samples from the dashboard"];
   return ["good", "Live"];
 }
 

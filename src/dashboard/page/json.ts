@@ -1,14 +1,14 @@
 /// <reference lib="dom" />
-/** JSON as nodes whose tokens can be coloured. */
+/** JSON as nodes with coloured tokens. */
 import { h } from "./dom.ts";
 import { markedValue } from "./text.ts";
 
-/** Longer text is not taken apart. */
+/** The longest text that is coloured. */
 const MOST = 200_000;
-/** A text, with the colon of a name; a number; a word. */
+/** A string, with the colon of a name; a number; a word. */
 const TOKEN = /("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|-?\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b|\b(?:true|false|null)\b/gs;
 
-/** Text of JSON, cut or not, as nodes: never other characters than those of the text. */
+/** Returns JSON as nodes. The text may be cut off; its characters are never changed. */
 export function jsonNodes(text: string): Node[] {
   if (text.length > MOST) return markedValue(text);
   const found: Node[] = [];

@@ -13,12 +13,12 @@ import { type FoundKey, idOf, Search } from "./search.ts";
 import { whose } from "./services.ts";
 import { line, short } from "./text.ts";
 
-/** Milliseconds after the last letter before a search begins. */
+/** The pause after the last keystroke before a search begins, in milliseconds. */
 const PAUSE = 220;
 
 /** The key browser. */
 export class Keys {
-  /** What is put into the page. */
+  /** The element for the page. */
   readonly element: HTMLElement;
   readonly #live: Live;
   readonly #confirm: Confirm;
@@ -35,7 +35,7 @@ export class Keys {
   );
   readonly #results: Results;
   readonly #details: Details;
-  #place: Route = { view: "overview", match: "" };
+  #route: Route = { view: "overview", match: "" };
   #search: Search | undefined;
   #searched = "";
   #shown = "";
@@ -44,9 +44,11 @@ export class Keys {
   #seen: number | undefined;
 
   /**
-   * @param live The news.
-   * @param confirm The question before a deletion.
-   * @param tell Tells what happened.
+   * Creates the key browser.
+   *
+   * @param live The data from the server.
+   * @param confirm The confirmation of a deletion.
+   * @param tell Shows a message.
    */
   constructor(live: Live, confirm: Confirm, tell: (message: string) => void) {
     this.#live = live;
@@ -57,8 +59,8 @@ export class Keys {
     this.#input = h("input", {
       id: "search",
       type: "search",
-      placeholder: "Search keys: a part of them, or a glob such as cart:*",
-      "aria-label": "Search keys: text found anywhere, or a pattern with * ? [ ]",
+      placeholder: "Search keys: part of a key, or a pattern such as cart:*",
+      "aria-label": "Search keys by part of a key, or by a pattern with * ? [ ]",
       autocomplete: "off",
       autocapitalize: "off",
       spellcheck: "false",
@@ -95,66 +97,66 @@ export class Keys {
     );
   }
 
-  /** Goes to a place. */
-  show(place: Route): void {
-    this.#place = place;
-    if (place.view !== "keys") {
+  /** Shows a route. */
+  show(route: Route): void {
+    this.#route = route;
+    if (route.view !== "keys") {
       this.#halt();
       return;
     }
     this.update();
-    const from = this.#place.whose;
+    const from = this.#route.whose;
     if (!from) return;
-    // What is being typed is left alone.
-    if (place.match !== this.#shown) this.#input.value = place.match;
-    this.#shown = place.match;
-    const wanted = JSON.stringify([from, place.match]);
-    if (wanted !== this.#searched) this.#begin(from, place.match, wanted);
+    // The text that is being typed is kept.
+    if (route.match !== this.#shown) this.#input.value = route.match;
+    this.#shown = route.match;
+    const wanted = JSON.stringify([from, route.match]);
+    if (wanted !== this.#searched) this.#begin(from, route.match, wanted);
     else if (this.#search && this.#search.rows.length === 0) this.#goOn();
-    this.#openAt(from, place.open);
+    this.#openAt(from, route.open);
   }
 
-  /** Shows the news: services, and what became of the open key. */
+  /** Shows new data: the services, and the open key. */
   update(): void {
     const { hello, view } = this.#live;
     const billed = hello?.driver === "upstash";
     this.#details.allow({ remove: hello?.writable === true, refresh: billed });
-    if (this.#place.view !== "keys") return;
+    if (this.#route.view !== "keys") return;
     this.#pickable();
-    if (!this.#place.whose && !view) say(this.#status, "Waiting for the first sample");
-    if (!this.#place.whose && view) {
+    if (!this.#route.whose && !view) say(this.#status, "Waiting for the first sample");
+    if (!this.#route.whose && view) {
       const first = view.services.find(({ keys }) => keys) ?? view.services[0];
-      if (first) go({ ...this.#place, whose: whose(first) }, true);
+      if (first) go({ ...this.#route, whose: whose(first) }, true);
       return;
     }
     if (view && this.#seen !== view.at) {
       this.#seen = view.at;
-      if (this.#place.open && !document.hidden) this.#details.renew();
+      if (this.#route.open && !document.hidden) this.#details.renew();
     }
   }
 
-  /** Counts down; called every second. */
+  /** Updates the countdowns; called every second. */
   tick(): void {
-    if (this.#place.view !== "keys") return;
+    if (this.#route.view !== "keys") return;
     this.#results.tick();
     this.#details.tick();
   }
 
-  /** Puts the keyboard's focus on the search. */
+  /** Moves the focus to the search. */
   focusSearch(): void {
     this.#input.focus();
     this.#input.select();
   }
 
-  /** Puts the keyboard's focus on the list. */
+  /** Moves the focus to the list. */
   focusList(by: number): void {
     this.#results.focus(by);
   }
 
-  /** Closes the open key. Answers whether one was open. */
+  /** Closes the open key. Returns whether one was open. */
   close(): boolean {
-    if (!this.#place.open) return false;
-    const { open: _, ...list } = this.#place;
+    if (!this.#route.open) return false;
+    const { open: _, ...list } = this.#route;
     const held = this.#details.element.contains(document.activeElement);
     go(list, true);
     if (held || document.activeElement === document.body) this.#results.focus();
@@ -163,7 +165,7 @@ export class Keys {
 
   #pickable(): void {
     const { view } = this.#live;
-    const from = this.#place.whose;
+    const from = this.#route.whose;
     const choices = (view?.services ?? []).map((one) => ({
       value: JSON.stringify(whose(one)),
       label: `${line(one.service)}${one.keys === null ? "" : ` (${grouped(one.keys)})`}`,
@@ -186,23 +188,23 @@ export class Keys {
 
   #typed(): void {
     clearTimeout(this.#timer);
-    // Where requests are billed, not every letter is one.
+    // If requests are billed, only Enter starts a search.
     if (this.#live.hello?.driver !== "upstash") this.#timer = setTimeout(() => this.#look(), PAUSE);
   }
 
   #look(): void {
     clearTimeout(this.#timer);
-    const { view, whose, match, open } = this.#place;
+    const { view, whose, match, open } = this.#route;
     if (!whose || view !== "keys") return;
     const wanted = this.#input.value;
     go({ view, whose, match: wanted, ...(wanted === match && open && { open }) }, true);
   }
 
-  /** Searches for what is in the field, even where that was just searched for. */
+  /** Searches for the text in the field, even if it did not change. */
   #again(): void {
     this.#searched = "";
     this.#look();
-    if (this.#searched === "") this.show(this.#place);
+    if (this.#searched === "") this.show(this.#route);
   }
 
   #inputKey(event: KeyboardEvent): void {
@@ -234,19 +236,19 @@ export class Keys {
 
   #changed(search: Search): void {
     const { rows, scanned, running, done, full, error } = search;
-    // What was found before stays until there is something else to see.
+    // The last results stay until there are others.
     if (rows.length > 0 || !running) this.#results.show(rows);
-    this.#results.select(this.#place.open && idOf(this.#place.open));
+    this.#results.select(this.#route.open && idOf(this.#route.open));
     const total = this.#total();
     const found = formatCount(rows.length, "key");
-    // The server counts steps, of which the last is not full; how many keys there are was known a moment ago.
+    // The server counts whole steps, but the last one is not full. The total comes from the last sample.
     const most = Math.max(total ?? scanned, rows.length);
-    const looked = `${grouped(done ? most : Math.min(scanned, most))} looked at`;
-    let text = done ? (this.#place.match ? `${found} · all ${looked}` : found) : `${found} so far · ${looked}`;
+    const progress = `${grouped(done ? most : Math.min(scanned, most))} scanned`;
+    let text = done ? (this.#route.match ? `${found} · all ${progress}` : found) : `${found} so far · ${progress}`;
     if (error !== undefined) text = `Cannot search: ${error}`;
-    else if (running) text = `${rows.length > 0 ? `${found}, searching` : "Searching"}… ${looked}`;
-    else if (done && rows.length === 0) text = this.#place.match ? `No key matches · all ${looked}` : "No keys";
-    else if (full && !done) text = `The first ${grouped(rows.length)} keys: refine the search to see others`;
+    else if (running) text = `${rows.length > 0 ? `${found}, searching` : "Searching"}… ${progress}`;
+    else if (done && rows.length === 0) text = this.#route.match ? `No key matches · all ${progress}` : "No keys";
+    else if (full && !done) text = `Showing the first ${grouped(rows.length)} keys. Refine the search to see others`;
     say(this.#status, text);
     this.#status.classList.toggle("bad", error !== undefined);
     attribute(this.#status, "aria-busy", running ? "true" : null);
@@ -260,22 +262,22 @@ export class Keys {
     style(bar, "width", total ? `${Math.min(100, (scanned / total) * 100)}%` : "0%");
   }
 
-  /** How many keys there are to look at, about. */
+  /** Returns about how many keys there are to scan. */
   #total(): number | null {
-    const wanted = JSON.stringify(this.#place.whose);
+    const wanted = JSON.stringify(this.#route.whose);
     return this.#live.view?.services.find((one) => JSON.stringify(whose(one)) === wanted)?.keys ?? null;
   }
 
   #open(row: FoundKey): void {
     if (row.unreadable) {
-      this.#tell("This key cannot be opened: it is not UTF-8, and the wire carries only text");
+      this.#tell("Cannot open this key: it is not UTF-8, and the driver carries only text");
       return;
     }
-    const { whose, match } = this.#place;
+    const { whose, match } = this.#route;
     if (!whose) return;
     const open = keyOf(row);
-    // One step back closes the key, however many were open one after the other.
-    go({ view: "keys", whose, match, open }, this.#place.open !== undefined);
+    // One step back closes the key, no matter how many were opened.
+    go({ view: "keys", whose, match, open }, this.#route.open !== undefined);
     if (getComputedStyle(this.#details.element).position === "fixed") this.#details.focus();
   }
 
@@ -295,7 +297,7 @@ export class Keys {
   }
 
   async #remove(name: string): Promise<void> {
-    const { whose, open } = this.#place;
+    const { whose, open } = this.#route;
     if (!whose || !open) return;
     const owner = ownerOf(whose);
     const label = short(name);
@@ -303,7 +305,7 @@ export class Keys {
     try {
       const { deleted } = await ask<Deleted>("key", { ...whose, ...open }, { method: "DELETE" });
       this.#forget(whose, open);
-      this.#tell(deleted ? `Deleted ${label} of ${owner}` : `${label} of ${owner} was gone already`);
+      this.#tell(deleted ? `Deleted ${label} of ${owner}` : `${label} of ${owner} was already gone`);
     } catch (error) {
       this.#tell(`Cannot delete ${label}: ${reason(error)}`);
     }
@@ -314,7 +316,7 @@ export class Keys {
     this.#results.leave(id);
     this.#search?.remove(id);
     if (this.#search) this.#changed(this.#search);
-    const here = this.#place;
+    const here = this.#route;
     if (JSON.stringify([here.whose, here.open]) !== JSON.stringify([whose, open])) return;
     this.close();
     if (!this.#results.focus()) this.focusSearch();

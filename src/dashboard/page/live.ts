@@ -1,44 +1,44 @@
 /// <reference lib="dom" />
-/** What the server sends by itself, and whether it still does. */
+/** The events of the server, and the state of the connection. */
 import type { Alert } from "../../monitor/mod.ts";
 import type { ChartPoint, Hello, SampleMessage, View } from "../messages.ts";
 
-/** `"refused"`: the token is another server's, or none. */
+/** The state of the connection. `"refused"` means that the token is missing or belongs to another server. */
 export type Connection = "connecting" | "open" | "lost" | "refused";
 
-/** How much is kept, in milliseconds. */
+/** The time for which points are kept, in milliseconds. */
 const KEPT = 3_600_000;
-/** How many alerts are kept. */
+/** The most alerts that are kept. */
 const LOG = 50;
-/** Milliseconds before a stream that ended is opened again. */
+/** The pause before a stream is opened again, in milliseconds. */
 const AGAIN = 3000;
 
-/** The news of the server. */
+/** The data from the server. */
 export class Live {
-  /** Whether news come. */
+  /** The state of the connection. */
   connection: Connection = "connecting";
-  /** What was said first. */
+  /** The first event of the stream. */
   hello: Hello | undefined;
-  /** The latest. */
+  /** The latest view. */
   view: View | undefined;
-  /** What was sampled in the last hour, the oldest first. */
+  /** The points of the last hour, the oldest first. */
   points: readonly ChartPoint[] = [];
   /** The alerts that fired or were resolved, the latest first. */
   log: readonly Alert[] = [];
-  /** When news came last, by this computer's clock. */
+  /** The time of the last event, by this computer's clock. */
   heard = 0;
   readonly #listeners = new Set<() => void>();
   #source: EventSource | undefined;
 
-  /** Calls a function at every change, and when it is subscribed. */
+  /** Calls a function at once, and after every change. */
   subscribe(listener: () => void): void {
     this.#listeners.add(listener);
     listener();
   }
 
   /**
-   * Begins, or begins anew where the server had refused. A browser has few connections for all pages of one server, so a page that nobody sees keeps
-   * none.
+   * Opens the stream, or opens it again. Browsers allow few connections to a server, so a hidden page closes its
+   * stream.
    */
   open(): void {
     this.#source?.close();
@@ -72,7 +72,7 @@ export class Live {
     };
   }
 
-  /** The browser tries again by itself where the server was away, but not where it refused: then it is asked why. */
+  /** Finds out why a stream was refused: the browser reconnects by itself only if the server was away. */
   async #closed(source: EventSource): Promise<void> {
     const status = await fetch("./app.css", { method: "HEAD", cache: "no-store" }).then(
       (answer) => answer.status,

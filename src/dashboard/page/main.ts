@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-/** What the browser runs: the theme before anything is painted, the rest when the document is there. */
+/** The entry of the page: sets the theme before anything is painted, and starts when the document is ready. */
 import { start } from "./app.ts";
 import { restoreTheme } from "./theme.ts";
 

@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-/** The overview: how the caches and the store do. */
+/** The overview: the state of the caches and the store. */
 import { alerts } from "./alerts.ts";
 import { Charts } from "./charts.ts";
 import { checkUp } from "./check_up.ts";
@@ -12,7 +12,7 @@ import { tiles } from "./tiles.ts";
 
 /** The overview. */
 export class Overview {
-  /** What is put into the page. */
+  /** The element for the page. */
   readonly element: HTMLElement;
   readonly #live: Live;
   readonly #away = h("p", { id: "away", role: "alert", hidden: true });
@@ -22,7 +22,11 @@ export class Overview {
   readonly #alerts = alerts();
   readonly #slow = slow();
 
-  /** @param live The news. */
+  /**
+   * Creates the overview.
+   *
+   * @param live The data from the server.
+   */
   constructor(live: Live) {
     this.#live = live;
     this.#charts = new Charts(live);
@@ -39,11 +43,11 @@ export class Overview {
     );
   }
 
-  /** Shows the news. */
+  /** Shows new data. */
   update(): void {
     const { view, connection } = this.#live;
     this.element.classList.toggle("stale", connection !== "open" || view?.store?.up === false);
-    const reason = view?.store?.up === false ? line(view.store.error ?? "it does not answer") : undefined;
+    const reason = view?.store?.up === false ? line(view.store.error ?? "The store does not answer") : undefined;
     this.#away.hidden = reason === undefined;
     say(this.#away, reason ?? "");
     this.#tiles.update(view);
@@ -53,17 +57,17 @@ export class Overview {
     this.#slow.update(view);
   }
 
-  /** Draws the charts anew: the colours are others. */
+  /** Draws the charts again, in the current colours. */
   redraw(): void {
     this.#charts.redraw();
   }
 
-  /** Called every second. */
+  /** Updates the countdowns; called every second. */
   tick(): void {
     this.#alerts.tick();
   }
 
-  /** Brings the alerts into sight. */
+  /** Scrolls to the alerts. */
   showAlerts(): void {
     this.#alerts.element.scrollIntoView({ block: "center" });
     this.#alerts.element.focus({ preventScroll: true });

@@ -1,13 +1,13 @@
 /// <reference lib="dom" />
-/** The keys that were found. */
+/** The table of the keys that were found. */
 import { attribute, h, keyed, type Row, say } from "./dom.ts";
 import { bytes, duration } from "./format.ts";
 import type { FoundKey } from "./search.ts";
 import { keyNodes, line, short } from "./text.ts";
 
-/** The table of keys. One of its buttons can be reached by Tab; the arrows go to the others. */
+/** The table of keys. Tab reaches one of its buttons; the arrow keys move to the others. */
 export class Results {
-  /** What is put into the page. */
+  /** The element for the page. */
   readonly element: HTMLElement;
   readonly #body = h("tbody");
   readonly #show: (rows: readonly FoundKey[]) => void;
@@ -19,7 +19,11 @@ export class Results {
   >();
   #current: string | undefined;
 
-  /** @param open Called with the key that is to be opened. */
+  /**
+   * Creates the table.
+   *
+   * @param open Opens a key.
+   */
   constructor(open: (row: FoundKey) => void) {
     this.#open = open;
     this.#show = keyed(
@@ -57,7 +61,7 @@ export class Results {
     this.tick();
   }
 
-  /** Marks the key that is open. */
+  /** Marks the open key. */
   select(id: string | undefined): void {
     for (const [of, { row, button }] of this.#cells) {
       row.classList.toggle("selected", of === id);
@@ -66,7 +70,7 @@ export class Results {
     if (id !== undefined && this.#cells.has(id)) this.#reach(id);
   }
 
-  /** Goes to a row by the keyboard: to the first, to the one that was left, or from there by some rows. Answers whether there is one. */
+  /** Moves the focus by some rows from the current one. Returns whether there is a row. */
   focus(by = 0): boolean {
     const from = this.#rows.findIndex(({ id }) => id === this.#current);
     const to = this.#rows[Math.min(this.#rows.length - 1, Math.max(0, from + by))];
@@ -78,13 +82,13 @@ export class Results {
     return true;
   }
 
-  /** Goes to where a row was that is taken away. */
+  /** Makes the next row current when a row is removed. */
   leave(id: string): void {
     const at = this.#rows.findIndex((row) => row.id === id);
     if (at >= 0) this.#reach((this.#rows[at + 1] ?? this.#rows[at - 1])?.id);
   }
 
-  /** Counts down; called every second. */
+  /** Updates the countdowns; called every second. */
   tick(): void {
     const now = performance.now();
     for (const { id, expires } of this.#rows) {

@@ -1,25 +1,25 @@
 /// <reference lib="dom" />
-/** Where in the page one is: kept in the location's hash, so that a reload and the back button work. */
+/** The routes of the page. They are kept in the location's hash, so that a reload and the back button work. */
 
-/** Whose keys: a service's or a database's, as the server wants to be asked. */
+/** The owner of keys, a service or a database, as parameters of a request. */
 export type Whose = { readonly service: string } | { readonly database: string };
 
-/** A key, as the server wants to be asked for it. */
+/** A key, as parameters of a request. */
 export type KeyOf = { readonly key: string } | { readonly key64: string };
 
-/** A place in the page. */
+/** A route. */
 export interface Route {
   /** The view. */
   readonly view: "overview" | "keys";
-  /** Whose keys are listed; `undefined` before one was picked. */
+  /** The owner of the listed keys; `undefined` before one was chosen. */
   readonly whose?: Whose;
-  /** What is searched for. */
+  /** The search. */
   readonly match: string;
-  /** The key that is open. */
+  /** The open key. */
   readonly open?: KeyOf;
 }
 
-/** Reads a hash. */
+/** Parses a hash. */
 export function parseRoute(hash: string): Route {
   const [view, search] = hash.replace(/^#/, "").split(/\?(.*)/s, 2);
   if (view !== "keys") return { view: "overview", match: "" };
@@ -34,15 +34,15 @@ export function parseRoute(hash: string): Route {
   };
 }
 
-/** Writes a hash. */
+/** Returns the hash of a route. */
 export function hashOf({ view, whose, match, open }: Route): string {
   const query = new URLSearchParams({ ...whose, ...(match && { match }), ...open }).toString();
   return `#${view}${view === "keys" && query ? `?${query}` : ""}`;
 }
 
-/** Goes to a place, at once: a step back leads here again, unless it replaces where one is. */
-export function go(place: Route, replace = false): void {
-  const hash = hashOf(place);
+/** Goes to a route. The back button returns to the current one, unless it is replaced. */
+export function go(route: Route, replace = false): void {
+  const hash = hashOf(route);
   if (hash === location.hash) return;
   if (replace) history.replaceState(null, "", hash);
   else history.pushState(null, "", hash);

@@ -1,43 +1,45 @@
 /// <reference lib="dom" />
-/** A search for keys: page after page, until there are enough rows for the screen. */
+/** A search for keys: page by page, until there are enough rows for the screen. */
 import type { KeyPage, KeyRow } from "../messages.ts";
 import { ask, reason } from "./api.ts";
 import type { Whose } from "./route.ts";
 
-/** A row, and when it was told. */
+/** A row of the results. */
 export interface FoundKey extends KeyRow {
-  /** What tells it apart. */
+  /** The identity of the key. */
   readonly id: string;
-  /** When it expires, by `performance.now()`; `undefined` without expiry. */
+  /** The time at which it expires, by `performance.now()`; `undefined` without expiry. */
   readonly expires: number | undefined;
 }
 
-/** How many rows are asked for at a time, and shown at the most. */
+/** The number of rows that are requested at a time, and the most that are shown. */
 const STEP = 100;
 const MOST = 1000;
 
-/** A search, from its beginning to a limit. */
+/** A search, from the first key to a limit. */
 export class Search {
-  /** What was found. */
+  /** The rows that were found. */
   readonly rows: FoundKey[] = [];
-  /** How many keys were looked at. */
+  /** The number of keys that were scanned. */
   scanned = 0;
-  /** Whether it goes on at this moment. */
+  /** True while it is running. */
   running = false;
-  /** Why it stopped, where the server refused. */
+  /** The reason why it stopped, if the server refused. */
   error: string | undefined;
   readonly #whose: Whose;
   readonly #match: string;
   readonly #changed: () => void;
   readonly #seen = new Set<string>();
-  /** Found, and not yet asked for: pages may hold more than that. */
+  /** Rows that were found but not requested yet, because a page may hold more. */
   readonly #waiting: FoundKey[] = [];
   #abort = new AbortController();
   #cursor: string | null = "0";
 
   /**
-   * @param whose Whose keys.
-   * @param match What is searched for.
+   * Creates a search.
+   *
+   * @param whose The service or database.
+   * @param match The text or pattern.
    * @param changed Called when there is more to show.
    */
   constructor(whose: Whose, match: string, changed: () => void) {
@@ -46,17 +48,17 @@ export class Search {
     this.#changed = changed;
   }
 
-  /** Whether all keys were looked at. */
+  /** True if all keys were scanned. */
   get done(): boolean {
     return this.#cursor === null && this.#waiting.length === 0;
   }
 
-  /** Whether there are as many rows as are ever shown. */
+  /** True if no more rows can be shown. */
   get full(): boolean {
     return this.rows.length >= MOST;
   }
 
-  /** Goes on until there are some more rows. */
+  /** Continues until there are some more rows. */
   async more(): Promise<void> {
     if (this.running || this.done || this.full) return;
     const { signal } = this.#abort;
@@ -83,14 +85,14 @@ export class Search {
     this.#changed();
   }
 
-  /** Ends it: no more is asked and nothing is told. It can go on with `more`. */
+  /** Stops the search and its notifications. `more` continues it. */
   stop(): void {
     this.#abort.abort();
     this.#abort = new AbortController();
     this.running = false;
   }
 
-  /** Forgets a row. */
+  /** Removes a row. */
   remove(id: string): void {
     const at = this.rows.findIndex((row) => row.id === id);
     if (at >= 0) this.rows.splice(at, 1);
@@ -109,7 +111,7 @@ export class Search {
   }
 }
 
-/** What tells a key apart. */
+/** Returns the identity of a key. */
 export function idOf({ key, key64 }: { readonly key?: string; readonly key64?: string }): string {
   return key64 === undefined ? `text ${key}` : `bytes ${key64}`;
 }

@@ -7,12 +7,12 @@ import { bytes, grouped, NONE, percent, took } from "./format.ts";
 import { hashOf, type Whose } from "./route.ts";
 import { line } from "./text.ts";
 
-/** How a service's keys are asked for. */
+/** Returns the owner of a service's keys. */
 export function whose({ service, database, unnamed }: ServiceView): Whose {
   return unnamed ? { database: String(database) } : { service };
 }
 
-/** The columns after the name; those with a lower rank are hidden on a narrow screen. */
+/** The columns after the name, with the width of the screen from which they are shown. */
 const COLUMNS: readonly (readonly [
   head: string,
   rank: "always" | "wide" | "widest",
@@ -31,18 +31,18 @@ const COLUMNS: readonly (readonly [
 ];
 
 /**
- * The table.
+ * Makes the table.
  *
- * @returns The element, and what shows the news.
+ * @returns The element, and a function that shows new data.
  */
 export function services(): { readonly element: HTMLElement; readonly update: (view: View | undefined) => void } {
   const body = h("tbody");
   const show = keyed(body, ({ service }: ServiceView) => service, serviceRow);
-  const whom = h("span", { class: "aside" });
+  const source = h("span", { class: "aside" });
   const element = h(
     "section",
     { class: "card", id: "services", "aria-labelledby": "services-title" },
-    h("header", {}, h("h2", { id: "services-title" }, "Services"), whom),
+    h("header", {}, h("h2", { id: "services-title" }, "Services"), source),
     h(
       "table",
       {},
@@ -64,15 +64,15 @@ export function services(): { readonly element: HTMLElement; readonly update: (v
     update: (view) => {
       if (!view) return;
       show(view.services);
-      say(whom, WHOM[view.counted ?? "nobody"]);
+      say(source, SOURCE[view.counted ?? "none"]);
     },
   };
 }
 
-const WHOM = {
-  fleet: "last minute, all processes that count together",
-  instance: "last minute, the dashboard’s own process",
-  nobody: "last minute, nothing counted yet",
+const SOURCE = {
+  fleet: "last minute, all processes with fleetStats",
+  instance: "last minute, only the process of this dashboard",
+  none: "last minute, no counts yet",
 } as const;
 
 function serviceRow(first: ServiceView): Row<ServiceView> {

@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-/** The store's slow queries. */
+/** The slow queries of the store. */
 import type { SlowCommand, SlowCommands, View } from "../messages.ts";
 import { ask, reason } from "./api.ts";
 import { fill, h, icon, keyed, say } from "./dom.ts";
@@ -7,9 +7,9 @@ import { clock, took } from "./format.ts";
 import { marked } from "./text.ts";
 
 /**
- * The list of slow queries; asked for when there are more of them.
+ * Makes the list of slow queries. It is requested when their number changes.
  *
- * @returns The element, and what looks at the news.
+ * @returns The element, and a function that receives new data.
  */
 export function slow(): { readonly element: HTMLElement; update(view: View | undefined): void } {
   const body = h("tbody");
@@ -37,7 +37,7 @@ export function slow(): { readonly element: HTMLElement; update(view: View | und
       const { queries } = await ask<SlowCommands>("slow");
       show(queries ?? []);
       table.hidden = !queries?.length;
-      say(note, queries ? "No slow query" : "This store tells of no slow log");
+      say(note, queries ? "No slow queries" : "This store has no slow log");
       note.classList.toggle("good", queries !== null);
     } catch (error) {
       table.hidden = true;

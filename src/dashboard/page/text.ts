@@ -1,38 +1,41 @@
 /// <reference lib="dom" />
-/** Text from the store: what could hide in it or turn it around is shown as its escape. */
+/** Text from the store. Characters that are invisible or change its direction are shown as escapes. */
 import { h } from "./dom.ts";
 
-/** Controls, format and default-ignorable characters, separators, lone surrogates, private use, spaces that look like another, a blank pattern. */
+/**
+ * Controls, format and default-ignorable characters, separators, lone surrogates, private use, spaces that look like
+ * another, a blank pattern.
+ */
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{DI}\p{Zl}\p{Zp}\u2800]|(?! )\p{Zs}/gu;
-/** In a value lines may break, and emoji be joined. */
+/** Characters that values may hold: line breaks, tabs, and joiners of emoji. */
 const PLAIN_IN_VALUES = /\n|\t|\u200d|\ufe0f/;
-/** How much of a key a row shows: the beginning, and the end, which tells keys apart. */
+/** The characters of a key that a row shows: its beginning, and its end, in which keys differ. */
 const WHOLE = 28;
 const HEAD = 160;
 const TAIL = 12;
 
-/** Text as one line, what is hidden in it as escapes: for attributes and messages. */
+/** Returns text as one line with escapes, for attributes and messages. */
 export function line(text: string): string {
   return text.replace(HIDDEN, escaped);
 }
 
-/** A key as text for a message: at most as long as a row shows. */
+/** Returns a key for a message, at most as long as in a row. */
 export function short(key: string): string {
   const { head, cut, tail } = ends(key);
   return line(`${head}${cut ? "…" : ""}${tail}`);
 }
 
-/** Text as nodes of one line, what is hidden in it as marked escapes. */
+/** Returns text as nodes of one line, with marked escapes. */
 export function marked(text: string): Node[] {
   return pieces(text, () => false);
 }
 
-/** A value as nodes, with its line breaks. */
+/** Returns a value as nodes, with its line breaks. */
 export function markedValue(text: string): Node[] {
   return pieces(text, (sign) => PLAIN_IN_VALUES.test(sign));
 }
 
-/** A key for a narrow cell: its end stays on the screen when its middle does not fit. */
+/** Returns a key as nodes for a narrow cell. Its end stays visible if its middle does not fit. */
 export function keyNodes(key: string): Node[] {
   const { head, cut, tail } = ends(key);
   return [
@@ -42,12 +45,12 @@ export function keyNodes(key: string): Node[] {
   ].filter((node) => node !== false);
 }
 
-/** A key's beginning and end, no pair of surrogates cut in two; a short one has only a beginning. */
+/** Splits a key into beginning and end, but never a pair of surrogates. A short key has only a beginning. */
 function ends(key: string): { readonly head: string; readonly cut: boolean; readonly tail: string } {
   if (key.length < WHOLE) return { head: key, cut: false, tail: "" };
   const cut = key.length > 2 * HEAD;
   const end = key.length - (cut ? 4 * TAIL : TAIL);
-  const at = (place: number) => (/^[\ud800-\udbff][\udc00-\udfff]/.test(key.slice(place - 1)) ? place + 1 : place);
+  const at = (index: number) => (/^[\ud800-\udbff][\udc00-\udfff]/.test(key.slice(index - 1)) ? index + 1 : index);
   return { head: key.slice(0, at(cut ? HEAD : end)), cut, tail: key.slice(at(end)) };
 }
 

@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-/** Light, dark, or as the system has it. */
+/** The theme: light, dark, or that of the system. */
 import { fill, h, icon } from "./dom.ts";
 
 const THEMES = ["system", "light", "dark"] as const;
@@ -7,15 +7,15 @@ type Theme = (typeof THEMES)[number];
 const ICON = { system: "system", light: "sun", dark: "moon" } as const;
 const KEY = "larder-theme";
 
-/** Takes over what was chosen last time; called before anything is painted. */
+/** Restores the theme that was chosen last time. Called before anything is painted. */
 export function restoreTheme(): void {
   apply(chosen());
 }
 
 /**
- * The button that goes to the next theme.
+ * Makes the button that switches to the next theme.
  *
- * @param changed Called when the colours are others, by the button or by the system.
+ * @param changed Called when the colours changed, by the button or by the system.
  */
 export function themeButton(changed: () => void): HTMLElement {
   const button = h("button", {
@@ -45,7 +45,7 @@ function apply(theme: Theme): void {
   else document.documentElement.dataset.theme = theme;
 }
 
-/** Storage may be forbidden: then the choice lasts as long as the page. */
+/** The choice while the page is open, because the browser may forbid storage. */
 let current: Theme | undefined;
 
 function chosen(): Theme {

@@ -1,18 +1,18 @@
 /// <reference lib="dom" />
-/** The numbers that are looked at first. */
+/** The tiles: the most important numbers. */
 import { HIT_RATE, MEMORY } from "../../monitor/targets.ts";
 import type { View } from "../messages.ts";
 import { h, say, style } from "./dom.ts";
 import { bytes, formatCount, grouped, NONE, percent, rate, took } from "./format.ts";
 import { line } from "./text.ts";
 
-/** How a number is. */
+/** The content of a tile. */
 interface Reading {
   readonly value: string;
   readonly note: string;
-  /** How much of the bar is filled; without a bar `undefined`. */
+  /** The filled share of the bar; `undefined` without a bar. */
   readonly share?: number | null;
-  /** What it is a matter of. */
+  /** The tone. */
   readonly tone?: "good" | "warning" | "bad" | undefined;
 }
 
@@ -24,13 +24,13 @@ const TILES: readonly (readonly [name: string, label: string, read: (view: View)
   ["operations", "Operations", operations],
   ["clients", "Clients", clients],
   ["evictions", "Evictions", evictions],
-  ["breaker", "Circuit breaker, of this server", breaker],
+  ["breaker", "Circuit breaker of this process", breaker],
 ];
 
 /**
- * The tiles.
+ * Makes the tiles.
  *
- * @returns The element, and what shows the news.
+ * @returns The element, and a function that shows new data.
  */
 export function tiles(): { readonly element: HTMLElement; readonly update: (view: View | undefined) => void } {
   const made = TILES.map(([name, label, read, mark]) => tile(name, label, read, mark));
@@ -69,7 +69,7 @@ function tile(name: string, label: string, read: (view: View) => Reading, mark?:
 function hitRate({ all, counted }: View): Reading {
   const { hitRate: share, hits, misses } = all;
   if (share === null)
-    return { value: NONE, note: counted ? "no reads in the last minute; counts come every 10 s" : "no counts yet" };
+    return { value: NONE, note: counted ? "no reads in the last minute; counts arrive every 10 s" : "no counts yet" };
   const low = share < HIT_RATE;
   return {
     value: percent(share),
@@ -84,13 +84,13 @@ function latency({ all, store }: View): Reading {
     return { value: took(all.p95), note: `p95 · p50 ${took(all.p50)} · p99 ${took(all.p99)}` };
   }
   if (store && !store.up) return { value: NONE, note: "the store does not answer", tone: "bad" };
-  return { value: took(store?.latency ?? null), note: "the store’s time to answer" };
+  return { value: took(store?.latency ?? null), note: "of the store; no operations in the last minute" };
 }
 
 function memory({ store }: View): Reading {
   const { memoryUsed = null, memoryLimit = null, policy = null } = store ?? {};
   if (memoryUsed === null) {
-    return { value: NONE, note: store?.up === false ? "the store does not answer" : "not told by this store" };
+    return { value: NONE, note: store?.up === false ? "the store does not answer" : "not reported by this store" };
   }
   const rule = policy === null ? "" : ` · ${line(policy)}`;
   if (!memoryLimit)
@@ -111,7 +111,7 @@ function keys({ all, services }: View): Reading {
     value: grouped(all.keys),
     note:
       all.keys === null
-        ? "not told by this store"
+        ? "not reported by this store"
         : `in ${formatCount(holding, "service")}${others > 0 ? ` and ${formatCount(others, "other database")}` : ""}`,
   };
 }
@@ -130,15 +130,15 @@ function evictions({ store }: View): Reading {
   const { evictions = null, expired = null } = store ?? {};
   return {
     value: grouped(evictions),
-    note: expired === null ? "not told by this store" : `${grouped(expired)} expired`,
+    note: expired === null ? "not reported by this store" : `${grouped(expired)} expired`,
   };
 }
 
 function breaker({ breaker: state }: View): Reading {
   const note = {
     closed: "requests go to the store",
-    open: "requests are held back",
-    "half-open": "one request tries the store",
+    open: "no requests go to the store",
+    "half-open": "one request probes the store",
   }[state];
   return {
     value: state,
