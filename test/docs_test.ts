@@ -115,6 +115,7 @@ describe("the documentation", () => {
       if (entry.startsWith("Several callers")) break;
       const [, file = "", symbol = ""] = /\(`([\w/.]+)`, `(\w+)`\)/.exec(entry) ?? [];
       assert.ok(file && new RegExp(`\\b${symbol}\\b`).test(readFileSync(file, "utf8")), entry);
+      assert.match(entry, / Rejected: /);
     }
     assert.ok(entries.length > 30);
   });
