@@ -41,7 +41,7 @@ const setThen = (value: unknown) =>
 let queued: string[] = [];
 setThen(function (this: Promise<unknown>, ...args: never[]) {
   const seen = frames();
-  const batch = seen.findIndex((frame) => frame.endsWith("src/batch"));
+  const batch = seen.findIndex((frame) => frame.endsWith("src/wire/batch"));
   if (batch >= 0) queued = seen.slice(0, batch + 1);
   return Reflect.apply(then, this, args);
 });

@@ -182,8 +182,9 @@ describe("Breaker", () => {
     ];
     for (const [name, values] of bad) {
       for (const value of values) {
-        const accepted = new RegExp(`^cannot use ${name} ${value} of the breaker: accepted are `);
-        assert.throws(() => setUp({ [name]: value }), { name: "RangeError", message: accepted });
+        const received = typeof value === "string" ? `"${value}"` : value;
+        const message = new RegExp(`^Cannot set ${name} of the breaker: received ${received}, expected `);
+        assert.throws(() => setUp({ [name]: value }), { name: "RangeError", message });
       }
     }
     setUp({ failures: 1, openFor: 0.5, maxOpenFor: 0.5 });

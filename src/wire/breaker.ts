@@ -1,30 +1,28 @@
 /**
- * The circuit breaker: a store that fails again and again is left alone for a while, so that nobody waits for it and it
- * is not held down by those who ask.
+ * The circuit breaker: a store that fails again and again is left alone for a while, so that no caller waits for it,
+ * and so that it can recover.
  *
- * Closed, it counts failures in a row; open, nothing is sent; half-open, one probe at a time is, and its outcome closes
- * or opens it. An answer to anything closes it, whenever that was sent.
+ * A closed breaker counts failures in a row. An open one lets nothing leave. A half-open one lets one probe at a time
+ * leave, and the outcome of the probe closes or opens the breaker. Any answer closes it, even to an older send.
  *
- * Time is asked for, no timer runs: an open breaker notices that its time is over with the next send.
+ * No timer runs. An open breaker notices with the next send that its time is over.
  */
 import { StoreError } from "../../drivers/driver.ts";
-import { checkNames } from "../base/check.ts";
+import { checkNames, invalid } from "../base/check.ts";
 import { millisecondsOf, type Timeout } from "../base/ttl.ts";
 import type { BreakerState } from "../telemetry/events.ts";
 
 /** When a client stops sending to a store that fails, and for how long. */
 export interface BreakerOptions {
-  /**
-   * How many sends in a row must fail. What fails when one connection is lost is one failure. @default 5
-   */
+  /** The number of sends in a row that must fail. All that fails with one lost connection is one failure. @default 5 */
   readonly failures?: number;
-  /** How long before a send is tried again, doubled with each that fails: milliseconds, or `"1s"`. @default 1000 */
+  /** The pause before a send is tried again, doubled with each that fails: milliseconds, or `"1s"`. @default 1000 */
   readonly openFor?: Timeout;
-  /** How long at the most: milliseconds, or `"30s"`. @default 30_000, or `openFor` where that is longer */
+  /** The longest pause: milliseconds, or `"30s"`. @default 30_000, or `openFor` if that is longer */
   readonly maxOpenFor?: Timeout;
 }
 
-/** Counts failures of sends in a row, and tells when none should leave. */
+/** Counts failures of sends in a row, and decides whether a send may leave. */
 export class Breaker {
   readonly #failures: number;
   readonly #openFor: number;
@@ -34,18 +32,18 @@ export class Breaker {
   #state: BreakerState = "closed";
   #failed = 0;
   #pause = 0;
-  /** Until when no send may leave; unused when closed. */
+  /** The end of the pause in which no send may leave; unused when closed. */
   #until = 0;
-  /** Failures of sends that left before tell nothing new. */
+  /** Failures of sends that left before this moment say nothing new. */
   #since = Number.NEGATIVE_INFINITY;
   #cause: StoreError | undefined;
   #error: StoreError | undefined;
 
   /**
    * @param options When to open, and for how long.
-   * @param now Monotonic milliseconds.
-   * @param onChange Told each new state, and the failure that opened it. Must not throw.
-   * @throws {TypeError | RangeError} For an unknown option, and one out of its range.
+   * @param now The clock, in monotonic milliseconds.
+   * @param onChange Called with each new state, and with the failure that opened it. Must not throw.
+   * @throws {TypeError | RangeError} For an unknown option, and for one out of its range.
    */
   constructor(options: BreakerOptions, now: () => number, onChange: (state: BreakerState, error?: StoreError) => void) {
     checkNames(options, ["failures", "openFor", "maxOpenFor"], "breaker", "false and ");
@@ -53,8 +51,8 @@ export class Breaker {
     const first = millisecondsOf(openFor);
     const { maxOpenFor = Math.max(30_000, first) } = options;
     const most = millisecondsOf(maxOpenFor);
-    check("failures", failures, Number.isInteger(failures) && failures > 0, "whole numbers from 1");
-    check("openFor", openFor, Number.isFinite(first) && first > 0, 'milliseconds above 0, or strings such as "1s"');
+    check("failures", failures, Number.isInteger(failures) && failures > 0, "a whole number from 1");
+    check("openFor", openFor, Number.isFinite(first) && first > 0, 'milliseconds above 0, or a string such as "1s"');
     check("maxOpenFor", maxOpenFor, Number.isFinite(most) && most >= first, `milliseconds from ${first}`);
     this.#failures = failures;
     this.#openFor = first;
@@ -63,19 +61,19 @@ export class Breaker {
     this.#onChange = onChange;
   }
 
-  /** Whether sends leave. An open breaker stays `"open"` until a send asks after its time. */
+  /** The state. An open breaker stays `"open"` until a send asks after its pause. */
   get state(): BreakerState {
     return this.#state;
   }
 
-  /** Whether the last send failed. */
+  /** True if the last send failed. */
   get failing(): boolean {
     return this.#failed > 0;
   }
 
   /**
-   * Whether a send may leave now. Where the breaker was open this makes the send a probe: another is let through when
-   * its outcome was not told within `openFor`.
+   * Returns true if a send may leave now. If the breaker was open, this send is a probe. Another one may leave if the
+   * outcome of the probe is not known within `openFor`.
    */
   allows(): boolean {
     if (this.#state === "closed") return true;
@@ -87,17 +85,17 @@ export class Breaker {
     return true;
   }
 
-  /** What operations get whose sends may not leave, of kind `"connection"`: one error an opening. */
+  /** Returns the error of operations whose sends may not leave, of kind `"connection"`. One opening has one error. */
   error(): StoreError {
     this.#error ??= new StoreError(
       "connection",
-      `the store failed ${this.#failed} times in a row: it is tried again ${this.#pause} ms after the last`,
+      `The store failed ${this.#failed} times in a row: it is tried again after ${this.#pause} ms`,
       { cause: this.#cause },
     );
     return this.#error;
   }
 
-  /** A send was answered, be it with errors of its commands. */
+  /** Records a send that got an answer, even if individual commands failed. */
   succeed(): void {
     if (this.#failed === 0) return;
     this.#failed = 0;
@@ -107,11 +105,11 @@ export class Breaker {
   }
 
   /**
-   * A send failed as a whole. Lost connections, timeouts, unreadable answers and refusals for too many requests count;
-   * a store that refuses for another reason is there, so that is as good as an answer.
+   * Records a send that failed as a whole. Lost connections, timeouts, unreadable answers and refusals of too many
+   * requests count. A store that refuses for another reason is up, so that counts as an answer.
    *
-   * @param error Why.
-   * @param sent When the send left, by the breaker's clock. @default now
+   * @param error The failure.
+   * @param sent The moment when the send left, by the breaker's clock. @default now
    */
   fail(error: StoreError, sent: number = this.#now()): void {
     if (error.kind === "closed") return;
@@ -123,7 +121,7 @@ export class Breaker {
     this.#failed++;
     if (this.#state === "half-open") this.#open(error, Math.min(this.#pause * 2, this.#maxOpenFor));
     else if (this.#failed >= this.#failures) this.#open(error, this.#openFor);
-    // A lost connection fails all that is under way at once, while each timeout is a wait of its own.
+    // A lost connection fails everything in flight at once, while each timeout is a wait of its own.
     else if (error.kind !== "timeout") this.#since = this.#now();
   }
 
@@ -141,11 +139,11 @@ export class Breaker {
   }
 }
 
-/** Whether the store cannot be reached, or asks to be left alone. */
+/** Returns true if the store cannot be reached, or asks to be left alone. */
 function isAway({ kind, repeat }: StoreError): boolean {
   return kind === "limit" ? repeat === "all" : kind !== "auth" && kind !== "command";
 }
 
-function check(name: string, value: unknown, fits: boolean, accepted: string): void {
-  if (!fits) throw new RangeError(`cannot use ${name} ${String(value)} of the breaker: accepted are ${accepted}`);
+function check(name: string, value: unknown, fits: boolean, expected: string): void {
+  if (!fits) throw invalid(`set ${name} of the breaker`, value, expected, RangeError);
 }

@@ -1,0 +1,155 @@
+/**
+ * The deadlines of a batch: one timer for all slots in flight, set to the first deadline among them.
+ *
+ * At a cold start, deadlines stand still twice. While the runtime loads the driver's code, because that time says
+ * nothing about the store. And, until the store has answered for the first time, while the process does not get to
+ * run: several processes that start at once compete for the processor, and without this they would lose calls to that.
+ * A timer that fires late shows such a stall. A store that is away does not lengthen deadlines.
+ *
+ * @module
+ */
+import { StoreError } from "../../drivers/driver.ts";
+import { unref } from "../base/timers.ts";
+import { LONGEST_TIMER } from "../base/ttl.ts";
+import { AT_EDGE } from "../runtime/edge.ts";
+import type { Breaker } from "./breaker.ts";
+import type { Slot } from "./slot.ts";
+
+/** The longest time that loading code may take before deadlines go on, in milliseconds. */
+const LONGEST_LOAD = 30_000;
+/** The interval at which a stall is looked for, in milliseconds, and the shortest one that counts. */
+const STEP = 20;
+/** The sum of stalls for which deadlines stand still, in milliseconds. */
+const LONGEST_STALL = 5000;
+
+/** The deadlines of the slots in flight. */
+export class Deadlines {
+  /** True once the store has answered. From then on no stall is excused. */
+  warm = false;
+  readonly #flushed: readonly (readonly Slot[])[];
+  readonly #breaker: Breaker | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The moment that the timer is set to, on the clock of deadlines. */
+  #alarm = 0;
+  /** The same on the real clock. */
+  #due = 0;
+  /** The moment when the driver's code began to load, while it does. */
+  #loading: number | undefined;
+  /** Milliseconds that count against no deadline. */
+  #excused = 0;
+  /** The part of those that were stalls. */
+  #stalled = 0;
+
+  /**
+   * @param flushed What was flushed and still has slots without a reply.
+   * @param breaker Learns of a flush of which all deadlines have passed.
+   */
+  constructor(flushed: readonly (readonly Slot[])[], breaker: Breaker | undefined) {
+    this.#flushed = flushed;
+    this.#breaker = breaker;
+  }
+
+  /** Returns the time on the clock of deadlines: real milliseconds without the excused ones. */
+  now(): number {
+    const now = performance.now();
+    return Math.max(this.#loading ?? now, now - LONGEST_LOAD) - this.#excused;
+  }
+
+  /** Stops the clock: the driver's code begins to load. */
+  beginLoading(): void {
+    this.#loading ??= performance.now();
+  }
+
+  /** Lets the clock go on from the time at which it stopped. */
+  endLoading(): void {
+    if (this.#loading === undefined) return;
+    const stood = this.now();
+    this.#loading = undefined;
+    this.#excused += this.now() - stood;
+    // No part of the load counts as a stall, too.
+    this.#due = performance.now();
+  }
+
+  /** Calls back at a deadline. Returns a function that cancels that. */
+  after(timeout: number, over: () => void): () => void {
+    const until = this.now() + timeout;
+    const check = (): void => {
+      const left = until - this.now();
+      if (left > STEP) timer = setTimeout(check, left);
+      else over();
+    };
+    let timer = setTimeout(check, timeout);
+    return () => clearTimeout(timer);
+  }
+
+  /** Rejects the callers of the slots at their deadlines. Returns the last deadline. */
+  watch(slots: readonly Slot[]): number {
+    const now = this.now();
+    let first = Number.POSITIVE_INFINITY;
+    let last = 0;
+    for (const slot of slots) {
+      const until = now + slot.timeout;
+      slot.until = until;
+      if (until < first) first = until;
+      if (until > last) last = until;
+    }
+    if (this.#timer === undefined || this.#alarm > first) this.#arm(first, now);
+    else if (this.#flushed.length === 1) (this.#timer as { ref?(): void }).ref?.();
+    return last;
+  }
+
+  /** Lets the process end, because no caller waits. */
+  rest(): void {
+    // The timer stays set where that is possible, because the next call would have to set it again.
+    if (AT_EDGE || !unref(this.#timer)) this.#disarm();
+  }
+
+  #arm(alarm: number, now: number): void {
+    this.#disarm();
+    this.#alarm = alarm;
+    // A deadline may lie a little more than the longest time of a timer ahead, because its sum was rounded.
+    const delay = Math.min(alarm - now, this.warm ? LONGEST_TIMER : STEP);
+    this.#due = performance.now() + delay;
+    this.#timer = setTimeout(this.#ring, delay);
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  readonly #ring = (): void => {
+    this.#timer = undefined;
+    const stall = performance.now() - this.#due;
+    if (!this.warm && this.#loading === undefined && stall >= STEP && this.#stalled < LONGEST_STALL) {
+      // What arrived during the stall is handled before a deadline passes.
+      this.#stalled += stall;
+      this.#excused += stall;
+    }
+    const now = this.now();
+    let next = Number.POSITIVE_INFINITY;
+    for (const slots of this.#flushed) {
+      let late: Slot | undefined;
+      let waits = false;
+      for (const slot of slots) {
+        if (slot.settled) continue;
+        if (slot.until > now) {
+          waits = true;
+          next = Math.min(next, slot.until);
+        } else {
+          late = slot;
+          slot.fail(timeoutError(slot.timeout));
+        }
+      }
+      // The wire may give up much later, for example while it opens. A short deadline says nothing about the store.
+      if (late && !waits && late.timeout >= 100)
+        this.#breaker?.fail(timeoutError(late.timeout), late.until - late.timeout + this.#excused);
+    }
+    if (next < Number.POSITIVE_INFINITY) this.#arm(next, now);
+  };
+}
+
+/** Returns the error of a deadline that has passed. */
+export function timeoutError(timeout: number): StoreError {
+  return new StoreError("timeout", `No answer within ${Math.round(timeout)} ms`);
+}

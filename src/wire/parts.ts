@@ -1,0 +1,66 @@
+/**
+ * The parts of a flush: what one send may not hold leaves in several.
+ *
+ * @module
+ */
+import { type Capabilities, StoreError } from "../../drivers/driver.ts";
+import type { Slot } from "./slot.ts";
+
+/** Cuts the slots into what one send may hold. */
+export function split(slots: readonly Slot[], capabilities: Capabilities): (readonly Slot[])[] {
+  const { maxCommands = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY } = capabilities;
+  if (slots.length <= maxCommands && maxBytes === Number.POSITIVE_INFINITY) return [slots];
+  const parts: Slot[][] = [];
+  let size = 0;
+  for (const slot of slots) {
+    const bytes = bytesOf(slot) + 2;
+    if (bytes > maxBytes) {
+      slot.fail(
+        new StoreError("limit", `Cannot send a command: received ${bytes} bytes, expected at most ${maxBytes}`),
+      );
+      continue;
+    }
+    const part = parts.at(-1);
+    if (part && part.length < maxCommands && size + bytes <= maxBytes) {
+      part.push(slot);
+      size += bytes;
+    } else {
+      parts.push([slot]);
+      size = bytes + 2;
+    }
+  }
+  return parts;
+}
+
+/** Sends the parts together. If the wire keeps no order, a part waits for earlier ones with a key of its own. */
+export async function sendParts<P extends { readonly slots: readonly Slot[] }>(
+  parts: readonly P[],
+  ordered: boolean,
+  send: (part: P) => Promise<void>,
+): Promise<void> {
+  let sent: Promise<void>[] = [];
+  const taken = new Set<string>();
+  for (const part of parts) {
+    const keys = ordered ? [] : part.slots.flatMap((slot) => slot.keys);
+    if (keys.some((key) => taken.has(key))) {
+      await Promise.all(sent);
+      sent = [];
+      taken.clear();
+    }
+    for (const key of keys) taken.add(key);
+    sent.push(send(part));
+  }
+  await Promise.all(sent);
+}
+
+/** Returns the size of a command as JSON: a little more than it has, never less. */
+function bytesOf(slot: Slot): number {
+  let bytes = 22 + (slot.script ? slot.script.lua.length * 2 : 0);
+  for (const arg of slot.render(true)) {
+    if (typeof arg === "number") bytes += 26;
+    // Short texts are counted at their worst, six bytes a character, because that is faster than to encode them.
+    else if (arg.length < 100) bytes += arg.length * 6 + 3;
+    else bytes += new TextEncoder().encode(JSON.stringify(arg)).length + 1;
+  }
+  return bytes;
+}
