@@ -16,7 +16,7 @@
  * @module
  */
 
-import { checkOptions, type Rules, whole } from "../src/base/options.ts";
+import { checkOptions, FUNCTION, whole } from "../src/base/check.ts";
 import { twins } from "../src/lua/twins.ts";
 import { type Command, type Driver, defineScript, errorReply, type Reply, StoreError, type Tracker } from "./driver.ts";
 import { enqueue, run } from "./memory/commands.ts";
@@ -49,13 +49,6 @@ function answering(run: (command: Command) => Reply): (command: Command) => Repl
   };
 }
 
-/** What options must be. */
-const OPTIONS: Rules = {
-  clock: ["a function", (value) => typeof value === "function"],
-  maxEntries: whole(1),
-  maxBytes: whole(1),
-};
-
 /**
  * Makes an embedded store: 16 databases in this process, bounded by entries and bytes. Nothing is shared between two stores.
  *
@@ -74,7 +67,7 @@ const OPTIONS: Rules = {
  * ```
  */
 export function memory(options: MemoryOptions = {}): Driver {
-  checkOptions("memory", options, OPTIONS);
+  checkOptions(options, { clock: FUNCTION, maxEntries: whole(1), maxBytes: whole(1) }, "memory");
   const { clock, maxEntries = 100_000, maxBytes = 64 * 2 ** 20 } = options;
   for (const script of twins) defineScript(script);
   const store = new MemoryStore(maxEntries, maxBytes, new StoreClock(clock));

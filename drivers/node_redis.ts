@@ -9,12 +9,11 @@
  * @module
  */
 
-import { checkOptions, whole } from "../src/base/options.ts";
 import type { Timeout } from "../src/base/ttl.ts";
 import type { Connection, Driver, RawCommand, SendOptions } from "./driver.ts";
 import { LentConnection } from "./node_redis/connection.ts";
 import { closedError, connectError, ignore } from "./node_redis/errors.ts";
-import { addressOf, type NodeRedisOptions, OPTIONS, time } from "./node_redis/options.ts";
+import { addressOf, checkNodeRedisOptions, type NodeRedisOptions, parseTime } from "./node_redis/options.ts";
 import { Pool } from "./node_redis/pool.ts";
 import { Primary } from "./node_redis/primary.ts";
 import { type Dial, openConnection } from "./node_redis/resp_connection.ts";
@@ -46,12 +45,12 @@ export type { NodeRedisClient, NodeRedisOptions, NodeRedisTls } from "./node_red
  * ```
  */
 export function nodeRedis(options: NodeRedisOptions): Driver {
-  checkOptions("nodeRedis", options, OPTIONS);
-  checkOptions("the pool of nodeRedis", options.pool ?? {}, { size: whole(1) });
+  checkNodeRedisOptions(options);
   const size = options.pool?.size ?? 1;
   const limits = {
-    connectTimeout: time("connectTimeout", options.connectTimeout ?? 5000),
-    pingInterval: (options.pingInterval ?? 0) === 0 ? undefined : time("pingInterval", options.pingInterval as Timeout),
+    connectTimeout: parseTime(options.connectTimeout ?? 5000, "connectTimeout"),
+    pingInterval:
+      (options.pingInterval ?? 0) === 0 ? undefined : parseTime(options.pingInterval as Timeout, "pingInterval"),
   };
   const pools: (Pool | LentConnection)[] = [];
   const address = options.client ? (options.client.options as NodeRedisClientOptions | undefined) : addressOf(options);
@@ -60,10 +59,6 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
     ? { ...limits, size: 1, ...likeClient(options.client) }
     : { ...limits, size, ...atAddress(address as NodeRedisOptions, limits.connectTimeout) };
   if (options.client) {
-    for (const name of ["url", "host", "port", "path", "username", "password", "tls", "pool"] as const) {
-      if (options[name] !== undefined)
-        throw new TypeError(`Cannot use "${name}" with a ready client: it is connected already`);
-    }
     pools[named ?? 0] = new LentConnection(options.client, target.place, ({ code }) => primary.denied(code));
   }
   const watch = new TrackingConnection(target);

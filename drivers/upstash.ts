@@ -11,7 +11,7 @@
  * @module
  */
 
-import { checkNames, refuse } from "../src/base/check.ts";
+import { checkNames, checkWhole, invalid, invalidType } from "../src/base/check.ts";
 import { LONGEST_TIMER } from "../src/base/ttl.ts";
 import { type Command, type Driver, errorReply, type Reply, type SendOptions, StoreError } from "./driver.ts";
 import { Redis } from "./upstash/client.ts";
@@ -97,19 +97,19 @@ class UpstashDriver implements Driver {
 
   constructor(options: UpstashOptions) {
     checkNames(options, ["url", "token", "readYourWrites", "maxBytes", "cache", "client"], "upstash");
-    const { maxBytes = 9_900_000, readYourWrites } = options;
-    if (![undefined, true, false].includes(readYourWrites)) refuse("this readYourWrites", "true and false");
-    if (!(Number.isSafeInteger(maxBytes) && maxBytes > 0)) {
-      throw new TypeError(`Cannot use maxBytes ${maxBytes}; accepted: a positive whole number`);
+    const { maxBytes = 9_900_000, readYourWrites = true } = options;
+    checkWhole(maxBytes, "maxBytes of upstash", 1);
+    if (typeof readYourWrites !== "boolean") {
+      throw invalidType("set readYourWrites of upstash", readYourWrites, "true or false");
     }
     this.capabilities = { numbered: false, scripts: true, ordered: false, maxCommands: 1000, maxBytes };
     const misplaced = options.client && ["url", "token", "readYourWrites"].find((name) => name in options);
-    if (misplaced) throw new TypeError(`Cannot use "${misplaced}" with a ready client of Upstash: it has one already`);
+    if (misplaced) throw invalid("use a ready client with upstash", misplaced, "client, maxBytes, cache");
     this.#requester = quiet(options.client ?? connect(options), options.cache);
   }
 
   async send(database: number, commands: readonly Command[], { timeout, waiting }: SendOptions = {}): Promise<Reply[]> {
-    if (database !== 0) throw new RangeError(`Cannot send to database ${database}: Upstash has database 0 only`);
+    if (database !== 0) throw invalid("send to a database of Upstash", database, "0");
     if (this.#closed) throw closed();
     const abort = new AbortController();
     const ring = (): void => {
@@ -170,9 +170,7 @@ function connect(options: { url: string; token: string; readYourWrites?: boolean
   const { token, readYourWrites = true } = options;
   const url = checkUrl(options.url);
   if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
-    throw new TypeError(
-      `Cannot open Upstash with ${token ? "this" : "a missing"} token; accepted: the REST token, without spaces or line breaks`,
-    );
+    throw invalidType("set token of upstash", token, "the REST token, without spaces or line breaks");
   }
   return new Redis({
     url,
@@ -193,9 +191,8 @@ function checkUrl(text: unknown): string {
     // An @ in the path is that of credentials with a slash in them; of what it does not take, the client shows all.
     if (/^https?:\/\/[\w[][^@?#]*$/.test(href)) return href.replace(/\/+$/, "");
   }
-  throw new TypeError(
-    `Cannot open Upstash with ${text ? "this" : "a missing"} url; accepted: an http or https URL without credentials or query, such as "https://name.upstash.io"`,
-  );
+  const accepted = 'an http or https URL without credentials or query, such as "https://name.upstash.io"';
+  throw invalidType("set url of upstash", text, accepted);
 }
 
 const CACHE_MODES: readonly unknown[] = ["default", "no-store", "reload", "no-cache", "force-cache"];
@@ -214,17 +211,14 @@ function cacheMode(
   } catch {
     if (chosen === undefined) return undefined;
   }
-  const modes = CACHE_MODES.join(", ");
-  throw new TypeError(
-    `Cannot use cache ${String(chosen)}; accepted: one of ${modes} that this runtime knows, or false`,
-  );
+  throw invalid("set cache of upstash", chosen, `false, or what this runtime knows of ${CACHE_MODES.join(", ")}`);
 }
 
 /** Derives a requester that sends once and returns plain JSON, and leaves the client's own as it was. */
 function quiet(client: UpstashClient, cache: UpstashLimits["cache"]): Requester {
   const { client: base } = client as { client?: Requester };
   if (typeof base?.request !== "function") {
-    throw new TypeError("Cannot use this client of Upstash; accepted: a Redis of @upstash/redis");
+    throw invalidType("set client of upstash", client, "a Redis of @upstash/redis");
   }
   const own = Object.getPrototypeOf(base).request as Requester["request"] | undefined;
   const { "Upstash-Encoding": _, ...headers } = base.headers ?? {};
@@ -300,10 +294,10 @@ function refused(text: string): StoreError {
   if (/^(WRONGPASS|NOAUTH|NOPERM)\b|unauthorized|forbidden/i.test(text)) {
     return new StoreError("auth", answered, { code: errorReply(text).code });
   }
-  if (/max request size/i.test(text)) return new StoreError("limit", answered, { code: "ERR" });
   if (/rate.?limit|too many requests/i.test(text)) return new StoreError("limit", answered, { repeat: "all" });
   // A used-up quota lasts for hours.
-  if (/max (\w+ )?requests? limit|quota/i.test(text)) return new StoreError("limit", answered, { code: "ERR" });
+  if (/max request size|max (\w+ )?requests? limit|quota/i.test(text))
+    return new StoreError("limit", answered, { code: "ERR" });
   const reply = errorReply(message);
   return reply.code ? reply : new StoreError("connection", `Upstash failed: ${message}`, { repeat: "idempotent" });
 }

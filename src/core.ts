@@ -14,9 +14,9 @@
  * @module
  */
 import type { Driver } from "../drivers/driver.ts";
+import type { Rule } from "./base/check.ts";
 import { describe } from "./base/check.ts";
 import { CacheConfigError } from "./base/errors.ts";
-import type { Rule } from "./base/options.ts";
 import { millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./base/ttl.ts";
 import type { rateLimits } from "./cache/rate_limits.ts";
 import { CacheClient } from "./client/client.ts";

@@ -144,7 +144,9 @@ describe("keys", () => {
 });
 
 describe("tags", () => {
-  const lists = says(/tags of type \w+: accepted are lists of strings, and functions that give one/);
+  const lists = says(
+    /Cannot set tags: received a value of type \w+, expected a list of strings, or a function that returns one/,
+  );
 
   it("are refused when a collection's function gives no list, and nothing is written", async () => {
     for (const bad of ["S3CRET", 5, true, new Set(["a"]), { a: 1 }, Promise.resolve(["a"])]) {
@@ -269,33 +271,33 @@ describe("tags", () => {
 
 describe("declarations", () => {
   const wrong: readonly [name: string, value: unknown, message: RegExp][] = [
-    ["near", "yes", /near "yes": accepted are true, false and \{ maxEntries, maxBytes, ttl, clone \}/],
-    ["near", 5, /near 5: /],
-    ["near", null, /near null: /],
-    ["near", { maxEntry: 5 }, /option "maxEntry" of near: accepted are true, false and \{ maxEntries, /],
-    ["near", { maxEntries: 0 }, /near\.maxEntries: received 0, expected a whole number above 0/],
-    ["near", { maxBytes: "1" }, /near\.maxBytes: received "1", /],
+    ["near", "yes", /options of near: .* type string, expected true, false or \{ maxEntries, maxBytes, ttl, clone \}/],
+    ["near", 5, /options of near: .* type number/],
+    ["near", null, /options of near: .* type null/],
+    ["near", { maxEntry: 5 }, /options of near: received "maxEntry", expected true, false or \{ maxEntries, /],
+    ["near", { maxEntries: 0 }, /near\.maxEntries: received 0, expected a whole number of 1 or more/],
+    ["near", { maxBytes: "1" }, /near\.maxBytes: .* type string, /],
     ["near", { clone: "no" }, /near\.clone: received "no", expected true or false/],
-    ["near", { ttl: 0 }, /near\.ttl 0/],
+    ["near", { ttl: 0 }, /near\.ttl: received 0/],
     ["compressAbove", "yes", /compressAbove: received "yes", expected a number of characters, or false/],
     ["compressAbove", true, /compressAbove: received true, /],
     ["compressAbove", -1, /compressAbove: received -1, /],
     ["compressAbove", Number.NaN, /compressAbove: received NaN, /],
-    ["lock", "yes", /lock "yes": accepted are true, false and \{ ttl, wait \}/],
-    ["lock", 0, /lock 0: /],
-    ["lock", null, /lock null: /],
-    ["lock", { tll: "5s" }, /option "tll" of lock: accepted are true, false and \{ ttl, wait \}/],
-    ["lock", { wait: false }, /lock\.wait false/],
-    ["lock", { ttl: false }, /lock\.ttl false/],
+    ["lock", "yes", /options of lock: .* type string, expected true, false or \{ ttl, wait \}/],
+    ["lock", 0, /options of lock: .* type number/],
+    ["lock", null, /options of lock: .* type null/],
+    ["lock", { tll: "5s" }, /options of lock: received "tll", expected true, false or \{ ttl, wait \}/],
+    ["lock", { wait: false }, /lock\.wait: received false/],
+    ["lock", { ttl: false }, /lock\.ttl: received false/],
     ["jitter", "0.5", /jitter: received "0\.5", expected a number from 0 to 1/],
     ["jitter", Number.NaN, /jitter: received NaN, /],
     ["earlyRefresh", Number.NaN, /earlyRefresh: received NaN, expected a number from 0 to 1000/],
     ["earlyRefresh", "1", /earlyRefresh: received "1", /],
     ["earlyRefresh", null, /earlyRefresh: received null, /],
-    ["staleFor", true, /staleFor true/],
-    ["softTimeout", "100", /softTimeout "100": /],
-    ["stalefor", "5m", /option "stalefor" of .*: accepted are \{ .*staleFor, /],
-    ["constructor", 5, /option "constructor" of /],
+    ["staleFor", true, /staleFor: received true/],
+    ["softTimeout", "100", /softTimeout: received "100"/],
+    ["stalefor", "5m", /options of .*: received "stalefor", expected \{ .*staleFor, /],
+    ["constructor", 5, /options of .*: received "constructor"/],
   ];
   for (const [name, value, message] of wrong) {
     const given = { [name]: value } as Bad;
@@ -318,16 +320,19 @@ describe("declarations", () => {
     const key = "a:{id}";
     assert.throws(
       () => collection({ key, colections: {} } as Bad),
-      says(/"colections" of "?a:/, /key, variable, schema/),
+      says(/options of a:.*: received "colections"/, /key, variable, schema/),
     );
     const service = { name: "loyalty", database: 8, collections: {} };
-    assert.throws(() => defineService({ ...service, verb: {} } as Bad), says(/"verb" of loyalty/, /verbs, refuse/));
+    assert.throws(
+      () => defineService({ ...service, verb: {} } as Bad),
+      says(/options of loyalty: received "verb"/, /verbs, refuse/),
+    );
     // A service has no TTL of its own, nor have all collections of one together.
-    assert.throws(() => defineService({ ...service, ttl: "5m" } as Bad), says(/"ttl" of loyalty/));
-    assert.throws(() => withOptions(product, { ttl: "5m" } as Bad), says(/"ttl" of product/));
+    assert.throws(() => defineService({ ...service, ttl: "5m" } as Bad), says(/options of loyalty: received "ttl"/));
+    assert.throws(() => withOptions(product, { ttl: "5m" } as Bad), says(/options of product: received "ttl"/));
     assert.throws(
       () => withOptions(product, { collections: { products: { key: "b:{id}" } } } as Bad),
-      says(/"key" of product\.products/),
+      says(/options of product\.products: received "key"/),
     );
     assert.ok(withOptions(product, { collections: { products: { ttl: "5m", near: { ttl: "1s" } } } }));
   });
@@ -347,9 +352,12 @@ describe("declarations", () => {
     );
     assert.throws(
       () => createCoreClient({ driver: memory(), breaker: { failuers: 3 } as Bad }),
-      says(/option "failuers" of breaker: accepted are false and \{ failures, openFor, maxOpenFor \}/),
+      says(/options of breaker: received "failuers", expected false or \{ failures, openFor, maxOpenFor \}/),
     );
-    assert.throws(() => createCoreClient({ driver: memory(), breaker: true as Bad }), says(/breaker true/));
+    assert.throws(
+      () => createCoreClient({ driver: memory(), breaker: true as Bad }),
+      says(/options of breaker: .* type boolean/),
+    );
     assert.throws(
       () => make(memory(), { lock: { tll: "5s" } as Bad }),
       /option "lock" is \{ tll \}, expected true, false or \{ ttl, wait \}/,
@@ -380,14 +388,17 @@ describe("calls", () => {
     const driver = counted();
     const cache = make(driver).cache<number>();
     const bad = { ttI: "5m" } as Bad;
-    const unknown = says(/option "ttI" of a call: accepted are \{ ttl, .*, timeout, onError, near, attempts \}/);
+    const unknown = says(/options of a call: received "ttI", expected \{ ttl, .*, timeout, onError, near, attempts \}/);
     const fail = () => assert.fail("it ran");
     await assert.rejects(cache.set("k", 1, bad), unknown);
     await assert.rejects(cache.setMany([["k", 1]], bad), unknown);
     await assert.rejects(cache.getOrSet("k", fail, bad), unknown);
     await assert.rejects(cache.getOrSetMany(["k"], fail, bad), unknown);
     await assert.rejects(cache.update("k", fail, bad), unknown);
-    await assert.rejects(cache.increment("k", bad), says(/"ttI" of increment: accepted are \{ by, ttl, timeout, /));
+    await assert.rejects(
+      cache.increment("k", bad),
+      says(/options of increment: received "ttI", expected \{ by, ttl, timeout, /),
+    );
     assert.equal(driver.sent, 0);
     const all = { ttl: "1m", timeout: 100, onError: "miss", near: false } as const;
     assert.equal(await cache.getOrSet("k", () => 1, all), 1);
@@ -422,14 +433,14 @@ describe("calls", () => {
     const cache = make(driver).cache<number>();
     const load = () => assert.fail("it ran");
     for (const [options, message] of [
-      [{ lock: "yes" }, /lock "yes"/],
-      [{ lock: 5 }, /lock 5/],
-      [{ lock: { tll: "5s" } }, /option "tll" of lock/],
+      [{ lock: "yes" }, /options of lock: /],
+      [{ lock: 5 }, /options of lock: /],
+      [{ lock: { tll: "5s" } }, /options of lock: received "tll"/],
       [{ jitter: "0.5" }, /jitter: received "0.5"/],
       [{ earlyRefresh: Number.NaN }, /earlyRefresh: received NaN/],
       [{ near: "yes" }, /near "yes"/],
       [{ onError: "ignore" }, /onError "ignore"/],
-      [{ timeout: "100" }, /timeout "100"/],
+      [{ timeout: "100" }, /timeout: received "100"/],
     ] as [Bad, RegExp][]) {
       await assert.rejects(cache.getOrSet("k", load, options), says(message));
       await assert.rejects(cache.getOrSetMany(["k"], load, options), says(message));
@@ -452,7 +463,7 @@ describe("calls", () => {
     const driver = counted();
     const cache = make(driver).cache<string>();
     for (const bad of [undefined, null, "S3CRET", 5, { S3CRET: 1 }, Promise.resolve("S3CRET")] as Bad[]) {
-      const type = new RegExp(`of type ${typeof bad}: accepted are functions`);
+      const type = new RegExp(`received a value of type ${bad === null ? bad : typeof bad}, expected a function`);
       await assert.rejects(cache.getOrSet("k", bad), says(/a loader/, type));
       await assert.rejects(cache.getOrSetMany(["k"], bad), says(/a loader/, type));
       await assert.rejects(cache.update("k", bad), says(/a change/, type));
@@ -506,15 +517,24 @@ describe("calls", () => {
   it("forRequest refuses hooks without waitUntil", () => {
     const client = make();
     for (const bad of [undefined, {}, { waitUntil: 5 }] as Bad[]) {
-      assert.throws(() => client.forRequest(bad), says(/waitUntil of type (undefined|number): accepted are functions/));
+      assert.throws(
+        () => client.forRequest(bad),
+        says(/Cannot call waitUntil: .* type (undefined|number), expected a function/),
+      );
     }
   });
 
   it("cache refuses what are no options of a cache, a database by another name too", () => {
     const client = make();
-    assert.throws(() => client.cache({ db: 9 } as Bad), says(/option "db" of a cache: accepted are { database }/));
+    assert.throws(
+      () => client.cache({ db: 9 } as Bad),
+      says(/options of a cache: received "db", expected { database }/),
+    );
     for (const bad of [9, "9", null] as Bad[]) {
-      assert.throws(() => client.cache(bad), says(/a cache (9|"9"|null): accepted are { database }/));
+      assert.throws(
+        () => client.cache(bad),
+        says(/options of a cache: .* type (number|string|null), expected { database }/),
+      );
     }
   });
 
@@ -533,7 +553,10 @@ describe("calls", () => {
   });
 
   it("subscribe refuses a listener that is no function", () => {
-    assert.throws(() => make().subscribe("hit" as Bad), says(/a listener of type string: accepted are functions/));
+    assert.throws(
+      () => make().subscribe("hit" as Bad),
+      says(/Cannot call a listener: .* type string, expected a function/),
+    );
   });
 
   it("getOrSet names a plain cache by one word when its loader takes too long", async () => {

@@ -238,11 +238,11 @@ describe("bridge options", () => {
     const { driver } = recorder(() => "OK");
     const rest = { ...driver, capabilities: { ...driver.capabilities, numbered: false } };
     const cases: [object, RegExp][] = [
-      [{ timout: 5 }, /option "timout" of bridge.*\btimeout\b/],
-      [{ maxBodySize: 5 }, /option "maxBodySize" of bridge/],
+      [{ timout: 5 }, /options of bridge: received "timout".*\btimeout\b/],
+      [{ maxBodySize: 5 }, /options of bridge: received "maxBodySize"/],
       [{ driver: undefined }, /driver undefined of bridge/],
       [{ driver: "memory" }, /driver "memory" of bridge/],
-      [{ driver: rest, database: 3 }, /database 3: accepted are whole numbers from 0 to 0/],
+      [{ driver: rest, database: 3 }, /database: received 3, expected a whole number from 0 to 0/],
     ];
     const wrong: Record<string, unknown[]> = {
       database: [-1, 16, 1.5, "1", Number.NaN, null],
@@ -253,11 +253,11 @@ describe("bridge options", () => {
     };
     for (const name of ["timeout", "heartbeat"]) {
       for (const value of [Number.NaN, 0, -1, 2 ** 31, "soon", {}]) {
-        assert.throws(() => bridge({ driver, token: "t", [name]: value }), new RegExp(`annot use ${name} `));
+        assert.throws(() => bridge({ driver, token: "t", [name]: value }), new RegExp(`Cannot set ${name}: received `));
       }
     }
     for (const [name, values] of Object.entries(wrong)) {
-      for (const value of values) cases.push([{ [name]: value }, new RegExp(`cannot use ${name} `)]);
+      for (const value of values) cases.push([{ [name]: value }, new RegExp(`Cannot set ${name}: received `)]);
     }
     for (const [options, message] of cases) {
       assert.throws(
@@ -267,7 +267,7 @@ describe("bridge options", () => {
       );
     }
     for (const given of [undefined, null, "token"]) {
-      assert.throws(() => bridge(given as never), /cannot use bridge .*: accepted are \{ driver, token,/);
+      assert.throws(() => bridge(given as never), /Cannot set the options of bridge: .*, expected \{ driver, token,/);
     }
     bridge({ driver, token: "t", database: 15, maxBytes: 1, maxCommands: 1, maxTransactions: 1, maxStreams: 0 });
     bridge({ driver: rest, token: "t", database: 0 });

@@ -139,7 +139,7 @@ describe("larder dashboard", () => {
     );
     const token = await larder(["dashboard", "--port", "0", "--page-token", "in two", ...store()]);
     assert.equal(token.code, 2, token.stderr);
-    assert.match(token.stderr, /cannot use this token: accepted are visible ASCII characters/);
+    assert.match(token.stderr, /Cannot set a token: .*, expected visible ASCII characters/);
     const interval = await larder(["dashboard", "--interval", "0", ...store()]);
     assert.equal(interval.code, 2);
     assert.match(interval.stderr, /Accepted are seconds from 0\.1 to 86400/);

@@ -501,7 +501,7 @@ describe("parseConfig with options", () => {
     [{ pool: { sise: 5 } }, /^option "pool" is \{ sise \}, expected \{ size \}$/],
     [{ pool: { size: 0 } }, /^option "pool" is 0, expected a whole number from 1 to 100$/],
     [{ prefix: 5 }, /^option "prefix" is 5, expected a string$/],
-    [{ databases: ["auto"] }, /^option "databases" is object, expected one of auto, numbered, prefixed$/],
+    [{ databases: ["auto"] }, /^option "databases" is array, expected one of auto, numbered, prefixed$/],
     [
       { timeOut: 5 },
       /^option "timeOut" is unknown, expected one of driver, url, .*, maxBytes, staleFor, .*, fleetStats, logger, clock$/,

@@ -245,13 +245,13 @@ describe("dashboard serves its page", () => {
         (error: Error) => message.test(error.message) && !error.message.includes("S3CRET"),
       );
     };
-    bad({ token: "" }, /cannot use this token: accepted are visible ASCII/);
-    bad({ token: "S3CRET in words" }, /cannot use this token/);
+    bad({ token: "" }, /Cannot set a token: .*, expected visible ASCII/);
+    bad({ token: "S3CRET in words" }, /Cannot set a token/);
     bad({ write: "yes" }, /^Cannot set write of a dashboard: received "yes", expected true or false$/);
     bad({ path: "cache" }, /^Cannot set path of a dashboard: received "cache", expected a path that begins and ends/);
     bad({ interval: 0 }, /interval/);
     bad({ rules: [{}] }, /rule/);
-    bad({ wright: true }, /cannot use option "wright" of dashboard/);
+    bad({ wright: true }, /Cannot set the options of dashboard: received "wright"/);
     bad({ name: 5 }, /^Cannot set name of a dashboard: received 5, expected a string$/);
   });
 });

@@ -178,7 +178,10 @@ describe("a function of the application's that throws", () => {
     for (const name of ["waitUntil", "clock"]) {
       for (const bad of [5, "f", {}, null]) {
         const given = { [name]: bad } as unknown as ClientOptions;
-        assert.throws(() => make(given), { name: "TypeError", message: new RegExp(`^cannot use ${name} of type`) });
+        assert.throws(() => make(given), {
+          name: "TypeError",
+          message: new RegExp(`^Cannot call ${name}: received a value of type`),
+        });
       }
     }
   });

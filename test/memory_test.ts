@@ -43,7 +43,7 @@ describe("memory options", () => {
   it("memory throws when an option is unknown, and names it", () => {
     assert.throws(() => memory({ maxEntrys: 1 } as MemoryOptions), {
       name: "TypeError",
-      message: 'Cannot use option "maxEntrys" of memory: accepted are clock, maxEntries, maxBytes',
+      message: 'Cannot set the options of memory: received "maxEntrys", expected { clock, maxEntries, maxBytes }',
     });
   });
 
@@ -53,7 +53,7 @@ describe("memory options", () => {
         const [kind, shown] = typeof value === "number" ? ["Range", value] : ["Type", "a value of type string"];
         assert.throws(() => memory({ [name]: value }), {
           name: `${kind}Error`,
-          message: `Cannot use ${shown} as "${name}" of memory: accepted is a whole number of 1 or more`,
+          message: `Cannot set ${name} of memory: received ${shown}, expected a whole number of 1 or more`,
         });
       }
     }
@@ -62,7 +62,7 @@ describe("memory options", () => {
   it("memory throws when the clock is no function", () => {
     assert.throws(() => memory({ clock: "now" as unknown as () => number }), {
       name: "TypeError",
-      message: 'Cannot use a value of type string as "clock" of memory: accepted is a function',
+      message: "Cannot set clock of memory: received a value of type string, expected a function",
     });
   });
 

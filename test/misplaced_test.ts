@@ -121,7 +121,7 @@ describe("nodeRedis refuses a ready client", () => {
         (error) => {
           assert.ok(error instanceof TypeError);
           assert.match(error.message, named);
-          assert.match(error.message, /accepted is a client of node-redis 4, 5 or 6 for a single server/);
+          assert.match(error.message, /expected a client of node-redis 4, 5 or 6 for a single server/);
           assert.doesNotMatch(error.message, /S3CRET/);
           return true;
         },

@@ -189,7 +189,7 @@ describe("metricsHandler", () => {
     assert.equal((await handler(ask("/metrics/x"))).status, 404);
     assert.equal((await handler(ask("/metrics", { method: "POST" }))).headers.get("allow"), "GET, HEAD");
     for (const token of ["", "a b", "\n", 1]) {
-      assert.throws(() => metricsHandler(watch, { token: token as string }), /cannot use this token/);
+      assert.throws(() => metricsHandler(watch, { token: token as string }), /Cannot set a token/);
     }
     await watch.close();
     await client.close();

@@ -235,11 +235,11 @@ describe("monitor", () => {
     const bad = (options: object, message: RegExp): void => {
       assert.throws(() => monitor(client, { clock: () => 0, ...options }), { message });
     };
-    bad({ windos: [] }, /cannot use option "windos" of monitor: accepted are \{ interval, windows/);
-    bad({ interval: 0 }, /Cannot use interval 0/);
+    bad({ windos: [] }, /Cannot set the options of monitor: received "windos", expected \{ interval, windows/);
+    bad({ interval: 0 }, /Cannot set interval: received 0/);
     bad({ windows: "1m" }, /^Cannot set the windows of a monitor: received "1m", expected a list such as/);
     bad({ windows: ["forever"] }, /^Cannot set a window of a monitor: received "forever", expected a time that ends/);
-    bad({ timeout: 0 }, /annot use timeout 0/);
+    bad({ timeout: 0 }, /Cannot set timeout: received 0/);
     bad({ fleet: 1 }, /^Cannot set fleet of a monitor: received 1, expected true or false$/);
     bad({ rules: 1 }, /^Cannot set rules: received 1, expected a list of rules$/);
     const set = 'Cannot set (.+) of the rule "r": received (.+), expected ';
@@ -263,7 +263,7 @@ describe("monitor", () => {
     const part = { service: "a", collection: "x" };
     badRule({ metric: "keys", ...part }, "collection", '"x"', "none, because keys belongs to services$");
     badRule({ severity: "loud" }, "severity", '"loud"', "one of info, warning, critical$");
-    bad({ rules: [{ ...rule, over: "soon" }] }, /Cannot use over of the rule r "soon"/);
+    bad({ rules: [{ ...rule, over: "soon" }] }, /Cannot set over of the rule r: received "soon"/);
     badRule({ over: "forever" }, "over", '"forever"', 'a time that ends, such as "5m"$');
     for (const url of ["S3CRET", "ftp://S3CRET"]) {
       bad(

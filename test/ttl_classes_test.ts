@@ -174,7 +174,7 @@ describe("TTLs that have a name", () => {
   it("are no windows of limits, which belong to the limit alone", async () => {
     const { client } = open();
     const cache = client.cache({ database: 9 });
-    const refused = { name: "TypeError", message: /^Cannot use window "short": expected seconds / };
+    const refused = { name: "TypeError", message: /^Cannot set window: received "short", expected seconds / };
     // @ts-expect-error no window
     await assert.rejects(cache.checkRateLimit("k", { limit: 5, window: "short" }), refused);
     // @ts-expect-error no window

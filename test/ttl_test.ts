@@ -99,7 +99,7 @@ describe("parseTtl", () => {
   it("parseTtl names what the TTL belongs to when it is told", () => {
     assert.throws(
       () => parseTtl("soon" as Ttl, "CACHE_TTL_CARTS"),
-      /^TypeError: Cannot use CACHE_TTL_CARTS "soon": expected /,
+      /^TypeError: Cannot set CACHE_TTL_CARTS: received "soon", expected /,
     );
   });
 

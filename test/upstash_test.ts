@@ -189,7 +189,10 @@ describe("upstash over the bridge", () => {
   });
 
   it("send throws when the database is not 0", async () => {
-    await assert.rejects(driver.send(3, [["PING"]]), { name: "RangeError", message: /database 3/ });
+    await assert.rejects(driver.send(3, [["PING"]]), {
+      name: "RangeError",
+      message: "Cannot send to a database of Upstash: received 3, expected 0",
+    });
   });
 
   it("close aborts what is in flight, and later sends fail", async () => {
@@ -464,7 +467,9 @@ describe("upstash with a ready client", () => {
     };
     assert.deepEqual(await upstash({ client }).send(0, [["INCRBY", "k", 5]]), ["v"]);
     assert.deepEqual(asked, [[["pipeline"], [["INCRBY", "k", "5"]]]]);
-    const wrong = { message: "Cannot use this client of Upstash; accepted: a Redis of @upstash/redis" };
+    const wrong = {
+      message: "Cannot set client of upstash: received a value of type object, expected a Redis of @upstash/redis",
+    };
     for (const client of [{}, { pipeline: () => ({}) }, { client: {} }]) {
       assert.throws(() => upstash({ client: client as UpstashClient }), wrong);
     }
@@ -546,7 +551,7 @@ describe("upstash before a cache", () => {
       assert.ok(asked <= 2, `${asked}`);
       assert.throws(() => upstash({ url, token: TOKEN, cache: "reload" }), {
         name: "TypeError",
-        message: /^Cannot use cache reload; .* that this runtime knows, or false$/,
+        message: /^Cannot set cache of upstash: received "reload", expected false, or what this runtime knows of /,
       });
     } finally {
       globalThis.Request = real;
@@ -557,7 +562,8 @@ describe("upstash before a cache", () => {
     for (const cache of ["nostore", true, null, "only-if-cached", {}]) {
       assert.throws(() => upstash({ url, token: TOKEN, cache } as unknown as UpstashOptions), {
         name: "TypeError",
-        message: /^Cannot use cache .*; accepted: one of default, no-store, reload, no-cache, force-cache that/,
+        message:
+          /^Cannot set cache of upstash: received .*, expected .* of default, no-store, reload, no-cache, force-cache$/,
       });
     }
   });
@@ -587,7 +593,7 @@ describe("upstash options", () => {
         () => upstash({ url: url as string, token: TOKEN }),
         (error: Error) => {
           assert.equal(error.name, "TypeError", url);
-          assert.match(error.message, /accepted: an http or https URL without credentials/);
+          assert.match(error.message, /expected an http or https URL without credentials/);
           assert.doesNotMatch(error.message, /very-secret|hunter2/);
           return true;
         },
@@ -610,7 +616,7 @@ describe("upstash options", () => {
         () => upstash({ url: "https://name.upstash.io", token: token as string }),
         (error: Error) => {
           assert.equal(error.name, "TypeError");
-          assert.match(error.message, /accepted: the REST token, without spaces or line breaks/);
+          assert.match(error.message, /expected the REST token, without spaces or line breaks/);
           assert.doesNotMatch(error.message, /very/);
           return true;
         },
@@ -622,7 +628,7 @@ describe("upstash options", () => {
     for (const maxBytes of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, "1" as unknown as number]) {
       assert.throws(
         () => upstash({ url: "https://h.io", token: TOKEN, maxBytes }),
-        /accepted: a positive whole number/,
+        /expected a whole number of 1 or more/,
       );
     }
   });

@@ -1,7 +1,8 @@
 /** The options of the TCP wire: their types, what they must be, and what a URL among them says. */
 
 import { type Address, readAddress, readHost } from "../../src/base/address.ts";
-import { checkOptions, defined, fields, type Rules, whole } from "../../src/base/options.ts";
+import { checkNames, checkOptions, checkWhole, invalid, type Rules, TEXT, whole } from "../../src/base/check.ts";
+import { defined } from "../../src/base/defined.ts";
 import { parseTimeout, type Timeout } from "../../src/base/ttl.ts";
 
 /** TLS settings, named as in Node's `tls.connect`; files are given by their contents. */
@@ -78,30 +79,48 @@ export interface NodeRedisOptions {
 
 /** The URLs that are accepted. */
 const URLS = "redis://host:6379/0 rediss://host:6379/0 or unix:/path";
-const STRING: Rules[string] = ["a string", (value) => typeof value === "string"];
-/** Times are looked at where they are read. */
-const TIME: Rules[string] = ["", () => true];
-/** What options must be. */
-export const OPTIONS: Rules = {
-  url: STRING,
-  host: STRING,
+/** Those without a rule are checked where they are read. */
+const RULES: Rules = {
+  url: TEXT,
+  host: TEXT,
   port: whole(1, 65535),
-  path: STRING,
-  username: STRING,
-  password: STRING,
-  tls: fields(
-    ["ca", "cert", "key", "passphrase", "servername", "rejectUnauthorized"],
-    "true, false or ",
-    (tls) => typeof tls === "boolean",
-  ),
-  pool: fields(["size"]),
-  connectTimeout: TIME,
-  pingInterval: TIME,
-  client: ["a connected client of node-redis", (client) => Object(client) === client],
+  path: TEXT,
+  username: TEXT,
+  password: TEXT,
+  tls: undefined,
+  pool: undefined,
+  connectTimeout: undefined,
+  pingInterval: undefined,
+  client: undefined,
   database: whole(0, 15),
 };
+const TLS = ["ca", "cert", "key", "passphrase", "servername", "rejectUnauthorized"];
+/** Options that a ready client decides. */
+const OF_ADDRESS = ["url", "host", "port", "path", "username", "password", "tls", "pool"] as const;
 
-/** The options over what the URL says. @throws {TypeError} For what cannot be honoured; it shows nothing of the URL. */
+/**
+ * Throws for options that are unknown or of another form, and for options of a connection next to a ready client.
+ *
+ * @throws {TypeError} With the name of the option.
+ * @throws {RangeError} With the name of the option, for a number out of range.
+ */
+export function checkNodeRedisOptions(options: NodeRedisOptions): void {
+  checkOptions(options, RULES, "nodeRedis");
+  const { client, pool, tls } = options;
+  if (client !== undefined) checkClient(client);
+  if (pool !== undefined) checkOptions(pool, { size: whole(1) }, "nodeRedis.pool");
+  if (tls !== undefined && typeof tls !== "boolean") checkNames(tls, TLS, "nodeRedis.tls", "true, false or ");
+  const misplaced = client && OF_ADDRESS.find((name) => options[name] !== undefined);
+  if (misplaced) {
+    throw invalid("use a ready client with nodeRedis", misplaced, "client, connectTimeout, pingInterval, database");
+  }
+}
+
+/**
+ * Returns the options, completed by what the URL says.
+ *
+ * @throws {TypeError} For a URL that cannot be honoured. The message shows nothing of the URL.
+ */
 export function addressOf({ url, ...options }: NodeRedisOptions): NodeRedisOptions {
   try {
     const { driver = "node-redis", ...said }: Partial<Address> = url === undefined ? {} : readAddress(url, URLS);
@@ -113,9 +132,29 @@ export function addressOf({ url, ...options }: NodeRedisOptions): NodeRedisOptio
   }
 }
 
-/** A time in whole milliseconds. */
-export function time(name: string, value: Timeout): number {
+/** Clients that only look like one of node-redis, by what they alone have. */
+const OTHERS: Readonly<Record<string, string>> = {
+  isCluster: "a client of ioredis",
+  slots: "a cluster client of node-redis",
+  acquire: "a Sentinel client of node-redis",
+  execute: "a pool of clients of node-redis",
+};
+
+/** Throws if a value is not a client of a single server. The message says what it is instead. */
+function checkClient(client: unknown): void {
+  const given = (typeof client === "object" && client !== null ? client : {}) as Partial<NodeRedisClient>;
+  const other = Object.keys(OTHERS).find((name) => name in given);
+  const fits = typeof given.isReady === "boolean" && given.sendCommand && given.duplicate && given.on;
+  if (fits && !other) return;
+  const expected = "a client of node-redis 4, 5 or 6 for a single server, made by createClient of redis";
+  const received =
+    client === given ? `an object of type ${given.constructor?.name}` : `a value of type ${typeof client}`;
+  throw invalid("set client of nodeRedis", client, expected, TypeError, (other && OTHERS[other]) ?? received);
+}
+
+/** Returns a time in whole milliseconds. @throws {TypeError | RangeError} With the name of the option. */
+export function parseTime(value: Timeout, name: string): number {
   const milliseconds = parseTimeout(value, name);
-  checkOptions("nodeRedis", { [name]: milliseconds }, { [name]: whole(1) });
+  checkWhole(milliseconds, name, 1);
   return milliseconds;
 }

@@ -1,7 +1,7 @@
 /** How to reach one server: at an address, or as a ready client does. */
 
 import { createClient } from "redis";
-import { defined } from "../../src/base/options.ts";
+import { defined } from "../../src/base/defined.ts";
 import { unref } from "../../src/base/timers.ts";
 import { connectError, ignore } from "./errors.ts";
 import type { NodeRedisClient, NodeRedisOptions } from "./options.ts";
@@ -112,31 +112,7 @@ export function atAddress(
   };
 }
 
-/** What a client is that only looks like one of node-redis, by what it alone has. */
-const OTHERS: Readonly<Record<string, string>> = {
-  isCluster: "a client of ioredis",
-  slots: "a cluster client of node-redis",
-  acquire: "a Sentinel client of node-redis",
-  execute: "a pool of clients of node-redis",
-};
-
-/** @throws {TypeError} For what is no client of a single server, with what it is. */
-function checkClient(client: unknown): void {
-  const given = (typeof client === "object" && client !== null ? client : {}) as Partial<NodeRedisClient>;
-  const other = Object.keys(OTHERS).find((name) => name in given);
-  const fits = typeof given.isReady === "boolean" && given.sendCommand && given.duplicate && given.on;
-  if (fits && !other) return;
-  const what = other
-    ? OTHERS[other]
-    : client === given
-      ? `an object of type ${given.constructor?.name}`
-      : typeof client;
-  const accepted = "a client of node-redis 4, 5 or 6 for a single server, made by createClient of redis";
-  throw new TypeError(`Cannot use ${what} as "client": accepted is ${accepted}`);
-}
-
 export function likeClient(client: NodeRedisClient): Pick<RedisAddress, "place" | "create" | "raw"> {
-  checkClient(client);
   const {
     socket,
     username,

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { defined } from "./options.ts";
+import { defined } from "./defined.ts";
 
 /** What an address says; its names are those of the options that say the same. */
 export interface Address {

@@ -7,19 +7,26 @@ const ARGUMENT = Symbol.for("@foodfast/larder argument");
  * Makes the error of a bad argument: `Cannot set a TTL: received -1, expected seconds or a string such as "5m"`.
  *
  * @param action What was attempted, such as `"set a TTL"`.
- * @param value The value received. It is shown as {@linkcode describe} does, so it must not be a secret.
+ * @param value The value received.
  * @param expected What is accepted.
  * @param Kind The class of the error. @default `RangeError` for numbers, otherwise `TypeError`
+ * @param received How the value is shown. @default as {@linkcode describe} does, so it must not be a secret
  * @returns The error, to be thrown.
  */
-export function invalid(action: string, value: unknown, expected: string, Kind: ErrorKind = kindOf(value)): Error {
-  return refusal(action, describe(value), expected, Kind);
+export function invalid(
+  action: string,
+  value: unknown,
+  expected: string,
+  Kind: TypeErrorConstructor | RangeErrorConstructor = typeof value === "number" ? RangeError : TypeError,
+  received: string = describe(value),
+): Error {
+  const error = new Kind(`Cannot ${action}: received ${received}, expected ${expected}`);
+  return Object.defineProperty(error, ARGUMENT, { value: true });
 }
 
-/** Makes the error of {@linkcode invalid}, but shows only the type of the value: it may be a secret or cached data. */
+/** Makes the TypeError of {@linkcode invalid} that shows only the type of the value: it may be a secret or cached data. */
 export function invalidType(action: string, value: unknown, expected: string): Error {
-  const type = value === null ? "null" : Array.isArray(value) ? "an array" : `a value of type ${typeof value}`;
-  return refusal(action, type, expected, kindOf(value));
+  return invalid(action, value, expected, TypeError, `a value of type ${typeOf(value)}`);
 }
 
 /** Returns whether an error was made by {@linkcode invalid} or {@linkcode invalidType}. */
@@ -27,59 +34,91 @@ export function isInvalid(error: unknown): error is TypeError | RangeError {
   return error instanceof Error && ARGUMENT in error;
 }
 
-type ErrorKind = TypeErrorConstructor | RangeErrorConstructor;
-
-function refusal(action: string, received: string, expected: string, Kind: ErrorKind): Error {
-  const error = new Kind(`Cannot ${action}: received ${received}, expected ${expected}`);
-  return Object.defineProperty(error, ARGUMENT, { value: true });
-}
-
-function kindOf(value: unknown): ErrorKind {
-  return typeof value === "number" ? RangeError : TypeError;
-}
-
 /** Shows a value in an error message: strings quoted and cut at 60 characters, objects and functions by their type. */
 export function describe(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-  return Object(value) === value ? typeof value : String(value);
+  return Object(value) === value ? typeOf(value) : String(value);
 }
 
-/** Throws for what is not among what is accepted. */
+function typeOf(value: unknown): string {
+  return value === null ? "null" : Array.isArray(value) ? "array" : typeof value;
+}
+
+/** Throws the error of a value that is not accepted. {@linkcode invalid} says it better. */
 export function refuse(given: string, accepted: string): never {
   throw new TypeError(`cannot use ${given}: accepted are ${accepted}`);
 }
 
+/** What an option must be, in words and as a test. */
+export type Rule = readonly [expected: string, test: (value: never) => boolean];
+
+/** The options of a function by name; those without a rule are checked elsewhere. */
+export type Rules = Readonly<Record<string, Rule | undefined>>;
+
 /**
- * Throws for what is no object, and for an option of a name that is not known.
+ * Throws if options are not an object, or have a name that is not known.
  *
- * @param options What was given.
- * @param known The names.
- * @param what Whose options they are, for the message.
- * @param also What is accepted in the place of an object, for the message.
- * @throws {TypeError} By the name that is not known, with those that are.
+ * @param options The options.
+ * @param known The names that are known.
+ * @param what What the options belong to, for the message.
+ * @param also What is accepted instead of an object, for the message.
+ * @throws {TypeError} With the unknown name, and with those that are known.
  */
 export function checkNames(options: unknown, known: readonly string[], what: string, also = ""): void {
-  const isObject = typeof options === "object" && options !== null;
-  const unknown = isObject && Object.keys(options).find((name) => !known.includes(name));
+  const isObject = typeOf(options) === "object";
+  const unknown = isObject && Object.keys(options as object).find((name) => !known.includes(name));
   if (isObject && unknown === undefined) return;
-  const given = isObject ? `option ${describe(unknown)} of ${what}` : `${what} ${describe(options)}`;
-  refuse(given, `${also}{ ${known.join(", ")} }`);
+  const show = isObject ? invalid : invalidType;
+  throw show(`set the options of ${what}`, isObject ? unknown : options, `${also}{ ${known.join(", ")} }`);
 }
 
-/** Throws for what is no function. What it is instead may be a value to be cached, so the message tells its type only. */
-export function checkFunction(given: unknown, what: string): void {
-  if (typeof given !== "function") refuse(`${what} of type ${typeof given}`, "functions");
+/**
+ * Throws if options have a name that is not known, or a value that its rule does not accept.
+ *
+ * @param options The options; those that are `undefined` count as left out.
+ * @param rules What is known.
+ * @param what What the options belong to, for the message.
+ * @throws {TypeError | RangeError} With the name of the option.
+ */
+export function checkOptions(options: unknown, rules: Rules, what: string): void {
+  checkNames(options, Object.keys(rules), what);
+  for (const [name, value] of Object.entries(options as object)) {
+    const rule = rules[name];
+    if (rule && value !== undefined) check(value, `${name} of ${what}`, rule);
+  }
 }
 
-/** Throws for what is no whole number within bounds: a RangeError for numbers, a TypeError for anything else. */
-export function checkWhole(given: unknown, name: string, least: number, most: number = Number.MAX_SAFE_INTEGER): void {
-  if (Number.isSafeInteger(given) && (given as number) >= least && (given as number) <= most) return;
-  const bounds = most === Number.MAX_SAFE_INTEGER ? `from ${least} on` : `from ${least} to ${most}`;
-  const kind = typeof given === "number" ? RangeError : TypeError;
-  throw new kind(`cannot use ${name} ${describe(given)}: accepted are whole numbers ${bounds}`);
+/**
+ * Throws if a value is not what a rule says: a RangeError for numbers, otherwise a TypeError. The message does not show
+ * text, because it may be a secret in the wrong place.
+ */
+export function check(value: unknown, name: string, [expected, test]: Rule): void {
+  if (!test(value as never)) throw (typeof value === "string" ? invalidType : invalid)(`set ${name}`, value, expected);
 }
 
-/** Throws for tags that are no list; the tags in it are looked at when they are encoded. */
+/** Throws if a value is not a whole number within bounds, as {@linkcode check} does. */
+export function checkWhole(value: unknown, name: string, least: number, most?: number): void {
+  check(value, name, whole(least, most));
+}
+
+/** Returns the rule for whole numbers within bounds. */
+export function whole(least: number, most: number = Number.MAX_SAFE_INTEGER): Rule {
+  const bounds = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
+  return [`a whole number ${bounds}`, (value) => Number.isSafeInteger(value) && value >= least && value <= most];
+}
+
+/** The rule for functions. */
+export const FUNCTION: Rule = ["a function", (value: unknown) => typeof value === "function"];
+
+/** The rule for text. */
+export const TEXT: Rule = ["a string", (value: unknown) => typeof value === "string"];
+
+/** Throws if a value is not a function. The message shows only its type, because it may be a value to be cached. */
+export function checkFunction(value: unknown, what: string): void {
+  if (typeof value !== "function") throw invalidType(`call ${what}`, value, "a function");
+}
+
+/** Throws if tags are not a list. The tags in it are checked when they are encoded. */
 export function checkTags(tags: unknown): void {
-  if (!Array.isArray(tags)) refuse(`tags of type ${typeof tags}`, "lists of strings, and functions that give one");
+  if (!Array.isArray(tags)) throw invalidType("set tags", tags, "a list of strings, or a function that returns one");
 }

@@ -42,7 +42,7 @@ export class StoreError extends CacheError {
     message: string,
     options: { code?: string; repeat?: Repeat; cause?: unknown } = {},
   ) {
-    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    super(message, options);
     this.kind = kind;
     this.code = options.code ?? "";
     this.repeat = options.repeat ?? "none";
@@ -89,7 +89,7 @@ export function errorReply(text: string): StoreError {
  * @returns Whether another connection may lead to a better one.
  */
 export function isDenial({ code }: StoreError): boolean {
-  return code === "READONLY" || code === "MASTERDOWN" || code === "LOADING";
+  return /^(READONLY|MASTERDOWN|LOADING)$/.test(code);
 }
 
 /** Errors of nodes of a cluster, for what a single server does without one. */

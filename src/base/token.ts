@@ -1,9 +1,10 @@
 /** What requests carry: a token, and their URL. */
-import { refuse } from "./check.ts";
+import { invalidType } from "./check.ts";
 
 /** Throws for a token that no header can carry. The message does not tell it. */
 export function checkToken(token: unknown): asserts token is string {
-  if (!(typeof token === "string" && /^[\x21-\x7e]+$/.test(token))) refuse("this token", "visible ASCII characters");
+  if (typeof token === "string" && /^[\x21-\x7e]+$/.test(token)) return;
+  throw invalidType("set a token", token, "visible ASCII characters");
 }
 
 /** The token of `Authorization: Bearer <token>`; empty without one. */

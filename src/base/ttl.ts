@@ -4,7 +4,7 @@
  * @module
  */
 
-import { describe } from "./check.ts";
+import { invalid } from "./check.ts";
 
 /** The units of a time: milliseconds, seconds, minutes, hours, days. */
 export type TtlUnit = "ms" | "s" | "m" | "h" | "d";
@@ -92,7 +92,7 @@ export function parseDuration(duration: Duration, what: string, accepted: string
   if (duration === "forever") return undefined;
   const milliseconds = typeof duration === "number" ? up(duration * 1e3) : millisecondsOf(duration);
   if (milliseconds > 0 && milliseconds <= MAX) return milliseconds;
-  throw new (kindOf(duration, milliseconds))(`Cannot use ${what} ${describe(duration)}: expected ${accepted}`);
+  throw badTime(what, duration, accepted, milliseconds);
 }
 
 /**
@@ -107,8 +107,7 @@ export function parseDuration(duration: Duration, what: string, accepted: string
 export function parseTimeout(timeout: Timeout, what = "timeout"): number {
   const milliseconds = millisecondsOf(timeout);
   if (milliseconds > 0 && milliseconds <= LONGEST_TIMER) return milliseconds;
-  const kind = kindOf(timeout, milliseconds);
-  throw new kind(`cannot use ${what} ${describe(timeout)}: accepted are ${TIMEOUT_ACCEPTED}`);
+  throw badTime(what, timeout, TIMEOUT_ACCEPTED, milliseconds);
 }
 
 /** A number of milliseconds as it is, a string with a unit in milliseconds, rounded up; `NaN` for anything else. */
@@ -123,7 +122,7 @@ function up(milliseconds: number): number {
   return Math.ceil(Number(milliseconds.toPrecision(15)));
 }
 
-/** The error of a time that is out of range, or of no time at all. */
-function kindOf(given: unknown, milliseconds: number): RangeErrorConstructor | TypeErrorConstructor {
-  return typeof given === "number" || !Number.isNaN(milliseconds) ? RangeError : TypeError;
+/** Makes the error of a time: a RangeError if it is a time out of range, a TypeError if it is none at all. */
+function badTime(what: string, given: unknown, accepted: string, milliseconds: number): Error {
+  return invalid(`set ${what}`, given, accepted, Number.isNaN(milliseconds) ? undefined : RangeError);
 }

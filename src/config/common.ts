@@ -1,6 +1,6 @@
 /** The options that every build of the library takes, each with what it accepts and its default. */
 
-import { type Rule, whole } from "../base/options.ts";
+import { type Rule, whole } from "../base/check.ts";
 import { LONGEST_TIMER, millisecondsOf } from "../base/ttl.ts";
 import type { CommonConfig } from "./options.ts";
 

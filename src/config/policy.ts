@@ -1,6 +1,6 @@
 /** How values are kept fresh: what callers may write, and what it means in milliseconds. */
 
-import { checkNames, checkTags, invalid } from "../base/check.ts";
+import { checkNames, checkTags, checkWhole, invalid } from "../base/check.ts";
 import { parseTimeout, parseTtl, type Timeout, TTL_CLASSES, type Ttl, type TtlClasses } from "../base/ttl.ts";
 import type { EncryptionOptions } from "../entry/seal.ts";
 import type { BreakerOptions } from "../wire/breaker.ts";
@@ -163,7 +163,7 @@ const POLICY: {
     (value: boolean | LoadLockOptions, name, classes) => {
       if (value === false) return undefined;
       const options = value === true ? {} : value;
-      checkNames(options, ["ttl", "wait"], name, "true, false and ");
+      checkNames(options, ["ttl", "wait"], name, "true, false or ");
       const { ttl = "5s", wait = "30s" } = options;
       return { ttl: lasting(ttl, "lock.ttl", classes), wait: lasting(wait, "lock.wait", classes) };
     },
@@ -222,7 +222,7 @@ export function checkDefaults(options: CacheDefaults): void {
   policyOf(DEFAULT_POLICY, options);
   if (near !== undefined) checkNear(near);
   if (compressAbove !== false && !(typeof compressAbove === "number" && compressAbove >= 0)) {
-    throw invalid("use compressAbove", compressAbove, "a number of characters, or false");
+    throw invalid("set compressAbove", compressAbove, "a number of characters, or false");
   }
 }
 
@@ -240,18 +240,17 @@ function limit(value: Timeout | false, name: string): number {
 
 function between(value: number, name: string, most: number): number {
   if (typeof value === "number" && value >= 0 && value <= most) return value;
-  throw invalid(`use ${name}`, value, `a number from 0 to ${most}`);
+  throw invalid(`set ${name}`, value, `a number from 0 to ${most}`);
 }
 
 /** Throws for bad options of a near cache. */
 export function checkNear(options: unknown): void {
   if (typeof options === "boolean") return;
-  checkNames(options, ["maxEntries", "maxBytes", "ttl", "clone"], "near", "true, false and ");
+  checkNames(options, ["maxEntries", "maxBytes", "ttl", "clone"], "near", "true, false or ");
   const { ttl, clone = false } = options as NearOptions;
   if (ttl !== undefined) parseTtl(ttl, "near.ttl");
   for (const name of ["maxEntries", "maxBytes"] as const) {
-    const bound = (options as NearOptions)[name] ?? 1;
-    if (!Number.isSafeInteger(bound) || bound < 1) throw invalid(`use near.${name}`, bound, "a whole number above 0");
+    checkWhole((options as NearOptions)[name] ?? 1, `near.${name}`, 1);
   }
-  if (typeof clone !== "boolean") throw invalid("use near.clone", clone, "true or false");
+  if (typeof clone !== "boolean") throw invalid("set near.clone", clone, "true or false");
 }

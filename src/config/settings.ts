@@ -6,7 +6,7 @@
  */
 
 import { ADDRESS_ACCEPTED, readAddress, readHost } from "../base/address.ts";
-import { type Rule, whole } from "../base/options.ts";
+import { type Rule, whole } from "../base/check.ts";
 import { type Duration, durations, millisecondsOf, parseDuration, TTL_ACCEPTED, type TtlClasses } from "../base/ttl.ts";
 import { type EncryptionOptions, keyRing } from "../entry/seal.ts";
 import { Breaker } from "../wire/breaker.ts";

@@ -46,7 +46,7 @@ export class Breaker {
    * @throws {TypeError | RangeError} For an unknown option, and for one out of its range.
    */
   constructor(options: BreakerOptions, now: () => number, onChange: (state: BreakerState, error?: StoreError) => void) {
-    checkNames(options, ["failures", "openFor", "maxOpenFor"], "breaker", "false and ");
+    checkNames(options, ["failures", "openFor", "maxOpenFor"], "breaker", "false or ");
     const { failures = 5, openFor = 1000 } = options;
     const first = millisecondsOf(openFor);
     const { maxOpenFor = Math.max(30_000, first) } = options;
