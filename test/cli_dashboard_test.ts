@@ -1,4 +1,4 @@
-/** dashboard, as a user runs it; its page has a test in a browser, test/runtimes/browser.ts. */
+/** The command `dashboard`. Its page is tested in a browser by test/runtimes/browser.ts. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { collection, createCacheClient, defineService } from "../mod.ts";
@@ -21,7 +21,7 @@ describe("larder dashboard", () => {
   after(() => redis?.stop());
   const store = (): string[] => ["--url", `redis://:S3CRET@127.0.0.1:${redis.port}`];
 
-  it("prints the URL with a token of its own, serves the page there, and ends with Ctrl-C", LIMIT, async () => {
+  it("dashboard prints a URL with a token, serves the page there, and ends with Ctrl-C", LIMIT, async () => {
     const command = startLarder(["dashboard", "--port", "0", ...store()]);
     const [, url = "", origin = "", token = ""] = await command.said(
       /^((http:\/\/127\.0\.0\.1:\d+)\/\?token=([\w-]{43}))\n/,
@@ -34,7 +34,7 @@ describe("larder dashboard", () => {
     assert.match(await (await fetch(origin, { headers })).text(), /^<!doctype html>/);
     const key = `${origin}/api/key?service=product&key=product:1`;
     assert.equal((await fetch(key, { method: "DELETE", headers })).status, 403);
-    // A page that is open does not hold up the end.
+    // An open page does not delay the end.
     const stream = await fetch(`${origin}/api/events`, { headers });
     const reader = stream.body?.getReader() ?? assert.fail();
     const hello = new TextDecoder().decode((await reader.read()).value);
@@ -51,7 +51,7 @@ describe("larder dashboard", () => {
     await reader.cancel().catch(() => {});
   });
 
-  it("deletes with --write, and takes a token and JSON", LIMIT, async () => {
+  it("dashboard deletes keys with --write, and takes --token and --json", LIMIT, async () => {
     const command = startLarder(["dashboard", "--port", "0", "--page-token", "a+b", "--write", "--json", ...store()]);
     const [, line = ""] = await command.said(/^(\{.*\})\n/);
     const { url } = JSON.parse(line) as { url: string };
@@ -66,7 +66,7 @@ describe("larder dashboard", () => {
     assert.doesNotMatch(stderr, /read-only/);
   });
 
-  it("shows an embedded store, and warns where others may reach it", LIMIT, async () => {
+  it("dashboard shows an embedded store, and warns if other machines can reach it", LIMIT, async () => {
     const command = startLarder(["dashboard", "--port", "0", "--host", "0.0.0.0", "--url", "memory:"]);
     await command.said(/warning: 0\.0\.0\.0 is no loopback address: others may reach this server/);
     command.signal("SIGINT");
@@ -110,9 +110,9 @@ describe("larder dashboard", () => {
           await app.close();
         };
         await use();
-        // Services of an application's own are looked for once a minute: a command that begins now finds them at once.
+        // Services of an application are searched for once a minute. A command that starts now finds them at once.
         const stats = startLarder(["stats", "--watch", "0.2", "--json", "--prefix", "shop", "--url", back.url]);
-        // Its counts are known from the sample after it was found.
+        // Its counts are known from the next sample on.
         await stats.said(/(.*"service":"loyalty".*\n){3}/);
         await use();
         const [line = ""] = await stats.said(/^.*"service":"loyalty"[^}]*"hits":3,"misses":1,.*$/m);
@@ -130,7 +130,7 @@ describe("larder dashboard", () => {
     },
   );
 
-  it("says why it cannot begin", LIMIT, async () => {
+  it("dashboard says why it cannot start", LIMIT, async () => {
     const taken = await larder(["dashboard", "--port", `${redis.port}`, ...store()]);
     assert.equal(taken.code, 1);
     assert.match(

@@ -16,7 +16,7 @@ const ORIGIN = "http://127.0.0.1:8378";
 
 type Init = { readonly method?: string; readonly headers?: Record<string, string>; readonly body?: string };
 
-/** Asks as a program does. */
+/** Sends a request as a program does. */
 function ask(page: Dashboard, path: string, { headers = {}, ...init }: Init = {}): Promise<Response> {
   return page(new Request(`${ORIGIN}${path}`, { ...init, headers: { authorization: `Bearer ${TOKEN}`, ...headers } }));
 }
@@ -33,7 +33,7 @@ async function refused(page: Dashboard, path: string, init?: Init): Promise<[sta
   return [response.status, ((await response.json()) as { error: string }).error];
 }
 
-/** The events of a stream, one after the other. */
+/** Yields the events of a stream. */
 async function* events(page: Dashboard): AsyncGenerator<{ event: string; data: unknown }, void, void> {
   const response = await ask(page, "/api/events");
   assert.match(response.headers.get("content-type") ?? "", /^text\/event-stream/);
@@ -50,7 +50,7 @@ async function* events(page: Dashboard): AsyncGenerator<{ event: string; data: u
   }
 }
 
-/** Where a dashboard is served, its server keeps the process alive. */
+/** Keeps the process alive, as a server of the dashboard would. */
 function stayAlive(): void {
   let timer: ReturnType<typeof setInterval>;
   before(() => {
@@ -59,7 +59,7 @@ function stayAlive(): void {
   after(() => clearInterval(timer));
 }
 
-/** The next sample that is wanted. The stream stays open. */
+/** Returns the next sample that matches. The stream stays open. */
 async function sampleOf(
   stream: ReturnType<typeof events>,
   wanted: (view: SampleMessage["view"]) => boolean,
@@ -100,8 +100,8 @@ const ROUTES = [
   "/x",
 ];
 
-describe("dashboard answers nobody without the token", () => {
-  it("refuses every route, and tells nothing", LIMIT, () =>
+describe("dashboard without its token", () => {
+  it("dashboard refuses every route, and reveals nothing", LIMIT, () =>
     using(memoryStore(), { write: true }, async (page, client) => {
       await client.service("product").products.set(1, { id: 1, name: "Pho" });
       const wrong: Record<string, string>[] = [
@@ -128,13 +128,13 @@ describe("dashboard answers nobody without the token", () => {
       for (const token of ["", "wrong", `${TOKEN}%00`]) {
         assert.equal((await page(new Request(`${ORIGIN}/?token=${token}`))).status, 401);
       }
-      // A token in another place than the page's own URL is none.
+      // A token counts only in the page's own URL.
       assert.equal((await page(new Request(`${ORIGIN}/api/slow?token=${TOKEN}`))).status, 401);
       assert.equal(await client.service("product").products.has(1), true);
     }),
   );
 
-  it("takes the token out of the URL into a cookie that no other dashboard takes", LIMIT, async () => {
+  it("dashboard moves the token from the URL to a cookie that other dashboards do not use", LIMIT, async () => {
     const token = 'a;b,c=d"e%f';
     await using(memoryStore(), { token }, async (page) => {
       const opened = await page(new Request(`${ORIGIN}/?token=${encodeURIComponent(token)}`));
@@ -155,7 +155,7 @@ describe("dashboard answers nobody without the token", () => {
     });
   });
 
-  it("refuses what pages of other origins ask with the cookie", LIMIT, () =>
+  it("dashboard refuses requests of other origins that carry the cookie", LIMIT, () =>
     using(memoryStore(), { write: true }, async (page, client) => {
       const { products } = client.service("product");
       await products.set(1, { id: 1, name: "Pho" });
@@ -186,8 +186,8 @@ describe("dashboard answers nobody without the token", () => {
   );
 });
 
-describe("dashboard serves its page", () => {
-  it("from its own files alone, under a policy that runs no other script", LIMIT, () =>
+describe("dashboard's page", () => {
+  it("page loads only its own files, under a policy that runs no other script", LIMIT, () =>
     using(memoryStore(), {}, async (page) => {
       const index = await ask(page, "/");
       assert.match(index.headers.get("content-type") ?? "", /^text\/html/);
@@ -221,7 +221,7 @@ describe("dashboard serves its page", () => {
     }),
   );
 
-  it("below a path", LIMIT, () =>
+  it("page is served below a path", LIMIT, () =>
     using(memoryStore(), { path: "/admin/cache/" }, async (page) => {
       assert.equal((await ask(page, "/admin/cache/")).status, 200);
       assert.equal((await ask(page, "/admin/cache/app.js")).status, 200);
@@ -237,7 +237,7 @@ describe("dashboard serves its page", () => {
     }),
   );
 
-  it("refuses bad options by their names, and without the token", () => {
+  it("dashboard refuses bad options by their names, without revealing the token", () => {
     const client = createCacheClient({ env: {} });
     const bad = (options: object, message: RegExp): void => {
       assert.throws(
@@ -262,7 +262,7 @@ for (const [name, start] of [
   ["Upstash over REST", () => upstashStore("redis")],
 ] as const) {
   describe(`dashboard's key browser on ${name}`, () => {
-    it("finds keys by a part, by a glob and by their name, each once, page by page", LIMIT, async () =>
+    it("search finds keys by a part, by a glob and by their name, once each, page by page", LIMIT, async () =>
       using(await start(), {}, async (page, client) => {
         const { products } = client.service("product");
         await products.setMany(Array.from({ length: 250 }, (_, i) => [i, { id: i, name: "Pho" }]));
@@ -301,14 +301,14 @@ for (const [name, start] of [
         assert.deepEqual((await find("service=product&match=Product:1")).keys, []);
         assert.deepEqual((await find("service=user&match=u7")).keys, ["user_profile:u7"]);
         assert.equal((await find("database=3")).keys.length, 1);
-        // The key is found by its name before anything is looked at.
+        // The key is found by its name before any scan.
         const first: KeyPage = await read(page, "/api/keys?service=product&match=product:77&limit=1");
         assert.equal(first.keys[0]?.key, "product:77");
         assert.deepEqual((await read<KeyPage>(page, "/api/keys?service=product&match=%23larder:clock")).keys, []);
       }),
     );
 
-    it("shows values as text", LIMIT, async () =>
+    it("key view shows values as text", LIMIT, async () =>
       using(await start(), {}, async (page, client) => {
         const at = new Date("2026-11-23T10:00:00Z");
         const cache = client.cache({ database: 9 });
@@ -334,7 +334,7 @@ for (const [name, start] of [
           [(await show("raw")).kind, (await show("raw")).text],
           ["json", '{\n  "a": [\n    1,\n    2\n  ]\n}'],
         );
-        // As a number it would lose digits.
+        // A number would lose digits.
         assert.deepEqual(
           [(await show("exact")).kind, (await show("exact")).text],
           ["text", '{"a":12345678901234567890}'],
@@ -349,7 +349,7 @@ for (const [name, start] of [
         assert.match(huge.text, /^(Phở)+(P|Ph)?$/);
         assert.equal(huge.text.length, 200_000);
         assert.equal(await read(page, "/api/key?database=9&key=none"), null);
-        // Longer than a URL may be.
+        // This is longer than a URL may be.
         const name = "phở<".repeat(8000);
         await put("SET", name, "found");
         const body = `${new URLSearchParams({ database: "9", key: name })}`;
@@ -359,7 +359,7 @@ for (const [name, start] of [
       }),
     );
 
-    it("deletes a key with --write only, and never one of the library's own", LIMIT, async () => {
+    it("delete needs --write, and refuses the library's own keys", LIMIT, async () => {
       const store = await start();
       await using(store, { write: true }, async (page, client) => {
         const { products } = client.service("product");
@@ -388,7 +388,7 @@ for (const [name, start] of [
 describe("dashboard's answers", () => {
   stayAlive();
 
-  it("say what is accepted", LIMIT, () =>
+  it("errors say what is expected", LIMIT, () =>
     using(memoryStore(), { write: true }, async (page) => {
       const bad = async (path: string, status: number, message: RegExp, method = "GET"): Promise<void> => {
         const [code, error] = await refused(page, path, { method });
@@ -402,7 +402,11 @@ describe("dashboard's answers", () => {
       );
       await bad("/api/keys?service=product&database=1", 400, /expected a service, such as service=/);
       await bad("/api/keys?service=prodct", 400, /cannot use the service "prodct": accepted are gateway/);
-      await bad("/api/keys?database=16", 400, /cannot use database 16: accepted are 0 to 15/);
+      await bad(
+        "/api/keys?database=16",
+        400,
+        /^Cannot use a database: received 16, expected a whole number from 0 to 15$/,
+      );
       await bad("/api/keys?database=1e1", 400, /expected a service, such as service=/);
       await bad("/api/keys?database=1&cursor=x", 400, /cursor/);
       await bad("/api/keys?database=1&limit=0", 400, /^Cannot list keys: expected a limit from 1 to 9999$/);
@@ -414,7 +418,7 @@ describe("dashboard's answers", () => {
     }),
   );
 
-  it("tell of slow commands with the start of their arguments, and of a check-up", LIMIT, async () => {
+  it("answers hold slow commands with the start of their arguments, and a check-up", LIMIT, async () => {
     const redis = await startRedis({ args: ["--slowlog-log-slower-than", "0"] });
     await using({ open: () => ({ url: redis.url }), close: () => redis.stop() }, {}, async (page) => {
       const raw = await rawClient(redis.port);
@@ -434,7 +438,7 @@ describe("dashboard's answers", () => {
     });
   });
 
-  it("read no more of a large value than is shown, on a connection with a name", LIMIT, async () => {
+  it("answers read no more of a large value than is shown, on a named connection", LIMIT, async () => {
     const redis = await startRedis();
     await using({ open: () => ({ url: redis.url }), close: () => redis.stop() }, { interval: "1h" }, async (page) => {
       const raw = await rawClient(redis.port);
@@ -451,7 +455,7 @@ describe("dashboard's answers", () => {
     });
   });
 
-  it("carry keys and values that are not UTF-8 over TCP", LIMIT, async () => {
+  it("answers carry keys and values that are not UTF-8 over TCP", LIMIT, async () => {
     const redis = await startRedis();
     await using(
       { open: () => ({ url: redis.url }), close: () => redis.stop() },
@@ -476,7 +480,7 @@ describe("dashboard's answers", () => {
     );
   });
 
-  it("come again when the store does", LIMIT, async () => {
+  it("answers come again when the store comes back", LIMIT, async () => {
     let redis = await startRedis();
     const { port } = redis;
     const client = createCacheClient({ env: {}, url: redis.url, timeout: 1000 });
@@ -505,7 +509,7 @@ describe("dashboard's answers", () => {
 describe("dashboard's events", () => {
   stayAlive();
 
-  it("begin with the past, and go on with what this process counts", LIMIT, () =>
+  it("events begin with the past, and continue with the counts of this process", LIMIT, () =>
     using(memoryStore(), { interval: "100ms", name: "memory:", write: true }, async (page, client) => {
       const { products } = client.service("product");
       await products.set(1, { id: 1, name: "Pho" });
@@ -532,14 +536,14 @@ describe("dashboard's events", () => {
       assert.equal(point.at, view.at);
       assert.equal(view.breaker, "closed");
       assert.equal(view.store?.up, true);
-      // Whoever comes later is told what was before.
+      // A stream that is opened later begins with the past.
       const later = (await events(page).next()).value as { data: Hello };
       assert.ok(later.data.history.length > 0);
       assert.equal(later.data.view?.counted, "instance");
     }),
   );
 
-  it("show what all processes count together where there are some", LIMIT, async () => {
+  it("events show the counts of all processes when there are some", LIMIT, async () => {
     const redis = await startRedis();
     const app = createCacheClient({ env: {}, url: redis.url, fleetStats: true });
     const client = createCacheClient({ env: {}, url: redis.url });
@@ -567,7 +571,7 @@ describe("dashboard's events", () => {
     }
   });
 
-  it("tell of alerts once, and whoever comes later", LIMIT, () =>
+  it("events hold alerts once, also for a stream that is opened later", LIMIT, () =>
     using(
       memoryStore(),
       { interval: "50ms", rules: [{ name: "many", metric: "keys", above: 2, service: "product" }] },
@@ -587,7 +591,7 @@ describe("dashboard's events", () => {
     ),
   );
 
-  it("show that a silent stream is alive before a server takes it for dead", LIMIT, async () => {
+  it("events keep an idle stream open", LIMIT, async () => {
     const client = createCacheClient({ env: {} });
     const page = dashboard(client, { token: TOKEN, interval: "1h" });
     const { body } = await ask(page, "/api/events");
@@ -595,13 +599,13 @@ describe("dashboard's events", () => {
     for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
       if (/^: /m.test(new TextDecoder().decode(chunk))) break;
     }
-    // Bun.serve ends a silent stream after 10 s.
+    // Bun.serve ends an idle stream after 10 s.
     assert.ok(performance.now() - start < 9000);
     await page.close();
     await client.close();
   });
 
-  it("end when the dashboard is closed, and begin no more", LIMIT, async () => {
+  it("events end when the dashboard is closed, and no stream is opened afterwards", LIMIT, async () => {
     const client = createCacheClient({ env: {} });
     const page = dashboard(client, { token: TOKEN });
     const stream = events(page);

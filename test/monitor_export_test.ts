@@ -35,7 +35,7 @@ interface Line {
   readonly value: number;
 }
 
-/** All lines, parsed. The parser drops the labels of what it takes for a histogram. */
+/** Parses all lines. The parser drops the labels of histograms, so they are passed as untyped. */
 function parse(text: string): Line[] {
   const flat = text.replace(/^(# TYPE \w+) histogram$/gm, "$1 untyped");
   return parseFamilies(flat).flatMap(({ name, metrics }) =>
@@ -43,7 +43,7 @@ function parse(text: string): Line[] {
   );
 }
 
-/** The values of a metric, and of some labels, in their order. */
+/** Returns the values of a metric with some labels, in their order. */
 function values(text: string, name: string, labels: Readonly<Record<string, string>> = {}): number[] {
   const wanted = Object.entries(labels);
   const fits = (line: Line): boolean => line.name === name && wanted.every(([label, is]) => line.labels[label] === is);
@@ -53,7 +53,7 @@ function values(text: string, name: string, labels: Readonly<Record<string, stri
 const place = { service: "product", collection: "products" };
 
 describe("prometheus", () => {
-  it("writes what was counted, as an independent parser reads it", async () => {
+  it("prometheus writes the counts, as an independent parser reads them", async () => {
     const redis = await startRedis();
     const client = createCacheClient({ env: {}, url: redis.url, fleetStats: true });
     const watch = monitor(client, { clock: () => 10_000 });
@@ -94,7 +94,7 @@ describe("prometheus", () => {
     }
   });
 
-  it("writes each metric as it is declared, with its labels and no others", async () => {
+  it("prometheus writes each metric as it is declared, with exactly its labels", async () => {
     const client = new Puppet();
     let now = 0;
     const watch = monitor(client, { clock: () => now, rules: [{ name: "r", metric: "errors", above: 0 }] });
@@ -106,7 +106,7 @@ describe("prometheus", () => {
     const families = new Map(parseFamilies(text).map((family) => [family.name, family]));
     for (const { name, type, help, labels } of METRICS) {
       const family = families.get(name);
-      // What an embedded store cannot tell.
+      // An embedded store does not report these.
       if (/^larder_(store_(?!up|un|lat|keys)|billed)/.test(name)) continue;
       assert.deepEqual([family?.type, family?.help], [type.toUpperCase(), help], name);
       const lines = parse(text).filter(
@@ -124,7 +124,7 @@ describe("prometheus", () => {
     await watch.close();
   });
 
-  it("escapes the names of rules, and marks OpenMetrics as such", async () => {
+  it("prometheus escapes the names of rules, and marks OpenMetrics", async () => {
     const client = new Puppet();
     let now = 0;
     const name = 'a "rule"\\\n# HELP evil';
@@ -145,7 +145,7 @@ describe("prometheus", () => {
     assert.deepEqual(lines(open), lines(text));
   });
 
-  it("tells how long operations took by buckets that end where the counters' do", () => {
+  it("prometheus writes times in buckets that end where the counters' buckets end", () => {
     const client = new Puppet();
     const watch = monitor(client, { clock: () => 0 });
     for (const ms of [0.0001, 0.05, 0.1, 1, 30, 300, 1e6]) client.products.time(ms);
@@ -162,7 +162,7 @@ describe("metricsHandler", () => {
   const ask = (path: string, init?: RequestInit): Request => new Request(`http://localhost${path}`, init);
   const bearer = (token: string): RequestInit => ({ headers: { authorization: `Bearer ${token}` } });
 
-  it("serves metrics to whoever has the token, and health and readiness to all", async () => {
+  it("metricsHandler serves metrics with the token, and health and readiness without", async () => {
     const client = createCacheClient({ env: {}, driver: "memory" });
     const watch = monitor(client);
     const handler = metricsHandler(watch, { token: "right" });
@@ -195,7 +195,7 @@ describe("metricsHandler", () => {
     await client.close();
   });
 
-  it("is not ready while the store is away, and asks it once a second at the most", async () => {
+  it("metricsHandler is not ready while the store is away, and asks it at most once a second", async () => {
     const wire = nodeRedis({ url: `redis://127.0.0.1:${await freePort()}` });
     let asked = 0;
     const send: typeof wire.send = (...args) => {
@@ -220,7 +220,7 @@ describe("metricsHandler", () => {
 
 type SyntaxNode = ReturnType<typeof parser.parse>["topNode"];
 
-/** What is wrong with a query: what does not parse, metrics that are not exported, labels that they have not. */
+/** Returns the problems of a query: syntax errors, metrics that are not exported, labels that they do not have. */
 function problems(expr: string): string[] {
   const text = expr.replaceAll("$__rate_interval", "5m");
   const names = new Map<string, readonly string[]>();
@@ -232,7 +232,7 @@ function problems(expr: string): string[] {
         names.set(`${name}_${end}`, end === "bucket" ? [...all, "le"] : all);
   }
   const found: string[] = [];
-  /** The metrics within a part of the query. */
+  /** Returns the metrics within a part of the query. */
   const within = (part: SyntaxNode): string[] => {
     const used: string[] = [];
     part.cursor().iterate(({ name, from, to }) => {
@@ -257,7 +257,7 @@ function problems(expr: string): string[] {
 }
 
 describe("alertingRules", () => {
-  it("writes a query that parses for every metric, of metrics and labels that are exported", () => {
+  it("alertingRules writes valid queries of exported metrics and labels for every metric", () => {
     const rules = (Object.keys(RULE_METRICS) as MetricName[]).flatMap((metric): AlertRule[] => {
       const rule: AlertRule = { name: metric, metric, above: 5, minSamples: 10, over: "90s", for: "2m" };
       if (!RULE_METRICS[metric].ofServices) return [rule];
@@ -283,12 +283,12 @@ describe("monitoring/", () => {
   const read = (file: string): Promise<string> => readFile(`monitoring/${file}`, "utf8");
   const hint = "run `node scripts/monitoring.mjs`";
 
-  it("prometheus_rules.yaml is what the default rules make, and its queries name what is exported", async () => {
+  it("prometheus_rules.yaml holds the default rules, with queries of exported metrics", async () => {
     assert.deepEqual(parseYaml(await read("prometheus_rules.yaml")), alertingRules(), hint);
     for (const { expr } of alertingRules().groups.flatMap(({ rules }) => rules)) assert.deepEqual(problems(expr), []);
   });
 
-  it("grafana.json is what the dashboard makes, and its queries name what is exported", async () => {
+  it("grafana.json holds the Grafana dashboard, with queries of exported metrics", async () => {
     const file = JSON.parse(await read("grafana.json"));
     assert.deepEqual(file, JSON.parse(JSON.stringify(grafanaDashboard())), hint);
     const { panels } = grafanaDashboard();
@@ -296,7 +296,7 @@ describe("monitoring/", () => {
     assert.ok(targets.length > 30);
     for (const { expr } of targets) assert.deepEqual(problems(expr), []);
     assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length);
-    // No two panels lie on each other.
+    // No two panels overlap.
     const taken = new Set<string>();
     for (const { gridPos, title } of panels) {
       const { x, y, w, h } = gridPos as Record<"x" | "y" | "w" | "h", number>;
@@ -309,7 +309,7 @@ describe("monitoring/", () => {
     }
   });
 
-  it("finds what is wrong with a query", () => {
+  it("problems finds what is wrong with a query", () => {
     assert.match(problems("sum(rate(larder_hits_total[5m])")[0] ?? "", /does not parse/);
     assert.deepEqual(problems("larder_heat > 1"), ["larder_heat is not exported"]);
     assert.match(problems('larder_hits_total{kind="x"}')[0] ?? "", /has no label kind/);

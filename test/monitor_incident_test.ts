@@ -9,20 +9,20 @@ import { type RawClient, rawClient, startRedis } from "./helpers/redis_server.ts
 import { serve } from "./helpers/serve.ts";
 
 const LIMIT = { timeout: 120_000 };
-/** Seconds from one sample to the next. */
+/** The seconds between samples. */
 const STEP = 10;
 
-/** A monitor of a client of its own over a Redis of its own, whose time a test lets pass. */
+/** A monitor of its own client and Redis, with a clock that the test moves. */
 interface Watching {
   readonly watch: Monitor;
   readonly raw: RawClient;
-  /** Lets a step pass, and takes a sample. */
+  /** Moves the clock by a step, and takes a sample. */
   pass(): Promise<void>;
-  /** Misses of another process, whose counts are in the store when this ends. */
+  /** Causes misses in another process, whose counts are in the store when this ends. */
   misses(count: number): Promise<void>;
 }
 
-/** Runs with a monitor; `before` is how many misses others counted before it was made. */
+/** Runs with a monitor; `before` is the number of misses that others counted before it was made. */
 async function watching(
   { args = [], rules, before = 0 }: { args?: readonly string[]; rules?: readonly AlertRule[]; before?: number },
   run: (watching: Watching) => Promise<void>,
@@ -53,7 +53,7 @@ async function watching(
 }
 
 describe("monitor through an incident", () => {
-  it("tells of each trouble once, within its window, and once that it is over", LIMIT, async () => {
+  it("monitor reports each problem once within its window, and once when it is resolved", LIMIT, async () => {
     const args = ["--maxmemory", "32mb", "--maxmemory-policy", "noeviction", "--slowlog-log-slower-than", "10000"];
     let redis = await startRedis({ args });
     const posted: Alert[] = [];
@@ -80,7 +80,7 @@ describe("monitor through an incident", () => {
     watch.subscribe((event) => {
       if (event.type === "alert") told.push({ alert: event.alert, step });
     });
-    /** Lets time pass: so many steps, with so many hits and misses in each. */
+    /** Moves the clock by steps, with hits and misses in each. */
     const pass = async (steps: number, hits: number, misses = 0): Promise<void> => {
       for (let i = 0; i < steps; i++) {
         now += STEP * 1000;
@@ -123,7 +123,7 @@ describe("monitor through an incident", () => {
       assert.deepEqual(firing(), []);
       assert.equal(told.length, 4);
 
-      // A command holds the server up.
+      // A command blocks the server.
       await raw.command("EVAL", "local x = 0; for i = 1, 20000000 do x = x + 1 end; return x", 0);
       raw.close();
       const slow = step;
@@ -178,7 +178,7 @@ describe("monitor through an incident", () => {
     }
   });
 
-  it("does not count what it asks itself for the application's", LIMIT, async () => {
+  it("monitor does not count its own commands as the application's", LIMIT, async () => {
     const redis = await startRedis();
     const client = createCacheClient({ env: {}, url: redis.url, fleetStats: true });
     let now = 0;
@@ -187,7 +187,7 @@ describe("monitor through an incident", () => {
       const { products } = client.service("product");
       await products.set(1, { id: 1, name: "Pho" });
       await products.get(1);
-      // The counts of the fleet ride with a later send, 10 s on: closing sends them now.
+      // The counts for all processes are sent with a later command, 10 s on, or when the client is closed.
       const { wire } = client.stats();
       for (let i = 0; i < 5; i++) {
         now += 10_000;
@@ -214,7 +214,7 @@ describe("monitor through an incident", () => {
     }
   });
 
-  it("counts what others do from its first look on, and not only when a window is over", LIMIT, async () => {
+  it("monitor counts other processes from its first question on, before a window has passed", LIMIT, async () => {
     const args = ["--slowlog-log-slower-than", "10000", "--enable-debug-command", "yes"];
     await watching({ args, rules: FLEET_RULES, before: 50 }, async ({ watch, raw, pass, misses }) => {
       await watch.tick();
@@ -233,7 +233,7 @@ describe("monitor through an incident", () => {
     });
   });
 
-  it("goes on with what processes count where the store comes back empty", LIMIT, () =>
+  it("fleet counts continue when the store comes back empty", LIMIT, () =>
     watching({ rules: FLEET_RULES, before: 10 }, async ({ watch, raw, pass, misses }) => {
       const told: string[] = [];
       watch.subscribe((event) => {
@@ -250,7 +250,7 @@ describe("monitor through an incident", () => {
       await misses(120);
       await pass();
       assert.equal(counted(), 320);
-      // A store that comes back with an older snapshot tells less than before, and nothing twice.
+      // A store that comes back from an older backup reports less than before, and nothing is counted twice.
       await raw.command("SELECT", 1);
       await raw.command("HSET", "#larder:stats:product", "products:misses", 100);
       await pass();
@@ -263,7 +263,7 @@ describe("monitor through an incident", () => {
     }),
   );
 
-  it("tells the number of an alert as it is, and resolves it where its limit is taken away", LIMIT, () =>
+  it("alert has the current value, and is resolved when the limit is removed", LIMIT, () =>
     watching({}, async ({ watch, raw, pass }) => {
       const fill = async (share: number): Promise<void> => {
         const used = Number(/used_memory:(\d+)/.exec(`${await raw.command("INFO", "memory")}`)?.[1]);
@@ -284,7 +284,7 @@ describe("monitor through an incident", () => {
     }),
   );
 
-  it("does not take what the dashboard reads for the applications' slow queries", LIMIT, () =>
+  it("slow queries of the dashboard are not counted as the applications'", LIMIT, () =>
     watching({ args: ["--slowlog-log-slower-than", "0"] }, async ({ watch, raw, pass }) => {
       const slowest = async (name: string): Promise<readonly string[]> => {
         await raw.command("CLIENT", "SETNAME", name);
@@ -300,13 +300,13 @@ describe("monitor through an incident", () => {
     }),
   );
 
-  it("tells what all processes counted together, in windows too", LIMIT, async () => {
+  it("snapshot has the counts of all processes, in windows too", LIMIT, async () => {
     const redis = await startRedis();
     const make = () => createCacheClient({ env: {}, url: redis.url, fleetStats: true });
     const client = make();
     let now = 0;
     const watch = monitor(client, { clock: () => now });
-    /** Another process: what it counted is sent at its end. */
+    /** Another process, whose counts are sent when it ends. */
     const other = async (hits: number, misses: number): Promise<void> => {
       const { products } = client.service("product");
       await products.set(1, { id: 1, name: "Pho" });
@@ -339,7 +339,7 @@ describe("monitor through an incident", () => {
     }
   });
 
-  it("asks a store over REST once a minute, and estimates what the application is billed", LIMIT, async () => {
+  it("monitor asks a store over REST once a minute, and estimates the billed commands", LIMIT, async () => {
     const store = await upstashStore("redis");
     const client = createCacheClient({ env: {}, timeout: 5000, ...(await store.open()) });
     let now = 0;
@@ -367,7 +367,7 @@ describe("monitor through an incident", () => {
     }
   });
 
-  it("counts keys by looking at them where services share a database", LIMIT, async () => {
+  it("monitor counts keys by a scan when services share a database", LIMIT, async () => {
     const redis = await startRedis();
     const client = createCacheClient({ env: {}, url: redis.url, databases: "prefixed" });
     const watch = monitor(client, { clock: () => 10_000 });

@@ -19,7 +19,7 @@ import { createCacheClient } from "../mod.ts";
 import { openTelemetry } from "../src/monitor/open_telemetry.ts";
 import { rawClient, startRedis } from "./helpers/redis_server.ts";
 
-/** Carries what is active over awaits, as the SDKs for servers do. */
+/** Carries the active context over awaits, as the SDKs for servers do. */
 class Contexts implements ContextManager {
   readonly #storage = new AsyncLocalStorage<Context>();
   active(): Context {
@@ -44,7 +44,7 @@ class Contexts implements ContextManager {
   }
 }
 
-/** Providers that keep what they are given. */
+/** Returns providers that keep everything in memory. */
 function inMemory() {
   const spans = new InMemorySpanExporter();
   const tracerProvider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(spans)] });
@@ -65,7 +65,7 @@ function inMemory() {
 }
 
 describe("openTelemetry", () => {
-  it("gives sends and loads spans and times by the conventions, without keys and values", async () => {
+  it("openTelemetry records sends and loads by the conventions, without keys and values", async () => {
     const redis = await startRedis();
     const telemetry = inMemory();
     const client = createCacheClient({ env: {}, url: redis.url });
@@ -135,7 +135,7 @@ describe("openTelemetry", () => {
     }
   });
 
-  it("tells of loaders that fail by the name of their error, and of nothing once it is closed", async () => {
+  it("openTelemetry records failed loaders by the name of their error, until it is closed", async () => {
     const telemetry = inMemory();
     const client = createCacheClient({ env: {}, driver: "memory" });
     const { tracerProvider, meterProvider } = telemetry;
@@ -161,7 +161,7 @@ describe("openTelemetry", () => {
     await telemetry.close();
   });
 
-  it("does nothing where no SDK is registered", async () => {
+  it("openTelemetry does nothing when no SDK is registered", async () => {
     const client = createCacheClient({ env: {}, driver: "memory" });
     const running = openTelemetry(client);
     await client.service("product").products.get(1);

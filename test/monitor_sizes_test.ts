@@ -13,7 +13,7 @@ import { rawClient, startRedis } from "./helpers/redis_server.ts";
 const LIMIT = { timeout: 60_000 };
 
 describe("fleetTimes", () => {
-  it("lies within the octave of the exact percentile", () => {
+  it("fleetTimes lies within the octave of the exact percentile", () => {
     fc.assert(
       fc.property(fc.array(fc.double({ min: 0.001, max: 60_000, noNaN: true }), { minLength: 1 }), (times) => {
         const counters = new Counters();
@@ -37,7 +37,7 @@ describe("fleetTimes", () => {
     );
   });
 
-  it("knows nothing of nothing", () => {
+  it("fleetTimes has no percentiles without operations", () => {
     assert.deepEqual(fleetTimes([]), { count: 0, p50: null, p95: null, p99: null });
     assert.deepEqual(fleetTimes([0, 0]), { count: 0, p50: null, p95: null, p99: null });
   });
@@ -51,7 +51,7 @@ for (const [name, start, databases] of [
   ["a store over REST", () => upstashStore("redis"), "auto"],
 ] as const) {
   describe(`sizesOf on ${name}`, () => {
-    it("tells each service its own keys and memory", LIMIT, async () => {
+    it("sizesOf returns the keys and memory of each service", LIMIT, async () => {
       const store = await start();
       const prefix = name.includes("below") ? { prefix: "shop" } : {};
       const client = createCacheClient({ env: {}, timeout: 5000, ...(await store.open()), databases, ...prefix });
@@ -80,7 +80,7 @@ for (const [name, start, databases] of [
 }
 
 describe("sizesOf a large database", () => {
-  it("estimates what services that share it have from a part of it", LIMIT, async () => {
+  it("sizesOf estimates the sizes of services that share it from a part of the keys", LIMIT, async () => {
     const redis = await startRedis();
     const client = createCacheClient({ env: {}, url: redis.url, databases: "prefixed" });
     try {
@@ -106,8 +106,8 @@ describe("sizesOf a large database", () => {
   });
 });
 
-describe("a monitor", () => {
-  it("leaves the server's counts of hits and misses as they are", LIMIT, async () => {
+describe("monitor", () => {
+  it("monitor does not change the server's counts of hits and misses", LIMIT, async () => {
     const redis = await startRedis();
     const client = createCacheClient({ env: {}, url: redis.url });
     let now = 0;

@@ -21,7 +21,7 @@ const failure = (kind: "connection" | "command"): CacheEvent => ({
   ...target,
 });
 
-/** A monitor whose time a test turns. */
+/** Returns a monitor with a clock that the test sets. */
 function watched(rules?: readonly AlertRule[]) {
   const client = new Puppet();
   let now = 1_000_000;
@@ -40,7 +40,7 @@ function watched(rules?: readonly AlertRule[]) {
 }
 
 describe("monitor", () => {
-  it("snapshot tells of each window what happened in it", async () => {
+  it("snapshot counts in each window what happened in it", async () => {
     const { client, watch, pass } = watched();
     const { products } = client;
     products.hits = 30;
@@ -72,7 +72,7 @@ describe("monitor", () => {
     }
   });
 
-  it("what the client did before the monitor was made is in no window", () => {
+  it("snapshot leaves what happened before the monitor was made out of all windows", () => {
     const client = new Puppet();
     client.products.hits = 100;
     const { all } = monitor(client, { clock: () => 5 }).snapshot().instance;
@@ -80,7 +80,7 @@ describe("monitor", () => {
     assert.equal(all.windows["1h"]?.hits, 0);
   });
 
-  it("counts what events alone tell, by service and collection", async () => {
+  it("monitor counts what only events carry, by service and collection", async () => {
     const { client, watch } = watched();
     for (const kind of ["connection", "connection", "command"] as const) client.emit(failure(kind));
     client.emit({ type: "load-end", key: "k", duration: 20, stored: true, ...target });
@@ -102,7 +102,7 @@ describe("monitor", () => {
     assert.doesNotMatch(inspect(snapshot, { depth: 10 }), /S3CRET/);
   });
 
-  it("a rule fires once and is resolved once, whatever the number does around its threshold", async () => {
+  it("rule fires once and is resolved once when the value moves around its threshold", async () => {
     const { client, states, pass } = watched([
       { name: "low", metric: "hit_rate", below: 0.7, clear: 0.75, over: "10s", minSamples: 10 },
     ]);
@@ -114,7 +114,7 @@ describe("monitor", () => {
     assert.deepEqual(states(), ["low firing", "low resolved"]);
   });
 
-  it("a rule waits for as long as it must hold, and for as many samples as it needs", async () => {
+  it("rule waits until its condition has held and there are enough samples", async () => {
     const { client, states, pass } = watched([
       { name: "held", metric: "errors", above: 0, over: "10s", for: "20s" },
       { name: "few", metric: "hit_rate", below: 0.5, over: "10s", minSamples: 5 },
@@ -133,12 +133,12 @@ describe("monitor", () => {
     client.products.misses += 5;
     await pass(10);
     assert.deepEqual(states().slice(1), ["held resolved", "few firing"]);
-    // There are no reads any more, so there is no data.
+    // Without reads the metric has no value.
     await pass(10);
     assert.deepEqual(states().slice(3), ["few resolved"]);
   });
 
-  it("a rule watches each service, one, or one of its collections", async () => {
+  it("rule watches each service, one service, or one collection", async () => {
     const { client, alerts, pass } = watched([
       { name: "each", metric: "errors", above: 0, service: "*" },
       { name: "one", metric: "errors", above: 0, service: "user" },
@@ -159,7 +159,7 @@ describe("monitor", () => {
     );
   });
 
-  it("goes on where the clock is set back", async () => {
+  it("monitor continues when the clock is set back", async () => {
     const { client, watch, pass, set, now } = watched();
     client.products.hits += 10;
     await pass(600);
@@ -172,19 +172,19 @@ describe("monitor", () => {
     assert.equal(watch.snapshot().instance.all.hits, 15);
   });
 
-  it("memory stays flat over 10,000,000 events", { timeout: 120_000 }, async () => {
-    // In a process of its own, where nothing else takes memory.
+  it("monitor needs no more memory after 10,000,000 events", { timeout: 120_000 }, async () => {
+    // In its own process, where nothing else takes memory.
     const file = fileURLToPath(new URL(`./fixtures/monitored${import.meta.url.slice(-3)}`, import.meta.url));
     const how = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
     const { code, stdout, stderr } = await start(process.execPath, [...how, file]).ended;
     assert.equal(code, 0, stderr);
     const { grown, events } = JSON.parse(stdout) as Record<string, number>;
     assert.equal(events, 10_000_000);
-    // A byte an event would be ten times as much.
+    // One byte for each event would be ten times as much.
     assert.ok((grown as number) < 1_000_000, stdout);
   });
 
-  it("tells 200 series apart, and counts those beyond as one", async () => {
+  it("monitor keeps 200 series apart, and counts further ones as one", async () => {
     const { client, watch, pass } = watched();
     for (let i = 0; i < 1000; i++) {
       const things = new Counters("things");
@@ -200,11 +200,11 @@ describe("monitor", () => {
     assert.ok((services.other?.misses ?? 0) > 800);
   });
 
-  it("samples by itself without a clock of its own, and holds up no process", async () => {
+  it("monitor samples by a timer that does not keep the process alive", async () => {
     const client = createCacheClient({ env: {}, driver: "memory" });
     const watch = monitor(client, { interval: "20ms" });
     const sampled = new Promise((resolve) => watch.subscribe((event) => event.type === "sample" && resolve(event)));
-    // Nothing else keeps this process meanwhile.
+    // Nothing else keeps this process alive until then.
     const keep = setTimeout(() => {}, 20_000);
     await sampled;
     clearTimeout(keep);
@@ -219,7 +219,7 @@ describe("monitor", () => {
     await client.close();
   });
 
-  it("has no timer at the edge, and no request waits there for what another one does", {
+  it("monitor has no timer at the edge, where no request waits for another", {
     timeout: 60_000,
   }, async () => {
     const file = fileURLToPath(new URL(`./fixtures/monitored_edge${import.meta.url.slice(-3)}`, import.meta.url));
@@ -229,7 +229,7 @@ describe("monitor", () => {
     assert.deepEqual(JSON.parse(stdout), { early: 0, alerts: 1, status: 200 });
   });
 
-  it("refuses bad options and rules, by what is accepted", () => {
+  it("monitor refuses bad options and rules, and says what is expected", () => {
     const client = new Puppet();
     const rule = { name: "r", metric: "errors", above: 1 } as const;
     const bad = (options: object, message: RegExp): void => {
@@ -280,7 +280,7 @@ describe("monitor", () => {
 });
 
 describe("webhook", () => {
-  it("tells the logger a rule's name once, also where the rule is called like what it watches", async () => {
+  it("monitor logs the name of a rule once, even if it is the name of its metric", async () => {
     const lines: string[] = [];
     let now = 0;
     const client = new Puppet();
@@ -303,7 +303,7 @@ describe("webhook", () => {
     await watch.close();
   });
 
-  it("gives up after its retries, tells the logger without the URL, and goes on with the next alert", async () => {
+  it("webhook gives up after its retries, logs that without the URL, and sends the next alert", async () => {
     const asked: string[] = [];
     const receiver = await serve(async (request) => {
       const { alert } = (await request.json()) as { alert: Alert };
@@ -338,7 +338,7 @@ describe("webhook", () => {
 });
 
 describe("webhook with a body of its own", () => {
-  it("sends it as JSON, and tells the logger where it fails", async () => {
+  it("webhook sends its body as JSON, and logs when the body fails", async () => {
     const bodies: unknown[] = [];
     const receiver = await serve(async (request) => {
       bodies.push(await request.json());
@@ -373,8 +373,8 @@ describe("webhook with a body of its own", () => {
   });
 });
 
-describe("Window", () => {
-  it("begins at a sample as old as it is long, or a step older, and keeps as many as it needs", () => {
+describe("SlidingWindow", () => {
+  it("window begins with a frame of its length or up to a step older, and keeps a bounded number", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 400 }),
@@ -390,7 +390,7 @@ describe("Window", () => {
             window.push({ at: now });
             pushed.push(now);
             const start = window.start(now)?.at as number;
-            // The best that there is, or one that is older by less than a step.
+            // The best frame, or one that is older by at most a step.
             const best = pushed.findLast((at) => at <= now - length) ?? 0;
             assert.ok(start <= best, `${start} of ${best}`);
             assert.ok(best - start <= Math.max(interval, length / 30), `${start} of ${best}`);

@@ -1,16 +1,16 @@
-/** Starts `larder dashboard` as a user does, and gives it something to show. */
+/** Starts `larder dashboard` as a user does, and uses caches for it to show. */
 import { createCacheClient } from "../../mod.ts";
 import { startLarder } from "./larder.ts";
 import type { Ended } from "./run.ts";
 
-/** A dashboard under way. */
+/** A running dashboard. */
 export interface Dashboard {
-  /** What it printed: its URL with the token. */
+  /** The printed URL, with the token. */
   readonly url: string;
   /** `http://127.0.0.1:{port}` */
   readonly origin: string;
   readonly token: string;
-  /** Ends it by Ctrl-C. */
+  /** Stops it by Ctrl-C. */
   stop(): Promise<Ended>;
 }
 
@@ -35,11 +35,12 @@ export async function startDashboard(store: string, ...more: readonly string[]):
 }
 
 /**
- * Uses the product service as a process of an application does that counts together with others; its counts are in the store when this ends.
+ * Uses the product service like a process of an application with `fleetStats`. Its counts are in the store when this
+ * ends.
  *
  * @param store The store's URL.
- * @param hits How many reads find a value.
- * @param misses How many find none.
+ * @param hits The number of reads that find a value.
+ * @param misses The number of reads that find no value.
  */
 export async function use(store: string, hits: number, misses: number): Promise<void> {
   await using client = createCacheClient({ env: {}, url: store, fleetStats: true, timeout: 10_000 });

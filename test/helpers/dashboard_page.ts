@@ -1,20 +1,20 @@
-/** What tests look for on the page of `larder dashboard`. */
+/** The elements of the page of `larder dashboard` that tests use. */
 import assert from "node:assert/strict";
 import type { Locator, Page } from "playwright-core";
 
-/** In a few words: how the store is, and whether the server is there. */
+/** The state of the store and of the connection to the server. */
 export const status = (page: Page): Locator => page.locator("#status");
-/** The number of a tile. */
+/** Returns the number of a tile. */
 export const tile = (page: Page, name: string): Locator => page.locator(`[data-tile="${name}"] .value`);
-/** A chart. */
+/** Returns a chart. */
 export const chart = (page: Page, name: string): Locator => page.locator(`[data-chart="${name}"]`);
-/** The keys of the list, and the one of this name. */
+/** Returns the rows of the list, and the row of a key. */
 export const rows = (page: Page): Locator => page.locator("#results tbody tr");
 export const keyButton = (page: Page, key: string): Locator =>
   rows(page).getByRole("button", { name: key, exact: true });
-/** What a search says of itself. */
+/** Returns the status of the search. */
 export const found = (page: Page): Locator => page.locator(".keys p[role=status]").first();
-/** The open key, its value, and what is told of it under a name. */
+/** Returns the open key, its value, and one of its facts. */
 export const details = (page: Page): Locator => page.locator("#details");
 export const value = (page: Page): Locator => page.locator("#details pre");
 export const fact = (page: Page, name: string): Locator =>
@@ -22,23 +22,23 @@ export const fact = (page: Page, name: string): Locator =>
     .locator("#details .facts > div")
     .filter({ has: page.locator("dt", { hasText: name }) })
     .locator("dd");
-/** What was done. */
+/** Returns the message about the last action. */
 export const message = (page: Page): Locator => page.locator("#message");
-/** The question before a deletion. */
+/** Returns the confirmation of a deletion. */
 export const dialog = (page: Page): Locator => page.locator("#confirm");
 
-/** An element's text. */
+/** Returns the text of an element. */
 export async function text(element: Locator): Promise<string> {
   return (await element.first().textContent()) ?? "";
 }
 
-/** Waits until the element's text matches; answers it. */
+/** Waits until the text of an element matches, and returns it. */
 export async function says(element: Locator, pattern: RegExp): Promise<string> {
   await element.filter({ hasText: pattern }).first().waitFor();
   return await text(element);
 }
 
-/** Types a search, and waits for its end; answers what it says. */
+/** Types a search, waits for its end, and returns its status. */
 export async function search(page: Page, match: string): Promise<string> {
   await page.locator("#search").fill(match);
   await page.waitForFunction(
@@ -49,7 +49,7 @@ export async function search(page: Page, match: string): Promise<string> {
   return await text(found(page));
 }
 
-/** How many pixels of a chart have about the colour of the line that is the legend's entry of this number. */
+/** Counts the pixels of a chart that have about the colour of a line, given by its index in the legend. */
 export function painted(page: Page, name: string, entry: number): Promise<number> {
   return chart(page, name).evaluate((element, at) => {
     const swatch = element.querySelectorAll(".legend .swatch")[at];
@@ -66,19 +66,19 @@ export function painted(page: Page, name: string, entry: number): Promise<number
   }, entry);
 }
 
-/** The colour of a chart's first line, by its legend. */
+/** Returns the colour of a chart's first line, by its legend. */
 export function lineColour(page: Page, name: string): Promise<string> {
   const swatch = chart(page, name).locator(".legend .swatch").first();
   return swatch.evaluate((element) => getComputedStyle(element).borderTopColor);
 }
 
-/** Whether the page has a dark background. */
+/** Returns whether the page has a dark background. */
 export async function isDark(page: Page): Promise<boolean> {
   const colour = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   return (colour.match(/\d+/g) ?? []).slice(0, 3).every((part) => Number(part) < 80);
 }
 
-/** Fails when the page is wider than the screen. */
+/** Fails if the page is wider than the screen. */
 export async function assertFits(page: Page, what: string): Promise<void> {
   const widths = await page.evaluate(() => [
     document.documentElement.scrollWidth,
@@ -87,12 +87,12 @@ export async function assertFits(page: Page, what: string): Promise<void> {
   assert.equal(widths[0], widths[1], what);
 }
 
-/** What has the keyboard's focus: its id, or its text. */
+/** Returns the id or text of the focused element. */
 export function focused(page: Page): Promise<string> {
   return page.evaluate(() => document.activeElement?.id || document.activeElement?.textContent || "");
 }
 
-/** Fails where something that came from the store became an element, an attribute that runs or leads somewhere, or ran. */
+/** Fails if data of the store became an element, a script, a link or a handler. */
 export async function assertInert(page: Page): Promise<void> {
   const bad = await page.evaluate(() =>
     [...document.querySelectorAll("*")]

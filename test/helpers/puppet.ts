@@ -4,7 +4,7 @@ import type { MonitoredClient } from "../../src/monitor/mod.ts";
 import type { Sending } from "../../src/telemetry/events.ts";
 import { Counters } from "../../src/telemetry/stats.ts";
 
-/** A client whose counters and events a test sets by hand, over a store that answers. */
+/** A client with a store that answers, whose counters and events the test sets. */
 export class Puppet implements MonitoredClient {
   readonly driver: string = "memory";
   readonly products: Counters = new Counters("products");

@@ -34,14 +34,14 @@ import { installed, listening, type Running, start } from "../helpers/run.ts";
 import { serve } from "../helpers/serve.ts";
 
 const LIMIT = { timeout: 180_000 };
-/** The product service's database, and one that is no service's. */
+/** The database of the product service, and one without a service. */
 const PRODUCT = 1;
 const UNNAMED = 12;
 const DISHES = 1000;
 const TOKEN = "a-token-of-the-test";
 const PHONE = { width: 360, height: 740 };
 
-/** What would do something, if any of it were HTML or a link. */
+/** Texts that would run or load something if they became HTML or a link. */
 const HOSTILE = [
   '<img src=x onerror="window.hit=1">',
   "<script>window.hit=1</script>",
@@ -58,7 +58,7 @@ before(async () => {
 });
 after(() => browser.close());
 
-/** Runs a part of a test with a dashboard's page open at a place. */
+/** Runs a part of a test with the page of a dashboard open. */
 function visit(
   { url, origin }: Pick<Dashboard, "url" | "origin">,
   hash: string,
@@ -77,7 +77,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
   describe("with a store that answers", { concurrency: false }, () => {
     let redis: RedisServer;
     let raw: RawClient;
-    /** One that lets keys be deleted, and one that only reads. */
+    /** A dashboard that may delete keys, and a read-only one. */
     let page: Dashboard;
     let reader: Dashboard;
 
@@ -101,7 +101,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
     });
     const exists = async (key: string): Promise<boolean> => (await raw.command("EXISTS", key)) === 1;
 
-    it("opens by the URL that is printed, and keeps the token out of the address bar", LIMIT, async () => {
+    it("page opens by the printed URL, and keeps the token out of the address bar", LIMIT, async () => {
       await inTab(browser, { origin: page.origin }, async ({ page: tab }) => {
         const response = await tab.goto(page.url);
         assert.equal(response?.status(), 200);
@@ -117,7 +117,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       });
     });
 
-    it("says its URL as JSON under --json", LIMIT, async () => {
+    it("dashboard prints its URL as JSON with --json", LIMIT, async () => {
       const command = startLarder(["dashboard", "--json", "--port", "0", "--url", redis.url]);
       const [line] = await command.said(/^\{.*\}$/m);
       const { url } = JSON.parse(line) as { url: string };
@@ -126,7 +126,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       assert.equal((await command.ended).code, 0);
     });
 
-    it("shows what changes while it is looked at, in tiles and charts", LIMIT, async () => {
+    it("page shows changes in tiles and charts as they happen", LIMIT, async () => {
       await visit(page, "", async (tab) => {
         await tab.getByRole("button", { name: "5 min", exact: true }).click();
         await use(redis.url, 90, 10);
@@ -155,13 +155,13 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
         }
         await eventually(async () => (await painted(tab, "hit-rate", 1)) > 10);
         assert.match(await text(chart(tab, "hit-rate").locator(".legend")), /all[\s\S]*product/);
-        // The values under the cursor are told.
+        // The values under the cursor are shown.
         await chart(tab, "operations").locator(".u-over").hover();
         await says(chart(tab, "operations").locator(".time"), /^\d\d:\d\d:\d\d$/);
       });
     });
 
-    it("finds keys by text and by pattern, and goes on when it is asked", LIMIT, async () => {
+    it("search finds keys by text and by pattern, and continues on request", LIMIT, async () => {
       await visit(page, "#keys?service=product", async (tab) => {
         assert.match(await search(tab, "sh:29"), /^11 keys/);
         assert.equal(await rows(tab).count(), 11);
@@ -176,7 +176,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
         await eventually(
           async () => (await rows(tab).count()) >= first + 100 || !(await tab.locator("#more").isVisible()),
         );
-        // A link to it, and a reload, show the same.
+        // A link and a reload show the same.
         await tab.goto(`${page.origin}/#keys?service=product&match=dish%3A7&key=dish%3A7`);
         await tab.reload();
         await says(value(tab), /"name": "Dish 7"/);
@@ -184,7 +184,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       });
     });
 
-    it("shows a value as it is now, and how long it lives", LIMIT, async () => {
+    it("page shows the current value of a key and its time to live", LIMIT, async () => {
       const menu = { name: "Phở bò", price: 65_000, tags: ["soup", null, true], origin: { city: "Hà Nội" } };
       await raw.command("SET", "live", JSON.stringify(menu), "EX", 100);
       await visit(page, "#keys?service=product&match=live", async (tab) => {
@@ -222,7 +222,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       });
     });
 
-    it("deletes a key when it is told so twice", LIMIT, async () => {
+    it("page deletes a key after a confirmation", LIMIT, async () => {
       await raw.command("SET", "doomed", "1");
       await visit(page, "#keys?service=product&match=doomed", async (tab) => {
         await keyButton(tab, "doomed").click();
@@ -238,7 +238,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
         await tab.keyboard.press("Escape");
         await dialog(tab).waitFor({ state: "hidden" });
         assert.equal(await details(tab).isVisible(), true);
-        // What Enter does without another word.
+        // Enter cancels.
         await asked();
         await tab.keyboard.press("Enter");
         await dialog(tab).waitFor({ state: "hidden" });
@@ -252,7 +252,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       });
     });
 
-    it("only reads without --write", LIMIT, async () => {
+    it("page is read-only without --write", LIMIT, async () => {
       await visit(reader, "#keys?service=product&match=dish%3A1", async (tab, { allow }) => {
         await keyButton(tab, "dish:1").click();
         await says(value(tab), /Dish 1/);
@@ -269,7 +269,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       });
     });
 
-    it("answers nothing without its token", LIMIT, async () => {
+    it("dashboard refuses requests without its token", LIMIT, async () => {
       const api = ["events", "keys?service=product", "key?service=product&key=dish%3A1", "slow", "doctor"];
       const paths = ["", "index.html", "app.js", "app.css", "nothing", ...api.map((name) => `api/${name}`)];
       const name = await cookieOf(page);
@@ -291,7 +291,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
           }
         }
       }
-      // A wrong token in the URL is refused, the right cookie beside it or not.
+      // A wrong token in the URL is refused, with or without the right cookie.
       for (const headers of [{}, { cookie: `${name}=${page.token}` }] as Record<string, string>[]) {
         for (const query of ["?token=", "?token=wrong", `?token=${page.token}x`, `?token=wrong&token=${page.token}`]) {
           assert.equal((await fetch(`${page.origin}/${query}`, { headers, redirect: "manual" })).status, 401, query);
@@ -308,7 +308,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       });
     });
 
-    it("does nothing for pages of other servers, though the browser is signed in", LIMIT, async () => {
+    it("dashboard refuses pages of other servers, even if the browser is signed in", LIMIT, async () => {
       const other = await serve(
         () => new Response("<!doctype html><title>other</title>", { headers: { "content-type": "text/html" } }),
       );
@@ -330,7 +330,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
             const loaded = new Promise((resolve) => frame.addEventListener("load", resolve));
             document.body.append(frame);
             await loaded;
-            // A frame that was refused belongs to nobody; its own page could be read by nobody either, so its name must not be reachable.
+            // A frame of the dashboard must be refused, so its title must not be readable.
             return [...seen, String(frame.contentDocument?.title ?? "")];
           }, page.origin);
           assert.deepEqual(answers, ["", "", "", "", ""]);
@@ -341,7 +341,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       }
     });
 
-    it("shows hostile keys and values as the text that they are", LIMIT, async () => {
+    it("page shows hostile keys and values as text", LIMIT, async () => {
       await raw.command("SELECT", UNNAMED);
       const long = `long-${"<b>x</b>".repeat(10)}${"y".repeat(9900)}`;
       const hidden = {
@@ -361,7 +361,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
         ["EVAL", "return redis.call('SET', 'bytes\\255\\254<img src=x>', '\\255<img src=x onerror=\"hit=1\">\\0')", 0],
       ]);
       const all = plain.length + 7;
-      // It is slow, so the slow log shows it.
+      // This is slow, so the slow log holds it.
       const busy = "local x = 0; for i = 1, 2e7 do x = x + 1 end";
       await raw.command("EVAL", busy, 0, HOSTILE[0] as string);
       await raw.command("SELECT", PRODUCT);
@@ -398,7 +398,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
               await value(tab).filter({ hasText: expected }).waitFor();
             }
           }
-          // A key of bytes is named in base64 where it is asked for, and is deleted like others.
+          // A key of bytes is requested in base64, and is deleted like others.
           await rows(tab)
             .filter({ hasText: "bytes" })
             .filter({ hasText: "<img src=x>" })
@@ -427,11 +427,11 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
             .first()
             .waitFor();
           await assertInert(tab);
-          // The check-up names a key that has no TTL.
+          // The check-up names a key without a TTL.
           await tab.locator("#doctor").getByRole("button").click();
           await says(tab.locator("#doctor li"), /no TTL, such as/);
           await assertInert(tab);
-          // What a link says is not trusted either.
+          // The parameters of a link are not trusted either.
           allow(/status of 400/);
           const query = new URLSearchParams({
             service: HOSTILE[0] as string,
@@ -455,7 +455,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       );
     });
 
-    it("is used by the keyboard alone", LIMIT, async () => {
+    it("page can be used by the keyboard alone", LIMIT, async () => {
       await raw.command("SET", "typed:1", '"one"');
       await raw.command("SET", "typed:2", '"two"');
       await visit(page, "", async (tab) => {
@@ -463,7 +463,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
         await keyboard.press("/");
         await eventually(async () => (await focused(tab)) === "search");
         await keyboard.type("typed:");
-        // The first service that has keys was chosen by itself.
+        // The first service with keys is chosen automatically.
         assert.match(await text(tab.locator("select option:checked")), /^product/);
         await eventually(async () => (await rows(tab).count()) === 2);
         await tab.locator("#search").focus();
@@ -492,7 +492,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
         await keyboard.press("Enter");
         await says(message(tab), new RegExp(`^Deleted ${second}`));
         assert.equal(await exists(second), false);
-        // The next row has the focus, so that one can go on.
+        // The next row has the focus.
         assert.equal(await focused(tab), first);
         await keyboard.press("?");
         await tab.locator("#help").waitFor();
@@ -533,7 +533,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       });
     });
 
-    it("is light or dark as the system is, or as it is told", LIMIT, async () => {
+    it("page is light or dark as the system or the theme button says", LIMIT, async () => {
       await visit(
         page,
         "",
@@ -559,7 +559,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       );
     });
 
-    it("fits a phone", LIMIT, async () => {
+    it("page fits a phone", LIMIT, async () => {
       await visit(
         page,
         "",
@@ -586,7 +586,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       );
     });
 
-    it("shows two tabs the same", LIMIT, async () => {
+    it("page shows the same in two tabs", LIMIT, async () => {
       await raw.command("SET", "shared", '"value"');
       await visit(page, "#keys?service=product&match=shared&key=shared", async (one, { another }) => {
         const two = await another();
@@ -600,7 +600,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       });
     });
 
-    it("keeps no connection in a tab that nobody sees, so that as many may be open as one likes", LIMIT, async () => {
+    it("page keeps no connection in a hidden tab, so that any number of tabs can be open", LIMIT, async () => {
       await visit(page, "", async (seen, { another }) => {
         const hidden: Page[] = [];
         for (let i = 0; i < 7; i++) {
@@ -617,13 +617,14 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
         await says(status(seen), /^Live$/);
         const [shown = assert.fail()] = hidden;
         await shown.evaluate(
-          'Object.defineProperty(document, "hidden", { value: false }); document.dispatchEvent(new Event("visibilitychange"))',
+          'Object.defineProperty(document, "hidden", { value: false });' +
+            'document.dispatchEvent(new Event("visibilitychange"))',
         );
         await says(status(shown), /^Live$/);
       });
     });
 
-    it("says when its server is away, and comes back with it", LIMIT, async () => {
+    it("page says when its server is away, and continues when it comes back", LIMIT, async () => {
       const port = await freePort();
       const fixed = ["--port", `${port}`, "--page-token"];
       let own = await startDashboard(redis.url, ...fixed, TOKEN);
@@ -631,7 +632,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
       try {
         await visit(own, "", async (tab, { allow }) => {
           allow(/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE/);
-          // Who asks while it ends is told that the store is not there any more; the last one has another token.
+          // Requests while the server ends fail because the store is closed; the last server has another token.
           allow(/status of (401|503)/);
           await own.stop();
           await says(status(tab), /lost, retrying/);
@@ -664,7 +665,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
         ],
       ],
     ] as const) {
-      it(`is served by ${runtime}`, LIMIT, async () => {
+      it(`page is served by ${runtime}`, LIMIT, async () => {
         const [name, ...args] = command;
         const port = await freePort();
         const origin = `http://127.0.0.1:${port}`;
@@ -689,7 +690,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
   });
 
   describe("with a store that goes away", () => {
-    it("says so, and tells the alert until it is over", LIMIT, async () => {
+    it("page says so, and shows the alert until it is resolved", LIMIT, async () => {
       let redis = await startRedis();
       const own = await startDashboard(redis.url);
       try {
@@ -707,7 +708,7 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
           await tab.locator("#more").click();
           await says(found(tab), /No keys/);
           await tab.goto(`${own.origin}/#overview`);
-          // The window of its rule is a minute.
+          // The window of the rule is a minute.
           await tab.locator("#alerts .firing li").waitFor({ state: "detached", timeout: 120_000 });
           await says(tab.locator("#alerts .log"), /resolved[\s\S]*connection failures/);
         });
@@ -719,14 +720,14 @@ describe("the page of larder dashboard", { concurrency: true }, () => {
   });
 });
 
-/** The name of the cookie that stands for the token. */
+/** Returns the name of the cookie that holds the token. */
 async function cookieOf({ url }: Dashboard): Promise<string> {
   const response = await fetch(url, { redirect: "manual" });
   return /^[^=]+/.exec(response.headers.get("set-cookie") ?? "")?.[0] ?? "";
 }
 
 describe("the page over 1,000,000 keys", () => {
-  it("is there in a second, finds one of them, and takes letters meanwhile", LIMIT, async (t: TestContext) => {
+  it("page opens in a second, finds a key, and accepts letters during the search", LIMIT, async (t: TestContext) => {
     const redis = await startRedis({ args: ["--enable-debug-command", "yes"] });
     const raw = await rawClient(redis.port);
     await raw.pipeline([
@@ -743,7 +744,7 @@ describe("the page over 1,000,000 keys", () => {
       for (let load = 0; load < 3; load++) {
         await visit(own, "", async (tab) => {
           await says(tile(tab, "keys"), /^1,000,000$/);
-          // What was painted is told a little after it can be read.
+          // The browser reports the first paint a little later.
           const entry = () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime;
           paints.push(Number(await (await tab.waitForFunction(entry)).jsonValue()));
           const took = await tab.evaluate(async () => {
@@ -764,7 +765,7 @@ describe("the page over 1,000,000 keys", () => {
 
       await visit(own, "#keys?service=product", async (tab) => {
         await rows(tab).nth(99).waitFor();
-        // From a letter's key to the frame that shows it, while searches run.
+        // The time from a keystroke to the frame that shows it, while searches run.
         await tab.evaluate(() => {
           const waits: number[] = [];
           Object.assign(window, { waits });
@@ -785,7 +786,7 @@ describe("the page over 1,000,000 keys", () => {
         waits.sort((a, b) => a - b);
         assert.ok((waits[Math.floor(waits.length / 2)] as number) < 100, `${waits}`);
         assert.ok((waits.at(-1) as number) < 1000, `${waits}`);
-        // Never more rows than a page can bear.
+        // The number of rows is limited.
         await search(tab, "");
         for (let i = 0; i < 9; i++) {
           const before = await rows(tab).count();
