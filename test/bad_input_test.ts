@@ -566,23 +566,21 @@ describe("calls", () => {
     });
   });
 
-  it("stats refuses scopes that there are not", async () => {
+  it("fleetStats rejects when its options are none", async () => {
     const client = make();
     const service = client.service("product");
-    for (const bad of [{ scope: "flet" }, {}, { timeout: 100 }, "fleet"] as Bad[]) {
-      for (const one of [client, service, service.products, client.cache()] as Bad[]) {
-        await assert.rejects(one.stats(bad), says(/the scope ("flet"|undefined): accepted are "fleet"/));
-      }
+    for (const one of [client, service, service.products, client.cache()] as Bad[]) {
+      await assert.rejects(one.fleetStats("fleet"), says(/options "fleet"/));
     }
   });
 
-  it("stats of the fleet are zeros where no client has fleetStats on", async () => {
+  it("fleetStats answers zeros when no client has the option fleetStats on", async () => {
     const client = make();
-    const { products, stats } = client.service("product");
+    const { products, fleetStats } = client.service("product");
     await products.get(1);
-    const counts = await stats({ scope: "fleet" });
+    const counts = await fleetStats();
     assert.deepEqual(Object.values(counts ?? {}), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    assert.deepEqual(await client.stats({ scope: "fleet" }), { product: counts });
+    assert.deepEqual(await client.fleetStats(), { product: counts });
   });
 
   it("invalidateTags refuses options behind single tags, and tags behind a list", async () => {

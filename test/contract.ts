@@ -118,21 +118,21 @@ contractCase("keys, ids, patterns and TTLs that are bad throw at once and name w
   const cache = client.cache();
   const { products, searches } = client.service("product");
   for (const bad of ["", "x".repeat(1025), Number.NaN, Number.POSITIVE_INFINITY, null, undefined, true] as string[]) {
-    await assert.rejects(products.get(bad), /accepted|expected/, `id ${String(bad)}`);
+    await assert.rejects(products.get(bad), /expected/, `id ${String(bad)}`);
   }
   for (const bad of ["", "x".repeat(1025), "\ud800", null, undefined, {}] as string[]) {
-    await assert.rejects(cache.set(bad, 1), /accepted|expected/, `key ${String(bad)}`);
+    await assert.rejects(cache.set(bad, 1), /expected/, `key ${String(bad)}`);
   }
-  await assert.rejects(searches.get({ when: () => 1 }), /accepted|expected/);
-  await assert.rejects(cache.deletePattern(""), /accepted|expected/);
-  await assert.rejects(all(cache.keys("")), /accepted|expected/);
+  await assert.rejects(searches.get({ when: () => 1 }), /expected/);
+  await assert.rejects(cache.deletePattern(""), /expected/);
+  await assert.rejects(all(cache.keys("")), /expected/);
   for (const bad of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, "5 minutes", "0s", "-1s", "", "s"]) {
     await assert.rejects(cache.set("k", 1, { ttl: bad as "1s" }), /expected/, `ttl ${bad}`);
     await assert.rejects(cache.expire("k", bad as "1s"), /expected/);
   }
-  await assert.rejects(cache.increment("k", { by: 1.5 }), /accepted|expected/);
-  await assert.rejects(cache.get("k", { timeout: 0 }), /accepted|expected/);
-  assert.throws(() => client.cache({ database: 16 }), /accepted|expected/);
+  await assert.rejects(cache.increment("k", { by: 1.5 }), /expected/);
+  await assert.rejects(cache.get("k", { timeout: 0 }), /expected/);
+  assert.throws(() => client.cache({ database: 16 }), /expected/);
   assert.throws(() => client.service("prodcut" as "product"), /accepted.*product/);
   assert.deepEqual(await all(cache.keys()), []);
 });
@@ -372,10 +372,10 @@ contractCase(
     await client.service(loyalty).points.set("u", 5);
     assert.equal(client.service(loyalty), client.service(loyalty));
     assert.throws(() => client.service(low), /8-15/);
-    assert.throws(() => client.service(rival), /loyalty has it/);
+    assert.throws(() => client.service(rival), /a database that loyalty does not have/);
     assert.throws(
       () => client.service(defineService({ name: "product", database: 9, collections: {} })),
-      /its own is 1/,
+      /received 9, expected 1$/,
     );
     assert.throws(() => defineService({ name: "far", database: 16, collections: {} }), /0 to 15/);
     const open = make({ allowSharedDatabases: true });
@@ -556,19 +556,20 @@ contractCase("invalidateUser and invalidateOrder delete their kin, no more", asy
   await preferences.set(1, { theme: "dark" });
   await addresses.set(1, [{ street: "Hang Gai" }]);
   await profiles.set(2, { id: 2 });
-  assert.equal(await invalidateUser(1), 3);
+  assert.equal(await invalidateUser(1), true);
+  assert.deepEqual(await Promise.all([profiles.has(1), preferences.has(1), addresses.has(1)]), [false, false, false]);
   assert.equal(await profiles.has(2), true);
   const { orders, statuses, histories, invalidateOrder } = client.service("order");
   await orders.set("o1", { id: "o1", userId: "u1" });
   await statuses.set("o1", "paid");
   await histories.set("u1", [{ id: "o1" }]);
   await histories.set("u2", [{ id: "o2" }]);
-  assert.equal(await invalidateOrder("o1"), 3);
+  assert.equal(await invalidateOrder("o1"), true);
   assert.deepEqual(await all(histories.keys()), ["u2"]);
   assert.deepEqual([await orders.has("o1"), await statuses.has("o1")], [false, false]);
   // Nobody knows whose order it is.
   await statuses.set("o2", "paid");
-  assert.equal(await invalidateOrder("o2"), 1);
+  assert.equal(await invalidateOrder("o2"), true);
   assert.equal(await histories.get("u2"), undefined);
 });
 
@@ -687,8 +688,8 @@ contractCase("incrementRateLimit counts in one window whose end it knows", async
   assert.equal(hour.count, 1);
   assert.ok(hour.resetAt.getTime() > first.resetAt.getTime() + 2_900_000);
   assert.equal((await incrementRateLimit("api:203.0.113.8")).count, 1);
-  await assert.rejects(incrementRateLimit(""), /accepted|expected/);
-  await assert.rejects(incrementRateLimit("k", { by: 0 }), /accepted|expected/);
+  await assert.rejects(incrementRateLimit(""), /expected/);
+  await assert.rejects(incrementRateLimit("k", { by: 0 }), /expected/);
 });
 
 for (const algorithm of ["fixed", "sliding", "token-bucket"] as const) {
@@ -743,7 +744,7 @@ contractCase("checkRateLimit names what is accepted when an option is bad", asyn
     { algorithm: "leaky" },
   ];
   for (const part of [...bad, { onUnavailable: "shrug" }]) {
-    await assert.rejects(checkRateLimit("k", { ...good, ...part } as never), /accepted|expected/, JSON.stringify(part));
+    await assert.rejects(checkRateLimit("k", { ...good, ...part } as never), /expected/, JSON.stringify(part));
   }
 });
 
@@ -843,8 +844,8 @@ contractCase(
   "connect, ping and health tell that the store answers, close that it is gone",
   async (client, { make }) => {
     for (const timeout of [0, -1, Number.NaN]) {
-      await assert.rejects(client.connect({ timeout }), /accepted|expected/);
-      await assert.rejects(client.health({ timeout }), /accepted|expected/);
+      await assert.rejects(client.connect({ timeout }), /expected/);
+      await assert.rejects(client.health({ timeout }), /expected/);
     }
     await client.connect();
     assert.equal(await client.ping(), true);

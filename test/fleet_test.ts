@@ -12,7 +12,6 @@ const menus = collection<number>({ key: "menu:{id}", near: { ttl: "1h" } });
 const SHOP = defineService({ name: "shop", database: 9, collections: { dishes, menus } });
 const BAR = defineService({ name: "bar", database: 10, collections: { dishes } });
 const FLEET = { fleetStats: true };
-const SCOPE = { scope: "fleet" } as const;
 
 const NOTHING: FleetStats = {
   hits: 0,
@@ -46,12 +45,12 @@ onWires("statistics of the fleet", (test) => {
     const [shop, bar] = [reader.service(SHOP), reader.service(BAR)];
     // The first round finds nothing of b, the others do.
     const dishes = { ...NOTHING, hits: 8, misses: 4, hitRate: 8 / 12, writes: 4, loads: 1 };
-    assert.deepEqual(await shop.dishes.stats(SCOPE), dishes);
-    assert.deepEqual(await shop.menus.stats(SCOPE), { ...NOTHING, misses: 3 });
-    assert.deepEqual(await shop.stats(SCOPE), { ...dishes, misses: 7, hitRate: 8 / 15 });
-    assert.deepEqual(await bar.stats(SCOPE), { ...NOTHING, writes: 3, deletes: 2 });
-    assert.deepEqual(await reader.stats(SCOPE), { shop: await shop.stats(SCOPE), bar: await bar.stats(SCOPE) });
-    assert.deepEqual(await reader.cache({ database: 9 }).stats(SCOPE), { ...NOTHING, misses: 3 });
+    assert.deepEqual(await shop.dishes.fleetStats(), dishes);
+    assert.deepEqual(await shop.menus.fleetStats(), { ...NOTHING, misses: 3 });
+    assert.deepEqual(await shop.fleetStats(), { ...dishes, misses: 7, hitRate: 8 / 15 });
+    assert.deepEqual(await bar.fleetStats(), { ...NOTHING, writes: 3, deletes: 2 });
+    assert.deepEqual(await reader.fleetStats(), { shop: await shop.fleetStats(), bar: await bar.fleetStats() });
+    assert.deepEqual(await reader.cache({ database: 9 }).fleetStats(), { ...NOTHING, misses: 3 });
     assert.equal(reader.stats().hits, 0);
   });
 
@@ -60,14 +59,14 @@ onWires("statistics of the fleet", (test) => {
     await client.service(SHOP).dishes.set("a", 1);
     await client.service(SHOP).dishes.get("a");
     await client.close();
-    const { clear, invalidateAll, stats, keys, cache } = make().service(SHOP);
+    const { clear, invalidateAll, fleetStats, keys, cache } = make().service(SHOP);
     const all: string[] = [];
     for await (const key of keys()) all.push(key);
     assert.deepEqual(all, ["dish:a"]);
     assert.equal(await cache.deletePattern("*"), 1);
     assert.equal(await clear(), 0);
     await invalidateAll();
-    assert.deepEqual(await stats(SCOPE), { ...NOTHING, hits: 1, hitRate: 1, writes: 1 });
+    assert.deepEqual(await fleetStats(), { ...NOTHING, hits: 1, hitRate: 1, writes: 1 });
   });
 
   test("ride with what is sent anyway, once in a while", async ({ make }) => {
@@ -90,7 +89,7 @@ onWires("statistics of the fleet", (test) => {
     // The run takes far less than the 10 s between two.
     assert.ok(withIt.commands - without.commands <= 2, `${withIt.commands - without.commands} more commands`);
     assert.ok(withIt.commands > without.commands);
-    assert.deepEqual(await make().service(SHOP).stats(SCOPE), { ...NOTHING, hits: 30, hitRate: 1, writes: 30 });
+    assert.deepEqual(await make().service(SHOP).fleetStats(), { ...NOTHING, hits: 30, hitRate: 1, writes: 30 });
   });
 
   test("count the clients of requests once", async ({ make }) => {
@@ -107,9 +106,9 @@ onWires("statistics of the fleet", (test) => {
     await client.close();
     assert.equal(client.stats().misses, 10);
     for (const database of [11, 12]) {
-      assert.deepEqual(await make().cache({ database }).stats(SCOPE), { ...NOTHING, misses: 5 });
+      assert.deepEqual(await make().cache({ database }).fleetStats(), { ...NOTHING, misses: 5 });
     }
-    assert.deepEqual(await make().service(SHOP).stats(SCOPE), { ...NOTHING, hits: 5, hitRate: 1, writes: 5 });
+    assert.deepEqual(await make().service(SHOP).fleetStats(), { ...NOTHING, hits: 5, hitRate: 1, writes: 5 });
   });
 
   test("count what the near cache answers, without a round trip for it", async ({ make }) => {
@@ -122,7 +121,7 @@ onWires("statistics of the fleet", (test) => {
     assert.equal(client.stats().wire.roundTrips, roundTrips);
     const { hits, nearHits } = menus.stats();
     await client.close();
-    assert.deepEqual(await make().service(SHOP).menus.stats(SCOPE), {
+    assert.deepEqual(await make().service(SHOP).menus.fleetStats(), {
       ...NOTHING,
       hits,
       nearHits,
@@ -138,9 +137,9 @@ onWires("statistics of the fleet", (test) => {
     const other = make({ ...FLEET, prefix: "other" });
     await other.service(SHOP).dishes.set("a", 1);
     await other.close();
-    assert.deepEqual(await make().stats(SCOPE), {});
-    assert.deepEqual(await make().service(SHOP).stats(SCOPE), NOTHING);
-    assert.equal((await make({ prefix: "other" }).service(SHOP).stats(SCOPE))?.writes, 1);
+    assert.deepEqual(await make().fleetStats(), {});
+    assert.deepEqual(await make().service(SHOP).fleetStats(), NOTHING);
+    assert.equal((await make({ prefix: "other" }).service(SHOP).fleetStats())?.writes, 1);
   });
 });
 
@@ -164,7 +163,7 @@ describe("statistics of the fleet", () => {
         await client.close();
         sum += client.stats().misses;
         const reader = createCacheClient({ ...options, url: redis.url });
-        const counted = (await reader.service(SHOP).stats(SCOPE))?.misses ?? -1;
+        const counted = (await reader.service(SHOP).fleetStats())?.misses ?? -1;
         assert.ok(counted <= sum && counted > 0, `${counted} of ${sum}`);
         await reader.close();
       }
@@ -201,10 +200,10 @@ describe("statistics of the fleet", () => {
 
   it("answer undefined, or throw, when the store is away", async () => {
     const client = createCacheClient({ env: {}, url: "redis://127.0.0.1:1", timeout: 100 });
-    const { stats } = client.service(SHOP);
-    assert.equal(await stats(SCOPE), undefined);
-    assert.deepEqual(await client.stats(SCOPE), {});
-    await assert.rejects(stats({ ...SCOPE, onError: "throw" }), { name: "StoreError" });
+    const { fleetStats } = client.service(SHOP);
+    assert.equal(await fleetStats(), undefined);
+    assert.deepEqual(await client.fleetStats(), {});
+    await assert.rejects(fleetStats({ onError: "throw" }), { name: "StoreError" });
     await client.close();
   });
 });
@@ -227,7 +226,7 @@ describe("statistics of the fleet over an outage", () => {
       await eventually(() => client.ping());
       await client.close();
       const reader = createCacheClient({ env: {}, url: redis.url });
-      const told = (await reader.service(SHOP).stats(SCOPE)) ?? assert.fail();
+      const told = (await reader.service(SHOP).fleetStats()) ?? assert.fail();
       assert.deepEqual([told.errors, told.misses], [20, 20]);
       await reader.close();
     } finally {

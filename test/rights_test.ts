@@ -88,7 +88,7 @@ const PROMISES: Readonly<Record<string, (url: string, owner: string) => Promise<
   },
   async fleetStats(url) {
     const hits = async (client: CacheClient): Promise<number> =>
-      Number((await client.service("product").stats({ scope: "fleet" }))?.hits);
+      Number((await client.service("product").fleetStats())?.hits);
     await using client = strict(url, { fleetStats: true });
     // Two services' counts leave together: the first by EVAL, the second by EVALSHA.
     await client.cache({ database: 1 }).get("product:2");

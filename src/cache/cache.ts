@@ -585,17 +585,19 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     return count;
   }
 
-  /** What this cache or collection did since this client was made. */
-  stats(): CacheStats;
+  /** Counts what this cache or collection did since this client was made. */
+  stats(): CacheStats {
+    return Counters.total([this.#context.counters]);
+  }
+
   /**
-   * What it did in all processes that count together: those whose clients have `fleetStats` on.
+   * Reads what it did in all processes whose clients have `fleetStats` on.
    *
-   * @param options `scope: "fleet"`; deadline and error handling.
-   * @returns The counts, zeros where no client has `fleetStats` on; `undefined` when the store is away.
+   * @param options Deadline and error handling.
+   * @returns The counts, zeros if no client has `fleetStats` on; `undefined` if the store is away.
    */
-  stats(options: { readonly scope: "fleet" } & CallOptions): Promise<FleetStats | undefined>;
-  stats(options?: { readonly scope: "fleet" } & CallOptions): CacheStats | Promise<FleetStats | undefined> {
-    return options ? fleetStats([this.#context], options) : Counters.total([this.#context.counters]);
+  fleetStats(options?: CallOptions): Promise<FleetStats | undefined> {
+    return fleetStats([this.#context], options);
   }
 
   /**

@@ -1,6 +1,5 @@
 /** Statistics of all processes together: counts that ride to the store with what is sent anyway. */
 
-import { describe, refuse } from "../base/check.ts";
 import { addCounts } from "../lua/entries.ts";
 import { type CacheStats, COUNTS, type Counters, PER_OCTAVE } from "../telemetry/stats.ts";
 import type { Batch } from "../wire/batch.ts";
@@ -60,11 +59,6 @@ export class Fleet {
   }
 }
 
-/** Throws for another scope than the fleet. */
-export function checkScope({ scope }: { readonly scope?: unknown }): void {
-  if (scope !== "fleet") refuse(`the scope ${describe(scope)}`, '"fleet"');
-}
-
 /**
  * Reads the fleet's counts.
  *
@@ -74,17 +68,17 @@ export function checkScope({ scope }: { readonly scope?: unknown }): void {
  */
 export async function fleetStats(
   contexts: readonly CacheContext[],
-  options: CallOptions & { readonly scope?: unknown },
+  options?: CallOptions,
 ): Promise<FleetStats | undefined> {
-  checkScope(options);
   const [first] = contexts as [CacheContext];
   const { space, batch, target } = first;
   const key = space.own(`stats:${target.service}`);
+  const timeout = timeoutOf(first, options);
   let reply: unknown;
   try {
-    reply = await batch.send(["HGETALL", key], [key], timeoutOf(first, options), true);
+    reply = await batch.send(["HGETALL", key], [key], timeout, true);
   } catch (error) {
-    return failed(first, "stats", error, options);
+    return failed(first, "fleetStats", error, options);
   }
   const names = new Set(contexts.map((context) => context.target.collection));
   const sum = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<(typeof COUNTS)[number], number>;

@@ -6,7 +6,7 @@ import type { Timeout } from "../base/ttl.ts";
 import { Cache } from "../cache/cache.ts";
 import { type CallOptions, timeoutOf } from "../cache/call.ts";
 import { type CacheContext, lookAt } from "../cache/context.ts";
-import { checkScope, type FleetStats } from "../cache/fleet.ts";
+import type { FleetStats } from "../cache/fleet.ts";
 import { COMMON } from "../config/common.ts";
 import { rawKeys } from "../entry/keyspace.ts";
 import type { KeyRing } from "../entry/seal.ts";
@@ -317,32 +317,28 @@ export class CacheClient<S extends object = FoodFastServices> {
     return [...counters, ["cache", [...rest.values()]]];
   }
 
-  /** What the client, its services and its wires did since this client was made. */
-  stats(): ClientStats;
-  /**
-   * What they did in all processes that count together: those whose clients have `fleetStats` on.
-   *
-   * @param options `scope: "fleet"`; deadline and error handling.
-   * @returns The counts of each service that this client has used, zeros where no client has `fleetStats` on; without those whose store is away.
-   */
-  stats(options: { readonly scope: "fleet" } & CallOptions): Promise<Readonly<Record<string, FleetStats>>>;
-  stats(
-    options?: { readonly scope: "fleet" } & CallOptions,
-  ): ClientStats | Promise<Readonly<Record<string, FleetStats>>> {
-    if (options) return this.#fleetStats(options);
+  /** Counts what the client, its services and their sends did since this client was made. */
+  stats(): ClientStats {
     const { counters, wire } = this.#state;
     const services: Record<string, CacheStats> = {};
     for (const [name, own] of counters) services[name] = Counters.total(own);
     return { ...Counters.total(this.counters().flatMap(([, own]) => own)), services, wire: { ...wire } };
   }
 
-  async #fleetStats(options: { readonly scope: "fleet" } & CallOptions): Promise<Record<string, FleetStats>> {
-    checkScope(options);
-    const entries = [...this.#services].map(
-      async ([name, { service }]) => [name, await service.stats(options)] as const,
-    );
-    const found = (await Promise.all(entries)).filter((entry): entry is [string, FleetStats] => entry[1] !== undefined);
-    return Object.fromEntries(found);
+  /**
+   * Reads what the services of this client did in all processes whose clients have `fleetStats` on.
+   *
+   * @param options Deadline and error handling.
+   * @returns The counts of each service that this client has used, zeros if no client has `fleetStats` on; without
+   * services whose store is away.
+   */
+  async fleetStats(options?: CallOptions): Promise<Readonly<Record<string, FleetStats>>> {
+    const all: Record<string, FleetStats> = {};
+    const found = await Promise.all([...this.#services.values()].map(({ service }) => service.fleetStats(options)));
+    [...this.#services.keys()].forEach((name, i) => {
+      if (found[i]) all[name] = found[i];
+    });
+    return all;
   }
 
   /**

@@ -1,5 +1,4 @@
 import { Cache } from "../cache/cache.ts";
-import type { CallOptions } from "../cache/call.ts";
 import { type CacheContext, lookAt } from "../cache/context.ts";
 import { type Fleet, fleetStats } from "../cache/fleet.ts";
 import type { CommonConfig } from "../config/options.ts";
@@ -87,8 +86,8 @@ export function createService<C extends Collections, V extends object>(
     deletePattern: (pattern, options) => cache.deletePattern(pattern, options),
     invalidateTags: cache.invalidateTags.bind(cache) as Cache["invalidateTags"],
     invalidateAll: (options) => cache.invalidateAll(options),
-    stats: ((options?: CallOptions) =>
-      options ? fleetStats(contexts, options) : Counters.total(counters)) as ServiceBase["stats"],
+    stats: () => Counters.total(counters),
+    fleetStats: (options) => fleetStats(contexts, options),
   };
   for (const verb of OF_RATE_LIMITS) core[verb] = (cache[verb] as () => unknown).bind(cache);
   for (const [collection, declared] of Object.entries(collections)) {
@@ -117,5 +116,5 @@ export function createService<C extends Collections, V extends object>(
     });
   }
   const service = core as unknown as ServiceCore<C>;
-  return Object.assign(service, definition.verbs?.(service));
+  return Object.assign(service, definition.verbs?.(service, { timeout: context.timeout, onError: context.onError }));
 }

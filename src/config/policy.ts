@@ -114,7 +114,7 @@ export interface ClientDefaults extends CacheDefaults {
   readonly encryption?: EncryptionOptions | undefined;
   /** When a store that fails again and again is left alone, and for how long; `false` for never. @default { failures: 5, openFor: 1000 } */
   readonly breaker?: BreakerOptions | false | undefined;
-  /** Whether counts are added to those of all processes, for `stats({ scope: "fleet" })`: one more command every 10 seconds. @default false */
+  /** Whether counts are added to those of all processes, for `fleetStats()`: one more command every 10 seconds. @default false */
   readonly fleetStats?: boolean | undefined;
 }
 

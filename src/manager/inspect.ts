@@ -20,7 +20,7 @@ export interface InspectedClient extends ManagedClient {
   /** What the client did. */
   stats(): ClientStats;
   /** What the clients of all processes did. */
-  stats(options: { readonly scope: "fleet" }): Promise<Readonly<Record<string, FleetStats>>>;
+  fleetStats(): Promise<Readonly<Record<string, FleetStats>>>;
   /** A service, so that its fleet's counts can be asked for. */
   service(name: never): unknown;
 }

@@ -3,6 +3,7 @@
 import { OWN } from "../base/own_keys.ts";
 import { isRefusal } from "../base/store_error.ts";
 import type { Location } from "../client/types.ts";
+import { OWN_DATABASE } from "../services/databases.ts";
 import { defineService } from "../services/service.ts";
 import { displayText, type ManagedConnection, openManagedConnection } from "./connection.ts";
 import type { InspectedClient } from "./inspect.ts";
@@ -60,14 +61,15 @@ export async function findServices(
 
 function register(client: InspectedClient, locations: readonly Location[], key: string): void {
   for (const { prefix, number } of locations) {
-    const start = `${prefix}${OWN}stats:`;
-    const name = key.slice(start.length);
-    // Those of caches without a service are no service's.
-    if (!key.startsWith(start) || name === "cache") continue;
+    const [segment = "", name = ""] = key.startsWith(prefix) ? key.slice(prefix.length).split(`${OWN}stats:`) : [];
+    // Caches without a service count under this name.
+    if (name === "cache" || (segment !== "" && (segment !== `${name}:` || number !== OWN_DATABASE))) continue;
+    // A name in front of its keys: the service shares the database with others, and does not name it.
+    const shared = segment !== "";
     try {
-      client.service(defineService({ name, database: number, collections: {} }) as never);
+      client.service(defineService({ name, ...(!shared && { database: number }), collections: {} }) as never);
     } catch (error) {
-      // Known already, or no name of a service.
+      // The service is known already, or its database is another's, or this is no name of a service.
       if (!(error instanceof TypeError)) throw error;
     }
   }

@@ -3,6 +3,7 @@ import type { CallOptions } from "../cache/call.ts";
 import type { UpdateOptions } from "../cache/update.ts";
 import { idSchema } from "./id.ts";
 import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
+import { taken } from "./taken.ts";
 
 /** One line of a cart. Further fields are kept. */
 export interface CartItem {
@@ -49,14 +50,14 @@ export interface OrderVerbs {
     options?: UpdateOptions,
   ): Promise<Cart | undefined>;
   /**
-   * Makes misses of an order, its status and its user's history. The user is taken from the cached order where the caller does not
-   * say, which costs a round trip; where neither is known, all histories are made misses.
+   * Makes misses of an order, its status and its user's history. If the caller does not name the user, the cached order
+   * does, which costs a round trip. If neither is known, all histories become misses.
    *
    * @param id The order.
    * @param options `userId`, when the caller knows it; deadline of each step, and error handling.
-   * @returns How many entries were deleted; histories that were made misses without looking at them are not counted.
+   * @returns Whether the store took it; `false` when it is away.
    */
-  invalidateOrder(id: PlainId, options?: CallOptions & { readonly userId?: PlainId }): Promise<number>;
+  invalidateOrder(id: PlainId, options?: CallOptions & { readonly userId?: PlainId }): Promise<boolean>;
 }
 
 /** The order service: carts, statuses, orders and histories, in database 4. */
@@ -98,18 +99,15 @@ export const order: ServiceDefinition<
       schema: v.array(orderSchema()),
     },
   },
-  verbs: ({ cache, carts, statuses, orders, histories }): OrderVerbs => ({
+  verbs: ({ cache, carts, statuses, orders, histories }, defaults): OrderVerbs => ({
     updateCart: (userId, change, options) => carts.update(userId, change, options),
     async invalidateOrder(id, options) {
       const userId = options?.userId ?? (await orders.get(id, options))?.userId;
-      const counts = await Promise.all([
-        orders.delete(id, options),
-        statuses.delete(id, options),
-        userId === undefined
-          ? cache.invalidateTags(["histories"], options).then(() => 0)
-          : histories.delete(userId, options),
+      return taken({ ...defaults, ...options }, (each) => [
+        orders.delete(id, each),
+        statuses.delete(id, each),
+        userId === undefined ? cache.invalidateTags(["histories"], each) : histories.delete(userId, each),
       ]);
-      return counts.reduce((sum, count) => sum + count, 0);
     },
   }),
 };

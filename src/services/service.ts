@@ -78,10 +78,10 @@ export interface ServiceBase extends RateLimits<PlainId> {
   readonly invalidateTags: Cache["invalidateTags"];
   /** Makes every entry a miss, and answers whether the store took it; counters, locks and rate limits stay. */
   invalidateAll(options?: CallOptions): Promise<boolean>;
-  /** What the service and its collections did since this client was made. */
+  /** Counts what the service and its collections did since this client was made. */
   stats(): CacheStats;
-  /** What they did in all processes that count together: those whose clients have `fleetStats` on; zeros where none has. */
-  stats(options: { readonly scope: "fleet" } & CallOptions): Promise<FleetStats | undefined>;
+  /** Reads what they did in all processes whose clients have `fleetStats` on; `undefined` if the store is away. */
+  fleetStats(options?: CallOptions): Promise<FleetStats | undefined>;
 }
 
 /** A service as its own verbs see it. */
@@ -104,8 +104,11 @@ export interface ServiceDefinition<C extends Collections = any, V extends object
   readonly database?: number | undefined;
   /** The collections by name. */
   readonly collections: C;
-  /** Makes the verbs that need domain knowledge. */
-  readonly verbs?: (service: ServiceBase & { readonly [N in keyof C]: CollectionOf<C[N]> }) => V;
+  /** Makes the verbs that need domain knowledge; `defaults` are the client's options of calls. */
+  readonly verbs?: (
+    service: ServiceBase & { readonly [N in keyof C]: CollectionOf<C[N]> },
+    defaults: Required<CallOptions>,
+  ) => V;
   /** Throws for values that no collection of the service may store. */
   readonly refuse?: (value: unknown) => void;
   /**
@@ -194,6 +197,7 @@ const RESERVED: readonly string[] = [
   "invalidateTags",
   "invalidateAll",
   "stats",
+  "fleetStats",
   "then",
 ];
 

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import type { CallOptions } from "../cache/call.ts";
 import { idSchema } from "./id.ts";
 import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
+import { taken } from "./taken.ts";
 
 /** A user's profile. Further fields are kept. */
 export interface UserProfile {
@@ -20,13 +21,13 @@ export type UserAddress = Record<string, unknown>;
 /** What {@linkcode user} can do beside its collections. */
 export interface UserVerbs {
   /**
-   * Deletes a user's profile, preferences and addresses.
+   * Deletes a user's profile, preferences and addresses, in one round trip.
    *
    * @param id The user.
    * @param options Deadline and error handling.
-   * @returns How many entries were deleted.
+   * @returns Whether the store took it; `false` when it is away.
    */
-  invalidateUser(id: PlainId, options?: CallOptions): Promise<number>;
+  invalidateUser(id: PlainId, options?: CallOptions): Promise<boolean>;
 }
 
 /** The user service: profiles, preferences and addresses, in database 3. */
@@ -60,11 +61,12 @@ export const user: ServiceDefinition<
       schema: v.array(v.record(v.string(), v.unknown())),
     },
   },
-  verbs: ({ profiles, preferences, addresses }): UserVerbs => ({
-    async invalidateUser(id, options) {
-      const all = [profiles, preferences, addresses];
-      const counts = await Promise.all(all.map((each) => each.delete(id, options)));
-      return counts.reduce((sum, count) => sum + count, 0);
-    },
+  verbs: ({ profiles, preferences, addresses }, defaults): UserVerbs => ({
+    invalidateUser: (id, options) =>
+      taken({ ...defaults, ...options }, (each) => [
+        profiles.delete(id, each),
+        preferences.delete(id, each),
+        addresses.delete(id, each),
+      ]),
   }),
 };

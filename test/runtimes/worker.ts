@@ -40,7 +40,7 @@ function clientOf(wire: Wire): CacheClient {
 
 async function ask({ wire, id, takes }: Asked, waitUntil: (promise: Promise<unknown>) => void): Promise<Answered> {
   const client = clientOf(wire);
-  const { products, stats } = client.forRequest({ waitUntil }).service("product");
+  const { products, fleetStats } = client.forRequest({ waitUntil }).service("product");
   let ran = false;
   const value = await products.getOrSet(id, async () => {
     ran = true;
@@ -48,7 +48,7 @@ async function ask({ wire, id, takes }: Asked, waitUntil: (promise: Promise<unkn
     return { id, name: `Pho ${id}` };
   });
   const { nearHits } = client.stats();
-  return { name: value.name as string, ran, nearHits, loads: (await stats({ scope: "fleet" }))?.loads };
+  return { name: value.name as string, ran, nearHits, loads: (await fleetStats())?.loads };
 }
 
 const watching = new Map<string, Monitor>();
