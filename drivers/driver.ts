@@ -177,26 +177,3 @@ export interface TwinnedScript extends Script {
   /** Does what the Lua source does, reply for reply. */
   readonly twin: (store: TwinStore, keys: readonly string[], args: readonly string[]) => Reply;
 }
-
-const scripts = new Map<string, TwinnedScript>();
-
-/**
- * Registers a script, so that the memory driver can run its twin.
- *
- * @param script The script.
- * @returns The same script.
- */
-export function defineScript(script: TwinnedScript): TwinnedScript {
-  scripts.set(script.sha1, script).set(script.lua, script);
-  return script;
-}
-
-/**
- * Finds a registered script.
- *
- * @param shaOrSource The SHA-1 in lower-case hex, or the Lua source.
- * @returns The script, or `undefined`.
- */
-export function findScript(shaOrSource: string): TwinnedScript | undefined {
-  return scripts.get(shaOrSource);
-}

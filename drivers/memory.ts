@@ -16,9 +16,17 @@
  * @module
  */
 
-import { checkOptions, FUNCTION, whole } from "../src/base/check.ts";
+import { checkOptions, FUNCTION, type Rules, whole } from "../src/base/check.ts";
 import { twins } from "../src/lua/twins.ts";
-import { type Command, type Driver, defineScript, errorReply, type Reply, StoreError, type Tracker } from "./driver.ts";
+import {
+  type Command,
+  type Driver,
+  errorReply,
+  type Reply,
+  StoreError,
+  type Tracker,
+  type TwinnedScript,
+} from "./driver.ts";
 import { enqueue, run } from "./memory/commands.ts";
 import { MemoryStore } from "./memory/store.ts";
 import { StoreClock } from "./memory/store_clock.ts";
@@ -35,6 +43,8 @@ export interface MemoryOptions {
   readonly maxEntries?: number;
   /** The most bytes, all databases together: keys and values in UTF-8, and 128 an entry, 64 a hash field. @default 64 MiB */
   readonly maxBytes?: number;
+  /** Scripts of the application that EVAL runs, next to those of the library: the store has no Lua. @default [] */
+  readonly scripts?: readonly TwinnedScript[];
 }
 
 /** Answers commands: a command's own error is its reply. */
@@ -48,6 +58,13 @@ function answering(run: (command: Command) => Reply): (command: Command) => Repl
     }
   };
 }
+
+const RULES: Rules = {
+  clock: FUNCTION,
+  maxEntries: whole(1),
+  maxBytes: whole(1),
+  scripts: ["a list of scripts with a twin", Array.isArray],
+};
 
 /**
  * Makes an embedded store: 16 databases in this process, bounded by entries and bytes. Nothing is shared between two stores.
@@ -67,15 +84,14 @@ function answering(run: (command: Command) => Reply): (command: Command) => Repl
  * ```
  */
 export function memory(options: MemoryOptions = {}): Driver {
-  checkOptions(options, { clock: FUNCTION, maxEntries: whole(1), maxBytes: whole(1) }, "memory");
-  const { clock, maxEntries = 100_000, maxBytes = 64 * 2 ** 20 } = options;
-  for (const script of twins) defineScript(script);
-  const store = new MemoryStore(maxEntries, maxBytes, new StoreClock(clock));
+  checkOptions(options, RULES, "memory");
+  const { clock, maxEntries = 100_000, maxBytes = 64 * 2 ** 20, scripts = [] } = options;
+  const store = new MemoryStore(maxEntries, maxBytes, new StoreClock(clock), [...twins, ...scripts]);
   const trackers = new Map<object, { readonly prefix: string; readonly tracker: Tracker }>();
   let closed = false;
 
   const answer = answering((command) => run(store, command));
-  const queue = answering(enqueue);
+  const queue = answering((command) => enqueue(store, command));
   /** The replies to MULTI, the commands and EXEC; where one of them cannot run, none does. */
   const transaction = (commands: readonly Command[]): Reply[] => {
     const queued = commands.map(queue);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { type Command, type Driver, defineScript, type Reply, StoreError } from "../drivers/driver.ts";
+import { type Command, type Driver, type Reply, StoreError, type TwinnedScript } from "../drivers/driver.ts";
 import { type MemoryOptions, memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { startRedis } from "./helpers/redis_server.ts";
@@ -43,7 +43,8 @@ describe("memory options", () => {
   it("memory throws when an option is unknown, and names it", () => {
     assert.throws(() => memory({ maxEntrys: 1 } as MemoryOptions), {
       name: "TypeError",
-      message: 'Cannot set the options of memory: received "maxEntrys", expected { clock, maxEntries, maxBytes }',
+      message:
+        'Cannot set the options of memory: received "maxEntrys", expected { clock, maxEntries, maxBytes, scripts }',
     });
   });
 
@@ -549,7 +550,7 @@ describe("memory transactions", () => {
 });
 
 describe("memory scripts", () => {
-  const echo = defineScript({
+  const echo: TwinnedScript = {
     name: "memory test",
     lua: "memory test: get or fail",
     sha1: "0123456789abcdef0123456789abcdef01234567",
@@ -557,22 +558,23 @@ describe("memory scripts", () => {
       store.call("SET", keys[0] ?? "", args[0] ?? "");
       return [store.call("INCR", keys[0] ?? ""), store.call("TIME")];
     },
-  });
+  };
+  const scripts = [echo];
 
   it("EVAL runs the twin with keys, arguments and the clock", async () => {
-    const driver = memory({ clock: () => 5000 });
+    const driver = memory({ clock: () => 5000, scripts });
     assert.deepEqual(await one(driver, "EVAL", echo.lua, 1, "k", "41"), [42, ["5", "0"]]);
     assert.equal(await one(driver, "GET", "k"), "42");
   });
 
   it("EVAL answers the error of a command that fails, and the script ends there", async () => {
-    const driver = memory();
+    const driver = memory({ scripts });
     assert.equal(await failure(driver, "EVAL", echo.lua, 1, "k", "x"), "ERR value is not an integer or out of range");
     assert.equal(await one(driver, "GET", "k"), "x");
   });
 
   it("EVALSHA answers NOSCRIPT until the script was loaded or evaluated in this store", async () => {
-    const driver = memory();
+    const driver = memory({ scripts });
     const run: Command = ["EVALSHA", echo.sha1.toUpperCase(), 1, "k", "1"];
     const missing = "NOSCRIPT No matching script. Please use EVAL.";
     assert.equal(await failure(driver, ...run), missing);
@@ -582,16 +584,17 @@ describe("memory scripts", () => {
     assert.equal(await failure(driver, ...run), missing);
     await one(driver, "EVAL", echo.lua, 1, "k", "1");
     assert.deepEqual(await one(driver, "SCRIPT", "EXISTS", echo.sha1), [1]);
-    assert.equal(await failure(memory(), ...run), missing);
+    assert.equal(await failure(memory({ scripts }), ...run), missing);
   });
 
-  it("EVAL and SCRIPT LOAD say why when nobody registered the source", async () => {
+  it("EVAL and SCRIPT LOAD say why when the store has no twin of the source", async () => {
     const said =
-      "ERR the memory store has no Lua: it runs only scripts registered with defineScript; for others use a Redis (redis://...)";
+      "ERR the memory store has no Lua: it runs the library's scripts and those of its option `scripts`; " +
+      "for others use a Redis (redis://...)";
     // The SHA-1 of a script is not its source.
     for (const source of ["return 1", echo.sha1]) {
-      assert.equal(await failure(memory(), "EVAL", source, 0), said);
-      assert.equal(await failure(memory(), "SCRIPT", "LOAD", source), said);
+      assert.equal(await failure(memory({ scripts }), "EVAL", source, 0), said);
+      assert.equal(await failure(memory({ scripts }), "SCRIPT", "LOAD", source), said);
     }
   });
 });

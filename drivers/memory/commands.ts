@@ -1,6 +1,6 @@
 /** The commands of the embedded store. */
 
-import { type Command, errorReply, findScript, type Reply, type StoreError, type TwinnedScript } from "../driver.ts";
+import { type Command, errorReply, type Reply, type StoreError, type TwinnedScript } from "../driver.ts";
 import { globMatcher } from "../glob.ts";
 import {
   byteLength,
@@ -260,7 +260,7 @@ function evaluate(store: MemoryStore, args: Args): Reply {
   const total = Number(integer(args[2]));
   if (total > args.length - 3) throw errorReply("ERR Number of keys can't be greater than number of args");
   if (total < 0) throw errorReply("ERR Number of keys can't be negative");
-  const script = bySha ? findScript(args[1].toLowerCase()) : registered(args[1]);
+  const script = bySha ? store.scripts.get(args[1].toLowerCase()) : scriptOf(store, args[1]);
   if (!script || (bySha && !store.loaded.has(script.sha1))) {
     throw errorReply("NOSCRIPT No matching script. Please use EVAL.");
   }
@@ -269,11 +269,12 @@ function evaluate(store: MemoryStore, args: Args): Reply {
   return script.twin(twin, args.slice(3, 3 + total), args.slice(3 + total));
 }
 
-function registered(source: string): TwinnedScript {
-  const script = findScript(source);
+/** Finds the script of a Lua source. @throws {StoreError} If the store has no twin of it. */
+function scriptOf(store: MemoryStore, source: string): TwinnedScript {
+  const script = store.scripts.get(source);
   if (script?.lua === source) return script;
   throw errorReply(
-    "ERR the memory store has no Lua: it runs only scripts registered with defineScript; " +
+    "ERR the memory store has no Lua: it runs the library's scripts and those of its option `scripts`; " +
       "for others use a Redis (redis://...)",
   );
 }
@@ -282,7 +283,7 @@ function script(store: MemoryStore, args: Args): Reply {
   const [, name, source] = args;
   const verb = name.toUpperCase();
   if (verb === "LOAD" && args.length === 3) {
-    const { sha1 } = registered(source);
+    const { sha1 } = scriptOf(store, source);
     store.loaded.add(sha1);
     return sha1;
   }
@@ -437,11 +438,11 @@ function lookUp(command: readonly (string | number)[]): Run {
 }
 
 /** Takes a command into a transaction. @throws {StoreError} When it cannot run, whatever is stored. */
-export function enqueue(command: readonly (string | number)[]): Reply {
+export function enqueue(store: MemoryStore, command: readonly (string | number)[]): Reply {
   const found = lookUp(command);
   const [name, first, second] = command.map((word) => `${word}`);
-  if (found === evaluate && /^eval$/i.test(name as string)) registered(first as string);
-  if (found === script && /^load$/i.test(first as string)) registered(second as string);
+  if (found === evaluate && /^eval$/i.test(name as string)) scriptOf(store, first as string);
+  if (found === script && /^load$/i.test(first as string)) scriptOf(store, second as string);
   return "QUEUED";
 }
 

@@ -1,7 +1,7 @@
 /** The data of the embedded store: databases, expiry and eviction. */
 
 import { MARKS } from "../../src/base/own_keys.ts";
-import { errorReply } from "../driver.ts";
+import { errorReply, type TwinnedScript } from "../driver.ts";
 import type { StoreClock } from "./store_clock.ts";
 
 export type Fields = Map<string, string>;
@@ -63,6 +63,8 @@ export class MemoryStore {
   databases!: Database[];
   /** The database of the commands that are being run. */
   current!: Database;
+  /** The scripts that the store can run, by their SHA-1 and by their source. */
+  readonly scripts: ReadonlyMap<string, TwinnedScript>;
   /** SHA-1 of the scripts that EVALSHA knows. */
   readonly loaded: Set<string> = new Set();
   /** The keys that the commands being run change: `null` for all of them, `undefined` where nobody wants to know. */
@@ -76,10 +78,16 @@ export class MemoryStore {
   /** Closes the list of entries into a ring: after it the one that was used last, before it the one to evict. */
   readonly #ring: StoredValue;
 
-  constructor(maxEntries: number, maxBytes: number, clock: StoreClock) {
+  constructor(maxEntries: number, maxBytes: number, clock: StoreClock, scripts: readonly TwinnedScript[]) {
     this.#maxEntries = maxEntries;
     this.#maxBytes = maxBytes;
     this.#clock = clock;
+    this.scripts = new Map(
+      scripts.flatMap((script) => [
+        [script.sha1, script],
+        [script.lua, script],
+      ]),
+    );
     this.#ring = {} as StoredValue;
     this.reset();
   }
