@@ -25,6 +25,8 @@ import type { ClientHooks } from "./client/types.ts";
 import { COMMON, type CommonName } from "./config/common.ts";
 import type { CommonConfig, DatabasesMode, OnError } from "./config/options.ts";
 import { CLIENT_DEFAULTS, type ClientDefaults, checkDefaults } from "./config/policy.ts";
+import type { Sealing } from "./entry/seal.ts";
+import type { nearCache } from "./near/near_cache.ts";
 import { SERVICE_DATABASES } from "./services/databases.ts";
 import { type Logger, listenerOf, warnOnce } from "./telemetry/logger.ts";
 
@@ -62,6 +64,10 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
    * `rateLimits` of `@foodfast/larder/rate-limits`, for the verbs of rate limits; `auth` brings its own. @default none
    */
   readonly rateLimits?: typeof rateLimits;
+  /** `nearCache` of `@foodfast/larder/near-cache`, for the option `near`, here and of services. @default none */
+  readonly nearCache?: typeof nearCache;
+  /** `sealing` of `@foodfast/larder/sealing`, for `encryption`, `compressAbove` and values stored with them. @default none */
+  readonly sealing?: Sealing;
 }
 
 /** What the options of this build must be, besides those of every build. */
@@ -69,6 +75,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   driver: ["a driver", (value: Driver) => typeof value?.send === "function"],
   ttls: ["TTLs by name", (value: unknown) => typeof value === "object"],
   rateLimits: ["a function", (value: unknown) => typeof value === "function"],
+  nearCache: ["a function", (value: unknown) => typeof value === "function"],
+  sealing: ["an object", (value: unknown) => typeof value === "object"],
 };
 
 const NONE: object = { driver: undefined };
@@ -119,6 +127,8 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
     warn: (message) => warnOnce(options.logger, message),
     services: {},
     rateLimits: options.rateLimits,
+    nearCache: options.nearCache,
+    sealing: options.sealing,
     reserved: SERVICE_DATABASES,
     configurations: { own: configured, ofService: () => configured },
   });

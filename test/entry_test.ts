@@ -3,9 +3,13 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { describe, it } from "node:test";
+import { memory } from "../drivers/memory.ts";
 import * as mod from "../mod.ts";
+import { collection, defineService } from "../mod.ts";
 import * as core from "../src/core.ts";
 import * as edge from "../src/edge.ts";
+import { sealing } from "../src/entry/seal.ts";
+import { nearCache } from "../src/near/near_cache.ts";
 import { freePort } from "./helpers/redis_server.ts";
 
 const SHARED = [
@@ -60,6 +64,54 @@ describe("entries", () => {
         (error: Error) => /memory, upstash/.test(error.message) && !/S3CRET/.test(error.message),
       );
     }
+  });
+});
+
+describe("the smallest build", () => {
+  const encryption = { keys: { k1: new Uint8Array(16).fill(1) } };
+
+  it("has near caches, encryption and compression when they are passed", async () => {
+    const driver = memory();
+    const safe = defineService({ name: "safe", database: 9, encrypted: true, collections: {} });
+    await using client = core.createCacheClient({
+      driver,
+      nearCache,
+      sealing,
+      near: true,
+      compressAbove: 10,
+      encryption,
+    });
+    const cache = client.cache<string>();
+    await cache.set("k", "pho ".repeat(100));
+    for (let read = 0; read < 3; read++) assert.equal(await cache.get("k"), "pho ".repeat(100));
+    assert.ok(cache.stats().nearHits > 0);
+    assert.equal(await client.service(safe).cache.set("secret", "S3CRET"), true);
+    const [packed, sealed] = await Promise.all([driver.send(0, [["GET", "k"]]), driver.send(9, [["GET", "secret"]])]);
+    assert.match(String(packed), /"packed"/);
+    assert.match(String(sealed), /"sealed":"k1/);
+    await using bare = core.createCacheClient({ driver, logger: false });
+    assert.equal(await bare.cache().get("k"), undefined);
+    assert.equal(bare.cache().stats().corrupt, 1);
+  });
+
+  it("refuses options that need a part that it was not passed, by the part's name", () => {
+    const make = (options: object) => core.createCacheClient({ driver: memory(), ...options });
+    const cases: [() => unknown, RegExp][] = [
+      [() => make({ encryption }), /the option sealing/],
+      [() => make({ compressAbove: 10 }).cache(), /the option sealing/],
+      [() => make({ near: true }).cache(), /the option nearCache/],
+      [() => make({ sealing: 5 }), /option sealing is 5/],
+      [() => make({ nearCache: true }), /option nearCache is true/],
+    ];
+    for (const options of [{ near: true }, { compressAbove: 0 }]) {
+      const menu = defineService({
+        name: "menu",
+        database: 9,
+        collections: { dishes: collection({ key: "d:{id}", ...options }) },
+      });
+      cases.push([() => make({}).service(menu), /the option (sealing|nearCache)/]);
+    }
+    for (const [made, message] of cases) assert.throws(made, message);
   });
 });
 

@@ -10,6 +10,7 @@ import { type ClientOptions, createCacheClient, type Driver, defineService, with
 import { CacheConfigError } from "../src/base/errors.ts";
 import { parseConfig } from "../src/config/parse_config.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
+import { sealing } from "../src/entry/seal.ts";
 import { auth } from "../src/services/auth.ts";
 
 const KEY = btoa("0123456789abcdef");
@@ -99,7 +100,7 @@ describe("encrypted services without keys", () => {
     assert.throws(() => createCacheClient({ env: {}, driver: remote() }).service(vault), refusal);
     assert.throws(() => createCoreClient({ driver: memory() }).service(vault), refusal);
     createCacheClient({ env: { CACHE_ENCRYPTION_KEYS: `k1:${KEY}` }, driver: memory() }).service(vault);
-    createCoreClient({ driver: memory(), encryption: { keys: { k1: KEY } } }).service(vault);
+    createCoreClient({ driver: memory(), sealing, encryption: { keys: { k1: KEY } } }).service(vault);
   });
 
   it("take the keys of their own file, and a name that nobody knows in a file is an error", () => {

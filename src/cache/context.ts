@@ -41,7 +41,7 @@ export interface CacheContext {
   readonly migrate?: Migrations | undefined;
   readonly sealing?: SealOptions | undefined;
   /** The classes whose instances may be stored. */
-  readonly known?: Known | undefined;
+  readonly known: Known;
   /** Throws for values that must not be stored. */
   readonly refuse?: ((value: unknown) => void) | undefined;
   readonly waitUntil?: ((promise: Promise<unknown>) => void) | undefined;

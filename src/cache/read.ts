@@ -9,7 +9,6 @@ import { isStoreError } from "../base/store_error.ts";
 import { type Document, fromDocument, parse } from "../entry/codec.ts";
 import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
 import { fits, schemaIssues } from "../entry/schema.ts";
-import { open } from "../entry/seal.ts";
 import type { Reader } from "../wire/batch.ts";
 import { type CallOptions, failed, timeoutOf } from "./call.ts";
 import { type CacheContext, lookAt } from "./context.ts";
@@ -142,13 +141,17 @@ export abstract class Read implements Reader {
       this.#settle(undefined);
       return;
     }
-    const { sealing, target } = context;
+    const { sealing, known, target } = context;
     if (document.sealed === undefined && document.packed === undefined) {
       if (sealing?.ring) this.#corrupt("sealed");
       else this.#decode(document);
       return;
     }
-    open(document, sealing ?? {}, `${target.service}:${this.key}`).then(
+    if (!known.sealing) {
+      this.#corrupt("sealed");
+      return;
+    }
+    known.sealing.open(document, sealing ?? {}, `${target.service}:${this.key}`).then(
       (text) => {
         try {
           const inner = this.#parse(text);

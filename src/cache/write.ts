@@ -3,10 +3,9 @@ import type { Command, Reply } from "../../drivers/driver.ts";
 import { checkTags } from "../base/check.ts";
 import { CacheSchemaError } from "../base/errors.ts";
 import type { Policy } from "../config/policy.ts";
-import { encode } from "../entry/codec.ts";
+import { encode, sealingOf } from "../entry/codec.ts";
 import { encodeTag, type Id } from "../entry/keyspace.ts";
 import { fits, type SchemaResult, schemaIssues } from "../entry/schema.ts";
-import { seal } from "../entry/seal.ts";
 import { store } from "../lua/entries.ts";
 import type { CacheContext } from "./context.ts";
 
@@ -94,7 +93,7 @@ export function entryOf(
       tags,
     });
     const document = none ? NOTHING : encode(value, context.known);
-    const sealed = sealing && seal(document, sealing, `${target.service}:${key}`);
+    const sealed = sealing && sealingOf(context.known).seal(document, sealing, `${target.service}:${key}`);
     return sealed ? sealed.then((body) => finish(body ? `{${body}}` : document)) : finish(document);
   };
   const output = none || checked ? undefined : outputOf(context, value);

@@ -1,18 +1,15 @@
 import type { StoreError } from "../../drivers/driver.ts";
+import { refuse } from "../base/check.ts";
 import { type CacheContext, lookAt } from "../cache/context.ts";
 import { DEFAULT_POLICY, type NearOptions, policyOf } from "../config/policy.ts";
 import { Keyspace } from "../entry/keyspace.ts";
-import { coarseClock } from "../near/coarse_clock.ts";
-import { NearCache } from "../near/near_cache.ts";
+import type { NearCache } from "../near/near_cache.ts";
 import { AT_EDGE } from "../runtime/edge.ts";
 import type { CacheTarget } from "../telemetry/events.ts";
 import { Batch } from "../wire/batch.ts";
 import type { ClientState } from "./state.ts";
 import { type Lane, StoreConnection } from "./store_connection.ts";
 import type { Configured, Setup } from "./types.ts";
-
-/** Reading the time costs more than the rest of a near hit, and saving that needs a timer, which ends with a request at the edge. */
-const NEAR_CLOCK = AT_EDGE ? Date.now : coarseClock(() => Date.now());
 
 /** Where keys live: a database, a part of it if it is shared, and the configuration. */
 export interface Home {
@@ -112,7 +109,7 @@ export class Assembly {
   /** Returns the near cache of a collection, or of a cache without a service; `prefix` is what its logical keys start with. */
   near(home: Home, space: Keyspace, target: CacheTarget, prefix: string, options: NearOptions): NearCache {
     const store = this.store(home.configured);
-    const { events, nears, known, clock = NEAR_CLOCK } = this.#state;
+    const { events, nears, known, clock } = this.#state;
     const { database } = space;
     const location = `${database} ${target.service} ${target.collection}`;
     let near = nears.get(location);
@@ -127,7 +124,8 @@ export class Assembly {
         );
       };
       const more = { driver, told, now: clock, known, classes: home.configured.config.ttl };
-      near = new NearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
+      const { nearCache = refuse("near caches", "clients of the core with the option nearCache") } = this.#setup;
+      near = nearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
       nears.set(location, near);
     }
     this.lane(home).nears.add(near);

@@ -8,6 +8,7 @@ import { type CallOptions, timeoutOf } from "../cache/call.ts";
 import { type CacheContext, lookAt } from "../cache/context.ts";
 import type { FleetStats } from "../cache/fleet.ts";
 import { COMMON } from "../config/common.ts";
+import { sealOptions } from "../entry/codec.ts";
 import { rawKeys } from "../entry/keyspace.ts";
 import type { KeyRing } from "../entry/seal.ts";
 import { probe } from "../lua/entries.ts";
@@ -149,7 +150,7 @@ export class CacheClient<S extends object = FoodFastServices> {
       if (!fits(database as never)) throw invalid("use a database", database, expected, RangeError);
       const home = { ...this.#home, database };
       const context = this.#assembly.context(home);
-      const { near, compressAbove = false } = home.configured.config.defaults;
+      const { near, compressAbove } = home.configured.config.defaults;
       const target = { service: "cache", collection: "" };
       const { rest } = this.#state;
       const counters = rest.get(database) ?? new Counters();
@@ -161,7 +162,7 @@ export class CacheClient<S extends object = FoodFastServices> {
         counters,
         readScript: near ? lookAt(context.space) : undefined,
         near: near ? this.#assembly.near(home, context.space, target, "", near === true ? {} : near) : undefined,
-        sealing: compressAbove === false ? undefined : { compressAbove },
+        sealing: sealOptions(this.#state.known, undefined, compressAbove),
       };
       this.#assembly.lane(home).fleet?.add(made);
       cache = new Cache(made);

@@ -3,6 +3,7 @@ import { type CacheContext, lookAt } from "../cache/context.ts";
 import { type Fleet, fleetStats } from "../cache/fleet.ts";
 import type { CommonConfig } from "../config/options.ts";
 import { type NearOptions, policyOf } from "../config/policy.ts";
+import { sealOptions } from "../entry/codec.ts";
 import { collectionKeys, type Id, rawKeys } from "../entry/keyspace.ts";
 import type { KeyRing } from "../entry/seal.ts";
 import type { NearCache } from "../near/near_cache.ts";
@@ -58,10 +59,8 @@ export function createService<C extends Collections, V extends object>(
     counters.push(made);
     return made;
   };
-  const sealing = (compressAbove: number | false = false): CacheContext["sealing"] =>
-    ring || compressAbove !== false
-      ? { ring, compressAbove: compressAbove === false ? undefined : compressAbove }
-      : undefined;
+  const sealing = (compressAbove?: number | false): CacheContext["sealing"] =>
+    sealOptions(context.known, ring, compressAbove);
   const { near: nearHere = defaults.near, compressAbove: compressHere = defaults.compressAbove } = definition;
   const policy = policyOf(context.policy, definition);
   const contexts: CacheContext[] = [];

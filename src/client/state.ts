@@ -2,8 +2,8 @@ import { checkFunction } from "../base/check.ts";
 import { hookError } from "../base/foreign_error.ts";
 import { Fleet } from "../cache/fleet.ts";
 import type { CommonConfig } from "../config/options.ts";
-import { type Known, knowClasses } from "../entry/codec.ts";
-import { type KeyRing, keyRing } from "../entry/seal.ts";
+import { type Known, knowClasses, sealingOf } from "../entry/codec.ts";
+import type { KeyRing } from "../entry/seal.ts";
 import type { NearCache } from "../near/near_cache.ts";
 import { Events, type Sending } from "../telemetry/events.ts";
 import type { Counters } from "../telemetry/stats.ts";
@@ -23,8 +23,8 @@ export class ClientState {
   readonly rest: Map<number, Counters> = new Map();
   /** The application's clock; if it throws, the system's is used. */
   readonly clock: (() => number) | undefined;
-  /** The classes whose instances may be stored. */
-  readonly known: Known | undefined;
+  /** The values that can be stored. */
+  readonly known: Known;
   /** The near caches by database, service and collection. */
   readonly nears: Map<string, NearCache> = new Map();
   readonly #rings: Map<string, KeyRing> = new Map();
@@ -36,14 +36,14 @@ export class ClientState {
 
   constructor(setup: Setup<object>) {
     if (setup.listener) this.events.subscribe(setup.listener, true);
-    this.ring(setup.configurations.own.config);
     const { clock, waitUntil, superClasses } = setup.hooks;
+    this.known = knowClasses(superClasses, setup.sealing);
+    this.ring(setup.configurations.own.config);
     if (waitUntil !== undefined) checkFunction(waitUntil, "waitUntil");
     if (clock !== undefined) {
       checkFunction(clock, "clock");
       this.clock = () => this.#time(clock);
     }
-    if (superClasses !== undefined) this.known = knowClasses(superClasses);
   }
 
   #time(clock: () => number): number {
@@ -69,7 +69,7 @@ export class ClientState {
   ring({ defaults: { encryption } }: CommonConfig): KeyRing | undefined {
     if (!encryption) return undefined;
     const id = JSON.stringify(encryption);
-    const ring = this.#rings.get(id) ?? keyRing(encryption);
+    const ring = this.#rings.get(id) ?? sealingOf(this.known).keyRing(encryption);
     this.#rings.set(id, ring);
     return ring;
   }

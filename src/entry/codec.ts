@@ -7,6 +7,7 @@
  */
 import { describe, refuse } from "../base/check.ts";
 import { ERROR, revive, toError, withErrors } from "./kinds.ts";
+import type { KeyRing, Sealing, SealOptions } from "./seal.ts";
 import { SuperJSON } from "./superjson.ts";
 import { type Meta, type StoredClasses, ValueWriter } from "./value_writer.ts";
 
@@ -26,22 +27,25 @@ export type SuperClass =
       options: string | { readonly identifier?: string; readonly allowProps?: readonly string[] },
     ];
 
-/** The classes of one client. */
+/** The values that one client can store. */
 export interface Known {
   /** For {@linkcode ValueWriter}. */
   readonly classes: StoredClasses;
   /** superjson with the classes, which reads. */
   readonly superjson: SuperJSON;
+  /** Encryption and compression, if the client has them. */
+  readonly sealing: Sealing | undefined;
 }
 
 /**
  * Registers the classes of one client.
  *
  * @param classes The classes.
+ * @param sealing Encryption and compression, if the client has them.
  * @returns The argument for {@linkcode encode} and {@linkcode decode}.
  * @throws {TypeError} If one is not a class, is there twice, or has the identifier of another.
  */
-export function knowClasses(classes: readonly SuperClass[]): Known {
+export function knowClasses(classes: readonly SuperClass[] = [], sealing?: Sealing): Known {
   const superjson = new SuperJSON();
   superjson.registerCustom(
     { isApplicable: (_): _ is never => false, serialize: String, deserialize: toError as never },
@@ -63,7 +67,23 @@ export function knowClasses(classes: readonly SuperClass[]): Known {
     stored.set(type, entryOptions);
     superjson.registerClass(type as never, identifier);
   }
-  return { classes: stored, superjson };
+  return { classes: stored, superjson, sealing };
+}
+
+/** Returns the encryption and compression of a client. @throws {TypeError} If it has none. */
+export function sealingOf({ sealing }: Known): Sealing {
+  return sealing ?? refuse("encryption and compressAbove", "clients of the core with the option sealing");
+}
+
+/** Returns the options to seal values with. @throws {TypeError} If there are some, and the client cannot seal. */
+export function sealOptions(
+  known: Known,
+  ring: KeyRing | undefined,
+  compressAbove: number | false = false,
+): SealOptions | undefined {
+  if (!ring && compressAbove === false) return undefined;
+  sealingOf(known);
+  return { ring, compressAbove: compressAbove === false ? undefined : compressAbove };
 }
 
 /**
@@ -178,4 +198,4 @@ function isPlain(value: unknown, seen: Set<object>): boolean {
 }
 
 /** superjson without classes of the application. */
-const STANDARD = knowClasses([]);
+const STANDARD = knowClasses();

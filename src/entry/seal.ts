@@ -1,11 +1,24 @@
 /**
- * Encryption and compression of stored text, by WebCrypto and CompressionStream.
+ * Encryption and compression of stored text, by WebCrypto and CompressionStream. Clients of the core take it as an option;
+ * the other clients have it.
  *
- * A document `{"json":...,"meta":...}` becomes `"sealed":"<key id>.<base64>"`, where the base64 is of the
- * initialization vector, the ciphertext and the tag of AES-GCM; `~` in the place of the point says that the text inside
- * is compressed. Without keys a document that is compressed becomes `"packed":"<base64>","size":<its bytes>`: not every
- * runtime tells when what it inflates was cut short. The associated data are what stands in front of the base64 and
- * what the value is bound to, its key: no value opens in the place of another.
+ * A document `{"json":...,"meta":...}` becomes `"sealed":"<key id>.<base64>"`. The base64 holds the initialization vector,
+ * the ciphertext and the tag of AES-GCM; `~` instead of the point means that the text inside is compressed. Without keys,
+ * a document that is compressed becomes `"packed":"<base64>","size":<its bytes>`: some runtimes do not report that what
+ * they inflate was cut short. The associated data are the part before the base64 and what the value is bound to, its key:
+ * no value opens under another key.
+ *
+ * @example
+ * ```ts
+ * import { createCacheClient } from "@foodfast/larder/core";
+ * import { memory } from "@foodfast/larder/drivers/memory";
+ * import { sealing } from "@foodfast/larder/sealing";
+ *
+ * await using client = createCacheClient({ driver: memory(), sealing, compressAbove: 1000 });
+ * await client.cache().set("menu", "pho ".repeat(1000)); // is stored compressed
+ * ```
+ *
+ * @module
  */
 import { type Bytes, fromBase64, toBase64 } from "../base/base64.ts";
 
@@ -39,6 +52,13 @@ export interface SealOptions {
    * it, encrypted or not. @default none: nothing is compressed
    */
   readonly compressAbove?: number | undefined;
+}
+
+/** Encryption and compression, for the clients that have them. */
+export interface Sealing {
+  readonly keyRing: typeof keyRing;
+  readonly seal: typeof seal;
+  readonly open: typeof open;
 }
 
 /** The most bytes that a value may inflate to. */
@@ -201,3 +221,6 @@ function keyBytes(key: unknown): Bytes {
     return new Uint8Array();
   }
 }
+
+/** Encryption and compression: the option `sealing` of clients of the core. */
+export const sealing: Sealing = { keyRing, seal, open };

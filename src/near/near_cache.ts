@@ -1,11 +1,30 @@
-/** The near cache of one cache or collection: which reads it keeps, and how it hears of changes. */
+/**
+ * Near caches, for clients of the core: the other clients have them.
+ *
+ * @example
+ * ```ts
+ * import { createCacheClient } from "@foodfast/larder/core";
+ * import { memory } from "@foodfast/larder/drivers/memory";
+ * import { nearCache } from "@foodfast/larder/near-cache";
+ *
+ * await using client = createCacheClient({ driver: memory(), nearCache, near: { ttl: "5s" } });
+ * const cache = client.cache<string>();
+ * await cache.set("dish", "pho");
+ * await cache.get("dish"); // keeps it
+ * console.log(await cache.get("dish"), cache.stats().nearHits); // "pho" 1
+ * ```
+ *
+ * @module
+ */
 import type { Driver, Reply, StoreError, Tracking } from "../../drivers/driver.ts";
 import { parseTtl, type TtlClasses } from "../base/ttl.ts";
 import type { NearOptions } from "../config/policy.ts";
 import { type Document, decode, encode, type Known } from "../entry/codec.ts";
 import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
 import { EVERYTHING } from "../lua/entries.ts";
+import { AT_EDGE } from "../runtime/edge.ts";
 import type { CacheTarget, Events } from "../telemetry/events.ts";
+import { coarseClock } from "./coarse_clock.ts";
 import { NearStore } from "./near_store.ts";
 
 /** What a near cache stands on. */
@@ -21,8 +40,8 @@ export interface NearSetup {
   readonly driver?: (() => Driver | Promise<Driver>) | undefined;
   /** Told that the store tells of changes, or why it does not. */
   readonly told?: ((refused?: StoreError) => void) | undefined;
-  /** Milliseconds, for times to live. */
-  readonly now: () => number;
+  /** Milliseconds since 1970, for times to live. @default the clock of the system */
+  readonly now?: (() => number) | undefined;
   /** The classes whose instances may be stored. */
   readonly known?: Known | undefined;
   /** What the names of TTLs are. */
@@ -45,6 +64,7 @@ export interface NearRead {
 /** A near cache, and what keeps it coherent: the store's word where it gives that, otherwise a short time. */
 export class NearCache {
   readonly #setup: NearSetup;
+  readonly #now: () => number;
   /** The entries. */
   readonly store: NearStore;
   #ttl: number;
@@ -54,9 +74,10 @@ export class NearCache {
 
   /** @param setup What it stands on. */
   constructor(setup: NearSetup) {
-    const { options, now, known } = setup;
+    const { options, now = SYSTEM_CLOCK, known } = setup;
     const { maxEntries = 10_000, maxBytes = 2 ** 24, clone = false, ttl } = options;
     this.#setup = setup;
+    this.#now = now;
     const codec = {
       encode: (value: unknown) => encode(value, known),
       decode: (text: string) => decode(text, known),
@@ -83,7 +104,7 @@ export class NearCache {
     const { left, text, document, state, value, context, id } = read;
     if (mark === undefined || !this.store.live || state !== "fresh" || typeof left !== "number" || text === null)
       return;
-    const from = this.#setup.now();
+    const from = this.#now();
     const { at, ttl = 0, tags = [] } = document ?? {};
     let span = left < 0 ? this.#ttl : Math.min(left, this.#ttl);
     if (at !== undefined) span = Math.min(span, at + ttl - context.now());
@@ -176,3 +197,19 @@ export class NearCache {
     if (entries > 0) events.emit({ type: "near-invalidate", entries, reason, ...target });
   }
 }
+
+/**
+ * Makes a near cache: the option `nearCache` of clients of the core.
+ *
+ * @param setup The cache or collection that it belongs to.
+ * @returns The near cache.
+ */
+export function nearCache(setup: NearSetup): NearCache {
+  return new NearCache(setup);
+}
+
+/**
+ * The clock of near caches. Asking the system costs more than the rest of a near hit, and to save that takes a timer: at
+ * the edge a timer ends with its request.
+ */
+const SYSTEM_CLOCK = AT_EDGE ? Date.now : coarseClock(() => Date.now());
