@@ -21,12 +21,12 @@ import { millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from ".
 import type { rateLimits } from "./cache/rate_limits.ts";
 import { CacheClient } from "./client/client.ts";
 import { readyOpening } from "./client/store_connection.ts";
-import type { ClientHooks } from "./client/types.ts";
+import type { ClientHooks, Setup } from "./client/types.ts";
 import { COMMON, type CommonName } from "./config/common.ts";
 import type { CommonConfig, DatabasesMode, OnError } from "./config/options.ts";
 import { CLIENT_DEFAULTS, type ClientDefaults, checkDefaults } from "./config/policy.ts";
 import type { Sealing } from "./entry/seal.ts";
-import type { nearCache } from "./near/near_cache.ts";
+import type { nearCache } from "./near/public.ts";
 import { SERVICE_DATABASES } from "./services/databases.ts";
 import { type Logger, listenerOf, warnOnce } from "./telemetry/logger.ts";
 
@@ -127,7 +127,7 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
     warn: (message) => warnOnce(options.logger, message),
     services: {},
     rateLimits: options.rateLimits,
-    nearCache: options.nearCache,
+    nearCache: options.nearCache as Setup<object>["nearCache"],
     sealing: options.sealing,
     reserved: SERVICE_DATABASES,
     configurations: { own: configured, ofService: () => configured },

@@ -9,7 +9,7 @@ import { collection, defineService } from "../mod.ts";
 import * as core from "../src/core.ts";
 import * as edge from "../src/edge.ts";
 import { sealing } from "../src/entry/seal.ts";
-import { nearCache } from "../src/near/near_cache.ts";
+import { nearCache } from "../src/near/public.ts";
 import { freePort } from "./helpers/redis_server.ts";
 
 const SHARED = [

@@ -1,7 +1,7 @@
 import type { Driver } from "../../drivers/driver.ts";
 import { rateLimits } from "../cache/rate_limits.ts";
 import { sealing } from "../entry/seal.ts";
-import { nearCache } from "../near/near_cache.ts";
+import { NearCache } from "../near/near_cache.ts";
 import { type FoodFastServices, services } from "../services/all.ts";
 import { SERVICE_DATABASES } from "../services/databases.ts";
 import type { ServiceOf } from "../services/service.ts";
@@ -40,7 +40,7 @@ export function entryPoint(wires: DriverFactories): EntryPoint {
       hooks: options,
       services,
       rateLimits,
-      nearCache,
+      nearCache: (setup) => new NearCache(setup),
       sealing,
       listener: listenerOf(options.logger),
       warn: (message) => warnOnce(options.logger, message),

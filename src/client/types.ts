@@ -5,7 +5,7 @@ import type { rateLimits } from "../cache/rate_limits.ts";
 import type { CommonConfig, ConfigOptions } from "../config/options.ts";
 import type { SuperClass } from "../entry/codec.ts";
 import type { Sealing } from "../entry/seal.ts";
-import type { nearCache } from "../near/near_cache.ts";
+import type { NearCache, NearSetup } from "../near/near_cache.ts";
 import type { ServiceDefinition } from "../services/service.ts";
 import type { BreakerState, CacheListener } from "../telemetry/events.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -149,7 +149,7 @@ export interface Setup<S> {
   /** Makes the verbs of rate limits. */
   readonly rateLimits?: typeof rateLimits | undefined;
   /** Makes near caches. */
-  readonly nearCache?: typeof nearCache | undefined;
+  readonly nearCache?: ((setup: NearSetup) => NearCache) | undefined;
   /** Encrypts and compresses. */
   readonly sealing?: Sealing | undefined;
   /** How the client and its services are configured. */

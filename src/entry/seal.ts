@@ -56,8 +56,11 @@ export interface SealOptions {
 
 /** Encryption and compression, for the clients that have them. */
 export interface Sealing {
+  /** As {@linkcode keyRing}. */
   readonly keyRing: typeof keyRing;
+  /** As {@linkcode seal}. */
   readonly seal: typeof seal;
+  /** As {@linkcode open}. */
   readonly open: typeof open;
 }
 

@@ -1,21 +1,4 @@
-/**
- * Near caches, for clients of the core: the other clients have them.
- *
- * @example
- * ```ts
- * import { createCacheClient } from "@foodfast/larder/core";
- * import { memory } from "@foodfast/larder/drivers/memory";
- * import { nearCache } from "@foodfast/larder/near-cache";
- *
- * await using client = createCacheClient({ driver: memory(), nearCache, near: { ttl: "5s" } });
- * const cache = client.cache<string>();
- * await cache.set("dish", "pho");
- * await cache.get("dish"); // keeps it
- * console.log(await cache.get("dish"), cache.stats().nearHits); // "pho" 1
- * ```
- *
- * @module
- */
+/** The near cache of one cache or collection: the reads that it keeps, and how it learns of changes. */
 import type { Driver, Reply, StoreError, Tracking } from "../../drivers/driver.ts";
 import { parseTtl, type TtlClasses } from "../base/ttl.ts";
 import type { NearOptions } from "../config/policy.ts";
@@ -196,16 +179,6 @@ export class NearCache {
     const { events, target } = this.#setup;
     if (entries > 0) events.emit({ type: "near-invalidate", entries, reason, ...target });
   }
-}
-
-/**
- * Makes a near cache: the option `nearCache` of clients of the core.
- *
- * @param setup The cache or collection that it belongs to.
- * @returns The near cache.
- */
-export function nearCache(setup: NearSetup): NearCache {
-  return new NearCache(setup);
 }
 
 /**

@@ -1,0 +1,29 @@
+/**
+ * Near caches, for clients of the core: the other clients have them.
+ *
+ * @example
+ * ```ts
+ * import { createCacheClient } from "@foodfast/larder/core";
+ * import { memory } from "@foodfast/larder/drivers/memory";
+ * import { nearCache } from "@foodfast/larder/near-cache";
+ *
+ * await using client = createCacheClient({ driver: memory(), nearCache, near: { ttl: "5s" } });
+ * const cache = client.cache<string>();
+ * await cache.set("dish", "pho");
+ * await cache.get("dish"); // keeps it
+ * console.log(await cache.get("dish"), cache.stats().nearHits); // "pho" 1
+ * ```
+ *
+ * @module
+ */
+import { NearCache, type NearSetup } from "./near_cache.ts";
+
+/**
+ * Makes near caches: the option `nearCache` of clients of the core, which call it.
+ *
+ * @param setup The cache or collection that the near cache belongs to.
+ * @returns The near cache.
+ */
+export function nearCache(setup: never): object {
+  return new NearCache(setup as NearSetup);
+}
