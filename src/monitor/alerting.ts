@@ -2,7 +2,7 @@
 
 import { describe } from "../base/check.ts";
 import type { Duration } from "../base/ttl.ts";
-import { AWAY, formatMetric, type MetricName, RULE_METRICS, type RuleMetric } from "./rule_metrics.ts";
+import { AWAY, describeMetric, formatMetric, type MetricName, RULE_METRICS, type RuleMetric } from "./rule_metrics.ts";
 import { type AlertRule, type CheckedRule, checkRules, DEFAULT_RULES } from "./rules.ts";
 
 /** A file of alerting rules for Prometheus, to be written as YAML or JSON. */
@@ -56,7 +56,7 @@ function alerting(rule: CheckedRule): AlertingRule {
   const { value, samples } = query(rule);
   const beyond = `${value} ${high ? ">" : "<"} ${unit === "ms" ? threshold / 1000 : threshold}`;
   const expr = samples && minSamples > 1 ? `(${beyond}) and (${samples} >= ${minSamples})` : beyond;
-  const owner = service === "*" ? " of {{ $labels.service }}" : service === undefined ? "" : ` of ${service}`;
+  const owner = service === "*" ? "{{ $labels.service }}" : (service ?? "");
   const span = windowed ? ` in the last ${duration(rule.window)}` : "";
   const limit = `${high ? "above" : "below"} ${formatMetric(threshold, unit)}`;
   return {
@@ -65,8 +65,8 @@ function alerting(rule: CheckedRule): AlertingRule {
     ...(hold > 0 && { for: duration(hold) }),
     labels: { severity },
     annotations: {
-      summary: `${name}${owner}`,
-      description: `${metric.replaceAll("_", " ")}${owner}: ${TEMPLATES[unit]}${span}, ${limit}`,
+      summary: owner ? `${name} of ${owner}` : name,
+      description: `${describeMetric(metric, owner)}: ${TEMPLATES[unit]}${span}, ${limit}`,
     },
   };
 }

@@ -1,5 +1,5 @@
 /** The judge of rules: remembers which alerts fire. */
-import { formatMetric, RULE_METRICS, type Scope } from "./rule_metrics.ts";
+import { describeMetric, formatMetric, RULE_METRICS, type Scope } from "./rule_metrics.ts";
 import type { Alert, CheckedRule } from "./rules.ts";
 
 /** The state of a rule, for one service if it watches each. */
@@ -110,8 +110,7 @@ function sentence(
   value: number | undefined,
 ): string {
   const { unit, windowed } = RULE_METRICS[rule.metric];
-  const owner = [service, rule.collection].filter(Boolean).join(".");
-  const name = `${rule.metric.replaceAll("_", " ")}${owner && ` of ${owner}`}`;
+  const name = describeMetric(rule.metric, [service, rule.collection].filter(Boolean).join("."));
   const span = windowed ? ` in the last ${rule.over ?? "5m"}` : "";
   if (value === undefined) return `${name}: no data${span}`;
   const compared = `${state === "firing" ? "" : "no longer "}${rule.high ? "above" : "below"}`;

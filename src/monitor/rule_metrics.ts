@@ -174,3 +174,9 @@ export function formatMetric(value: number, unit: RuleMetric["unit"]): string {
   if (unit === "bytes") return formatBytes(value);
   return unit === "ms" ? formatLatency(value) : formatNumber(value);
 }
+
+/** Returns a metric in words, such as `hit rate of product`; `owner` is the service or collection, or empty. */
+export function describeMetric(metric: MetricName, owner: string): string {
+  const name = metric === "fleet_hit_rate" ? "hit rate" : metric.replaceAll("_", " ");
+  return `${name}${owner && ` of ${owner}`}${metric === "fleet_hit_rate" ? " in all processes" : ""}`;
+}

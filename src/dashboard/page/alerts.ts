@@ -15,7 +15,7 @@ export function alerts(): { readonly element: HTMLElement; update(live: Live): v
   const firing = h("ul", { class: "firing" });
   const log = h("ol", { class: "log" });
   const calm = h("p", { class: "empty" });
-  const earlier = h("h3", { hidden: true }, "Earlier");
+  const earlier = h("h3", { hidden: true }, "History");
   const ticks = new Map<HTMLElement, () => void>();
   const showFiring = keyed(firing, idOf, (alert) => firingRow(alert, ticks));
   const showLog = keyed(log, (alert) => `${alert.at} ${alert.state} ${idOf(alert)}`, logRow);

@@ -63,7 +63,7 @@ export function keyboardHelp(): HTMLDialogElement {
   const dialog: HTMLDialogElement = h(
     "dialog",
     { id: "help", "aria-labelledby": "help-title" },
-    h("h2", { id: "help-title" }, "Keyboard"),
+    h("h2", { id: "help-title" }, "Keyboard shortcuts"),
     h(
       "dl",
       {},

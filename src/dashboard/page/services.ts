@@ -90,7 +90,7 @@ function serviceRow(first: ServiceView): Row<ServiceView> {
         const { text, cell } = cells[at] as (typeof cells)[number];
         const shown = read(service);
         say(text, shown);
-        cell.classList.toggle("zero", shown === "0" || shown === NONE);
+        cell.classList.toggle("zero", /^0(?: B)?$/.test(shown) || shown === NONE);
         if (head === "Errors") cell.classList.toggle("bad", service.errors > 0);
         if (head !== "Hit rate") continue;
         const low = service.hitRate !== null && service.hitRate < HIT_RATE;
