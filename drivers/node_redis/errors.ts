@@ -1,21 +1,26 @@
-/** The errors of the TCP wire, and what they say of the server. */
+/** The errors of the TCP wire, and advice on what causes them. */
 
 import { ErrorReply } from "redis";
+import { unknownCommand } from "../../src/base/store_error.ts";
 import { errorReply, isOfCluster, StoreError } from "../driver.ts";
 import { withoutArguments } from "./resp.ts";
 import { reason } from "./resp_connection.ts";
 
-/** Each version of node-redis has classes of its own; error replies start with a code, other errors do not. */
+/**
+ * Returns whether an error is a reply of the server. Each version of node-redis has its own classes, so the text
+ * decides: error replies start with a code, other errors do not.
+ */
 export function isErrorReply(error: unknown): error is Error {
   if (error instanceof ErrorReply) return true;
   return error instanceof Error && !("code" in error) && /^[A-Z][A-Z0-9_-]+( |$)/.test(error.message);
 }
 
-/** Whether an error reply to PING means that the connection is refused; any other shows that it works. */
-export function refusal(error: unknown): void {
+/** Throws an error reply to PING if it refuses the connection. Any other reply shows that the connection works. */
+export function throwIfRefused(error: unknown): void {
   if (!isErrorReply(error) || /^(NOAUTH|DENIED|ERR max)/.test(error.message)) throw error;
 }
 
+/** Makes the error of a connection that could not be opened. */
 export function connectError(error: unknown, place: string, database: number): StoreError {
   if (error instanceof StoreError) return error;
   if (!isErrorReply(error)) {
@@ -27,35 +32,37 @@ export function connectError(error: unknown, place: string, database: number): S
     return new StoreError("command", `Cannot use database ${database}: ${explained(reply, place).message}`, { code });
   }
   if (/DB index|\bSELECT\b/.test(message)) {
-    return new StoreError(
-      "command",
-      `Cannot use database ${database} of Redis at ${place}: ${message}; ` +
-        `${NEEDED.test(message) ? `${SENTINEL}; otherwise ` : ""}set CACHE_DATABASES=prefixed to keep databases apart by key prefix`,
-      { code },
-    );
+    const prefixed = "set CACHE_DATABASES=prefixed to keep databases apart by key prefix";
+    const advice = isNeeded(reply) ? `${SENTINEL}; otherwise ${prefixed}` : prefixed;
+    const text = `Cannot use database ${database} of Redis at ${place}: ${message}; ${advice}`;
+    return new StoreError("command", text, { code });
   }
   const attempt = /'select'/i.test(message) ? `use database ${database} of` : "log in to";
-  return new StoreError(kind === "auth" ? "auth" : "connection", `Cannot ${attempt} Redis at ${place}: ${message}`, {
-    code,
-  });
+  const text = `Cannot ${attempt} Redis at ${place}: ${message}`;
+  return new StoreError(kind === "auth" ? "auth" : "connection", text, { code });
 }
 
-/** Commands that are needed, and that a Sentinel does not know. */
-const NEEDED = /^ERR unknown command ['`](MGET|GET|SET|EVAL|EVALSHA|UNLINK|SELECT)['`]/i;
 const SENTINEL = "if a Sentinel answers here, give the address of the server that it watches";
 
-/** An error that means that this is no single Redis, with what to do: the server's words alone lead nowhere. */
+/** Returns whether the server lacks a command that the cache needs. A Sentinel lacks all of these. */
+function isNeeded(error: StoreError): boolean {
+  return /^(MGET|GET|SET|EVAL|EVALSHA|UNLINK|SELECT)$/i.test(unknownCommand(error) ?? "");
+}
+
+/** Adds advice to an error that shows that the server is not a single Redis: its own words alone do not help. */
 export function explained(error: StoreError, place: string): StoreError {
   const { kind, code, repeat, message } = error;
   const why = isOfCluster(error)
     ? `Redis at ${place} is a node of a cluster, which this driver does not serve yet: ` +
       "give the address of a single server"
-    : NEEDED.test(message) && `the cache needs this command; ${SENTINEL}`;
+    : isNeeded(error) && `the cache needs this command; ${SENTINEL}`;
   return why ? new StoreError(kind, `${message}: ${why}`, { code, repeat }) : error;
 }
 
+/** Makes the error of a send after the driver was closed. */
 export function closedError(): StoreError {
   return new StoreError("closed", "The Redis driver is closed");
 }
 
+/** Does nothing: for promises whose failure is handled elsewhere. */
 export function ignore(): void {}

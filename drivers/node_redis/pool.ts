@@ -3,7 +3,7 @@
 import { LONGEST_TIMER } from "../../src/base/ttl.ts";
 import { type Command, type Reply, type SendOptions, StoreError } from "../driver.ts";
 import { PooledConnection } from "./connection.ts";
-import { closedError, ignore, refusal } from "./errors.ts";
+import { closedError, ignore, throwIfRefused } from "./errors.ts";
 import type { Primary } from "./primary.ts";
 import { leftError, lostError } from "./resp_connection.ts";
 import { dial, disconnect, LONGEST_PAUSE, type RedisAddress, SHORTEST_PAUSE } from "./target.ts";
@@ -154,7 +154,7 @@ export class Pool {
       // An answer, whichever: some proxies accept for servers that are gone, and a full server says so only now.
       async (client) => {
         const role = this.#primary.doubted && client.sendCommand(["ROLE"]).catch(ignore);
-        await client.sendCommand(["PING"]).catch(refusal);
+        await client.sendCommand(["PING"]).catch(throwIfRefused);
         if (role) this.#primary.see(await role);
       },
     ).finally(() => {

@@ -1,5 +1,6 @@
 /** The connection that the server tells of changes on. */
 
+import { INVALIDATION_CHANNEL, REDICT_CHANNELS } from "../../src/base/channels.ts";
 import { unref } from "../../src/base/timers.ts";
 import { errorReply, StoreError, type Tracker, type Tracking } from "../driver.ts";
 import { closedError, isErrorReply } from "./errors.ts";
@@ -14,10 +15,6 @@ import {
   SHORTEST_PAUSE,
 } from "./target.ts";
 
-/** The channel that the server tells of changes on. */
-const INVALIDATIONS = "__redis__:invalidate";
-/** Redict has renamed it, and up to 7.3.6 cuts the name that it sends to the length of Redis's. */
-const REDICT_INVALIDATIONS = ["__redict__:invalidate", "__redict__:invalidat"];
 /** How often the connection that tells of changes is asked whether it is alive, in milliseconds. */
 const PINGS = 10_000;
 
@@ -104,7 +101,7 @@ export class TrackingConnection {
             const id = await client.sendCommand(["CLIENT", "ID"]);
             const names = prefixes.flatMap((prefix) => ["PREFIX", prefix]);
             await client.sendCommand(["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", ...names]);
-            const channels = (await isRedict(client)) ? REDICT_INVALIDATIONS : INVALIDATIONS;
+            const channels = (await isRedict(client)) ? REDICT_CHANNELS : INVALIDATION_CHANNEL;
             // As bytes: of names that it does not know, node-redis would make one text of all keys.
             await client.subscribe(channels, (keys) => this.#tell(keys), true);
           } catch (error) {
@@ -213,7 +210,7 @@ function shortest(prefixes: readonly string[]): readonly string[] {
 /** The error of a server that does not let a connection hear of changes. */
 function untoldError(error: Error, place: string): StoreError {
   const { kind, code, repeat, message } = errorReply(withoutArguments(error.message));
-  const needs = kind === "auth" ? `; the user needs +client, +subscribe and the channel &${INVALIDATIONS}` : "";
+  const needs = kind === "auth" ? `; the user needs +client, +subscribe and the channel &${INVALIDATION_CHANNEL}` : "";
   const text = `Redis at ${place} does not tell of changes, so that near caches keep nothing: ${message}${needs}`;
   return new StoreError(kind, text, { code: code || "ERR", repeat });
 }

@@ -110,9 +110,14 @@ export function isStoreError(error: unknown): error is StoreError {
   return error instanceof Error && error.name === "StoreError";
 }
 
-/** Whether a store refused a command to this user, or to all: another command may do. */
-export function isForbidden({ code, message }: StoreError): boolean {
-  return code === "NOPERM" || /^ERR unknown command/i.test(message);
+/** Returns the name of a command that the store does not know, or `undefined` for another error. */
+export function unknownCommand({ message }: StoreError): string | undefined {
+  return /^ERR unknown command[ '`]*([^'`]*)/i.exec(message)?.[1];
+}
+
+/** Returns whether a store refused a command to this user, or to all users: another command may do. */
+export function isForbidden(error: StoreError): boolean {
+  return error.code === "NOPERM" || unknownCommand(error) !== undefined;
 }
 
 /** Whether a store that answers refused a command: another command may do better. */

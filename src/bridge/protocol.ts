@@ -16,6 +16,7 @@ import {
   type Reply,
   StoreError,
 } from "../../drivers/driver.ts";
+import { unknownCommand } from "../base/store_error.ts";
 
 /** What a {@linkcode Protocol} is made of. */
 export interface ProtocolOptions {
@@ -81,8 +82,9 @@ function toRaw(reply: Reply): RawReply {
   if (reply === null || typeof reply !== "object") return reply;
   if (!(reply instanceof StoreError)) return reply.map(toRaw);
   // Redis may well know it.
-  const unknown = /^ERR unknown command '[^']*'/.exec(reply.message)?.[0];
-  return unknown ? new StoreError("command", `${unknown}: the store behind this server does not have it`) : reply;
+  const name = unknownCommand(reply);
+  if (name === undefined) return reply;
+  return new StoreError("command", `ERR unknown command '${name}': the store behind this server does not have it`);
 }
 
 /** What a transaction came to, by the replies to MULTI, its commands and EXEC. */

@@ -1,5 +1,5 @@
 import { type RawReply, StoreError } from "../../../drivers/driver.ts";
-import { isRefusal } from "../../base/store_error.ts";
+import { isRefusal, unknownCommand } from "../../base/store_error.ts";
 import type { LocationOf } from "../../client/types.ts";
 import { type ManagedConnection, openManagedConnection } from "../connection.ts";
 import type { ManagedClient, StepOptions } from "../target.ts";
@@ -62,7 +62,7 @@ export const unknown = (check: Finding["check"], evidence: string): Finding => (
  */
 export function untold(driver: string, command: string, reply: RawReply | undefined): string {
   if (driver !== "node-redis") return `not available over ${driver}`;
-  return reply instanceof StoreError && /unknown command/i.test(reply.message)
+  return reply instanceof StoreError && unknownCommand(reply) !== undefined
     ? `the server does not know ${command}: it is renamed or switched off`
     : "the store does not tell this user";
 }

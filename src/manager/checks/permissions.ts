@@ -1,3 +1,4 @@
+import { INVALIDATION_CHANNEL, REDICT_CHANNELS } from "../../base/channels.ts";
 import { isStoreError } from "../../base/store_error.ts";
 import { type ManagedConnection, openManagedConnection } from "../connection.ts";
 import type { InspectedClient } from "../inspect.ts";
@@ -52,8 +53,8 @@ export async function nearCaches(client: InspectedClient, connection: ManagedCon
     return unknown(check, `nothing tells of changes over ${name}: values stay for near.ttl at the most`);
   // Redict has its own, and up to 7.3.6 cuts its last letter.
   const redict = info.has("redict_version");
-  const channel = redict ? "__redict__:invalidate" : "__redis__:invalidate";
-  const allowed = redict ? "+hello &__redict__:invalidat*" : `&${channel}`;
+  const channel = redict ? REDICT_CHANNELS[0] : INVALIDATION_CHANNEL;
+  const allowed = redict ? `+hello &${REDICT_CHANNELS[1]}*` : `&${channel}`;
   let refused: string | null | undefined;
   try {
     refused = await trackingRefusal(connection, channel);
