@@ -132,14 +132,14 @@ describe("larder backup, restore and copy", () => {
       larder(["backup", "analytics", "-o", "/sys/larder.jsonl"], { env }),
     ]);
     for (const [{ code, stdout, stderr }, pattern] of [
-      [limit, /^error: cannot write .*a.jsonl: (the file would be too large|File too large)\n$/],
+      [limit, /^error: Cannot write .*a.jsonl: (the file would be too large|File too large)\n$/],
       // Deno lets nobody near devices who has not all permissions.
-      [full, /^error: cannot write \/dev\/full: (no space is left on the device|Requires all access .*)\n$/],
-      [folderless, /^error: cannot write .*a.jsonl: there is no such file or folder\n$/],
-      [folderIs, /^error: cannot write .*: it is a folder\n$/],
+      [full, /^error: Cannot write \/dev\/full: (no space is left on the device|Requires all access .*)\n$/],
+      [folderless, /^error: Cannot write .*a.jsonl: no such file or folder\n$/],
+      [folderIs, /^error: Cannot write .*: it is a folder\n$/],
       [
         unwritable,
-        /^error: cannot write \/sys\/larder.jsonl: (permission denied|there is no such file or folder|the file system is read-only|Requires all access .*)\n$/,
+        /^error: Cannot write \/sys\/larder.jsonl: (permission denied|no such file or folder|the file system is read-only|Requires all access .*)\n$/,
       ],
     ] as const) {
       assert.match(stderr, pattern);
@@ -155,8 +155,8 @@ describe("larder backup, restore and copy", () => {
     writeFileSync(at("edited"), whole.replace("text", "tent"));
     writeFileSync(at("foreign"), '{"hello":"world"}\n');
     const cases: [string, RegExp][] = [
-      [at("missing"), /^error: cannot read .*missing: there is no such file or folder\n$/],
-      [folder, /^error: cannot read .*: it is a folder\n$/],
+      [at("missing"), /^error: Cannot read .*missing: no such file or folder\n$/],
+      [folder, /^error: Cannot read .*: it is a folder\n$/],
       [at("torn"), /^error: cannot restore this file: /],
       [at("edited"), /^error: cannot restore this file: /],
       [at("foreign"), /^error: cannot restore this file: line 1: /],

@@ -112,7 +112,7 @@ describe("larder", () => {
   it("says so and ends with 1 when its output goes to a full disk", async () => {
     const env = { CACHE_URL: redis.url.replace("//", "//:s3cret@") };
     const { code, stderr } = await larder(["clear", "product", "--dry-run"], { env, redirect: "> /dev/full" });
-    assert.match(stderr, /^error: cannot write to standard output: no space is left on the device\n$/);
+    assert.match(stderr, /^error: Cannot write to standard output: no space is left on the device\n$/);
     assert.equal(code, 1);
   });
 

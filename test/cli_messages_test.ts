@@ -121,7 +121,7 @@ describe("larder's messages", () => {
     ]);
     assert.deepEqual(ordered.stderr.match(/^line \d/gm), ["line 1", "line 2", "line 3", "line 4"]);
     assert.match(failed.stderr, /^until then: 1 value written\n[\s\S]*a bug/);
-    assert.match(refused.stderr, /^error: cannot load .*broken\.mjs: /);
+    assert.match(refused.stderr, /^error: Cannot load .*broken\.mjs: /);
     assert.deepEqual([ordered.code, failed.code, refused.code], [1, 1, 1]);
   });
 

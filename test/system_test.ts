@@ -72,7 +72,7 @@ describe("system", () => {
     const [first, second] = [await createFile(at("file")), await createFile(at("file"))];
     await first.write(encode("first"));
     await second.write(encode("second"));
-    await assert.rejects(first.commit(), /cannot write .*file: another command writes it at the same time/);
+    await assert.rejects(first.commit(), /Cannot write .*file: another command writes it at the same time/);
     await first.discard();
     await second.commit();
     assert.equal(readFileSync(at("file"), "utf8"), "second");
@@ -80,11 +80,11 @@ describe("system", () => {
 
   it("files that cannot be used are told of in words", async () => {
     const cases: [() => Promise<unknown>, RegExp][] = [
-      [() => createFile(folder), /^cannot write .*: it is a folder$/],
-      [() => createFile(at("no/file")), /^cannot write .*: there is no such file or folder$/],
-      [() => read(at("none")), /^cannot read .*: there is no such file or folder$/],
-      [() => read(folder), /^cannot read .*: it is a folder$/],
-      [() => importModule(at("none.mjs")), /^cannot load .*: there is no such file or folder$/],
+      [() => createFile(folder), /^Cannot write .*: it is a folder$/],
+      [() => createFile(at("no/file")), /^Cannot write .*: no such file or folder$/],
+      [() => read(at("none")), /^Cannot read .*: no such file or folder$/],
+      [() => read(folder), /^Cannot read .*: it is a folder$/],
+      [() => importModule(at("none.mjs")), /^Cannot load .*: no such file or folder$/],
     ];
     for (const [use, pattern] of cases) {
       await assert.rejects(use, (error) => error instanceof FileError && pattern.test(error.message));

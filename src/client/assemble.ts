@@ -115,7 +115,7 @@ export class Assembly {
     let near = nears.get(location);
     if (!near) {
       const driver = AT_EDGE ? undefined : () => store.driver();
-      const told = (refused?: StoreError): void => {
+      const onTracking = (refused?: StoreError): void => {
         if (store.untold?.message === refused?.message) return;
         store.untold = refused;
         const about = { driver: store.name };
@@ -123,7 +123,7 @@ export class Assembly {
           refused ? { type: "near-unavailable", ...about, error: refused } : { type: "near-available", ...about },
         );
       };
-      const more = { driver, told, now: clock, known, classes: home.configured.config.ttl };
+      const more = { driver, onTracking, now: clock, known, classes: home.configured.config.ttl };
       const { nearCache = refuse("near caches", "clients of the core with the option nearCache") } = this.#setup;
       near = nearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
       nears.set(location, near);

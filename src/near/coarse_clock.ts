@@ -1,14 +1,14 @@
 import { unref } from "../base/timers.ts";
 
-/** So many calls get one time: a loop over hits never ends its turn, and without a bound the time would stand still for it. */
+/** The number of calls that get one time. A loop over hits never ends its turn, so time must go on without that. */
 const CALLS = 256;
 
 /**
- * Makes a clock that is asked once a turn of the event loop, for asking a clock costs more than a hit. Not for runtimes
- * whose timers end with a request: the time would stand still.
+ * Makes a clock that is read once per event-loop turn, because reading a clock costs more than a near hit. In runtimes
+ * whose timers end with a request its time would stand still.
  *
  * @param now The clock, in milliseconds.
- * @returns A clock that is behind by a millisecond, or by the rest of a longer turn, but by no more than 255 calls.
+ * @returns A clock that lags by a millisecond or by the rest of a longer turn, and by 255 calls at most.
  */
 export function coarseClock(now: () => number): () => number {
   let time = 0;
@@ -23,7 +23,7 @@ export function coarseClock(now: () => number): () => number {
     time = now();
     clearTimeout(timer);
     timer = setTimeout(forget, 1);
-    // Where it cannot be let go, it keeps the process for this millisecond.
+    // In a runtime that cannot unref timers, it keeps the process alive for this millisecond.
     unref(timer);
     return time;
   };

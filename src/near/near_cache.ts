@@ -10,28 +10,28 @@ import type { CacheTarget, Events } from "../telemetry/events.ts";
 import { coarseClock } from "./coarse_clock.ts";
 import { NearStore } from "./near_store.ts";
 
-/** What a near cache stands on. */
+/** Options of a {@linkcode NearCache}. */
 export interface NearSetup {
   readonly options: NearOptions;
   readonly space: Keyspace;
   readonly database: number;
-  /** What the physical keys of its entries start with. */
+  /** The prefix of the physical keys of its entries. */
   readonly prefix: string;
   readonly target: CacheTarget;
   readonly events: Events;
-  /** Opens the driver, to be told of changes; absent where nothing may outlive a request. */
+  /** Opens the driver for invalidation messages; absent on runtimes where nothing may outlive a request. */
   readonly driver?: (() => Driver | Promise<Driver>) | undefined;
-  /** Told that the store tells of changes, or why it does not. */
-  readonly told?: ((refused?: StoreError) => void) | undefined;
-  /** Milliseconds since 1970, for times to live. @default the clock of the system */
+  /** Called when the store begins to send invalidation messages, and with its error if it refuses to. */
+  readonly onTracking?: ((refused?: StoreError) => void) | undefined;
+  /** The clock of times to live, in milliseconds since 1970. @default the clock of the system */
   readonly now?: (() => number) | undefined;
   /** The classes whose instances may be stored. */
   readonly known?: Known | undefined;
-  /** What the names of TTLs are. */
+  /** The TTLs that have names. */
   readonly classes: TtlClasses;
 }
 
-/** What a read brought, as far as it matters here. */
+/** The outcome of a read, reduced to what is needed here. */
 export interface NearRead {
   readonly state: string;
   readonly id: Id;
@@ -44,7 +44,7 @@ export interface NearRead {
   readonly value: unknown;
 }
 
-/** A near cache, and what keeps it coherent: the store's word where it gives that, otherwise a short time. */
+/** A near cache. Invalidation messages of the store keep it coherent, or else a short time to live does. */
 export class NearCache {
   readonly #setup: NearSetup;
   readonly #now: () => number;
@@ -55,7 +55,7 @@ export class NearCache {
   #state: "new" | "opening" | "open" | "closed" = "new";
   #tracked = false;
 
-  /** @param setup What it stands on. */
+  /** @param setup Its options and what it works with. */
   constructor(setup: NearSetup) {
     const { options, now = SYSTEM_CLOCK, known } = setup;
     const { maxEntries = 10_000, maxBytes = 2 ** 24, clone = false, ttl } = options;
@@ -70,12 +70,12 @@ export class NearCache {
     this.#ttl = (ttl === undefined ? 5000 : parseTtl(ttl, "near.ttl", setup.classes)) ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Some read has brought a later clock of a keyspace: where changes are not told, only the store knows what it concerns. */
+  /** Handles a later epoch that a read brought. Without invalidation messages, it may concern any older entry. */
   outdate({ prefix, lastEpoch }: Keyspace): void {
     if (!this.#tracked && prefix === this.#setup.space.prefix) this.store.outdate(lastEpoch.seq, lastEpoch.all);
   }
 
-  /** Notes that a read leaves. The first one begins to listen to the store. */
+  /** Notes that a read leaves. The first one starts to listen to the store. */
   begin(): number {
     const { driver } = this.#setup;
     if (driver && this.#state === "new") this.#open(driver);
@@ -103,19 +103,19 @@ export class NearCache {
     });
   }
 
-  /** Forgets a physical key, also for reads under way. */
+  /** Drops a physical key, also for reads in flight. */
   forget(key: string): void {
     if (key.startsWith(this.#setup.prefix)) this.store.drop([key]);
   }
 
-  /** Forgets what carries one of the tags; everything without tags. */
+  /** Drops the entries that carry one of the tags, or everything if no tags are given. */
   invalidate(space: Keyspace, tags?: readonly string[]): void {
     if (space.prefix !== this.#setup.space.prefix) return;
     if (tags) this.store.dropTags(tags);
     else this.store.clear();
   }
 
-  /** Forgets everything and listens no more. */
+  /** Drops everything and stops listening. */
   async close(): Promise<void> {
     this.#state = "closed";
     this.store.live = false;
@@ -131,13 +131,13 @@ export class NearCache {
       if (driver.track) this.#track(driver);
       else this.store.live = true;
     } catch {
-      // The next read opens it anew.
+      // The next read opens it again.
       if (this.#state === "opening") this.#state = "new";
     }
   }
 
   #track(driver: Driver): void {
-    const { space, database, prefix, options, told } = this.#setup;
+    const { space, database, prefix, options, onTracking } = this.#setup;
     const near = this.store;
     const changed = (keys: readonly string[] | null): number => {
       if (!keys) return near.clear();
@@ -155,27 +155,27 @@ export class NearCache {
     this.#trackings = prefixes.map((start) => {
       let alive = false;
       const tracker = {
-        invalidate: (keys: readonly string[] | null) => this.#tell(changed(keys), "change"),
+        invalidate: (keys: readonly string[] | null) => this.#emit(changed(keys), "change"),
         up: () => {
           if (!alive) up++;
           alive = true;
           if (up === prefixes.length) near.live = true;
-          told?.();
+          onTracking?.();
         },
-        refused: (error: StoreError) => told?.(error),
+        refused: (error: StoreError) => onTracking?.(error),
         down: () => {
           if (alive) up--;
           alive = false;
           const { size } = near;
           near.live = false;
-          this.#tell(size, "lost");
+          this.#emit(size, "lost");
         },
       };
       return (driver.track as NonNullable<Driver["track"]>)(database, start, tracker);
     });
   }
 
-  #tell(entries: number, reason: "change" | "lost"): void {
+  #emit(entries: number, reason: "change" | "lost"): void {
     const { events, target } = this.#setup;
     if (entries > 0) events.emit({ type: "near-invalidate", entries, reason, ...target });
   }

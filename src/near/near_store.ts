@@ -1,14 +1,14 @@
 /**
- * The near cache's store: decoded values kept in this process, in front of the wire.
+ * The near cache's store: decoded values in the memory of this process, in front of the wire.
  *
- * - A hit is one look-up by the id as the caller wrote it; no key is built, nothing is moved.
- * - Bounded by entries and bytes. The hand of SIEVE goes over the entries from the oldest on: what was hit since it last
- *   came by stays, the first that was not goes.
- * - A value that was read is kept only if its key was not dropped while the read was under way. Drops are numbered and a
- *   read remembers the number that it left at, so that a read that is given up leaves nothing behind. Of drops the last few
- *   thousand are remembered; a read that is older than those is not kept.
- * - Readers share what is frozen. What holds a Date, a Map, bytes or the like cannot be: of that the text is kept, and
- *   decoded anew for each reader. (structuredClone would not do: it gives `{}` for a URL in it on Deno and Node.)
+ * - **Hits.** A hit is one look-up by the id as the caller wrote it. No key is built, and nothing is moved.
+ * - **Eviction.** Entries and bytes are bounded. The hand of SIEVE passes over the entries, from the oldest to the
+ *   newest and round. An entry that was hit since the hand last passed stays; the first that was not is evicted.
+ * - **Coherence.** A value is kept only if its key was not dropped while the read was in flight. Drops are numbered,
+ *   and a read remembers the number at which it left, so a read that is given up leaves nothing behind. The last few
+ *   thousand drops are remembered; a read that left before those is not kept.
+ * - **Sharing.** Readers share a value that can be frozen. A value with a Date, a Map, bytes or the like cannot, so its
+ *   text is kept and decoded for each reader. (`structuredClone` turns a URL into `{}` on Deno and Node.)
  *
  * @module
  */
@@ -16,21 +16,21 @@
 /** An id that an entry is found by without building its key. */
 export type NearId = string | number | bigint;
 
-/** What is kept of a value. */
+/** A value to be kept. */
 export interface NearValue {
-  /** The id that was asked for; `undefined` where it is an object. Ids of equal text mean the same key. */
+  /** The id that was read; `undefined` if it is an object. Ids of equal text mean the same key. */
   readonly id: NearId | undefined;
   /** The physical key. */
   readonly key: string;
   /** The decoded value. */
   readonly value: unknown;
-  /** From when it may be served, by the clock: one that is set back before that serves nothing. */
+  /** The first moment when it may be served. A clock that is set back before it serves nothing. */
   readonly from: number;
-  /** Until when it may be served. */
+  /** The end of the time in which it may be served. */
   readonly until: number;
   /** The names of its tags. */
   readonly tags: readonly string[];
-  /** The keyspace's clock when it was read. */
+  /** The epoch of the keyspace when it was read. */
   readonly epoch: number;
   /** The length of the stored text. */
   readonly bytes: number;
@@ -38,32 +38,32 @@ export interface NearValue {
 
 /** A value that is kept. */
 export interface NearEntry extends Omit<NearValue, "id" | "value"> {
-  /** What readers share, where they do. */
+  /** The value that readers share, if they share it. */
   readonly value: unknown;
-  /** What each reader gets a copy from, where they do not. */
+  /** The text that is decoded for each reader, if they do not. */
   readonly text: string | undefined;
-  /** Whether it was hit since the hand last came by. */
+  /** True if it was hit since the hand last passed. */
   used: boolean;
-  /** What readers get, where they share it. */
+  /** The promise of the value, if readers share it. */
   promise: Promise<unknown> | undefined;
-  /** What it is found by besides its key. */
+  /** The ids that it is found by, besides its key. */
   readonly ids: NearId[];
   /** The read that brought it. */
   readonly mark: ReadMark;
 }
 
-/** A read under way: its number. */
+/** The number of a read in flight. */
 export type ReadMark = number;
 
-/** How values become text, and come back equal. */
+/** A codec that turns values into text, and text back into equal values. */
 export interface Codec {
-  /** The text. @throws {TypeError} For a value that has none. */
+  /** Returns the text. @throws {TypeError} For a value that cannot be text. */
   encode(value: unknown): string;
-  /** The value. */
+  /** Returns the value. */
   decode(text: string): unknown;
 }
 
-/** How many dropped keys each of the two generations remembers. */
+/** The number of dropped keys that each of the two generations remembers. */
 const REMEMBERED = 2048;
 
 /** The decoded values of one collection. */
@@ -79,20 +79,20 @@ export class NearStore {
   #puts = 0;
   #bytes = 0;
   #live = true;
-  /** Numbers reads and drops, in one row. */
+  /** The number of the last read or drop; both share one sequence. */
   #count = 0;
-  /** Reads of a smaller number are not kept. */
+  /** Reads with a smaller number are not kept. */
   #floor = 0;
   /** The number of each key's last drop, in two generations. */
   #drops = new Map<string, number>();
   #earlier = new Map<string, number>();
-  /** What is in the earlier generation has this number at the most. */
-  #turn = 0;
+  /** The largest number in the earlier generation. */
+  #lastEarlier = 0;
 
   /**
-   * Makes an empty one.
+   * Makes an empty store.
    *
-   * @param options The bounds, whether readers get copies, the clock in milliseconds, and how values become text.
+   * @param options The bounds, `clone` if readers get copies, the clock in milliseconds, and the codec of values.
    */
   constructor(options: {
     maxEntries: number;
@@ -108,7 +108,7 @@ export class NearStore {
     this.#now = options.now;
   }
 
-  /** Whether values are kept and served. Setting it to false, as when changes are not told, forgets everything. @default true */
+  /** True while values are kept and served. To set it drops everything. @default true */
   get live(): boolean {
     return this.#live;
   }
@@ -118,12 +118,12 @@ export class NearStore {
     this.clear();
   }
 
-  /** How many entries are kept. */
+  /** The number of entries. */
   get size(): number {
     return this.#keys.size;
   }
 
-  /** How many bytes the stored texts of the entries have. */
+  /** The bytes of the stored texts of the entries. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -132,7 +132,7 @@ export class NearStore {
    * Finds an entry by its id.
    *
    * @param id The id.
-   * @returns The entry; `undefined` when there is none or its time is over.
+   * @returns The entry; `undefined` if it is not kept, or its time is over.
    */
   hit(id: NearId): NearEntry | undefined {
     const entry = this.#ids.get(id) ?? this.#alias(id);
@@ -143,7 +143,7 @@ export class NearStore {
    * Finds an entry by its physical key.
    *
    * @param key The key.
-   * @returns The entry; `undefined` when there is none or its time is over.
+   * @returns The entry; `undefined` if it is not kept, or its time is over.
    */
   hitKey(key: string): NearEntry | undefined {
     const entry = this.#keys.get(key);
@@ -151,20 +151,20 @@ export class NearStore {
   }
 
   /**
-   * What a reader gets of an entry.
+   * Returns the value of an entry for one reader.
    *
    * @param entry The entry.
-   * @returns Its value, or a copy.
+   * @returns The shared value, or a copy.
    */
   value(entry: NearEntry): Promise<unknown> {
     if (entry.text !== undefined) return Promise.resolve(this.#codec.decode(entry.text));
-    // All readers of a frozen value may share its promise too.
+    // Readers of a frozen value share its promise, too.
     entry.promise ??= Promise.resolve(entry.value);
     return entry.promise;
   }
 
   /**
-   * Notes that a read leaves for the store. Nothing is held: a read that brings nothing needs no end.
+   * Notes that a read leaves for the store. Nothing is held, so a read that brings no value needs no end.
    *
    * @returns The mark to give to {@linkcode put}.
    */
@@ -173,12 +173,12 @@ export class NearStore {
   }
 
   /**
-   * Keeps what a read brought, deeply frozen where that is possible, unless its key was dropped since, a later read's
-   * value is kept already, or it is too large.
+   * Keeps the value of a read, and freezes it deeply if possible. It is not kept if its key was dropped since, if a
+   * later read's value is kept already, or if it is too large.
    *
-   * @param mark What {@linkcode begin} answered before the read.
+   * @param mark The mark that {@linkcode begin} returned before the read.
    * @param read The value.
-   * @returns The value, to be handed out.
+   * @returns The value to hand out.
    */
   put(mark: ReadMark, read: NearValue): unknown {
     const { id, key, from, until, tags, epoch, bytes, value } = read;
@@ -216,26 +216,26 @@ export class NearStore {
     this.#keys.set(key, entry);
     for (const each of ids) this.#ids.set(each, entry);
     this.#bytes += bytes;
-    // An iterator holds every table that its map has outgrown since it last moved, so it may not rest for long.
+    // An iterator holds every table that its map has outgrown since it last moved, so it must not rest for long.
     if (++this.#puts % 64 === 0) this.#hand?.next();
     return value;
   }
 
   /**
-   * Forgets keys, also for reads under way.
+   * Drops keys, also for reads in flight.
    *
    * @param keys The physical keys.
-   * @returns How many entries were dropped.
+   * @returns The number of entries that were dropped.
    */
   drop(keys: readonly string[]): number {
     const number = ++this.#count;
     let dropped = 0;
     for (const key of keys) {
       if (this.#drops.size >= REMEMBERED) {
-        this.#floor = Math.max(this.#floor, this.#turn);
+        this.#floor = Math.max(this.#floor, this.#lastEarlier);
         this.#earlier = this.#drops;
         this.#drops = new Map();
-        this.#turn = number;
+        this.#lastEarlier = number;
       }
       this.#drops.set(key, number);
       const entry = this.#keys.get(key);
@@ -247,10 +247,10 @@ export class NearStore {
   }
 
   /**
-   * Forgets what carries one of the tags. Reads under way are not kept either, whatever they bring.
+   * Drops the entries that carry one of the tags, and keeps no read in flight, whatever it brings.
    *
    * @param tags The names of the tags.
-   * @returns How many entries were dropped.
+   * @returns The number of entries that were dropped.
    */
   dropTags(tags: readonly string[]): number {
     this.#floor = ++this.#count;
@@ -264,10 +264,11 @@ export class NearStore {
   }
 
   /**
-   * Forgets what an invalidation may concern that was not told: everything from before `all`, and what carries tags from before `seq`.
+   * Drops what may have been invalidated without a message: all entries from before `all`, and those with tags from
+   * before `seq`.
    *
-   * @param seq The keyspace's clock.
-   * @param all Its value at the last invalidation of everything.
+   * @param seq The epoch of the keyspace.
+   * @param all The epoch of the last invalidation of everything.
    */
   outdate(seq: number, all: number): void {
     for (const entry of this.#keys.values()) {
@@ -276,13 +277,13 @@ export class NearStore {
   }
 
   /**
-   * Forgets everything. Reads under way are not kept either.
+   * Drops everything, and keeps no read in flight.
    *
-   * @returns How many entries were dropped.
+   * @returns The number of entries that were dropped.
    */
   clear(): number {
     const { size } = this.#keys;
-    this.#floor = this.#turn = ++this.#count;
+    this.#floor = this.#lastEarlier = ++this.#count;
     this.#ids.clear();
     this.#keys.clear();
     this.#drops.clear();
@@ -302,7 +303,7 @@ export class NearStore {
     return undefined;
   }
 
-  /** Finds an entry that was kept under an id of equal text, and keeps it under this one too. */
+  /** Finds an entry by an id of equal text, and lets this id find it from now on. */
   #alias(id: NearId): NearEntry | undefined {
     const other = plain(id);
     const entry = other === id ? undefined : this.#ids.get(other);
@@ -319,7 +320,7 @@ export class NearStore {
     this.#bytes -= entry.bytes;
   }
 
-  /** Moves the hand on, from the oldest entry to the newest and round, until an entry is gone. */
+  /** Moves the hand on, from the oldest entry to the newest and round, until it has evicted one. */
   #evict(): void {
     for (;;) {
       this.#hand ??= this.#keys.values();
@@ -334,7 +335,7 @@ export class NearStore {
   }
 }
 
-/** One for all ids of equal text: the number where its text is that of the id, otherwise the text. */
+/** Returns one id for all ids of equal text: a number if its text is that of the id, otherwise the text. */
 function plain(id: NearId): string | number {
   if (typeof id === "number") return id;
   const number = Number(id);
@@ -342,11 +343,11 @@ function plain(id: NearId): string | number {
 }
 
 /**
- * Freezes a value with all that is in it, cycles too, if it is of arrays and plain objects alone; answers whether it
- * is.
+ * Freezes a value with everything in it, cycles included, if it consists of arrays and plain objects alone. Returns
+ * false if it does not.
  */
 function deepFreeze(value: unknown): boolean {
-  // A set is walked through with what is added on the way.
+  // A loop over a set also visits what is added on the way.
   const all = new Set<object>();
   const add = (item: unknown): void => {
     if (typeof item === "object" && item !== null) all.add(item);

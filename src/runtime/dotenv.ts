@@ -7,14 +7,14 @@ const LINE =
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\r", t: "\t" };
 
 /**
- * Reads the text of a dotenv file: `NAME=value` lines, an optional `export` before them, `#` comments (after a space behind
- * unquoted values), single quotes and backticks for values as they are, double quotes for values with `\n \r \t \" \\`.
- * Nothing is expanded. The last of several values of a name counts.
+ * Reads the text of a dotenv file: lines of `NAME=value`, optionally after `export`, and `#` comments. A comment behind
+ * an unquoted value needs a space before it. Single quotes and backticks enclose literal values, double quotes values
+ * with the escapes `\n \r \t \" \\`. Nothing is expanded. The last of several values of a name counts.
  *
- * @param text The text; a byte order mark and CRLF are fine.
+ * @param text The text, with or without a byte order mark, with LF or CRLF.
  * @param file The file's name, for the error message.
  * @returns The values by name.
- * @throws {CacheConfigError} When a line is none of these; it names the line, not what stands in it.
+ * @throws {CacheConfigError} For any other line. The message has the number of the line, not its text.
  */
 export function parseDotenv(text: string, file: string): Map<string, string> {
   const lines = text.replace(/^\uFEFF/, "").replace(/\r\n?/g, "\n");

@@ -1,5 +1,5 @@
 /**
- * What differs between the runtimes: the only file that touches `Deno`, `Bun`, `process`, files or a listening socket.
+ * The environment of a process: its variables and `.env.cache` files, on each runtime that has any.
  *
  * @module
  */
@@ -7,24 +7,25 @@
 import { CacheConfigError } from "../base/errors.ts";
 import { parseDotenv } from "./dotenv.ts";
 
-/** What {@linkcode readEnvironment} reads. */
+/** Options of {@linkcode readEnvironment}. */
 export interface ReadEnvironmentOptions {
-  /** The variables to read beside all `CACHE_*`. Deno with some permissions only cannot list: it reads these. */
+  /** The variables to read besides all `CACHE_*`. With partial permissions Deno cannot list any, so it reads these. */
   readonly names: readonly string[];
   /** The service whose file `.env.cache.{service}` is read over `.env.cache`. @default none */
   readonly service?: string;
-  /** Where the files are. @default the current directory */
+  /** The folder of the files. @default the current one */
   readonly directory?: string;
-  /** Keeps what was read of each file by its path, so that none is read twice. @default nothing is kept */
+  /** The values of files that were read before, by path, so that no file is read twice. @default no file is kept */
   readonly files?: Map<string, ReadonlyMap<string, string>>;
-  /** Takes the names of the variables that the files hold. @default nobody wants to know */
+  /** Takes the names of the variables that the files hold. */
   readonly inFiles?: Set<string>;
 }
 
 /**
- * Reads the environment's variables: on Deno those that it permits, without asking; nothing where a runtime has none.
+ * Reads the environment's variables. Deno reads those that its permissions allow, and never asks for more. A runtime
+ * without variables has no values.
  *
- * @param names The variables to read beside all `CACHE_*`.
+ * @param names The variables to read besides all `CACHE_*`.
  * @returns The values by name.
  */
 export function readVariables(names: readonly string[]): Record<string, string> {
@@ -41,8 +42,8 @@ export function readVariables(names: readonly string[]): Record<string, string> 
 }
 
 /**
- * Whether nobody can know what the environment says: Deno permits none of the names, or the runtime has no variables,
- * as a Worker's.
+ * Returns true if the environment cannot be read: Deno permits none of the names, or the runtime has no variables, for
+ * example a Worker's.
  *
  * @param names The variables that matter.
  */
@@ -53,13 +54,13 @@ export function hidesVariables(names: readonly string[]): boolean {
 }
 
 /**
- * Reads the configuration's variables: `.env.cache`, over it `.env.cache.{service}`, over both the real environment, in
- * which an empty variable unsets what the files say. The files are read where the runtime has files, on Deno where it
- * permits to read them.
+ * Reads the configuration's variables: from `.env.cache`, then `.env.cache.{service}`, then the real environment. Later
+ * sources win, and an empty variable of the real environment unsets a file's value. The files are read if the runtime
+ * has files, and if Deno's permissions allow it.
  *
  * @param options The variables, the service and the directory.
  * @returns The values by name.
- * @throws {CacheConfigError} When a file is there and cannot be read, or has a line that is no assignment.
+ * @throws {CacheConfigError} If a file exists but cannot be read, or has a line that is not an assignment.
  *
  * @example
  * ```ts ignore
@@ -81,7 +82,7 @@ export function readEnvironment(options: ReadEnvironmentOptions): Record<string,
   return { ...values, ...readVariables(names) };
 }
 
-/** Reads a file; `undefined` when there is none, or none can be read in this runtime. */
+/** Reads a file. Returns `undefined` if it does not exist, or if this runtime cannot read files. */
 function readText(path: string): string | undefined {
   const { Deno, process } = globalThis as unknown as EnvironmentRuntime;
   try {
@@ -100,7 +101,7 @@ function permits(deno: NonNullable<EnvironmentRuntime["Deno"]>, permission: obje
   return state === "granted" && !partial;
 }
 
-/** The globals of the runtimes that have variables and files, as far as they are used here. */
+/** The globals of the runtimes that have variables and files, reduced to what is used here. */
 interface EnvironmentRuntime {
   readonly Deno?: {
     readonly permissions: { querySync(permission: object): { readonly state: string; readonly partial?: boolean } };

@@ -1,20 +1,20 @@
-/** What a file could not be used for, in words for a person. */
+/** The error of a file operation, in words for a person. */
 export class FileError extends Error {
   /** Always `"FileError"`. */
   override name = "FileError";
-  /** The system's code, such as `"ENOSPC"`; empty where there is none. */
+  /** The system's code, such as `"ENOSPC"`; empty if it gave no code. */
   readonly code: string;
 
   /**
    * Makes an error.
    *
-   * @param action What could not be done, such as `"write menu.jsonl"`.
-   * @param cause What the system says.
+   * @param action The operation that failed, such as `"write menu.jsonl"`.
+   * @param cause The error of the system.
    */
   constructor(action: string, cause: unknown) {
     const { code = "", message = `${cause}` } = (cause ?? {}) as { code?: string; message?: string };
-    // Deno's words where it has no code.
-    super(`cannot ${action}: ${WORDS[code] ?? message.replace(/ \(os error \d+\)$/, "")}`, { cause });
+    // Deno gives some errors no code, so its own words are used.
+    super(`Cannot ${action}: ${WORDS[code] ?? message.replace(/ \(os error \d+\)$/, "")}`, { cause });
     this.code = code;
   }
 }
@@ -23,13 +23,13 @@ const WORDS: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EPERM: "permission denied",
   EROFS: "the file system is read-only",
-  ENOENT: "there is no such file or folder",
-  ENOTDIR: "a part of the path is no folder",
+  ENOENT: "no such file or folder",
+  ENOTDIR: "a part of the path is not a folder",
   EISDIR: "it is a folder",
   ENOSPC: "no space is left on the device",
   EDQUOT: "the quota is used up",
   EFBIG: "the file would be too large",
   EMFILE: "too many files are open",
   EIO: "the device failed",
-  EPIPE: "nobody reads it any more",
+  EPIPE: "its reader is gone",
 };

@@ -7,23 +7,23 @@ import { pathToFileURL } from "node:url";
 import { FileError } from "./file_error.ts";
 import { writeTo } from "./process.ts";
 
-/** A file that comes to be as a whole or not at all. */
+/** A file that is written as a whole or not at all. */
 export interface NewFile {
   /** Adds bytes. */
   write(chunk: Uint8Array): Promise<void>;
-  /** Puts it in its place, on the disk. */
+  /** Moves it to its path, safely on disk. */
   commit(): Promise<void>;
-  /** Leaves nothing behind. Never throws. */
+  /** Removes what was written. Never throws. */
   discard(): Promise<void>;
 }
 
 /**
- * Begins a file that only its owner may read (mode 0600). Until it is committed it is `{path}.partial`; what stands at the path
- * stays as it is until then. A device or a pipe is written to directly, `-` is standard output.
+ * Begins a file that only its owner may read (mode 0600). Until it is committed it is called `{path}.partial`, and an
+ * existing file at the path stays as it is. A device or a pipe is written to directly. `-` is standard output.
  *
- * @param path Where it will be.
+ * @param path The path of the file.
  * @returns The file.
- * @throws {FileError} When it cannot be written; so do its methods.
+ * @throws {FileError} If it cannot be written. Its methods throw the same.
  */
 export async function createFile(path: string): Promise<NewFile> {
   if (path === "-")
@@ -34,11 +34,11 @@ export async function createFile(path: string): Promise<NewFile> {
       if (error.code !== "ENOENT") throw error;
     });
     if (there?.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
-    // A link goes on pointing where it points.
+    // A link keeps pointing to its target, which is replaced.
     const target = there ? await realpath(path) : path;
     if (there && !there.isFile()) return direct(doing, await open(target, "w"));
     const partial = `${target}.partial`;
-    // What a killed process left. Opened exclusively, nobody can plant a link here.
+    // A killed process may have left one. It is opened exclusively, so that no link can be planted here.
     await rm(partial, { force: true });
     return replacing(doing, await open(partial, "wx", 0o600), partial, target);
   });
@@ -67,7 +67,7 @@ async function replacing(doing: string, file: FileHandle, partial: string, targe
       }),
     async discard() {
       await file.close().catch(() => {});
-      // It is gone where the file is in its place, and another's where that has taken its name.
+      // After a commit it no longer exists, or another command has taken the name.
       if (await isOwn().catch(() => false)) await rm(partial, { force: true }).catch(() => {});
     },
   };
@@ -77,7 +77,7 @@ async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at, chunk.length - at)).bytesWritten;
 }
 
-/** A rename is on the disk when its folder is; not every system can do that. */
+/** Writes a folder to disk, and with it the renames in it. Not every system can do that. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, "r").catch(() => undefined);
   await folder?.sync().catch(() => {});
@@ -92,7 +92,7 @@ async function guard<T>(doing: string, run: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Whether something stands at a path; a device or a pipe does not count. */
+/** Returns true if a file exists at a path. Devices and pipes do not count. */
 export async function fileExists(path: string): Promise<boolean> {
   const there = await stat(path).catch(() => undefined);
   return there?.isFile() === true;
@@ -101,9 +101,9 @@ export async function fileExists(path: string): Promise<boolean> {
 /**
  * Reads a file in pieces; `-` is standard input.
  *
- * @param path Where it is.
+ * @param path The path of the file.
  * @returns Its bytes.
- * @throws {FileError} When it cannot be read.
+ * @throws {FileError} If it cannot be read.
  */
 export async function* readFile(path: string): AsyncGenerator<Uint8Array, void, undefined> {
   try {
@@ -115,11 +115,11 @@ export async function* readFile(path: string): AsyncGenerator<Uint8Array, void, 
 }
 
 /**
- * Loads a module of the user's.
+ * Loads a module of the user.
  *
- * @param path Its file.
- * @returns What it exports.
- * @throws {FileError} When it is missing, or the runtime cannot run it; what the module itself throws comes as it is.
+ * @param path The path of its file.
+ * @returns Its exports.
+ * @throws {FileError} If it does not exist, or the runtime cannot run it. Its own errors are thrown as they are.
  */
 export async function importModule(path: string): Promise<Record<string, unknown>> {
   if (!(await stat(path).catch(() => undefined))?.isFile()) {
@@ -129,7 +129,7 @@ export async function importModule(path: string): Promise<Record<string, unknown
     return await import(pathToFileURL(resolve(path)).href);
   } catch (error) {
     const { code, name, message } = error as { code?: string; name?: string; message?: string };
-    // Deno's and Bun's words for it.
+    // Deno and Bun name syntax errors in their own ways.
     if (name === "SyntaxError" || name === "BuildMessage" || message?.startsWith("SyntaxError: ")) {
       throw new FileError(`load ${path}`, new Error(message, { cause: error }));
     }
@@ -137,21 +137,21 @@ export async function importModule(path: string): Promise<Record<string, unknown
     throw new FileError(
       `load ${path}`,
       new Error(
-        `Node ${process.versions.node} does not run it: accepted are .js and .mjs, or Bun, Deno, Node 22.18 and newer`,
+        `Node ${process.versions.node} cannot run it: expected .js or .mjs, or Bun, Deno, or Node 22.18 or newer`,
       ),
     );
   }
 }
 
-/** A SHA-256 of bytes that come in parts. */
+/** A SHA-256 of bytes that arrive in parts. */
 export interface Digest {
   /** Adds bytes. */
   update(bytes: Uint8Array): void;
-  /** The digest of all of them, in lower-case hex. Called once. */
+  /** Returns the digest in lower-case hex. To be called once. */
   hex(): string;
 }
 
-/** Begins a SHA-256. */
+/** Starts a SHA-256. */
 export function sha256Stream(): Digest {
   const hash = createHash("sha256");
   return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest("hex") };

@@ -3,7 +3,7 @@ import type { WebRequest, WebResponse } from "../base/web_types.ts";
 /** A fetch-style request handler. */
 export type FetchHandler = (request: WebRequest) => WebResponse | Promise<WebResponse>;
 
-/** Where {@linkcode listen} listens. */
+/** Options of {@linkcode listen}. */
 export interface ListenOptions {
   /** The address to bind. @default "127.0.0.1" */
   readonly hostname?: string;
@@ -22,13 +22,13 @@ export interface Listener {
 }
 
 /**
- * Serves a fetch-style handler over HTTP on Deno, Bun or Node. Bodies are streamed both ways, and the request's signal
- * aborts when its client goes away.
+ * Serves a fetch-style handler over HTTP on Deno, Bun or Node. Bodies are streamed in both directions, and the signal
+ * of a request aborts when its client goes away.
  *
- * @param handler Answers each request; when it throws, the error is logged and the client gets status 500.
+ * @param handler Answers each request. If it throws, the error is logged and the client gets status 500.
  * @param options The address and the port.
  * @returns The running server.
- * @throws {Error} When the address is taken, or the runtime cannot listen.
+ * @throws {Error} If the address is taken, or the runtime cannot listen.
  *
  * @example
  * ```ts ignore
@@ -64,9 +64,9 @@ export async function listen(handler: FetchHandler, options: ListenOptions = {})
     return started(server.port, async () => void (await server.stop(true)));
   }
   const http = runtime.process?.getBuiltinModule?.("node:http") as typeof import("node:http") | undefined;
-  if (!http) throw new Error("Cannot listen: this runtime has no HTTP server; Bun, Deno and Node have one");
+  if (!http) throw new Error("Cannot listen: received a runtime without an HTTP server, expected Bun, Deno or Node");
   const server = http.createServer((incoming, outgoing) => {
-    // Only a body that breaks off comes here: the client must see that it is cut.
+    // Only a body that breaks off fails here. The client must see that it is cut.
     answer(serving, incoming, outgoing).catch(() => outgoing.destroy());
   });
   await new Promise<void>((resolve, reject) => {
@@ -82,7 +82,7 @@ export async function listen(handler: FetchHandler, options: ListenOptions = {})
   );
 }
 
-/** The globals of the runtimes that can listen, as far as {@linkcode listen} uses them. */
+/** The globals of the runtimes that can listen, reduced to what {@linkcode listen} uses. */
 interface ServingRuntime {
   readonly Deno?: {
     serve(
@@ -120,11 +120,11 @@ async function answer(
   if (Number(response.headers.get("content-length") ?? Number.NaN) <= WHOLE) {
     return void outgoing.end(new Uint8Array(await response.arrayBuffer()));
   }
-  // The headers of a stream do not wait for its first chunk.
+  // The headers of a stream leave before its first chunk.
   if (!response.headers.has("content-length")) outgoing.flushHeaders();
   const reader = response.body.getReader();
   const cancel = () => void reader.cancel().catch(() => {});
-  // Its client may have left before there was a response.
+  // The client may have left before the response was ready.
   if (gone.signal.aborted) cancel();
   gone.signal.addEventListener("abort", cancel);
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
@@ -138,10 +138,10 @@ async function answer(
   outgoing.end();
 }
 
-/** The longest bodies, in bytes, that are read and written whole: a stream costs more than its copy. */
+/** The longest body that is read and written whole, in bytes. A short one costs less to copy than to stream. */
 const WHOLE = 2 ** 16;
 
-/** The body of a request that tells that it is short; another's stays to be read. It waits for no more than was announced. */
+/** Reads the body of a request if its announced length is short. Longer bodies are left to be streamed. */
 async function readSmall(incoming: import("node:http").IncomingMessage): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const length = Number(incoming.headers["content-length"] ?? Number.NaN);
   if (!(length > 0 && length <= WHOLE)) return undefined;
@@ -158,7 +158,7 @@ async function readSmall(incoming: import("node:http").IncomingMessage): Promise
   return body;
 }
 
-/** Turns a request of node:http into a `Request`; `undefined` when fetch has no such request. */
+/** Turns a request of node:http into a `Request`. Returns `undefined` if fetch has no such request. */
 function toRequest(
   incoming: import("node:http").IncomingMessage,
   signal: AbortSignal,
@@ -181,9 +181,9 @@ function toRequest(
   }
 }
 
-/** The request's body, pulled chunk by chunk as the handler reads it; what it does not want is read and dropped. */
+/** Streams the body of a request as the handler reads it. If the handler cancels, the rest is read and dropped. */
 function toStream(incoming: import("node:http").IncomingMessage): ReadableStream<Uint8Array> {
-  // Destroying the request would take its socket, and the answer, with it.
+  // Destroying the request would destroy its socket, and the answer with it.
   const chunks = incoming.iterator({ destroyOnReturn: false }) as AsyncIterator<Uint8Array>;
   return new ReadableStream(
     {

@@ -1,6 +1,6 @@
 /**
- * What only commands use of a machine: arguments, the terminal, files, signals and the exit code, on Bun, Deno and Node. No
- * bundle for the edge has it.
+ * The process of a command: arguments, terminal, signals and exit code, on Bun, Deno and Node. Bundles for the edge do
+ * not contain this file.
  *
  * @module
  */
@@ -8,12 +8,12 @@
 import process from "node:process";
 import { FileError } from "./file_error.ts";
 
-/** The arguments of the command, without the runtime and the file. */
+/** Returns the arguments of the command, without the runtime and the file. */
 export function commandArguments(): string[] {
   return process.argv.slice(2);
 }
 
-/** A variable of the environment; empty is unset. */
+/** Returns a variable of the environment. An empty one counts as unset. */
 export function variable(name: string): string | undefined {
   try {
     return process.env[name] || undefined;
@@ -23,34 +23,34 @@ export function variable(name: string): string | undefined {
   }
 }
 
-/** A stream of the command. */
+/** The name of a standard stream. */
 export type StreamName = "stdin" | "stdout" | "stderr";
 
-/** Whether a stream is a terminal. */
+/** Returns true if a stream is a terminal. */
 export function isTerminal(stream: StreamName): boolean {
   return process[stream].isTTY === true;
 }
 
 /**
- * The streams that questions are asked on: answers come from the one, the other shows.
+ * Returns the streams for questions: answers are read from the one, questions are written to the other.
  *
- * @param plain Whether they are asked without colours.
+ * @param plain True if questions are asked without colours.
  * @returns The streams.
  */
 export function questionStreams(plain: boolean): { input: typeof process.stdin; output: typeof process.stderr } {
-  // What paints them asks the environment.
+  // The package that asks questions takes its colours from the environment.
   if (plain) process.env.NO_COLOR = "1";
-  // Some terminals do not know their size, and in no columns at all a question stands a letter a line.
+  // Some terminals do not know their size. With zero columns, a question would have one letter a line.
   process.stderr.columns ||= 80;
   return { input: process.stdin, output: process.stderr };
 }
 
-/** The columns of the terminal. */
+/** Returns the columns of the terminal. */
 export function columns(): number {
   return process.stderr.columns || process.stdout.columns || 80;
 }
 
-/** The rows of the terminal. */
+/** Returns the rows of the terminal. */
 export function rows(): number {
   return process.stderr.rows || process.stdout.rows || 24;
 }
@@ -58,14 +58,14 @@ export function rows(): number {
 /**
  * Writes to a stream of the command.
  *
- * @param stream Which one.
+ * @param stream The stream.
  * @param data Text, or bytes.
  * @returns Resolves when the system has taken it.
- * @throws {FileError} When it cannot be written: its reader is gone (`EPIPE`), or the disk that it goes to is full.
+ * @throws {FileError} If it cannot be written, for example because its reader is gone (`EPIPE`) or the disk is full.
  */
 export async function writeTo(stream: "stdout" | "stderr", data: string | Uint8Array): Promise<void> {
   const target = process[stream];
-  // Without a listener, the stream's error would end the process.
+  // Without a listener, an error of the stream would end the process.
   if (target.listenerCount("error") === 0) target.on("error", () => {});
   await new Promise<void>((resolve, reject) => {
     const failed = (error: unknown) =>
@@ -81,14 +81,14 @@ export async function writeTo(stream: "stdout" | "stderr", data: string | Uint8A
 /** A signal that asks a command to stop. */
 export type StopSignal = "SIGINT" | "SIGTERM" | "SIGHUP";
 
-/** The codes with which a shell tells of a command that a signal stopped. */
+/** The exit codes by which a shell reports that a signal stopped a command. */
 export const SIGNAL_CODES: Readonly<Record<StopSignal, number>> = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
 
 /**
- * Listens to the signals that ask a command to stop, in the place of what the system does then.
+ * Handles the signals that ask a command to stop, instead of the system.
  *
- * @param listener Called with each.
- * @returns Stops listening.
+ * @param listener Called with each signal.
+ * @returns A function that stops listening.
  */
 export function onStop(listener: (signal: StopSignal) => void): () => void {
   const stops: (() => void)[] = [];
@@ -98,7 +98,7 @@ export function onStop(listener: (signal: StopSignal) => void): () => void {
       process.on(signal, heard);
       stops.push(() => process.off(signal, heard));
     } catch {
-      // A system without this signal.
+      // This system does not have the signal.
     }
   }
   return () => {
@@ -111,7 +111,7 @@ export function exit(code: number): never {
   process.exit(code);
 }
 
-/** Sends this process a signal that its keyboard did not turn into one. */
+/** Sends this process a signal, as the keyboard would. */
 export function raise(signal: StopSignal): void {
   process.kill(process.pid, signal);
 }

@@ -1,10 +1,10 @@
 import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
 import type { SchemaIssue } from "../base/errors.ts";
 
-/** Whether sends leave: all of them, none, or one to see how the store is. */
+/** The state of a circuit breaker: all sends leave, no send leaves, or one leaves as a probe. */
 export type BreakerState = "closed" | "open" | "half-open";
 
-/** Where something happened. */
+/** The service and collection that an event is about. */
 export interface CacheTarget {
   /** The service, or `"cache"` for a cache without one. */
   readonly service: string;
@@ -12,28 +12,31 @@ export interface CacheTarget {
   readonly collection: string;
 }
 
-/** Where something happened, in a message. */
+/** Returns a target as it stands in messages. */
 export const placeOf = ({ service, collection }: CacheTarget): string =>
   collection === "" ? service : `${service}.${collection}`;
 
-/** Why a loader runs: nothing was there, what was there is stale, or it will be soon. */
+/** The reason why a loader runs: no value, a stale value, or one that will soon be stale. */
 export type LoadReason = "miss" | "stale" | "early";
 
-/** Everything that a client reports, told apart by `type`. Keys are logical keys; values never appear. Durations are in milliseconds. */
+/**
+ * Everything that a client reports, distinguished by `type`. Keys are logical keys, and values never appear. Durations
+ * are in milliseconds.
+ */
 export type CacheEvent =
-  /** A read found a value: a stale one, or in the near cache, where it says so. */
+  /** A read found a value; `stale` and `near` say that it was a stale one, or one of the near cache. */
   | (CacheTarget & { readonly type: "hit"; readonly key: string; readonly stale?: true; readonly near?: true })
   | (CacheTarget & { readonly type: "miss"; readonly key: string })
-  /** A loader of `getOrSet` begins. */
+  /** A loader of `getOrSet` starts. */
   | (CacheTarget & { readonly type: "load-start"; readonly key: string; readonly reason: LoadReason })
-  /** A loader gave a value; `stored` tells whether it is to be written. */
+  /** A loader returned a value; `stored` is true if it is to be written. */
   | (CacheTarget & {
       readonly type: "load-end";
       readonly key: string;
       readonly duration: number;
       readonly stored: boolean;
     })
-  /** A loader failed or took too long; `error` is what it threw, `kept` whether callers got an old value instead. */
+  /** A loader failed or took too long. `error` is what it threw; `kept` is true if callers got an old value instead. */
   | (CacheTarget & {
       readonly type: "load-error";
       readonly key: string;
@@ -42,24 +45,24 @@ export type CacheEvent =
       readonly kept: boolean;
     })
   /**
-   * The loader of `getOrSetMany` gave nothing for some ids, and values for others that nobody had asked for: how many
+   * The loader of `getOrSetMany` returned no value for some ids, or values for ids that were not asked for: the number
    * of each.
    */
   | (CacheTarget & { readonly type: "load-unasked"; readonly missing: number; readonly unasked: number })
-  /** Another process loads the key, or holds the lock: this one waits. */
+  /** Another process loads the key, or holds the lock, so this one waits. */
   | (CacheTarget & { readonly type: "lock-wait"; readonly key: string })
-  /** A lock was lost before it was given up: its holder was held up for longer than it lasts. */
+  /** A lock was lost before it was released, because its holder was held up for longer than the lock lasts. */
   | (CacheTarget & { readonly type: "lock-lost"; readonly key: string })
-  /** An operation failed and answered with its fallback. */
+  /** An operation failed and returned its fallback. */
   | (CacheTarget & { readonly type: "error"; readonly operation: string; readonly error: StoreError })
-  /** A stored payload could not be read, was not sealed as it should be, or its schema rejected it: the read was a miss. */
+  /** A stored payload was unreadable, not sealed as it must be, or rejected by its schema. The read was a miss. */
   | (CacheTarget & {
       readonly type: "corrupt";
       readonly key: string;
       readonly reason: "payload" | "schema" | "sealed";
       readonly issues: readonly SchemaIssue[];
     })
-  /** An entry of another version of its schema was read: upgraded (`ok`), or passed over. */
+  /** An entry of another schema version was read: it was upgraded (`ok`), or was a miss. */
   | (CacheTarget & {
       readonly type: "migrate";
       readonly key: string;
@@ -69,16 +72,16 @@ export type CacheEvent =
     })
   /** Tags were invalidated, or everything when `tags` is absent. */
   | { readonly type: "invalidate"; readonly service: string; readonly tags?: readonly string[] }
-  /** The near cache forgot entries because the store told of changes, or forgot all because it cannot tell any more. */
+  /** The near cache dropped entries that changed in the store, or all of them because it lost the messages. */
   | (CacheTarget & { readonly type: "near-invalidate"; readonly entries: number; readonly reason: "change" | "lost" })
   /**
-   * The store does not tell of changes, so near caches keep nothing and every read asks the store: `error` has the
-   * store's words. Told once for each cause, after a reconnection too.
+   * The store sends no invalidation messages, so near caches keep nothing and every read goes to the store. `error` has
+   * the reason that the store gave. Emitted once for each cause, also after a reconnection.
    */
   | { readonly type: "near-unavailable"; readonly driver: string; readonly error: StoreError }
-  /** The store tells of changes again: near caches work. */
+  /** The store sends invalidation messages again, so near caches work. */
   | { readonly type: "near-available"; readonly driver: string }
-  /** The circuit breaker of a driver changed its state. */
+  /** The circuit breaker of a driver has changed its state. */
   | {
       readonly type: "breaker";
       readonly driver: string;
@@ -88,28 +91,28 @@ export type CacheEvent =
   /** Commands are sent again; `attempt` counts from 1. */
   | { readonly type: "retry"; readonly attempt: number; readonly commands: number; readonly error: StoreError };
 
-/** A function that is told of every {@linkcode CacheEvent}. What it throws is ignored. */
+/** A function that is called with every {@linkcode CacheEvent}. What it throws is ignored. */
 export type CacheListener = (event: CacheEvent) => void;
 
-/** Commands that leave for a store. They carry keys and values. */
+/** A send to a store. Its commands carry keys and values. */
 export interface Sending {
   /** The driver's name. */
   readonly driver: string;
-  /** The database that they are sent to. */
+  /** The database that the commands are sent to. */
   readonly database: number;
   /** The commands. */
   readonly commands: readonly Command[];
-  /** Their replies; rejects when none was answered. */
+  /** Their replies; rejects if the send failed as a whole. */
   readonly replies: Promise<readonly Reply[]>;
 }
 
-/** Hands events to listeners. */
+/** Calls listeners with events. */
 export class Events<E = CacheEvent> {
   readonly #listeners = new Set<(event: E) => void>();
-  /** Whether anybody listens for them: hits and misses are reported only then. */
+  /** True once a listener needs hits and misses. They are emitted only then. */
   active = false;
 
-  /** Adds a listener (a quiet one has no use for hits and misses) and answers the function that removes it. */
+  /** Adds a listener; a quiet one needs no hits and misses. Returns a function that removes it. */
   subscribe(listener: (event: E) => void, quiet = false): () => void {
     this.#listeners.add(listener);
     this.active ||= !quiet;
@@ -118,13 +121,13 @@ export class Events<E = CacheEvent> {
     };
   }
 
-  /** Hands an event to every listener. */
+  /** Calls every listener with an event. */
   emit(event: E): void {
     for (const listener of this.#listeners) {
       try {
         listener(event);
       } catch {
-        // A listener's own failure must not become the cache's.
+        // A failure of a listener must not become one of the cache.
       }
     }
   }

@@ -1,19 +1,19 @@
-import { refuse } from "../base/check.ts";
+import { invalidType } from "../base/check.ts";
 import type { CacheListener } from "./events.ts";
 
-/** A logger: `console`, pino, and whatever else has these methods. */
+/** A logger: `console`, pino, or any other object with these methods. */
 export interface Logger {
-  /** Something failed and the application went on without the cache. */
+  /** Takes a failure; the application went on without the cache. */
   warn(details: object, message: string): void;
-  /** Something that an operator may want to look at later. */
+  /** Takes a detail that may help an operator later. */
   debug?(details: object, message: string): void;
 }
 
-/** How often there is a line of one kind at the most, in milliseconds: where a logger is given, and where none is. */
+/** The shortest pause between two lines of one kind, in milliseconds: with a logger, and on the console. */
 const EVERY = 1000;
 const EVERY_ON_CONSOLE = 60_000;
 
-/** The console of whoever gave no logger: each warning is one line of text among the application's own. */
+/** The console, for clients without a logger. Each warning is one line of text among those of the application. */
 const CONSOLE: Logger = {
   warn(details, message) {
     const more = JSON.stringify(details);
@@ -21,14 +21,14 @@ const CONSOLE: Logger = {
   },
 };
 
-/** What changes a state is never held back, for the last line must be true. */
+/** The events that change a state. They are never held back, because the last line must be true. */
 const CHANGES = /^(breaker|near-(un)?available)$/;
 const LOGGED = /^(error|corrupt|retry|breaker|lock-lost|load-error|load-unasked|near-(un)?available)$/;
 
 /**
- * A listener that logs: failures, corrupt entries, loads of other ids than asked for, lost locks, near caches that
- * cannot work and the breaker as warnings, retries for debugging. Of each kind there is a line a second at the most;
- * changes of the breaker and of near caches are all told.
+ * Returns a listener that logs. Warnings are failures, corrupt entries, loads of ids that were not asked for, lost
+ * locks, near caches that cannot work, and the breaker; retries are logged for debugging. Each kind has at most one
+ * line a second, but every change of the breaker and of near caches is logged.
  *
  * @param logger `console`, a pino logger, or anything with `warn(details, message)`.
  * @returns The listener, for `client.subscribe`.
@@ -37,22 +37,23 @@ export function logTo(logger: Logger): CacheListener {
   return logEvery(logger, EVERY);
 }
 
-/** A client's listener: by its logger, without one to the console with a line a kind and minute; `false` is silence. */
+/** Returns the listener of a client. Without a logger it warns on the console, one line a kind and minute. */
 export function listenerOf(logger: Logger | false | undefined): CacheListener | undefined {
   if (logger === false) return undefined;
   if (logger === undefined) return logEvery(CONSOLE, EVERY_ON_CONSOLE);
-  if (typeof (logger as Logger | null)?.warn !== "function") refuse("this logger", "objects with warn, and false");
+  if (typeof (logger as Logger | null)?.warn !== "function")
+    throw invalidType("use a logger", logger, "an object with warn, or false");
   return logTo(logger);
 }
 
 const told = new WeakMap<Logger, Set<string>>();
 
 /**
- * Warns of what is as it is for as long as the process runs: each message once a logger.
+ * Warns of a state that lasts for as long as the process runs. Each logger gets a message once.
  *
- * @param logger The client's: without one the console, `false` is silence.
- * @param message What is wrong and what to do, without values and secrets.
- * @param details More for a logger that keeps fields.
+ * @param logger The logger of the client; without one the console, `false` for silence.
+ * @param message The problem and its remedy, without values and secrets.
+ * @param details Fields for a logger that keeps them.
  */
 export function warnOnce(logger: Logger | false | undefined, message: string, details: object = {}): void {
   if (logger === false) return;
@@ -63,12 +64,12 @@ export function warnOnce(logger: Logger | false | undefined, message: string, de
   warn(to, details, message);
 }
 
-/** Warns where a logger that throws must not stop anything. No logger is the console, `false` is silence. */
+/** Warns, and ignores what the logger throws. Without a logger the console warns, `false` is silence. */
 export function warn(logger: Logger | false | undefined, details: object, message: string): void {
   try {
     if (logger !== false) (logger ?? CONSOLE).warn(details, message);
   } catch {
-    // The logger's own failure.
+    // A failure of the logger must not become one of the cache.
   }
 }
 
@@ -76,7 +77,7 @@ function logEvery(logger: Logger, pause: number): CacheListener {
   const last = new Map<string, { at: number; held: number }>();
   return (event) => {
     if (!LOGGED.test(event.type)) return;
-    // Its caller gets to see what was not replaced by an old value.
+    // Without an old value the error goes to the caller.
     if (event.type === "load-error" && !event.kept) return;
     const { type, ...details } = event;
     const error = "error" in event ? event.error : undefined;
@@ -84,7 +85,7 @@ function logEvery(logger: Logger, pause: number): CacheListener {
       error instanceof Error
         ? { ...details, error: error.message, ...("kind" in error && { kind: error.kind }) }
         : "error" in event
-          ? // Whatever an application throws.
+          ? // An application may throw any value.
             { ...details, error: `a value of type ${typeof error}` }
           : details;
     const kind = `${type} ${"kind" in line ? line.kind : ""}`;

@@ -1,4 +1,4 @@
-/** What a cache or a collection did since this client was made. Times are in milliseconds. */
+/** The statistics of a cache or a collection since this client was made. Times are in milliseconds. */
 export interface CacheStats {
   /** Reads that found a value. */
   readonly hits: number;
@@ -6,7 +6,7 @@ export interface CacheStats {
   readonly staleHits: number;
   /** Those of `hits` that the near cache answered. */
   readonly nearHits: number;
-  /** Reads that found none, failed ones included. */
+  /** Reads that found no value, failed ones included. */
   readonly misses: number;
   /** `hits / (hits + misses)`; 0 before the first read. */
   readonly hitRate: number;
@@ -20,21 +20,24 @@ export interface CacheStats {
   readonly errors: number;
   /** Entries that could not be read back. */
   readonly corrupt: number;
-  /** How long operations took that the store answered, loaders aside; percentiles are exact to 5 %. */
+  /** The durations of operations that the store answered, without loaders. Percentiles are exact to 5 %. */
   readonly latency: { readonly count: number; readonly p50: number; readonly p95: number; readonly p99: number };
 }
 
-/** What a cache or a collection counts, as it goes on counting. The numbers only grow. */
+/** The live counters of a cache or a collection. The numbers only grow. */
 export interface LiveCounters extends Omit<CacheStats, "hitRate" | "latency"> {
   /** The collection; empty for a service's own verbs. */
   readonly collection: string;
-  /** How long all operations took together that the store answered, in milliseconds. */
+  /** The sum of the durations of operations that the store answered, in milliseconds. */
   readonly spent: number;
-  /** How many took from 2^(i / 8) to 2^((i + 1) / 8) microseconds, by i; the first and the last hold what is beyond them too. */
+  /**
+   * The number of operations by duration. Bucket i counts those of 2^(i / 8) to 2^((i + 1) / 8) microseconds; the first
+   * and the last one also count those beyond them.
+   */
   readonly latency: Uint32Array;
 }
 
-/** What is counted. */
+/** The names of the counters. */
 export const COUNTS = [
   "hits",
   "staleHits",
@@ -47,9 +50,9 @@ export const COUNTS = [
   "corrupt",
 ] as const;
 
-/** Buckets an octave: the width of one is 2^(1/8), hence the error of its middle 4.4 %. */
+/** The number of buckets an octave. One is 2^(1/8) wide, so the error of its middle is 4.4 %. */
 export const PER_OCTAVE = 8;
-/** From 1 microsecond to 67 seconds. */
+/** The number of buckets, which reach from 1 microsecond to 67 seconds. */
 const BUCKETS = 26 * PER_OCTAVE;
 
 /** Counters and a latency histogram of fixed size. */
@@ -81,7 +84,7 @@ export class Counters implements LiveCounters {
   }
 
   /**
-   * The statistics of several counters taken together.
+   * Adds up the statistics of several counters.
    *
    * @param all The counters.
    * @returns Their sum.
@@ -109,7 +112,7 @@ export class Counters implements LiveCounters {
   }
 }
 
-/** The middle of the bucket that holds the operation of a rank, in milliseconds; 0 for rank 0. */
+/** Returns the middle of the bucket that holds the operation of a rank, in milliseconds; 0 for rank 0. */
 export function percentile(latency: Uint32Array, rank: number): number {
   if (rank === 0) return 0;
   let seen = 0;
