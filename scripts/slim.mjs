@@ -24,7 +24,17 @@ const UNUSED_BY_DRIVER = [
   [/(?<=class \{\n {2}baseUrl;.*?) {2}constructor\(config\) \{.*?\n {2}\}\n/s, ""],
   [/ {2}mergeTelemetry\(telemetry\) \{.*?\n {2}\}\n/s, ""],
   [/__export\(error_exports, \{.*?\}\);/s, ""],
+  [/ {2}hasCredentials;/, ""],
   [/if \(!this\.hasCredentials\)/, "if (false)"],
+  // The driver makes the headers of each request, with the sync token.
+  [/mergeHeaders\(this\.headers, req\.headers \?\? \{\}\)/, "this.headers"],
+  [/if \(this\.readYourWrites\) \{\s+const newHeader[^}]*\}/, ""],
+  [/agent: this\.options\.agent,/, ""],
+  [/backend: this\.options\.backend/, ""],
+  // Of an error the driver reads the name and the words of the server.
+  [/const truncatedBody = .*/, ""],
+  [/`Unable to parse response body: \$\{truncatedBody\}`/, '""'],
+  [/, command was: \$\{JSON\.stringify\(req\.body\)\}/, ""],
   [/else if \(requestOptions\.signal\?\.aborted\)/, "else if (false)"],
   [/if \(i < this\.retry\.attempts\)/, "if (false)"],
   [/if \(isEventStream && req && req\.onMessage && res\.body\)/, "if (false)"],
@@ -60,6 +70,14 @@ async function slimUpstash() {
   });
 }
 
+/** The parts of superjson's reader that the codec never uses: it registers no symbols and no properties of errors. */
+const UNUSED_BY_READER = [
+  [/case 'symbol':\s+return .*;/, ""],
+  [/superJson\.allowedErrorProps\.forEach\(prop => \{\s+e\[prop\] = v\[prop\];\s+\}\);/, ""],
+  [/if \(typeof BigInt !== 'undefined'\)/, "if (true)"],
+  [/ - check https:[^`]*/, ""],
+];
+
 /** Writes the reader of superjson, without what writes, to dist/src/entry/superjson.js. */
 async function slimSuperjson() {
   const { folder, version, notice } = installed("superjson");
@@ -73,9 +91,7 @@ async function slimSuperjson() {
           }
         }
         export class SuperJSON {
-          allowedErrorProps = [];
           classRegistry = new Registry();
-          symbolRegistry = new Registry();
           customTransformerRegistry = { findByName: (name) => this.customs[name] };
           customs = {};
           registerClass(type, identifier) {
@@ -92,14 +108,16 @@ async function slimSuperjson() {
       resolveDir: join(folder, "dist"),
     },
     outfile: join(root, "dist/src/entry/superjson.js"),
-    plugins: [edit(/\btransformer\.js$/, cutWriters)],
+    plugins: [edit(/\btransformer\.js$/, (text) => cutWriters(cut(text, UNUSED_BY_READER)))],
+    // None of these is read from outside.
+    mangleProps: /^(untransform|annotation|customs|customTransformerRegistry|findByName)$/,
     banner: { js: `/*\nThe reader of superjson ${version}.\n\n${notice}*/` },
   });
 }
 
 /**
- * Replaces what only writes by 0 in superjson's rules: `simpleTransformation(isApplicable, annotation, transform,
- * untransform)`, and the same of composite ones, whose annotation is a function for writing too.
+ * Keeps of superjson's rules only what reads. A rule is `simpleTransformation(isApplicable, annotation, transform,
+ * untransform)`, or the same of a composite one, whose annotation is for writing too.
  */
 function cutWriters(text) {
   const calls = text.split(/\b(?=(?:simple|composite)Transformation\((?!isApplicable))/);
@@ -107,8 +125,10 @@ function cutWriters(text) {
     const { args, end } = splitArguments(call);
     if (args.length !== 4) throw new Error("Cannot find the rules of superjson");
     const [, annotation, , untransform] = args;
-    const [name] = call.split("(", 1);
-    return `${name}(0, ${name.startsWith("simple") ? annotation : 0}, 0, ${untransform}${call.slice(end)}`;
+    const rule = call.startsWith("simple")
+      ? `{ annotation: ${annotation}, untransform: ${untransform} }`
+      : `{ untransform: ${untransform} }`;
+    return rule + call.slice(end + 1);
   });
   return calls[0] + cut.join("");
 }
