@@ -14,7 +14,6 @@ export interface Dish {
  */
 export const menu = defineService({
   name: "menu",
-  database: 8,
   collections: { dishes: collection<Dish>({ key: "dish:{id}", ttl: "1h", tags: ["menu"] }) },
 });
 
