@@ -631,7 +631,8 @@ contractCase("increment is exact up to 2^53 - 1 either way, and refuses to count
   const [positive, negative] = [`n${amounts.indexOf(most)}`, `n${amounts.indexOf(-most)}`];
   const beyond = {
     name: "RangeError",
-    message: /^cannot increment by -?\d+: accepted are counts from -9007199254740991 to 9007199254740991$/,
+    message:
+      /^Cannot increment a counter: received -?\d+, expected a count from -9007199254740991 to 9007199254740991$/,
   };
   for (const by of [1, 2, most]) {
     await assert.rejects(cache.increment(positive, { by }), beyond);
@@ -640,7 +641,7 @@ contractCase("increment is exact up to 2^53 - 1 either way, and refuses to count
   assert.deepEqual([await cache.get(positive), await cache.get(negative)], [most, -most]);
   assert.equal(await cache.increment(positive, { by: -most }), 0);
   for (const by of [most + 1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, "1", 1n]) {
-    await assert.rejects(cache.increment("n", { by: by as number }), /accepted are safe integers/);
+    await assert.rejects(cache.increment("n", { by: by as number }), /expected a safe integer/);
   }
 
   // What others counted beyond comes back into reach, and is not touched before.

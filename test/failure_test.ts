@@ -20,7 +20,7 @@ import {
   type StoreError,
 } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import { store } from "../src/lua/entries.ts";
+import { storeEntry } from "../src/lua/entries.ts";
 import { type Listener, listen } from "../src/runtime/listen.ts";
 import { type FaultProxy, type ProxyMode, startProxy } from "./helpers/proxy.ts";
 import { freePort, type RedisServer, rawClient, rawCommand, startRedis } from "./helpers/redis_server.ts";
@@ -741,7 +741,7 @@ describe("a client over REST", () => {
           assert.equal(await cache.set("twice", SECRETS.value), true);
           assert.equal(subject.retries, 1);
           const text = `{"json":"${SECRETS.value}"}`;
-          const script = ["EVAL", store.lua, 2, "db9:twice", "db9:#larder:clock", text, 3_600_000];
+          const script = ["EVAL", storeEntry.lua, 2, "db9:twice", "db9:#larder:clock", text, 3_600_000];
           const sent = seen.map((command) => command.slice(0, script.length).map(String));
           assert.deepEqual(sent, [script.map(String), script.map(String)]);
           assert.equal(await cache.get("twice"), SECRETS.value);

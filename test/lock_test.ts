@@ -429,7 +429,7 @@ onWires("withLock", (test) => {
     await sleep(1200);
     await assert.rejects(
       two.withLock("k", () => assert.fail("it ran"), { wait: false }),
-      (error) => error instanceof CacheLockError && /cannot lock "?k"?/.test(error.message),
+      (error) => error instanceof CacheLockError && /Cannot lock "?k"?/.test(error.message),
     );
     done.open();
     assert.equal(await holding, false);
@@ -488,7 +488,7 @@ onWires("withLock", (test) => {
       },
       { ttl: "60ms" },
     );
-    assert.ok(reason instanceof CacheLockError && /was lost/.test(reason.message), String(reason));
+    assert.ok(reason instanceof CacheLockError && /^Lost the lock of /.test(reason.message), String(reason));
     assert.deepEqual(events, ["lock-lost"]);
     assert.equal(await it.raw(0, "GET", "#larder:held:k"), "another's");
   });

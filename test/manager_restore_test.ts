@@ -57,7 +57,7 @@ onWires("manager", (test, wire) => {
     const cache = client.cache({ database: 9 });
     await cache.set("kept", 1, { tags: ["a", "\u00e9"], ttl: "1h" });
     await cache.set("dead", 2, { tags: ["b"], ttl: "1h" });
-    await cache.invalidateTags("b", "c");
+    await cache.invalidateTags(["b", "c"]);
     const file = await backedUp(client, { database: 9 });
     assert.equal((await restored(client, 10, file)).written, 2);
     const other = client.cache({ database: 10 });

@@ -82,7 +82,7 @@ const CHANGES: Readonly<
   delete: (others) => others.delete("a"),
   deletePattern: (others) => others.deletePattern("a*"),
   clear: (others) => others.clear(),
-  "invalidateTags of its service": (_, { shops }) => shops[1].invalidateTags("other", "menu"),
+  "invalidateTags of its service": (_, { shops }) => shops[1].invalidateTags(["other", "menu"]),
   invalidateAll: (others) => others.invalidateAll(),
   "getOrSet that finds it gone": async (others) => {
     await others.delete("a");

@@ -508,7 +508,7 @@ onWires("getOrSetMany", (test) => {
       ]);
     await assert.rejects(cache.getOrSetMany(["a", "b"], other), {
       name: "TypeError",
-      message: /3 values under ids that were not asked for and none of 2 that were: accepted are Maps by the ids/,
+      message: /received 3 values for ids that were not asked for, expected a Map by the 2 ids that were/,
     });
     assert.deepEqual(events, ["load-error", "load-error"]);
     const right = (ids: string[]) => new Map(ids.map((id) => [id, `${id}!`]));

@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { type Command, type Driver, type Reply, type Script, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
-import { acquire, hold, increment, invalidate, read, store, take, touch } from "../src/lua/entries.ts";
+import { acquire, hold, increment, invalidate, read, storeEntry, take, touch } from "../src/lua/entries.ts";
 import { twins } from "../src/lua/twins.ts";
 import { type RawClient, type RedisServer, rawClient, startRedis } from "./helpers/redis_server.ts";
 
@@ -417,7 +417,7 @@ describe("scripts", () => {
   }, async () => {
     const scripts: Readonly<Record<keyof typeof entryCalls, Script>> = {
       read,
-      store,
+      store: storeEntry,
       invalidate,
       acquire,
       take,
@@ -443,7 +443,7 @@ describe("scripts", () => {
     for (const script of twins.filter(timed)) {
       await client.command("FLUSHALL");
       const before = Date.now();
-      const isStore = script.name === store.name;
+      const isStore = script.name === storeEntry.name;
       const entry = isStore || script.name === invalidate.name;
       const others = script.name === "rateLimit" ? [1, "f60000:3"] : [3, 60_000];
       const args = isStore ? ["{}", 0, "", "*", "t:", '"a"'] : entry ? ["t:", "a"] : others;
@@ -508,7 +508,7 @@ function semantics(connect: () => Send): void {
         { born = "", ms = HOUR, text = '{"json":1}', lock = "", token = "*" } = {},
       ) => {
         const keys = lock ? [key, CLOCK, lock] : [key, CLOCK];
-        return run(store, keys, text, ms, born, token, MARKS, tags.map((one) => `"${one}"`).join());
+        return run(storeEntry, keys, text, ms, born, token, MARKS, tags.map((one) => `"${one}"`).join());
       },
       invalidate: (...tags: string[]) => run(invalidate, [CLOCK], MARKS, ...tags),
     };
@@ -675,7 +675,7 @@ function semantics(connect: () => Send): void {
       null,
     ]);
     assert.equal(await run(touch, ["e", CLOCK], MARKS, HOUR, 0, 0), 1, "it has a TTL all the same");
-    assert.equal(await run(store, ["e", CLOCK], '{"json":1}', 0, "", "*", MARKS, "", "0", ""), 1);
+    assert.equal(await run(storeEntry, ["e", CLOCK], '{"json":1}', 0, "", "*", MARKS, "", "0", ""), 1);
     assert.equal(await text("e"), '{"json":1}');
     await put("e", []);
   });
@@ -683,7 +683,7 @@ function semantics(connect: () => Send): void {
   it("store writes only over what it expects, and leaves all as it is otherwise", async () => {
     const { send, run, text } = open();
     const swap = (value: number, ...known: string[]) =>
-      run(store, ["e", CLOCK, LOCK], `{"json":${value}}`, 0, "", "*", MARKS, "", ...known);
+      run(storeEntry, ["e", CLOCK, LOCK], `{"json":${value}}`, 0, "", "*", MARKS, "", ...known);
     await send("SET", LOCK, "other's");
     assert.equal(await swap(1, "1", '{"json":0}'), 0);
     assert.equal(await send("GET", LOCK), "other's", "a lock that nothing was written under");

@@ -14,7 +14,7 @@ import {
 import { parseTtl } from "../src/base/ttl.ts";
 import { createCacheClient as createEdgeClient } from "../src/edge.ts";
 import { collectionKeys } from "../src/entry/keyspace.ts";
-import { read, store } from "../src/lua/entries.ts";
+import { read, storeEntry } from "../src/lua/entries.ts";
 import { services } from "../src/services/all.ts";
 import { auth } from "../src/services/auth.ts";
 import { SERVICE_DATABASES } from "../src/services/databases.ts";
@@ -43,7 +43,7 @@ function recorded(driver: Driver): Driver & { readonly sent: string[] } {
     send(database, commands, options) {
       for (const [name, ...args] of commands) {
         const [text, ...rest] = args;
-        const script = [read, store].find(({ lua, sha1 }) => lua === text || sha1 === text);
+        const script = [read, storeEntry].find(({ lua, sha1 }) => lua === text || sha1 === text);
         sent.push(`${database}: ${(script ? [script.name, ...rest] : [name, ...args]).join(" ")}`);
       }
       return driver.send(database, commands, options);

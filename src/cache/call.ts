@@ -1,38 +1,47 @@
 /** What the verbs have in common: the options of a call, and what becomes of a failure. */
 import type { StoreError } from "../../drivers/driver.ts";
-import { describe, refuse } from "../base/check.ts";
+import { invalid } from "../base/check.ts";
 import { hookError, toStoreError } from "../base/foreign_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { OnError } from "../config/options.ts";
-import type { CacheContext } from "./context.ts";
+import type { CallDefaults, Host, Telemetry } from "./context.ts";
 
 /** Options of every operation. */
 export interface CallOptions {
-  /** How long until the operation ends, whatever the store does: milliseconds, or `"2s"`. @default the client's, 500 */
+  /** The deadline of the operation, whatever the store does: milliseconds, or `"2s"`. @default the client's, 500 */
   readonly timeout?: Timeout;
-  /** What to do when the store is away. @default the client's, "miss" */
+  /** What to do if the store is away. @default the client's, "miss" */
   readonly onError?: OnError;
 }
 
 /** Options of reads. */
 export interface ReadOptions extends CallOptions {
-  /** `false` passes the near cache by, and asks the store. @default true */
+  /** `false` skips the near cache and asks the store. @default true */
   readonly near?: boolean;
 }
 
-/** The milliseconds until an operation ends. Throws for bad options of a call. */
-export function timeoutOf(context: Pick<CacheContext, "timeout">, options: ReadOptions | undefined): number {
-  if (!options) return context.timeout;
-  if (typeof options !== "object") refuse(`options ${describe(options)}`, "objects");
-  const { timeout = context.timeout, onError = "miss", near = true } = options;
-  if (onError !== "miss" && onError !== "throw") refuse(`onError ${describe(onError)}`, "miss and throw");
-  if (typeof near !== "boolean") refuse(`near ${describe(near)}`, "true and false");
+/**
+ * Returns the milliseconds until an operation ends.
+ *
+ * @throws {TypeError | RangeError} For bad options of a call.
+ */
+export function timeoutOf(defaults: Pick<CallDefaults, "timeout">, options: ReadOptions | undefined): number {
+  if (!options) return defaults.timeout;
+  if (typeof options !== "object") throw invalid("use the options", options, "an object");
+  const { timeout = defaults.timeout, onError = "miss", near = true } = options;
+  if (onError !== "miss" && onError !== "throw") throw invalid("use onError", onError, '"miss" or "throw"');
+  if (typeof near !== "boolean") throw invalid("use near", near, "true or false");
   return parseTimeout(timeout);
 }
 
-/** Counts and tells of a failure, then throws it where the caller wants that. */
+/** Returns whether a failure is to be thrown. */
+export function throws(defaults: CallDefaults, options: CallOptions | undefined): boolean {
+  return (options?.onError ?? defaults.onError) === "throw";
+}
+
+/** Counts and reports a failure, then throws it if the caller wants that. */
 export function failed(
-  context: CacheContext,
+  context: CallDefaults & Telemetry,
   operation: string,
   thrown: unknown,
   options: CallOptions | undefined,
@@ -41,24 +50,45 @@ export function failed(
   if (throws(context, options)) throw error;
 }
 
-/** Counts and tells of a failure. */
-export function report({ counters, events, target }: CacheContext, operation: string, thrown: unknown): StoreError {
+/** Counts and reports a failure. */
+export function report({ counters, events, target }: Telemetry, operation: string, thrown: unknown): StoreError {
   const error = toStoreError(thrown);
   counters.errors++;
   events.emit({ type: "error", operation, error, ...target });
   return error;
 }
 
-/** Whether a failure is to be thrown. */
-export function throws(context: CacheContext, options: CallOptions | undefined): boolean {
-  return (options?.onError ?? context.onError) === "throw";
+/** Waits for a reply and counts how long it took. If the store fails, that is counted and reported too, and thrown. */
+export async function timed<T>(context: Telemetry, operation: string, sent: Promise<T>): Promise<T> {
+  const start = performance.now();
+  let reply: T;
+  try {
+    reply = await sent;
+  } catch (error) {
+    throw report(context, operation, error);
+  }
+  context.counters.time(performance.now() - start);
+  return reply;
+}
+
+/** Does the same, but returns `undefined` instead of throwing, unless the caller wants that. */
+export function settle<T>(
+  context: CallDefaults & Telemetry,
+  operation: string,
+  sent: Promise<T>,
+  options: CallOptions | undefined,
+): Promise<T | undefined> {
+  return timed(context, operation, sent).catch((error) => {
+    if (throws(context, options)) throw error;
+    return undefined;
+  });
 }
 
 /**
- * Hands over what goes on after the response, where the application takes it. What its function throws is told, and
- * costs nothing else.
+ * Hands work that goes on after the response to the application's `waitUntil`, if there is one. What that throws is
+ * reported and has no other effect.
  */
-export function handOver(context: CacheContext, work: Promise<unknown>): void {
+export function handOver(context: Host & Telemetry, work: Promise<unknown>): void {
   const { waitUntil } = context;
   if (!waitUntil) return;
   const tell = (thrown: unknown): void => {

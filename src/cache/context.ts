@@ -1,40 +1,39 @@
-/** What a cache stands on, and what its verbs have in common. */
+/** What a cache stands on, in groups that say what a function needs. */
 import type { OnError } from "../config/options.ts";
 import type { Policy } from "../config/policy.ts";
 import type { Known } from "../entry/codec.ts";
 import type { KeyShape, Keyspace } from "../entry/keyspace.ts";
 import type { Schema } from "../entry/schema.ts";
 import type { SealOptions } from "../entry/seal.ts";
-import { read } from "../lua/entries.ts";
 import type { NearCache } from "../near/near_cache.ts";
 import type { CacheTarget, Events } from "../telemetry/events.ts";
 import type { Counters } from "../telemetry/stats.ts";
-import type { Batch, ReadScript } from "../wire/batch.ts";
-import type { Load } from "./loads.ts";
+import type { Batch } from "../wire/batch.ts";
+import type { Loads, Nears } from "./loads.ts";
+import type { Readings } from "./readings.ts";
 
-/** Steps that bring the value of an older version up to date: the step of version n gives the value of version n + 1. */
+/** Steps that upgrade the value of an older version: the step of version n returns the value of version n + 1. */
 // biome-ignore lint/suspicious/noExplicitAny: stands for values of earlier versions
 export type Migrations = Readonly<Record<number, (value: any) => unknown>>;
 
-/** What a cache stands on; made by the client. */
-export interface CacheContext {
-  readonly target: CacheTarget;
+/** What the caches of one client and database share. */
+export interface Lane {
+  readonly batch: Batch;
+  readonly loads: Loads;
+  readonly nears: Nears;
+}
+
+/** Where the keys live, and how entries are read. */
+export interface Keys {
   readonly space: Keyspace;
   readonly shape: KeyShape;
-  readonly batch: Batch;
-  readonly events: Events;
-  readonly counters: Counters;
-  /** Loads under way by physical key, shared by the caches of one client and database. */
-  readonly loads: Map<string, Load>;
-  /** The near caches of one client and database: each forgets what any of its caches writes. */
-  readonly nears: Set<NearCache>;
-  /** Makes the verbs of rate limits, if the client has them: the function of that name, which stands on this. */
-  readonly rateLimits: ((...args: never[]) => object) | undefined;
-  readonly near?: NearCache | undefined;
-  readonly timeout: number;
-  readonly onError: OnError;
+  readonly readings: Readings;
+}
+
+/** How entries live, and what a value must be to become one. */
+export interface EntryRules {
   readonly policy: Policy;
-  /** Whether each read begins the TTL anew. */
+  /** Whether each read starts the TTL again. */
   readonly sliding?: boolean;
   readonly schema?: Schema | undefined;
   readonly version?: number | undefined;
@@ -44,26 +43,38 @@ export interface CacheContext {
   readonly known: Known;
   /** Throws for values that must not be stored. */
   readonly refuse?: ((value: unknown) => void) | undefined;
-  readonly waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
-  /** Milliseconds since 1970. */
+}
+
+/** Where a cache reports what it does. */
+export interface Telemetry {
+  readonly events: Events;
+  readonly counters: Counters;
+  readonly target: CacheTarget;
+}
+
+/** What applies to calls that do not say otherwise. */
+export interface CallDefaults {
+  /** Milliseconds until an operation ends. */
+  readonly timeout: number;
+  readonly onError: OnError;
+}
+
+/** What the application gives. */
+export interface Host {
+  /** Returns the milliseconds since 1970. */
   readonly now: () => number;
-  /** How to read where MGET does not tell enough: tagged, sliding and near entries. Set when the first tagged entry is seen. */
-  readScript: ReadScript | undefined;
-  /** How to read whole entries, or what is known of them, with the store's look at their tags. */
-  readonly texts: ReadScript;
-  readonly heads: ReadScript;
-  /** Settles when the entries that take time to make, as sealed ones do, are made. */
-  preparing?: Promise<unknown>;
+  readonly waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
 }
 
-/** How to read entries whose tags the store must look at; `slide` is the TTL to begin anew, in milliseconds. */
-export function lookAt(space: Keyspace, slide = 0, headsOnly = false): ReadScript {
-  return { script: read, epochKey: space.epochKey, args: [space.marksPrefix, slide, headsOnly ? 1 : 0] };
+/**
+ * What a cache stands on; made by the client. One flat object has all groups, because a second load would cost each hit
+ * time, and each access bytes at the edge. Functions name the groups that they need.
+ */
+export interface CacheContext extends Lane, Keys, EntryRules, Telemetry, CallDefaults, Host {
+  readonly near?: NearCache | undefined;
+  /** Makes the verbs of rate limits, if the client has them: the function of that name. */
+  readonly rateLimits: ((...args: never[]) => object) | undefined;
 }
 
-/** What is written or deleted now must not be undone by a load under way, nor be hidden by a near cache. */
-export function supersede({ loads, nears }: CacheContext, key: string): void {
-  const load = loads.get(key);
-  if (load) load.superseded = loads.delete(key);
-  for (const near of nears) near.forget(key);
-}
+/** What the caches of one keyspace have in common. */
+export type SharedContext = Omit<CacheContext, "target" | "shape" | "counters">;

@@ -1,18 +1,23 @@
-/** Statistics of all processes together: counts that ride to the store with what is sent anyway. */
-
+/** Statistics of all processes together: each process adds its counts to the store's, with what it sends anyway. */
 import { addCounts } from "../lua/entries.ts";
 import { type CacheStats, COUNTS, type Counters, PER_OCTAVE } from "../telemetry/stats.ts";
 import type { Batch } from "../wire/batch.ts";
 import { type CallOptions, failed, timeoutOf } from "./call.ts";
-import type { CacheContext } from "./context.ts";
+import type { CacheContext, Keys, Telemetry } from "./context.ts";
 
 /** What caches or collections did in all processes that count together, since their counts were first written. */
 export interface FleetStats extends Omit<CacheStats, "latency"> {}
 
-/** How often an instance adds its counts, in milliseconds: the first time at once, for it may not live long. */
+/** The counts of {@linkcode FleetStats}. */
+export type FleetSum = Record<(typeof COUNTS)[number], number>;
+
+/** How often a process adds its counts, in milliseconds. It adds the first ones at once, because it may not live long. */
 const EVERY_MS = 10_000;
 
-/** What is added of counters, by name: the counts, and as `t0` and so on how many operations took from 2^0 to 2^1 microseconds and so on. */
+/**
+ * Returns what is added of counters, by name: the counts, and as `t0` and so on how many operations took from 2^0 to
+ * 2^1 microseconds and so on.
+ */
 function numbersOf(counters: Counters): Record<string, number> {
   const numbers: Record<string, number> = {};
   for (const name of COUNTS) numbers[name] = counters[name];
@@ -23,7 +28,7 @@ function numbersOf(counters: Counters): Record<string, number> {
   return numbers;
 }
 
-/** Adds what an instance counts to the store's counts. */
+/** Adds what a process counts to the store's counts. */
 export class Fleet {
   readonly #sources: {
     readonly counters: Counters;
@@ -33,14 +38,14 @@ export class Fleet {
   }[] = [];
   #last = Number.NEGATIVE_INFINITY;
 
-  /** Counts what a cache's counters count from now on; once, however many clients of requests have the cache. */
-  add({ counters, target, space }: Pick<CacheContext, "counters" | "target" | "space">): void {
+  /** Counts what a cache's counters count from now on: once, even if many clients of requests have the cache. */
+  add({ space, counters, target }: Pick<Keys, "space"> & Telemetry): void {
     if (this.#sources.some((source) => source.counters === counters)) return;
     const key = space.own(`stats:${target.service}`);
     this.#sources.push({ counters, name: target.collection, key, sent: numbersOf(counters) });
   }
 
-  /** Called when commands are about to leave, and at the end: sends what is new along. */
+  /** Adds new counts to the commands that are about to leave. Called before each send, and at the end. */
   ride(batch: Batch, timeout: number, last = false): void {
     const now = performance.now();
     if (now - this.#last < EVERY_MS && !last) return;
@@ -59,12 +64,38 @@ export class Fleet {
   }
 }
 
+/** Returns counts of nothing. */
+export function noCounts(): FleetSum {
+  return Object.fromEntries(COUNTS.map((name) => [name, 0])) as FleetSum;
+}
+
 /**
- * Reads the fleet's counts.
+ * Adds up what processes counted for a service.
+ *
+ * @param fields The store's hash: names and numbers in turn.
+ * @param takes Whether a collection's counts are taken; takes the other numbers, such as `t0`, too. @default all
+ * @returns The counts and their hit rate.
+ */
+export function parseFleet(
+  fields: readonly string[],
+  takes: (collection: string, name: string, number: number) => boolean = () => true,
+): FleetStats {
+  const sum = noCounts();
+  for (let i = 0; i < fields.length; i += 2) {
+    const [collection = "", name = ""] = (fields[i] as string).split(":");
+    const number = Number(fields[i + 1]);
+    if (takes(collection, name, number) && Object.hasOwn(sum, name)) sum[name as keyof FleetSum] += number;
+  }
+  const reads = sum.hits + sum.misses;
+  return { ...sum, hitRate: reads > 0 ? sum.hits / reads : 0 };
+}
+
+/**
+ * Reads the counts of all processes.
  *
  * @param contexts The caches to take together, of one service.
  * @param options Deadline and error handling.
- * @returns Their sum, zeros where no client has `fleetStats` on; `undefined` when the store is away.
+ * @returns Their sum, zeros if no client has `fleetStats` on; `undefined` if the store is away.
  */
 export async function fleetStats(
   contexts: readonly CacheContext[],
@@ -81,12 +112,5 @@ export async function fleetStats(
     return failed(first, "fleetStats", error, options);
   }
   const names = new Set(contexts.map((context) => context.target.collection));
-  const sum = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<(typeof COUNTS)[number], number>;
-  const flat = reply as string[];
-  for (let i = 0; i < flat.length; i += 2) {
-    const [collection = "", count = ""] = String(flat[i]).split(":");
-    if (names.has(collection) && Object.hasOwn(sum, count)) sum[count as keyof typeof sum] += Number(flat[i + 1]);
-  }
-  const reads = sum.hits + sum.misses;
-  return { ...sum, hitRate: reads > 0 ? sum.hits / reads : 0 };
+  return parseFleet(reply as string[], (collection) => names.has(collection));
 }

@@ -1,161 +1,179 @@
 /**
  * The read-through engine: what `getOrSet` does after its read.
  *
- * - One load a key is under way in a process; its value and its error go to all who wait. It is as old as the clock was
- *   before it: whoever has seen a later invalidation does not join it, and what it stores does not hold.
- * - What is handed out is what a hit would hand out: the schema's output.
- * - What is written, deleted or cleared meanwhile in this process takes the load's right to store its value; with a lock, what
- *   other processes write or delete does too.
- * - An entry that is kept beyond its TTL is served at once while it is stale, and instead of an error while it is fail-safe.
- * - A loader that takes longer than its hard timeout is aborted and forgotten: it blocks nobody, and stores nothing.
+ * - A process runs one load a key at a time. Its value and its error go to all callers that wait for it.
+ * - A load carries the epoch that was read before it started. Callers that have seen a later invalidation do not join
+ *   it, and the value that it stores counts as invalidated.
+ * - Callers get what a hit would return: the schema's output.
+ * - A write, deletion or clearing in this process takes away the load's right to store its value. With a lock, those of
+ *   other processes do too.
+ * - A stale entry is returned at once, while a load in the background renews it. A fail-safe entry is returned instead
+ *   of the loader's error.
+ * - A loader that takes longer than its hard timeout is aborted and forgotten. It blocks no caller and stores nothing.
  */
 import { checkFunction } from "../base/check.ts";
 import { CacheTimeoutError } from "../base/errors.ts";
 import type { Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import { type LoadOptions, type Policy, policyOf } from "../config/policy.ts";
-import type { Id } from "../entry/keyspace.ts";
 import { type LoadReason, placeOf } from "../telemetry/events.ts";
-import { type CallOptions, failed, handOver, throws, timeoutOf } from "./call.ts";
-import type { CacheContext } from "./context.ts";
-import { awaitTurn, type Turn } from "./load_lock.ts";
+import { type CallOptions, handOver, type ReadOptions, timeoutOf } from "./call.ts";
+import type { CacheContext, Lane } from "./context.ts";
+import { awaitTurn, type LockTurn } from "./load_lock.ts";
 import type { Load } from "./loads.ts";
-import { count, Read } from "./read.ts";
-import { type Entry, entryOf, type Origin, outputOf, save, withEntry } from "./write.ts";
+import { countRead, type Found, type Purpose } from "./read.ts";
+import { type Entry, entryOf, type Origin, outputOf, write } from "./write.ts";
 
-/** What a loader is told, and what it may say of its value. */
+/** What a loader gets to know, and what it may say of its value. */
 export interface LoadContext<Out = unknown> {
-  /** Aborted when nobody waits for the value any more: at the hard timeout. */
+  /** Aborted at the hard timeout, when no caller waits for the value any more. */
   readonly signal: Signal;
-  /** The old value, where one is kept. */
+  /** The old value, if one is kept. */
   readonly old: Out | undefined;
   /** Set it to give the value a TTL of its own. */
   ttl: Ttl | undefined;
   /** Add to it to tag the value. */
   readonly tags: string[];
-  /** Set it to `false` to hand the value out without storing it. */
+  /** Set it to `false` to return the value without storing it. */
   store: boolean;
 }
+
+/** Options of {@linkcode Cache.getOrSet}. */
+export interface GetOrSetOptions extends ReadOptions, LoadOptions {}
+
+/**
+ * The result of a load: what a read returns, if that is declared; otherwise what the loader returns. It includes
+ * `undefined` if the loader may return that.
+ */
+export type Loaded<Out, V> = unknown extends Out ? V : undefined extends V ? Out | undefined : Out;
 
 /** A loader of any type. */
 export type AnyLoader = (context: LoadContext<never>) => unknown;
 
-/** The read of a `getOrSet`. */
-export class ReadThrough extends Read {
-  readonly loader: AnyLoader;
+/** One `getOrSet`: the purpose of its read, and what happens then. */
+export class GetOrSet implements Purpose {
+  readonly operation = "get";
+  readonly wanted = "old";
+  readonly keeps = true;
+  readonly context: CacheContext;
+  readonly options: CallOptions | undefined;
+  /** Milliseconds until a step of the store fails. */
+  readonly timeout: number;
   readonly policy: Policy;
-  readonly #done: (value: unknown) => void;
-  #decided: (() => void) | undefined;
+  readonly loader: AnyLoader;
+  #found: Found | undefined;
+  #loadDecided: (() => void) | undefined;
 
+  /**
+   * @param context What the cache stands on.
+   * @param options How the value is kept fresh and loaded, deadline and error handling.
+   * @param loader The loader.
+   * @param loadDecided Called once, when it is known whether the loader runs for this key.
+   * @throws {TypeError | RangeError} For a bad option or loader.
+   */
   constructor(
     context: CacheContext,
-    id: Id,
-    key: string,
-    options: (CallOptions & LoadOptions) | undefined,
+    options: GetOrSetOptions | undefined,
     loader: AnyLoader,
-    done: (value: unknown) => void,
-    refuse: (error: unknown) => void,
-    decided?: () => void,
+    loadDecided?: () => void,
   ) {
-    super(context, id, key, options, refuse);
+    this.context = context;
+    this.options = options;
+    this.timeout = timeoutOf(context, options);
     this.policy = policyOf(context.policy, options, true);
     checkFunction(loader, "a loader");
     this.loader = loader;
-    this.#done = done;
-    this.#decided = decided;
-    this.mark = context.near?.begin();
+    this.#loadDecided = loadDecided;
   }
 
-  protected override get wantsOld(): boolean {
-    return true;
+  /** What the read found. */
+  get found(): Found {
+    return this.#found as Found;
   }
 
-  /** Whether there is an old value for when the loader fails. */
+  /** Whether an old value exists for when the loader fails. */
   get kept(): boolean {
-    return this.state === "old" && this.value !== undefined && this.age < this.policy.failSafeFor;
+    const { state, value } = this.found;
+    return state === "old" && value !== undefined && this.age < this.policy.failSafeFor;
   }
 
-  /** For how long its TTL has been over, in milliseconds; below 0 while it is fresh. */
+  /** The milliseconds since the end of its TTL; below 0 while it is fresh. */
   get age(): number {
-    const { at = 0, ttl = 0 } = this.document ?? {};
+    const { document, state } = this.found;
+    const { at = 0, ttl = 0 } = document ?? {};
     const age = this.context.now() - at - ttl;
-    // An old one from the future, for a clock was set back, is over all the same.
-    return this.state === "old" ? Math.max(0, age) : age;
+    // After a clock was set back, an entry may carry a future timestamp: treat it as just expired.
+    return state === "old" ? Math.max(0, age) : age;
   }
 
-  /** Called when it is known whether its own loader runs for it: at once or, where it waits for a lock, later. */
-  decided(): void {
-    this.#decided?.();
-    this.#decided = undefined;
+  /** Reports that it is known whether the loader runs for this key: at once or, if it waits for a lock, later. */
+  loadDecided(): void {
+    this.#loadDecided?.();
+    this.#loadDecided = undefined;
   }
 
-  override reject(error: unknown): void {
-    super.reject(error);
-    if (throws(this.context, this.options)) this.decided();
-  }
-
-  protected override end(): void {
-    const { state, policy, value } = this;
+  end(context: CacheContext, found: Found, resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
+    this.#found = found;
+    const { policy } = this;
+    const { state, value } = found;
     if (state === "fresh") {
-      count(this, true);
-      const { load } = this.document ?? {};
+      countRead(context, found, true);
+      const { load } = found.document ?? {};
       // XFetch: an entry seems older by a random share of what its load takes.
       if (load && policy.earlyRefresh > 0 && this.age - load * policy.earlyRefresh * Math.log(Math.random()) >= 0) {
         this.#refresh("early");
       }
-      this.decided();
-      this.#done(value);
+      this.loadDecided();
+      resolve(value);
     } else if (state === "old" && value !== undefined && this.age < policy.staleFor) {
-      count(this, true, true);
+      countRead(context, found, true, true);
       this.#refresh("stale");
-      this.decided();
-      this.#done(value);
+      this.loadDecided();
+      resolve(value);
     } else {
-      count(this, false);
+      countRead(context, found, false);
       const load = begin(this, "miss");
-      if (this.kept) orKept(this, load).then(this.#done, this.refuse);
-      else load.promise.then(this.#done, this.refuse);
+      (this.kept ? orKept(this, load) : load.promise).then(resolve, reject);
     }
   }
 
   #refresh(reason: LoadReason): void {
-    const { loads, space } = this.context;
-    const running = loads.get(space.key(this.key));
+    const running = this.context.loads.get(this.found.physical);
     const load = begin(this, reason);
-    if (load !== running)
-      handOver(
-        this.context,
-        load.promise.catch(() => {}),
-      );
+    if (load !== running) handOver(this.context, silent(load.promise));
   }
 }
 
-/** The load that is under way for a key, or a new one. */
-function begin(read: ReadThrough, reason: LoadReason): Load {
-  const { context, clock } = read;
-  const { loads, space } = context;
-  const key = space.key(read.key);
-  const running = loads.get(key);
+/** Waits for a promise and ignores its error. */
+function silent(promise: Promise<unknown>): Promise<unknown> {
+  return promise.catch(() => {});
+}
+
+/** Returns the load in flight for a key, or starts one. */
+function begin(call: GetOrSet, reason: LoadReason): Load {
+  const { loads } = call.context;
+  const { epoch, physical } = call.found;
+  const running = loads.get(physical);
   if (running) {
-    // A later invalidation may concern it: its loader may still give it tags.
-    if (running.epoch.seq >= clock.seq) {
-      read.decided();
+    // A later invalidation may hit its value, because its loader may still add tags.
+    if (running.epoch.seq >= epoch.seq) {
+      call.loadDecided();
       return running;
     }
     running.superseded = true;
   }
-  const load: { -readonly [N in keyof Load]: Load[N] } = { promise: NEVER, epoch: clock, superseded: false };
-  loads.set(key, load);
-  load.promise = run(read, key, load, reason);
+  const load: { -readonly [N in keyof Load]: Load[N] } = { promise: NEVER, epoch, superseded: false };
+  loads.set(physical, load);
+  load.promise = run(call, load, reason);
   load.promise.catch(() => {});
   return load;
 }
 
 const NEVER: Promise<unknown> = new Promise(() => {});
 
-/** Waits for a load, for no longer than the soft timeout, and not for its error: then the old value serves. */
-async function orKept(read: ReadThrough, { promise }: Load): Promise<unknown> {
-  const { softTimeout } = read.policy;
+/** Waits for a load until the soft timeout. After that, and if the load fails, returns the old value. */
+async function orKept({ context, policy, found }: GetOrSet, { promise }: Load): Promise<unknown> {
+  const { softTimeout } = policy;
   let timer: ReturnType<typeof setTimeout> | undefined;
   try {
     if (softTimeout === Number.POSITIVE_INFINITY) return await promise;
@@ -164,122 +182,102 @@ async function orKept(read: ReadThrough, { promise }: Load): Promise<unknown> {
     });
     const first = await Promise.race([promise, late]);
     if (first !== LATE) return first;
-    handOver(
-      read.context,
-      promise.catch(() => {}),
-    );
+    handOver(context, silent(promise));
   } catch {
-    // Whoever started the load has told of it.
+    // The load has reported its error.
   } finally {
     clearTimeout(timer);
   }
-  const { counters, events, target } = read.context;
+  const { counters, events, target } = context;
   counters.staleHits++;
-  if (events.active) events.emit({ type: "hit", key: read.key, stale: true, ...target });
-  return read.value;
+  if (events.active) events.emit({ type: "hit", key: found.key, stale: true, ...target });
+  return found.value;
 }
 
 const LATE = Symbol();
 
-/** Runs a load: waits for its turn, loads, writes. It is under way until its value is written, though its callers may go on before. */
-async function run(read: ReadThrough, key: string, load: Load, reason: LoadReason): Promise<unknown> {
-  const { context, policy, options } = read;
-  const { events, loads, target, waitUntil } = context;
+/**
+ * Runs a load: waits for its turn, calls the loader, writes the value. The load is in flight until its value is
+ * written, though its callers may get it before.
+ */
+async function run(call: GetOrSet, load: Load, reason: LoadReason): Promise<unknown> {
+  const { context, found, policy, options, timeout } = call;
+  const { counters, events, target } = context;
+  const { key } = found;
   let start = performance.now();
-  // With a store that is away, the write has what the read has left of the deadline.
-  const timeout = timeoutOf(context, options);
-  const left = read.failed ? timeout - (start - read.start) : timeout;
-  const locks = left >= 1 ? policy.lock : undefined;
-  let turn: Turn = {};
-  let writing: Promise<unknown> | undefined;
+  // If the store is away, the write has the rest of the read's deadline.
+  const left = found.failed ? timeout - (start - found.start) : timeout;
+  let turn: LockTurn | undefined;
+  let writing: Promise<boolean | undefined> | undefined;
   try {
-    if (locks) turn = await awaitTurn(read, locks, reason === "early");
-    if (turn.found) return turn.found.value;
+    if (policy.lock && left >= 1) {
+      const request = { ...policy.lock, atOnce: reason === "early", timeout, waiting: () => call.loadDecided() };
+      const waited = await awaitTurn(context, found, request);
+      if (waited.found) return waited.found.value;
+      turn = waited.turn;
+    }
     start = performance.now();
-    context.counters.loads++;
-    events.emit({ type: "load-start", key: read.key, reason, ...target });
-    const tell = (error: unknown): never => {
+    counters.loads++;
+    events.emit({ type: "load-start", key, reason, ...target });
+    const fail = (error: unknown): never => {
       const duration = performance.now() - start;
-      const kept = read.kept || reason !== "miss";
-      events.emit({ type: "load-error", key: read.key, duration, error, kept, ...target });
+      events.emit({ type: "load-error", key, duration, error, kept: call.kept || reason !== "miss", ...target });
       throw error;
     };
-    const { value, said } = await call(read, load).catch(tell);
+    const loaded = await callLoader(call, load).catch(fail);
     const duration = performance.now() - start;
-    const worth = value !== undefined || policy.negativeTtl > 0;
-    const stored = said.store && worth && !load.superseded && left >= 1;
-    const { token } = turn;
-    const origin: Origin = {
-      load: duration,
-      tags: said.tags,
-      born: read.clock.seq,
-      ...(token !== undefined && { token }),
-    };
-    let lives = policy;
-    let output = value;
-    let entry: Entry | Promise<Entry> | undefined;
-    try {
-      if (said.ttl !== undefined) lives = policyOf(policy, { ttl: said.ttl });
-      if (value !== undefined) output = outputOf(context, value, stored);
-      if (output instanceof Promise) output = await output;
-      if (stored) entry = entryOf(context, read.id, read.key, value, lives, origin, true);
-      if (entry instanceof Promise) entry = entry.catch(tell);
-    } catch (error) {
-      tell(error);
-    }
-    events.emit({ type: "load-end", key: read.key, duration, stored, ...target });
-    if (!entry) return output;
-    writing = withEntry(context, entry, async (made) => {
-      if (load.superseded) return;
-      // The write gives the lock up: a renewal behind it would find it lost.
-      turn.stop?.();
-      try {
-        if (await save(context, read.key, made, lives, origin, left)) context.counters.writes++;
-        turn.release = undefined;
-      } catch (error) {
-        failed(context, "set", error, options);
-      }
+    const { output, entry, lives, origin } = await prepare(call, load, turn, loaded, duration, left).catch(fail);
+    events.emit({ type: "load-end", key, duration, stored: entry !== undefined, ...target });
+    if (entry === undefined) return output;
+    writing = write(context, {
+      key,
+      entry: entry instanceof Promise ? entry.catch(fail) : entry,
+      policy: lives,
+      origin,
+      operation: "set",
+      timeout: left,
+      options,
+      begin() {
+        // The write gives the lock up: a renewal after it would find it lost.
+        if (!load.superseded) turn?.stop?.();
+        return !load.superseded;
+      },
     });
-    if (!waitUntil) await writing;
+    if (!context.waitUntil) await writing;
     return output;
   } finally {
-    read.decided();
-    const end = async (): Promise<void> => {
-      await writing?.catch(() => {});
-      if (loads.get(key) === load) loads.delete(key);
-      turn.stop?.();
-      await turn.release?.();
-    };
-    handOver(context, end());
+    call.loadDecided();
+    handOver(context, finish(context, found.physical, load, turn, writing));
   }
 }
 
-/** What a loader gave. */
-interface Loaded {
+/** What a loader returned. */
+interface LoaderResult {
   readonly value: unknown;
   readonly said: LoadContext<never>;
 }
 
-/** Calls the loader, and waits for it as long as the hard timeout allows. */
-async function call(read: ReadThrough, load: Load): Promise<Loaded> {
-  const { hardTimeout } = read.policy;
+/** Calls the loader, and waits for it until the hard timeout. */
+async function callLoader(call: GetOrSet, load: Load): Promise<LoaderResult> {
+  const { hardTimeout } = call.policy;
+  const { state, value } = call.found;
   const control = new AbortController();
   const said: LoadContext<never> = {
     signal: control.signal,
-    old: (read.state === "old" ? read.value : undefined) as undefined,
+    old: (state === "old" ? value : undefined) as undefined,
     ttl: undefined,
     tags: [],
     store: true,
   };
   let timer: ReturnType<typeof setTimeout> | undefined;
   try {
-    const loading = read.loader(said);
-    read.decided();
+    const loading = call.loader(said);
+    call.loadDecided();
     if (hardTimeout === Number.POSITIVE_INFINITY) return { value: await loading, said };
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        const place = placeOf(read.context.target);
-        const error = new CacheTimeoutError(`the loader of ${place} took longer than ${hardTimeout} ms`);
+        const place = placeOf(call.context.target);
+        const error = new CacheTimeoutError(`The loader of ${place} took longer than ${hardTimeout} ms`);
         load.superseded = true;
         reject(error);
         control.abort(error);
@@ -287,7 +285,52 @@ async function call(read: ReadThrough, load: Load): Promise<Loaded> {
     });
     return { value: await Promise.race([loading, late]), said };
   } finally {
-    read.decided();
+    call.loadDecided();
     clearTimeout(timer);
   }
+}
+
+/** What a load hands out and, if it may be stored, what is written. */
+interface Prepared {
+  readonly output: unknown;
+  /** How the value lives. */
+  readonly lives: Policy;
+  readonly origin: Origin;
+  readonly entry: Entry | Promise<Entry> | undefined;
+}
+
+/** Checks what a loader returned, and makes its entry if it is to be stored. */
+async function prepare(
+  { context, found, policy }: GetOrSet,
+  load: Load,
+  turn: LockTurn | undefined,
+  { value, said }: LoaderResult,
+  duration: number,
+  left: number,
+): Promise<Prepared> {
+  const stored = said.store && (value !== undefined || policy.negativeTtl > 0) && !load.superseded && left >= 1;
+  const origin: Origin = {
+    load: duration,
+    tags: said.tags,
+    born: (turn ?? found).epoch.seq,
+    token: turn?.token,
+  };
+  const lives = said.ttl === undefined ? policy : policyOf(policy, { ttl: said.ttl });
+  const output = value === undefined ? value : await outputOf(context, value, stored);
+  const entry = stored ? entryOf(context, found.id, found.key, value, lives, origin, true) : undefined;
+  return { output, entry, lives, origin };
+}
+
+/** Ends a load once its value is written, and gives up its lock if the write did not. */
+async function finish(
+  { loads }: Lane,
+  key: string,
+  load: Load,
+  turn: LockTurn | undefined,
+  writing: Promise<boolean | undefined> | undefined,
+): Promise<void> {
+  const written = await writing?.catch(() => undefined);
+  if (loads.get(key) === load) loads.delete(key);
+  turn?.stop?.();
+  if (written === undefined) await turn?.release?.();
 }

@@ -1,64 +1,76 @@
-/** Locks in the store: for loads, and for whoever asks. */
+/** The lock of `getOrSet` in the store: one process loads a key, the others wait for its value. */
 import type { Reply } from "../../drivers/driver.ts";
 import { LONGEST_TIMER } from "../base/ttl.ts";
 import type { Policy } from "../config/policy.ts";
+import type { Epoch } from "../entry/keyspace.ts";
 import { acquire, hold } from "../lua/entries.ts";
-import { report, timeoutOf } from "./call.ts";
-import type { CacheContext } from "./context.ts";
-import { Look, type Read } from "./read.ts";
+import { report } from "./call.ts";
+import type { CacheContext, CallDefaults, Host, Lane } from "./context.ts";
+import { type Found, judge } from "./read.ts";
 
-/** The first and the longest pause between two looks at a lock that another holds, in milliseconds. */
+/** The first and the longest pause between two attempts to take a lock that another process holds, in milliseconds. */
 const PAUSES = { first: 20, longest: 250 };
 
-/** What waiting for a turn came to: the value of another's load, the lock, or neither. */
-export interface Turn {
-  readonly found?: Read;
+/** A turn to load. Without a token it is one without a lock, because the store is away. */
+export interface LockTurn {
+  /** The keyspace's epoch when the turn came: what is loaded now is as old as that. */
+  readonly epoch: Epoch;
   readonly token?: string;
   /** Ends the renewal. */
-  readonly stop?: () => void;
+  stop?(): void;
   /** Gives the lock up. */
-  release?: (() => Promise<unknown>) | undefined;
+  release?(): Promise<unknown>;
+}
+
+/** What a caller waits for a turn with. */
+export interface TurnRequest extends NonNullable<Policy["lock"]> {
+  /** Takes the lock over at once instead of waiting, for an early refresh: a fresh value exists. */
+  readonly atOnce: boolean;
+  readonly timeout: number;
+  /** Called when it has to wait. */
+  waiting(): void;
 }
 
 /**
- * Waits until another's load has stored its value, or it is this one's turn to load.
+ * Waits until another process has stored its value, or it is this caller's turn to load.
  *
- * @param read The read that found no fresh value, or one to renew.
- * @param lock How long the lock lasts, and how long to wait before it is taken from who has it, whose value is not stored then.
- * @param atOnce Whether it is taken from whoever has it without a wait: there is a fresh value, to be renewed.
- * @returns The read that found the value; or the lock; or nothing, when the store is away: then the loader runs without a lock.
+ * @param context What the cache stands on.
+ * @param read The read that found no fresh value, or one to refresh.
+ * @param request How long the lock lasts, and how long to wait before it is taken over. Then the value of the process
+ * that held it is not stored.
+ * @returns The fresh value that another process stored, or else the turn.
  */
 export async function awaitTurn(
-  read: Read & { decided(): void },
-  { ttl, wait }: NonNullable<Policy["lock"]>,
-  atOnce: boolean,
-): Promise<Turn> {
-  const { context, key, options } = read;
-  const { space, batch, events, target } = context;
+  context: CacheContext,
+  read: Found,
+  { ttl, wait, atOnce, timeout, waiting }: TurnRequest,
+): Promise<{ readonly turn: LockTurn; readonly found?: Found }> {
+  const { batch, space, events, target, now } = context;
+  const { key } = read;
   const token = crypto.randomUUID();
   const ms = lasting(ttl);
   const lock = space.lock(key);
-  const timeout = timeoutOf(context, options);
   const until = performance.now() + wait;
-  // What stands there and is no value, of another schema, version or key of encryption, is not waited for.
+  let { epoch } = read;
+  // An entry of another schema, version or encryption key is not waited for.
   let useless = read.state === "none" ? read.text : null;
   let passed = stopwatch(context);
   try {
     for (let pause = 0; !atOnce; pause = next(pause)) {
       passed = stopwatch(context);
-      const also = [space.key(key), space.epochKey];
-      const args = [token, ms, space.marksPrefix, Math.floor(context.now()), ...(useless === null ? [] : [useless])];
+      const also = [read.physical, space.epochKey];
+      const args = [token, ms, space.marksPrefix, Math.floor(now()), ...(useless === null ? [] : [useless])];
       const reply = (await batch.run(acquire, [lock], args, timeout, true, also)) as readonly Reply[];
-      const [taken, clock, text = null, left = -1] = reply;
-      read.clock = space.noteEpoch(clock);
+      const [taken, seen, text = null, left = -1] = reply;
+      epoch = space.noteEpoch(seen);
       if (taken === 1) break;
       if (text !== null) {
-        const found = await look(context, key, [text, clock ?? null, left]);
-        if (found.state === "fresh") return { found };
+        const found = await judge(context, key, [text, seen ?? null, left]);
+        if (found.state === "fresh") return { turn: { epoch }, found };
         if (found.state === "none") useless = found.text;
       }
       if (pause === 0) events.emit({ type: "lock-wait", key, ...target });
-      read.decided();
+      waiting();
       atOnce = performance.now() >= until;
       if (!atOnce) await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
     }
@@ -68,45 +80,39 @@ export async function awaitTurn(
     }
   } catch (error) {
     report(context, "lock", error);
-    return {};
+    return { turn: { epoch } };
   }
   const { stop } = renew(context, key, lock, token, ms, passed);
-  return { token, stop, release: () => giveUp(context, lock, token) };
+  return { turn: { epoch, token, stop, release: () => giveUp(context, lock, token) } };
 }
 
+/** Returns the pause after a pause, before it is varied at random. */
 export function next(pause: number): number {
   return Math.min(pause ? pause * 1.5 : PAUSES.first, PAUSES.longest);
 }
 
-/** What a reply is worth. */
-function look(context: CacheContext, key: string, reply: readonly [Reply, Reply, Reply]): Promise<Read> {
-  return new Promise((resolve, reject) => {
-    new Look(context, key, { operation: "getOrSet", value: true }, resolve, reject).resolve(...reply);
-  });
-}
-
 /**
- * How many milliseconds went by since it was made. While a machine sleeps the monotonic clock may stand still: then the
- * other one tells.
+ * Measures the milliseconds since it was made. While a machine sleeps, the monotonic clock may stand still, so the wall
+ * clock counts too.
  */
-export function stopwatch({ now }: CacheContext): () => number {
+export function stopwatch({ now }: Host): () => number {
   const [monotonic, wall] = [performance.now(), now()];
   return () => Math.max(performance.now() - monotonic, now() - wall);
 }
 
 /**
- * Holds a lock until `stop` is called. It is lost when the store says so, and when its time is over since the last
- * renewal that the store confirmed was sent: after a pause of the process this is known at once, without asking a store
- * that may be away.
+ * Holds a lock until `stop` is called. The lock is lost if the store says so, or if its TTL has passed since the last
+ * renewal that the store confirmed. After a pause of the process this is known at once, without a store that may be
+ * away.
  *
  * @param context What the cache stands on.
  * @param key The logical key, for the event.
  * @param lock The lock's key.
- * @param token Whose it is.
- * @param ms How long it lasts.
- * @param passed The time since it was asked for.
+ * @param token The holder's token.
+ * @param ms The lock's TTL.
+ * @param passed Measures the time since the lock was asked for.
  * @param lost Called when it is lost.
- * @returns `stop` ends the renewal; `look` looks at the time.
+ * @returns `stop`, which ends the renewal, and `look`, which checks the time.
  */
 export function renew(
   context: CacheContext,
@@ -151,14 +157,17 @@ export function renew(
   return { stop: () => end("given up"), look };
 }
 
-export function giveUp({ batch, timeout }: CacheContext, lock: string, token: string): Promise<unknown> {
+/** Gives a lock up, if the token still holds it. Never rejects. */
+export function giveUp({ batch, timeout }: Lane & CallDefaults, lock: string, token: string): Promise<unknown> {
   return batch.run(hold, [lock], [token, 0], timeout, true).catch(() => {});
 }
 
+/** Returns the TTL that a lock can have: a timer must be able to wait for it. */
 export function lasting(ttl: number): number {
   return Math.min(ttl, LONGEST_TIMER);
 }
 
+/** Waits for some milliseconds. */
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
 }

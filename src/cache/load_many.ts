@@ -1,101 +1,120 @@
-/** One run of a batch loader for the loads of several keys. */
-import { checkFunction, checkTags, refuse } from "../base/check.ts";
-import type { LoadContext } from "./load.ts";
+/** `getOrSetMany`: one run of a batch loader for the loads of several keys. */
+import { checkFunction, checkTags, invalidType } from "../base/check.ts";
+import type { Id } from "../entry/keyspace.ts";
+import type { CacheContext } from "./context.ts";
+import { GetOrSet, type GetOrSetOptions, type LoadContext } from "./load.ts";
+import { nearHit, Read } from "./read.ts";
 
-/** The loads of one `getOrSetMany`. */
-export interface Group {
-  /** Asks for the value of an id. */
-  load(id: unknown, said: LoadContext<never>): Promise<unknown>;
-  /** It is known of one more of the ids whether it is asked for. */
-  decided(): void;
-}
+/** What a batch loader returns: a Map, or what has its `get`. */
+type Values = Pick<ReadonlyMap<unknown, unknown>, "get"> & Partial<Iterable<readonly [unknown, unknown]>>;
 
-/** What a group asks of the cache that it loads for. */
-export interface GroupOf {
-  /** The keys of all ids of the call. */
-  readonly keys: readonly string[];
-  /** The key of an id. @throws {TypeError} For what is no id. */
-  encode(id: unknown): string;
-  /** Told how many ids got nothing while so many were given that nobody had asked for. */
-  mismatch(missing: number, unasked: number): void;
+/** A batch loader of any type. */
+export type AnyBatchLoader = (ids: unknown[], said: LoadContext<never>) => Values | Promise<Values>;
+
+/** An id that is to be loaded. */
+interface Asked {
+  readonly id: unknown;
+  readonly said: LoadContext<never>;
+  readonly resolve: (value: unknown) => void;
 }
 
 /**
- * Gathers loads until it is known of every id whether it is to be loaded, then runs the loader once. Those that come later, because they waited for
- * a lock in vain, run it anew.
- *
- * @param of The cache and the call's keys.
- * @param loader The batch loader.
- * @returns The group.
+ * Reads several values, and loads those that are missing: see {@linkcode Cache.getOrSetMany}. Loads are gathered until
+ * it is known of every id whether it is to be loaded, then the loader runs once. Loads that come later, because they
+ * waited for a lock in vain, run it again.
  */
-export function group(
-  of: GroupOf,
-  loader: (
-    ids: unknown[],
-    said: LoadContext<never>,
-  ) => ReadonlyMap<unknown, unknown> | Promise<ReadonlyMap<unknown, unknown>>,
-): Group {
+export async function getOrSetMany(
+  context: CacheContext,
+  ids: Iterable<Id>,
+  loader: AnyBatchLoader,
+  options: GetOrSetOptions | undefined,
+): Promise<Map<unknown, unknown>> {
+  const { batch, shape, readings } = context;
+  const list = [...new Set(ids)];
+  const keys = list.map((id) => shape.encode(id));
   checkFunction(loader, "a loader");
-  let open = of.keys.length;
-  let asked: { id: unknown; said: LoadContext<never>; resolve: (value: unknown) => void }[] = [];
-  const fire = async (): Promise<void> => {
-    const [first] = asked;
-    if (!first) return;
+  let open = keys.length;
+  let asked: Asked[] = [];
+  const run = (): void => {
     const all = asked;
     asked = [];
-    const loading = (async () => {
-      const values = await loader(
-        all.map(({ id }) => id),
-        first.said,
-      );
-      if (typeof values?.get !== "function") refuse(`what a loader gave, of type ${typeof values}`, "Maps by id");
-      const { ttl, tags = [], store } = first.said;
-      checkTags(tags);
-      for (const { said } of all) {
-        said.ttl = ttl;
-        said.store = store;
-        if (said !== first.said) said.tags.push(...tags);
-      }
-      return match(of, all, values);
-    })();
+    const loading = loadAll(context, keys, loader, all);
     all.forEach(({ resolve }, i) => {
       resolve(loading.then((values) => values[i]));
     });
   };
-  return {
-    load: (id, said) =>
-      new Promise((resolve) => {
-        asked.push({ id, said, resolve });
-        if (open <= 0) fire();
-      }),
-    decided() {
-      if (--open === 0) fire();
-    },
+  const decided = (): void => {
+    if (--open === 0 && asked.length > 0) run();
   };
+  const values = await Promise.all(
+    list.map((id, i) => {
+      const near = nearHit(context, id, options);
+      if (near) decided();
+      return (
+        near ??
+        new Promise((resolve, reject) => {
+          const load = (said: LoadContext<never>) =>
+            new Promise((resolve) => {
+              asked.push({ id, said, resolve });
+              if (open <= 0) run();
+            });
+          const call = new GetOrSet(context, options, load, decided);
+          const fail = (error: unknown): void => {
+            call.loadDecided();
+            reject(error);
+          };
+          batch.read(new Read(context, id, keys[i] as string, options, call, resolve, fail), readings.values);
+        })
+      );
+    }),
+  );
+  return new Map(list.flatMap((id, i) => (values[i] === undefined ? [] : [[id, values[i]]])));
+}
+
+/** Runs a batch loader, and returns the value of each id. */
+async function loadAll(
+  context: CacheContext,
+  keys: readonly string[],
+  loader: AnyBatchLoader,
+  asked: readonly Asked[],
+): Promise<unknown[]> {
+  const [first] = asked as [Asked];
+  const values = await loader(
+    asked.map(({ id }) => id),
+    first.said,
+  );
+  if (typeof values?.get !== "function") throw invalidType("use what a loader returned", values, "a Map by id");
+  const { ttl, tags = [], store } = first.said;
+  checkTags(tags);
+  for (const { said } of asked) {
+    said.ttl = ttl;
+    said.store = store;
+    if (said !== first.said) said.tags.push(...tags);
+  }
+  return match(context, keys, asked, values);
 }
 
 /**
- * The value of each id. Where the Map has none under the id itself, there may be one under another of the same key: a
- * number as text, an object that equals it. What it has for nobody beside ids that it has nothing for looks like a
- * slip: such ids are not remembered as missing.
- *
- * @throws {TypeError} For a Map that holds something, and nothing that was asked for.
+ * Returns the value of each id. If the Map has none under the id itself, it may have one under another id of the same
+ * key, such as a number as text or an equal object. A Map that lacks ids and has values for others is probably a
+ * mistake, so those that it lacks are not remembered as missing.
  */
 function match(
-  { keys, encode, mismatch }: GroupOf,
-  asked: readonly { readonly id: unknown; readonly said: LoadContext<never> }[],
-  values: ReadonlyMap<unknown, unknown>,
+  { shape, events, target }: CacheContext,
+  keys: readonly string[],
+  asked: readonly Asked[],
+  values: Values,
 ): unknown[] {
   const found = asked.map(({ id }) => values.get(id));
-  // The type asks for no more than `get`.
   if (!found.includes(undefined) || typeof values[Symbol.iterator] !== "function") return found;
+  const encode = (id: unknown): string => shape.encode(id as Id);
   const given = new Map<unknown, unknown>();
-  for (const [id, value] of values) {
+  for (const [id, value] of values as Iterable<readonly [unknown, unknown]>) {
     let key = id;
     try {
       key = encode(id);
     } catch {
-      // It is no id, so nobody asked for it.
+      // It cannot be an id, so no caller asked for it.
     }
     given.set(key, value);
   }
@@ -105,12 +124,15 @@ function match(
     return !given.has(key);
   });
   for (const key of keys) given.delete(key);
-  if (given.size === 0 || missing.length === 0) return found;
-  const unasked = `${given.size} values under ids that were not asked for`;
-  if (missing.length === asked.length) {
-    refuse(`what a loader gave, ${unasked} and none of ${missing.length} that were`, "Maps by the ids that it takes");
+  const [lacking, unasked] = [missing.length, given.size];
+  if (unasked === 0 || lacking === 0) return found;
+  if (lacking === asked.length) {
+    throw new TypeError(
+      `Cannot use what a loader returned: received ${unasked} values for ids that were not asked for, ` +
+        `expected a Map by the ${lacking} ids that were`,
+    );
   }
   for (const { said } of missing) said.store = false;
-  mismatch(missing.length, given.size);
+  events.emit({ type: "load-unasked", missing: lacking, unasked, ...target });
   return found;
 }

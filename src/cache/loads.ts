@@ -1,10 +1,57 @@
-import type { Epoch } from "../entry/keyspace.ts";
+/** The loads in flight and the near caches of one client and database: what a write or an invalidation must reach. */
+import type { Epoch, Keyspace } from "../entry/keyspace.ts";
+import type { NearCache } from "../near/near_cache.ts";
 
-/** A load under way for a key that several callers may wait for. */
+/** A load in flight for a key. Several callers may wait for it. */
 export interface Load {
   readonly promise: Promise<unknown>;
-  /** The clock from before it: its value is as old as that. */
+  /** The epoch that was read before it started: its value is as old as that. */
   readonly epoch: Epoch;
-  /** Set when the key was written or deleted meanwhile, or the store is away: the result is handed out, not stored. */
+  /** Set when the key was written or deleted since, or the load took too long: callers get the result, but it is not stored. */
   superseded: boolean;
+}
+
+/** The near caches of one client and database: each forgets what any of the caches writes. */
+export class Nears extends Set<NearCache> {
+  /** Forgets a physical key. */
+  forget(key: string): void {
+    for (const near of this) near.forget(key);
+  }
+
+  /** Forgets what an invalidation hit that a read found out about. */
+  outdate(space: Keyspace): void {
+    for (const near of this) near.outdate(space);
+  }
+
+  /** Forgets the entries of a keyspace that carry one of the tags, or all of them. */
+  invalidate(space: Keyspace, tags?: readonly string[]): void {
+    for (const near of this) near.invalidate(space, tags);
+  }
+}
+
+/** The loads in flight of one client and database, by physical key. */
+export class Loads extends Map<string, Load> {
+  readonly #nears: Nears;
+
+  /** @param nears The near caches of the same client and database. */
+  constructor(nears: Nears) {
+    super();
+    this.#nears = nears;
+  }
+
+  /** Drops a key's load, so that its result is not stored over what is written or deleted now, and its near values. */
+  supersede(key: string): void {
+    this.#drop(key, this.get(key));
+    this.#nears.forget(key);
+  }
+
+  /** Drops all loads of a keyspace, and its near values: all of them, or those that carry one of the tags. */
+  supersedeAll(space: Keyspace, tags?: readonly string[]): void {
+    for (const [key, load] of this) if (key.startsWith(space.prefix)) this.#drop(key, load);
+    this.#nears.invalidate(space, tags);
+  }
+
+  #drop(key: string, load: Load | undefined): void {
+    if (load) load.superseded = this.delete(key);
+  }
 }

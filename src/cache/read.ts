@@ -1,5 +1,7 @@
 /**
- * A read under way, from the reply to the value: whether the entry holds and is fresh, what it decodes to, whether its schema takes it.
+ * A read, from its reply to the value: whether the entry is valid and fresh, what it decodes to, and whether the schema
+ * accepts that. `get` and `getOrSet` make a `Read` themselves, because a hit should pass few frames; other verbs
+ * `peek`. What becomes of the outcome is for the {@linkcode Purpose} to say. Nothing outside this file changes a read.
  */
 import type { Reply } from "../../drivers/driver.ts";
 import type { SchemaIssue } from "../base/errors.ts";
@@ -10,76 +12,119 @@ import { type Document, fromDocument, parse } from "../entry/codec.ts";
 import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
 import { fits, schemaIssues } from "../entry/schema.ts";
 import type { Reader } from "../wire/batch.ts";
-import { type CallOptions, failed, timeoutOf } from "./call.ts";
-import { type CacheContext, lookAt } from "./context.ts";
+import { type CallOptions, failed, type ReadOptions, timeoutOf } from "./call.ts";
+import type { CacheContext, Telemetry } from "./context.ts";
+import { tagged } from "./readings.ts";
 
-/** A read under way. What it ends in, its kinds say. */
-export abstract class Read implements Reader {
-  readonly context: CacheContext;
+/** The outcome of a read. */
+export interface Found {
   readonly id: Id;
   /** The logical key. */
   readonly key: string;
   readonly physical: string;
+  /** When the read began, by `performance.now()`. */
+  readonly start: number;
+  /** Whether an entry exists: a fresh one, or one that is kept beyond its TTL. */
+  readonly state: "none" | "fresh" | "old";
+  readonly value: unknown;
+  readonly document: Document | undefined;
+  /** The stored text. */
+  readonly text: string | null;
+  /** The keyspace's epoch at the read. */
+  readonly epoch: Epoch;
+  /** The reply of PTTL, if the read asked for it. */
+  readonly left: Reply | undefined;
+  /** Whether the store did not answer. */
+  readonly failed: boolean;
+}
+
+/** What a read is for. One object may serve many reads. */
+export interface Purpose {
+  /** The operation, as events name it. */
+  readonly operation: string;
+  /** Which entries are of use: fresh ones, old ones too, or only the heads of entries, without values. */
+  readonly wanted: "fresh" | "old" | "head";
+  /** Whether the near cache may keep the value. */
+  readonly keeps: boolean;
+  /** Takes the outcome and settles the caller's promise. Called at most once. Must not throw. */
+  end(context: CacheContext, found: Found, resolve: (value: unknown) => void, reject: (error: unknown) => void): void;
+}
+
+/** The purpose of `get`. */
+export const GET: Purpose = {
+  operation: "get",
+  wanted: "fresh",
+  keeps: true,
+  end(context, found, resolve) {
+    const value = found.state === "fresh" ? found.value : undefined;
+    countRead(context, found, value !== undefined);
+    resolve(value);
+  },
+};
+
+/** A read in flight, and then its outcome: one object a read. */
+export class Read implements Reader, Found {
+  readonly id: Id;
+  readonly key: string;
+  readonly physical: string;
   readonly space: Keyspace;
-  timeout: number;
-  readonly options: CallOptions | undefined;
   readonly start: number = performance.now();
-  /** Whether there is an entry: a fresh one, or one that is kept beyond its TTL. */
-  state: "none" | "fresh" | "old" = "none";
+  timeout: number;
+  state: Found["state"] = "none";
   value: unknown = undefined;
   document: Document | undefined;
-  /** The stored text. */
   text: string | null = null;
-  /** The keyspace's clock at the read. */
-  clock: Epoch;
-  /** What the key has to live, as PTTL says it, where that was asked. */
+  epoch: Epoch;
   left: Reply | undefined;
-  /** Whether the store did not answer. */
   failed = false;
-  protected readonly refuse: (error: unknown) => void;
-  /** What the near cache knows it by, where it may keep what comes back. */
-  protected mark: number | undefined;
+  readonly #context: CacheContext;
+  readonly #options: CallOptions | undefined;
+  readonly #purpose: Purpose;
+  readonly #resolve: (value: unknown) => void;
+  readonly #reject: (error: unknown) => void;
+  /** What the near cache knows the read by, if it may keep the value. */
+  readonly #mark: number | undefined;
 
+  /**
+   * @param context What the cache stands on.
+   * @param id The id.
+   * @param key Its logical key.
+   * @param options Deadline and error handling.
+   * @param purpose What the read is for.
+   * @param resolve Resolves the caller's promise.
+   * @param reject Rejects it.
+   * @throws {TypeError | RangeError} For bad options.
+   */
   constructor(
     context: CacheContext,
     id: Id,
     key: string,
     options: CallOptions | undefined,
-    refuse: (error: unknown) => void,
+    purpose: Purpose,
+    resolve: (value: never) => void,
+    reject: (error: unknown) => void,
   ) {
-    this.context = context;
+    const { space } = context;
     this.id = id;
     this.key = key;
-    this.options = options;
-    this.space = context.space;
-    this.physical = context.space.key(key);
+    this.physical = space.key(key);
+    this.space = space;
     this.timeout = timeoutOf(context, options);
-    this.clock = context.space.lastEpoch;
-    this.refuse = refuse;
+    this.epoch = space.lastEpoch;
+    this.#context = context;
+    this.#options = options;
+    this.#purpose = purpose;
+    this.#resolve = resolve as (value: unknown) => void;
+    this.#reject = reject;
+    this.#mark = purpose.keeps ? context.near?.begin() : undefined;
   }
 
-  /** Called once, when all is known. Must not throw. */
-  protected abstract end(): void;
-
-  /** The operation, for events. */
-  protected get operation(): string {
-    return "get";
-  }
-
-  /** Whether an entry that is not fresh is of use. */
-  protected get wantsOld(): boolean {
-    return false;
-  }
-
-  /** Whether the value is of use, or only what is known of it. */
-  protected wantsValue = true;
-
-  resolve(reply: Reply, clock?: Reply, left?: Reply): void {
-    const { context } = this;
+  resolve(reply: Reply, epoch?: Reply, left?: Reply): void {
+    const { space } = this;
     try {
-      const before = context.space.lastEpoch;
-      this.clock = context.space.noteEpoch(clock);
-      if (context.space.lastEpoch !== before) for (const near of context.nears) near.outdate(context.space);
+      const before = space.lastEpoch;
+      this.epoch = space.noteEpoch(epoch);
+      if (space.lastEpoch !== before) this.#context.nears.outdate(space);
       if (typeof reply !== "string") {
         this.#finish();
         return;
@@ -97,51 +142,51 @@ export abstract class Read implements Reader {
       }
       this.document = document;
       const { born = 0, tags } = document;
-      if (born < this.clock.all) {
+      if (born < this.epoch.all) {
         this.#finish();
         return;
       }
       if (left === undefined && tags) {
-        // It came without the store's look at its tags.
-        context.readScript ??= lookAt(context.space);
-        if (born < this.clock.seq) {
+        // MGET brought it, which does not check tags.
+        const script = tagged(this.#context.readings);
+        if (born < this.epoch.seq) {
           this.timeout = Math.max(1, this.timeout - (performance.now() - this.start));
-          context.batch.read(this, context.readScript);
+          this.#context.batch.read(this, script);
           return;
         }
       }
-      this.#read(document);
+      this.#judge(document);
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  /** What fails once the reply is here is the schema. */
-  #fail(error: unknown): void {
-    this.reject(this.context.schema && !isStoreError(error) ? hookError("schema", error) : error);
-  }
-
   reject(error: unknown): void {
     this.failed = true;
     try {
-      failed(this.context, this.operation, error, this.options);
+      failed(this.#context, this.#purpose.operation, error, this.#options);
     } catch (thrown) {
-      this.refuse(thrown);
+      this.#reject(thrown);
       return;
     }
     this.#finish();
   }
 
-  #read(document: Document): void {
-    const { context } = this;
+  /** Fails after the reply has arrived: then the schema is to blame. */
+  #fail(error: unknown): void {
+    this.reject(this.#context.schema && !isStoreError(error) ? hookError("schema", error) : error);
+  }
+
+  #judge(document: Document): void {
+    const { now, sealing, known, target } = this.#context;
+    const { wanted } = this.#purpose;
     const { at, ttl = 0 } = document;
-    const age = at === undefined ? 0 : context.now() - at;
+    const age = at === undefined ? 0 : now() - at;
     this.state = at === undefined || (age < ttl && age > -CLOCK_SKEW_MS) ? "fresh" : "old";
-    if (!this.wantsValue || (this.state === "old" && !this.wantsOld)) {
+    if (wanted === "head" || (this.state === "old" && wanted !== "old")) {
       this.#settle(undefined);
       return;
     }
-    const { sealing, known, target } = context;
     if (document.sealed === undefined && document.packed === undefined) {
       if (sealing?.ring) this.#corrupt("sealed");
       else this.#decode(document);
@@ -169,20 +214,20 @@ export abstract class Read implements Reader {
     try {
       return parse(text);
     } catch {
-      this.#tell("payload", []);
+      this.#tell("payload");
       return undefined;
     }
   }
 
   #decode(document: Document): void {
+    const { version = 1, schema, known } = this.#context;
     let value: unknown;
     try {
-      value = fromDocument(document, this.context.known);
+      value = fromDocument(document, known);
     } catch {
       this.#corrupt("payload");
       return;
     }
-    const { version = 1, schema } = this.context;
     const from = this.document?.version ?? 1;
     if (from !== version && value !== undefined) {
       value = this.#migrate(value, from, version);
@@ -196,20 +241,17 @@ export abstract class Read implements Reader {
       return;
     }
     const result = schema["~standard"].validate(value);
-    const judge = (settled: Awaited<typeof result>): void => {
+    const accept = (settled: Awaited<typeof result>): void => {
       if (settled.issues) this.#corrupt("schema", schemaIssues(settled));
       else this.#settle(settled.value);
     };
-    if (result instanceof Promise) {
-      result.then(judge).catch((error) => this.#fail(error));
-    } else {
-      judge(result);
-    }
+    if (result instanceof Promise) result.then(accept).catch((error) => this.#fail(error));
+    else accept(result);
   }
 
-  /** The value in the form of today; `undefined` where no steps lead there. */
+  /** Returns the value in its present form; `undefined` if no steps lead there. */
   #migrate(old: unknown, from: number, to: number): unknown {
-    const { events, target, migrate = {} } = this.context;
+    const { migrate = {}, events, target } = this.#context;
     let value: unknown = from < to ? old : undefined;
     try {
       for (let step = from; step < to && value !== undefined; step++) value = migrate[step]?.(value);
@@ -226,7 +268,7 @@ export abstract class Read implements Reader {
     this.#finish();
   }
 
-  #corrupt(reason: "payload" | "schema" | "sealed", issues: readonly SchemaIssue[] = []): void {
+  #corrupt(reason: "payload" | "schema" | "sealed", issues?: readonly SchemaIssue[]): void {
     this.#tell(reason, issues);
     this.#drop();
   }
@@ -236,73 +278,88 @@ export abstract class Read implements Reader {
     this.#finish();
   }
 
-  #tell(reason: "payload" | "schema" | "sealed", issues: readonly SchemaIssue[]): void {
-    const { counters, events, target } = this.context;
+  #tell(reason: "payload" | "schema" | "sealed", issues: readonly SchemaIssue[] = []): void {
+    const { counters, events, target } = this.#context;
     counters.corrupt++;
     events.emit({ type: "corrupt", key: this.key, reason, issues, ...target });
   }
 
   #finish(): void {
-    const { near } = this.context;
-    if (near) near.keep(this.mark, this);
-    this.end();
+    const { near, now } = this.#context;
+    if (near) this.value = near.keep(this.#mark, this, now);
+    this.#purpose.end(this.#context, this, this.#resolve, this.#reject);
   }
 }
 
-/** A read for the caller of `get`: only a fresh value will do. */
-export class Get extends Read {
-  readonly #done: (value: unknown) => void;
-
-  constructor(
-    context: CacheContext,
-    id: Id,
-    key: string,
-    options: CallOptions | undefined,
-    done: (value: unknown) => void,
-    refuse: (error: unknown) => void,
-  ) {
-    super(context, id, key, options, refuse);
-    this.#done = done;
-    this.mark = context.near?.begin();
-  }
-
-  protected override end(): void {
-    const value = this.state === "fresh" ? this.value : undefined;
-    count(this, value !== undefined);
-    this.#done(value);
-  }
-}
-
-/** A read that only finds out. Its end is its caller's to count. */
-export class Look extends Read {
-  readonly #done: (read: Look) => void;
-  readonly #operation: string;
-
-  constructor(
-    context: CacheContext,
-    key: string,
-    { operation, value = false, ...options }: CallOptions & { operation: string; value?: boolean },
-    done: (read: Look) => void,
-    refuse: (error: unknown) => void,
-  ) {
-    super(context, key, key, options, refuse);
-    this.#done = done;
-    this.#operation = operation;
-    this.wantsValue = value;
-  }
-
-  protected override get operation(): string {
-    return this.#operation;
-  }
-
-  protected override end(): void {
-    this.#done(this);
-  }
-}
-
-/** Counts and tells of the end of a read. */
-export function count({ context, key, start, failed }: Read, hit: boolean, stale?: true): void {
+/** Returns the near cache's answer, if it has one. */
+export function nearHit(context: CacheContext, id: Id, options: ReadOptions | undefined): Promise<unknown> | undefined {
+  if (context.near === undefined || (options?.near ?? true) !== true) return undefined;
+  const { space, shape } = context;
+  const { store } = context.near;
+  const entry = typeof id === "object" ? store.hitKey(space.key(shape.encode(id))) : store.hit(id);
+  if (entry === undefined) return undefined;
   const { counters, events, target } = context;
+  counters.hits++;
+  counters.nearHits++;
+  if (events.active) events.emit({ type: "hit", key: space.strip(entry.key), near: true, ...target });
+  return store.value(entry);
+}
+
+/** Makes the purpose of a read that only finds out. */
+function peeking(operation: string, wanted: Purpose["wanted"]): Purpose {
+  return { operation, wanted, keeps: false, end: (_, found, resolve) => resolve(found) };
+}
+
+/**
+ * Reads an entry for another verb than `get` and `getOrSet`.
+ *
+ * @param context What the cache stands on.
+ * @param key The logical key.
+ * @param operation The operation, for events.
+ * @param options Deadline and error handling.
+ * @param wanted What is of use of the entry. @default "fresh"
+ * @returns The outcome.
+ */
+export function peek(
+  context: CacheContext,
+  key: string,
+  operation: string,
+  options: CallOptions | undefined,
+  wanted: "fresh" | "head" = "fresh",
+): Promise<Found> {
+  const { batch, readings } = context;
+  return new Promise((resolve, reject) => {
+    const read = new Read(context, key, key, options, peeking(operation, wanted), resolve, reject);
+    batch.read(read, wanted === "head" ? readings.heads : readings.texts);
+  });
+}
+
+/** Reads what is known of an entry, without its value, and counts how long that took. */
+export async function peekHead(
+  context: CacheContext,
+  key: string,
+  operation: string,
+  options: CallOptions | undefined,
+): Promise<Found> {
+  const found = await peek(context, key, operation, options, "head");
+  if (!found.failed) context.counters.time(performance.now() - found.start);
+  return found;
+}
+
+/** Judges a text that came with the reply of another command, as a `getOrSet` would. */
+export function judge(context: CacheContext, key: string, reply: readonly [Reply, Reply, Reply]): Promise<Found> {
+  return new Promise((resolve, reject) => {
+    new Read(context, key, key, undefined, peeking("getOrSet", "fresh"), resolve, reject).resolve(...reply);
+  });
+}
+
+/** Counts and reports the end of a read. */
+export function countRead(
+  { counters, events, target }: Telemetry,
+  { key, start, failed }: Found,
+  hit: boolean,
+  stale?: true,
+): void {
   if (!failed) counters.time(performance.now() - start);
   if (!hit) counters.misses++;
   else {

@@ -9,7 +9,7 @@ import { giveUp, lasting, next, renew, sleep, stopwatch } from "./load_lock.ts";
 
 /** Options of {@linkcode Cache.withLock}. */
 export interface LockOptions extends CallOptions {
-  /** After how long a holder that died is replaced; a living one renews it. @default "10s" */
+  /** After how long a holder that died is replaced. A living holder renews the lock. @default "10s" */
   readonly ttl?: Ttl;
   /** How long to wait for the lock; `false` for not at all. @default "10s" */
   readonly wait?: Ttl | false;
@@ -18,28 +18,27 @@ export interface LockOptions extends CallOptions {
 /** A lock that is held. */
 export interface Lock {
   /**
-   * The fencing token: higher than that of every earlier holder of a lock in this database. What a holder writes elsewhere is safe
-   * from one that was held up when the place refuses lower tokens than it has seen.
+   * The fencing token: higher than that of every earlier holder of a lock in this database. A system that refuses lower
+   * tokens than it has seen is safe from the late writes of a holder that was delayed.
    */
   readonly token: number;
   /**
-   * Aborted when the lock is lost, so that another may hold it by now: the store says so, or the TTL is over since the
-   * last renewal that it confirmed, be it that it is away or that the process stood still. Each look at `aborted` asks
-   * the time.
+   * Aborted when the lock is lost, so that another process may hold it by now: the store said so, or the TTL has passed
+   * since the last renewal that the store confirmed. Each read of `aborted` checks the time.
    */
   readonly signal: Signal;
 }
 
 /**
- * Runs a function while nobody else holds the lock of a key.
+ * Runs a function while no other caller holds the lock of a key.
  *
  * @param context What the cache stands on.
  * @param key The logical key.
  * @param run The function.
- * @param options How long it lasts and how long to wait.
- * @returns What the function answers.
- * @throws {CacheLockError} When the lock could not be had in time.
- * @throws {StoreError} When the store is away: the function did not run.
+ * @param options How long the lock lasts and how long to wait.
+ * @returns The function's result.
+ * @throws {CacheLockError} If the lock could not be taken in time.
+ * @throws {StoreError} If the store is away: the function did not run.
  */
 export async function withLock<T>(
   context: CacheContext,
@@ -47,7 +46,7 @@ export async function withLock<T>(
   run: (lock: Lock) => T | Promise<T>,
   options: LockOptions = {},
 ): Promise<T> {
-  const { space, batch, events, target, policy } = context;
+  const { batch, space, events, target, policy } = context;
   checkFunction(run, "what is to run under a lock");
   const span = (ttl: Ttl, what: string): number => parseTtl(ttl, what, policy.classes) ?? Number.POSITIVE_INFINITY;
   const ms = lasting(span(options.ttl ?? "10s", "lock ttl"));
@@ -68,16 +67,16 @@ export async function withLock<T>(
     if (fence > 0) break;
     if (pause === 0) events.emit({ type: "lock-wait", key, ...target });
     if (performance.now() >= until) {
-      throw new CacheLockError(`cannot lock ${describe(key)}: another held it for ${Math.round(wait)} ms`);
+      throw new CacheLockError(`Cannot lock ${describe(key)}: another holder had it for ${Math.round(wait)} ms`);
     }
     await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
   }
   const control = new AbortController();
   const { signal } = control;
   const { stop, look } = renew(context, key, lock, id, ms, passed, () => {
-    control.abort(new CacheLockError(`the lock of ${describe(key)} was lost: it was not renewed within ${ms} ms`));
+    control.abort(new CacheLockError(`Lost the lock of ${describe(key)}: it was not renewed within ${ms} ms`));
   });
-  // After a pause what the function waits for may be there before the timer that would abort the signal.
+  // After a pause of the process, the function may run on before the timer that would abort the signal.
   const aborted = (): boolean => {
     look();
     return Reflect.get(AbortSignal.prototype, "aborted", signal);

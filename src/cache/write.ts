@@ -1,4 +1,4 @@
-/** How a value becomes an entry of the store. */
+/** A write, from a value to the store: the one path of `set`, `setMany`, `update` and loads. */
 import type { Command, Reply } from "../../drivers/driver.ts";
 import { checkTags } from "../base/check.ts";
 import { CacheSchemaError } from "../base/errors.ts";
@@ -6,20 +6,21 @@ import type { Policy } from "../config/policy.ts";
 import { encode, sealingOf } from "../entry/codec.ts";
 import { encodeTag, type Id } from "../entry/keyspace.ts";
 import { fits, type SchemaResult, schemaIssues } from "../entry/schema.ts";
-import { store } from "../lua/entries.ts";
-import type { CacheContext } from "./context.ts";
+import { storeEntry } from "../lua/entries.ts";
+import { type CallOptions, failed } from "./call.ts";
+import type { CacheContext, EntryRules, Telemetry } from "./context.ts";
 
-/** What is known of a value beside its policy. */
+/** What is known of a value besides its policy. */
 export interface Origin {
-  /** The clock from before it was loaded. @default the store's at the write */
+  /** The epoch that was read before it was loaded. @default the store's at the write */
   readonly born?: number;
   /** How long its load took, in milliseconds. */
   readonly load?: number;
-  /** The token of the load's lock, which the write gives up; without it nothing is written. */
-  readonly token?: string;
-  /** The text that must stand there still; `null` for no entry. */
+  /** The token of the load's lock, which the write gives up. If the token no longer holds it, nothing is written. */
+  readonly token?: string | undefined;
+  /** The text that must still be stored; `null` for no entry. */
   readonly expected?: string | null;
-  /** Tags beside the policy's. */
+  /** Tags besides the policy's. */
   readonly tags?: readonly string[];
 }
 
@@ -28,20 +29,20 @@ export interface Entry {
   readonly text: string;
   /** How long the store keeps it, in milliseconds; 0 for ever. */
   readonly keep: number;
-  /** Its tags as they stand in the document, without the brackets. */
+  /** Its tags as the document has them, without the brackets. */
   readonly tags: string;
 }
 
 /**
- * Checks a value. What is stored is the value as it was given, so that the schema takes it again at each read.
+ * Checks a value. The value itself is stored, not the schema's output, so that the schema accepts it again at each read.
  *
  * @param context What the cache stands on.
  * @param value The value; not `undefined`.
  * @param stored Whether it is to be stored.
- * @returns What a read of it would give, the schema's output; a promise only where the schema gives one.
+ * @returns What a read of it would return, the schema's output; a promise only if the schema returns one.
  * @throws {CacheSchemaError} For a value that the schema rejects.
  */
-export function outputOf({ schema, refuse, target }: CacheContext, value: unknown, stored = true): unknown {
+export function outputOf({ schema, refuse, target }: EntryRules & Telemetry, value: unknown, stored = true): unknown {
   if (stored) refuse?.(value);
   if (!schema || fits(schema, value)) return value;
   const judge = (result: SchemaResult<unknown>): unknown => {
@@ -58,10 +59,10 @@ export function outputOf({ schema, refuse, target }: CacheContext, value: unknow
  * @param context What the cache stands on.
  * @param id Its id, for the function that gives the tags.
  * @param key Its logical key.
- * @param value The value; `undefined` for one that is known not to be there.
+ * @param value The value; `undefined` for one that is known not to exist.
  * @param policy How it lives.
  * @param origin What else is known of it.
- * @param checked Whether {@linkcode outputOf} was asked. @default false
+ * @param checked Whether {@linkcode outputOf} has checked it. @default false
  * @returns The entry.
  * @throws {TypeError | CacheSchemaError} For a value or tags that cannot be stored.
  */
@@ -71,13 +72,13 @@ export function entryOf(
   key: string,
   value: unknown,
   policy: Policy,
-  origin: Origin,
+  origin: Origin = {},
   checked = false,
 ): Entry | Promise<Entry> {
   const none = value === undefined;
-  const { sealing, sliding, version = 1, target } = context;
+  const { sealing, sliding, version = 1, known } = context;
   const ttl = none ? policy.negativeTtl : Math.max(1, Math.round(policy.ttl * (1 - policy.jitter * Math.random())));
-  // A sliding entry begins anew with each read: it has no age.
+  // A sliding entry has no age, because each read starts its TTL again.
   const kept = none || sliding ? 0 : Math.max(policy.staleFor, policy.failSafeFor);
   const timed = ttl < Number.POSITIVE_INFINITY && !none && !sliding && (kept > 0 || policy.earlyRefresh > 0);
   const keep = ttl + kept;
@@ -92,8 +93,8 @@ export function entryOf(
       keep: keep < Number.POSITIVE_INFINITY ? keep : 0,
       tags,
     });
-    const document = none ? NOTHING : encode(value, context.known);
-    const sealed = sealing && sealingOf(context.known).seal(document, sealing, `${target.service}:${key}`);
+    const document = none ? NOTHING : encode(value, known);
+    const sealed = sealing && sealingOf(known).seal(document, sealing, `${context.target.service}:${key}`);
     return sealed ? sealed.then((body) => finish(body ? `{${body}}` : document)) : finish(document);
   };
   const output = none || checked ? undefined : outputOf(context, value);
@@ -112,63 +113,81 @@ function tagsOf({ tags: source }: Policy, id: Id, value: unknown, { tags = [] }:
   return all.length === 0 ? "" : [...new Set(all)].map((tag) => `"${encodeTag(tag)}"`).join();
 }
 
-/**
- * Calls a function with an entry: at once, or when it is ready, after those of the same cache that were begun before.
- *
- * @param context What the cache stands on.
- * @param entry The entry.
- * @param use What to do with it.
- * @returns What the function answers.
- */
-export function withEntry<T>(
-  context: CacheContext,
-  entry: Entry | Promise<Entry>,
-  use: (entry: Entry) => Promise<T>,
-): Promise<T> {
-  if (!(entry instanceof Promise)) return use(entry);
-  const ready = Promise.resolve(context.preparing).then(() => entry);
-  context.preparing = ready.catch(() => {});
-  return ready.then(use);
+/** A write that may start. */
+export interface Write {
+  /** The logical key. */
+  readonly key: string;
+  readonly entry: Entry | Promise<Entry>;
+  readonly policy: Policy;
+  /** What is known of the value, if it is more than a caller's `set`. */
+  readonly origin?: Origin;
+  /** The operation, for events. */
+  readonly operation: string;
+  /** Milliseconds until the write fails. */
+  readonly timeout: number;
+  readonly options: CallOptions | undefined;
+  /**
+   * Called when the entry is ready; with `false` it is not written. @default drops the key's load in flight, so that
+   * its result does not overwrite this value
+   */
+  begin?(): boolean;
 }
 
+/** The last entry of each cache that took time to make, as sealed ones do: later writes come after it. */
+const preparing = new WeakMap<CacheContext, Promise<unknown>>();
+
 /**
- * Writes an entry.
+ * Writes an entry: at once, or when it is ready, after those of the same cache that were begun before. Near caches
+ * forget the key before and after.
  *
  * @param context What the cache stands on.
- * @param key Its logical key.
- * @param entry The entry.
- * @param policy How it lives.
- * @param origin What is known of it.
- * @param timeout Milliseconds until the promise rejects.
- * @returns Whether it was written: `false` when its lock was lost, or something else stands there than was expected.
+ * @param write What to write.
+ * @returns Whether it was written: `false` if its lock was lost or another text is stored than was expected;
+ * `undefined` if the store is away, or if `begin` returned `false`.
+ * @throws {StoreError} If the store is away and the caller wants that thrown.
  */
-export async function save(
-  context: CacheContext,
-  key: string,
-  { text, keep, tags }: Entry,
-  policy: Policy,
-  { born, token, expected }: Origin,
-  timeout: number,
-): Promise<boolean> {
-  const { space, batch } = context;
+export function write(context: CacheContext, write: Write): Promise<boolean | undefined> {
+  const { entry } = write;
+  if (!(entry instanceof Promise)) return save(context, entry, write);
+  const ready = Promise.resolve(preparing.get(context)).then(() => entry);
+  preparing.set(
+    context,
+    ready.catch(() => {}),
+  );
+  return ready.then((made) => save(context, made, write));
+}
+
+async function save(context: CacheContext, { text, keep, tags }: Entry, write: Write): Promise<boolean | undefined> {
+  const { batch, loads, nears, space, counters } = context;
+  const { key, policy, origin, timeout, begin } = write;
+  const { born, token, expected } = origin ?? {};
   const physical = space.key(key);
+  if (!begin) loads.supersede(physical);
+  else if (!begin()) return undefined;
+  const start = performance.now();
   let sent: Promise<Reply>;
   if (born !== undefined && tags === "" && token === undefined) {
     const whole = born > 0 ? `{"born":${born},${text.slice(1)}` : text;
     const command: Command = keep > 0 ? ["SET", physical, whole, "PX", keep] : ["SET", physical, whole];
     sent = batch.send(command, [physical], timeout, true);
   } else {
-    // Whoever writes where loads take locks breaks the lock, so that no load of another process undoes it.
+    // Where loads take locks, other writes break them, so that no load of another process overwrites this value.
     const locks = token !== undefined || policy.lock !== undefined;
     const also = locks ? [space.epochKey, space.lock(key)] : [space.epochKey];
     const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", space.marksPrefix, tags];
     if (expected !== undefined) args.push(expected === null ? "0" : "1", expected ?? "");
-    sent = batch.run(store, [physical], args, timeout, expected === undefined && token === undefined, also);
+    sent = batch.run(storeEntry, [physical], args, timeout, expected === undefined && token === undefined, also);
   }
   try {
-    return (await sent) !== 0;
+    const written = (await sent) !== 0;
+    // Updates and loads are more than their write.
+    if (!origin) counters.time(performance.now() - start);
+    if (written) counters.writes++;
+    return written;
+  } catch (error) {
+    return failed(context, write.operation, error, write.options);
   } finally {
-    // A near cache may have read the old value meanwhile.
-    for (const near of context.nears) near.forget(physical);
+    // A near cache may have read the old value in between.
+    nears.forget(physical);
   }
 }

@@ -1,6 +1,8 @@
 import type { StoreError } from "../../drivers/driver.ts";
 import { refuse } from "../base/check.ts";
-import { type CacheContext, lookAt } from "../cache/context.ts";
+import type { SharedContext } from "../cache/context.ts";
+import { Loads, Nears } from "../cache/loads.ts";
+import { readingsOf } from "../cache/readings.ts";
 import { DEFAULT_POLICY, type NearOptions, policyOf } from "../config/policy.ts";
 import { Keyspace } from "../entry/keyspace.ts";
 import type { NearCache } from "../near/near_cache.ts";
@@ -8,7 +10,7 @@ import { AT_EDGE } from "../runtime/edge.ts";
 import type { CacheTarget } from "../telemetry/events.ts";
 import { Batch } from "../wire/batch.ts";
 import type { ClientState } from "./state.ts";
-import { type Lane, StoreConnection } from "./store_connection.ts";
+import { StoreConnection, type StoreLane } from "./store_connection.ts";
 import type { Configured, Setup } from "./types.ts";
 
 /** Where keys live: a database, a part of it if it is shared, and the configuration. */
@@ -18,9 +20,6 @@ export interface Home {
   /** What stands in front of the keys of one service among several; may be empty. */
   readonly segment: string;
 }
-
-/** The part of a context that the caches of one home have in common. */
-export type HomeContext = Omit<CacheContext, "target" | "shape" | "counters" | "readScript">;
 
 /** Assembles what the caches of a client stand on. */
 export class Assembly {
@@ -46,7 +45,7 @@ export class Assembly {
   }
 
   /** Returns what is gathered for the database of a home. */
-  lane({ configured, database }: Home): Lane {
+  lane({ configured, database }: Home): StoreLane {
     const { config, opening } = configured;
     const store = this.store(configured);
     const { breaker } = store;
@@ -70,7 +69,8 @@ export class Assembly {
         rights: this.#state.rights(opening.key),
         onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
       });
-      return { batch, loads: new Map(), nears: new Set(), fleet };
+      const nears = new Nears();
+      return { batch, loads: new Loads(nears), nears, fleet };
     });
   }
 
@@ -81,7 +81,7 @@ export class Assembly {
   }
 
   /** Returns what the caches of a home have in common. */
-  context(home: Home): HomeContext {
+  context(home: Home): SharedContext {
     const { batch, loads, nears } = this.lane(home);
     const { timeout, onError, ttl, defaults } = home.configured.config;
     const space = this.keyspace(home);
@@ -98,8 +98,7 @@ export class Assembly {
         { ...DEFAULT_POLICY, classes: ttl, ttl: ttl.default ?? Number.POSITIVE_INFINITY },
         { ...defaults, ttl: undefined },
       ),
-      texts: lookAt(space),
-      heads: lookAt(space, 0, true),
+      readings: readingsOf(space),
       now: this.#state.clock ?? Date.now,
       waitUntil: this.#setup.hooks.waitUntil,
       known: this.#state.known,

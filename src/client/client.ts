@@ -5,7 +5,7 @@ import { showsLife } from "../base/store_error.ts";
 import type { Timeout } from "../base/ttl.ts";
 import { Cache } from "../cache/cache.ts";
 import { type CallOptions, timeoutOf } from "../cache/call.ts";
-import { type CacheContext, lookAt } from "../cache/context.ts";
+import type { CacheContext } from "../cache/context.ts";
 import type { FleetStats } from "../cache/fleet.ts";
 import { COMMON } from "../config/common.ts";
 import { sealOptions } from "../entry/codec.ts";
@@ -160,7 +160,7 @@ export class CacheClient<S extends object = FoodFastServices> {
         target,
         shape: rawKeys,
         counters,
-        readScript: near ? lookAt(context.space) : undefined,
+        readings: { ...context.readings, values: near ? context.readings.texts : undefined },
         near: near ? this.#assembly.near(home, context.space, target, "", near === true ? {} : near) : undefined,
         sealing: sealOptions(this.#state.known, undefined, compressAbove),
       };

@@ -1,6 +1,7 @@
 import { Cache } from "../cache/cache.ts";
-import { type CacheContext, lookAt } from "../cache/context.ts";
+import type { CacheContext, EntryRules, SharedContext } from "../cache/context.ts";
 import { type Fleet, fleetStats } from "../cache/fleet.ts";
+import { readScriptOf } from "../cache/readings.ts";
 import type { CommonConfig } from "../config/options.ts";
 import { type NearOptions, policyOf } from "../config/policy.ts";
 import { sealOptions } from "../entry/codec.ts";
@@ -16,12 +17,11 @@ import {
 } from "../services/service.ts";
 import type { CacheTarget } from "../telemetry/events.ts";
 import { Counters } from "../telemetry/stats.ts";
-import type { HomeContext } from "./assemble.ts";
 
 /** What a client gives the caches of a service. */
 export interface ServiceSetup {
   /** What they stand on: all but what a collection declares itself. */
-  readonly context: HomeContext;
+  readonly context: SharedContext;
   /** The service's database. */
   readonly database: number;
   /** The service's configuration: TTLs by variable, and defaults. */
@@ -59,13 +59,14 @@ export function createService<C extends Collections, V extends object>(
     counters.push(made);
     return made;
   };
-  const sealing = (compressAbove?: number | false): CacheContext["sealing"] =>
+  const sealing = (compressAbove?: number | false): EntryRules["sealing"] =>
     sealOptions(context.known, ring, compressAbove);
   const { near: nearHere = defaults.near, compressAbove: compressHere = defaults.compressAbove } = definition;
   const policy = policyOf(context.policy, definition);
   const contexts: CacheContext[] = [];
+  const { readings } = context;
   const make = (own: Pick<CacheContext, "target" | "shape" | "counters"> & Partial<CacheContext>): Cache<Id> => {
-    const made: CacheContext = { ...context, refuse, policy, readScript: undefined, ...own };
+    const made: CacheContext = { ...context, refuse, policy, readings: { ...readings }, ...own };
     contexts.push(made);
     setup.fleet?.add(made);
     return new Cache(made);
@@ -100,6 +101,8 @@ export function createService<C extends Collections, V extends object>(
     const slide = sliding && lives.ttl < Number.POSITIVE_INFINITY ? lives.ttl : 0;
     // Where it is known beforehand that MGET does not tell enough, the first read need not find out.
     const tagged = typeof lives.tags === "function" || lives.tags.length > 0;
+    const texts = tagged || nearby ? readings.texts : undefined;
+    const values = slide > 0 ? readScriptOf(context.space, slide) : texts;
     core[collection] = make({
       schema,
       sliding,
@@ -111,7 +114,7 @@ export function createService<C extends Collections, V extends object>(
       policy: lives,
       near: nearby,
       sealing: sealing(compressAbove),
-      readScript: tagged || slide > 0 || nearby ? lookAt(context.space, slide) : undefined,
+      readings: { ...readings, values },
     });
   }
   const service = core as unknown as ServiceCore<C>;

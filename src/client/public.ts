@@ -12,11 +12,13 @@ export {
   type SchemaIssue,
 } from "../base/errors.ts";
 export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "../base/ttl.ts";
-export type { Cache, GetOrSetOptions, IncrementOptions, Loaded, WriteOptions } from "../cache/cache.ts";
+export type { Cache } from "../cache/cache.ts";
 export type { CallOptions, ReadOptions } from "../cache/call.ts";
 export type { Migrations } from "../cache/context.ts";
 export type { FleetStats } from "../cache/fleet.ts";
-export type { LoadContext } from "../cache/load.ts";
+export type { IncrementOptions } from "../cache/increment.ts";
+export type { GetOrSetOptions, LoadContext, Loaded } from "../cache/load.ts";
+export type { WriteOptions } from "../cache/set.ts";
 export type { UpdateOptions } from "../cache/update.ts";
 export type { Lock, LockOptions } from "../cache/with_lock.ts";
 export type { ConfigOptions, DatabasesMode, DriverName, OnError } from "../config/options.ts";

@@ -1,9 +1,7 @@
 import { type Driver, StoreError } from "../../drivers/driver.ts";
+import type { Lane } from "../cache/context.ts";
 import type { Fleet } from "../cache/fleet.ts";
-import type { Load } from "../cache/loads.ts";
 import type { DatabasesMode } from "../config/options.ts";
-import type { NearCache } from "../near/near_cache.ts";
-import type { Batch } from "../wire/batch.ts";
 import type { Breaker } from "../wire/breaker.ts";
 
 /** How to open a store. */
@@ -21,10 +19,7 @@ export interface Opening {
 }
 
 /** What is gathered for one database. */
-export interface Lane {
-  readonly batch: Batch;
-  readonly loads: Map<string, Load>;
-  readonly nears: Set<NearCache>;
+export interface StoreLane extends Lane {
   /** Where the instance's counts go, if they are shared. */
   readonly fleet: Fleet | undefined;
 }
@@ -41,7 +36,7 @@ export class StoreConnection {
   untold: StoreError | undefined;
   readonly #open: () => Driver | Promise<Driver>;
   readonly #ready: boolean;
-  readonly #lanes = new Map<number, Lane>();
+  readonly #lanes = new Map<number, StoreLane>();
   #driver: Driver | Promise<Driver> | undefined;
   #closed = false;
 
@@ -82,7 +77,7 @@ export class StoreConnection {
   }
 
   /** What is gathered for one database; made when it is first asked for. */
-  lane(database: number, make: (database: number) => Lane): Lane {
+  lane(database: number, make: (database: number) => StoreLane): StoreLane {
     let lane = this.#lanes.get(database);
     if (!lane) {
       lane = make(database);

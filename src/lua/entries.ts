@@ -87,7 +87,7 @@ return r`,
  * document; "1" and the text that must stand there, or "0" for no entry, or nothing. Answers 1, or 0 when the lock was lost or
  * something else stands there.
  */
-export const store: Script = {
+export const storeEntry: Script = {
   name: "store",
   sha1: "a42a74dca4d8246dee641eec980a0a8d458fa278",
   lua: `${LUA_FIND}local lock, born, tags = KEYS[3], ARGV[3], ARGV[6]

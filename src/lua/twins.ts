@@ -13,7 +13,7 @@ import {
   invalidate,
   probe,
   read,
-  store,
+  storeEntry,
   take,
   touch,
   unlinkEach,
@@ -95,7 +95,7 @@ export const twins: readonly TwinnedScript[] = [
     },
   },
   {
-    ...store,
+    ...storeEntry,
     twin(store, [key = "", clockKey = "", lock], args) {
       const [text = "", ms = "", bornText = "", token = "", prefix = "", tags = "", known, expected] = args;
       if (lock && token !== "*" && store.call("GET", lock) !== token) return 0;

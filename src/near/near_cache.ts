@@ -39,8 +39,7 @@ export interface NearRead {
   readonly text: string | null;
   readonly document: Document | undefined;
   readonly left: Reply | undefined;
-  readonly clock: Epoch;
-  readonly context: { readonly now: () => number };
+  readonly epoch: Epoch;
   readonly value: unknown;
 }
 
@@ -82,23 +81,30 @@ export class NearCache {
     return this.store.begin();
   }
 
-  /** Keeps what a read brought, if it may. Its value is frozen then. */
-  keep(mark: number | undefined, read: NearRead): void {
-    const { left, text, document, state, value, context, id } = read;
+  /**
+   * Keeps what a read brought, if it may.
+   *
+   * @param mark What {@linkcode begin} returned; `undefined` for a read whose value may not be kept.
+   * @param read What the read brought.
+   * @param clock The clock of entries, in milliseconds.
+   * @returns The value to hand out. A value that is kept and shared is frozen.
+   */
+  keep(mark: number | undefined, read: NearRead, clock: () => number): unknown {
+    const { left, text, document, state, value, id } = read;
     if (mark === undefined || !this.store.live || state !== "fresh" || typeof left !== "number" || text === null)
-      return;
+      return value;
     const from = this.#now();
     const { at, ttl = 0, tags = [] } = document ?? {};
     let span = left < 0 ? this.#ttl : Math.min(left, this.#ttl);
-    if (at !== undefined) span = Math.min(span, at + ttl - context.now());
-    this.store.put(mark, {
+    if (at !== undefined) span = Math.min(span, at + ttl - clock());
+    return this.store.put(mark, {
       id: typeof id === "object" ? undefined : id,
       key: read.physical,
       value,
       from,
       until: from + span,
       tags,
-      epoch: read.clock.seq,
+      epoch: read.epoch.seq,
       bytes: text.length,
     });
   }

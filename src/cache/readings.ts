@@ -1,0 +1,36 @@
+import type { Keyspace } from "../entry/keyspace.ts";
+import { read } from "../lua/entries.ts";
+import type { ReadScript } from "../wire/batch.ts";
+
+/**
+ * Makes a way to read entries whose tags the store must check.
+ *
+ * @param space The keyspace.
+ * @param slide The TTL that each read starts again, in milliseconds; 0 for none.
+ * @param headsOnly Whether the values are left out.
+ * @returns What the batch needs to know.
+ */
+export function readScriptOf(space: Keyspace, slide = 0, headsOnly = false): ReadScript {
+  return { script: read, epochKey: space.epochKey, args: [space.marksPrefix, slide, headsOnly ? 1 : 0] };
+}
+
+/** The ways in which a cache reads. Reads of one tick that share a script are one command. */
+export interface Readings {
+  /** Reads whole entries by the script. */
+  readonly texts: ReadScript;
+  /** Reads what is known of entries, without their values, by the script. */
+  readonly heads: ReadScript;
+  /** What `get` and `getOrSet` read by. Absent for MGET, which does not check tags: see {@linkcode tagged}. */
+  values?: ReadScript | undefined;
+}
+
+/** Makes the readings of a keyspace. Each of its caches has a copy, because one may switch and another not. */
+export function readingsOf(space: Keyspace): Readings {
+  return { texts: readScriptOf(space), heads: readScriptOf(space, 0, true) };
+}
+
+/** Switches a cache to the script for good, because a tagged entry was read. */
+export function tagged(readings: Readings): ReadScript {
+  readings.values ??= readings.texts;
+  return readings.values;
+}

@@ -1,0 +1,72 @@
+import { invalid, invalidType } from "../base/check.ts";
+import { isCacheError } from "../base/errors.ts";
+import { type EntryOptions, policyOf } from "../config/policy.ts";
+import type { Id } from "../entry/keyspace.ts";
+import { type CallOptions, timeoutOf } from "./call.ts";
+import type { CacheContext } from "./context.ts";
+import { entryOf, type Write, write } from "./write.ts";
+
+/** Options of writes. */
+export interface WriteOptions extends CallOptions, EntryOptions {}
+
+/** Writes a value: see {@linkcode Cache.set}. */
+export async function set(
+  context: CacheContext,
+  id: Id,
+  value: unknown,
+  options: WriteOptions | undefined,
+): Promise<boolean> {
+  const key = context.shape.encode(id);
+  const call = callOf(context, "set", options);
+  checkStored(value);
+  const entry = entryOf(context, id, key, value, call.policy);
+  return (await write(context, { ...call, key, entry })) ?? false;
+}
+
+/** Writes several values, all of which are made before the first is written: see {@linkcode Cache.setMany}. */
+export async function setMany(
+  context: CacheContext,
+  entries: Iterable<readonly [Id, unknown]>,
+  options: WriteOptions | undefined,
+): Promise<number> {
+  const call = callOf(context, "setMany", options);
+  const writes: Write[] = [];
+  if (typeof entries?.[Symbol.iterator] !== "function") {
+    throw invalidType("set entries", entries, "a Map, or a list of [id, value]");
+  }
+  for (const pair of entries) {
+    let key: string | undefined;
+    try {
+      if (!Array.isArray(pair)) throw invalidType("set an entry", pair, "a pair [id, value]");
+      const [id, value] = pair;
+      key = context.shape.encode(id);
+      checkStored(value);
+      const entry = entryOf(context, id, key, value, call.policy);
+      writes.push({ ...call, key, entry: context.schema && entry instanceof Promise ? await entry : entry });
+    } catch (error) {
+      throw named(error, `entry ${writes.length} of setMany${key === undefined ? "" : `, ${key}`}`);
+    }
+  }
+  const written = await Promise.all(writes.map((one) => write(context, one)));
+  return written.filter(Boolean).length;
+}
+
+function callOf(
+  context: CacheContext,
+  operation: string,
+  options: WriteOptions | undefined,
+): Omit<Write, "key" | "entry"> {
+  const timeout = timeoutOf(context, options);
+  return { operation, policy: policyOf(context.policy, options, true), timeout, options };
+}
+
+/** Adds to an error of ours which of several values it is about. */
+function named(error: unknown, which: string): unknown {
+  if (error instanceof TypeError || error instanceof RangeError || isCacheError(error)) error.message += ` (${which})`;
+  return error;
+}
+
+/** Throws for `undefined`, which is a miss. */
+function checkStored(value: unknown): void {
+  if (value === undefined) throw invalid("store a value", value, "any other value, because undefined is a miss");
+}
