@@ -57,20 +57,20 @@ function make(capabilities: Partial<Capabilities> = {}, retries = 2) {
   return { driver, batch, wire, retried, set, get, count };
 }
 
-/** Reads a key; its keyspace's clock is read with it. */
+/** Reads a key, and the epoch of its keyspace with it. */
 async function readFrom(batch: Batch, key: string, timeout: number): Promise<Reply> {
   return (await replyOf(batch, key, { timeout }))[0] as Reply;
 }
 
-/** All that comes with a read: the text, the clock and, by a look, the PTTL. */
+/** Returns all parts of a read: the text, the epoch and, if a script reads, the PTTL. */
 function replyOf(
   batch: Batch,
   key: string,
-  { look, clock = "clock", timeout = 1000 }: { look?: ReadScript; clock?: string; timeout?: number } = {},
+  { by, epochKey = "clock", timeout = 1000 }: { by?: ReadScript; epochKey?: string; timeout?: number } = {},
 ): Promise<Reply[]> {
   return new Promise((resolve, reject) => {
     const done = (...reply: (Reply | undefined)[]) => resolve(reply.map((part) => part ?? null));
-    batch.read({ physical: key, space: { epochKey: clock }, timeout, resolve: done, reject }, look);
+    batch.read({ physical: key, space: { epochKey }, timeout, resolve: done, reject }, by);
   });
 }
 
@@ -99,16 +99,16 @@ describe("Batch, one tick", () => {
     assert.deepEqual(wire, { commands: 2, roundTrips: 2, retries: 0 });
   });
 
-  it("get asks once for one key and its clock, however often it is asked for", async () => {
+  it("get asks once for one key and its epoch when several callers read it", async () => {
     const { driver, get } = make();
     await Promise.all([get("a"), get("a")]);
     assert.deepEqual(driver.sends, [[["MGET", "a", "clock"]]]);
   });
 
-  it("get gives each caller its own keyspace's clock when keyspaces share a tick", async () => {
+  it("get gives each caller its own keyspace's epoch when keyspaces share a tick", async () => {
     const { driver, batch, set } = make();
     await Promise.all([set("a", "1"), set("x", "2"), set("clock", "7 0"), set("other", "9 9")]);
-    const pair = async (key: string, clock: string) => (await replyOf(batch, key, { clock })).slice(0, 2);
+    const pair = async (key: string, epochKey: string) => (await replyOf(batch, key, { epochKey })).slice(0, 2);
     const reads = [
       pair("a", "clock"),
       pair("x", "other"),
@@ -128,12 +128,12 @@ describe("Batch, one tick", () => {
     assert.deepEqual(driver.sends[1], [["MGET", "a", "x", "b", "y", "clock", "other", "none"]]);
   });
 
-  it("look joins reads of one way in one script, gives each its PTTL, and does not join across a write of its key", async () => {
+  it("read joins reads by one script, with their PTTL, but not across a write of their key", async () => {
     const { driver, batch, set } = make();
     await Promise.all([batch.send(["SET", "a", "{}", "PX", 9000], ["a"], 1000, true), set("b", "[]")]);
     const one = { script: read, epochKey: "clock", args: ["tag:", 0, 0] };
     const two = { ...one };
-    const look = (key: string, way = one) => replyOf(batch, key, { look: way });
+    const look = (key: string, by = one) => replyOf(batch, key, { by });
     const [a, b, again, c, other, , later] = await Promise.all([
       look("a"),
       look("b"),
@@ -151,8 +151,8 @@ describe("Batch, one tick", () => {
         ["{}", null, -1],
       ],
     );
-    for (const [text, clock, left] of [a, again, other] as Reply[][]) {
-      assert.deepEqual([text, clock], ["{}", null]);
+    for (const [text, epoch, left] of [a, again, other] as Reply[][]) {
+      assert.deepEqual([text, epoch], ["{}", null]);
       assert.ok((left as number) > 0 && (left as number) <= 9000, `${left}`);
     }
     assert.deepEqual(
@@ -203,13 +203,13 @@ describe("Batch, one tick", () => {
     );
   });
 
-  it("get asks anew when its keyspace's clock was moved on in the same tick", async () => {
+  it("get asks again when its keyspace's epoch was moved on in the same tick", async () => {
     const { driver, batch, get } = make();
     const args = ["tag:", "t"];
     const [, moved, seen] = await Promise.all([
       get("a"),
       batch.run(invalidate, ["clock"], args, 1000, true),
-      replyOf(batch, "a").then(([, clock]) => clock),
+      replyOf(batch, "a").then(([, epoch]) => epoch),
     ]);
     assert.equal(typeof moved, "string");
     assert.equal(seen, moved);
@@ -226,7 +226,7 @@ describe("Batch, one tick", () => {
     assert.deepEqual(driver.sends[2], [["EVAL", unlinkEach.lua, 5, "b", "c", "x", "d", "b"]]);
   });
 
-  it("unlink sends no script when the driver runs none, or is not open yet", async () => {
+  it("unlink sends no script when the driver cannot run scripts, or is not open yet", async () => {
     const { driver, batch } = make({ scripts: false });
     for (let tick = 0; tick < 2; tick++) await Promise.all([batch.unlink(["a"], 1000), batch.unlink(["b"], 1000)]);
     assert.deepEqual(driver.names, [
@@ -293,7 +293,7 @@ describe("Batch, limits", () => {
     }
   });
 
-  it("Batch never exceeds maxBytes, whatever the texts", async () => {
+  it("Batch never exceeds maxBytes when texts are of any kind", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(
@@ -316,7 +316,7 @@ describe("Batch, limits", () => {
     );
   });
 
-  it("Batch fails a command that is larger than maxBytes with kind limit, and it alone", async () => {
+  it("Batch fails only the command with kind limit when one is larger than maxBytes", async () => {
     const { driver, set, get } = make({ maxBytes: 1000 });
     const [first, large, last] = await Promise.allSettled([
       set("a", "1"),
@@ -335,7 +335,7 @@ describe("Batch, limits", () => {
 });
 
 describe("Batch, scripts", () => {
-  it("run sends EVAL first, EVALSHA behind it in the same send and from then on", async () => {
+  it("run sends EVAL first, and EVALSHA when a script is sent again, also in the same send", async () => {
     const { driver, count } = make();
     await Promise.all([count("a"), count("a"), count("b")]);
     await count("a");
@@ -364,11 +364,12 @@ describe("Batch, scripts", () => {
   });
 
   for (const ordered of [true, false]) {
-    it(`a read sees what a script of its tick wrote when the store had forgotten that and the wire keeps ${ordered ? "" : "no "}order`, async () => {
+    const wire = `the wire keeps ${ordered ? "" : "no "}order`;
+    it(`read sees the write of a script of its tick when the store had forgotten it and ${wire}`, async () => {
       const { driver, batch, count, get, set, wire } = make({ ordered });
       await count("a");
-      const way = { script: read, epochKey: "clock", args: ["tag:", 0, 0] };
-      const look = async (key: string) => (await replyOf(batch, key, { look: way }))[0];
+      const by = { script: read, epochKey: "clock", args: ["tag:", 0, 0] };
+      const look = async (key: string) => (await replyOf(batch, key, { by }))[0];
       await look("a");
       await driver.store.send(0, [["SCRIPT", "FLUSH"]]);
       driver.sends.length = 0;
@@ -390,7 +391,7 @@ describe("Batch, scripts", () => {
     });
   }
 
-  it("a deletion in the tick of a script that the store had forgotten takes away what it wrote", async () => {
+  it("unlink deletes what a script of its tick wrote when the store had forgotten the script", async () => {
     const { driver, batch, count, get } = make();
     await count("a");
     await driver.store.send(0, [["SCRIPT", "FLUSH"]]);
@@ -415,7 +416,8 @@ describe("Batch, repetition", () => {
     { repeat: "all", idempotent: 3, other: 3 },
   ] as const;
   for (const { repeat, idempotent, other } of cases) {
-    it(`Batch sends a set ${idempotent} times and a counter ${other} times when errors say repeat ${repeat}`, async () => {
+    const title = `sends a set ${idempotent} times and a counter ${other} times`;
+    it(`Batch ${title} when errors say repeat ${repeat}`, async () => {
       for (const [call, times] of [
         ["set", idempotent],
         ["count", other],
@@ -470,7 +472,7 @@ describe("Batch, repetition", () => {
     assert.equal(driver.sends.length, 1);
   });
 
-  it("Batch fails every call with a StoreError when the driver throws what is none", async () => {
+  it("Batch fails every call with a StoreError when the driver throws anything else", async () => {
     for (const thrown of [new Error("secret"), undefined, "secret"]) {
       const { driver, get, set } = make();
       driver.fate = () => Promise.reject(thrown);
@@ -482,7 +484,7 @@ describe("Batch, repetition", () => {
     }
   });
 
-  it("Batch fails the calls and goes on when a reply is of another form, or the driver cannot be opened", async () => {
+  it("Batch fails the calls and goes on when a reply is not a list, or the driver cannot be opened", async () => {
     const { driver, get } = make({ ordered: false });
     driver.fate = async (send) => (send === 1 ? [null] : undefined);
     assert.equal(await kindOf(Promise.all([get("a"), get("b")])), "protocol");
@@ -528,7 +530,7 @@ describe("Batch, deadlines", () => {
     assert.deepEqual(driver.sends, [[["MGET", "a", "clock"]]]);
   });
 
-  it("a held call ends at its deadline, and is not sent when its key is free too late", async () => {
+  it("send ends at its deadline and sends nothing when its key is free too late", async () => {
     const { driver, set, get } = make({ ordered: false });
     let free = (): void => {};
     driver.fate = (send) =>
@@ -545,7 +547,7 @@ describe("Batch, deadlines", () => {
     assert.equal(await get("k"), "1");
   });
 
-  it("a held call ends when its key gets free after its deadline and before its timer", async () => {
+  it("send ends when its key becomes free after its deadline and before its timer", async () => {
     const { driver, set } = make({ ordered: false });
     let free = (): void => {};
     driver.fate = (send) =>
@@ -565,7 +567,7 @@ describe("Batch, deadlines", () => {
     assert.equal(await Promise.race([held, sleep(500, "never")]), "timeout");
   });
 
-  it("idle resolves when nothing is under way, and at its timeout when something stays", async () => {
+  it("idle resolves when nothing is in flight, and at its timeout when something stays", async () => {
     const { driver, batch, get } = make();
     await batch.idle(1000);
     get("a").catch(() => {});
@@ -592,7 +594,7 @@ describe("Batch, breaker", () => {
     return { driver, breaker, batch };
   }
 
-  it("Batch tells the breaker once of a send whose deadlines have all passed, whatever the wire says later", async () => {
+  it("Batch reports one failure to the breaker when all deadlines of a send have passed", async () => {
     const { driver, breaker, batch } = guarded(2);
     const rejects: ((error: StoreError) => void)[] = [];
     driver.fate = () => new Promise((_, reject) => void rejects.push(reject));
@@ -607,7 +609,7 @@ describe("Batch, breaker", () => {
     assert.equal(driver.sends.length, 2);
   });
 
-  it("Batch tells the breaker of no deadline when a later one of the same send is met", async () => {
+  it("Batch reports no failure to the breaker when a later deadline of the same send is met", async () => {
     const { driver, breaker, batch } = guarded(1);
     driver.fate = () => sleep(150, undefined);
     const calls = [kindOf(readFrom(batch, "a", 110)), kindOf(readFrom(batch, "b", 5000))];
@@ -617,7 +619,7 @@ describe("Batch, breaker", () => {
 });
 
 describe("Batch, order", () => {
-  it("a call waits for an earlier one for its key when the wire keeps no order, and no other waits", async () => {
+  it("send waits only for an earlier call for its key when the wire keeps no order", async () => {
     const { driver, set, get } = make({ ordered: false });
     const order: string[] = [];
     let free = (): void => {};
@@ -640,7 +642,7 @@ describe("Batch, order", () => {
     assert.equal(await get("k"), "2");
   });
 
-  it("reads of one key do not wait for each other when the wire keeps no order", async () => {
+  it("read does not wait for another read of its key when the wire keeps no order", async () => {
     const { driver, get } = make({ ordered: false });
     let free = (): void => {};
     const gate = new Promise<undefined>((resolve) => {
@@ -654,7 +656,7 @@ describe("Batch, order", () => {
     await slow;
   });
 
-  it("a call waits for an earlier one for its key when that is being repeated on a wire that keeps the order", async () => {
+  it("send waits for an earlier call for its key when that is repeated on an ordered wire", async () => {
     const { driver, set, get } = make();
     const loading = errorReply("LOADING Redis is loading the dataset in memory");
     driver.fate = async (send) => (send <= 2 ? [loading] : undefined);
@@ -670,7 +672,7 @@ describe("Batch, order", () => {
     assert.equal(await get("k"), "2");
   });
 
-  it("calls keep their order when they are issued while the driver opens and the wire keeps no order", async () => {
+  it("send keeps the order of calls when the driver is opening and the wire keeps no order", async () => {
     const { driver } = make({ ordered: false });
     driver.fate = (send) => (send === 1 ? sleep(40, undefined) : undefined);
     const wire = { commands: 0, roundTrips: 0, retries: 0 };
@@ -683,7 +685,7 @@ describe("Batch, order", () => {
     assert.equal(await readFrom(batch, "k", 1000), "2");
   });
 
-  it("a held call waits for the last part when a tick is cut in several and the wire keeps no order", async () => {
+  it("send waits for the last part when a tick is cut into several and the wire keeps no order", async () => {
     const { driver, set, get } = make({ ordered: false, maxCommands: 1 });
     driver.fate = () => sleep(15, undefined);
     const calls = [set("k", "1"), set("k", "2"), set("k", "3")];
@@ -697,7 +699,7 @@ describe("Batch, order", () => {
     );
   });
 
-  it("a write is not repeated when a later one for its key was executed, and is when none was", async () => {
+  it("Batch does not repeat a write when a later one for its key was executed", async () => {
     const { driver, set, get } = make();
     const loading = errorReply("LOADING Redis is loading the dataset in memory");
     driver.fate = (send, commands) =>
@@ -709,7 +711,7 @@ describe("Batch, order", () => {
     assert.deepEqual([await get("k"), await get("other")], ["2", "1"]);
   });
 
-  it("a write is not repeated behind a later one for its key that is being repeated already", async () => {
+  it("Batch does not repeat a write when a later one for its key is already being repeated", async () => {
     const { driver, set, get } = make();
     const ends: { answer(replies: Reply[] | undefined): void; lose(error: StoreError): void }[] = [];
     driver.fate = (send) =>
@@ -732,7 +734,7 @@ describe("Batch, order", () => {
     assert.equal(await get("k"), "2");
   });
 
-  it("writes of two sends keep their order when both are lost again and again", async () => {
+  it("Batch keeps the order of two sends when both are lost again and again", async () => {
     for (let round = 0; round < 5; round++) {
       const { driver, set, get } = make();
       const waiting: ((error: StoreError) => void)[] = [];
@@ -756,12 +758,12 @@ describe("Batch, order", () => {
 type Op = { readonly verb: "set" | "get" | "del" | "count"; readonly key: number; readonly gap: number };
 type Fate = "fine" | "slow" | "lost before" | "lost after" | "loading";
 
-/** A store behind a wire that delays and fails, and tells what was executed. */
+/** A store behind a wire that delays and fails. It records what was executed. */
 class Rough implements Driver {
   readonly name = "rough";
   readonly capabilities: Capabilities;
   readonly values = new Map<string, string>();
-  /** How often each counting call was executed, by its mark. */
+  /** The number of times that each counting call was executed, by its mark. */
   readonly counted = new Map<string, number>();
   readonly #fates: Fate[];
   #line: Promise<unknown> = Promise.resolve();
@@ -828,7 +830,7 @@ interface Scenario {
   readonly ops: readonly Op[];
   readonly fates: readonly Fate[];
   readonly maxCommands: number;
-  /** Whether the driver is still to be opened. */
+  /** True if the driver is still to be opened. */
   readonly lazy: boolean;
 }
 
@@ -903,7 +905,8 @@ describe("Batch, any calls over any wire", () => {
   const fate: fc.Arbitrary<Fate> = fc.constantFrom("fine", "fine", "slow", "lost before", "lost after", "loading");
 
   for (const ordered of [true, false]) {
-    it(`calls for a key have the effects of their order when the wire ${ordered ? "keeps" : "keeps no"} order`, async () => {
+    const wire = `the wire keeps ${ordered ? "" : "no "}order`;
+    it(`Batch gives calls for a key the effects of their order when ${wire}`, async () => {
       let failures = 0;
       const scenario = fc.record({
         ops: fc.array(op, { minLength: 2, maxLength: 24 }),

@@ -24,7 +24,7 @@ function failure(kind: StoreErrorKind = "timeout", repeat: Repeat = "none"): Sto
 }
 
 describe("Breaker", () => {
-  it("allows everything when nothing fails, and tells of no change", () => {
+  it("allows everything and reports no change when nothing fails", () => {
     const { breaker, changes } = setUp();
     for (let i = 0; i < 100; i++) {
       assert.equal(breaker.allows(), true);
@@ -34,7 +34,7 @@ describe("Breaker", () => {
     assert.deepEqual(changes, []);
   });
 
-  it("opens with the fifth failure in a row", () => {
+  it("opens when a fifth send in a row fails", () => {
     const { breaker, fails, changes } = setUp();
     fails(4);
     breaker.succeed();
@@ -47,7 +47,7 @@ describe("Breaker", () => {
     assert.deepEqual(changes, [["open", last]]);
   });
 
-  it("lets one probe through when its time is over, and closes when that is answered", () => {
+  it("lets one probe through when its pause is over, and closes when that is answered", () => {
     const { breaker, fails, clock, states } = setUp({ failures: 1, openFor: 100 });
     fails(1);
     clock.now = 99;
@@ -63,7 +63,7 @@ describe("Breaker", () => {
     assert.deepEqual(states(), ["open", "half-open", "closed"]);
   });
 
-  it("stays open twice as long with each probe that fails, up to maxOpenFor, and starts anew once it closed", () => {
+  it("stays open twice as long when a probe fails, up to maxOpenFor, until it has closed", () => {
     const { breaker, clock } = setUp({ failures: 1, openFor: 100, maxOpenFor: 350 });
     const openFor = () => {
       breaker.fail(failure());
@@ -76,7 +76,7 @@ describe("Breaker", () => {
     assert.equal(openFor(), 100);
   });
 
-  it("lets another probe through when nobody told the outcome of one within openFor", () => {
+  it("lets another probe through when the outcome of one is not known within openFor", () => {
     const { breaker, fails, clock, states } = setUp({ failures: 1, openFor: 100 });
     fails(1);
     clock.now = 100;
@@ -94,7 +94,7 @@ describe("Breaker", () => {
     assert.equal(breaker.state, "open");
   });
 
-  it("is not kept open by late failures of sends from before", () => {
+  it("does not stay open when sends from before fail late", () => {
     const { breaker, fails, clock, states } = setUp({ failures: 3, openFor: 100 });
     fails(3);
     clock.now = 50;
@@ -117,7 +117,7 @@ describe("Breaker", () => {
     assert.deepEqual(states(), ["open", "closed"]);
   });
 
-  it("counts once what failed with one lost connection, and each timeout", () => {
+  it("counts one failure when a connection is lost, and one for each timeout", () => {
     const { breaker, clock } = setUp({ failures: 2 });
     clock.now = 10;
     for (let i = 0; i < 20; i++) breaker.fail(failure("connection"), i / 10);
@@ -128,7 +128,7 @@ describe("Breaker", () => {
     assert.equal(breaker.state, "open");
   });
 
-  it("counts what says that the store is away, and takes any other answer for one", () => {
+  it("counts a failure when the store is away, and an answer when it refuses", () => {
     const opened = ([kind, repeat]: [StoreErrorKind, Repeat?]) => {
       const { breaker, fails } = setUp({ failures: 3 });
       fails(2);
@@ -148,7 +148,7 @@ describe("Breaker", () => {
     assert.equal(breaker.state, "closed");
   });
 
-  it("closes when a probe is refused by a store that is there", () => {
+  it("closes when a store that is up refuses a probe", () => {
     const { breaker, fails, clock } = setUp({ failures: 1, openFor: 100 });
     fails(1);
     clock.now = 100;
@@ -156,7 +156,7 @@ describe("Breaker", () => {
     assert.equal(breaker.state, "closed");
   });
 
-  it("error is one an opening, of kind connection, and says how often the store failed and when it is tried again", () => {
+  it("error says how often the store failed and when it is tried again when the breaker is open", () => {
     const { breaker, fails, clock } = setUp({ failures: 3, openFor: 100 });
     fails(3);
     const first = breaker.error();
@@ -174,7 +174,7 @@ describe("Breaker", () => {
     assert.match(breaker.error().message, /failed 4 times in a row.*200 ms/);
   });
 
-  it("refuses options out of their range, by their name", () => {
+  it("names the option when one is out of its range", () => {
     const bad: [keyof BreakerOptions, unknown[]][] = [
       ["failures", [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, "5", null]],
       ["openFor", [0, -1, Number.NaN, Number.POSITIVE_INFINITY, "5", null]],
@@ -191,7 +191,7 @@ describe("Breaker", () => {
     setUp({ openFor: 60_000 });
   });
 
-  it("does what a simple model does, whatever happens in whatever order", () => {
+  it("does what a simple model does when anything happens in any order", () => {
     const kinds: [StoreErrorKind, Repeat][] = [
       ["connection", "idempotent"],
       ["timeout", "none"],

@@ -7,7 +7,7 @@ import type { CacheEvent } from "../src/telemetry/events.ts";
 import { freePort } from "./helpers/redis_server.ts";
 
 describe("a client's circuit breaker", () => {
-  it("opens after failures in a row, answers at once then, and tells in health and by an event", async () => {
+  it("opens when failures follow each other, and then answers at once, as health and an event say", async () => {
     const port = await freePort();
     await using client = createCacheClient({
       env: {},
@@ -39,7 +39,7 @@ describe("a client's circuit breaker", () => {
     assert.match(error as string, /failed 3 times in a row/);
   });
 
-  it("lets one probe through when its time is over, and closes when that is answered", async () => {
+  it("lets one probe through when its pause is over, and closes when that is answered", async () => {
     const store = memory();
     let away = true;
     let sends = 0;
@@ -64,7 +64,7 @@ describe("a client's circuit breaker", () => {
     assert.equal(await cache.get("k"), 1);
   });
 
-  it("does not open for a store that answers with errors, nor where it is turned off", async () => {
+  it("does not open when the store answers with errors, or when it is turned off", async () => {
     await using client = createCacheClient({ env: {}, driver: memory(), breaker: { failures: 1 } });
     const cache = client.cache();
     await cache.set("text", "no number");

@@ -1,6 +1,6 @@
 /**
- * What a process asks first: loading code counts against no deadline, nor does the time that the process is kept from
- * running.
+ * The first calls of a process: the time to load code counts against no deadline, nor does the time in which the
+ * process does not get to run.
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -55,7 +55,7 @@ function batchOver(driver: Driver): Batch {
 }
 
 describe("a cold start", () => {
-  it("loses nothing while code is loaded for longer than any deadline", LIMIT, async () => {
+  it("loses nothing when code loads for longer than any deadline", LIMIT, async () => {
     const client = slowToLoad(() => sleep(300, memory()));
     const cache = client.cache<number>();
     const first = Promise.all([cache.set("a", 1), cache.increment("n"), cache.get("b")]);
@@ -72,7 +72,7 @@ describe("a cold start", () => {
     await client.close();
   });
 
-  it("loses nothing while loading code keeps the process from running", LIMIT, async () => {
+  it("loses nothing when loading code blocks the process", LIMIT, async () => {
     const client = slowToLoad(async () => {
       await sleep(1);
       stall(200);
@@ -83,14 +83,14 @@ describe("a cold start", () => {
     await client.close();
   });
 
-  it("loses nothing of what a client that is closed meanwhile was to write", LIMIT, async () => {
+  it("loses no write when the client is closed during the load", LIMIT, async () => {
     const client = slowToLoad(() => sleep(200, memory()));
     const written = client.cache().set("a", 1);
     await client.close();
     assert.equal(await written, true);
   });
 
-  it("tells at once when code cannot be loaded, and loads it again with the next call", LIMIT, async () => {
+  it("fails at once when code cannot be loaded, and loads it again with the next call", LIMIT, async () => {
     let loads = 0;
     const client = slowToLoad(() =>
       loads++ === 0
@@ -106,7 +106,7 @@ describe("a cold start", () => {
     await client.close();
   });
 
-  it("begins deadlines when code is loaded: a store that is away takes no longer than they say", LIMIT, async () => {
+  it("keeps deadlines when the store is away once the code is loaded", LIMIT, async () => {
     const client = slowToLoad(() => sleep(100, answering()));
     const start = performance.now();
     const outcome = await client
@@ -119,23 +119,19 @@ describe("a cold start", () => {
     await client.close();
   });
 
-  it(
-    "does not count what the process stands still before the store has answered, and counts it then",
-    LIMIT,
-    async () => {
-      const batch = batchOver(answering(30, 60));
-      const standingStill = async () => {
-        const answer = batch.send(["SET", "a", "1"], ["a"], 150, true).catch((error: StoreError) => error.kind);
-        await sleep(1);
-        stall(300);
-        return answer;
-      };
-      assert.equal(await standingStill(), "OK");
-      assert.equal(await standingStill(), "timeout");
-    },
-  );
+  it("excuses a stall of the process when the store has not answered yet, and only then", LIMIT, async () => {
+    const batch = batchOver(answering(30, 60));
+    const standingStill = async () => {
+      const answer = batch.send(["SET", "a", "1"], ["a"], 150, true).catch((error: StoreError) => error.kind);
+      await sleep(1);
+      stall(300);
+      return answer;
+    };
+    assert.equal(await standingStill(), "OK");
+    assert.equal(await standingStill(), "timeout");
+  });
 
-  it("ends also where the process stands still again and again", LIMIT, async () => {
+  it("ends calls when the process stalls again and again", LIMIT, async () => {
     const batch = batchOver(answering());
     const { now } = performance;
     let ahead = 0;
@@ -160,7 +156,7 @@ describe("the first connection", () => {
   });
   after(() => redis?.stop());
 
-  it("goes on opening when nobody waits any more, for the calls that come then", LIMIT, async () => {
+  it("goes on opening when all callers have given up, for later calls", LIMIT, async () => {
     const proxy = await startProxy(redis.port);
     await proxy.set({ delay: 150 });
     const client = createCacheClient({ env: {}, url: `redis://127.0.0.1:${proxy.port}`, timeout: 60, logger: false });
@@ -169,13 +165,13 @@ describe("the first connection", () => {
     const end = performance.now() + 10_000;
     while (!(await client.cache().set("b", 1))) assert.ok(performance.now() < end, "it did not open");
     assert.equal(proxy.accepted, 1);
-    // Its caller was told that it failed.
+    // Its caller was answered that it failed.
     assert.equal(await rawCommand(redis.port, ["EXISTS", "a"]), 0);
     await client.close();
     await proxy.stop();
   });
 
-  it("of processes that start at once, on a busy machine, loses no write", LIMIT, async () => {
+  it("loses no write when several processes start at once on a busy machine", LIMIT, async () => {
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
     const mod = new URL(`../mod.${extension}`, import.meta.url).href;
     const script = `
@@ -194,8 +190,8 @@ describe("the first connection", () => {
   });
 });
 
-describe("an error that is none of the store's", () => {
-  it("is told by its name and code, and those of its cause, and not by its message", () => {
+describe("an error of foreign code", () => {
+  it("shows its name and code, and those of its cause, when its message may hold values", () => {
     const cause = Object.assign(new Error("S3CRET"), { code: "ECONNREFUSED" });
     const failed = Object.assign(new TypeError("fetch failed S3CRET", { cause }), { code: "ERR_X" });
     const { kind, message, cause: kept } = toStoreError(failed);
@@ -211,7 +207,7 @@ describe("an error that is none of the store's", () => {
     }
   });
 
-  it("is told by its message when that says what cannot be loaded", () => {
+  it("shows its message when that says what cannot be loaded", () => {
     for (const message of [
       'Dynamic require of "events" is not supported',
       "Cannot find package 'redis' imported from /app/index.js",
@@ -224,7 +220,7 @@ describe("an error that is none of the store's", () => {
     assert.equal(tellOf(new Error("WRONG value: Cannot find module S3CRET")), "Error");
   });
 
-  it("is told by the event, the line and health", async () => {
+  it("appears in the event, the log line and health when a driver throws it", async () => {
     const failing: Driver = {
       ...memory(),
       send: () => Promise.reject(Object.assign(new RangeError("S3CRET"), { code: "ERR_OUT_OF_RANGE" })),
@@ -242,7 +238,7 @@ describe("an error that is none of the store's", () => {
     await client.close();
   });
 
-  it("says how to mend a bundle that cannot load the driver", async () => {
+  it("says how to mend a bundle when that cannot load the driver", async () => {
     const load = () => Promise.reject(new Error('Dynamic require of "events" is not supported'));
     await assert.rejects(
       loadDriver("node-redis", load),

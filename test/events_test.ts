@@ -70,7 +70,7 @@ describe("logTo", () => {
     assert.deepEqual(lines.slice(3), ["cache error (and 1 more)"]);
   });
 
-  it("holds back no change of the breaker's state, nor of near caches", () => {
+  it("logs every change when the breaker or near caches change often", () => {
     const lines: object[] = [];
     const log = logTo({ warn: (details) => void lines.push(details) });
     const states = ["open", "half-open", "open", "half-open", "closed"] as const;
@@ -84,7 +84,7 @@ describe("logTo", () => {
     ]);
   });
 
-  it("logs failures of another kind beside those that it holds back", () => {
+  it("logs failures of another kind when it holds some back", () => {
     const kinds: unknown[] = [];
     const log = logTo({ warn: (details) => void kinds.push((details as { kind?: unknown }).kind) });
     const refused = new StoreError("auth", "NOPERM no");
@@ -93,7 +93,7 @@ describe("logTo", () => {
     assert.deepEqual(kinds, ["timeout", "auth"]);
   });
 
-  it("takes a logger whose methods need their object, as pino's and console's do", () => {
+  it("calls methods on their object when a logger needs that, as pino and console do", () => {
     class Pino implements Logger {
       readonly #lines: string[] = [];
       warn(details: object, message: string): void {
@@ -117,7 +117,7 @@ describe("logTo", () => {
 });
 
 describe("a client's warnings", () => {
-  /** What reaches the console meanwhile. */
+  /** Returns the lines on the console while something runs. */
   async function onConsole(run: () => Promise<void> | void): Promise<unknown[][]> {
     const { warn } = console;
     const lines: unknown[][] = [];
@@ -171,7 +171,7 @@ describe("a client's warnings", () => {
     });
   }
 
-  it("warnOnce tells each logger each message once, the console too, and false nothing", async () => {
+  it("warnOnce warns each logger once when a message is repeated, and is silent for false", async () => {
     const told: unknown[] = [];
     const logger: Logger = { warn: (...line) => void told.push(line) };
     const throwing: Logger = {
@@ -198,7 +198,7 @@ describe("a client's warnings", () => {
 });
 
 describe("Events", () => {
-  it("emit goes on to the next listener when one throws, and to none that has left", () => {
+  it("emit calls the next listener when one throws, and skips those that have left", () => {
     const events = new Events();
     const seen: string[] = [];
     const leave = events.subscribe((event) => void seen.push(`first ${event.type}`));
@@ -212,7 +212,7 @@ describe("Events", () => {
     assert.deepEqual(seen, ["first error", "last error", "last retry"]);
   });
 
-  it("a client answers as without a logger when the logger throws", async () => {
+  it("a client works as without a logger when the logger throws", async () => {
     const logger: Logger = {
       warn() {
         throw new Error("disk full");

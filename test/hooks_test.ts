@@ -36,7 +36,7 @@ const TOLD = /^waitUntil protocol: the application's waitUntil threw TypeError; 
 
 onWires("a waitUntil that throws", (test) => {
   for (const onError of ["miss", "throw"] as const) {
-    test(`costs no loaded value, and is told, with onError ${onError}`, (it) =>
+    test(`costs no loaded value and is reported when onError is ${onError}`, (it) =>
       handlingAll(async () => {
         const client = it.make({ waitUntil, onError });
         const seen = watch(client);
@@ -47,7 +47,7 @@ onWires("a waitUntil that throws", (test) => {
         assert.equal(client.stats().errors, seen.errors.length);
       }));
 
-    test(`costs no stale or early value, counts one hit, and renews all the same, with onError ${onError}`, (it) =>
+    test(`costs no stale or early value and renews it when onError is ${onError}`, (it) =>
       handlingAll(async () => {
         const client = it.make({ waitUntil, onError });
         const cache = client.cache<string>();
@@ -79,7 +79,7 @@ onWires("a waitUntil that throws", (test) => {
       }));
   }
 
-  test("costs nothing where a load is slower than its soft timeout, nor where it fails", (it) =>
+  test("costs nothing when a load fails or exceeds its soft timeout", (it) =>
     handlingAll(async () => {
       const client = it.make({ waitUntil });
       const cache = client.cache<string>();
@@ -100,7 +100,7 @@ onWires("a waitUntil that throws", (test) => {
       for (const line of seen.errors) assert.match(line, TOLD);
     }));
 
-  test("costs nothing to the client of a request, nor to a batch of loads", (it) =>
+  test("costs nothing when the client is that of a request, or loads are a batch", (it) =>
     handlingAll(async () => {
       const client = it.make();
       const seen = watch(client);
@@ -123,7 +123,7 @@ onWires("a waitUntil that throws", (test) => {
 describe("a function of the application's that throws", () => {
   const make = (options: ClientOptions) => createCacheClient({ env: {}, driver: "memory", logger: false, ...options });
 
-  it("waitUntil that rejects is told, too", () =>
+  it("waitUntil is reported when it rejects", () =>
     handlingAll(async () => {
       await using client = make({ waitUntil: async () => Promise.reject("a secret") });
       const seen = watch(client);
@@ -134,7 +134,7 @@ describe("a function of the application's that throws", () => {
       }
     }));
 
-  it("logger and listeners cost nothing", () =>
+  it("logger and listeners cost nothing when they throw", () =>
     handlingAll(async () => {
       const fail = (): never => {
         throw new Error("no");
@@ -147,7 +147,7 @@ describe("a function of the application's that throws", () => {
       assert.equal(await client.cache().getOrSet("new", () => 2), 2);
     }));
 
-  it("clock is told, and the system's is taken in its place", () =>
+  it("clock is reported and replaced by the system's when it throws", () =>
     handlingAll(async () => {
       const clocks: Record<string, () => number> = {
         TypeError: () => {
@@ -174,7 +174,7 @@ describe("a function of the application's that throws", () => {
       }
     }));
 
-  it("what is no function is refused where the client is made", () => {
+  it("createCacheClient refuses an option when it must be a function", () => {
     for (const name of ["waitUntil", "clock"]) {
       for (const bad of [5, "f", {}, null]) {
         const given = { [name]: bad } as unknown as ClientOptions;
@@ -186,7 +186,7 @@ describe("a function of the application's that throws", () => {
     }
   });
 
-  it("schema makes a read a miss, which is told by the schema's name and counted once", () =>
+  it("schema makes a read one miss, reported by its name, when it throws", () =>
     handlingAll(async () => {
       let broken = false;
       const schema: Schema<string, string> = {

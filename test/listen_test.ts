@@ -34,7 +34,7 @@ describe("listen", () => {
     });
   });
 
-  it("the handlers answer when a request of HTTP/1.0 names no host", async () => {
+  it("listen serves bridge and dashboard when a request of HTTP/1.0 names no host", async () => {
     const client = createCacheClient({ driver: "memory" });
     const watch = monitor(client);
     const page = dashboard(client, { token: "t" });
@@ -121,7 +121,7 @@ describe("listen", () => {
     assert.match(String(printed), /secret detail/);
   });
 
-  it("close drops open connections when requests are under way", async () => {
+  it("close drops open connections when requests are in flight", async () => {
     let arrived = () => {};
     const arrival = new Promise<void>((resolve) => {
       arrived = resolve;

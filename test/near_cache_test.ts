@@ -54,7 +54,7 @@ async function keptNear<K extends Id>(
   });
 }
 
-/** How a read went: by the near cache, or by the store. */
+/** The source of a value: the near cache, or the store. */
 async function from<T>(client: CacheClient, read: () => Promise<T>): Promise<["near" | "store", T]> {
   const { nearHits } = client.stats();
   const value = await read();
@@ -72,7 +72,7 @@ async function two({ make }: Pick<Case, "make">, service = SHOP, options = {}) {
   return { one, other, dishes, others, shops: [one.service(service), other.service(service)] as const, events };
 }
 
-/** What another process does to a value, and what the first is to read then. */
+/** Changes by another process, and the value to be read after each. */
 const CHANGES: Readonly<
   Record<string, (others: Dishes, shop: ReturnType<typeof two> extends Promise<infer T> ? T : never) => unknown>
 > = {
@@ -91,10 +91,10 @@ const CHANGES: Readonly<
 };
 
 onWires(
-  "a near cache that the store tells of changes",
+  "a near cache with invalidation messages",
   (test) => {
     for (const [verb, change] of Object.entries(CHANGES)) {
-      test(`forgets what another process changes by ${verb}`, async (it) => {
+      test(`drops a value when another process changes it by ${verb}`, async (it) => {
         const all = await two(it, SHOP, MENU);
         const { one, other, dishes, others, events } = all;
         await change(others, all);
@@ -112,7 +112,7 @@ onWires(
         assert.equal(other.stats().errors + one.stats().errors, 0);
       });
 
-      test(`forgets at once what its own process changes by ${verb}`, async (it) => {
+      test(`drops a value at once when its own process changes it by ${verb}`, async (it) => {
         const all = await two(it, SHOP, MENU);
         const { one, dishes } = all;
         await change(dishes, { ...all, shops: [all.shops[1], all.shops[0]] });
@@ -123,7 +123,7 @@ onWires(
       });
     }
 
-    test("forgets everything when the store is flushed", async (it) => {
+    test("drops everything when the store is flushed", async (it) => {
       const { dishes, events } = await two(it);
       await it.raw(9, "FLUSHALL", "ASYNC");
       await eventually(async () => (await dishes.get("a")) === undefined);
@@ -133,7 +133,7 @@ onWires(
       ]);
     });
 
-    test("forgets what the store lets go of, and what is given another TTL", async (it) => {
+    test("drops a value when the store evicts it or it gets another TTL", async (it) => {
       const { dishes, others, one } = await two(it);
       assert.equal(await others.expire("a", "50ms"), true);
       await eventually(async () => {
@@ -147,7 +147,7 @@ onWires(
       await eventually(async () => (await dishes.get("b"))?.n === 2);
     });
 
-    test("serves by ids of equal text and by objects, each its own", async (it) => {
+    test("serves each value when ids are of equal text or objects", async (it) => {
       const { one, other, dishes, others } = await two(it);
       for (const [i, id] of [7, "phở:1", "*", 8n].entries()) {
         await others.set(id, { n: i });
@@ -170,7 +170,7 @@ onWires(
 );
 
 onWires("a near cache", (test, wire) => {
-  test("is off unless it is asked for", async ({ make }) => {
+  test("is off when no option turns it on", async ({ make }) => {
     const client = make();
     const caches = [client.service("product").products, client.cache()] as unknown as Dishes[];
     for (const cache of caches) {
@@ -182,7 +182,7 @@ onWires("a near cache", (test, wire) => {
     assert.equal(client.stats().nearHits, 0);
   });
 
-  test("answers get, getMany, getOrSet and getOrSetMany, frozen, without the store", async (it) => {
+  test("serves get, getMany, getOrSet and getOrSetMany frozen values when they are kept", async (it) => {
     const { one, dishes, events } = await two(it);
     const { roundTrips } = one.stats().wire;
     const value = await dishes.get("a");
@@ -197,7 +197,7 @@ onWires("a near cache", (test, wire) => {
     assert.ok(nearHits >= 5 && hits >= nearHits);
   });
 
-  test("is passed by where a call has near: false, and keeps nothing of what is missing or too old", async (it) => {
+  test("is passed by when a call has near: false, and keeps nothing that is missing or too old", async (it) => {
     const { one, dishes } = await two(it);
     const there = { near: false };
     assert.deepEqual(await from(one, () => dishes.get("a", there)), ["store", { n: 1 }]);
@@ -210,7 +210,7 @@ onWires("a near cache", (test, wire) => {
     for (let i = 0; i < 3; i++) assert.deepEqual(await from(one, () => dishes.get("none")), ["store", undefined]);
   });
 
-  test("hands every reader a copy of its own where that is asked for", async (it) => {
+  test("gives every reader a copy when clone is set", async (it) => {
     const { one, dishes, others } = await two(it, shop({ clone: true }));
     const value = (await dishes.get("a")) as { n: number };
     value.n = 5;
@@ -218,7 +218,7 @@ onWires("a near cache", (test, wire) => {
     assert.deepEqual(await others.get("a"), { n: 1 });
   });
 
-  test("keeps no more entries and bytes than it may", async (it) => {
+  test("keeps no more than its bounds when more entries are read", async (it) => {
     const bounds = [
       [shop({ maxEntries: 3 }), 3],
       [shop({ maxBytes: 100 }), 8],
@@ -239,7 +239,7 @@ onWires("a near cache", (test, wire) => {
     }
   });
 
-  test("holds no value longer than its own ttl and the entry's", async (it) => {
+  test("drops a value when its own ttl or the entry's is over", async (it) => {
     const { one, dishes, others } = await two(it, shop({ ttl: "2s" }));
     it.now += 1900;
     assert.deepEqual(await from(one, () => dishes.get("a")), ["near", { n: 1 }]);
@@ -251,7 +251,7 @@ onWires("a near cache", (test, wire) => {
     assert.deepEqual(await from(one, () => dishes.get("b")), ["store", undefined]);
   });
 
-  test("keeps no value whose key was written, deleted or invalidated while its read was under way", async (it) => {
+  test("keeps no value when its key was written, deleted or invalidated during the read", async (it) => {
     const { one, dishes } = await two(it, SHOP, MENU);
     const changes = [
       () => dishes.set("a", { n: 2 }, MENU),
@@ -267,7 +267,7 @@ onWires("a near cache", (test, wire) => {
     }
   });
 
-  test("shows a counter as it is after each count of its process", async (it) => {
+  test("shows the current count when its process counts", async (it) => {
     const { one, dishes } = await two(it);
     for (let n = 1; n <= 5; n++) {
       const early = dishes.get("count");
@@ -280,7 +280,7 @@ onWires("a near cache", (test, wire) => {
     await eventually(async () => (await from(one, () => dishes.get("count")))[0] === "near");
   });
 
-  test("is not filled with what was loaded from before an invalidation", async (it) => {
+  test("does not keep a loaded value when the load precedes an invalidation", async (it) => {
     const { one, dishes } = await two(it);
     const source = gate<Dish>();
     const load = dishes.getOrSet("slow", () => source.promise, MENU);
@@ -291,7 +291,7 @@ onWires("a near cache", (test, wire) => {
     assert.equal(await dishes.get("slow"), undefined);
   });
 
-  test("takes its default from the client, and none where the collection turns it off", async ({ make }) => {
+  test("takes its default from the client, except when the collection turns it off", async ({ make }) => {
     const client = make({ near: true });
     const off = client.service(shop(false));
     const cache = client.cache<Dish>({ database: 10 }) as Dishes;
@@ -303,7 +303,7 @@ onWires("a near cache", (test, wire) => {
     for (let i = 0; i < 3; i++) assert.deepEqual(await from(client, () => off.dishes.get("a")), ["store", { n: 1 }]);
   });
 
-  test("serves nothing once its client is closed", async (it) => {
+  test("serves nothing when its client is closed", async (it) => {
     const { one, dishes } = await two(it);
     await one.close();
     assert.deepEqual(await from(one, () => dishes.get("a")), ["store", undefined]);
@@ -311,7 +311,7 @@ onWires("a near cache", (test, wire) => {
 
   if (wire !== "REST") return;
 
-  test("serves what another process changed for its ttl of 5 s at the most", async (it) => {
+  test("serves a value for 5 s at most when another process has changed it", async (it) => {
     const { one, dishes, others } = await two(it);
     await others.set("a", { n: 2 });
     it.now += 4999;
@@ -320,7 +320,7 @@ onWires("a near cache", (test, wire) => {
     assert.deepEqual(await from(one, () => dishes.get("a")), ["store", { n: 2 }]);
   });
 
-  test("forgets what another process invalidated with the next read that brings word of it", async (it) => {
+  test("drops invalidated values when the next read brings a later epoch", async (it) => {
     const { one, dishes, others, shops } = await two(it, SHOP, MENU);
     await others.set("plain", { n: 1 });
     await keptNear(one, dishes, "plain");
@@ -334,7 +334,7 @@ onWires("a near cache", (test, wire) => {
     assert.deepEqual(await from(one, () => dishes.get("plain")), ["store", undefined]);
   });
 
-  test("leaves alone what another service invalidates", async (it) => {
+  test("keeps its values when another service invalidates", async (it) => {
     const { one, other, dishes } = await two(it, SHOP, MENU);
     const [bar, others] = [one, other].map((client) => client.service(BAR)) as [
       ServiceOf<typeof BAR>,
@@ -389,7 +389,7 @@ describe("a near cache whose tracking is cut off", () => {
   const lost = (events: readonly CacheEvent[]) =>
     events.filter((event) => event.type === "near-invalidate" && event.reason === "lost").length;
 
-  it("is empty and passed by while the server refuses to track, and comes back", { timeout: 60_000 }, async () => {
+  it("keeps nothing when the server refuses to track, and works again after that", { timeout: 60_000 }, async () => {
     await cutting(async ({ one, dishes, others, events }) => {
       await rawCommand(redis.port, ["ACL", "SETUSER", "default", "-client|tracking"]);
       try {
@@ -420,7 +420,7 @@ describe("a near cache whose tracking is cut off", () => {
     });
   });
 
-  it("says once why it is off when the server refuses to track, also after a reconnection, and that it works again", {
+  it("reports once that it is off when the server refuses to track, and that it works again", {
     timeout: 60_000,
   }, async () => {
     const told: string[] = [];
@@ -462,7 +462,7 @@ describe("a near cache whose tracking is cut off", () => {
     }
   });
 
-  it("gives nothing from before the cut when all connections break and keys change meanwhile", {
+  it("serves nothing from before the cut when all connections break and keys change", {
     timeout: 60_000,
   }, async () => {
     await cutting(async ({ one, dishes, others, events }) => {
@@ -483,7 +483,7 @@ describe("a near cache whose tracking is cut off", () => {
     });
   });
 
-  it("never answers what is older than its last look while connections break at any time", {
+  it("never goes back to an older value when connections break at any time", {
     timeout: 60_000,
   }, async () => {
     await cutting(async ({ dishes, others }) => {
@@ -502,7 +502,7 @@ describe("a near cache whose tracking is cut off", () => {
     });
   });
 
-  it("gives nothing from before a restart of the server", { timeout: 60_000 }, async () => {
+  it("serves nothing from before when the server restarts", { timeout: 60_000 }, async () => {
     let server = await startRedis();
     const client = createCacheClient({ env: {}, url: server.url, timeout: 5000, breaker: false });
     try {
@@ -524,7 +524,7 @@ describe("a near cache whose tracking is cut off", () => {
   });
 });
 
-it("a near cache keeps what SWAPDB takes away for its TTL, for the server tells nothing of that", {
+it("a near cache keeps values for their TTL when SWAPDB moves them, because no message says so", {
   timeout: 60_000,
 }, async () => {
   const redis = await startRedis();
@@ -544,7 +544,7 @@ it("a near cache keeps what SWAPDB takes away for its TTL, for the server tells 
 });
 
 describe("a near cache over the embedded store", () => {
-  it("tells of what the store evicts", async () => {
+  it("emits an event when the store evicts", async () => {
     const client = createCacheClient({ env: {}, driver: memory({ maxEntries: 10 }) });
     const { dishes } = client.service(SHOP);
     await dishes.set("a", { n: 1 });

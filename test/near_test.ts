@@ -24,7 +24,7 @@ function fresh(options: { maxEntries?: number; maxBytes?: number; clone?: boolea
   return { near, clock };
 }
 
-/** What a read of a product brought. */
+/** The value of a read of a product. */
 function product(id: NearId, value: unknown = `product ${id}`, more: Partial<NearValue> = {}): NearValue {
   return { id, key: `product:${id}`, value, until: 1000, tags: [], epoch: 0, bytes: 1, from: 0, ...more };
 }
@@ -45,7 +45,7 @@ function used(): number {
   return process.memoryUsage().heapUsed;
 }
 
-describe("Near", () => {
+describe("NearStore", () => {
   it("hit finds what was put until its time is over", () => {
     const { near, clock } = fresh();
     keep(near, product(1, { name: "phở" }, { until: 50, tags: ["soups"], epoch: 7, bytes: 20 }));
@@ -74,7 +74,7 @@ describe("Near", () => {
     assert.equal(near.hit(1), undefined);
   });
 
-  it("hit tells null, false, 0 and undefined that are kept from a miss", () => {
+  it("hit distinguishes null, false, 0 and undefined from a miss when they are kept", () => {
     const { near } = fresh();
     for (const value of [null, false, 0, "", undefined]) {
       keep(near, { ...product("x"), value });
@@ -120,14 +120,14 @@ describe("Near", () => {
     assert.equal(near.drop(["product:x"]), 1);
   });
 
-  it("put replaces what is there", () => {
+  it("put replaces the value when a later read brings another", () => {
     const { near } = fresh();
     keep(near, product(1, "old", { bytes: 10 }));
     keep(near, product("1", "new", { bytes: 30 }));
     assert.deepEqual([near.hit(1)?.value, near.hit("1")?.value, near.size, near.bytes], ["new", "new", 1, 30]);
   });
 
-  it("put freezes all of the value, cycles too, and answers it", () => {
+  it("put freezes all of the value and returns it when it has cycles", () => {
     const { near } = fresh();
     const shallow = Object.freeze({ deep: { er: [1] } });
     const value: Record<string, unknown> = {
@@ -226,7 +226,7 @@ describe("Near", () => {
     assert.equal(shared.size, 0);
   });
 
-  it("put does not keep what is larger than the bound, and forgets what was there", () => {
+  it("put drops the entry and keeps no value when the value exceeds the bound", () => {
     const { near } = fresh({ maxBytes: 100 });
     keep(near, product(1, "small"));
     keep(near, product(2, "two"));
@@ -244,7 +244,7 @@ describe("Near", () => {
     assert.equal(near.size, 0);
   });
 
-  it("put evicts what was not hit since the hand last came by", () => {
+  it("put evicts the entry that was not hit since the hand last passed when the store is full", () => {
     const { near } = fresh({ maxEntries: 3 });
     for (const id of [1, 2, 3]) keep(near, product(id));
     near.hit(1);
@@ -273,7 +273,7 @@ describe("Near", () => {
     assert.ok(left >= 45, `${left}`);
   });
 
-  it("dropTags forgets what carries a tag", () => {
+  it("dropTags drops an entry when it carries one of the tags", () => {
     const { near } = fresh();
     keep(near, product(1, "a", { tags: ["soups", "hot"] }));
     keep(near, product(2, "b", { tags: ["salads"] }));
@@ -287,7 +287,7 @@ describe("Near", () => {
     );
   });
 
-  it("outdate forgets what has tags and is from before the clock, and what is from before everything was invalidated", () => {
+  it("outdate drops entries when they have tags and an older epoch, or precede an invalidation of all", () => {
     const { near } = fresh();
     for (const clock of [1, 2, 3, 4]) {
       keep(near, product(`plain ${clock}`, clock, { epoch: clock }));
@@ -299,7 +299,7 @@ describe("Near", () => {
     assert.equal(near.size, 4);
   });
 
-  it("clear forgets everything", () => {
+  it("clear drops everything when entries are kept", () => {
     const { near } = fresh();
     for (const id of [1, 2, "a"]) keep(near, product(id));
     assert.equal(near.clear(), 3);
@@ -309,7 +309,7 @@ describe("Near", () => {
   });
 });
 
-describe("Near, reads under way", () => {
+describe("NearStore, reads in flight", () => {
   const forgetting: Record<string, (near: NearStore) => unknown> = {
     "its key is dropped": (near) => near.drop(["other", "product:1"]),
     "a tag is dropped": (near) => near.dropTags(["none"]),
@@ -331,7 +331,7 @@ describe("Near, reads under way", () => {
     },
   };
   for (const [when, forget] of Object.entries(forgetting)) {
-    it(`put does not keep what left before ${when}`, () => {
+    it(`put does not keep a read when it left before ${when}`, () => {
       const { near } = fresh();
       const [first, second] = [near.begin(), near.begin()];
       forget(near);
@@ -346,7 +346,7 @@ describe("Near, reads under way", () => {
     });
   }
 
-  it("put keeps what left before another key was dropped", () => {
+  it("put keeps a read when it left before another key was dropped", () => {
     const { near } = fresh();
     const mark = near.begin();
     for (let i = 0; i < 2000; i++) near.drop([`k${i}`]);
@@ -362,7 +362,7 @@ describe("Near, reads under way", () => {
     assert.equal(near.hit(1)?.value, "later");
   });
 
-  it("put keeps and hit serves nothing while not live, and what left meanwhile is never kept", () => {
+  it("put keeps and hit serves nothing when the store is not live, also for reads that left then", () => {
     const { near } = fresh();
     keep(near, product(1));
     assert.equal(near.live, true);
@@ -380,7 +380,7 @@ describe("Near, reads under way", () => {
   });
 });
 
-describe("Near, as a whole", () => {
+describe("NearStore, as a whole", () => {
   it("stays within its bounds and serves only what was put last when anything happens", () => {
     const ids = fc.constantFrom<NearId>(0, 1, 2, 3, "0", "1", "2", "3", 1n, 2n, "a", "b", "c", "d");
     const step = fc.oneof(
@@ -411,7 +411,7 @@ describe("Near, as a whole", () => {
           interface Kept extends NearValue {
             readonly order: number;
           }
-          /** What may be served, with no regard to the bounds. */
+          /** The values that may be served, regardless of the bounds. */
           const model = new Map<string, Kept>();
           const reads: { id: NearId; mark: number; order: number; alive: boolean }[] = [];
           let order = 0;
@@ -487,7 +487,7 @@ describe("Near, as a whole", () => {
     ["a million keys, reads that brought nothing and drops", million, 1_000_000],
     ["half a million puts that evict nothing", replaced, 500_000],
   ] as const) {
-    it(`takes no more memory after ${name}`, { timeout: 60_000 }, () => {
+    it(`put takes no more memory when it follows ${name}`, { timeout: 60_000 }, () => {
       const { near } = fresh({ maxEntries: 1000, maxBytes: 1e9 });
       let last = 0;
       const more = (step: (near: NearStore, i: number) => void, count: number) => {
@@ -506,7 +506,7 @@ describe("Near, as a whole", () => {
 });
 
 describe("coarseClock", () => {
-  it("stands within a turn of the event loop, and goes on after it", async () => {
+  it("stands still within a turn of the event loop, and goes on when it ends", async () => {
     let time = 1;
     const clock = coarseClock(() => time);
     assert.equal(clock(), 1);
@@ -516,7 +516,7 @@ describe("coarseClock", () => {
     assert.equal(clock(), 2);
   });
 
-  it("goes on within a turn that does not end, after 256 calls", () => {
+  it("goes on after 256 calls when a turn does not end", () => {
     let time = 1;
     const clock = coarseClock(() => time++);
     const times = Array.from({ length: 513 }, clock);

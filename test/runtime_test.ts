@@ -128,7 +128,7 @@ describe("readEnvironment", () => {
     assert.deepEqual(readEnvironment({ names, directory: join(directory, "none") }), { CACHE_PREFIX: "shop" });
   });
 
-  it("readEnvironment answers .env.cache, over it the service's file, over both the environment when all say something", () => {
+  it("readEnvironment prefers the environment, then the service's file, when several have a value", () => {
     write(".env.cache", "CACHE_PREFIX=file\nCACHE_RETRIES=1\nCACHE_TIMEOUT_MS=100\n");
     write(".env.cache.product", "CACHE_RETRIES=3\nCACHE_TIMEOUT_MS=200\nCACHE_TTL_PRODUCTS=2h\n");
     write(".env.cache.order", "CACHE_RETRIES=9\n");
@@ -144,7 +144,7 @@ describe("readEnvironment", () => {
     assert.equal(config.ttls.get("CACHE_TTL_PRODUCTS"), 7_200_000);
   });
 
-  it("readEnvironment tells which names the files hold, and not what they or the environment say", () => {
+  it("readEnvironment lists the names in files, not their values, when inFiles is given", () => {
     write(".env.cache", "CACHE_PREFIX=a\nCACHE_WHAT=b\n");
     write(".env.cache.product", "CACHE_RETRIES=1\n");
     const inFiles = new Set<string>();
@@ -159,7 +159,7 @@ describe("readEnvironment", () => {
     assert.equal(parseConfig(readEnvironment({ names, directory })).driver, "memory");
   });
 
-  it("readEnvironment throws a CacheConfigError with the file's name when a line is no assignment", () => {
+  it("readEnvironment throws a CacheConfigError with the file's name when a line is not an assignment", () => {
     write(".env.cache.product", "CACHE_PREFIX=a\nhunter2\n");
     assert.throws(
       () => readEnvironment({ names, directory, service: "product" }),
@@ -172,7 +172,7 @@ describe("readEnvironment", () => {
     );
   });
 
-  it("readEnvironment throws a CacheConfigError when a file is there and cannot be read", () => {
+  it("readEnvironment throws a CacheConfigError when a file exists and cannot be read", () => {
     mkdirSync(join(directory, ".env.cache"));
     assert.throws(
       () => readEnvironment({ names, directory }),

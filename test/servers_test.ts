@@ -5,7 +5,7 @@ import process from "node:process";
 import { describe, it } from "node:test";
 
 describe("npm run servers", () => {
-  it("runs the tests over each server that is named, as the guide says, and says which does not start", () => {
+  it("runs the tests over each named server, and reports one when it does not start", () => {
     const guide = readFileSync("docs/servers.md", "utf8");
     const [, command = ""] = /```sh\n(.*)\n```/.exec(guide) ?? [];
     assert.match(command, /^REDIS_SERVER=\S+ npm run servers$/);

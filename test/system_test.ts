@@ -24,7 +24,7 @@ async function read(path: string): Promise<string> {
   return text;
 }
 
-describe("system", () => {
+describe("files", () => {
   let folder: string;
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), "larder-system-"));
@@ -32,7 +32,7 @@ describe("system", () => {
   afterEach(() => rmSync(folder, { recursive: true }));
   const at = (name: string): string => join(folder, name);
 
-  it("createFile shows nothing at its path before it is committed, and is its owner's alone", async () => {
+  it("createFile shows nothing at its path and is its owner's alone when it is not yet committed", async () => {
     writeFileSync(at("file"), "before", { mode: 0o644 });
     const file = await createFile(at("file"));
     await file.write(encode("af"));
@@ -46,7 +46,7 @@ describe("system", () => {
     assert.deepEqual(readdirSync(folder), ["file"]);
   });
 
-  it("createFile leaves what was there when it is discarded", async () => {
+  it("createFile leaves the old file when it is discarded", async () => {
     writeFileSync(at("file"), "before");
     const file = await createFile(at("file"));
     await file.write(encode("after"));
@@ -55,7 +55,7 @@ describe("system", () => {
     assert.deepEqual([readdirSync(folder), await read(at("file"))], [["file"], "before"]);
   });
 
-  it("createFile goes through a link to the file, and not through one where its partial file will be", async () => {
+  it("createFile follows a link when the path is one, but not at the path of its partial file", async () => {
     writeFileSync(at("real"), "before");
     writeFileSync(at("secret"), "secret");
     symlinkSync(at("real"), at("link"));
@@ -68,7 +68,7 @@ describe("system", () => {
     assert.deepEqual(readdirSync(folder).sort(), ["link", "real", "secret"]);
   });
 
-  it("createFile gives up when another took its place", async () => {
+  it("createFile gives up when another command took its partial file", async () => {
     const [first, second] = [await createFile(at("file")), await createFile(at("file"))];
     await first.write(encode("first"));
     await second.write(encode("second"));
@@ -78,7 +78,7 @@ describe("system", () => {
     assert.equal(readFileSync(at("file"), "utf8"), "second");
   });
 
-  it("files that cannot be used are told of in words", async () => {
+  it("FileError has words for a person when a file cannot be used", async () => {
     const cases: [() => Promise<unknown>, RegExp][] = [
       [() => createFile(folder), /^Cannot write .*: it is a folder$/],
       [() => createFile(at("no/file")), /^Cannot write .*: no such file or folder$/],

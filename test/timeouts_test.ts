@@ -17,7 +17,7 @@ import { eventually } from "./helpers/eventually.ts";
 const client = () => createCacheClient({ env: {}, driver: "memory" });
 const token = "a-long-enough-token-1234";
 
-/** What takes a time, by the name of the option; some take it at once, some when it is used. */
+/** The options that take a duration, by name. Some check it at once, some when it is used. */
 const TAKERS: Readonly<Record<string, (time: Timeout) => unknown>> = {
   "connectTimeout of nodeRedis": (connectTimeout) => nodeRedis({ connectTimeout }),
   "pingInterval of nodeRedis": (pingInterval) => nodeRedis({ pingInterval }),
@@ -57,7 +57,7 @@ const TAKERS: Readonly<Record<string, (time: Timeout) => unknown>> = {
 
 describe("a timeout", () => {
   for (const [name, take] of Object.entries(TAKERS)) {
-    it(`${name} is refused by its name when a timer cannot be set to it, and when it is no time`, async () => {
+    it(`${name} is refused by its name when it is not a duration or too long for a timer`, async () => {
       const option = name.split(" ")[0] as string;
       for (const bad of [2 ** 31, "25d", 0, -1, "0s", "-5s", Number.NaN, Number.POSITIVE_INFINITY, "5", "soon", true]) {
         // No PING and no limit are values of these.
@@ -75,12 +75,12 @@ describe("a timeout", () => {
       }
     });
 
-    it(`${name} may be a string with its unit, or milliseconds`, async () => {
+    it(`${name} is accepted when it is a string with a unit, or milliseconds`, async () => {
       for (const good of ["500ms", "2s", "1.5m", "24d", 100, LONGEST_TIMER] as const) await take(good);
     });
   }
 
-  it("of an operation is what the driver gets", async () => {
+  it("of an operation reaches the driver when it is sent", async () => {
     const seen: (number | undefined)[] = [];
     const store = memory();
     const driver: Driver = {
@@ -99,7 +99,7 @@ describe("a timeout", () => {
     assert.deepEqual(parseConfig({}, { options: { hardTimeout: "7s" } }).defaults, { hardTimeout: 7000 });
   });
 
-  it("parseTimeout rounds strings up and takes numbers as they are", () => {
+  it("parseTimeout rounds up when it gets a string, and keeps numbers", () => {
     const times: [Timeout, number][] = [
       [0.5, 0.5],
       ["0.5ms", 1],
@@ -110,7 +110,7 @@ describe("a timeout", () => {
     for (const [given, milliseconds] of times) assert.equal(parseTimeout(given), milliseconds);
   });
 
-  it("of a breaker may be a string", () => {
+  it("of a breaker is accepted when it is a string", () => {
     let now = 0;
     const breaker = new Breaker(
       { failures: 1, openFor: "2s", maxOpenFor: "3s" },
@@ -132,7 +132,7 @@ describe("a timeout", () => {
 });
 
 describe("monitor", () => {
-  it("samples as seldom as its interval says when that is longer than a timer's", async () => {
+  it("samples at its interval when that is longer than a timer can be", async () => {
     const { setInterval } = globalThis;
     const timers: { run(): void; ms: number }[] = [];
     globalThis.setInterval = ((run: () => void, ms: number) => timers.push({ run, ms })) as never;

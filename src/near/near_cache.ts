@@ -187,8 +187,5 @@ export class NearCache {
   }
 }
 
-/**
- * The clock of near caches. Asking the system costs more than the rest of a near hit, and to save that takes a timer: at
- * the edge a timer ends with its request.
- */
+/** The clock of near caches. At the edge it is the system clock: the timer of a coarse one ends with its request. */
 const SYSTEM_CLOCK = AT_EDGE ? Date.now : coarseClock(() => Date.now());
