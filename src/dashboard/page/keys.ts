@@ -248,7 +248,7 @@ export class Keys {
     if (error !== undefined) text = `Cannot search: ${error}`;
     else if (running) text = `${rows.length > 0 ? `${found}, searching` : "Searching"}… ${progress}`;
     else if (done && rows.length === 0) text = this.#route.match ? `No key matches · all ${progress}` : "No keys";
-    else if (full && !done) text = `Showing the first ${grouped(rows.length)} keys. Refine the search to see others`;
+    else if (full && !done) text = `Showing the first ${grouped(rows.length)} keys; refine the search to see others`;
     say(this.#status, text);
     this.#status.classList.toggle("bad", error !== undefined);
     attribute(this.#status, "aria-busy", running ? "true" : null);
