@@ -11,7 +11,7 @@ import {
   noMore,
   takeTarget,
 } from "./flags.ts";
-import { tellProblems } from "./problems.ts";
+import { noteProblems } from "./problems.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 
@@ -26,11 +26,12 @@ export function addBackup(program: Command, run: Run): void {
     .command("backup")
     .summary("write a service's keys to a file")
     .description(
-      "Writes every key of a service with its value, type and expiry to a file of JSON Lines (mode 0600). It comes to be as a whole or not at all.",
+      "Writes every key of a service with its value, type and expiry to a file of JSON Lines (mode 0600). " +
+        "The file appears only when it is complete.",
     )
-    .argument("[service]", "whose keys")
-    .requiredOption("-o, --output <file>", "the file; - is standard output")
-    .option("-z, --gzip", "compress (default: when the file's name ends in .gz)");
+    .argument("[service]", "the service")
+    .requiredOption("-o, --output <file>", "the file; - for standard output")
+    .option("-z, --gzip", "compress the file (default: if its name ends in .gz)");
   addYesFlag(addLocationFlags(addStoreFlags(command)));
   addExamples(command, "backup analytics -o analytics.jsonl", "backup product -o product.jsonl.gz --yes");
   command.action((service: string | undefined, flags: Flags) =>
@@ -46,29 +47,29 @@ export function addBackup(program: Command, run: Run): void {
         shell.follow(
           backup(client, { ...target, gzip, write: (chunk) => file.write(chunk), signal, timeout }),
           (step) => [`${formatCount(step.keys, "key")}, ${formatBytes(step.bytes)}`],
-          ({ problems }) => tellProblems(shell, problems),
+          ({ problems }) => noteProblems(shell, problems),
         ),
       );
       const { keys = 0, bytes: size = 0, unreadable = 0 } = last ?? {};
-      const said = stopped
+      const summary = stopped
         ? `Stopped after ${formatCount(keys, "key")}: no file was written`
-        : `${formatCount(keys, "key")} of ${name} (${formatBytes(size)}${gzip ? " before compression" : ""}) in ${path}`;
-      if (path === "-") output.note(said);
+        : `${formatCount(keys, "key")} of ${name} (${formatBytes(size)}${gzip ? " uncompressed" : ""}) in ${path}`;
+      if (path === "-") output.note(summary);
       else if (json) await output.json({ ...target, file: path, keys, bytes: size, unreadable, gzip, done: !stopped });
-      else await output.line(said);
+      else await output.line(summary);
       return shell.code(stopped, unreadable > 0);
     }),
   );
 }
 
-/** Puts the file in its place when what writes it came to its end. */
+/** Commits the file if the work completes, and discards it otherwise. */
 async function writing<T extends { readonly stopped: boolean }>(file: NewFile, work: () => Promise<T>): Promise<T> {
   try {
     const result = await work();
     if (!result.stopped) await file.commit();
     return result;
   } finally {
-    // After a commit there is nothing left to discard.
+    // After a commit, this does nothing.
     await file.discard();
   }
 }

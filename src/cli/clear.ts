@@ -24,10 +24,10 @@ export function addClear(program: Command, run: Run): void {
   const command = program
     .command("clear")
     .summary("delete a service's keys")
-    .description("Deletes the keys of one service, or those that match a pattern; never another service's.")
-    .argument("[service]", "whose keys")
-    .option("-p, --pattern <glob>", "only keys that match, such as 'search:*'")
-    .option("-n, --dry-run", "only count");
+    .description("Deletes the keys of one service, or those that match a pattern. Keys of other services stay.")
+    .argument("[service]", "the service")
+    .option("-p, --pattern <glob>", "only the keys that match, such as 'search:*'")
+    .option("-n, --dry-run", "only count the keys");
   addYesFlag(addLocationFlags(addStoreFlags(command)));
   addExamples(
     command,
@@ -64,17 +64,16 @@ export function addClear(program: Command, run: Run): void {
           done: !stopped,
         });
       } else {
-        await shell.output.line(
-          `${stopped ? "Stopped: " : ""}${formatCount(keys, "key")} of ${name} ${dryRun ? "would be deleted" : "deleted"}`,
-        );
+        const outcome = `${formatCount(keys, "key")} of ${name} ${dryRun ? "would be deleted" : "deleted"}`;
+        await shell.output.line(`${stopped ? "Stopped: " : ""}${outcome}`);
       }
       if (unreadable > 0)
         shell.output.note(
-          `warning: ${formatCount(unreadable, "key")} left, which this wire cannot name: they are not UTF-8`,
+          `warning: ${formatCount(unreadable, "key")} not deleted: keys that are not UTF-8 cannot be sent over REST`,
         );
       if (refused !== null)
         shell.output.note(
-          `warning: what is loaded meanwhile may come back, for the store refused a script: ${refused}`,
+          `warning: loads in-flight may store values again, because the store refused a script: ${refused}`,
         );
       return shell.code(stopped, unreadable > 0 || refused !== null);
     }),

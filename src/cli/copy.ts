@@ -40,21 +40,22 @@ export function addCopy(program: Command, run: Run): void {
     .command("copy")
     .summary("copy keys from one store to another")
     .description(
-      "Copies the keys of a service, or of all databases, from one store to another, whatever their database modes: numbered Redis to prefixed Upstash and back. " +
-        "What is not said of a store is taken from the environment.",
+      "Copies the keys of a service, or of all databases, from one store to another. The stores may keep databases " +
+        "apart in different ways, such as a numbered Redis and a prefixed Upstash. " +
+        "Settings of a store that are not given are those of the environment.",
     )
-    .argument("[service]", "whose keys")
+    .argument("[service]", "the service")
     .option("-a, --all", "the keys of all databases")
-    .option("-n, --dry-run", "write nothing, only count");
+    .option("-n, --dry-run", "write nothing, only count the keys");
   for (const [side, words] of [
-    ["from", "that is read"],
-    ["to", "that is written"],
+    ["from", "to read"],
+    ["to", "to write"],
   ] as const) {
     command
-      .option(`--${side} <url>`, `the store ${words} (default: the environment's)`)
-      .option(`--${side}-token <token>`, "its token, if it is a REST store")
-      .option(`--${side}-prefix <prefix>`, "what its keys start with (default: CACHE_PREFIX)")
-      .addOption(databasesOption(`--${side}-databases <mode>`, "how its databases are kept apart"));
+      .option(`--${side} <url>`, `the store ${words} (default: from the environment)`)
+      .option(`--${side}-token <token>`, "its token, for a REST store")
+      .option(`--${side}-prefix <prefix>`, "the prefix of its keys (default: CACHE_PREFIX)")
+      .addOption(databasesOption(`--${side}-databases <mode>`, "the way its databases are kept apart"));
   }
   addYesFlag(addConflictFlag(addLocationFlags(addOutputFlags(command))));
   addTimeoutFlag(command);
@@ -68,14 +69,14 @@ export function addCopy(program: Command, run: Run): void {
       const { signal } = shell;
       const { all = false, onConflict, dryRun = false } = flags;
       if (all && (service ?? flags.service ?? flags.database) !== undefined) {
-        throw new UsageError("cannot take both --all and a service or database: accepted is one of them");
+        throw new UsageError("Cannot choose keys: received both --all and a service or database, expected one of them");
       }
       const { target, name, rest } = all
         ? { target: { all: true as const }, name: "all databases", rest: [] }
         : takeTarget([service], flags);
       noMore(rest, "copy");
       if ((flags.from ?? flags.to) === undefined) {
-        throw new UsageError("cannot tell the stores apart: accepted are --from <url>, --to <url>, or both");
+        throw new UsageError("Cannot choose the stores: received neither --from nor --to, expected one or both");
       }
       const source = named("--from", () =>
         shell.reach(side(flags, flags.from, flags.fromToken, flags.fromPrefix, flags.fromDatabases)),
@@ -84,13 +85,13 @@ export function addCopy(program: Command, run: Run): void {
         shell.reach(side(flags, flags.to, flags.toToken, flags.toPrefix, flags.toDatabases)),
       );
       if (onConflict === "replace" && !dryRun) {
-        await shell.confirm(`Replace keys of ${name} in ${aim.name} by those in ${source.name}?`);
+        await shell.confirm(`Replace keys of ${name} in ${aim.name} with those in ${source.name}?`);
       }
       await shell.connect(source, aim);
       const of = "all" in target ? { database: 0 } : target;
       const [from, to] = await Promise.all([source.client.locate(of), aim.client.locate(of)]);
       if (source.name === aim.name && from.prefix === to.prefix && from.database === to.database) {
-        throw new UsageError(`cannot copy ${aim.name} to itself: accepted are two stores, prefixes or database modes`);
+        throw new UsageError(`Cannot copy ${aim.name} to itself: expected two stores, prefixes or database modes`);
       }
       const { timeout } = aim;
       const steps = copy(source.client, aim.client, { ...target, onConflict, dryRun, signal, timeout });
@@ -99,7 +100,7 @@ export function addCopy(program: Command, run: Run): void {
   );
 }
 
-/** Tells of a configuration which store's it is. */
+/** Adds the flag of a store to the problems of its configuration. */
 function named<T>(flag: string, reach: () => T): T {
   try {
     return reach();

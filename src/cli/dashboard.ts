@@ -16,13 +16,14 @@ interface Flags extends CommonFlags, ServerFlags {
 export function addDashboard(program: Command, run: Run): void {
   const command = program
     .command("dashboard")
-    .summary("a web page of hit rates, latency, memory, alerts and keys")
+    .summary("serve a web page of hit rates, latency, memory, alerts and keys")
     .description(
-      "Serves a page on this machine that shows how the caches do over time, alerts, slow commands, and the keys, and prints the URL to open. Ctrl-C ends it, with exit code 0.",
+      "Serves a page on this machine that shows the caches over time, alerts, slow commands and the keys, " +
+        "and prints the URL to open. Ctrl-C ends it, with exit code 0.",
     )
-    .option("--write", "let keys be deleted; otherwise the page only reads")
-    .option("--interval <seconds>", "how often the store is asked (default: 2, over REST 30)", seconds)
-    .option("--page-token <token>", "the token in the URL (default: a random one)");
+    .option("--write", "allow the page to delete keys; otherwise it only reads")
+    .option("--interval <seconds>", "the time between two samples of the store (default: 2, over REST 30)", seconds)
+    .option("--page-token <token>", "the token in the URL (default: random)");
   addStoreFlags(addServerFlags(command, 8378));
   addExamples(command, "dashboard", "dashboard --write --url redis://localhost:6379");
   command.action((flags: Flags) =>
@@ -47,9 +48,10 @@ export function addDashboard(program: Command, run: Run): void {
       const url = `${server.url}/?token=${encodeURIComponent(token)}`;
       if (json) await output.json({ url });
       else await output.line(url);
-      output.note(`Watching ${name}${write ? "" : ", read-only: --write lets keys be deleted"}; Ctrl-C ends it`);
-      // Whoever opens it because of an outage wants to see it.
-      const away = (error: unknown): void => output.note(`warning: ${(error as Error).message}; it is tried again`);
+      output.note(`Watching ${name}${write ? "" : ", read-only: --write allows deleting keys"}; Ctrl-C ends it`);
+      // The page is served even if the store is away, because outages are a reason to open it.
+      const away = (error: unknown): void =>
+        output.note(`warning: ${(error as Error).message}; the dashboard tries again`);
       shell.connect(store).catch((error) => {
         if (!signal.aborted) away(error);
       });

@@ -19,14 +19,14 @@ const SIGNS = { ok: ["✓", "green"], info: ["·", "dim"], warning: ["!", "yello
 export function addDoctor(program: Command, run: Run): void {
   const command = program
     .command("doctor")
-    .summary("look for what is wrong with a store")
+    .summary("find problems of a store")
     .description(
-      "Looks for what is wrong with a store and with how it is used: connection, version, replication, databases, " +
-        "what this user may do, encryption, eviction, memory, hit rate, expiry, big keys, slow queries, clock. " +
-        "Ends with 1 when something is wrong, with 3 when the store is away.",
+      "Finds problems of a store and of its use: connection, authentication, version, replication, databases, " +
+        "permissions, near caches, encryption, eviction, memory, hit rate, expiry, big keys, slow queries and clock. " +
+        "It changes nothing. The exit code is 1 if it finds a problem, and 3 if the store is away.",
     )
-    .option("--sample <number>", "how many keys of each database are looked at (default: 10000)", wholeNumber(1))
-    .option("--big-key <bytes>", "from how many bytes on a key is big (default: 1048576)", wholeNumber(1));
+    .option("--sample <number>", "the most keys of each database that are read (default: 10000)", wholeNumber(1))
+    .option("--big-key <bytes>", "the size in bytes from which a key is big (default: 1048576)", wholeNumber(1));
   addStoreFlags(command);
   addExamples(command, "doctor", "doctor --url rediss://cache.example:6379 --json");
   command.action((flags: Flags) =>
@@ -37,12 +37,12 @@ export function addDoctor(program: Command, run: Run): void {
       if (!json) await output.line(output.paint("bold")(name));
       let wrong = 0;
       let away = false;
-      output.progress("looking");
-      // Where the store is away, that is what is found.
+      output.progress("checking");
+      // If the store is away, diagnose reports it.
       await findServices(client, { signal, timeout }).catch(() => signal.throwIfAborted());
       for await (const found of diagnose(client, { signal, timeout, sample, bigKey })) {
         const { check, level } = found;
-        // Whatever is odd may be meant, until the store refuses it.
+        // An odd password may be intended, unless the store refuses it.
         const hint = check === "authentication" && level === "error" ? odd : [];
         const finding = hint.length > 0 ? { ...found, advice: `${found.advice}: ${hint.join(", ")}` } : found;
         if (level === "warning" || level === "error") wrong++;
@@ -50,12 +50,9 @@ export function addDoctor(program: Command, run: Run): void {
         if (json) await output.json(finding);
         else for (const line of show(finding)) await output.line(line);
         await output.flush();
-        output.progress("looking");
+        output.progress("checking");
       }
-      if (!json)
-        await output.line(
-          wrong === 0 ? "Nothing is wrong" : `${formatCount(wrong, "finding needs", "findings need")} a look`,
-        );
+      if (!json) await output.line(wrong === 0 ? "No problems found" : `${formatCount(wrong, "problem")} found`);
       return away ? EXIT.away : shell.code(false, wrong > 0);
 
       function show({ check, level, evidence, advice }: Finding): string[] {

@@ -1,17 +1,18 @@
+import { isInvalid } from "../base/check.ts";
 import { CacheConfigError, CacheError } from "../base/errors.ts";
 import { slips } from "../base/slips.ts";
-import { isStoreError } from "../base/store_error.ts";
+import { isStoreError, type StoreError } from "../base/store_error.ts";
 import { ConflictError } from "../manager/mod.ts";
 import { FileError } from "../runtime/file_error.ts";
 import { SIGNAL_CODES, type StopSignal } from "../runtime/process.ts";
 
-/** The exit codes beside 0; after Ctrl-C it is 130. */
+/** The exit codes besides 0, and 130 after Ctrl-C. */
 export const EXIT = {
-  /** Something was found, or went wrong. */
+  /** The command found something wrong, or failed. */
   failed: 1,
   /** The command was called wrongly. */
   usage: 2,
-  /** The store does not answer, or lets nobody in. */
+  /** The store does not answer, or refuses the login. */
   away: 3,
 } as const;
 
@@ -21,7 +22,7 @@ export class UsageError extends Error {
   override name = "UsageError";
 }
 
-/** What a user is told of as it is: exit code 1, no stack. */
+/** A failure whose message is shown without a stack; the exit code is 1. */
 export class Failure extends Error {
   /** Always `"Failure"`. */
   override name = "Failure";
@@ -45,59 +46,59 @@ export class Stopped extends Error {
   }
 }
 
-/** What is told of an error. */
+/** An error as the command reports it. */
 export interface Explanation {
   /** The exit code. */
   readonly code: number;
-  /** What to print, a line each; none where enough was said. */
+  /** The lines to print; empty if enough was printed before. */
   readonly lines: readonly string[];
 }
 
 /**
- * What a user is told of an error: mistakes and failures in a line, bugs with their stack.
+ * Returns the exit code and the report of an error. Mistakes and failures take a line, bugs show their stack.
  *
- * @param error What was thrown.
+ * @param error The error that was thrown.
  * @returns The exit code and the lines, without passwords.
  */
 export function explain(error: unknown): Explanation {
   if (error instanceof Stopped) return { code: SIGNAL_CODES[error.signal], lines: [] };
-  if (error instanceof CacheConfigError) return told(EXIT.usage, ...error.problems);
-  if (isStoreError(error)) return told(error.kind === "command" ? EXIT.failed : EXIT.away, error.message);
-  if (error instanceof ConflictError) return told(EXIT.failed, `${error.message} with --on-conflict`);
-  if (error instanceof UsageError) return told(EXIT.usage, error.message);
+  if (error instanceof CacheConfigError) return reported(EXIT.usage, ...error.problems);
+  if (isStoreError(error)) return reported(exitCodeOf(error), error.message);
+  if (error instanceof ConflictError) return reported(EXIT.failed, `${error.message} with --on-conflict`);
+  if (error instanceof UsageError) return reported(EXIT.usage, error.message);
   if (error instanceof FileError && error.code === "EPIPE") return { code: 141, lines: [] };
   if (error instanceof Failure || error instanceof FileError || error instanceof CacheError) {
-    return told(EXIT.failed, error.message);
+    return reported(EXIT.failed, error.message);
   }
-  if (isBadArgument(error)) return told(EXIT.usage, error.message);
+  if (isInvalid(error)) return reported(EXIT.usage, error.message);
   return { code: EXIT.failed, lines: [redact(error instanceof Error ? (error.stack ?? error.message) : `${error}`)] };
 }
 
-/** Whether an error is the library's own word on a bad argument. */
-export function isBadArgument(error: unknown): error is TypeError | RangeError {
-  return (error instanceof TypeError || error instanceof RangeError) && /^cannot \w+ /i.test(error.message);
+/** Returns the exit code of a store's error. A store that refuses a single command is not away. */
+function exitCodeOf({ kind, code }: StoreError): number {
+  return kind === "command" || kind === "limit" || code === "NOPERM" ? EXIT.failed : EXIT.away;
 }
 
-function told(code: number, ...messages: string[]): Explanation {
+function reported(code: number, ...messages: string[]): Explanation {
   return { code, lines: messages.map((message) => `error: ${redact(message)}`) };
 }
 
 /**
- * Hides what stands between a URL's user name and its host.
+ * Hides the passwords of the URLs in a text.
  *
  * @param text Any text.
- * @returns The text, `***` in the place of passwords.
+ * @returns The text, with `***` instead of passwords.
  */
 export function redact(text: string): string {
   return text.replace(/(\b[a-z][a-z\d+.-]*:\/\/[^\s:/?#@"']*):[^\s"']*@/gi, "$1:***@");
 }
 
 /**
- * The name that was probably meant.
+ * Suggests the name that was probably meant.
  *
- * @param given What was given.
- * @param names What is accepted.
- * @returns ` (did you mean ...?)`, or nothing where no name is near.
+ * @param given The name that was given.
+ * @param names The names that exist.
+ * @returns ` (did you mean ...?)`; empty if no name is similar.
  */
 export function suggestion(given: string, names: readonly string[]): string {
   const ranked = names.map((name) => ({ name, far: slips(given.toLowerCase(), name) })).sort((a, b) => a.far - b.far);

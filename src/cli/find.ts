@@ -2,18 +2,18 @@ import { findServices } from "../manager/services.ts";
 import { untilStopped } from "./stop.ts";
 import type { OpenedStore } from "./store.ts";
 
-/** How often services of applications' own are looked for, in milliseconds: over REST, where that is billed, less often. */
+/** The milliseconds between two searches. Over REST, where commands are billed, they are rare. */
 const EVERY = { tcp: 60_000, rest: 3_600_000 };
 
-/** How soon after a store that did not answer. */
+/** The milliseconds until the next search if the store did not answer. */
 const SOON = 5000;
 
 /**
- * Looks for services of applications' own again and again, so that they are shown as such.
+ * Searches for services that applications defined, again and again, so that they are shown by their names.
  *
  * @param client The client.
- * @param signal Ends it.
- * @returns Resolves at the end. Never rejects: what cannot be looked for now is so later.
+ * @param signal Ends the searches.
+ * @returns Resolves at the end. Never rejects: a search that fails is repeated.
  */
 export async function keepFinding(client: OpenedStore["client"], signal: AbortSignal): Promise<void> {
   const every = client.driver === "upstash" ? EVERY.rest : EVERY.tcp;

@@ -1,6 +1,6 @@
-/** How text from the store and tables are shown on a terminal. */
+/** Text from the store, and tables, for a terminal. */
 
-/** Text without what could move a terminal's cursor, hide text or turn it around: that is escaped. */
+/** Escapes the characters that could move a terminal's cursor, hide text or reverse it. */
 export function harmless(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (sign) => {
     const code = sign.codePointAt(0) as number;
@@ -8,7 +8,7 @@ export function harmless(text: string): string {
   });
 }
 
-/** Text from the store as a line for a terminal; what was escaped can be told from what looks like it. */
+/** Returns text from the store as a line for a terminal, in which escapes are unambiguous. */
 export function shown(text: string): string {
   return harmless(text.replaceAll("\\", "\\\\"));
 }
@@ -17,7 +17,7 @@ function hex(code: number): string {
   return code.toString(16).padStart(2, "0");
 }
 
-/** Rows under a head, the columns as wide as they need; `right` names those that are numbers. */
+/** Returns the lines of a table. Columns are as wide as needed; those at the indexes `right` are aligned right. */
 export function table(
   head: readonly string[],
   rows: readonly (readonly string[])[],

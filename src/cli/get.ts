@@ -19,11 +19,12 @@ export function addGet(program: Command, run: Run): void {
     .command("get")
     .summary("show a key's value")
     .description(
-      "Shows a key: its value to standard output, what is known of it to standard error. Encrypted values stay so.",
+      "Prints the value of a key to standard output, and its type, TTL and metadata to standard error. " +
+        "Encrypted values stay encrypted.",
     )
-    .argument("[service]", "whose key")
+    .argument("[service]", "the service")
     .argument("[key]", "the key, such as product:123")
-    .option("--base64", "the key is given in base64: for keys that are not UTF-8");
+    .option("--base64", "the key is given in base64, for keys that are not UTF-8");
   addLocationFlags(addStoreFlags(command));
   addExamples(command, "get product product:123", "get --database 9 greeting --json");
   command.action((service: string | undefined, given: string | undefined, flags: Flags) =>
@@ -32,14 +33,14 @@ export function addGet(program: Command, run: Run): void {
       const { target, name, rest } = takeTarget([service, given], flags);
       const [word, ...more] = rest;
       noMore(more, "get");
-      if (!word) throw new UsageError("cannot tell which key is meant: accepted is a key, such as product:123");
+      if (!word) throw new UsageError("Cannot read a key: received none, expected a key such as product:123");
       const key = flags.base64 ? bytesOf(word) : word;
-      if (key === undefined) throw new UsageError(`cannot read ${JSON.stringify(word)}: accepted is a key in base64`);
+      if (key === undefined) throw new UsageError(`Cannot read the key ${JSON.stringify(word)}: expected base64`);
       const { client, timeout } = await shell.open();
       const found = await get(client, { ...target, key, signal, timeout });
       if (!found) {
         if (json) await output.json(null);
-        else output.note(`error: there is no key ${word} in ${name}`);
+        else output.note(`error: ${name} has no key ${word}`);
         return EXIT.failed;
       }
       if (json) {
@@ -65,14 +66,14 @@ function describe({ type, ttl, size, entry = {}, length }: KeyDetails): string {
     at !== undefined && `written ${new Date(at).toISOString()}`,
     tags.length > 0 && `tags ${tags.join(", ")}`,
     version !== undefined && `version ${version}`,
-    none && "says that there is nothing",
+    none && "records that nothing was found",
     packed && "compressed",
     sealed !== undefined && `encrypted with the key ${sealed}`,
   ];
   return parts.filter(Boolean).join(", ");
 }
 
-/** Text as it is, where no terminal could take it for orders; all else as JSON. */
+/** Returns a value as text: strings unchanged unless a terminal could be controlled by them, other types as JSON. */
 function valueText({ type, entry, value }: KeyDetails): string {
   const terminal = isTerminal("stdout");
   if (type === "string" && !entry) {

@@ -1,29 +1,29 @@
-/** Where `larder warm` has its items from. */
+/** The items of `larder warm`, from a file or a module. */
 
 import type { Ttl } from "../base/ttl.ts";
 import type { WarmItem } from "../manager/mod.ts";
 import { importModule, readFile } from "../runtime/files.ts";
 import { Failure } from "./errors.ts";
 
-/** A line that is no item. */
+/** A line that is not an item. */
 export interface Skipped {
   /** Its number, from 1. */
   readonly line: number;
-  /** Why not. */
+  /** The reason. */
   readonly reason: string;
 }
 
-/** The longest line of a file, in characters: nothing larger would be taken by a store. */
+/** The longest line of a file in characters. Stores do not take larger values. */
 const LONGEST = 64 << 20;
 
 /**
- * The items of a file of JSON Lines.
+ * Reads the items of a file of JSON Lines.
  *
  * @param path The file.
- * @param id The field that is the id, where lines are values.
- * @param skip Told of lines that are no items.
+ * @param id The field that holds the id, if lines are values.
+ * @param skip Receives the lines that are not items.
  * @returns The items.
- * @throws {FileError} When it cannot be read.
+ * @throws {FileError} If the file cannot be read.
  */
 export async function* fromFile(
   path: string,
@@ -48,13 +48,13 @@ export async function* fromFile(
 }
 
 /**
- * The items that a module exports: by default or as `items`, an iterable or a function that answers one.
+ * Reads the items that a module exports as the default export or as `items`: an iterable, or a function that returns one.
  *
  * @param path The module.
- * @param id The field that is the id, where items are values.
- * @param skip Told of what is no item, by its place in the sequence.
+ * @param id The field that holds the id, if items are values.
+ * @param skip Receives what is not an item, by its position in the sequence.
  * @returns The items.
- * @throws {Failure} When it exports none.
+ * @throws {Failure} If it exports no items.
  */
 export async function fromModule(
   path: string,
@@ -66,7 +66,7 @@ export async function fromModule(
   if (typeof items === "function") items = await items();
   if (!isIterable(items)) {
     throw new Failure(
-      `cannot warm from ${path}: accepted is an iterable exported by default or as items, or a function that answers one`,
+      `Cannot warm from ${path}: expected as the default export or as items an iterable, or a function that returns it`,
     );
   }
   return (async function* () {
@@ -84,9 +84,9 @@ function isIterable(value: unknown): value is AsyncIterable<unknown> | Iterable<
   return Object(value) === value && (Symbol.asyncIterator in (value as object) || Symbol.iterator in (value as object));
 }
 
-/** An item, or why it is none. */
+/** Returns an item, or the reason why the value is not one. */
 function toItem(given: unknown, id: string | undefined, line: number): WarmItem | string {
-  if (Object(given) !== given || Array.isArray(given)) return "it is no object";
+  if (Object(given) !== given || Array.isArray(given)) return "it is not an object";
   const fields = given as Record<string, unknown>;
   if (id !== undefined) {
     return fields[id] === undefined || fields[id] === null
@@ -95,11 +95,11 @@ function toItem(given: unknown, id: string | undefined, line: number): WarmItem 
   }
   for (const name of ["id", "value"]) {
     if (!Object.hasOwn(fields, name))
-      return `it has no "${name}": accepted are {"id", "value", "ttl"?, "tags"?}, or --id <field>`;
+      return `it has no "${name}": expected {"id", "value", "ttl"?, "tags"?}, or --id <field>`;
   }
   const unknown = Object.keys(fields).find((name) => !["id", "value", "ttl", "tags"].includes(name));
   if (unknown !== undefined) {
-    return `it has ${JSON.stringify(unknown)}: accepted are {"id", "value", "ttl"?, "tags"?}, or --id <field>`;
+    return `it has ${JSON.stringify(unknown)}: expected {"id", "value", "ttl"?, "tags"?}, or --id <field>`;
   }
   const { ttl, tags } = fields;
   return {
@@ -117,7 +117,7 @@ async function* lines(path: string): AsyncGenerator<string, void, void> {
     try {
       return chunk ? decoder.decode(chunk, { stream: true }) : decoder.decode();
     } catch {
-      throw new Failure(`cannot read ${path}: it is not UTF-8`);
+      throw new Failure(`Cannot read ${path}: it is not UTF-8`);
     }
   };
   let rest = "";
@@ -125,7 +125,7 @@ async function* lines(path: string): AsyncGenerator<string, void, void> {
     const parts = (rest + decode(chunk)).split("\n");
     rest = parts.pop() as string;
     if (rest.length > LONGEST)
-      throw new Failure(`cannot read ${path}: it has a line of more than ${LONGEST} characters`);
+      throw new Failure(`Cannot read ${path}: it has a line of more than ${LONGEST} characters`);
     yield* parts;
   }
   rest += decode();

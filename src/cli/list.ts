@@ -27,11 +27,11 @@ export function addList(program: Command, run: Run): void {
     .command("list")
     .summary("list keys with type, TTL and size")
     .description("Lists the keys of a service, or those that match a pattern: type, TTL, size and key.")
-    .argument("[service]", "whose keys")
-    .argument("[pattern]", "only keys that match, such as 'product:*'")
-    .option("-l, --limit <number>", "the most keys", wholeNumber(1))
+    .argument("[service]", "the service")
+    .argument("[pattern]", "only the keys that match, such as 'product:*'")
+    .option("-l, --limit <number>", "the most keys to list", wholeNumber(1))
     .addOption(
-      new Option("--sort <what>", "by name, from the largest on, or from the shortest TTL on").choices([
+      new Option("--sort <what>", "order by name, by size from the largest, or by TTL from the shortest").choices([
         "key",
         "size",
         "ttl",
@@ -57,7 +57,7 @@ export function addList(program: Command, run: Run): void {
         if (!isTerminal("stdout")) output.progress(formatCount(found, "key"));
       }
       if (unreadable > 0) {
-        output.note(`warning: ${formatCount(unreadable, "key")} cannot be read over this wire: not UTF-8`);
+        output.note(`warning: ${formatCount(unreadable, "key")} cannot be read over REST: not UTF-8`);
       }
       return shell.code(false, unreadable > 0);
     }),
@@ -74,7 +74,7 @@ function show({ key, bytes: data, unreadable, type, ttl, size }: KeyEntry): stri
   return row(type, ttl === null ? "-" : formatDuration(ttl), size === null ? "?" : formatBytes(size), name);
 }
 
-/** The key comes last: it is as long as it likes. */
+/** Returns a line of the list. The key comes last, because it may have any length. */
 function row(type: string, ttl: string, size: string, key: string): string {
   return `${type.padEnd(7)} ${ttl.padStart(8)} ${size.padStart(9)}  ${key}`;
 }

@@ -7,5 +7,5 @@
 import { commandArguments } from "../runtime/process.ts";
 import { main } from "./program.ts";
 
-// Where the runtime says so, not when it is only loaded.
+// `false` if another module imports this one.
 if ((import.meta as { main?: boolean }).main !== false) await main(commandArguments());

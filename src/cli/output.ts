@@ -3,18 +3,18 @@ import { columns, isTerminal, variable, writeTo } from "../runtime/process.ts";
 import { redact } from "./errors.ts";
 import { harmless } from "./format.ts";
 
-/** How results and progress are shown. */
+/** Options of the output. */
 export interface OutputOptions {
-  /** Whether colours are off, whatever the terminal can. */
+  /** Uses no colours. */
   readonly plain?: boolean;
-  /** Whether there is no progress. */
+  /** Shows no progress. */
   readonly quiet?: boolean;
 }
 
 const FLUSH_CHARACTERS = 1 << 15;
 const FLUSH_MS = 100;
 const REDRAW_MS = 80;
-/** In a pipe, progress is a line after so many milliseconds, and then each time that this has doubled. */
+/** The milliseconds until progress is shown in a pipe. The time between lines then doubles. */
 const FIRST_LINE_MS = 5000;
 const BAR = 24;
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -22,9 +22,9 @@ const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "
 /** Paints text. */
 export type Paint = (text: string) => string;
 
-/** What the command prints: results to standard output, progress and problems to standard error. */
+/** The output of a command: results to standard output, progress and problems to standard error. */
 export class Output {
-  /** Whether progress is one line that changes. */
+  /** `true` if progress is one line that is redrawn. */
   readonly live: boolean;
   readonly #quiet: boolean;
   readonly #colours: boolean;
@@ -49,29 +49,29 @@ export class Output {
     this.#colours = !plain && !dumb && variable("NO_COLOR") === undefined && isTerminal("stdout");
   }
 
-  /** Paints for standard output: nothing where it has no colours. */
+  /** Returns a function that colours text for standard output, if that has colours. */
   paint(name: keyof typeof COLOURS): Paint {
     return (text) => (this.#colours ? `\x1b[${COLOURS[name]}m${text}\x1b[0m` : text);
   }
 
-  /** A line of the result. Resolves when more may come. */
+  /** Writes a line of the result. Resolves when the next may follow. */
   async line(text: string): Promise<void> {
     this.#buffer += `${text}\n`;
     const now = performance.now();
     if (this.#buffer.length > FLUSH_CHARACTERS || now - this.#flushed > FLUSH_MS) await this.flush();
   }
 
-  /** A value as one line of JSON. */
+  /** Writes a value as one line of JSON. */
   json(value: unknown): Promise<void> {
     return this.line(JSON.stringify(value));
   }
 
-  /** Text of the result as it is. */
+  /** Writes text of the result without a line break. */
   text(text: string): void {
     this.#buffer += text;
   }
 
-  /** Writes what is waiting. */
+  /** Writes the buffered text. */
   async flush(): Promise<void> {
     this.#flushed = performance.now();
     const text = this.#buffer;
@@ -84,18 +84,18 @@ export class Output {
     await writeTo("stdout", text);
   }
 
-  /** A line for the person, beside the result. */
+  /** Writes a line to standard error. */
   note(text: string): void {
     this.hide();
-    // A key may hold orders to the terminal.
+    // Keys may hold control characters.
     this.#problem(`${redact(text).split("\n").map(harmless).join("\n")}\n`);
   }
 
   /**
-   * How far the command is.
+   * Shows the progress.
    *
-   * @param text What was done so far.
-   * @param share How much of all that is, 0-1, where that is known.
+   * @param text The work done so far.
+   * @param share The share of all work, 0-1, if it is known.
    */
   progress(text: string, share?: number): void {
     if (this.#quiet) return;
@@ -116,13 +116,13 @@ export class Output {
     this.#problem(`\r\x1b[2K${`${bar} ${text}`.slice(0, columns() - 1)}`);
   }
 
-  /** Takes the progress off the terminal. */
+  /** Removes the progress from the terminal. */
   hide(): void {
     if (this.#lit) this.#problem("\r\x1b[2K");
     this.#lit = false;
   }
 
-  /** Writes all that waits, and ends the progress. */
+  /** Writes all buffered text, and ends the progress. */
   async end(): Promise<void> {
     this.hide();
     try {
@@ -132,7 +132,7 @@ export class Output {
     }
   }
 
-  /** In their order, and without a word when nobody reads them. */
+  /** Writes to standard error in order. Errors are ignored, such as those of a closed pipe. */
   #problem(text: string): void {
     this.#problems = this.#problems.then(() => writeTo("stderr", text)).catch(() => {});
   }
@@ -140,7 +140,7 @@ export class Output {
 
 const COLOURS = { bold: "1", dim: "2", red: "31", green: "32", yellow: "33" } as const;
 
-/** How fast something goes: ` (12,000/s)`; nothing where that is not known yet. */
+/** Returns the rate of an operation, such as `, 12,000/s`; empty before it can be measured. */
 export function rate(number: number, milliseconds: number): string {
   return milliseconds < 500 ? "" : `, ${formatNumber(Math.round((number / milliseconds) * 1000))}/s`;
 }

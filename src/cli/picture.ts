@@ -1,4 +1,4 @@
-/** What `stats --watch` shows of the monitor's numbers. */
+/** The picture and the line that `stats --watch` shows. */
 
 import { formatBytes, formatCount, formatDuration, formatNumber, formatPercent } from "../base/format.ts";
 import type { ServiceView, StoreView, View } from "../dashboard/messages.ts";
@@ -7,26 +7,26 @@ import { HIT_RATE, MEMORY } from "../monitor/targets.ts";
 import { harmless, table } from "./format.ts";
 import type { Output, Paint } from "./output.ts";
 
-/** A view, and what a person wants to know besides. */
+/** A view with the names and alerts that are shown with it. */
 export interface Shown {
   /** The numbers. */
   readonly view: View;
-  /** What the store is called. */
+  /** The name of the store. */
   readonly name: string;
   /** The alert that was resolved last. */
   readonly resolved?: Alert | undefined;
 }
 
-/** What stands for a number that nobody told. */
+/** The word for a number that is not known. */
 export const UNKNOWN = "unknown";
 const BAR = 20;
 
 /**
- * A picture of a view, for a terminal.
+ * Draws a view for a terminal.
  *
  * @param shown The view.
- * @param output What paints.
- * @returns Its lines.
+ * @param output The output, which colours text.
+ * @returns The lines.
  */
 export function picture({ view, name, resolved }: Shown, output: Pick<Output, "paint">): string[] {
   const { store, all, alerts } = view;
@@ -37,6 +37,7 @@ export function picture({ view, name, resolved }: Shown, output: Pick<Output, "p
   const known = <T>(value: T | null | undefined, show: (value: T) => string): string =>
     value === null || value === undefined ? UNKNOWN : show(value);
   const rated = view.counted !== null && all.hitRate !== null;
+  const rate = all.hitRate ?? 0;
   const share = store && shareOf(store);
   const gauge = (value: number, bad: boolean): string => {
     const full = Math.round(Math.min(1, value) * BAR);
@@ -52,9 +53,7 @@ export function picture({ view, name, resolved }: Shown, output: Pick<Output, "p
     line("evictions", `${known(store?.evictions, formatNumber)}, ${known(store?.expired, formatNumber)} expired`),
     line(
       "hit rate",
-      rated
-        ? `${gauge(all.hitRate as number, (all.hitRate as number) < HIT_RATE)} ${hitRate(view)}, the target is ${HIT_RATE * 100} %`
-        : hitRate(view),
+      rated ? `${gauge(rate, rate < HIT_RATE)} ${hitRate(view)}, the target is ${HIT_RATE * 100} %` : hitRate(view),
     ),
     line("latency", all.p50 === null ? UNKNOWN : `p50 ${time(all.p50)}, p95 ${time(all.p95)}, p99 ${time(all.p99)}`),
     line("breaker", `${view.breaker === "closed" ? view.breaker : red(view.breaker)}, of this command`),
@@ -71,7 +70,7 @@ export function picture({ view, name, resolved }: Shown, output: Pick<Output, "p
 }
 
 /**
- * The same in one line, for a pipe.
+ * Draws a view in one line, for a pipe.
  *
  * @param shown The view.
  * @returns The line.
@@ -104,14 +103,14 @@ function stateOf(store: StoreView | null, good: Paint = same, bad: Paint = same)
   return parts.filter(Boolean).join(", ");
 }
 
-/** What a server tells of its memory. */
+/** The numbers of a server's memory. */
 type Memory = Pick<StoreView, "memoryUsed" | "memoryLimit" | "policy">;
 
 function shareOf({ memoryUsed: used, memoryLimit: limit }: Memory): number | null {
   return used !== null && limit ? used / limit : null;
 }
 
-/** Memory in use, of its limit, and what is evicted there. */
+/** Returns the memory in use, its limit and the eviction policy as text. */
 export function memoryText(server: Memory): string {
   const { memoryUsed: used, memoryLimit: limit, policy } = server;
   if (used === null) return UNKNOWN;
@@ -137,7 +136,7 @@ function services({ counted, services }: View): string[] {
       ? []
       : [
           one.hitRate === null ? "-" : formatPercent(one.hitRate),
-          // A database of nobody's is not counted.
+          // Keys outside any service have no counters.
           ...[one.hits, one.misses, one.writes, one.errors].map((each) => (one.unnamed ? "-" : formatNumber(each))),
           one.p95 === null ? "-" : time(one.p95),
         ]),
@@ -145,14 +144,14 @@ function services({ counted, services }: View): string[] {
   return table(head, rows, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
-/** A time in milliseconds; short ones with the digits that they need. */
+/** Returns a time in milliseconds as text; short ones with more digits. */
 export function time(milliseconds: number | null): string {
   if (milliseconds === null) return UNKNOWN;
   if (milliseconds >= 1000) return formatDuration(milliseconds);
   return `${milliseconds < 1 ? milliseconds.toFixed(2) : milliseconds.toFixed(1)} ms`;
 }
 
-/** The time of day, as the pipe's lines have it: UTC. */
+/** Returns the time of day in UTC, as in the lines for a pipe. */
 function clock(at: number): string {
   return `${new Date(at).toISOString().slice(11, 19)}Z`;
 }

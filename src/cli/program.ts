@@ -20,13 +20,14 @@ import { addWarm } from "./warm.ts";
  * Runs the command `larder`.
  *
  * @param args Its arguments.
- * @returns The exit code: 0 fine, 1 something was found or failed, 2 called wrongly, 3 the store is away, 130 after Ctrl-C.
+ * @returns The exit code: 0 for success, 1 for a failure or a problem found, 2 for wrong usage, 3 if the store is away,
+ * 130 after Ctrl-C.
  */
 export async function larder(args: readonly string[]): Promise<number> {
   let code = 0;
   const texts: ["stdout" | "stderr", string][] = [];
   const program = new Command("larder")
-    .description("Looks after caches: in Redis, in Upstash, or in what speaks like them.")
+    .description("Manages caches in Redis, in Upstash, or in compatible stores.")
     .version(VERSION, "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
@@ -38,8 +39,9 @@ export async function larder(args: readonly string[]): Promise<number> {
     });
   program.addHelpText(
     "after",
-    "\nThe store is the environment's (CACHE_URL, REDIS_URL, UPSTASH_REDIS_REST_URL) or .env.cache's, unless --url names one.\n" +
-      "Exit codes: 0 fine, 1 something was found or failed, 2 called wrongly, 3 the store is away, 130 after Ctrl-C.\n",
+    "\nThe store is that of the environment (CACHE_URL, REDIS_URL, UPSTASH_REDIS_REST_URL) or of .env.cache,\n" +
+      "unless --url names one.\n" +
+      "Exit codes: 0 success, 1 a failure or a problem found, 2 wrong usage, 3 the store is away, 130 after Ctrl-C.\n",
   );
   addExamples(program, "list product 'product:*'", "clear product", "serve");
   const run: Run = async (flags, work) => {
@@ -60,7 +62,6 @@ export async function larder(args: readonly string[]): Promise<number> {
   ]) {
     add(program, run);
   }
-  // Copied when a command is made, so each has them.
   try {
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
@@ -81,6 +82,6 @@ export async function larder(args: readonly string[]): Promise<number> {
 
 /** Runs the command, and ends the process with its exit code. */
 export async function main(args: readonly string[]): Promise<never> {
-  // Not left to the event loop: what a user's module holds open must not keep it.
+  // Explicit, because a user's module may keep the event loop alive.
   exit(await larder(args));
 }

@@ -13,7 +13,7 @@ import {
   noMore,
   takeTarget,
 } from "./flags.ts";
-import { tellProblems } from "./problems.ts";
+import { noteProblems } from "./problems.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags, Shell } from "./shell.ts";
 
@@ -26,14 +26,15 @@ interface Flags extends CommonFlags, LocationFlags {
 export function addRestore(program: Command, run: Run): void {
   const command = program
     .command("restore")
-    .summary("write a backup's keys to a service")
+    .summary("write the keys of a backup to a service")
     .description(
-      "Writes the keys of a backup to a service of any store, in any database mode. TTLs go on from where they would be by now. " +
-        "Of a damaged file nothing is written. After an interruption, the same command goes on where it was.",
+      "Writes the keys of a backup to a service of any store, in any database mode. Keys expire at the same time as " +
+        "they would have. A damaged file is refused before anything is written. " +
+        "After an interruption, the same command continues from there.",
     )
-    .argument("[service]", "whose keys they become")
+    .argument("[service]", "the service to write to")
     .argument("[file]", "the backup, compressed or not")
-    .option("-n, --dry-run", "write nothing, only count");
+    .option("-n, --dry-run", "write nothing, only count the keys");
   addYesFlag(addConflictFlag(addLocationFlags(addStoreFlags(command))));
   addExamples(
     command,
@@ -46,10 +47,11 @@ export function addRestore(program: Command, run: Run): void {
       const { target, name, rest } = takeTarget([service, given], flags);
       const [path, ...more] = rest;
       noMore(more, "restore");
-      if (path === undefined) throw new UsageError("cannot tell which backup is meant: accepted is a file");
-      if (path === "-") throw new UsageError("cannot restore standard input: accepted is a file, for it is read twice");
+      if (path === undefined) throw new UsageError("Cannot restore: received no file, expected a backup");
+      if (path === "-")
+        throw new UsageError("Cannot restore standard input: expected a file, because it is read twice");
       const { onConflict, dryRun = false } = flags;
-      // Before the question, so that nobody is asked in vain.
+      // Before the question, because the command fails anyway if the file cannot be read.
       for await (const _ of readFile(path)) break;
       const store = shell.reach();
       const { client, timeout } = store;
@@ -63,7 +65,7 @@ export function addRestore(program: Command, run: Run): void {
   );
 }
 
-/** Follows a restore or a copy, and tells how it ended. Answers the exit code. */
+/** Runs a restore or a copy, prints its outcome, and returns the exit code. */
 export async function followRestore(
   shell: Shell,
   steps: AsyncIterable<RestoreProgress>,
@@ -78,13 +80,13 @@ export async function followRestore(
     steps,
     (step) => {
       const { phase, keys, total } = step;
-      const what = { verify: "verified", check: "checked", write: dryRun ? "looked at" : "dealt with" }[phase];
+      const what = { verify: "verified", check: "checked", write: dryRun ? "checked" : "processed" }[phase];
       return [`${formatCount(keys, "key")} ${what}`, total ? Math.min(1, keys / total) : undefined];
     },
     (step) => {
-      if (step.resumed && !resumed) output.note("Going on where an earlier run was interrupted");
+      if (step.resumed && !resumed) output.note("Continuing an interrupted run");
       resumed = step.resumed;
-      tellProblems(shell, step.problems);
+      noteProblems(shell, step.problems);
     },
   );
   const { written = 0, skipped = 0, expired = 0, invalidated = 0, unreadable = 0 } = last ?? {};
@@ -100,15 +102,15 @@ export async function followRestore(
     await output.json({ ...about, ...counts, resumed, dryRun, done: !stopped });
   } else {
     const others = [
-      skipped > 0 && `${formatNumber(skipped)} were there and stayed`,
+      skipped > 0 && `${formatNumber(skipped)} already existed`,
       expired > 0 && `${formatNumber(expired)} had expired`,
       invalidated > 0 && `${formatNumber(invalidated)} had been invalidated`,
-      unreadable > 0 && `${formatNumber(unreadable)} could not be`,
+      unreadable > 0 && `${formatNumber(unreadable)} could not be written`,
     ].filter(Boolean);
     const done = `${formatCount(written, "key")} of ${name} ${dryRun ? "would be written" : "written"}`;
     await output.line(`${stopped ? "Stopped: " : ""}${[done, ...others].join(", ")}`);
-    // Who copies anew looks at all keys again, and those that came are there by then.
-    const again = `The same command${copied ? " with --on-conflict skip" : ""} goes on where this one was stopped`;
+    // A repeated `copy` scans every key again; those already copied then count as existing.
+    const again = `The same command${copied ? " with --on-conflict skip" : ""} continues where this one stopped`;
     if (stopped && !dryRun && written > 0) output.note(again);
   }
   return shell.code(stopped, unreadable > 0);

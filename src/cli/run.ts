@@ -2,10 +2,10 @@ import { exit, onStop, SIGNAL_CODES } from "../runtime/process.ts";
 import { explain, Stopped } from "./errors.ts";
 import { type CommonFlags, Shell } from "./shell.ts";
 
-/** Runs a command's work with the flags that it was given. What the work answers is the exit code. */
+/** Runs a command's work with its flags. The work returns the exit code. */
 export type Run = (flags: CommonFlags, work: (shell: Shell) => Promise<number>) => Promise<void>;
 
-/** How long what was opened may take to close, in milliseconds. */
+/** The most milliseconds that stores may take to close. */
 const CLOSING_MS = 2000;
 
 /**
@@ -21,7 +21,7 @@ export async function runWork(flags: CommonFlags, work: (shell: Shell) => Promis
   const { output } = shell;
   const listening = onStop((signal) => {
     if (stop.signal.aborted) exit(SIGNAL_CODES[signal]);
-    output.note("Stopping; again to end at once");
+    output.note("Stopping; press Ctrl-C again to end at once");
     stop.abort(new Stopped(signal));
   });
   let code: number;
@@ -29,7 +29,7 @@ export async function runWork(flags: CommonFlags, work: (shell: Shell) => Promis
     code = await work(shell);
     await output.flush();
   } catch (error) {
-    // Work that was cut off may fail with what it was cut off in.
+    // Work that is stopped may fail with another error than the stop.
     const explained = explain(stop.signal.aborted ? stop.signal.reason : error);
     code = explained.code;
     for (const line of explained.lines) output.note(line);

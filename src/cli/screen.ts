@@ -1,18 +1,18 @@
-/** Pictures of several lines that take each other's place on a terminal. */
+/** Redraws several lines on a terminal. */
 import { columns, rows } from "../runtime/process.ts";
 
-/** What is on the terminal, so that the next picture can take its place. */
+/** The lines on the terminal, so that the next frame can replace them. */
 export class Screen {
-  /** How many columns each line takes. */
+  /** The columns of each line drawn. */
   #drawn: readonly number[] = [];
 
   /**
-   * A picture in the place of the last one. What the terminal has no room for is left out: it would move all that is above it.
+   * Redraws over the previous frame. Lines that do not fit are dropped, because scrolling would break the redraw.
    *
-   * @param lines Its lines; of orders to the terminal they may hold colours.
+   * @param lines The lines. They may have colours, but no other control sequences.
    * @param width The terminal's columns.
    * @param height Its rows.
-   * @returns What to write.
+   * @returns The text to write.
    */
   draw(lines: readonly string[], width: number = columns(), height: number = rows()): string {
     // A terminal that became narrower has wrapped them.
@@ -24,11 +24,11 @@ export class Screen {
   }
 }
 
-/** A line's first columns, its colours aside. */
+/** Cuts a line to a number of columns, not counting its colours. */
 function cut(line: string, width: number): { readonly text: string; readonly length: number } {
   let text = "";
   let length = 0;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: an order to a terminal begins with one
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control sequences start with one
   for (const [part] of line.matchAll(/\x1b\[[\d;]*m|./gsu)) {
     const colour = part.startsWith("\x1b");
     if (!colour && length === width) continue;

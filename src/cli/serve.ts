@@ -19,12 +19,13 @@ export function addServe(program: Command, run: Run): void {
     .command("serve")
     .summary("serve Upstash's REST API over memory or Redis")
     .description(
-      "Serves what @upstash/redis speaks, over an embedded store or any Redis, and prints the two variables to set. Ctrl-C ends it, with exit code 0.",
+      "Serves the REST API of @upstash/redis over an embedded store or any Redis, and prints the two variables " +
+        "to set. Ctrl-C ends it, with exit code 0.",
     )
-    .option("--token <token>", "the token that may do everything (default: a random one)")
-    .option("--read-only-token [token]", "a token that may only read (default: none; without a value a random one)")
-    .option("--url <url>", "the store: memory:, redis://, rediss://, unix:", "memory:")
-    .option("-d, --database <number>", "its database, 0-15 (default: the URL's, or 0)", wholeNumber(0, 15));
+    .option("--token <token>", "the token that may do everything (default: random)")
+    .option("--read-only-token [token]", "a token that may only read (default: none; random without a value)")
+    .option("--url <url>", "the store: memory:, redis://, rediss:// or unix:", "memory:")
+    .option("-d, --database <number>", "its database, 0-15 (default: from the URL, or 0)", wholeNumber(0, 15));
   addOutputFlags(addServerFlags(command, 8079));
   addExamples(command, "serve", "serve --port 8080 --token local --url redis://localhost:6379");
   command.action((flags: Flags) =>
@@ -54,7 +55,9 @@ export function addServe(program: Command, run: Run): void {
       await output.flush();
       output.note(`Serving ${name}; Ctrl-C ends it`);
       if (client.driver === "memory")
-        output.note("It knows strings and hashes, and no Lua; --url redis://... serves all of a Redis");
+        output.note(
+          "The embedded store has strings and hashes, but no Lua; --url redis://... serves every command of a Redis",
+        );
       await serveUntilStopped(shell, server, host);
       return 0;
     }),

@@ -1,37 +1,38 @@
-/** Servers that commands start: `larder serve`, `larder dashboard`. */
+/** The servers of `larder serve` and `larder dashboard`. */
 import type { Command } from "commander";
+import { toBase64 } from "../base/base64.ts";
 import { type FetchHandler, type Listener, listen } from "../runtime/listen.ts";
 import { Failure } from "./errors.ts";
 import { wholeNumber } from "./flags.ts";
 import type { Shell } from "./shell.ts";
 
-/** Where a server listens. */
+/** The address of a server. */
 export interface ServerFlags {
   readonly port: number;
   readonly host: string;
 }
 
-/** Adds where it listens. */
+/** Adds the options of the address. */
 export function addServerFlags(command: Command, port: number): Command {
   return command
-    .option("-p, --port <number>", "the port; 0 takes a free one", wholeNumber(0, 65_535), port)
+    .option("-p, --port <number>", "the port; 0 for any free one", wholeNumber(0, 65_535), port)
     .option(
       "--host <address>",
-      "the address; others than this machine's reach it where it is not a loopback address",
+      "the address; unless it is a loopback address, other machines can reach the server",
       "127.0.0.1",
     );
 }
 
-/** A handler that ends what it streams when it is closed. */
+/** A handler whose streams end when it is closed. */
 export interface ServedHandler extends FetchHandler {
   close(): Promise<void>;
 }
 
-/** How long requests under way may take to end, in milliseconds. */
+/** The most milliseconds that requests in-flight may take to end. */
 const GRACE_MS = 3000;
 const LAST_MS = 50;
 
-/** Listens, and when it is closed lets requests under way come to their end. */
+/** Starts a server. When it is closed, requests in-flight are completed first. */
 export async function startServer(handler: ServedHandler, hostname: string, port: number): Promise<Listener> {
   let open = 0;
   let closing = false;
@@ -50,7 +51,7 @@ export async function startServer(handler: ServedHandler, hostname: string, port
   try {
     listener = await listen(counted, { hostname, port });
   } catch (error) {
-    throw new Failure(`cannot listen on ${hostname}:${port}: ${reason(error)}`);
+    throw new Failure(`Cannot listen on ${hostname}:${port}: ${reason(error)}`);
   }
   return {
     ...listener,
@@ -61,21 +62,22 @@ export async function startServer(handler: ServedHandler, hostname: string, port
         if (open === 0) resolve();
       });
       const timer = new Promise<void>((resolve) => setTimeout(resolve, GRACE_MS));
-      // Streams end only when the handler ends them.
+      // Only the handler can end its streams.
       const ended = handler.close();
       await Promise.race([Promise.all([quiet, ended]), timer]);
-      // The last answers are on their way.
+      // Time for the last responses to be sent.
       await new Promise((resolve) => setTimeout(resolve, LAST_MS));
       await listener.close();
     },
   };
 }
 
-/** Waits for Ctrl-C, then closes the server. Warns where others may reach it. */
+/** Waits for Ctrl-C, then closes the server. Warns if other machines can reach it. */
 export async function serveUntilStopped({ output, signal }: Shell, server: Listener, host: string): Promise<void> {
   if (!LOOPBACK.test(host)) {
     output.note(
-      `warning: ${host} is no loopback address: others may reach this server, and its tokens are not encrypted on their way`,
+      `warning: ${host} is not a loopback address: other machines can reach this server, ` +
+        "and its tokens are sent unencrypted",
     );
   }
   await output.flush();
@@ -91,14 +93,14 @@ const LOOPBACK = /^(127\.[\d.]+|localhost|::1|\[::1\])$/;
 function reason(error: unknown): string {
   const { code = "", message } = error as { code?: string; message: string };
   if (/EADDRINUSE/.test(`${code} ${message}`) || (error as Error).name === "AddrInUse") {
-    return "the port is taken; accepted is another one, or 0 for any";
+    return "the port is taken, expected another one, or 0 for any";
   }
-  if (code === "EACCES") return "permission denied; accepted are ports from 1024 on";
+  if (code === "EACCES") return "permission denied, expected a port of 1024 or more";
   return message;
 }
 
-/** A token that nobody guesses, for URLs and headers. */
+/** Returns a random token for URLs and headers. */
 export function randomToken(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(32));
-  return btoa(String.fromCharCode(...bytes)).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? "");
+  return toBase64(bytes).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? "");
 }

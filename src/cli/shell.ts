@@ -1,13 +1,14 @@
+import { isInvalid } from "../base/check.ts";
 import { CacheError } from "../base/errors.ts";
 import { isStoreError, StoreError } from "../base/store_error.ts";
 import { FileError } from "../runtime/file_error.ts";
 import { isTerminal, questionStreams } from "../runtime/process.ts";
-import { EXIT, Failure, isBadArgument, Stopped, UsageError } from "./errors.ts";
+import { EXIT, Failure, Stopped, UsageError } from "./errors.ts";
 import { Output } from "./output.ts";
 import { untilStopped } from "./stop.ts";
 import { type OpenedStore, reachStore, type StoreFlags } from "./store.ts";
 
-/** What every command takes. */
+/** The options of every command. */
 export interface CommonFlags extends StoreFlags {
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -16,13 +17,13 @@ export interface CommonFlags extends StoreFlags {
   readonly color?: boolean;
 }
 
-/** What a command does its work with. */
+/** The stores, the output and the questions of one command. */
 export class Shell {
   /** Aborted by Ctrl-C, with {@linkcode Stopped} as its reason. */
   readonly signal: AbortSignal;
-  /** What it prints. */
+  /** The output of the command. */
   readonly output: Output;
-  /** Whether results are JSON. */
+  /** `true` if results are JSON. */
   readonly json: boolean;
   readonly #flags: CommonFlags;
   readonly #stop: AbortController;
@@ -32,7 +33,7 @@ export class Shell {
    * Makes a shell for one command.
    *
    * @param flags Its flags.
-   * @param stop What Ctrl-C aborts.
+   * @param stop The controller that Ctrl-C aborts.
    */
   constructor(flags: CommonFlags, stop: AbortController) {
     this.#flags = flags;
@@ -42,14 +43,14 @@ export class Shell {
     this.output = new Output({ plain: flags.color === false, quiet: flags.quiet ?? false });
   }
 
-  /** The store that the command's flags name, or others in their place; not connected yet. */
+  /** Returns the store that the command's flags, or the given ones, name. It is not connected yet. */
   reach(flags: StoreFlags = this.#flags): OpenedStore {
     const opened = reachStore(flags);
     this.#opened.push(opened);
     return opened;
   }
 
-  /** Waits until the stores answer. @throws {StoreError} When one does not. */
+  /** Waits until the stores answer. @throws {StoreError} If one does not. */
   async connect(...stores: readonly OpenedStore[]): Promise<void> {
     this.output.progress("connecting");
     const { signal } = this;
@@ -57,7 +58,7 @@ export class Shell {
       try {
         await client.connect({ timeout });
       } catch (error) {
-        // Over REST, and where nothing answers, the message does not name the store.
+        // Over REST, and if no store answers, the message does not name the store.
         if (!isStoreError(error) || error.message.includes(name.replace(/^\w+:(\/\/)?/, ""))) throw error;
         throw new StoreError(error.kind, `${error.message} (${name})`, { cause: error });
       }
@@ -65,7 +66,7 @@ export class Shell {
     await untilStopped(Promise.all(connecting), signal);
   }
 
-  /** The store that the command's flags name, or others in their place, connected. */
+  /** Returns the store that the command's flags, or the given ones, name, and connects it. */
   async open(flags?: StoreFlags): Promise<OpenedStore> {
     const opened = this.reach(flags);
     await this.connect(opened);
@@ -73,17 +74,17 @@ export class Shell {
   }
 
   /**
-   * Asks before something is destroyed.
+   * Asks before data is destroyed.
    *
-   * @param question What would be done.
-   * @throws {UsageError} Where there is nobody to ask, and no `--yes`.
-   * @throws {Failure} When the answer is no.
+   * @param question The question.
+   * @throws {UsageError} Without a terminal and without `--yes`.
+   * @throws {Failure} If the user declines.
    * @throws {Stopped} After Ctrl-C.
    */
   async confirm(question: string): Promise<void> {
     if (this.#flags.yes) return;
     if (!isTerminal("stdin") || !isTerminal("stderr")) {
-      throw new UsageError(`cannot ask "${question}" without a terminal: accepted is --yes`);
+      throw new UsageError(`Cannot ask "${question}" without a terminal: expected --yes`);
     }
     this.output.hide();
     const { confirm, isCancel } = await import("@clack/prompts");
@@ -95,20 +96,20 @@ export class Shell {
       withGuide: false,
       signal,
     });
-    // The question reads the keyboard itself: there Ctrl-C is a key.
+    // The question reads the keyboard itself, so Ctrl-C arrives as a key.
     if (isCancel(answer)) this.#stop.abort(this.signal.aborted ? this.signal.reason : new Stopped("SIGINT"));
     this.signal.throwIfAborted();
-    if (!answer) throw new Failure("nothing was changed");
+    if (!answer) throw new Failure("Nothing was changed");
   }
 
   /**
-   * Follows an operation, and shows how far it is.
+   * Runs an operation and shows its progress.
    *
-   * @typeParam P What it tells on its way.
+   * @typeParam P The progress that the operation yields.
    * @param steps The operation.
-   * @param show What to show of a step, and how much of all that is, 0-1.
+   * @param show Returns the text of a step, and the share that is done, 0-1.
    * @param each Called with each step.
-   * @returns The last step, and whether the operation came to its end: Ctrl-C stops it.
+   * @returns The last step, and whether Ctrl-C stopped the operation before its end.
    */
   async follow<P>(
     steps: AsyncIterable<P>,
@@ -125,23 +126,23 @@ export class Shell {
       return { last, stopped: false };
     } catch (error) {
       if (this.signal.aborted && error === this.signal.reason) return { last, stopped: true };
-      // What was done until then is worth to be known, unless it is nothing: of a damaged file, or one that cannot be written.
+      // Report what was done before the error. These errors come before anything is written.
       const nothing =
-        (error instanceof CacheError && !isStoreError(error)) || error instanceof FileError || isBadArgument(error);
-      if (last !== undefined && !nothing) this.output.note(`until then: ${show(last)[0]}`);
+        (error instanceof CacheError && !isStoreError(error)) || error instanceof FileError || isInvalid(error);
+      if (last !== undefined && !nothing) this.output.note(`before the error: ${show(last)[0]}`);
       throw error;
     } finally {
       this.output.hide();
     }
   }
 
-  /** The exit code of what was stopped, or else whether something was found. */
+  /** Returns the exit code by whether the command found something. @throws {Stopped} If it was stopped. */
   code(stopped: boolean, found = false): number {
     if (stopped) this.signal.throwIfAborted();
     return found ? EXIT.failed : 0;
   }
 
-  /** Closes what it opened. */
+  /** Closes the stores that the command opened. */
   async close(): Promise<void> {
     await Promise.all(this.#opened.map(({ client }) => client.close()));
   }

@@ -19,14 +19,15 @@ interface Flags extends CommonFlags {
 export function addStats(program: Command, run: Run): void {
   const command = program
     .command("stats")
-    .summary("hit rate, latency, memory, keys a service")
+    .summary("show hit rate, latency, memory and the keys of each service")
     .description(
-      "Shows hit rate, latency, memory, evictions, keys a service, and what processes with fleetStats counted. With --watch it shows what happens now, and the alerts: on a terminal in place, in a pipe a line each time.",
+      "Shows hit rate, latency, memory, evictions, the keys of each service, and the statistics of processes that " +
+        "have fleetStats on. With --watch, it shows the current numbers and the alerts again and again.",
     )
-    .option("-w, --watch [seconds]", "again and again, every 2 s by default, over REST every 30 s", seconds)
+    .option("-w, --watch [seconds]", "repeat every so many seconds (default: 2, over REST 30)", seconds)
     .option(
       "--max-keys <number>",
-      "the most keys that are counted for each service, without --watch (default: 1000000)",
+      "the most keys to count for each service, without --watch (default: 1000000)",
       wholeNumber(1),
     );
   addStoreFlags(command);
@@ -48,7 +49,7 @@ export function addStats(program: Command, run: Run): void {
   );
 }
 
-/** What the applications counted; the server's own rate says little, for the library's look-ups are in it. */
+/** Returns the hit rates: that of the applications, and that of the server, which counts the library's reads too. */
 function hitRates({ fleet, hitRate, hits, misses }: Inspection): string[] {
   const sum = (name: "hits" | "misses"): number => Object.values(fleet).reduce((all, one) => all + one[name], 0);
   const reads = sum("hits") + sum("misses");

@@ -1,11 +1,11 @@
-/** Waiting that a stop ends. */
+/** Promises and iterables that end at a stop. */
 
 /**
- * Waits for a promise, but not beyond a stop.
+ * Waits for a promise or for a stop.
  *
- * @param promise What to wait for.
- * @param signal Tells of the stop.
- * @returns Its value.
+ * @param promise The promise.
+ * @param signal The signal of the stop.
+ * @returns The value of the promise.
  * @throws {Error} The signal's reason.
  */
 export function untilStopped<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -17,7 +17,7 @@ export function untilStopped<T>(promise: Promise<T>, signal: AbortSignal): Promi
   });
 }
 
-/** What an iterable gives until a stop, also where the next item is long in coming. */
+/** Yields the items of an iterable until a stop, even while the next item is awaited. */
 export async function* stoppable<T>(items: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void, void> {
   const iterator = items[Symbol.asyncIterator]();
   try {
@@ -27,7 +27,7 @@ export async function* stoppable<T>(items: AsyncIterable<T>, signal: AbortSignal
       yield value;
     }
   } finally {
-    // Not awaited: it may be waiting for input itself.
+    // Not awaited, because the iterator may be waiting for input.
     iterator.return?.()?.catch(() => {});
   }
 }

@@ -9,7 +9,7 @@ import { readEnvironment } from "../runtime/environment.ts";
 import { SERVICE_VARIABLES } from "../services/all.ts";
 import { redact, UsageError } from "./errors.ts";
 
-/** Which store a command is for; what is left out is the environment's. */
+/** The options that name a store. Those that are left out come from the environment. */
 export interface StoreFlags {
   readonly url?: string;
   readonly token?: string;
@@ -19,30 +19,30 @@ export interface StoreFlags {
   readonly timeout?: number;
 }
 
-/** Commands are in less of a hurry than requests are. */
+/** The deadline of a step. It is longer than that of a request, because a command can wait. */
 const TIMEOUT_MS = 10_000;
 
-/** A client for a command. */
+/** A client for a command, with the facts about its store. */
 export interface OpenedStore {
   readonly client: CacheClient;
-  /** The store in words, without secrets: `redis://localhost:6379`. */
+  /** The address of the store, without secrets, such as `redis://localhost:6379`. */
   readonly name: string;
-  /** The database that the URL or the environment names; 0 where none does. */
+  /** The database that the URL or the environment names; otherwise 0. */
   readonly database: number;
-  /** What every key starts with; empty for nothing. */
+  /** The prefix of every key; empty without a prefix. */
   readonly prefix: string;
-  /** Milliseconds that a step may take. */
+  /** The deadline of a step, in milliseconds. */
   readonly timeout: number;
-  /** What is odd about its password or token, a sentence each. */
+  /** Hints about an odd password or token, a sentence each. */
   readonly odd: readonly string[];
 }
 
 /**
- * The store that the flags or the environment name; no I/O takes place.
+ * Makes a client for the store that the flags or the environment name. It does not connect.
  *
  * @param flags The flags.
- * @returns The client; who makes it closes it.
- * @throws {UsageError} When no store is named.
+ * @returns The client. The caller closes it.
+ * @throws {UsageError} If no store is named.
  * @throws {CacheConfigError} With every problem of the configuration.
  */
 export function reachStore(flags: StoreFlags): OpenedStore {
@@ -51,7 +51,8 @@ export function reachStore(flags: StoreFlags): OpenedStore {
   const config = configOf(options);
   if (config.driver === "memory" && !flags.url) {
     throw new UsageError(
-      "cannot tell which store is meant: accepted are --url redis://localhost:6379 and the like, or CACHE_URL in the environment or in .env.cache",
+      "Cannot find a store: expected a URL such as --url redis://localhost:6379, " +
+        "or CACHE_URL in the environment or in .env.cache",
     );
   }
   const { database, prefix } = config;
@@ -65,14 +66,14 @@ export function reachStore(flags: StoreFlags): OpenedStore {
   };
 }
 
-/** The configuration that the flags and the environment make. */
+/** Returns the configuration of the flags and the environment. */
 export function configOf(options: ClientOptions): Config {
   const inFiles = new Set<string>();
   const names = [...CONFIG_VARIABLES, ...SERVICE_VARIABLES];
   return parseConfig(readEnvironment({ names, inFiles }), { options, inFiles, ttlVariables: SERVICE_VARIABLES });
 }
 
-/** The flags as a client's options. */
+/** Returns the flags as options of a client. */
 export function chosen({ url, token, prefix, databases }: StoreFlags): ClientOptions {
   return {
     ...(url !== undefined && { url }),
@@ -82,7 +83,7 @@ export function chosen({ url, token, prefix, databases }: StoreFlags): ClientOpt
   };
 }
 
-/** A store in words, without secrets. */
+/** Returns the address of a store, without secrets. */
 export function describeStore(config: Config): string {
   if (config.driver === "memory") return "memory:";
   if (config.driver === "upstash") return redact(config.upstash.url);

@@ -26,20 +26,21 @@ interface Flags extends CommonFlags {
 export function addWarm(program: Command, run: Run): void {
   const command = program
     .command("warm")
-    .summary("write values through a service's collection")
+    .summary("write values through a collection of a service")
     .description(
       "Writes values through a typed collection, so that its schema, TTL and tags apply. " +
-        'A file has a line each: {"id": 1, "value": {...}, "ttl": "1h", "tags": ["menu"]}; with --id, the value alone. ' +
-        "A module exports the same as an iterable, by default or as items. What is rejected is told with its line.",
+        'Each line of a file is {"id": 1, "value": {...}, "ttl": "1h", "tags": ["menu"]}, ' +
+        "or with --id the value alone. " +
+        "A module exports the same as an iterable, as the default export or as items. Rejected lines are reported.",
     )
-    .argument("[service]", "whose collection")
-    .option("-s, --service <name>", "the service, in the place of the argument")
+    .argument("[service]", "the service")
+    .option("-s, --service <name>", "the service, instead of the argument")
     .option("-c, --collection <name>", "the collection (default: the service's first)")
-    .option("-f, --from <file>", "a file of JSON Lines; - is standard input")
-    .option("-m, --module <file>", "a module; it runs in the runtime that runs this command")
-    .option("-i, --id <field>", "each line or item is a value, and this field its id")
-    .option("--concurrency <number>", "how many are written at a time (default: 64)", wholeNumber(1, 10_000))
-    .option("-n, --dry-run", "write nothing: check against the schema, in an embedded store");
+    .option("-f, --from <file>", "a file of JSON Lines; - for standard input")
+    .option("-m, --module <file>", "a module, which the runtime of this command loads")
+    .option("-i, --id <field>", "the field that holds the id, if each line or item is a value")
+    .option("--concurrency <number>", "the number of concurrent writes (default: 64)", wholeNumber(1, 10_000))
+    .option("-n, --dry-run", "write nothing, only check the values against the schema");
   addStoreFlags(command);
   addExamples(
     command,
@@ -54,7 +55,7 @@ export function addWarm(program: Command, run: Run): void {
       noMore(rest, "warm");
       const { from, module, id, concurrency, dryRun = false } = flags;
       if ((from === undefined) === (module === undefined)) {
-        throw new UsageError("cannot tell where the values come from: accepted are --from <file> or --module <file>");
+        throw new UsageError("Cannot find the values: expected --from <file> or --module <file>");
       }
       const collection = collectionOf(name, flags.collection);
       const skipped: Skipped[] = [];
@@ -66,26 +67,27 @@ export function addWarm(program: Command, run: Run): void {
       ] as Cache<Id>;
       const start = performance.now();
       let rejected = 0;
-      const tell = async (line: number, error: string): Promise<void> => {
+      const report = async (line: number, error: string): Promise<void> => {
         rejected++;
         if (json) await output.json({ line, error });
         else output.note(`line ${line}: ${error}`);
       };
-      const tellAll = async (rejects: readonly WarmReject[] = []) => {
+      const reportAll = async (rejects: readonly WarmReject[] = []) => {
         const all = [...skipped.splice(0), ...rejects.map(({ line, error }) => ({ line, reason: error.message }))];
-        for (const { line, reason } of all.sort((a, b) => a.line - b.line)) await tell(line, reason);
+        for (const { line, reason } of all.sort((a, b) => a.line - b.line)) await report(line, reason);
       };
       const steps = warm(target, stoppable(items, signal), { concurrency, signal, timeout });
       const { last, stopped } = await shell.follow(
         steps,
         ({ written }) => [`${formatCount(written, "value")} written${rate(written, performance.now() - start)}`],
-        ({ rejects }) => tellAll(rejects),
+        ({ rejects }) => reportAll(rejects),
       );
-      await tellAll();
+      await reportAll();
       const written = last?.written ?? 0;
       if (json) await output.json({ service: name, collection, written, rejected, dryRun, done: !stopped });
       else {
-        const done = `${formatCount(written, "value")} ${dryRun ? "would be written" : "written"} to ${name}.${collection}`;
+        const verb = dryRun ? "would be written" : "written";
+        const done = `${formatCount(written, "value")} ${verb} to ${name}.${collection}`;
         await output.line(
           `${stopped ? "Stopped: " : ""}${done}${rejected > 0 ? `, ${formatCount(rejected, "reject")}` : ""}`,
         );
@@ -95,12 +97,13 @@ export function addWarm(program: Command, run: Run): void {
   );
 }
 
-/** The name of a service's collection, checked. */
+/** Returns the name of a service's collection. @throws {UsageError} If the service does not have it. */
 function collectionOf(service: string, given: string | undefined): string {
   const names = Object.keys(services[service as "product"].collections);
   const name = given ?? (names[0] as string);
   if (names.includes(name)) return name;
+  const meant = suggestion(name, names);
   throw new UsageError(
-    `cannot find the collection ${JSON.stringify(name)} of ${service}${suggestion(name, names)}: accepted are ${names.join(", ")}`,
+    `Cannot find the collection ${JSON.stringify(name)} of ${service}${meant}: expected ${names.join(", ")}`,
   );
 }

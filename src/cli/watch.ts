@@ -1,4 +1,4 @@
-/** `larder stats --watch`: the monitor's numbers, again and again. */
+/** Implements `larder stats --watch`, which shows the monitor's numbers again and again. */
 import type { View } from "../dashboard/messages.ts";
 import { Watcher } from "../dashboard/watcher.ts";
 import { isTerminal, variable } from "../runtime/process.ts";
@@ -9,11 +9,11 @@ import type { Shell } from "./shell.ts";
 import { untilStopped } from "./stop.ts";
 
 /**
- * Shows how the caches do until Ctrl-C: on a terminal in place, in a pipe a line a sample, in JSON a view a line. A store that is away is told, and
- * comes back by itself.
+ * Shows the caches until Ctrl-C: a frame that is redrawn on a terminal, a line for each sample in a pipe, or a view a line
+ * in JSON. If the store does not answer, the output says so, and goes on when it does again.
  *
  * @param shell The command's shell.
- * @param every How often, in seconds. @default 2, over REST, where commands are billed, 30
+ * @param every The seconds between samples. @default 2; 30 over REST, where commands are billed
  * @throws {Stopped} After Ctrl-C.
  */
 export async function watch(shell: Shell, every?: number): Promise<never> {
@@ -27,7 +27,7 @@ export async function watch(shell: Shell, every?: number): Promise<never> {
   });
   let tell = (): void => {};
   watcher.subscribe(() => tell());
-  // A monitor's timer alone lets the process end.
+  // Keeps the process alive, because the monitor's timer does not.
   const alive = setInterval(() => {}, 2 ** 30);
   const finding = keepFinding(opened.client, signal);
   try {

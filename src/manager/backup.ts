@@ -9,39 +9,40 @@ import type { ManagedClient, Problem, StepOptions, Target } from "./target.ts";
 /** Options of {@linkcode backup}. */
 export type BackupOptions = Target &
   StepOptions & {
-    /** Takes the file's bytes in their order. The next come when its promise has resolved. */
+    /** Takes the bytes of the file in order. The next call waits for its promise. */
     readonly write: (chunk: Uint8Array) => Promise<void> | void;
-    /** Whether the bytes are compressed. @default false */
+    /** Compresses the bytes. @default false */
     readonly gzip?: boolean | undefined;
   };
 
-/** How far {@linkcode backup} has come. */
+/** The progress of {@linkcode backup}. */
 export interface BackupProgress {
-  /** How many keys were written. */
+  /** The number of keys written. */
   readonly keys: number;
-  /** How many bytes the file has, before compression. */
+  /** The size of the file in bytes, before compression. */
   readonly bytes: number;
-  /** How many keys could not be read as they are, and are not in the file. */
+  /** The number of keys that could not be read unchanged, and are not in the file. */
   readonly unreadable: number;
   /** Those of them that were found since the last progress. */
   readonly problems: readonly Problem[];
-  /** Whether this is the end: the file is whole. */
+  /** `true` in the last progress: the file is complete. */
   readonly done: boolean;
 }
 
 /**
- * Writes the keys of a service or a database as JSON Lines: a header, a line a key with its type, value and expiry, a trailer with their
- * count and the SHA-256 of all before it. With them goes what says which entries were invalidated; locks and counts do not.
+ * Writes the keys of a service or a database as JSON Lines: a header, a line for each key with its type, value and
+ * expiry, and a trailer with the number of keys and the SHA-256 of everything before it. The record of invalidations
+ * is included; locks and statistics are not.
  *
- * Each value of up to 1000 elements is read in one step, those of larger ones a thousand at a time: what changes meanwhile may be in the file or
- * not. Consumer groups of streams are written without what their consumers have pending.
+ * A value of up to 1000 elements is read in one step, a larger one in steps of 1000 elements, so a change in between may
+ * or may not be in the file. Pending entries of the consumers of streams are not included.
  *
  * @param client The client.
- * @param options Whose keys, and where to.
- * @returns How far it has come, after each page of keys.
- * @throws {TypeError | RangeError} For a service or database that there is none of.
- * @throws {StoreError} When the store goes away: the file is of no use then.
- * @throws {Error} What `write` throws.
+ * @param options The service or database, and the destination.
+ * @returns The progress after each page of keys.
+ * @throws {TypeError | RangeError} For a service or database that does not exist.
+ * @throws {StoreError} When the store does not answer. The file is incomplete then.
+ * @throws {Error} Any error that `write` throws.
  */
 export async function* backup(
   client: ManagedClient,
@@ -90,13 +91,14 @@ export async function* backup(
 }
 
 const encoder = new TextEncoder();
-/** How many characters are handed over at a time, or nearly so. */
+/** The approximate number of characters of one write. */
 const CHUNK_LENGTH = 2 ** 16;
 
 /**
- * All that a backup holds. The marks of tags come behind the entries, and the epoch last: what is invalidated meanwhile is so in the backup, too.
+ * Reads everything that a backup holds. The marks of tags follow the entries, and the epoch is last, so that entries
+ * invalidated during the backup are invalid in the file too.
  *
- * @param connection The place.
+ * @param connection The connection to the service or database.
  * @returns Pages of records.
  */
 export async function* inOrder(connection: ManagedConnection): AsyncGenerator<Page, void, void> {
@@ -109,7 +111,7 @@ export async function* inOrder(connection: ManagedConnection): AsyncGenerator<Pa
   yield* source.keys([epoch]);
 }
 
-/** Hands over compressed what is written to it. */
+/** Compresses what is written, and passes it on. */
 function compressed(write: BackupOptions["write"]): {
   write(chunk: Uint8Array): Promise<void>;
   close(): Promise<void>;
@@ -119,7 +121,7 @@ function compressed(write: BackupOptions["write"]): {
   let failure: { readonly error: unknown } | undefined;
   const pump = (async () => {
     for await (const chunk of readable) {
-      // Not cancelled, but read to its end: on Node 20 what is compressed already would end the process.
+      // Read to the end instead of cancelled, because on Node 20 data that is already compressed would end the process.
       if (failure) continue;
       try {
         await write(chunk);

@@ -5,48 +5,48 @@ import { checkPattern, type ManagedConnection, openManagedConnection, word } fro
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
 /**
- * The fewest and the most keys that a step looks at and deletes. Commands of other clients that come meanwhile wait for one step, and a step
- * costs a round trip: so a near store gets small ones.
+ * The fewest and the most keys that one step scans and deletes. Commands of other clients wait while the store runs a
+ * step, and each step costs a round trip. So the steps for a store nearby are small.
  */
 const LEAST = 60;
 const MOST = 1000;
-/** How many keys for a millisecond of a round trip: a store looks at and deletes about as many in a fifth of that. */
+/** The number of keys a step for each millisecond of a round trip. A store handles them in a fifth of that time. */
 const KEYS_A_MS = 250;
 
 /** Options of {@linkcode clear}. */
 export type ClearOptions = Target &
   StepOptions & {
-    /** A glob over the keys below the prefix. @default "*" */
+    /** A glob over the keys, without the prefix. @default "*" */
     readonly pattern?: string | undefined;
-    /** Whether keys are only counted. @default false */
+    /** Only counts the keys. @default false */
     readonly dryRun?: boolean | undefined;
   };
 
-/** How far {@linkcode clear} has come. */
+/** The progress of {@linkcode clear}. */
 export interface ClearProgress {
-  /** How many keys were deleted; with `dryRun`, found. */
+  /** The number of keys deleted; with `dryRun`, found. */
   readonly keys: number;
-  /** How many could not be deleted: over REST, keys that are not UTF-8. */
+  /** The number of keys that could not be deleted: over REST, those that are not UTF-8. */
   readonly unreadable: number;
   /**
-   * Why the store refused to invalidate all first, in its own words; `null` where it did not. The keys are deleted all
-   * the same, but a load of another process that is under way may bring one back.
+   * The store's error if it refused to invalidate the service first; otherwise `null`. The keys are deleted anyway, but
+   * a load in-flight in another process may store one of them again.
    */
   readonly refused: string | null;
-  /** Whether this is the end. */
+  /** `true` in the last progress. */
   readonly done: boolean;
 }
 
 /**
- * Deletes the keys of a service or a database, or those that match a glob; never another's, and none of the library's own, by
- * which it is known what was invalidated. A whole service is invalidated first, so that no load of another process that is under way brings
- * anything back; other keys that come meanwhile may stay.
+ * Deletes the keys of a service or a database, or those of them that match a glob. It never deletes keys of another
+ * service, nor the library's own keys, which record invalidations. A whole service is invalidated first, so that loads
+ * in-flight in other processes bring no value back. Other keys that are written at the same time may stay.
  *
  * @param client The client.
- * @param options Whose keys, and which.
- * @returns How far it has come, after each page of keys.
- * @throws {TypeError | RangeError} For a service or database that there is none of, or an empty pattern.
- * @throws {StoreError} When the store goes away: what was deleted until then is.
+ * @param options The service or database, and the glob.
+ * @returns The progress after each page of keys.
+ * @throws {TypeError | RangeError} For a service or database that does not exist, and for an empty pattern.
+ * @throws {StoreError} When the store does not answer. Keys deleted before stay deleted.
  */
 export async function* clear(client: ManagedClient, options: ClearOptions): AsyncGenerator<ClearProgress, void, void> {
   const pattern = checkPattern(options.pattern ?? "*");
@@ -62,9 +62,9 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
       const [answer] = await connection.send([["EVAL", invalidate.lua, 1, epoch, marks, EVERYTHING]]);
       if (answer instanceof StoreError) refused = answer.message;
     }
-    const count = await pageOf(connection);
+    const count = await pageSizeOf(connection);
     while (cursor !== undefined) {
-      // One write and one round trip for the next page and the end of the last.
+      // One round trip reads the next page and deletes the last one.
       const [page, deleted] = await connection.must([connection.scanCommand(cursor, pattern, count), ...unlink]);
       const [next, physical] = page as [RawReply, Bulk[]];
       const found = physical.filter((key) => !connection.isOwn(key));
@@ -82,7 +82,8 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
   }
 }
 
-async function pageOf(connection: ManagedConnection): Promise<number> {
+/** Returns the number of keys a step, by the shortest of three round trips. */
+async function pageSizeOf(connection: ManagedConnection): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
   for (let i = 0; i < 3; i++) {
     const start = performance.now();

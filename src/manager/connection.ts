@@ -1,10 +1,11 @@
 /**
- * The store as the manager speaks to it: over a connection of its own, where keys and values are bytes as they are; where the wire has none,
- * by text. Then what is not UTF-8 cannot be had: over REST it arrives with U+FFFD in it, and is taken for unreadable.
+ * The connection of the manager's functions to a store. If the driver opens connections of its own (TCP), keys and
+ * values arrive as bytes, unchanged. Otherwise they arrive as text, and keys and values that are not UTF-8 cannot be
+ * read: over REST they arrive with U+FFFD in them, and count as unreadable.
  */
 import { type Command, type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
-import { describe } from "../base/check.ts";
+import { invalid, invalidGiven, invalidType } from "../base/check.ts";
 import { isOwnKey, OWN } from "../base/own_keys.ts";
 import { showsLife } from "../base/store_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
@@ -19,10 +20,10 @@ const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
 const OWN_BYTES = encoder.encode(OWN);
 
-/** The longest text of one send over a wire with limits: none of its characters takes more than 6 bytes of JSON. */
+/** The most bytes that one character takes in JSON; by it, the size of a request is estimated. */
 const BYTES_A_CHARACTER = 6;
 
-/** Text as it is; bytes as text where they are UTF-8, otherwise `undefined`. */
+/** Returns a key or value as text; `undefined` for bytes that are not UTF-8. */
 export function asText(bulk: Bulk): string | undefined {
   if (typeof bulk === "string") return bulk;
   try {
@@ -32,40 +33,41 @@ export function asText(bulk: Bulk): string | undefined {
   }
 }
 
-/** Whether a logical key is one of the library's own. */
+/** Returns whether a logical key, as text or bytes, is one of the library's own. */
 export function isOwnBulk(logical: Bulk): boolean {
   return typeof logical === "string" ? isOwnKey(logical) : OWN_BYTES.every((byte, i) => logical[i] === byte);
 }
 
-/** Text for people: what is not UTF-8 is replaced. */
+/** Returns a key or value as text to display. Bytes that are not UTF-8 become U+FFFD. */
 export function displayText(bulk: Bulk): string {
   return typeof bulk === "string" ? bulk : lenient.decode(bulk);
 }
 
-/** The text of a reply that is words of the server, never a user's bytes. */
+/** Returns the text of a reply that the server itself words, such as a type or a number: never a user's bytes. */
 export function word(reply: RawReply | undefined): string {
   return reply instanceof Uint8Array ? lenient.decode(reply) : String(reply ?? "");
 }
 
-/** An argument as text. */
-function plain(arg: string | number | Uint8Array): string | number {
-  if (!(arg instanceof Uint8Array)) return arg;
-  const text = asText(arg);
-  if (text === undefined) throw new TypeError("cannot send bytes that are not UTF-8 over this wire");
+/** Returns an argument as a driver without connections of its own takes it. */
+function textArgument(argument: string | number | Uint8Array): string | number {
+  if (!(argument instanceof Uint8Array)) return argument;
+  const text = asText(argument);
+  if (text === undefined) throw invalidType("send an argument", argument, "text or bytes in UTF-8 over this driver");
   return text;
 }
 
-/** A location and a connection to it. */
+/** A connection to a service or a database. */
 export class ManagedConnection {
+  /** The service's or database's driver, database and prefix. */
   readonly location: Location;
-  /** Whether all that comes is what is stored: bytes, or the embedded store's text. */
+  /** `true` if replies are exactly what is stored: bytes, or the text of the embedded store. */
   readonly exact: boolean;
-  /** Whether it comes as bytes, and bytes can be sent. */
+  /** `true` if keys and values are sent and received as bytes. */
   readonly bytes: boolean;
   readonly #connection: Connection | undefined;
   readonly #prefix: Uint8Array;
   readonly #signal: Signal | undefined;
-  /** Milliseconds that one step may take. */
+  /** The deadline of one step, in milliseconds. */
   readonly timeout: number;
 
   constructor(location: Location, connection: Connection | undefined, signal: Signal | undefined, timeout: Timeout) {
@@ -78,16 +80,21 @@ export class ManagedConnection {
     this.timeout = parseTimeout(timeout, "timeout");
   }
 
-  /** What to call the location in messages. */
+  /** The name of the service or database in messages. */
   get name(): string {
     return this.location.service ?? `database ${this.location.number}`;
   }
 
-  /** Sends the commands in order, in as few round trips as the wire allows. The error of a command stands where its reply would. */
+  /**
+   * Sends commands in order, in as few round trips as the driver allows.
+   *
+   * @returns A reply for each command. A command that failed has its error there.
+   * @throws {StoreError} When the store does not answer.
+   */
   async send(commands: readonly RawCommand[]): Promise<RawReply[]> {
     this.#signal?.throwIfAborted();
     if (commands.length === 0) return [];
-    // A connection of one's own keeps the deadline itself.
+    // The driver's connection keeps the deadline itself.
     if (this.#connection) return this.#wait(this.#connection.send(commands, { timeout: this.timeout }));
     const { driver, database } = this.location;
     const { maxCommands = commands.length, maxBytes = Number.POSITIVE_INFINITY } = driver.capabilities;
@@ -97,13 +104,13 @@ export class ManagedConnection {
         for (const arg of commands[to] as RawCommand) room -= String(arg).length + 4;
         if (room < 0 && to > from) break;
       }
-      const part = commands.slice(from, to).map((command) => command.map(plain)) as unknown as Command[];
+      const part = commands.slice(from, to).map((command) => command.map(textArgument)) as unknown as Command[];
       replies.push(...(await this.#wait(driver.send(database, part, { timeout: this.timeout }), this.timeout)));
     }
     return replies;
   }
 
-  /** Sends the commands. @throws {StoreError} The first error of one of them, too. */
+  /** Sends commands as `send` does. @throws {StoreError} Also the first error among the replies. */
   async must(commands: readonly RawCommand[]): Promise<RawReply[]> {
     const replies = await this.send(commands);
     for (const reply of replies) if (reply instanceof StoreError) throw reply;
@@ -111,15 +118,17 @@ export class ManagedConnection {
   }
 
   /**
-   * Waits for a sign of life. @throws {StoreError} For a server that does not answer, or refuses everything: not for a
-   * user who may not ask.
+   * Waits until the server answers.
+   *
+   * @throws {StoreError} If it does not answer, or refuses every command. That this user may not run PING does not
+   * count.
    */
   async ping(): Promise<void> {
     const [reply] = await this.send([["PING"]]);
     if (reply instanceof StoreError && !showsLife(reply)) throw reply;
   }
 
-  /** Waits for replies, but not after the signal, and not beyond a deadline where one is given. */
+  /** Waits for replies until the signal aborts or the deadline, if there is one, has passed. */
   #wait<T>(sent: Promise<T>, deadline?: number): Promise<T> {
     const signal = this.#signal;
     if (!signal && deadline === undefined) return sent;
@@ -131,7 +140,7 @@ export class ManagedConnection {
       const late = (): void => {
         end();
         const { name } = this.location.driver;
-        reject(new StoreError("timeout", `the store (${name}) did not answer within ${deadline} ms`));
+        reject(new StoreError("timeout", `The store (${name}) did not answer within ${deadline} ms`));
       };
       const abort = (): void => {
         end();
@@ -143,7 +152,7 @@ export class ManagedConnection {
     });
   }
 
-  /** The physical key of a logical one. */
+  /** Returns the physical key of a logical one. */
   physical(logical: Bulk): Bulk {
     if (typeof logical === "string") return this.location.prefix + logical;
     const key = new Uint8Array(this.#prefix.length + logical.length);
@@ -152,42 +161,42 @@ export class ManagedConnection {
     return key;
   }
 
-  /** The logical key of a physical one. */
+  /** Returns the logical key of a physical one. */
   logical(physical: Bulk): Bulk {
     return typeof physical === "string"
       ? physical.slice(this.location.prefix.length)
       : physical.subarray(this.#prefix.length);
   }
 
-  /** Whether a physical key is one of the library's own. */
+  /** Returns whether a physical key is one of the library's own. */
   isOwn(physical: Bulk): boolean {
     return isOwnBulk(this.logical(physical));
   }
 
-  /** Whether the wire can carry it. */
+  /** Returns whether the driver can send a key or value. */
   carries(bulk: Bulk): boolean {
     return this.bytes || asText(bulk) !== undefined;
   }
 
-  /** The physical key of one of the library's own. */
+  /** Returns the physical key of one of the library's own, by its name. */
   own(name: string): string {
     return `${this.location.prefix}${OWN}${name}`;
   }
 
-  /** Whether a text that came may be what bytes that are no UTF-8 were made into. */
+  /** Returns whether a text may have been bytes that are not UTF-8 before it was received. */
   doubtful(text: Bulk): boolean {
     if (typeof text !== "string") return false;
     return this.exact ? !text.isWellFormed() : text.includes("\ufffd");
   }
 
-  /** The command for a page of physical keys that match a logical glob. */
+  /** Returns the command that reads a page of the physical keys that match a logical glob. */
   scanCommand(cursor: string, pattern: string, count: number): RawCommand {
     return ["SCAN", cursor, "MATCH", escapeGlob(this.location.prefix) + pattern, "COUNT", count];
   }
 
   /**
-   * Pages of physical keys that match a logical glob, the library's own included. Pages may be empty and keys may come twice. The next page is
-   * asked for when one is handed out.
+   * Reads pages of the physical keys that match a logical glob, the library's own included. Pages may be empty, and
+   * keys may come twice. The next page is requested before the current one is handed out.
    */
   async *scan(pattern: string, count: number): AsyncGenerator<Bulk[], void, void> {
     const ask = (cursor: string): Promise<RawReply[]> => {
@@ -209,15 +218,16 @@ export class ManagedConnection {
   }
 }
 
-/** How long one step may take by default, in milliseconds. */
+/** The default deadline of one step, in milliseconds. */
 export const TIMEOUT_MS = 10_000;
 
 /**
- * Opens a connection to a location.
+ * Opens a connection to a service or a database.
  *
  * @param client The client.
- * @param options Whose location; how steps are taken.
- * @returns The connection, to be closed.
+ * @param options The service or database, the deadline of a step, and a signal that stops the connection's steps.
+ * @returns The connection. The caller closes it.
+ * @throws {TypeError | RangeError} For a service or database that does not exist, and for both or neither.
  */
 export async function openManagedConnection(
   client: ManagedClient,
@@ -225,10 +235,10 @@ export async function openManagedConnection(
 ): Promise<ManagedConnection> {
   const { service, database, signal } = options;
   if (service === undefined && database === undefined) {
-    throw new TypeError("cannot tell whose keys are meant: accepted are a service or a database");
+    throw invalid("choose keys", undefined, "a service or a database");
   }
   if (service !== undefined && database !== undefined) {
-    throw new TypeError("cannot take both a service and a database: accepted is one of them");
+    throw invalidGiven("choose keys", "both a service and a database", "one of them");
   }
   const timeout = parseTimeout(options.timeout ?? TIMEOUT_MS, "timeout");
   signal?.throwIfAborted();
@@ -237,10 +247,8 @@ export async function openManagedConnection(
   return new ManagedConnection(location, connection, signal, timeout);
 }
 
-/** A glob, checked. @throws {TypeError} For an empty one. */
+/** Returns a glob. @throws {TypeError} If it is empty or not well-formed text. */
 export function checkPattern(pattern: unknown): string {
   if (typeof pattern === "string" && pattern !== "" && pattern.isWellFormed()) return pattern;
-  throw new TypeError(
-    `cannot use ${describe(pattern)} as a pattern: accepted is a glob that is not empty, such as "search:*"`,
-  );
+  throw invalid("match keys", pattern, 'a glob that is not empty, such as "search:*"', TypeError);
 }

@@ -1,3 +1,4 @@
+import { invalidGiven } from "../base/check.ts";
 import type { LocationOf } from "../client/types.ts";
 import { inOrder } from "./backup.ts";
 import { type ManagedConnection, openManagedConnection, word } from "./connection.ts";
@@ -22,29 +23,29 @@ export type CopyOptions = (
   | { readonly service?: undefined; readonly database?: undefined; readonly all: true }
 ) &
   StepOptions & {
-    /** What becomes of keys that are there already. @default "fail" */
+    /** The treatment of keys that already exist. @default "fail" */
     readonly onConflict?: OnConflict | undefined;
-    /** Whether nothing is written. @default false */
+    /** Writes nothing. @default false */
     readonly dryRun?: boolean | undefined;
   };
 
-/** How far {@linkcode copy} has come; the counts are of all databases. */
+/** The progress of {@linkcode copy}, with the counts of all databases. */
 export interface CopyProgress extends RestoreProgress {
-  /** The database that it is at, 0-15. */
+  /** The current database, 0-15. */
   readonly database: number;
 }
 
 /**
- * Copies the keys of a service, a database, or all sixteen databases to the same in another store, in any database modes. They arrive as
- * {@linkcode restore} would bring them.
+ * Copies the keys of a service, a database, or all sixteen databases to the same service or database of another store.
+ * The stores may keep databases apart in different ways. Keys are written as {@linkcode restore} writes them.
  *
  * @param from The client of the store to read.
  * @param to The client of the store to write.
- * @param options Whose keys, and what becomes of keys that are there.
- * @returns How far it has come.
- * @throws {TypeError | RangeError} For a service or database that there is none of.
- * @throws {ConflictError} For keys that are there already, with `"fail"`: nothing was written.
- * @throws {StoreError} When a store goes away: run it again.
+ * @param options The keys to copy, and the treatment of keys that already exist.
+ * @returns The progress.
+ * @throws {TypeError | RangeError} For a service or database that does not exist.
+ * @throws {ConflictError} For keys that already exist, with `"fail"`. Nothing was written.
+ * @throws {StoreError} When a store does not answer. The operation can be repeated.
  */
 export async function* copy(
   from: ManagedClient,
@@ -90,10 +91,10 @@ export async function* copy(
   yield { ...progress({ phase: "write", ...sums, done: true }), database: at };
 }
 
-/** How many keys are looked for in a step. */
+/** The number of keys that one step looks for. */
 const PAGE = 500;
 
-/** Opens both ends; `undefined` where there is nothing to copy because the store to read has no such database. */
+/** Opens both connections; `undefined` if the store to read does not have the database, so that nothing is copied. */
 async function openBoth(
   from: ManagedClient,
   to: ManagedClient,
@@ -112,7 +113,7 @@ async function openBoth(
     const [a, b] = [source.location, sink.location];
     if (a.driver === b.driver && a.database === b.database && a.prefix === b.prefix) {
       await sink.close();
-      throw new TypeError(`cannot copy ${source.name} onto itself`);
+      throw invalidGiven(`copy ${source.name}`, "the same store twice", "two stores");
     }
     return { source, sink };
   } catch (error) {
@@ -150,7 +151,7 @@ async function* copyLocation(
       yield page.records;
     }
   };
-  const told = (): { counts: Counts; problems: Problem[] } => ({
+  const counted = (): { counts: Counts; problems: Problem[] } => ({
     counts: { ...sink.counts, unreadable: sink.counts.unreadable + unreadable },
     problems: [...problems.splice(0), ...sink.takeProblems()],
   });
@@ -159,19 +160,19 @@ async function* copyLocation(
     await writing;
     writing = sink.write(items);
     writing.catch(() => {});
-    yield told();
+    yield counted();
   }
   await writing;
-  // Where it was moved on meanwhile, so were marks.
+  // If the epoch moved on during the copy, so did marks.
   const after = await readEpoch(source);
   if (!dryRun && mode === "as-is" && after && after.text !== epoch?.text) {
     if ((await readEpoch(connection))?.text === epoch?.text)
       await connection.must([["SET", connection.own("clock"), after.text]]);
   }
-  yield told();
+  yield counted();
 }
 
-/** What the invalidations of a store say at the moment. */
+/** Reads the current record of invalidations of a store. */
 function pastOf(connection: ManagedConnection): Past {
   return {
     all: async () => (await readEpoch(connection))?.all ?? 0,

@@ -1,49 +1,49 @@
 import { CacheError } from "../base/errors.ts";
 
-/** Thrown for a backup that is damaged, of another format, or none. Nothing was written. */
+/** Thrown for a file that is damaged, has another format, or is not a backup. Nothing was written. */
 export class BackupError extends CacheError {
   /** Always `"BackupError"`. */
   override name = "BackupError";
-  /** The line that shows it, from 1; 0 for the file as a whole. */
+  /** The number of the faulty line, from 1; 0 if the fault concerns the whole file. */
   readonly line: number;
 
   /**
    * Makes an error.
    *
-   * @param line The line.
-   * @param reason What is wrong with it.
+   * @param line The number of the line.
+   * @param reason The fault.
    */
   constructor(line: number, reason: string) {
-    super(`cannot restore this file: ${line > 0 ? `line ${line}: ` : ""}${reason}`);
+    super(`Cannot restore this file: ${line > 0 ? `line ${line}: ` : ""}${reason}`);
     this.line = line;
   }
 }
 
-/** Thrown when keys are there already that were not to be replaced. Nothing was written. */
+/** Thrown when keys already exist that must not be replaced. Nothing was written. */
 export class ConflictError extends CacheError {
   /** Always `"ConflictError"`. */
   override name = "ConflictError";
-  /** How many. */
+  /** The number of such keys. */
   readonly count: number;
-  /** The first of them, 10 at the most. */
+  /** The first of them, at most 10. */
   readonly keys: readonly string[];
 
   /**
    * Makes an error.
    *
-   * @param count How many keys are there.
+   * @param count The number of keys that exist.
    * @param keys The first of them.
    */
   constructor(count: number, keys: readonly string[]) {
     const names = `${keys.map(named).join(", ")}${count > keys.length ? ", ..." : ""}`;
-    const are = count === 1 ? "1 key that is" : `${count} keys that are`;
-    super(`cannot write ${are} there already (${names}): skip or replace ${count === 1 ? "it" : "them"}`);
+    const existing = count === 1 ? "1 key that already exists" : `${count} keys that already exist`;
+    super(`Cannot write ${existing} (${names}): skip or replace ${count === 1 ? "it" : "them"}`);
     this.count = count;
     this.keys = keys;
   }
 }
 
-/** A key in a list of keys: quoted where it is no word, so that it cannot pass for more than one, or for a line. */
+/** Returns a key for a list of keys. It is quoted unless it is a word, so that it cannot be taken for several. */
 function named(key: string): string {
   return /^[\w:.%@{}*-]+$/.test(key) ? key : JSON.stringify(key);
 }

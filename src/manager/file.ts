@@ -1,4 +1,4 @@
-/** A backup's bytes, from the file to its records: verified line by line, and as a whole by its trailer. */
+/** Reads the records of a backup file. Each line is verified, and the whole file by its trailer. */
 
 import { describe } from "../base/check.ts";
 import { sha256Stream } from "../runtime/files.ts";
@@ -6,17 +6,17 @@ import { asText } from "./connection.ts";
 import { BackupError } from "./errors.ts";
 import { FORMAT, type Line, Malformed, type Rec, toRecord } from "./record.ts";
 
-/** The longest line, in bytes: a store takes no longer values, and no runtime longer strings. */
+/** The longest line in bytes. Stores do not take longer values, and runtimes not longer strings. */
 const MAX_LINE = 2 ** 29;
-/** The longest first line: whatever has no line's end until then is no backup. */
+/** The longest first line in bytes. A file without a line break before that is not a backup. */
 const MAX_HEADER = 2 ** 16;
 
-/** The last line of a backup, with its end. */
+/** Returns the last line of a backup, its line break included. */
 export function toTrailer(keys: number, sha256: string): string {
   return `${JSON.stringify({ end: true, keys, sha256 })}\n`;
 }
 
-/** What the trailer says. */
+/** The contents of the trailer. */
 export interface Trailer {
   readonly keys: number;
   readonly sha256: string;
@@ -26,10 +26,10 @@ export interface Trailer {
  * Reads and verifies a backup.
  *
  * @param chunks Its bytes, compressed or not.
- * @param isKey Whether a record counts as a key: those of the library itself do not.
- * @param end Told the trailer, when all is verified.
+ * @param isKey Returns whether a record counts as a key. The library's own do not.
+ * @param end Receives the trailer when the whole file is verified.
  * @returns The records, in pages.
- * @throws {BackupError} For whatever is not as it was written, at the latest after the last record.
+ * @throws {BackupError} For a file that is not as it was written, at the latest after the last record.
  */
 export async function* readBackup(
   chunks: AsyncIterable<Uint8Array>,
@@ -50,7 +50,7 @@ export async function* readBackup(
       if (text === undefined) throw new BackupError(number, "it is not UTF-8");
       const line = parse(number, text);
       if ("end" in line) {
-        if (number === 1) throw new BackupError(1, "it is no header of a backup");
+        if (number === 1) throw new BackupError(1, "it is not the header of a backup");
         trailer = { keys, sha256: digest.hex() };
         check(number, text, line, trailer);
         continue;
@@ -74,7 +74,7 @@ export async function* readBackup(
   if (!trailer) {
     throw new BackupError(
       0,
-      number === 0 ? "it is empty" : `it ends after ${number} lines without a trailer: it is torn`,
+      number === 0 ? "it is empty" : `it ends after ${number} lines without a trailer, so it is incomplete`,
     );
   }
   end(trailer);
@@ -85,26 +85,26 @@ function parse(number: number, text: string): Line & Record<string, unknown> {
   try {
     line = JSON.parse(text);
   } catch {
-    // The message of the parser would show some of the line.
+    // The message of the parser would show a part of the line.
   }
   if (typeof line === "object" && line !== null && !Array.isArray(line)) return line as Record<string, unknown>;
-  throw new BackupError(number, number === 1 ? "it is no header of a backup" : "it is no object in JSON");
+  throw new BackupError(number, number === 1 ? "it is not the header of a backup" : "it is not an object in JSON");
 }
 
 function header({ larder, format }: Record<string, unknown>): void {
-  if (larder !== "backup") throw new BackupError(1, "it is no header of a backup");
-  if (format !== FORMAT) throw new BackupError(1, `its format is ${describe(format)}: accepted is ${FORMAT}`);
+  if (larder !== "backup") throw new BackupError(1, "it is not the header of a backup");
+  if (format !== FORMAT) throw new BackupError(1, `received format ${describe(format)}, expected ${FORMAT}`);
 }
 
 function check(number: number, text: string, line: Record<string, unknown>, found: Trailer): void {
   if (text === toTrailer(found.keys, found.sha256)) return;
   if (line.keys !== found.keys) {
-    throw new BackupError(number, `the trailer counts ${describe(line.keys)} keys, and there are ${found.keys}`);
+    throw new BackupError(number, `the trailer counts ${describe(line.keys)} keys, but the file has ${found.keys}`);
   }
-  throw new BackupError(number, "what comes before the trailer is not what its SHA-256 says, or it is none");
+  throw new BackupError(number, "the SHA-256 of the trailer does not match the lines before it");
 }
 
-/** Lines with their ends; the last one must have one, too. */
+/** Splits bytes into lines, line breaks included. The last line must have one too. */
 async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array[], void, void> {
   let rest: Uint8Array[] = [];
   let length = 0;
@@ -121,16 +121,16 @@ async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
       first = false;
     }
     if (from < chunk.length) {
-      // A copy: whoever gives the chunks may use their memory again.
+      // A copy, because the source may use the memory of the chunk again.
       rest.push(chunk.slice(from));
       length += chunk.length - from;
     }
     if (length > (first ? MAX_HEADER : MAX_LINE)) {
-      throw new BackupError(first ? 1 : 0, first ? "it is no header of a backup" : "a line in it is too long");
+      throw new BackupError(first ? 1 : 0, first ? "it is not the header of a backup" : "a line in it is too long");
     }
     if (lines.length > 0) yield lines;
   }
-  if (length > 0) throw new BackupError(0, "its last line has no end: it is torn");
+  if (length > 0) throw new BackupError(0, "its last line has no line break, so it is incomplete");
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
@@ -143,7 +143,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
-/** The bytes as they are, or decompressed where they start as gzip does. */
+/** Returns the bytes, decompressed if they start like gzip. */
 async function* unpacked(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
   const source = chunks[Symbol.asyncIterator]();
   try {
@@ -188,13 +188,14 @@ async function* inflated(chunks: AsyncGenerator<Uint8Array, void, void>): AsyncG
   try {
     while (true) {
       const { value, done } = await reader.read().catch(() => {
-        throw failure ?? new BackupError(0, "it cannot be decompressed: it is torn or was changed");
+        throw failure ?? new BackupError(0, "it cannot be decompressed, because it is incomplete or was changed");
       });
       if (done) return;
       yield value;
     }
   } finally {
-    // Not cancelled: on Node 20 what is decompressed already would end the process. It is read, and nothing more is put in.
+    // Read to the end instead of cancelled, because on Node 20 data that is already decompressed would end the process.
+    // Nothing more is put in.
     left = true;
     while (!(await reader.read().catch(() => ({ done: true }))).done);
   }

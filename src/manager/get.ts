@@ -1,5 +1,5 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { describe } from "../base/check.ts";
+import { invalid, invalidType } from "../base/check.ts";
 import { fromDocument, parse } from "../entry/codec.ts";
 import { open } from "../entry/seal.ts";
 import { asText, openManagedConnection } from "./connection.ts";
@@ -9,74 +9,75 @@ import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 /** Options of {@linkcode get}. */
 export type GetOptions = Target &
   StepOptions & {
-    /** The key below the prefix. */
+    /** The key, without the prefix. */
     readonly key: Bulk;
-    /** The most bytes of a string that are read; of a longer one its beginning, as it is stored. @default all */
+    /** The most bytes that are read of a string. Of a longer one, the beginning is returned as stored. @default all */
     readonly maxBytes?: number | undefined;
   };
 
-/** What is known of a stored entry beside its value. */
+/** The metadata of a stored entry. */
 export interface EntryHead {
-  /** The clock of its keyspace when it was loaded. */
+  /** The epoch of its keyspace before it was loaded. */
   readonly born?: number;
-  /** Its tags, as they stand in the store. */
+  /** Its tags, encoded as in the store. */
   readonly tags?: readonly string[];
-  /** When it was written, in milliseconds since 1970. */
+  /** The time of the write, in milliseconds since 1970. */
   readonly at?: number;
-  /** For how many milliseconds from then it is fresh. */
+  /** The milliseconds after the write during which it is fresh. */
   readonly ttl?: number;
   /** The version of its schema. */
   readonly version?: number;
-  /** Whether it says that there is nothing. */
+  /** Set if it records that a loader found nothing. */
   readonly none?: true;
   /** The id of the key that it is encrypted with. */
   readonly sealed?: string;
-  /** Whether it is compressed. */
+  /** Set if it is compressed. */
   readonly packed?: true;
 }
 
-/** A key, and its value. */
+/** A key's type, TTL, size and value. */
 export interface KeyDetails {
-  /** The type, as `list` has it. */
+  /** The type, as `list` returns it. */
   readonly type: string;
-  /** Milliseconds to live; `null` without expiry. */
+  /** Milliseconds to live; `null` without an expiry. */
   readonly ttl: number | null;
-  /** Bytes, as `list` has them. */
+  /** Bytes, as `list` returns them. */
   readonly size: number | null;
-  /** What is known of it, where it is an entry of this library. */
+  /** The metadata, if it is an entry of this library. */
   readonly entry?: EntryHead;
   /**
-   * The value: of an entry what was stored (`undefined` where it is encrypted), of other strings the text; lists and sets as arrays, hashes and
-   * sorted sets (member, score) as arrays of pairs, streams as arrays of id and fields. Bytes that are not UTF-8 are a Uint8Array.
+   * The value: of an entry the stored value (`undefined` if it is encrypted), of other strings the text; of lists and
+   * sets an array; of hashes and sorted sets (member, score) an array of pairs; of streams an array of id and fields.
+   * Bytes that are not UTF-8 are a Uint8Array.
    */
   readonly value: unknown;
-  /** How many elements there are, where `value` holds only the first 1000 of them; how many bytes, where it holds only those of `maxBytes`. */
+  /** The number of elements if `value` holds only the first 1000; the number of bytes if it holds only `maxBytes`. */
   readonly length?: number;
-  /** Whether `value` holds what may be bytes that are not UTF-8, which the connection cannot carry: over REST. */
+  /** Set if `value` may hold bytes that are not UTF-8, which the driver cannot carry: over REST. */
   readonly unreadable?: true;
 }
 
 /**
- * Reads a key of a service or a database, whatever its type. Encrypted values stay so.
+ * Reads a key of a service or a database, of any type. Encrypted values stay encrypted.
  *
  * @param client The client.
- * @param options Whose key, and which.
- * @returns What is there; `undefined` when nothing is.
- * @throws {TypeError | RangeError} For a service or database that there is none of, or an empty key.
- * @throws {StoreError} When the store is away.
+ * @param options The service or database, and the key.
+ * @returns The key's details; `undefined` if it does not exist.
+ * @throws {TypeError | RangeError} For a service or database that does not exist, or an empty key.
+ * @throws {StoreError} When the store does not answer.
  */
 export async function get(client: ManagedClient, options: GetOptions): Promise<KeyDetails | undefined> {
   const { key, maxBytes = Number.POSITIVE_INFINITY } = options;
-  if (!(maxBytes > 0)) throw new RangeError(`cannot use maxBytes ${describe(maxBytes)}: accepted are numbers above 0`);
+  if (!(maxBytes > 0)) throw invalid("read with maxBytes", maxBytes, "a number above 0", RangeError);
   const given = typeof key === "string" ? key.isWellFormed() : (key as unknown) instanceof Uint8Array;
   if (!given || key.length === 0) {
-    throw new TypeError(`cannot read ${describe(key)}: accepted are keys of text or bytes that are not empty`);
+    throw invalid("read a key", key, "text or bytes that are not empty", TypeError);
   }
   const connection = await openManagedConnection(client, options);
   try {
     const physical = connection.physical(key);
     if (typeof physical !== "string" && !connection.location.driver.connect) {
-      throw new TypeError(`cannot read a key of bytes over ${connection.location.driver.name}: accepted is text`);
+      throw invalidType(`read a key over ${connection.location.driver.name}`, physical, "text");
     }
     const [entry] = await looker(connection)([physical]);
     if (!entry) return undefined;
@@ -87,7 +88,7 @@ export async function get(client: ManagedClient, options: GetOptions): Promise<K
       const [length] = await connection.must([["STRLEN", physical]]);
       if (Number(length) > maxBytes) {
         const [start] = await connection.send([["GETRANGE", physical, 0, maxBytes - 1]]);
-        // Where there is no such command, in the embedded store, nobody is held up by reading it all.
+        // The embedded store lacks this command, but reading the whole value from it is cheap.
         if (!(start instanceof StoreError)) {
           return { type, ttl, size, value: beginning(start as Bulk), length: Number(length) };
         }
@@ -109,12 +110,12 @@ export async function get(client: ManagedClient, options: GetOptions): Promise<K
 /** The most elements of a collection. */
 const MOST = 1000;
 
-/** How a type is read: how many elements it has, all of them, and the first. */
+/** The commands that read a type: its number of elements, all elements, and the first elements. */
 interface Reading {
   readonly count?: string;
   readonly whole: (key: Bulk) => RawCommand;
   readonly part?: (key: Bulk) => RawCommand;
-  /** Whether `part` answers a cursor first. */
+  /** Set if the reply to `part` starts with a cursor. */
   readonly scans?: true;
 }
 
@@ -142,13 +143,13 @@ function holds(reply: RawReply, test: (bulk: Bulk) => boolean): boolean {
   return Array.isArray(reply) && reply.some((item) => holds(item, test));
 }
 
-/** Replies as they are to be shown: text where it is text. */
-function plain(reply: RawReply): unknown {
+/** Returns a reply with text instead of bytes that are UTF-8. */
+function withText(reply: RawReply): unknown {
   if (reply instanceof Uint8Array) return asText(reply) ?? Uint8Array.from(reply);
-  return Array.isArray(reply) ? reply.map(plain) : reply;
+  return Array.isArray(reply) ? reply.map(withText) : reply;
 }
 
-/** The beginning of a string as text, where it is text: its last character may be cut. */
+/** Returns the beginning of a string, as text if it is UTF-8. Its last character may be cut. */
 function beginning(bulk: Bulk): unknown {
   if (typeof bulk === "string") return bulk;
   try {
@@ -162,11 +163,11 @@ function pairs(flat: readonly unknown[]): unknown[][] {
   return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
 }
 
-/** Redis writes `inf`. */
+/** Parses a score, of which Redis writes infinity as `inf`. */
 const toScore = (text: string): number => Number(text.replace("inf", "Infinity"));
 
 function shape(type: string, reply: RawReply): unknown {
-  const all = plain(reply);
+  const all = withText(reply);
   if (!Array.isArray(all)) return undefined;
   if (type === "hash") return pairs(all).slice(0, MOST);
   if (type === "zset") return pairs(all).map(([member, score]) => [member, toScore(String(score))]);
@@ -174,10 +175,10 @@ function shape(type: string, reply: RawReply): unknown {
   return all.slice(0, MOST);
 }
 
-/** The value of a string: of an entry what was stored. */
+/** Returns the value of a string: of an entry the stored value, otherwise the text or the bytes. */
 async function stored(bulk: Bulk): Promise<{ value: unknown; entry?: EntryHead }> {
   const text = asText(bulk);
-  if (text === undefined) return { value: plain(bulk) };
+  if (text === undefined) return { value: withText(bulk) };
   try {
     const document = parse(text);
     if (typeof document === "number") return { value: text };

@@ -1,5 +1,5 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { describe } from "../base/check.ts";
+import { checkWhole } from "../base/check.ts";
 import type { Timeout } from "../base/ttl.ts";
 import type { FleetStats } from "../cache/fleet.ts";
 import type { ClientStats, Health, Location } from "../client/types.ts";
@@ -9,19 +9,19 @@ import { displayText, isOwnBulk, ManagedConnection, openManagedConnection, TIMEO
 import { type ServerName, serverName } from "./server.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 
-/** What `inspect` and `diagnose` need of a client. */
+/** The part of a client that `inspect` and `diagnose` need. */
 export interface InspectedClient extends ManagedClient {
   /** The name of the driver. */
   readonly driver: string;
-  /** How databases are kept apart. */
+  /** The way databases are kept apart. */
   readonly databases: "numbered" | "prefixed";
-  /** How the store is. */
+  /** Returns the health of the store. */
   health(options?: { readonly timeout?: Timeout }): Promise<Health>;
-  /** What the client did. */
+  /** Returns the statistics of this client. */
   stats(): ClientStats;
-  /** What the clients of all processes did. */
+  /** Returns the statistics of the clients of all processes. */
   fleetStats(): Promise<Readonly<Record<string, FleetStats>>>;
-  /** A service, so that its fleet's counts can be asked for. */
+  /** Returns a service, so that its shared statistics can be read. */
   service(name: never): unknown;
 }
 
@@ -31,69 +31,67 @@ export interface InspectOptions extends StepOptions {
   readonly maxKeys?: number | undefined;
 }
 
-/** What a server tells of itself; what it cannot tell is `null`. */
+/** The numbers that a server reports; `null` for those that it does not report. */
 export interface ServerNumbers extends ServerName {
   /** Bytes in use. */
   readonly memoryUsed: number | null;
-  /** The limit in bytes; 0 for none. */
+  /** The limit in bytes; 0 without a limit. */
   readonly memoryLimit: number | null;
-  /** What is evicted at the limit, such as `"allkeys-lru"`. */
+  /** The eviction policy, such as `"allkeys-lru"`. */
   readonly policy: string | null;
-  /** Keys evicted since the server's start. */
+  /** Keys evicted since the server started. */
   readonly evictions: number | null;
-  /** Keys expired since the server's start. */
+  /** Keys expired since the server started. */
   readonly expired: number | null;
   /** Connected clients. */
   readonly clients: number | null;
-  /** Reads of existing keys since the server's start, by all its users; the library's own look-ups are among them. */
+  /** Reads of existing keys since the server started, by all its users and by the library for its own keys. */
   readonly hits: number | null;
-  /** Reads of missing keys, likewise: where nothing was ever invalidated, each of the library's reads is one. */
+  /** Reads of missing keys, likewise. Until the first invalidation, each read of the library counts as one of these. */
   readonly misses: number | null;
-  /** Commands that the server ran since its start. */
+  /** Commands that the server has run since it started. */
   readonly commands: number | null;
 }
 
-/** What a store and its caches are like; what the store cannot tell is `null`. */
+/** The state of a store and its caches; `null` for numbers that the store does not report. */
 export interface Inspection extends ServerNumbers {
   /** The driver's name. */
   readonly driver: string;
-  /** How databases are kept apart. */
+  /** The way databases are kept apart. */
   readonly databases: "numbered" | "prefixed";
-  /** How long the store took to answer, in milliseconds. */
+  /** The time that the store took to answer, in milliseconds. */
   readonly latency: number | null;
   /** `hits / (hits + misses)`; `null` before the first. */
   readonly hitRate: number | null;
-  /** The services' keys. */
+  /** The number of keys of each service. */
   readonly services: readonly ServiceKeys[];
-  /** What the caches of all processes did that count together, by service. */
+  /** The statistics of all processes that have `fleetStats` on, by service. */
   readonly fleet: Readonly<Record<string, FleetStats>>;
 }
 
-/** How many keys a service has. */
+/** The number of keys of a service. */
 export interface ServiceKeys {
   /** The service's name. */
   readonly service: string;
   /** Its database. */
   readonly database: number;
-  /** How many keys: those of the library itself aside, but where a database has more than 10,000. */
+  /** The number of keys. If a database has more than 10,000, the library's own keys are counted too. */
   readonly keys: number;
-  /** Whether there are more. */
+  /** `true` if there are more keys than were counted. */
   readonly more: boolean;
 }
 
 /**
- * Looks at the store and the caches on it.
+ * Reads the state of the store and of the caches on it.
  *
  * @param client The client.
- * @param options How many keys are counted at the most.
- * @returns What was found.
- * @throws {StoreError} When the store is away.
+ * @param options The most keys that are counted, and the options of the steps.
+ * @returns The numbers of the server and of each service.
+ * @throws {StoreError} When the store does not answer.
  */
 export async function inspect(client: InspectedClient, options: InspectOptions = {}): Promise<Inspection> {
   const { maxKeys = 1_000_000 } = options;
-  if (!(Number.isSafeInteger(maxKeys) && maxKeys > 0)) {
-    throw new RangeError(`cannot use maxKeys ${describe(maxKeys)}: accepted are whole numbers from 1 on`);
-  }
+  checkWhole(maxKeys, "maxKeys", 1);
   const connection = await openManagedConnection(client, { database: 0, ...options });
   try {
     await connection.ping();
@@ -121,7 +119,7 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
   }
 }
 
-/** Where the client's services live, by their databases: those that it was made with, and those that it has used. */
+/** Returns the locations of the built-in services and of those that the client used, by database. */
 export async function locationsOf(client: Pick<InspectedClient, "locate" | "service" | "stats">): Promise<Location[]> {
   const names = new Set([...Object.keys(SERVICE_DATABASES), ...Object.keys(client.stats().services)]);
   const locations: Location[] = [];
@@ -130,7 +128,7 @@ export async function locationsOf(client: Pick<InspectedClient, "locate" | "serv
       client.service(service as never);
       locations.push(await client.locate({ service }));
     } catch (error) {
-      // A build without this service.
+      // This build lacks the service.
       if (!(error instanceof TypeError)) throw error;
     }
   }
@@ -138,8 +136,8 @@ export async function locationsOf(client: Pick<InspectedClient, "locate" | "serv
 }
 
 /**
- * What all processes counted, by service. Services without counts are not asked for them: that would be a miss each time, and the hit
- * rate of a store that is watched would fall by it.
+ * Reads the statistics of all processes, by service. Services without statistics are not read, because each such read
+ * would be a miss, and would lower the hit rate of a store that is watched.
  */
 async function fleetOf(
   locations: readonly Location[],
@@ -160,18 +158,18 @@ async function fleetOf(
   return Object.fromEntries(await Promise.all(found));
 }
 
-/** The counts of a service's collections, by the names of what is counted: one comes once for each collection. */
+/** Parses the shared statistics of a service. Each count comes once for each collection. */
 export function* fleetCounts(flat: readonly RawReply[]): Generator<[name: string, number: number], void, void> {
   for (let i = 0; i < flat.length; i += 2) yield [word(flat[i]).split(":")[1] ?? "", Number(word(flat[i + 1]))];
 }
 
-/** What INFO says, by name; nothing where the store has none. */
+/** Reads the fields of INFO; none if the store does not have this command. */
 export async function readInfo(connection: ManagedConnection): Promise<ReadonlyMap<string, string>> {
   const [reply] = await connection.send([["INFO"]]);
   return parseInfo(reply);
 }
 
-/** What a reply to INFO says, by name; nothing where it is an error. */
+/** Parses a reply to INFO into its fields; none if the reply is an error. */
 export function parseInfo(reply: RawReply | undefined): ReadonlyMap<string, string> {
   if (reply instanceof StoreError || reply === null) return new Map();
   const lines = word(reply).split(/\r?\n/);
@@ -182,12 +180,12 @@ export function parseInfo(reply: RawReply | undefined): ReadonlyMap<string, stri
   );
 }
 
-/** A number of what a server tells. */
+/** Returns a field of INFO as a number; `null` if the server does not report it. */
 export function infoNumber(info: ReadonlyMap<string, string>, name: string): number | null {
   return info.has(name) ? Number(info.get(name)) : null;
 }
 
-/** What a server tells of itself. */
+/** Returns the numbers that a server reports in INFO. */
 export function serverOf(info: ReadonlyMap<string, string>): ServerNumbers {
   return {
     ...serverName(info),
@@ -203,19 +201,19 @@ export function serverOf(info: ReadonlyMap<string, string>): ServerNumbers {
   };
 }
 
-/** How many keys a step looks at. */
+/** The number of keys that one step reads. */
 const PAGE = 1000;
-/** Up to how many keys of a database are counted one by one, so that the library's own can be told apart. */
+/** The most keys of a database that are counted one by one, so that the library's own are left out. */
 const COUNTED = 10_000;
 
-/** What is in a location: how many keys, whether there are more, and whether processes counted together. */
+/** The contents of a location: the number of keys, and whether shared statistics exist. */
 interface Contents {
   keys: number;
   more: boolean;
   readonly fleet: boolean;
 }
 
-/** Counts the keys of locations, those that share a database of the store in one scan. */
+/** Counts the keys of locations. Those that share a database of the store are counted in one scan. */
 async function countKeys(
   locations: readonly Location[],
   maxKeys: number,
@@ -235,23 +233,23 @@ async function countKeys(
       { database: first.number, ...options },
     );
     try {
-      // MEMORY alone looks at a key and counts neither hit nor miss; where it is not known, there are no such counts to spoil.
+      // MEMORY is the only command that reads a key without counting a hit or a miss. Stores without it do not count.
       const marks = group.map(
         ({ prefix, service }): RawCommand => ["MEMORY", "USAGE", `${prefix}${connection.own(`stats:${service}`)}`],
       );
       const [size, ...found] = await connection.send([["DBSIZE"], ...marks]);
       if (size instanceof StoreError) throw size;
-      const fleets = found.map((reply) => reply !== null);
+      const counted = found.map((reply) => reply !== null);
       if (group.length === 1 && first.prefix === "" && Number(size) > COUNTED) {
         counts.set(first, {
           keys: Math.min(Number(size), maxKeys),
           more: Number(size) > maxKeys,
-          fleet: fleets[0] === true,
+          fleet: counted[0] === true,
         });
         continue;
       }
-      group.forEach((location, i) => void counts.set(location, { keys: 0, more: false, fleet: fleets[i] === true }));
-      // The longest prefix first: the empty one fits all.
+      group.forEach((location, i) => void counts.set(location, { keys: 0, more: false, fleet: counted[i] === true }));
+      // The longest prefix first, because the empty prefix matches every key.
       const byLength = [...group].sort((a, b) => b.prefix.length - a.prefix.length);
       for await (const page of connection.scan("*", PAGE)) {
         for (const key of page) {

@@ -1,13 +1,13 @@
-/** Keys and values for people and for JSON. */
+/** Keys and values as JSON and as lines of text. */
 import { fromBase64, toBase64 } from "../base/base64.ts";
 import { serialize } from "../entry/codec.ts";
 
-/** Text as it is; bytes that are not UTF-8 as `{ base64 }`. */
+/** Returns a key as JSON: text unchanged, bytes that are not UTF-8 as `{ base64 }`. */
 export function keyToJson(key: string | Uint8Array): string | { base64: string } {
   return typeof key === "string" ? key : { base64: toBase64(key) };
 }
 
-/** A value as JSON: bytes as `{ base64 }`, what JSON has no word for as it is stored, with `meta`. */
+/** Returns a value as JSON: bytes as `{ base64 }`, and types that JSON lacks as they are stored, with `meta`. */
 export function valueToJson(value: unknown): { value: unknown; meta?: unknown } {
   const { json, meta } = serialize(withoutBytes(value));
   return { value: json ?? null, ...(meta !== undefined && { meta }) };
@@ -18,7 +18,7 @@ function withoutBytes(value: unknown): unknown {
   return Array.isArray(value) ? value.map(withoutBytes) : value;
 }
 
-/** Bytes of base64; `undefined` for what is none. */
+/** Returns the bytes of base64; `undefined` if the text is not base64. */
 export function bytesOf(base64: string): Uint8Array | undefined {
   try {
     return fromBase64(base64);
@@ -27,7 +27,7 @@ export function bytesOf(base64: string): Uint8Array | undefined {
   }
 }
 
-/** Bytes as a line of text, as `redis-cli` shows them. */
+/** Returns bytes as a line of text, as `redis-cli` shows them. */
 export function shownBytes(data: Uint8Array): string {
   return [...data]
     .map((byte) => {

@@ -1,5 +1,5 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { describe } from "../base/check.ts";
+import { invalid } from "../base/check.ts";
 import {
   asText,
   checkPattern,
@@ -10,36 +10,36 @@ import {
 } from "./connection.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
-/** How many keys a step looks at. */
+/** The number of keys that one step reads. */
 const PAGE = 500;
 
 /** Options of {@linkcode list}. */
 export type ListOptions = Target &
   StepOptions & {
-    /** A glob over the keys below the prefix. @default "*" */
+    /** A glob over the keys, without the prefix. @default "*" */
     readonly pattern?: string | undefined;
-    /** The most keys. @default all */
+    /** The most keys that are returned. @default all */
     readonly limit?: number | undefined;
     /**
-     * By what they are sorted: names from A on, sizes from the largest on, TTLs from the shortest on. Sorting holds `limit` keys in memory.
+     * The order: by name, by size from the largest, or by TTL from the shortest. Sorting keeps `limit` keys in memory.
      * @default the store's own order
      */
     readonly sort?: "key" | "size" | "ttl" | undefined;
   };
 
-/** A key and what the store says of it. */
+/** A key with its type, TTL and size. */
 export interface KeyEntry {
-  /** The key, below the prefix; what is not UTF-8 in it is replaced by U+FFFD. */
+  /** The key, without the prefix. Bytes that are not UTF-8 are replaced by U+FFFD. */
   readonly key: string;
-  /** The key where it is not UTF-8. */
+  /** The bytes of a key that is not UTF-8. */
   readonly bytes?: Uint8Array;
-  /** Whether the connection cannot say what the key is: over REST, where it is not UTF-8. Then nothing else is known. */
+  /** Set if the driver cannot read the key: over REST, if it is not UTF-8. Nothing else of it is known then. */
   readonly unreadable?: true;
-  /** `"string"`, `"hash"`, `"list"`, `"set"`, `"zset"`, `"stream"`, or what a module calls its own. */
+  /** `"string"`, `"hash"`, `"list"`, `"set"`, `"zset"`, `"stream"`, or the type of a module. */
   readonly type: string;
-  /** Milliseconds to live; `null` without expiry. */
+  /** Milliseconds to live; `null` without an expiry. */
   readonly ttl: number | null;
-  /** Bytes of memory; where the store cannot tell, of the value; `null` where it cannot tell either. */
+  /** Bytes of memory, or of the value if the store does not report memory; `null` if it reports neither. */
   readonly size: number | null;
 }
 
@@ -47,22 +47,23 @@ export interface KeyEntry {
  * Lists the keys of a service or a database.
  *
  * @param client The client.
- * @param options Whose keys, which, and in what order.
- * @returns The keys. Those that are gone before they were looked at are left out.
- * @throws {TypeError | RangeError} For a service or database that there is none of, an empty pattern, or a bad limit or order.
- * @throws {StoreError} When the store goes away.
+ * @param options The service or database, the glob, the order and the limit.
+ * @returns The keys. Keys that expire while they are listed are left out.
+ * @throws {TypeError | RangeError} For a service or database that does not exist, an empty pattern, or a bad limit or
+ * order.
+ * @throws {StoreError} When the store does not answer.
  */
 export async function* list(client: ManagedClient, options: ListOptions): AsyncGenerator<KeyEntry, void, void> {
   const { limit = Number.POSITIVE_INFINITY, sort } = options;
   const pattern = checkPattern(options.pattern ?? "*");
   if (!(limit === Number.POSITIVE_INFINITY || (Number.isSafeInteger(limit) && limit > 0))) {
-    throw new RangeError(`cannot use limit ${describe(limit)}: accepted are whole numbers from 1 on`);
+    throw invalid("list keys with this limit", limit, "a whole number of 1 or more", RangeError);
   }
   const order = sort === undefined ? undefined : Object.hasOwn(ORDERS, sort) && ORDERS[sort];
-  if (order === false) throw new TypeError(`cannot sort by ${describe(sort)}: accepted are key, size and ttl`);
+  if (order === false) throw invalid("sort keys", sort, "key, size or ttl", TypeError);
   const connection = await openManagedConnection(client, options);
   const look = looker(connection);
-  // A scan may give a key twice; what is bounded anyway can tell.
+  // A scan may return a key twice. Duplicates are dropped if the number of keys in memory is limited anyway.
   const seen = order || limit < Number.POSITIVE_INFINITY ? new Set<string>() : undefined;
   let kept: KeyEntry[] = [];
   try {
@@ -89,8 +90,8 @@ export async function* list(client: ManagedClient, options: ListOptions): AsyncG
   }
 }
 
-/** `null` comes last. */
-const number = (a: number | null, b: number | null): number =>
+/** Compares numbers; `null` comes last. */
+const compare = (a: number | null, b: number | null): number =>
   (a ?? Number.POSITIVE_INFINITY) === (b ?? Number.POSITIVE_INFINITY)
     ? 0
     : (a ?? Number.POSITIVE_INFINITY) - (b ?? Number.POSITIVE_INFINITY);
@@ -98,18 +99,18 @@ const negative = (size: number | null): number | null => (size === null ? null :
 
 const ORDERS: Readonly<Record<string, (a: KeyEntry, b: KeyEntry) => number>> = {
   key: (a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0),
-  size: (a, b) => number(negative(a.size), negative(b.size)),
-  ttl: (a, b) => number(a.ttl, b.ttl),
+  size: (a, b) => compare(negative(a.size), negative(b.size)),
+  ttl: (a, b) => compare(a.ttl, b.ttl),
 };
 
 /**
- * Answers a function that looks at keys.
+ * Makes a function that reads the type, TTL and size of keys.
  *
  * @param connection The connection.
- * @returns Takes physical keys, and answers what is known of those that are there.
+ * @returns The function. It takes physical keys, and returns an entry for each that exists.
  */
 export function looker(connection: ManagedConnection): (keys: readonly Bulk[]) => Promise<KeyEntry[]> {
-  // Stores without MEMORY say so once.
+  // If the store refuses MEMORY, later steps do not send it again.
   let size = (key: Bulk): RawCommand => ["MEMORY", "USAGE", key];
   return async (keys) => {
     const known = keys.filter((key) => connection.exact || !connection.doubtful(key));

@@ -1,6 +1,7 @@
 /**
- * What a person who runs a cache needs: functions on a client that clear, list, back up, restore, copy, warm, inspect and diagnose. They print
- * nothing. Long ones are async iterables that tell how far they have come, the totals last; {@linkcode finish} runs them to their end.
+ * The operations of a cache's operator, as functions on a client: clear, list, back up, restore, copy, warm, inspect
+ * and diagnose. They print nothing. Long operations are async iterables that yield their progress, the totals last;
+ * {@linkcode finish} runs them to their end.
  *
  * @example
  * ```ts

@@ -7,24 +7,25 @@
  *     {"key":"h","more":true,"value":[["another","value"]]}
  *     {"end":true,"keys":2,"sha256":"..."}
  *
- * Keys stand below the prefix, so any place can take them. Text is a string where it is UTF-8, otherwise `{"base64":"..."}`. Lists and sets are
- * arrays, sorted sets arrays of member and score. A stream is `{"entries":[["1-1",[["field","value"]]]],"last":"1-1","groups":[...]}`. What follows
- * a key's first record, because it has more than 1000 elements, goes on with `"more"`.
+ * Keys have no prefix, so that they fit any service or database. Text in UTF-8 is a string, any other
+ * `{"base64":"..."}`. Lists and sets are arrays, sorted sets arrays of member and score. A stream is
+ * `{"entries":[["1-1",[["field","value"]]]],"last":"1-1","groups":[...]}`. A key of more than 1000 elements continues
+ * in further records with `"more"`.
  */
 import { fromBase64, toBase64 } from "../base/base64.ts";
 import { describe } from "../base/check.ts";
 import { asText } from "./connection.ts";
 import type { Bulk, Problem } from "./target.ts";
 
-/** The number of the format. */
+/** The version of the format. */
 export const FORMAT = 1;
 
-/** The most elements of a collection in one record, or nearly so. */
+/** The approximate limit of the elements in one record. */
 export const CHUNK = 1000;
 
-/** The types that are known. */
+/** The types of keys that a backup can hold. */
 export const KEY_TYPES = ["string", "hash", "list", "set", "zset", "stream"] as const;
-/** One of them. */
+/** A type of keys. */
 export type KeyType = (typeof KEY_TYPES)[number];
 
 /** A consumer group of a stream. */
@@ -32,70 +33,71 @@ export interface ConsumerGroup {
   readonly name: Bulk;
   /** The id of the last entry that was delivered. */
   readonly last: string;
-  /** How many entries it has read, where that is known. */
+  /** The number of entries it has read, if the store reports it. */
   readonly read?: number;
 }
 
-/** What is known of a stream beside its entries. */
+/** The state of a stream besides its entries. */
 export interface StreamEnd {
   readonly last: string;
-  /** How many entries were ever added, and the greatest id that was deleted; from Redis 7 on. */
+  /** The number of entries ever added, and the greatest id deleted; from Redis 7 on. */
   readonly added?: number;
   readonly deleted?: string;
   readonly groups: readonly ConsumerGroup[];
 }
 
-/** Some of a stream's entries, as id and fields with values; with the last of them, its end. */
+/** A part of a stream's entries, as id and fields with values. The last part has the stream's state. */
 export interface StreamPart {
   readonly entries: readonly (readonly [id: string, fields: readonly Bulk[]])[];
   readonly end?: StreamEnd | undefined;
 }
 
-/** A key, or some of one. */
+/** A key, or a part of one. */
 export interface Rec {
-  /** The key below the prefix. */
+  /** The key, without the prefix. */
   readonly key: Bulk;
   readonly type: KeyType;
-  /** Hashes and sorted sets in a flat list: field and value, member and score. */
+  /** The value. Hashes and sorted sets are flat lists of field and value, or member and score. */
   readonly value: Bulk | readonly Bulk[] | StreamPart;
-  /** When the key expires, in milliseconds since 1970. */
+  /** The time of expiry, in milliseconds since 1970. */
   readonly expires?: number | undefined;
-  /** Whether it goes on with the record before. */
+  /** `true` if it continues the record before. */
   readonly more: boolean;
 }
 
-/** Records, and what could not be read. */
+/** A page of records, and the keys that could not be read. */
 export interface Page {
   readonly records: readonly Rec[];
   readonly problems: readonly Problem[];
 }
 
-const bulk = (value: Bulk): unknown => asText(value) ?? { base64: toBase64(value as Uint8Array) };
+/** Returns a key or value as JSON. */
+const toJson = (value: Bulk): unknown => asText(value) ?? { base64: toBase64(value as Uint8Array) };
 
 function pairs(flat: readonly Bulk[]): unknown[] {
   const all: unknown[] = [];
-  for (let i = 0; i < flat.length; i += 2) all.push([bulk(flat[i] as Bulk), bulk(flat[i + 1] as Bulk)]);
+  for (let i = 0; i < flat.length; i += 2) all.push([toJson(flat[i] as Bulk), toJson(flat[i + 1] as Bulk)]);
   return all;
 }
 
-/** The line of a record, with its end. */
+/** Returns the line of a record, its line break included. */
 export function toLine({ key, type, value, expires, more }: Rec): string {
   let shape: unknown;
-  if (type === "string") shape = bulk(value as Bulk);
+  if (type === "string") shape = toJson(value as Bulk);
   else if (type === "stream") {
     const { entries, end } = value as StreamPart;
     shape = {
       entries: entries.map(([id, fields]) => [id, pairs(fields)]),
       ...end,
-      ...(end && { groups: end.groups.map((group) => ({ ...group, name: bulk(group.name) })) }),
+      ...(end && { groups: end.groups.map((group) => ({ ...group, name: toJson(group.name) })) }),
     };
   } else
-    shape = (type === "hash" || type === "zset" ? pairs : (all: readonly Bulk[]) => all.map(bulk))(value as Bulk[]);
+    shape = (type === "hash" || type === "zset" ? pairs : (all: readonly Bulk[]) => all.map(toJson))(value as Bulk[]);
   const head = more ? { more: true } : { type };
-  return `${JSON.stringify({ key: bulk(key), ...head, value: shape, ...(expires !== undefined && { expires }) })}\n`;
+  return `${JSON.stringify({ key: toJson(key), ...head, value: shape, ...(expires !== undefined && { expires }) })}\n`;
 }
 
-/** What a line says that cannot be; its message is the reason. */
+/** Thrown for a line that is not a record; its message is the reason. */
 export class Malformed extends Error {}
 
 function must(holds: unknown, reason: string): asserts holds {
@@ -105,16 +107,16 @@ function must(holds: unknown, reason: string): asserts holds {
 function toBulk(value: unknown): Bulk {
   if (typeof value === "string") return value;
   const { base64 } = (value ?? {}) as { base64?: unknown };
-  must(typeof base64 === "string", `${describe(value)} stands where text or base64 is expected`);
+  must(typeof base64 === "string", `received ${describe(value)}, expected text or base64`);
   try {
     return fromBase64(base64);
   } catch {
-    throw new Malformed("what should be base64 is none");
+    throw new Malformed("its base64 is not valid");
   }
 }
 
 function list(value: unknown): readonly unknown[] {
-  must(Array.isArray(value), `${describe(value)} stands where an array is expected`);
+  must(Array.isArray(value), `received ${describe(value)}, expected an array`);
   return value;
 }
 
@@ -130,11 +132,11 @@ const ID = /^\d{1,20}-\d{1,20}$/;
 function toStream(value: unknown): StreamPart {
   const { entries, last, added, deleted, groups } = (value ?? {}) as Record<string, unknown>;
   const id = (text: unknown): string => {
-    must(typeof text === "string" && ID.test(text), `${describe(text)} is no id of a stream's entry`);
+    must(typeof text === "string" && ID.test(text), `received ${describe(text)}, expected the id of a stream's entry`);
     return text;
   };
   const count = (number: unknown): number => {
-    must(Number.isSafeInteger(number), `${describe(number)} is no count`);
+    must(Number.isSafeInteger(number), `received ${describe(number)}, expected a count`);
     return number as number;
   };
   return {
@@ -157,19 +159,22 @@ function toStream(value: unknown): StreamPart {
 /**
  * Reads a line.
  *
- * @param line What it says.
+ * @param line The parsed line.
  * @param before The record before it.
  * @returns The record.
- * @throws {Malformed} For what is no record.
+ * @throws {Malformed} For a line that is not a record.
  */
 export function toRecord(line: Line, before: Rec | undefined): Rec {
   const key = toBulk(line.key);
   const more = line.more === true;
-  must(!more || (before && same(before.key, key)), "it goes on with a key that is not the one before it");
+  must(!more || (before && same(before.key, key)), "it continues another key than the line before");
   const type = more ? (before as Rec).type : (line.type as KeyType);
-  must(KEY_TYPES.includes(type) && !(more && type === "string"), `${describe(type)} is no type that is known`);
+  must(KEY_TYPES.includes(type) && !(more && type === "string"), `received ${describe(type)}, expected a known type`);
   const { value, expires } = line;
-  must(expires === undefined || (Number.isSafeInteger(expires) && !more), `${describe(expires)} is no expiry`);
+  must(
+    expires === undefined || (Number.isSafeInteger(expires) && !more),
+    `received ${describe(expires)}, expected an expiry`,
+  );
   const shape =
     type === "string"
       ? toBulk(value)
@@ -181,7 +186,7 @@ export function toRecord(line: Line, before: Rec | undefined): Rec {
   return { key, type, value: shape, expires: expires as number | undefined, more };
 }
 
-/** A line as it was parsed. */
+/** A parsed line. */
 export interface Line {
   readonly key?: unknown;
   readonly more?: unknown;
@@ -190,13 +195,13 @@ export interface Line {
   readonly expires?: unknown;
 }
 
-/** Whether two keys are one. */
+/** Returns whether two keys are equal. */
 export function same(a: Bulk, b: Bulk): boolean {
   if (typeof a === "string" || typeof b === "string") return a === b;
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** The command that tells how much is in a key of each type. */
+/** The command that returns the size of a key, for each type. */
 export const SIZES: Readonly<Record<KeyType, string>> = {
   string: "STRLEN",
   hash: "HLEN",

@@ -1,5 +1,5 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { describe } from "../base/check.ts";
+import { invalid, invalidGiven } from "../base/check.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { displayText, isOwnBulk, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import { BackupError, ConflictError } from "./errors.ts";
@@ -8,60 +8,61 @@ import { type KeyType, type Rec, SIZES, type StreamPart } from "./record.ts";
 import { type Counts, claimEpoch, type EpochText, type Item, type Past, readEpoch, Sink, toEpoch } from "./sink.ts";
 import type { Bulk, ManagedClient, Problem, StepOptions, Target } from "./target.ts";
 
-/** What becomes of keys that are there already: they stay, they are replaced, or nothing is written at all. */
+/** The treatment of keys that already exist: they stay, they are replaced, or nothing is written at all. */
 export type OnConflict = "skip" | "replace" | "fail";
 
 /** Options of {@linkcode restore}. */
 export type RestoreOptions = Target &
   StepOptions & {
-    /** Gives the file's bytes from their beginning, compressed or not. Called twice: nothing is written before all was seen once. */
+    /** Returns the bytes of the file from the start, compressed or not. Called twice: the file is verified first. */
     readonly read: () => AsyncIterable<Uint8Array>;
-    /** What becomes of keys that are there already. @default "fail" */
+    /** The treatment of keys that already exist. @default "fail" */
     readonly onConflict?: OnConflict | undefined;
-    /** Whether nothing is written. @default false */
+    /** Writes nothing. @default false */
     readonly dryRun?: boolean | undefined;
   };
 
-/** How far {@linkcode restore} or {@linkcode copy} has come. */
+/** The progress of {@linkcode restore} or {@linkcode copy}. */
 export interface RestoreProgress {
-  /** What goes on: the file is verified, then keys are looked for that are there already (with `"fail"`), then keys are written. */
+  /** The phase: the file is verified, then existing keys are searched (with `"fail"`), then keys are written. */
   readonly phase: "verify" | "check" | "write";
-  /** How many keys of the source the phase has dealt with, those of an interrupted run included. */
+  /** The number of keys processed in this phase, those of an interrupted run included. */
   readonly keys: number;
-  /** How many keys there are, where that is known. */
+  /** The number of all keys, if it is known. */
   readonly total?: number;
-  /** How many were written; with `dryRun`, would be. */
+  /** The number of keys written; with `dryRun`, those that would be. */
   readonly written: number;
-  /** How many were there already, and stayed. */
+  /** The number of keys that already existed and stayed. */
   readonly skipped: number;
-  /** How many had expired meanwhile. */
+  /** The number of keys that have expired since the backup. */
   readonly expired: number;
-  /** How many had been invalidated before they were backed up, and were left out for that. */
+  /** The number of entries left out because they were invalidated before the backup. */
   readonly invalidated: number;
-  /** How many could not be read or written as they are. */
+  /** The number of keys that could not be read or written unchanged. */
   readonly unreadable: number;
   /** Those of them that were found since the last progress. */
   readonly problems: readonly Problem[];
-  /** Whether the run goes on where an earlier one was interrupted. */
+  /** `true` if the operation continues an interrupted one. */
   readonly resumed: boolean;
-  /** Whether this is the end. */
+  /** `true` in the last progress. */
   readonly done: boolean;
 }
 
 /**
- * Writes the keys of a backup to a service or a database of any store, in any database mode. Expiries stay the moments that they were; entries
- * that an invalidation had made misses are not brought back by it, and the others hold also where everything was invalidated since.
+ * Writes the keys of a backup to a service or a database of any store, in any database mode. The times of expiry stay
+ * the same. Entries that were invalid in the backup stay misses; the others are valid, even if everything was
+ * invalidated since the backup.
  *
- * The file is verified first. Each key is written in one step with its expiry. A run of the same file within a day after one that was interrupted
- * goes on where that one came to.
+ * The file is verified first. Each key is written in one step with its expiry. If the operation is interrupted, a run
+ * with the same file within a day continues it.
  *
  * @param client The client.
- * @param options Whose keys they become, the file, and what becomes of keys that are there.
- * @returns How far it has come.
- * @throws {TypeError | RangeError} For a service or database that there is none of.
- * @throws {BackupError} For a file that is damaged or no backup: nothing was written.
- * @throws {ConflictError} For keys that are there already, with `"fail"`: nothing was written.
- * @throws {StoreError} When the store goes away: run it again.
+ * @param options The service or database, the file, and the treatment of keys that already exist.
+ * @returns The progress.
+ * @throws {TypeError | RangeError} For a service or database that does not exist.
+ * @throws {BackupError} For a file that is damaged or is not a backup. Nothing was written.
+ * @throws {ConflictError} For keys that already exist, with `"fail"`. Nothing was written.
+ * @throws {StoreError} When the store does not answer. The operation can be repeated.
  */
 export async function* restore(
   client: ManagedClient,
@@ -74,7 +75,7 @@ export async function* restore(
     const survey = new Survey(connection, onConflict === "fail");
     const empty = await isEmpty(connection);
     const left = readMarker(await connection.must([["GET", connection.own(MARKER)]]));
-    // Marks take memory: they are kept only where entries are judged by them.
+    // Marks take memory, so they are kept only if entries are judged by them.
     const judges = left ? left.mode === "now" : !empty || (await readEpoch(connection)) !== undefined;
     for await (const page of readBackup(read(), isKey, survey.end)) {
       await survey.see(page, judges);
@@ -93,7 +94,7 @@ export async function* restore(
       return ["SET", connection.own(MARKER), text, "PX", MARKER_MS];
     };
     if (!dryRun) {
-      // A name of its own for each run: what the last one sent may still be under way.
+      // Each run has its own name, because commands of the last run may still be in-flight.
       const rest: RawCommand[] = left ? [["UNLINK", connection.own(left.name)]] : [];
       await connection.must([...rest, note(marker?.counts ?? {})]);
       if (mode === "as-is" && epoch && !(await claimEpoch(connection, epoch)) && !marker) mode = "now";
@@ -119,7 +120,7 @@ export async function* restore(
       await writing;
       position += ended;
       ended = items.filter(({ last }) => last).length;
-      // Not awaited here: the next records are read meanwhile.
+      // Not awaited here, so that the next records are read at the same time.
       writing = sink.write(items, dryRun ? [] : [note(sink.counts)]);
       writing.catch(() => {});
       yield progress({ phase: "write", total, ...sink.counts, problems: sink.takeProblems(), resumed });
@@ -133,26 +134,26 @@ export async function* restore(
   }
 }
 
-/** The key of what an interrupted run leaves. */
+/** The name of the key in which a run records its position. */
 const MARKER = "restore";
-/** A day: how long it is known. */
+/** The TTL of this key: a day. */
 const MARKER_MS = 864e5;
-/** How many keys, and characters of values, are written in a step, or nearly so. */
+/** The approximate numbers of keys, and of characters of values, that one step writes. */
 const STEP_KEYS = 500;
 const STEP_LENGTH = 2 ** 18;
 
-/** Whether entries are written as they were, or as of now. */
+/** The way entries are written: unchanged, or with the current epoch of the destination. */
 type Mode = "as-is" | "now";
 
-/** What an interrupted run leaves. */
+/** The record of a run's position, by which it can be continued. */
 interface Marker {
   readonly sha256: string;
   readonly onConflict: OnConflict;
   readonly mode: Mode;
-  /** How many keys of the file were dealt with, those of the library included. */
+  /** The number of keys of the file that were processed, the library's own included. */
   readonly position: number;
   readonly counts: Partial<Counts>;
-  /** What was being built stands under a key of this name. */
+  /** The name of the key under which collections are built. */
   readonly name: string;
 }
 
@@ -167,19 +168,19 @@ function readMarker([reply]: RawReply[]): Marker | undefined {
 
 const isKey = ({ key }: Rec): boolean => !isOwnBulk(key);
 
-/** Progress with what is not said at its beginning. */
-export function progress(said: Partial<RestoreProgress> & Pick<RestoreProgress, "phase">): RestoreProgress {
+/** Returns a progress, with defaults for the fields that are not given. */
+export function progress(given: Partial<RestoreProgress> & Pick<RestoreProgress, "phase">): RestoreProgress {
   const none = { keys: 0, written: 0, skipped: 0, expired: 0, invalidated: 0, unreadable: 0 };
-  return { ...none, problems: [], resumed: false, done: false, ...said };
+  return { ...none, problems: [], resumed: false, done: false, ...given };
 }
 
-/** @throws {TypeError} For what is no way to deal with conflicts. */
+/** Checks the option `onConflict`. @throws {TypeError} If it is not one of its values. */
 export function checkOnConflict(onConflict: OnConflict): void {
   if (["skip", "replace", "fail"].includes(onConflict)) return;
-  throw new TypeError(`cannot use onConflict ${describe(onConflict)}: accepted are skip, replace and fail`);
+  throw invalid("set onConflict", onConflict, "skip, replace or fail", TypeError);
 }
 
-/** What is learnt of a file before anything is written. */
+/** The facts about a file that are collected before anything is written. */
 class Survey {
   keys = 0;
   epoch: EpochText | undefined;
@@ -217,13 +218,13 @@ class Survey {
     await this.#conflicts?.look(keys.map((key) => this.#connection.physical(key)));
   }
 
-  /** @throws {ConflictError} When keys are there that must not be. */
+  /** Throws if keys exist that must not. @throws {ConflictError} With the first of them. */
   refuseConflicts(): void {
     this.#conflicts?.refuse();
   }
 }
 
-/** Keys that are there already. */
+/** Collects the keys that already exist. */
 export class Conflicts {
   readonly #connection: ManagedConnection;
   #count = 0;
@@ -233,7 +234,7 @@ export class Conflicts {
     this.#connection = connection;
   }
 
-  /** Looks for physical keys. */
+  /** Looks up physical keys. */
   async look(keys: readonly Bulk[]): Promise<void> {
     for (let from = 0; from < keys.length; from += STEP_KEYS) {
       const part = keys.slice(from, from + STEP_KEYS).filter((key) => this.#connection.carries(key));
@@ -246,36 +247,36 @@ export class Conflicts {
     }
   }
 
-  /** @throws {ConflictError} When there were some. */
+  /** Throws if any key existed. @throws {ConflictError} With the first of them. */
   refuse(): void {
     if (this.#count > 0) throw new ConflictError(this.#count, this.#first);
   }
 }
 
-/** Whether a place has no keys, those of the library itself aside. */
+/** Returns whether a service or database has no keys besides the library's own. */
 export async function isEmpty(connection: ManagedConnection): Promise<boolean> {
   for await (const page of connection.scan("*", 1000)) if (page.some((key) => !connection.isOwn(key))) return false;
   return true;
 }
 
-/** How entries must be written to a place. */
+/** Returns the way entries must be written to a service or database. */
 export async function modeOf(
   connection: ManagedConnection,
   empty: boolean,
   epoch: EpochText | undefined,
 ): Promise<Mode> {
   if ((await readEpoch(connection)) !== undefined) return "now";
-  // What is there must not become older than invalidations of elsewhere.
+  // Entries that exist must not become older than invalidations of the source.
   return empty || !epoch ? "as-is" : "now";
 }
 
-/** Gives a place without an epoch its first, where tags are going to need one. */
+/** Sets the first epoch of a service or database that has none, if the source had one. */
 export async function ensureEpoch(connection: ManagedConnection, theirs: EpochText | undefined): Promise<void> {
   if (!theirs) return;
   await connection.must([["SET", connection.own("clock"), `${Date.now() * 1000} 0 0`, "NX"]]);
 }
 
-/** @throws {TypeError} For types that the store does not have. */
+/** Checks that the store has the types. @throws {TypeError} If it does not. */
 async function checkTypes(connection: ManagedConnection, types: ReadonlySet<KeyType>): Promise<void> {
   const { name, capabilities } = connection.location.driver;
   const wanted = [...types].filter((type) => type !== "string");
@@ -287,39 +288,39 @@ async function checkTypes(connection: ManagedConnection, types: ReadonlySet<KeyT
   replies.forEach((reply, i) => {
     if (!(reply instanceof StoreError) || /no such key/i.test(reply.message)) return;
     const what = wanted[i] ?? (wanted[0] as KeyType);
-    throw new TypeError(`cannot restore a key of type ${what} over ${name}: ${reply.message}`);
+    throw invalidGiven("restore keys", `type ${what}`, `types that ${name} supports: ${reply.message}`);
   });
 }
 
 /**
- * Makes steps of records.
+ * Groups records into steps.
  *
  * @param pages The records.
- * @param done How many keys to pass over.
- * @returns Steps, each record with whether its key ends there.
+ * @param done The number of keys to skip.
+ * @returns The steps.
  */
 export async function* batches(pages: AsyncIterable<readonly Rec[]>, done: number): AsyncGenerator<Item[], void, void> {
   let items: Item[] = [];
   let length = 0;
-  let held: Rec | undefined;
+  let before: Rec | undefined;
   let key = 0;
   for await (const page of pages) {
     for (const record of page) {
       if (!record.more) key++;
       if (key <= done) continue;
-      if (held) {
-        items.push({ record: held, last: !record.more });
-        length += lengthOf(held);
+      if (before) {
+        items.push({ record: before, last: !record.more });
+        length += lengthOf(before);
         if (items.length >= STEP_KEYS || length >= STEP_LENGTH) {
           yield items;
           items = [];
           length = 0;
         }
       }
-      held = record;
+      before = record;
     }
   }
-  if (held) items.push({ record: held, last: true });
+  if (before) items.push({ record: before, last: true });
   if (items.length > 0) yield items;
 }
 

@@ -1,25 +1,25 @@
-/** What a user may do, found out by doing it: all of it changes nothing. */
+/** Finds out what the current user may do by trying it. None of the trials changes anything. */
 import { isOfCluster, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { EPOCH_KEY, MARKS, OWN } from "../base/own_keys.ts";
 import { isForbidden } from "../base/store_error.ts";
 import { read } from "../lua/entries.ts";
 import { type ManagedConnection, word } from "./connection.ts";
 
-/** What was refused. */
+/** The commands and keys that the store refused. */
 export interface Refusals {
-  /** Why no script may be run, in the store's words; `undefined` where they may. */
+  /** The store's error if scripts are refused. */
   readonly scripts: string | undefined;
-  /** The commands that this user may not run, or the server does not know, those of scripts too. */
+  /** The commands that this user may not run or the server does not know, those inside scripts included. */
   readonly commands: readonly string[];
-  /** What the keys start with that this user may not touch; `undefined` where it may. */
+  /** The prefix of the keys that this user may not read and write; `undefined` if it may. */
   readonly keys: string | undefined;
-  /** An error that tells that this is a node of a cluster. */
+  /** The error by which a node of a cluster is known. */
   readonly cluster: string | undefined;
 }
 
 /**
- * What the scripts run, on a key that nothing stands at. What would write is refused for its arguments, or finds
- * nothing.
+ * Runs every command that the library's scripts run, on a key that does not exist. Commands that write fail on their
+ * arguments, or have nothing to change.
  */
 export const TRIALS: string = `local r = {}
 local function try(name, ...)
@@ -41,10 +41,10 @@ const KEYS = /^NOPERM .*access .*\bkeys?\b/i;
 const FORBIDDEN_IN_SCRIPTS = /can't (run|access)|no permissions|ACL failure|unknown .*command/i;
 
 /**
- * Tries what the library does.
+ * Tries all commands of the library.
  *
- * @param connection A connection, to the place whose keys are meant.
- * @returns What was refused.
+ * @param connection A connection to the service or database whose keys are tried.
+ * @returns The commands and keys that the store refused.
  */
 export async function refusals(connection: ManagedConnection): Promise<Refusals> {
   const [key, epoch, marks] = [connection.own("doctor"), connection.physical(EPOCH_KEY), connection.physical(MARKS)];
@@ -82,11 +82,11 @@ export async function refusals(connection: ManagedConnection): Promise<Refusals>
 }
 
 /**
- * Tries to be told of changed keys, as near caches over TCP are.
+ * Tries to subscribe to changes of keys, as near caches over TCP do.
  *
- * @param connection A connection; this takes one more.
- * @param channel What the server tells of changes on.
- * @returns Why the server refuses, in its words; `null` where it does not, `undefined` where the driver has no tracking.
+ * @param connection A connection; the trial opens another one.
+ * @param channel The channel on which the server announces changes.
+ * @returns The server's error if it refuses; `null` if it does not; `undefined` if the driver has no tracking.
  */
 export async function trackingRefusal(
   connection: ManagedConnection,
@@ -103,8 +103,8 @@ export async function trackingRefusal(
     const [on] = await listener.send([tracking], { timeout });
     if (on instanceof StoreError) return on.message;
     return await new Promise<string | null>((resolve, reject) => {
-      const told = (reply: RawReply): void => resolve(reply instanceof StoreError ? reply.message : null);
-      listener.listen(["SUBSCRIBE", channel], told).catch(reject);
+      const answered = (reply: RawReply): void => resolve(reply instanceof StoreError ? reply.message : null);
+      listener.listen(["SUBSCRIBE", channel], answered).catch(reject);
     });
   } finally {
     await listener.close();

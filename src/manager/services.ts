@@ -1,4 +1,4 @@
-/** Services of applications' own, found by what their processes counted together. */
+/** Discovers the services that applications defined, by the statistics that their processes share in the store. */
 
 import { OWN } from "../base/own_keys.ts";
 import { isRefusal } from "../base/store_error.ts";
@@ -9,24 +9,25 @@ import { displayText, type ManagedConnection, openManagedConnection } from "./co
 import type { InspectedClient } from "./inspect.ts";
 import type { StepOptions } from "./target.ts";
 
-/** The databases that services of one's own may have. */
+/** The databases that services of applications may have. */
 const FIRST = 8;
 const LAST = 15;
 const PAGE = 1000;
 
 /** Options of {@linkcode findServices}. */
 export interface FindServicesOptions extends StepOptions {
-  /** The most keys that are looked at in each database of the store. @default 100_000 */
+  /** The most keys that are scanned in each database of the store. @default 100_000 */
   readonly most?: number;
 }
 
 /**
- * Makes the services of applications' own known to a client: those whose processes have `fleetStats` on, for these leave a name in the store. For
- * clients of tools only: an application that declares such a service later could not use it.
+ * Registers the services that applications defined with a client, so that tools show them. It finds those whose
+ * processes have `fleetStats` on, because their names stand in the keys of shared statistics. Only for the clients of
+ * tools: an application could not define such a service on the same client later.
  *
- * @param client The client. Nothing is changed in the store.
- * @param options How much is looked at.
- * @throws {StoreError} When the store is away.
+ * @param client The client. The store is only read.
+ * @param options The limit of the search, and the options of its steps.
+ * @throws {StoreError} When the store does not answer.
  */
 export async function findServices(
   client: InspectedClient,
@@ -51,7 +52,7 @@ export async function findServices(
         if (left <= 0) break;
       }
     } catch (error) {
-      // A database that the store has not, or that this user may not see.
+      // A database that the store does not have, or that this user may not read.
       if (!isRefusal(error)) throw error;
     } finally {
       await connection?.close();
@@ -64,12 +65,12 @@ function register(client: InspectedClient, locations: readonly Location[], key: 
     const [segment = "", name = ""] = key.startsWith(prefix) ? key.slice(prefix.length).split(`${OWN}stats:`) : [];
     // Caches without a service count under this name.
     if (name === "cache" || (segment !== "" && (segment !== `${name}:` || number !== OWN_DATABASE))) continue;
-    // A name in front of its keys: the service shares the database with others, and does not name it.
+    // A service without a database of its own has its name before its keys.
     const shared = segment !== "";
     try {
       client.service(defineService({ name, ...(!shared && { database: number }), collections: {} }) as never);
     } catch (error) {
-      // The service is known already, or its database is another's, or this is no name of a service.
+      // The service is known already, its database is taken, or the name is not valid.
       if (!(error instanceof TypeError)) throw error;
     }
   }

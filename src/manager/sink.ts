@@ -1,10 +1,11 @@
 /**
- * Records, written to a place. Each key appears in one step, with its expiry: strings by SET, others are built under a key of the library's own
- * and renamed.
+ * Writes records to a service or a database. Each key appears in one step, with its expiry: strings by SET; other types
+ * are built under a key of the library's own, which is renamed.
  *
- * Where the place has an epoch already, entries cannot be written as they are: by its epoch they would be older than invalidations that came after
- * them, or younger than such that hit them. So an entry that held where it comes from is written as one that is written now, and one that did
- * not is left out. Where the place has none, entries, marks and epoch are written as they were.
+ * If the destination has an epoch, entries cannot be written unchanged, because their epochs come from another count:
+ * they could appear older than invalidations that came later, or newer than those that hit them. So an entry that was
+ * valid at its source is written with the destination's current epoch, and one that was not valid is left out. If the
+ * destination has no epoch, entries, marks and epoch are written unchanged.
  */
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
@@ -14,38 +15,38 @@ import type { Bulk, Problem } from "./target.ts";
 
 /** The most elements of one command. */
 const ELEMENTS = 1000;
-/** A day: how long what is being built may stay when nobody ends it. */
+/** The TTL of a key that is being built, in case the operation is interrupted: a day. */
 const DAY_MS = 864e5;
 
-/** A record, and whether its key ends with it. */
+/** A record, with the information whether it is the last one of its key. */
 export interface Item {
   readonly record: Rec;
   readonly last: boolean;
 }
 
-/** What invalidations say where the entries come from. */
+/** The record of invalidations at the source of the entries. */
 export interface Past {
-  /** The epoch at the last invalidation of everything. */
+  /** Returns the epoch of the last invalidation of everything. */
   all(): Promise<number>;
-  /** The marks of tags, as far as there are some. */
+  /** Returns the marks of those tags that have one. */
   marks(tags: readonly string[]): Promise<ReadonlyMap<string, number>>;
 }
 
 /** Options of {@linkcode Sink}. */
 export interface SinkOptions {
-  /** Whether keys that are there are replaced; otherwise they stay. */
+  /** Replaces keys that exist; otherwise they stay. */
   readonly replace: boolean;
-  /** Whether nothing is written. */
+  /** Writes nothing. */
   readonly dryRun: boolean;
-  /** Given where entries are written as of now. */
+  /** The record of invalidations, if entries are written with the current epoch. */
   readonly past: Past | undefined;
-  /** What is being built stands under a key of this name. */
+  /** The name of the key under which collections are built. */
   readonly name: string;
 }
 
-/** What was done. */
+/** The counts of keys by their outcome. */
 export interface Counts {
-  /** Keys that were dealt with, those of the library aside. */
+  /** Keys processed, without the library's own. */
   keys: number;
   written: number;
   skipped: number;
@@ -54,11 +55,11 @@ export interface Counts {
   unreadable: number;
 }
 
-/** The head of an entry: its epoch and tags, and what follows them. */
+/** Matches the head of an entry: its epoch, its tags, and the fields after them. */
 const ENTRY =
   /^\{(?:"born":(\d+),(?:"tags":\[([^\]]*)\],)?)?((?:"(?:at|ttl|load|version|none)":\d+(?:\.\d+)?,)*"(?:json|sealed|packed)":)/;
 
-/** A command, and what its reply says of a key. */
+/** A command, with a function that counts the outcome for a key by the reply. */
 interface Sent {
   readonly command: RawCommand;
   readonly judge?: (reply: RawReply) => void;
@@ -66,21 +67,21 @@ interface Sent {
 
 /** Writes records. */
 export class Sink {
-  /** What was done. */
+  /** The counts of keys by their outcome. */
   readonly counts: Counts;
-  /** What could not be written since it was last asked. */
+  /** The keys that could not be written, since the last `takeProblems`. */
   problems: Problem[] = [];
   readonly #connection: ManagedConnection;
   readonly #options: SinkOptions;
   readonly #nx: boolean;
-  /** Whether a send is one step, and the store has no RENAME: the embedded one. */
+  /** `true` for the embedded store: each send is atomic there, and RENAME does not exist. */
   readonly #atomic: boolean;
   readonly #temporary: string;
-  /** The rest of this key's records are passed over. */
+  /** `true` while the records of the current key are skipped. */
   #passing = false;
-  /** What an embedded store's key is made of, until it is whole. */
+  /** The commands that make the current key of an embedded store, until it is complete. */
   #parts: RawCommand[] = [];
-  /** The store's clock less ours, in milliseconds. */
+  /** The store's clock minus the local clock, in milliseconds. */
   #skew: number | undefined;
 
   constructor(connection: ManagedConnection, options: SinkOptions, counts: Partial<Counts> = {}) {
@@ -92,12 +93,12 @@ export class Sink {
     this.counts = { keys: 0, written: 0, skipped: 0, expired: 0, invalidated: 0, unreadable: 0, ...counts };
   }
 
-  /** What stood in {@linkcode Sink.problems}, which is empty then. */
+  /** Returns and clears {@linkcode Sink.problems}. */
   takeProblems(): Problem[] {
     return this.problems.splice(0);
   }
 
-  /** The store's time in milliseconds since 1970. */
+  /** Returns the store's time in milliseconds since 1970. */
   async now(): Promise<number> {
     if (this.#skew === undefined) {
       const [reply] = await this.#connection.send([["TIME"]]);
@@ -111,9 +112,9 @@ export class Sink {
   /**
    * Writes records.
    *
-   * @param items The records; a key's follow each other, over calls too.
-   * @param before Commands that go in front of them.
-   * @throws {StoreError} When the store goes away or refuses one.
+   * @param items The records. Those of a key follow each other, also across calls.
+   * @param before Commands to send first.
+   * @throws {StoreError} When the store does not answer, or refuses a command.
    */
   async write(items: readonly Item[], before: readonly RawCommand[] = []): Promise<void> {
     const now = await this.now();
@@ -145,7 +146,7 @@ export class Sink {
     for (const mark of marks) await this.#raise(mark);
   }
 
-  /** A mark that is there already: the later one holds, and for the longer time. */
+  /** Updates a mark that exists: the later epoch and the later expiry hold. */
   async #raise({ key, value, expires }: { key: string; value: string; expires: number | undefined }): Promise<void> {
     const [found] = await this.#connection.must([["GET", key]]);
     const commands: RawCommand[] = [];
@@ -154,7 +155,7 @@ export class Sink {
     await this.#connection.must(commands);
   }
 
-  /** What the texts of strings become, and the commands for the marks of their tags. */
+  /** Returns the texts to write for entries, and the commands for the marks of their tags. */
   async #entries(
     items: readonly Item[],
     now: number,
@@ -177,7 +178,7 @@ export class Sink {
       (head) =>
         head && head.born >= all && head.tags.every((tag) => (marks.get(tag) ?? Number.POSITIVE_INFINITY) <= head.born),
     );
-    /** How long the marks of tags must last, as a moment. */
+    /** The latest expiry among the entries of each tag. Its mark must last as long. */
     const lasts = new Map<string, number>();
     heads.forEach((head, i) => {
       if (!head || !holds[i]) return;
@@ -199,7 +200,7 @@ export class Sink {
       if (until === Number.POSITIVE_INFINITY) {
         if (left !== -1) commands.push(["PERSIST", key]);
       } else if (left !== -1 && left < until - now) {
-        // As long as a write of the entry would have it.
+        // The same TTL as after a write of the entry.
         commands.push(["PEXPIRE", key, Math.ceil((until - now) * 2)]);
       }
     });
@@ -211,7 +212,7 @@ export class Sink {
     return { values, commands: dryRun ? [] : commands.map((command) => ({ command })) };
   }
 
-  /** Which keys are there, where that must be known beforehand. */
+  /** Returns the records whose keys exist, if that must be known before writing. */
   async #there(items: readonly Item[]): Promise<ReadonlySet<Rec>> {
     const { dryRun } = this.#options;
     if (!this.#nx || !(dryRun || this.#atomic)) return new Set();
@@ -222,7 +223,7 @@ export class Sink {
     return new Set(asked.filter((_, i) => replies[i] === 1));
   }
 
-  /** The commands for a record. */
+  /** Returns the commands that write a record. */
   #key({ record, last }: Item, value: string | null | undefined, now: number, there: ReadonlySet<Rec>): Sent[] {
     const { key, more, expires = Number.POSITIVE_INFINITY } = record;
     if (isOwnBulk(key)) return [];
@@ -243,7 +244,7 @@ export class Sink {
       });
       this.#passing = true;
       this.#parts = [];
-      // What was built of it goes at once.
+      // Deletes the part that is already built.
       return more && !this.#options.dryRun && !this.#atomic ? [{ command: ["UNLINK", this.#temporary] }] : [];
     }
     if (this.#passing) return [];
@@ -268,7 +269,7 @@ export class Sink {
       sent.push({ command });
       if (sent.length === 2 && !record.more) sent.push({ command: ["PEXPIRE", key, DAY_MS] });
     }
-    // The moment stands in a key's first record.
+    // Only the first record of a key has its expiry.
     if (!record.more) this.#expires = record.expires;
     if (!last) return sent;
     sent.push({ command: this.#expires === undefined ? ["PERSIST", key] : ["PEXPIREAT", key, this.#expires] });
@@ -278,7 +279,7 @@ export class Sink {
   }
   #expires: number | undefined;
 
-  /** Gathers a collection, and writes it in one send. */
+  /** Collects the commands of a collection, and returns all of them with its last record. */
   #collected(record: Rec, last: boolean, physical: Bulk): Sent[] {
     if (!record.more) {
       this.#parts = this.#nx ? [] : [["UNLINK", physical]];
@@ -291,21 +292,21 @@ export class Sink {
     return this.#parts.splice(0).map((command) => ({ command }));
   }
 
-  /** Counts what became of a key. */
+  /** Counts the outcome for a key. */
   readonly #judge = (reply: RawReply): void => {
     const { counts } = this;
     if (!(reply instanceof StoreError)) {
       if (reply === null || reply === 0) counts.skipped++;
       else counts.written++;
     } else if (/no such key/i.test(reply.message)) {
-      // It expired while it was built.
+      // The key expired while it was built.
       counts.expired++;
     } else {
       throw reply;
     }
   };
 
-  /** Whether the connection can carry a record. */
+  /** Returns whether the driver can carry a record. */
   #carries({ key, type, value }: Rec): boolean {
     const text = (bulk: Bulk): boolean => this.#connection.carries(bulk);
     if (!text(key)) return false;
@@ -320,11 +321,11 @@ const until = (expires: number | undefined): (string | number)[] => (expires ===
 
 const PUSH: Readonly<Record<string, string>> = { hash: "HSET", list: "RPUSH", set: "SADD", zset: "ZADD" };
 
-/** The commands that add a record's elements to a key. */
+/** Returns the commands that add a record's elements to a key. */
 function pushes(key: Bulk, { type, value }: Rec, last: boolean): RawCommand[] {
   if (type === "stream") return stream(key, value as StreamPart, last);
   const flat = value as readonly Bulk[];
-  // Of a sorted set's pairs the score comes first here.
+  // ZADD takes the score before the member.
   const args = type === "zset" ? flat.map((_, i) => flat[i ^ 1] as Bulk) : flat;
   const commands: RawCommand[] = [];
   for (let from = 0; from < args.length; from += 2 * ELEMENTS) {
@@ -336,7 +337,7 @@ function pushes(key: Bulk, { type, value }: Rec, last: boolean): RawCommand[] {
 function stream(key: Bulk, { entries, end }: StreamPart, last: boolean): RawCommand[] {
   const commands: RawCommand[] = entries.map(([id, fields]) => ["XADD", key, id, ...fields]);
   if (!last || !end) return commands;
-  // A stream may be empty, and is there nevertheless.
+  // MKSTREAM creates the stream even if it has no entries.
   commands.push(["XGROUP", "CREATE", key, "larder", "$", "MKSTREAM"], ["XGROUP", "DESTROY", key, "larder"]);
   const { last: id, added, deleted, groups } = end;
   const more = added !== undefined && deleted !== undefined ? ["ENTRIESADDED", added, "MAXDELETEDID", deleted] : [];
@@ -347,14 +348,14 @@ function stream(key: Bulk, { entries, end }: StreamPart, last: boolean): RawComm
   return commands;
 }
 
-/** The epoch of a place: its text, its value, and that at the last invalidation of everything. */
+/** The epoch of a service or database: its text, its value, and its value at the last invalidation of everything. */
 export interface EpochText {
   readonly text: string;
   readonly seq: number;
   readonly all: number;
 }
 
-/** Reads an epoch's text; `undefined` for none. */
+/** Parses the text of an epoch; `undefined` if it is not one. */
 export function toEpoch(reply: Bulk | null | undefined): EpochText | undefined {
   if (reply === null || reply === undefined) return undefined;
   const text = displayText(reply);
@@ -362,18 +363,18 @@ export function toEpoch(reply: Bulk | null | undefined): EpochText | undefined {
   return Number.isSafeInteger(seq) && Number.isSafeInteger(all) ? { text, seq, all } : undefined;
 }
 
-/** The epoch of a place, read. */
+/** Reads the epoch of a service or database. */
 export async function readEpoch(connection: ManagedConnection): Promise<EpochText | undefined> {
   const [reply] = await connection.send([["GET", connection.location.prefix + EPOCH_KEY]]);
   return typeof reply === "string" || reply instanceof Uint8Array ? toEpoch(reply) : undefined;
 }
 
 /**
- * Gives a place without an epoch one.
+ * Sets the epoch of a service or database that has none.
  *
- * @param connection The place.
+ * @param connection The connection to it.
  * @param epoch The epoch.
- * @returns Whether the place's epoch is this one: it had none, or got it in an earlier run.
+ * @returns `true` if its epoch is this one now: it had none, or an earlier run set it.
  */
 export async function claimEpoch(connection: ManagedConnection, epoch: EpochText): Promise<boolean> {
   const [reply] = await connection.must([["SET", connection.location.prefix + EPOCH_KEY, epoch.text, "NX"]]);

@@ -3,22 +3,22 @@ import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import { type ManagedConnection, word } from "./connection.ts";
 import type { Bulk } from "./target.ts";
 
-/** What the dashboard calls its connections: what is slow on them is not the applications'. */
+/** The name of the dashboard's connections. Slow commands on them are not those of the applications. */
 export const DASHBOARD = "larder-dashboard";
 
 /** A slow command. */
 export interface SlowEntry {
-  /** Its number: a later one has a higher one, until the server begins anew. */
+  /** Its number, which grows until the server restarts. */
   readonly id: number;
-  /** When it ran, in milliseconds since 1970, by the store's clock. */
+  /** The time of its start by the store's clock, in milliseconds since 1970. */
   readonly at: number;
-  /** How long it took, in milliseconds. */
+  /** Its duration in milliseconds. */
   readonly took: number;
   /** The command's name, in upper case. */
   readonly name: string;
   /** The command and its arguments, as the server keeps them. */
   readonly args: readonly Bulk[];
-  /** Whether it is of those who only look on: the dashboard, and whoever asks a server for its state. */
+  /** `true` if a monitoring tool sent it, such as the dashboard. */
   readonly ofTools: boolean;
 }
 
@@ -27,8 +27,8 @@ export interface SlowEntry {
  *
  * @param connection The connection.
  * @param count The most entries.
- * @returns The entries, the latest first; `undefined` where the store keeps none, or this user may not see it.
- * @throws {StoreError} When the store is away.
+ * @returns The entries, the latest first; `undefined` if the store has no slow log, or this user may not read it.
+ * @throws {StoreError} When the store does not answer.
  */
 export async function slowLog(connection: ManagedConnection, count: number): Promise<SlowEntry[] | undefined> {
   const [reply] = await connection.send([["SLOWLOG", "GET", count]]);

@@ -1,4 +1,4 @@
-/** The records of a place, page by page, so that memory stays bounded. */
+/** Reads the records of a service or a database page by page, so that memory stays bounded. */
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { asText, displayText, type ManagedConnection, word } from "./connection.ts";
 import {
@@ -13,16 +13,16 @@ import {
 } from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
 
-/** How many keys a step looks at. */
+/** The number of keys that one step reads. */
 const PAGE = 500;
-/** How many bytes of values a step reads, or nearly so. */
+/** The approximate number of bytes of values that one step reads. */
 const STEP_BYTES = 2 ** 18;
-/** What an element of a collection is taken to have. */
+/** The estimated bytes of an element of a collection. */
 const ELEMENT_BYTES = 128;
-/** How often a key is read that becomes another type meanwhile. */
+/** The number of further attempts for a key whose type changes while it is read. */
 const TRIES = 5;
 
-/** What reads all of a key. */
+/** The commands that read a whole key. */
 const WHOLE: Readonly<Record<KeyType, (key: Bulk) => RawCommand[]>> = {
   string: (key) => [["GET", key]],
   hash: (key) => [["HGETALL", key]],
@@ -40,7 +40,7 @@ const ends = (key: Bulk): RawCommand[] => [
 /** Reads records over a connection. */
 export class Source {
   readonly #connection: ManagedConnection;
-  /** Whether the store tells the moment of an expiry; otherwise it is made of its clock and what is left. */
+  /** `true` if the store reports the time of an expiry. Otherwise it is computed from the clock and the TTL. */
   #absolute: boolean | undefined;
 
   constructor(connection: ManagedConnection) {
@@ -48,17 +48,17 @@ export class Source {
   }
 
   /**
-   * Reads the keys of a logical glob that a test holds for.
+   * Reads the keys that match a logical glob and a test.
    *
    * @param pattern The glob.
-   * @param wanted Takes a physical key.
-   * @returns Pages of records; a key's records follow each other.
+   * @param wanted The test of a physical key.
+   * @returns Pages of records. The records of a key follow each other.
    */
   async *read(pattern: string, wanted: (physical: Bulk) => boolean): AsyncGenerator<Page, void, void> {
     for await (const page of this.#connection.scan(pattern, PAGE)) yield* this.keys(page.filter(wanted));
   }
 
-  /** Reads keys. */
+  /** Reads the records of keys. */
   async *keys(keys: readonly Bulk[], tries: number = TRIES): AsyncGenerator<Page, void, void> {
     const connection = this.#connection;
     const problems: Problem[] = [];
@@ -74,10 +74,10 @@ export class Source {
     known.forEach((key, i) => {
       const type = types[i] as string;
       if ((KEY_TYPES as readonly string[]).includes(type)) found.push({ key, type: type as KeyType });
-      else if (type !== "none") report(key, `its type ${type} is not known`);
+      else if (type !== "none") report(key, `its type ${type} is not supported`);
     });
     const sizes = await connection.send(found.map(({ key, type }) => [SIZES[type], key]));
-    /** Those that have become another type meanwhile. */
+    /** The keys whose type has changed since it was read. */
     const again: Bulk[] = [];
     let group: typeof found = [];
     let bytes = 0;
@@ -104,12 +104,12 @@ export class Source {
     if (again.length === 0) return;
     if (tries > 0) yield* this.keys(again, tries - 1);
     else {
-      for (const key of again) report(key, "it becomes another type again and again");
+      for (const key of again) report(key, "its type changes again and again");
       yield { records: [], problems };
     }
   }
 
-  /** Reads keys whole, each value with its expiry. */
+  /** Reads whole keys, each value with its expiry. */
   async #small(
     keys: readonly { key: Bulk; type: KeyType }[],
     again: Bulk[],
@@ -122,7 +122,7 @@ export class Source {
     const time: RawCommand[] = this.#absolute ? [] : [["TIME"]];
     const reads = keys.map(({ key, type }) => [...WHOLE[type](key), this.#left(key)]);
     const replies = await this.#connection.send([...time, ...reads.flat()]);
-    const now = this.#absolute ? 0 : clock(replies.shift());
+    const now = this.#absolute ? 0 : toMilliseconds(replies.shift());
     const records: Rec[] = [];
     let at = 0;
     for (const [i, { key, type }] of keys.entries()) {
@@ -136,7 +136,7 @@ export class Source {
         continue;
       }
       const made = this.#record(key, type, value, type === "stream" ? rest : undefined, report);
-      // An empty collection is none, but for a stream.
+      // Empty collections do not exist in a store, except streams.
       const empty = value === null || (Array.isArray(value) && value.length === 0 && type !== "stream");
       if (!made || empty || left === -2) continue;
       records.push(left >= 0 ? { ...made, expires: now + left } : made);
@@ -144,7 +144,7 @@ export class Source {
     return records;
   }
 
-  /** Reads a key with many elements a part at a time. */
+  /** Reads a key with many elements in parts. */
   async *#large(
     key: Bulk,
     type: KeyType,
@@ -154,21 +154,21 @@ export class Source {
     this.#absolute ??= !((await connection.send([["PEXPIRETIME", connection.own("none")]]))[0] instanceof StoreError);
     const [leftReply, time] = await connection.must([this.#left(key), ...(this.#absolute ? [] : [["TIME"]])]);
     const left = Number(leftReply);
-    const expires = left >= 0 ? (this.#absolute ? 0 : clock(time)) + left : undefined;
+    const expires = left >= 0 ? (this.#absolute ? 0 : toMilliseconds(time)) + left : undefined;
     let more = false;
-    const held: Rec[] = [];
+    const waiting: Rec[] = [];
     for await (const [value, end] of this.#parts(key, type)) {
       const made = this.#record(key, type, value, end, report);
       if (!made) return;
-      held.push(more ? { ...made, more } : { ...made, expires });
+      waiting.push(more ? { ...made, more } : { ...made, expires });
       more = true;
-      // Where a later part may turn out to be unreadable, none must have gone before it.
-      if (connection.exact) yield { records: held.splice(0), problems: [] };
+      // If a later part may be unreadable, no part may be handed out before all are read.
+      if (connection.exact) yield { records: waiting.splice(0), problems: [] };
     }
-    yield { records: held, problems: [] };
+    yield { records: waiting, problems: [] };
   }
 
-  /** Parts of a key's elements; of a stream's last one also what its end is. */
+  /** Reads the elements of a key in parts. The last part of a stream comes with the stream's state. */
   async *#parts(key: Bulk, type: KeyType): AsyncGenerator<[RawReply, RawReply[]?], void, void> {
     const connection = this.#connection;
     if (type === "list") {
@@ -198,7 +198,7 @@ export class Source {
     } while (cursor !== "0");
   }
 
-  /** A record of what was read; reports what cannot be one. */
+  /** Makes a record of a value, or reports why it cannot be one. */
   #record(
     physical: Bulk,
     type: KeyType,
@@ -218,7 +218,7 @@ export class Source {
     const [info, groups] = end as [RawReply, RawReply];
     if (info instanceof StoreError || groups instanceof StoreError) {
       const { message } = (info instanceof StoreError ? info : groups) as StoreError;
-      // It is gone.
+      // A key that no longer exists is left out without a report.
       if (!/no such key/i.test(message)) report(physical, `its consumer groups cannot be read: ${message}`);
       return undefined;
     }
@@ -240,16 +240,18 @@ export class Source {
   }
 }
 
-/** The milliseconds since 1970 of a reply to TIME. */
-function clock(reply: RawReply | undefined): number {
+/** Returns the milliseconds since 1970 of a reply to TIME. */
+function toMilliseconds(reply: RawReply | undefined): number {
   const [seconds, micros] = (reply as RawReply[]).map(word);
   return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
 }
 
+/** Returns a flat reply of names and values as a map. */
 function fields(flat: readonly RawReply[]): Map<string, RawReply> {
   return new Map(Array.from({ length: flat.length / 2 }, (_, i) => [word(flat[2 * i]), flat[2 * i + 1] as RawReply]));
 }
 
+/** Returns the state of a stream, from the replies to XINFO. */
 function streamEnd(info: readonly RawReply[], groups: readonly RawReply[][]): StreamEnd {
   const of = fields(info);
   const added = of.get("entries-added");

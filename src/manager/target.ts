@@ -1,47 +1,47 @@
-/** What all functions of the manager take. */
+/** The options and types that all functions of the manager share. */
 
 import type { Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Location, LocationOf } from "../client/types.ts";
 import type { ServiceDefinition } from "../services/service.ts";
 
-/** Whose keys: a service's, by its name or declaration, or a database's, 0-15. */
+/** The keys of a service, by its name or declaration, or of a database, 0-15. */
 export type Target =
   | { readonly service: string | ServiceDefinition; readonly database?: undefined }
   | { readonly service?: undefined; readonly database: number };
 
-/** How the steps of a long operation are taken. */
+/** Options of the steps of a long operation. */
 export interface StepOptions {
-  /** Stops the operation between two steps: it throws the signal's reason. */
+  /** Stops the operation between two steps. The operation then throws the signal's reason. */
   readonly signal?: Signal | undefined;
   /** The deadline of one step, such as reading a page of keys: milliseconds, or `"10s"`. @default 10_000 */
   readonly timeout?: Timeout | undefined;
 }
 
-/** What the manager needs of a client. */
+/** The part of a client that the manager needs. */
 export interface ManagedClient {
-  /** Where keys live. */
+  /** Returns the location of a service or a database. */
   locate(of: LocationOf): Promise<Location>;
 }
 
-/** A key: text, or bytes that are not UTF-8. */
+/** A key or a value: text, or bytes that are not UTF-8. */
 export type Bulk = string | Uint8Array;
 
-/** The name of a key that could not be read or written as it is, and why. */
+/** A key that could not be read or written unchanged, with the reason. */
 export interface Problem {
-  /** The key, below its service's or database's prefix; what is no text in it is replaced. */
+  /** The key, without the prefix of its service or database. Bytes that are not UTF-8 are replaced by U+FFFD. */
   readonly key: string;
-  /** Why. */
+  /** The reason. */
   readonly reason: string;
 }
 
 /**
  * Runs an operation to its end.
  *
- * @typeParam T What it tells on its way.
+ * @typeParam T The progress that it reports.
  * @param steps The operation.
- * @returns What it told last: the totals.
- * @throws {Error} What the operation throws.
+ * @returns The last progress: the totals.
+ * @throws {Error} Any error that the operation throws.
  *
  * @example
  * ```ts
@@ -56,6 +56,6 @@ export interface Problem {
 export async function finish<T>(steps: AsyncIterable<T>): Promise<T> {
   let last: T | undefined;
   for await (const step of steps) last = step;
-  if (last === undefined) throw new Error("the operation told nothing");
+  if (last === undefined) throw new Error("The operation reported no progress");
   return last;
 }

@@ -1,4 +1,4 @@
-import { describe } from "../base/check.ts";
+import { invalid } from "../base/check.ts";
 import { isStoreError } from "../base/store_error.ts";
 import { parseTimeout, type Timeout, type Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
@@ -13,39 +13,39 @@ export interface WarmItem {
   readonly value: unknown;
   /** Its TTL. @default the collection's */
   readonly ttl?: Ttl | undefined;
-  /** Tags beside the collection's. */
+  /** Tags in addition to the collection's. */
   readonly tags?: readonly string[] | undefined;
-  /** The line of the file that it comes from, to be told with a reject. @default its place in the sequence, from 1 */
+  /** Its line in the file, for the report of a reject. @default its position in the sequence, from 1 */
   readonly line?: number | undefined;
 }
 
 /** Options of {@linkcode warm}. */
 export interface WarmOptions {
-  /** How many are written at a time, 1 to 10,000. @default 64 */
+  /** The number of concurrent writes, 1 to 10,000. @default 64 */
   readonly concurrency?: number | undefined;
   /** The deadline of a write: milliseconds, or `"10s"`. @default 10_000 */
   readonly timeout?: Timeout | undefined;
-  /** Stops it: no further item is begun, and the signal's reason is thrown. */
+  /** Stops the operation before the next item. The operation then throws the signal's reason. */
   readonly signal?: Signal | undefined;
 }
 
-/** How far {@linkcode warm} has come. */
+/** The progress of {@linkcode warm}. */
 export interface WarmProgress {
-  /** How many were written. */
+  /** The number of values written. */
   readonly written: number;
-  /** How many were rejected. */
+  /** The number of items rejected. */
   readonly rejected: number;
-  /** What was rejected since the last progress. */
+  /** The items rejected since the last progress. */
   readonly rejects: readonly WarmReject[];
-  /** Whether this is the end. */
+  /** `true` in the last progress. */
   readonly done: boolean;
 }
 
 /** An item that was not written. */
 export interface WarmReject {
-  /** Its line. */
+  /** The line of the item. */
   readonly line: number;
-  /** Why: what the schema says, or what the collection does not take. No values. */
+  /** The reason: the issues of the schema, or an argument that the collection does not take. It shows no values. */
   readonly error: Error;
 }
 
@@ -54,10 +54,10 @@ export interface WarmReject {
  *
  * @param collection The collection, such as `client.service("product").products`.
  * @param items The values.
- * @param options How many at a time.
- * @returns How far it has come.
- * @throws {StoreError} When the store is away.
- * @throws {Error} What `items` throws.
+ * @param options The number of concurrent writes, their deadline, and a signal.
+ * @returns The progress after each round of writes.
+ * @throws {StoreError} When the store does not answer.
+ * @throws {Error} Any error that `items` throws.
  */
 export async function* warm(
   collection: Pick<Cache<Id>, "set">,
@@ -67,7 +67,7 @@ export async function* warm(
   const { concurrency = 64, signal } = options;
   const timeout = parseTimeout(options.timeout ?? 10_000, "timeout");
   if (!(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 10_000)) {
-    throw new RangeError(`cannot use concurrency ${describe(concurrency)}: accepted are 1 to 10000`);
+    throw invalid("set concurrency", concurrency, "a whole number from 1 to 10000", RangeError);
   }
   let written = 0;
   let rejected = 0;
@@ -75,7 +75,7 @@ export async function* warm(
   const write = async (items: readonly WarmItem[]): Promise<WarmProgress> => {
     const from = line - items.length;
     const rejects: WarmReject[] = [];
-    // All in one tick: they leave together.
+    // All in one tick, so that they leave in one round trip.
     const settled = await Promise.allSettled(items.map((item) => put(collection, item, timeout)));
     let away: unknown;
     settled.forEach((result, i) => {
@@ -100,7 +100,7 @@ export async function* warm(
       signal?.throwIfAborted();
     }
   } catch (error) {
-    // What came before a source that fails is written; a store that fails, or a signal, ends it at once.
+    // If the source fails, the items before are still written. A failing store or a signal ends the operation at once.
     if (!isStoreError(error) && !signal?.aborted && batch.length > 0) yield await write(batch);
     throw error;
   }
@@ -109,7 +109,7 @@ export async function* warm(
 }
 
 async function put(collection: Pick<Cache<Id>, "set">, item: WarmItem, timeout: number): Promise<void> {
-  if (Object(item) !== item) throw new TypeError(`cannot write ${describe(item)}: accepted are an id and a value`);
+  if (Object(item) !== item) throw invalid("write an item", item, "an object with an id and a value", TypeError);
   const { id, value, ttl, tags } = item;
   await collection.set(id as Id, value, {
     onError: "throw",
