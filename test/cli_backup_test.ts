@@ -109,7 +109,7 @@ describe("larder backup, restore and copy", () => {
     writeFileSync(file, "mine");
     const { code, stderr } = await larder(["backup", "analytics", "-o", file], { env });
     assert.equal(code, 2);
-    assert.match(stderr, /^error: cannot ask "Replace the file .*a.jsonl\?" without a terminal: accepted is --yes\n$/);
+    assert.match(stderr, /^error: Cannot ask "Replace the file .*a.jsonl\?" without a terminal: expected --yes\n$/);
     const asked = inTerminal(["backup", "analytics", "-o", file], { env });
     await asked.said(/Replace the file/);
     asked.type("n");
@@ -157,9 +157,9 @@ describe("larder backup, restore and copy", () => {
     const cases: [string, RegExp][] = [
       [at("missing"), /^error: Cannot read .*missing: no such file or folder\n$/],
       [folder, /^error: Cannot read .*: it is a folder\n$/],
-      [at("torn"), /^error: cannot restore this file: /],
-      [at("edited"), /^error: cannot restore this file: /],
-      [at("foreign"), /^error: cannot restore this file: line 1: /],
+      [at("torn"), /^error: Cannot restore this file: /],
+      [at("edited"), /^error: Cannot restore this file: /],
+      [at("foreign"), /^error: Cannot restore this file: line 1: /],
     ];
     const ended = await Promise.all(cases.map(([file]) => larder(["restore", "user", file], { env })));
     for (const [at, [file, pattern]] of cases.entries()) {
@@ -179,10 +179,10 @@ describe("larder backup, restore and copy", () => {
     ]);
     const fail = await larder(["restore", "analytics", file], { env });
     assert.deepEqual([fail.code, fail.stdout], [1, ""]);
-    assert.match(fail.stderr, /^error: cannot write 1 keys? that (is|are) there already \(report:1\)/);
+    assert.match(fail.stderr, /^error: Cannot write 1 key that already exists \(report:1\)/);
     assert.equal(await count(5), 1);
     const skip = await larder(["restore", "analytics", file, "--on-conflict", "skip"], { env });
-    assert.deepEqual(skip, { code: 0, stdout: "2 keys of analytics written, 1 were there and stayed\n", stderr: "" });
+    assert.deepEqual(skip, { code: 0, stdout: "2 keys of analytics written, 1 already existed\n", stderr: "" });
     const refused = await larder(["restore", "analytics", file, "--on-conflict", "replace"], { env });
     assert.equal(refused.code, 2);
     assert.deepEqual(await driver.send(5, [["GET", "report:1"]]), ["newer"]);
@@ -206,7 +206,7 @@ describe("larder backup, restore and copy", () => {
     };
     const stopped = await begin();
     stopped.signal("SIGINT");
-    await stopped.said(/Stopping; again to end at once\n/);
+    await stopped.said(/Stopping; press Ctrl-C again to end at once\n/);
     redis.resume();
     const { code, stdout } = await stopped.ended;
     assert.match(stdout, /^Stopped after [\d,]+ keys?: no file was written\n$/);
@@ -216,7 +216,7 @@ describe("larder backup, restore and copy", () => {
     const again = await begin();
     // The second signal does not wait for anything.
     again.signal("SIGINT");
-    await again.said(/Stopping; again to end at once\n/);
+    await again.said(/Stopping; press Ctrl-C again to end at once\n/);
     again.signal("SIGINT");
     assert.equal((await again.ended).code, 130);
     redis.resume();
@@ -227,7 +227,7 @@ describe("larder backup, restore and copy", () => {
     await driver.send(0, [["CLIENT", "KILL", "TYPE", "normal"]]).catch(() => {});
     const { code: away, stderr } = await lost.ended;
     assert.equal(away, 3, stderr);
-    assert.match(stderr, /^(until then: .*\n)?error: .*\n$/);
+    assert.match(stderr, /^(before the error: .*\n)?error: .*\n$/);
     assert.deepEqual(readdirSync(folder), []);
   });
 
@@ -238,7 +238,7 @@ describe("larder backup, restore and copy", () => {
     while ((await count(3)) < 500);
     redis.pause();
     restoring.signal("SIGINT");
-    await restoring.said(/Stopping; again to end at once\n/);
+    await restoring.said(/Stopping; press Ctrl-C again to end at once\n/);
     redis.resume();
     const { code, stdout, stderr } = await restoring.ended;
     assert.equal(code, 130, stderr);
@@ -275,9 +275,9 @@ describe("larder backup, restore and copy", () => {
         larder(["copy", "analytics", "--to", redis.url], { env }),
       ]);
       assert.deepEqual([fail.code, refused.code, same.code, await count(5)], [1, 2, 2, 1], fail.stderr);
-      assert.match(same.stderr, /^error: cannot copy redis:.* to itself/);
+      assert.match(same.stderr, /^error: Cannot copy redis:.* to itself/);
       const skip = await larder(["copy", "--all", ...back, "--on-conflict", "skip"], { env });
-      const said = "2 keys of all databases written, 1 were there and stayed\n";
+      const said = "2 keys of all databases written, 1 already existed\n";
       assert.deepEqual(skip, { code: 0, stdout: said, stderr: "" });
       assert.deepEqual(await driver.send(5, [["ZSCORE", "board", "a"]]), ["1.5"]);
     } finally {

@@ -45,7 +45,7 @@ describe("larder dashboard", () => {
     assert.equal(stdout, `${url}\n`);
     assert.match(
       stderr,
-      /Watching redis:\/\/127\.0\.0\.1:\d+, read-only: --write lets keys be deleted; Ctrl-C ends it\n/,
+      /Watching redis:\/\/127\.0\.0\.1:\d+, read-only: --write allows deleting keys; Ctrl-C ends it\n/,
     );
     assert.ok(!`${stderr}${hello}`.includes("S3CRET") && !stderr.includes(token));
     await reader.cancel().catch(() => {});
@@ -68,7 +68,7 @@ describe("larder dashboard", () => {
 
   it("dashboard shows an embedded store, and warns if other machines can reach it", LIMIT, async () => {
     const command = startLarder(["dashboard", "--port", "0", "--host", "0.0.0.0", "--url", "memory:"]);
-    await command.said(/warning: 0\.0\.0\.0 is no loopback address: others may reach this server/);
+    await command.said(/warning: 0\.0\.0\.0 is not a loopback address: other machines can reach this server/);
     command.signal("SIGINT");
     assert.equal((await command.ended).code, 0);
   });
@@ -83,7 +83,9 @@ describe("larder dashboard", () => {
         ...["--url", `redis://127.0.0.1:${port}`],
       ]);
       const [, origin = ""] = await command.said(/^(http:\/\/\S+)\/\?token=t\n/);
-      await command.said(/warning: Cannot connect to Redis at 127\.0\.0\.1:\d+: .*ECONNREFUSED.*; it is tried again\n/);
+      await command.said(
+        /warning: Cannot connect to Redis at 127\.0\.0\.1:\d+: .*ECONNREFUSED.*; the dashboard tries again\n/,
+      );
       const next = async (wanted: (view: View) => boolean): Promise<View> => {
         const stream = await fetch(`${origin}/api/events`, { headers: { authorization: "Bearer t" } });
         const decoder = new TextDecoder();
@@ -135,14 +137,14 @@ describe("larder dashboard", () => {
     assert.equal(taken.code, 1);
     assert.match(
       taken.stderr,
-      /cannot listen on 127\.0\.0\.1:\d+: the port is taken; accepted is another one, or 0 for any/,
+      /Cannot listen on 127\.0\.0\.1:\d+: the port is taken, expected another one, or 0 for any/,
     );
     const token = await larder(["dashboard", "--port", "0", "--page-token", "in two", ...store()]);
     assert.equal(token.code, 2, token.stderr);
     assert.match(token.stderr, /Cannot set a token: .*, expected visible ASCII characters/);
     const interval = await larder(["dashboard", "--interval", "0", ...store()]);
     assert.equal(interval.code, 2);
-    assert.match(interval.stderr, /Accepted are seconds from 0\.1 to 86400/);
+    assert.match(interval.stderr, /Expected seconds from 0\.1 to 86400/);
     assert.ok(![taken, token, interval].some(({ stderr }) => stderr.includes("S3CRET")));
   });
 });

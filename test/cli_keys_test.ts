@@ -62,7 +62,7 @@ describe("larder clear, list and get", () => {
     assert.deepEqual([code, stdout], [2, ""]);
     assert.match(
       stderr,
-      /^error: cannot ask "Delete all keys of product in redis:\/\/127.0.0.1:1\?" .*: accepted is --yes\n$/,
+      /^error: Cannot ask "Delete all keys of product in redis:\/\/127.0.0.1:1\?" .*: expected --yes\n$/,
     );
   });
 
@@ -77,7 +77,7 @@ describe("larder clear, list and get", () => {
     };
     const [no, keptByNo, refused] = await ask("n");
     assert.deepEqual([no, keptByNo], [1, 1], refused);
-    assert.match(refused, /error: nothing was changed\n/);
+    assert.match(refused, /error: Nothing was changed\n/);
     const [stop, keptByStop] = await ask("\x03");
     assert.deepEqual([stop, keptByStop], [130, 1]);
     const [enter, keptByEnter] = await ask("\r");
@@ -98,7 +98,7 @@ describe("larder clear, list and get", () => {
       while (left >= total) left = Number(await raw.command("DBSIZE"));
       redis.pause();
       clearing.signal("SIGINT");
-      await clearing.said(/Stopping; again to end at once\n/);
+      await clearing.said(/Stopping; press Ctrl-C again to end at once\n/);
       redis.resume();
       const { code, stdout } = await clearing.ended;
       const { keys, done } = JSON.parse(stdout);
@@ -125,7 +125,7 @@ describe("larder clear, list and get", () => {
     await other.stop();
     const { code, stdout, stderr } = await clearing.ended;
     assert.deepEqual([code, stdout], [3, ""]);
-    assert.match(stderr, /^until then: [\d,]+ keys? deleted.*\nerror: .+\n$/);
+    assert.match(stderr, /^before the error: [\d,]+ keys? deleted.*\nerror: .+\n$/);
   });
 
   it("list shows type, TTL, size and key, in a pipe without a head", async () => {
@@ -175,7 +175,7 @@ describe("larder clear, list and get", () => {
     const { base64 } = JSON.parse(value.stdout).value;
     assert.deepEqual(Buffer.from(base64, "base64"), Buffer.from([254, 118]));
     assert.equal(head.code, 1);
-    assert.match(head.stderr, /^warning: 1 key cannot be read over this wire: not UTF-8\n$/);
+    assert.match(head.stderr, /^warning: 1 key cannot be read over REST: not UTF-8\n$/);
   });
 
   it("get shows the value of an entry as it was stored, and 1 where there is none", async () => {
@@ -193,7 +193,7 @@ describe("larder clear, list and get", () => {
     assert.match(found.stderr, /^string, TTL (1h|59m \d+s), .*tags menu/);
     const { type, value, meta, entry } = JSON.parse(json.stdout);
     assert.deepEqual([type, value.name, entry.tags, meta.values.since], ["string", "Phở", ["menu"], ["Date"]]);
-    assert.deepEqual(none, { code: 1, stdout: "", stderr: "error: there is no key product:8 in product\n" });
+    assert.deepEqual(none, { code: 1, stdout: "", stderr: "error: product has no key product:8\n" });
     assert.deepEqual(nothing, { code: 1, stdout: "null\n", stderr: "" });
   });
 

@@ -42,7 +42,7 @@ describe("larder's messages", () => {
     assert.equal((await larder(["backup", "analytics", "-o", backup], { env })).code, 0);
     const { code, stderr } = await larder(["restore", "analytics", backup], { env });
     const said =
-      'error: cannot write 1 key that is there already ("a\\nerror: all is lost"): skip or replace it with --on-conflict\n';
+      'error: Cannot write 1 key that already exists ("a\\nerror: all is lost"): skip or replace it with --on-conflict\n';
     assert.deepEqual([code, stderr], [1, said]);
   });
 
@@ -70,7 +70,7 @@ describe("larder's messages", () => {
       while ((await count()) < 3000);
       other.pause();
       copying.signal("SIGINT");
-      await copying.said(/Stopping; again to end at once\n/);
+      await copying.said(/Stopping; press Ctrl-C again to end at once\n/);
       other.resume();
       const { code, stderr } = await copying.ended;
       assert.equal(code, 130, stderr);
@@ -100,7 +100,7 @@ describe("larder's messages", () => {
     for (const bad of ["0", "25d", "soon", "2147483648"]) {
       const { code, stderr } = await larder(["list", "product", "--timeout", bad], { env });
       assert.equal(code, 2, bad);
-      assert.match(stderr, /--timeout <ms>.*Accepted are whole numbers from 1 to 2147483647, and times such as 30s/);
+      assert.match(stderr, /--timeout <ms>.*Expected milliseconds from 1 to 2147483647, or a time such as 30s/);
     }
     assert.ok(silent.stderr.includes(redis.url.slice("redis://".length)), silent.stderr);
     assert.equal(silent.code, 3);
@@ -120,7 +120,7 @@ describe("larder's messages", () => {
       larder(["warm", "product", "--module", broken], { env }),
     ]);
     assert.deepEqual(ordered.stderr.match(/^line \d/gm), ["line 1", "line 2", "line 3", "line 4"]);
-    assert.match(failed.stderr, /^until then: 1 value written\n[\s\S]*a bug/);
+    assert.match(failed.stderr, /^before the error: 1 value written\n[\s\S]*a bug/);
     assert.match(refused.stderr, /^error: Cannot load .*broken\.mjs: /);
     assert.deepEqual([ordered.code, failed.code, refused.code], [1, 1, 1]);
   });

@@ -84,7 +84,7 @@ describe("larder serve", () => {
     const { url, token, readOnlyToken } = JSON.parse(line);
     assert.match(url, /^http:\/\/0\.0\.0\.0:\d+$/);
     assert.ok(token !== readOnlyToken && readOnlyToken.length >= 40);
-    await served.said(/warning: 0\.0\.0\.0 is no loopback address/);
+    await served.said(/warning: 0\.0\.0\.0 is not a loopback address/);
     served.signal("SIGTERM");
     assert.equal((await served.ended).code, 0);
   });
@@ -100,7 +100,7 @@ describe("larder serve", () => {
     assert.equal((await fetch(`${url}/get/slow`)).status, 401);
     await new Promise((resolve) => setTimeout(resolve, 100));
     served.signal("SIGINT");
-    await served.said(/Stopping; again to end at once/);
+    await served.said(/Stopping; press Ctrl-C again to end at once/);
     redis.resume();
     const response = await asked;
     assert.deepEqual([response.status, await response.json()], [200, { result: "1" }]);
@@ -117,7 +117,7 @@ describe("larder serve", () => {
       larder(["serve", "--port", "65536"]),
     ]);
     assert.deepEqual([taken.code, token.code, away.code, wrong.code], [1, 2, 3, 2], taken.stderr + token.stderr);
-    assert.match(taken.stderr, new RegExp(`^error: cannot listen on 127\\.0\\.0\\.1:${redis.port}: the port is taken`));
+    assert.match(taken.stderr, new RegExp(`^error: Cannot listen on 127\\.0\\.0\\.1:${redis.port}: the port is taken`));
     assert.match(token.stderr, /^error: Cannot open the bridge: its token/);
     assert.doesNotMatch(away.stderr, /s3cret/);
     for (const { stdout, stderr } of [taken, token, away, wrong]) {

@@ -134,7 +134,7 @@ describe("larder warm and doctor", () => {
     // What is no mistake in the call is a bug, here the module's: its place is worth to be known.
     assert.equal(failed.code, 1);
     assert.match(failed.stderr, /their own bug[\s\S]*bug\.mjs/);
-    assert.match(none.stderr, /^error: cannot warm from .*nothing.mjs: accepted is an iterable/);
+    assert.match(none.stderr, /^error: Cannot warm from .*nothing.mjs: expected .* an iterable/);
   });
 
   it("warm stops at Ctrl-C while it waits for more", async () => {

@@ -126,8 +126,14 @@ describe("copy", () => {
     await source.service("analytics").cache.set("a", 1);
     await assert.rejects(run(source, target, { all: true, onConflict: "skip" }), /out of range/);
     await small.stop();
-    await assert.rejects(run(source, source, { database: 1 }), /cannot copy database 1 onto itself/);
-    await assert.rejects(run(source, target, { database: 1, onConflict: "x" as never }), /accepted are skip, replace/);
+    await assert.rejects(
+      run(source, source, { database: 1 }),
+      /^TypeError: Cannot copy database 1: received the same store twice, expected two stores$/,
+    );
+    await assert.rejects(
+      run(source, target, { database: 1, onConflict: "x" as never }),
+      /received "x", expected skip, replace or fail/,
+    );
   });
 
   it("what is not UTF-8 is told of and left out over REST and memory, and everything else goes on", {

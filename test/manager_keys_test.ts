@@ -164,13 +164,16 @@ onWires("manager", (test, wire) => {
     await assert.rejects(finish(clear(client, { service: "nope" })), /accepted are gateway/);
     await assert.rejects(
       finish(clear(client, { service: "product", database: 9 } as unknown as Target)),
-      /cannot take both a service and a database/,
+      /received both a service and a database, expected one of them/,
     );
     await assert.rejects(finish(clear(client, { database: 99 })), /accepted are 0 to 15/);
-    await assert.rejects(finish(clear(client, {} as never)), /accepted are a service or a database/);
-    await assert.rejects(finish(clear(client, { database: 1, pattern: "" })), /accepted is a glob/);
-    await assert.rejects(keysOf(client, { database: 1, limit: 0 }), /whole numbers from 1/);
-    await assert.rejects(keysOf(client, { database: 1, sort: "x" as never }), /accepted are key, size and ttl/);
+    await assert.rejects(finish(clear(client, {} as never)), /expected a service or a database/);
+    await assert.rejects(finish(clear(client, { database: 1, pattern: "" })), /received "", expected a glob/);
+    await assert.rejects(keysOf(client, { database: 1, limit: 0 }), /a whole number of 1 or more/);
+    await assert.rejects(
+      keysOf(client, { database: 1, sort: "x" as never }),
+      /received "x", expected key, size or ttl/,
+    );
     await assert.rejects(get(client, { database: 1, key: "" }), /not empty/);
     await assert.rejects(
       finish(clear(client, { database: 1, signal: AbortSignal.abort("stop") })),

@@ -245,12 +245,12 @@ describe("restore of damaged files", () => {
     const { text } = file;
     const lines = text.split(/(?<=\n)/);
     await says("", 0, /it is empty/);
-    await says("GIF89a...\n", 1, /no header/);
-    await says(new Uint8Array(100_000), 1, /no header/);
-    await says(`{"some":"json"}\n${text}`, 1, /no header/);
-    await says(text.replace('"format":1', '"format":2'), 1, /its format is 2: accepted is 1/);
-    await says(lines.slice(0, -1).join(""), 0, /without a trailer: it is torn/);
-    await says(text.slice(0, -1), 0, /no end: it is torn/);
+    await says("GIF89a...\n", 1, /not the header/);
+    await says(new Uint8Array(100_000), 1, /not the header/);
+    await says(`{"some":"json"}\n${text}`, 1, /not the header/);
+    await says(text.replace('"format":1', '"format":2'), 1, /received format 2, expected 1/);
+    await says(lines.slice(0, -1).join(""), 0, /without a trailer, so it is incomplete/);
+    await says(text.slice(0, -1), 0, /no line break, so it is incomplete/);
     await says(text + text, lines.length + 1, /follows the trailer/);
     await says([lines[0], ...lines.slice(2)].join(""), lines.length - 1, /counts|SHA-256/);
     await says(text.replace('"string"', '"sting"'), 3, /no type/);
@@ -260,7 +260,10 @@ describe("restore of damaged files", () => {
 
   it("restore refuses types that the store does not have before it writes", { timeout: 60_000 }, async () => {
     const list = await file.rewritten((line) => (line.key === "h" ? { key: "h", type: "list", value: ["a"] } : line));
-    await assert.rejects(restored(client, 10, list, "replace"), /cannot restore a key of type list over memory/);
+    await assert.rejects(
+      restored(client, 10, list, "replace"),
+      /Cannot restore keys: received type list, expected types that memory supports/,
+    );
     assert.deepEqual((await driver.send(10, [["DBSIZE"]]))[0], 0);
   });
 });

@@ -1,23 +1,23 @@
 /**
  * An Upstash-compatible REST server over any driver, as a fetch handler.
  *
- * It serves what `@upstash/redis` calls: `POST /`, `/pipeline`, `/multi-exec`, commands as paths, and `/subscribe`,
- * `/psubscribe` and `/monitor` as server-sent events, with bearer tokens, base64 replies and sync tokens. What it promises
- * beyond that: a command that holds or changes the state of a connection never reaches the store, numbers go and come digit
- * for digit, and transactions have a connection of their own.
+ * It serves the requests of `@upstash/redis`: `POST /`, `/pipeline`, `/multi-exec`, commands as paths, and
+ * `/subscribe`, `/psubscribe` and `/monitor` as server-sent events, with bearer tokens, base64 replies and sync tokens.
+ * In addition it promises: a command that blocks a connection or changes its state never reaches the store, numbers
+ * keep all their digits, and each transaction has a connection of its own.
  *
- * Where the driver has connections of one's own (TCP), bytes go and come as they are. Elsewhere (memory, REST) it carries
- * text, and serves the commands that the driver knows; there are no streams.
+ * If the driver opens connections of its own (TCP), bytes are sent and received unchanged. Otherwise (memory, REST) the
+ * bridge carries text, and serves the commands that the driver knows, without streams.
  *
  * Intentional, not bugs:
  *
- * - FLUSHALL is served as it is: over a store with numbered databases it empties all of them.
+ * - FLUSHALL is served unchanged: over a store with numbered databases it empties all of them.
  * - An empty segment of a path is an empty argument.
- * - `null`, lists and objects are no arguments: such a command is answered with an error, in a pipeline in its place.
- * - JSON that is not UTF-8 is refused. A body that is an argument of a path, and what is percent-encoded in it, may be any
- *   bytes where the driver has connections of one's own.
- * - Of scripts, Upstash's own flag `allow-key-locking` is taken out: Redis runs one script at a time. What it forbids
- *   there, keys that a script does not declare, is not looked for.
+ * - `null`, lists and objects are not arguments. The reply to such a command is an error, also in a pipeline.
+ * - JSON that is not UTF-8 is refused. A body that is an argument of a path, and percent-encoded parts of the path, may
+ *   be any bytes if the driver opens connections of its own.
+ * - Upstash's own flag `allow-key-locking` is removed from scripts, because Redis runs one script at a time. Keys that
+ *   a script does not declare, which Upstash refuses with this flag, are not searched for.
  * - The slashes of `/subscribe/a/b` are part of the channel, because `@upstash/redis` does not encode them.
  *
  * @module
@@ -25,7 +25,7 @@
 
 import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { checkNames, checkWhole, describe, refuse } from "../base/check.ts";
-import { bearerOf, sameToken, urlOf } from "../base/token.ts";
+import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { CommandStreams } from "./command_streams.ts";
@@ -48,38 +48,38 @@ export type { WebRequest, WebResponse } from "../base/web_types.ts";
 
 /** Options of {@linkcode bridge}. */
 export interface BridgeOptions {
-  /** The wire to the store. The bridge does not close it. */
+  /** The driver of the store. The bridge does not close it. */
   readonly driver: Driver;
   /** The token that may do everything. */
   readonly token: string;
   /**
-   * The token that may only read, for where others see it: it reads keys and listens to channels whose names it knows.
-   * It neither lists keys (SCAN, KEYS, patterns of channels) nor runs scripts. @default none
+   * A token that may only read, for use where others can see it. It reads keys and listens to channels by their names.
+   * It neither lists keys or channels (SCAN, KEYS, patterns of channels) nor runs scripts. @default none
    */
   readonly readOnlyToken?: string;
   /**
-   * The database that all commands run on, 0 to 15. @default the one that the driver's address names, else 0, the only
-   * one over REST
+   * The database of all commands, 0 to 15. @default the one that the driver's address names, else 0, the only one over
+   * REST
    */
   readonly database?: number;
   /** The most bytes in one request's body. @default 10_000_000 */
   readonly maxBytes?: number;
   /** The most commands in one pipeline or transaction. @default 100_000 */
   readonly maxCommands?: number;
-  /** The most connections that transactions may use at a time; others wait for them. @default 8 */
+  /** The most connections for transactions. Further transactions wait. @default 8 */
   readonly maxTransactions?: number;
   /**
-   * The most streams (subscriptions, MONITOR) at a time, each with a connection of its own; 0 for none. @default 1000
+   * The most streams (subscriptions, MONITOR), each with a connection of its own; 0 for none. @default 1000
    */
   readonly maxStreams?: number;
   /**
-   * How long the store may take for one request, waiting for a connection included: milliseconds, or `"10s"`.
+   * The deadline of a request to the store, waiting for a connection included: milliseconds, or `"10s"`.
    * @default 10_000
    */
   readonly timeout?: Timeout;
   /**
-   * How long a stream is silent before a comment keeps it alive: milliseconds, or `"5s"`; Bun cuts what is silent for
-   * 10 s.
+   * The time after which a comment keeps a silent stream alive: milliseconds, or `"5s"`. Bun closes streams that are
+   * silent for 10 s.
    * @default 5000
    */
   readonly heartbeat?: Timeout;
@@ -89,8 +89,8 @@ export interface BridgeOptions {
 export interface Bridge {
   (request: WebRequest): Promise<WebResponse>;
   /**
-   * Ends the streams, lets the store answer what was sent to it, and closes the connections that the bridge opened. What
-   * is asked for later is answered with an error. Never throws; the driver stays open.
+   * Ends the streams, waits for the replies of the store, and closes the connections that the bridge opened. Later
+   * requests are answered with an error. Never throws; the driver stays open.
    */
   close(): Promise<void>;
 }
@@ -114,17 +114,19 @@ export interface Bridge {
  */
 export function bridge(options: BridgeOptions): Bridge {
   checkOptions(options);
-  checkToken("token", options.token);
-  if (options.readOnlyToken !== undefined) checkToken("readOnlyToken", options.readOnlyToken);
+  checkToken(options.token);
+  if (options.readOnlyToken !== undefined) checkToken(options.readOnlyToken, "readOnlyToken");
   if (options.readOnlyToken === options.token) {
-    throw new TypeError("Cannot open the bridge with one token for both uses; accepted: two different tokens");
+    throw invalid("open the bridge", undefined, "two different tokens", TypeError, "one token for both uses");
   }
   const { driver, database = driver.database ?? 0 } = options;
   const timeout = parseTimeout(options.timeout ?? 10_000, "timeout");
   const heartbeat = parseTimeout(options.heartbeat ?? 5000, "heartbeat");
-  const wire = serveScripts(openProtocol({ driver, database, timeout, transactions: options.maxTransactions ?? 8 }));
+  const protocol = serveScripts(
+    openProtocol({ driver, database, timeout, transactions: options.maxTransactions ?? 8 }),
+  );
   const streams = new CommandStreams({ most: options.maxStreams ?? 1000, heartbeat, timeout });
-  const context = { options, wire, streams };
+  const context = { options, protocol, streams };
   const handler = async (request: Request): Promise<Response> => {
     try {
       return await answer(request, context);
@@ -135,20 +137,20 @@ export function bridge(options: BridgeOptions): Bridge {
   return Object.assign(handler, {
     async close(): Promise<void> {
       streams.close();
-      await wire.close();
+      await protocol.close();
     },
   });
 }
 
-/** A bridge at work. */
+/** The parts of a running bridge. */
 interface Context {
   readonly options: BridgeOptions;
-  readonly wire: Protocol;
+  readonly protocol: Protocol;
   readonly streams: CommandStreams;
 }
 
 async function answer(request: Request, context: Context): Promise<Response> {
-  const { options, wire } = context;
+  const { options, protocol } = context;
   const url = urlOf(request);
   if (request.method === "OPTIONS" && request.headers.has("access-control-request-method")) return preflight(request);
   if (!/^(HEAD|GET|POST|PUT)$/.test(request.method)) throw new RequestError(405, "ERR method not allowed");
@@ -157,23 +159,23 @@ async function answer(request: Request, context: Context): Promise<Response> {
   if (stream) return await answerStream(request, stream, readOnly, context);
   const format = chooseFormat(request, url);
   const body = await readBody(request, options.maxBytes ?? 10_000_000);
-  const vet = (item: readonly unknown[]) => toCommand(item, { readOnly, binary: wire.binary });
+  const vet = (item: readonly unknown[]) => toCommand(item, { readOnly, binary: protocol.binary });
 
   if (url.pathname === "/pipeline" || url.pathname === "/multi-exec") {
     const items = parseBody(body);
     if (!Array.isArray(items) || items.length === 0 || !items.every((item) => Array.isArray(item) && item.length > 0)) {
-      throw new RequestError(400, "ERR malformed request, accepted: a non-empty array of non-empty command arrays");
+      throw new RequestError(400, "ERR malformed request, expected a non-empty array of non-empty command arrays");
     }
     if (items.length > (options.maxCommands ?? 100_000))
       throw new RequestError(400, "ERR max number of commands exceeded");
     const run = url.pathname === "/pipeline" ? pipeline : transaction;
-    return respond(200, format.type, format.many(await run(items.map(vet), wire)));
+    return respond(200, format.type, format.many(await run(items.map(vet), protocol)));
   }
   const item = url.pathname === "/" ? parseBody(body) : parsePath(url, body);
   if (!Array.isArray(item) || item.length === 0) {
-    throw new RequestError(400, "ERR malformed request, accepted: a non-empty command array");
+    throw new RequestError(400, "ERR malformed request, expected a non-empty command array");
   }
-  const [reply = null] = await pipeline([vet(item)], wire);
+  const [reply = null] = await pipeline([vet(item)], protocol);
   return respond(reply instanceof Error ? 400 : 200, format.type, format.one(reply));
 }
 
@@ -181,14 +183,13 @@ function chooseFormat(request: Request, url: URL): Format {
   const base64 = request.headers.get("upstash-encoding") === "base64";
   const name = request.headers.get("upstash-response-format") ?? "json";
   if (name === "json") return base64 ? base64Json : plainJson;
-  if (name !== "resp2") throw new RequestError(400, "ERR unsupported response format, accepted: json, resp2");
-  if (base64) throw new RequestError(400, "ERR base64 is not for the response format resp2");
-  if (url.pathname === "/multi-exec")
-    throw new RequestError(400, "ERR the response format resp2 is not for transactions");
+  if (name !== "resp2") throw new RequestError(400, "ERR unsupported response format, expected json or resp2");
+  if (base64) throw new RequestError(400, "ERR the response format resp2 has no base64");
+  if (url.pathname === "/multi-exec") throw new RequestError(400, "ERR transactions have no response format resp2");
   return resp2;
 }
 
-/** Checks the request's token; answers whether it is the one that may only read. */
+/** Checks the token of a request. Returns whether it is the token that may only read. */
 function authorize(request: Request, url: URL, { token, readOnlyToken }: BridgeOptions): boolean {
   const given = request.headers.has("authorization") ? bearerOf(request) : (url.searchParams.get("_token") ?? "");
   const full = sameToken(given, token);
@@ -197,37 +198,40 @@ function authorize(request: Request, url: URL, { token, readOnlyToken }: BridgeO
   return reads;
 }
 
-/** Runs commands in order; those that were refused have their error in their place. */
-async function pipeline(commands: readonly (RawCommand | StoreError)[], wire: Protocol): Promise<readonly RawReply[]> {
+/** Runs commands in order. The reply to a refused command is its error. */
+async function pipeline(
+  commands: readonly (RawCommand | StoreError)[],
+  protocol: Protocol,
+): Promise<readonly RawReply[]> {
   const served = commands.filter((command): command is RawCommand => !(command instanceof Error));
-  const replies = served.length > 0 ? await wire.send(served) : [];
+  const replies = served.length > 0 ? await protocol.send(served) : [];
   if (served.length === commands.length) return replies;
   let next = 0;
   return commands.map((command) => (command instanceof Error ? command : (replies[next++] ?? null)));
 }
 
-/** Runs commands as one transaction; any that is refused discards all. */
+/** Runs commands as one transaction. If one of them is refused, none is run. */
 async function transaction(
   commands: readonly (RawCommand | StoreError)[],
-  wire: Protocol,
+  protocol: Protocol,
 ): Promise<readonly RawReply[]> {
   const served = commands.map((command) => {
     if (command instanceof Error) throw new RequestError(400, command.message);
     return command;
   });
-  const results = await wire.transaction(served);
+  const results = await protocol.transaction(served);
   if (!results) throw new RequestError(400, "ERR transactions are not served over this store");
   if (results instanceof Error) throw new RequestError(400, results.message);
   return results;
 }
 
-/** The command of `/subscribe/channel`, `/psubscribe/pattern` and `/monitor`. */
+/** Returns the command of `/subscribe/channel`, `/psubscribe/pattern` or `/monitor`; `undefined` for other paths. */
 function toStream(url: URL): readonly string[] | undefined {
   const [, name = "", slash, rest = ""] = /^\/(subscribe|psubscribe|monitor)(\/(.*))?$/i.exec(url.pathname) ?? [];
   if (name === "") return undefined;
   if (parseQuery(url).length > 0) throw new RequestError(400, "ERR malformed channel: its ? must be percent-encoded");
   if (/^m/i.test(name)) return slash === undefined ? [name] : undefined;
-  if (rest === "") throw new RequestError(400, "ERR malformed request, accepted: a channel or pattern in the path");
+  if (rest === "") throw new RequestError(400, "ERR malformed request, expected a channel or pattern in the path");
   // The published client does not encode the slashes of a channel.
   const channel = parseSegments(rest);
   if (!channel.every((part) => typeof part === "string"))
@@ -239,16 +243,16 @@ async function answerStream(
   request: Request,
   command: readonly string[],
   readOnly: boolean,
-  { wire, streams }: Context,
+  { protocol, streams }: Context,
 ): Promise<Response> {
   const [name = "", channel = ""] = command;
-  const { connect } = wire;
+  const { connect } = protocol;
   if (!connect)
-    throw new RequestError(400, `ERR command "${name}" is not served over this store: it takes a Redis over TCP`);
+    throw new RequestError(400, `ERR command "${name}" is not served over this store: it needs a Redis over TCP`);
   if (request.method === "HEAD") throw new RequestError(405, "ERR method not allowed");
   if (readOnly && !mayListen(name, channel)) throw new RequestError(400, forbidden(name).message);
-  // An event is text, whatever encoding is asked for.
-  const events = await streams.open(() => connect.call(wire), command);
+  // Events are text, even if the request asks for another encoding.
+  const events = await streams.open(() => connect.call(protocol), command);
   return respond(200, "text/event-stream", events);
 }
 
@@ -292,7 +296,7 @@ const STATUS: Partial<Record<StoreError["kind"], number>> = { command: 400, limi
 function failure(error: unknown): Response {
   if (error instanceof RequestError) return fail(error.status, error.message);
   if (error instanceof StoreError) return fail(STATUS[error.kind] ?? 503, error.message);
-  return fail(500, "the bridge failed");
+  return fail(500, "The bridge failed");
 }
 
 function fail(status: number, error: string): Response {
@@ -307,15 +311,8 @@ function respond(status: number, type: string, body: Uint8Array<ArrayBuffer> | R
     "access-control-expose-headers": "upstash-sync-token",
     "upstash-sync-token": crypto.randomUUID(),
   };
-  // Without it, a response is sent in chunks.
+  // Without a length, the response would be sent in chunks.
   if (body instanceof Uint8Array) headers["content-length"] = `${body.length}`;
   if (status === 405) headers.allow = "HEAD, GET, POST, PUT";
   return new Response(body, { status, headers });
-}
-
-function checkToken(name: string, token: unknown): void {
-  if (typeof token === "string" && /^[\x21-\x7e]+$/.test(token)) return;
-  throw new TypeError(
-    `Cannot open the bridge: its ${name} is missing or malformed; accepted: visible ASCII characters`,
-  );
 }

@@ -6,23 +6,23 @@
 
 import { type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 
-/** The most bytes that wait for a client that reads too slowly. */
+/** The most bytes that are buffered for a slow client. */
 const MOST_WAITING = 8_000_000;
 
 /** Options of {@linkcode CommandStreams}. */
 export interface CommandStreamsOptions {
-  /** The most streams at a time. */
+  /** The most concurrent streams. */
   readonly most: number;
-  /** Milliseconds after which a comment shows that the stream is alive. */
+  /** The milliseconds after which a comment keeps a silent stream alive. */
   readonly heartbeat: number;
-  /** Milliseconds that the store may take for its first word. */
+  /** The milliseconds that the store may take for its first reply. */
   readonly timeout: number;
 }
 
 /** The streams of a bridge. */
 export class CommandStreams {
   readonly #options: CommandStreamsOptions;
-  /** Those that are still opened too. */
+  /** The streams, those that are being opened included. */
   readonly #streams = new Set<CommandStream>();
   #closed = false;
 
@@ -32,12 +32,12 @@ export class CommandStreams {
   }
 
   /**
-   * Opens a stream: what follows a command, from the command's own reply on.
+   * Opens the stream of a command's replies, from the first one on.
    *
-   * @param connect Opens its connection.
+   * @param connect Opens a connection for it.
    * @param command SUBSCRIBE, PSUBSCRIBE or MONITOR with its argument.
-   * @returns The events; cancelling them ends the stream.
-   * @throws {StoreError} When there are too many streams, or the store refuses the command or does not answer.
+   * @returns The events. Cancelling them ends the stream.
+   * @throws {StoreError} If there are too many streams, or if the store refuses the command or does not answer.
    */
   async open(connect: () => Promise<Connection>, command: RawCommand): Promise<ReadableStream<Uint8Array>> {
     if (this.#closed) throw new StoreError("closed", "The bridge is closed");
@@ -53,7 +53,7 @@ export class CommandStreams {
     }
   }
 
-  /** Ends all of them, and opens no more. */
+  /** Ends all streams, and opens no more. */
   close(): void {
     this.#closed = true;
     for (const stream of this.#streams) stream.end();
@@ -63,7 +63,7 @@ export class CommandStreams {
 class CommandStream {
   readonly body: ReadableStream<Uint8Array>;
   readonly #gone: () => void;
-  /** None when the client has left. */
+  /** `undefined` after the client has left. */
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #connection: Connection | undefined;
   #beats: ReturnType<typeof setInterval> | undefined;
@@ -85,7 +85,7 @@ class CommandStream {
     );
   }
 
-  /** Resolves when the first reply is there. */
+  /** Starts the stream. Resolves with the first reply. */
   async open(connect: () => Promise<Connection>, command: RawCommand, options: CommandStreamsOptions): Promise<void> {
     const connection = await connect();
     this.#connection = connection;
@@ -94,13 +94,13 @@ class CommandStream {
     let late: ReturnType<typeof setTimeout> | undefined;
     await new Promise<void>((resolve, reject) => {
       late = setTimeout(() => reject(new StoreError("timeout", `The store did not answer in ${timeout} ms`)), timeout);
-      const told = (reply: RawReply): void => {
-        // The request's error, whatever kind it is: the store answers.
+      const answered = (reply: RawReply): void => {
+        // An error of any kind is the request's error, because the store answers.
         if (reply instanceof StoreError) reject(new StoreError("command", reply.message));
         else this.#send(toEvent(reply));
         resolve();
       };
-      connection.listen(command, told).then(
+      connection.listen(command, answered).then(
         () => reject(new StoreError("closed", "The stream was ended")),
         (error) => {
           reject(error);
@@ -111,7 +111,7 @@ class CommandStream {
     if (!this.#ended) this.#beats = setInterval(() => this.#send(": alive\n\n"), heartbeat);
   }
 
-  /** Ends it; a comment says why where the client cannot know. */
+  /** Ends the stream, with a comment if there is a reason that the client cannot know. */
   end(why?: string): void {
     if (this.#ended) return;
     if (why !== undefined) this.#send(`: ${why}\n\n`);
@@ -126,8 +126,8 @@ class CommandStream {
     if (this.#ended || !this.#controller) return;
     this.#controller.enqueue(encoder.encode(text));
     if ((this.#controller.desiredSize ?? 0) >= -MOST_WAITING) return;
-    // What waits is dropped.
-    this.#controller.error(new Error("the client reads too slowly"));
+    // The buffer is dropped.
+    this.#controller.error(new Error("The client reads too slowly"));
     this.#controller = undefined;
     this.end();
   }
@@ -136,7 +136,7 @@ class CommandStream {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** An event: the parts of a message joined by commas, or a line of MONITOR; each line of it is a line of data. */
+/** Returns an event: the parts of a message joined by commas, or a line of MONITOR. Each line is a line of data. */
 function toEvent(reply: RawReply): string {
   const text = Array.isArray(reply) ? reply.map(toText).join(",") : reply === "OK" ? '"OK"' : toText(reply);
   const lines = text.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);

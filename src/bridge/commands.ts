@@ -1,15 +1,15 @@
 /**
- * Which commands the bridge serves.
+ * The commands that the bridge serves.
  *
  * @module
  */
 
-/** An argument: bytes where it is not UTF-8. */
+/** An argument: text, or bytes if it is not UTF-8. */
 export type Argument = string | Uint8Array;
 
 /**
- * Commands that hold a connection or change its state, that leave the database, or that run the server itself. For POST and
- * HOST: it cuts the connection, taking them for an attack from a browser.
+ * Commands that block a connection or change its state, that leave the database, or that administer the server. On
+ * POST and HOST: Redis closes the connection, because it takes them for an attack from a browser.
  */
 const BLOCKED = words(
   `SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE MONITOR SYNC PSYNC REPLCONF
@@ -21,9 +21,9 @@ const BLOCKED = words(
 );
 
 /**
- * Commands that only read what their keys hold. Whoever has the token that reads may be anybody: what tells which keys
- * there are (SCAN, KEYS, RANDOMKEY) is not among them, nor what reads keys that it does not name (SORT_RO), nor
- * scripts, which can do both and can keep the store from all others.
+ * Commands that only read the values of their keys. The read-only token may be public, so commands that list keys are
+ * left out (SCAN, KEYS, RANDOMKEY), and so are those that read keys they do not name (SORT_RO), and scripts, which can
+ * do both and can block the store for all others.
  */
 const READS = words(
   `PING ECHO TIME DBSIZE EXISTS TTL PTTL EXPIRETIME PEXPIRETIME TYPE TOUCH DUMP OBJECT
@@ -39,11 +39,11 @@ const READS = words(
 );
 
 /**
- * What of a command is never served, whoever asks.
+ * Returns the part of a command that no token may use.
  *
  * @param name The command's name, in any case.
  * @param args The name and its arguments.
- * @returns The option that is not served; empty for the whole command; `undefined` where all of it is served.
+ * @returns The option that is not served; empty for the whole command; `undefined` if all of it is served.
  */
 export function blocked(name: string, args: readonly Argument[]): string | undefined {
   const command = name.toUpperCase();
@@ -57,35 +57,35 @@ export function blocked(name: string, args: readonly Argument[]): string | undef
 }
 
 /**
- * Whether a command only reads.
+ * Returns whether a command only reads.
  *
  * @param name The command's name, in any case.
- * @returns Whether a read-only token may run it.
+ * @returns `true` if a read-only token may run it.
  */
 export function isRead(name: string): boolean {
   return READS.has(name.toUpperCase());
 }
 
 /**
- * Whether a read-only token may listen: to channels by their names, for a pattern tells which there are; and not to the
- * server's own, which tell of changed keys.
+ * Returns whether a read-only token may listen. It may listen to channels by their names, but not to patterns, which
+ * reveal channels, nor to the server's own channels, which reveal changed keys.
  *
  * @param name SUBSCRIBE, PSUBSCRIBE or MONITOR, in any case.
- * @param channel What it listens to.
- * @returns Whether it may.
+ * @param channel The channel or pattern.
+ * @returns `true` if it may.
  */
 export function mayListen(name: string, channel: string): boolean {
   return /^subscribe$/i.test(name) && !channel.startsWith("__");
 }
 
-/** Whether BLOCK stands before STREAMS; what follows that are keys. */
+/** Returns whether the option BLOCK comes before STREAMS. The arguments after STREAMS are keys. */
 function blocks(args: readonly Argument[], from: number): boolean {
   const options = args.slice(from).map(upper);
   const end = options.indexOf("STREAMS");
   return options.slice(0, end < 0 ? undefined : end).includes("BLOCK");
 }
 
-/** Bytes that are not UTF-8 are no word. */
+/** Returns a word in upper case; empty for bytes that are not UTF-8. */
 function upper(arg: Argument | undefined): string {
   return typeof arg === "string" ? arg.toUpperCase() : "";
 }

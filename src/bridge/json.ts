@@ -1,9 +1,9 @@
 /**
- * Parses a request's body so that the numbers in it keep their digits: `JSON.parse` rounds integers above 2^53 and
- * rewrites floats, and its reviver sees the source text on new engines only.
+ * Parses a request's body so that the numbers in it keep their digits. `JSON.parse` rounds integers above 2^53 and
+ * rewrites floats, and its reviver receives the source text on new engines only.
  *
  * @param text The JSON text: one command, or a list of them.
- * @returns The value; where a command holds a number, every number is a string of its digits.
+ * @returns The value. If a command has a number, all numbers are strings of their digits.
  * @throws {SyntaxError} When the text is not JSON.
  */
 export function parseJson(text: string): unknown {
@@ -11,7 +11,7 @@ export function parseJson(text: string): unknown {
   return holdsNumber(value) ? JSON.parse(quoteNumbers(text)) : value;
 }
 
-/** Whether a command, or one in a list of commands, holds a number. */
+/** Returns whether a command, or one in a list of commands, has a number. */
 function holdsNumber(value: unknown): boolean {
   if (!Array.isArray(value)) return false;
   return value.some((item) => typeof item === "number" || (Array.isArray(item) && item.some(isNumber)));
@@ -21,7 +21,9 @@ function isNumber(value: unknown): boolean {
   return typeof value === "number";
 }
 
-/** Puts the numbers of a valid JSON text in quotes. Strings are stepped over, so that none is backtracked into. */
+/**
+ * Puts the numbers of a valid JSON text in quotes. Strings are skipped, so that the pattern never backtracks into one.
+ */
 function quoteNumbers(text: string): string {
   const start = /"|-?\d[\d.eE+-]*/g;
   const end = /["\\]/g;

@@ -1,8 +1,9 @@
 /**
- * What the bridge needs of a store, over connections of its own where the driver has them, otherwise over its text.
+ * The commands, transactions and connections that the bridge needs of a store: over connections that the driver opens
+ * for it, or otherwise over the driver's text.
  *
- * Over connections, plain commands of all requests are pipelined on a few that are shared: none of them blocks, because
- * those that do are refused. Transactions, and what a stream listens to, have one to themselves.
+ * Over connections, plain commands of all requests are pipelined on a few shared ones. None of these commands blocks,
+ * because the bridge refuses those that do. Each transaction and each stream has a connection to itself.
  *
  * @module
  */
@@ -18,11 +19,11 @@ import {
 } from "../../drivers/driver.ts";
 import { unknownCommand } from "../base/store_error.ts";
 
-/** What a {@linkcode Protocol} is made of. */
+/** Options of {@linkcode openProtocol}. */
 export interface ProtocolOptions {
   readonly driver: Driver;
   readonly database: number;
-  /** Milliseconds for one send, connecting and waiting included. */
+  /** The deadline of one send in milliseconds, connecting and waiting included. */
   readonly timeout: number;
   /** The most connections for transactions. */
   readonly transactions: number;
@@ -30,37 +31,37 @@ export interface ProtocolOptions {
 
 /** A store as the bridge uses it. */
 export interface Protocol {
-  /** Whether arguments may be bytes that are not UTF-8. */
+  /** `true` if arguments may be bytes that are not UTF-8. */
   readonly binary: boolean;
-  /** Sends commands in order. @throws {StoreError} When they were not answered. */
+  /** Sends commands in order. @throws {StoreError} If the store did not answer. */
   send(commands: readonly RawCommand[]): Promise<readonly RawReply[]>;
   /**
    * Runs commands as one transaction.
    *
-   * @returns Their replies; or the error for which all were discarded; or nothing where there are no transactions.
-   * @throws {StoreError} When they were not answered.
+   * @returns Their replies; the error for which all were discarded; or `undefined` if the store has no transactions.
+   * @throws {StoreError} If the store did not answer.
    */
   transaction(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError | undefined>;
-  /** Opens a connection of its own. Absent where there are none. */
+  /** Opens a connection. Absent if the driver cannot open connections. */
   connect?(): Promise<Connection>;
   /**
-   * Sends a command that is of no database past all others, and past what holds them. Absent where there is one way
-   * only.
+   * Sends a command that belongs to no database over a new connection, past commands that wait. Absent if the driver
+   * cannot open connections.
    *
-   * @throws {StoreError} When it was not answered.
+   * @throws {StoreError} If the store did not answer.
    */
   sendAside?(command: RawCommand): Promise<RawReply>;
-  /** Waits for what is under way, then closes what was opened. What comes later fails. */
+  /** Waits for commands in-flight, then closes the connections. Later commands fail. */
   close(): Promise<void>;
 }
 
-/** Makes the wire that suits the driver. */
+/** Makes the protocol for a driver. */
 export function openProtocol(options: ProtocolOptions): Protocol {
   const { connect } = options.driver;
-  return connect ? new Connections(options, connect.bind(options.driver)) : textWire(options);
+  return connect ? new Connections(options, connect.bind(options.driver)) : textProtocol(options);
 }
 
-function textWire({ driver, database, timeout }: ProtocolOptions): Protocol {
+function textProtocol({ driver, database, timeout }: ProtocolOptions): Protocol {
   const { transactions } = driver.capabilities;
   const send = async (commands: readonly RawCommand[]): Promise<readonly RawReply[]> =>
     (await driver.send(database, commands as Parameters<Driver["send"]>[1], { timeout })).map(toRaw);
@@ -76,23 +77,25 @@ function textWire({ driver, database, timeout }: ProtocolOptions): Protocol {
 
 const encoder = new TextEncoder();
 
-/** Which strings were simple ones, a driver of text does not say. */
+/**
+ * Turns a reply of text into one of bytes. Of simple strings only OK is known, because such drivers do not mark them.
+ */
 function toRaw(reply: Reply): RawReply {
   if (typeof reply === "string") return reply === "OK" ? reply : encoder.encode(reply);
   if (reply === null || typeof reply !== "object") return reply;
   if (!(reply instanceof StoreError)) return reply.map(toRaw);
-  // Redis may well know it.
+  // Redis may know the command.
   const name = unknownCommand(reply);
   if (name === undefined) return reply;
   return new StoreError("command", `ERR unknown command '${name}': the store behind this server does not have it`);
 }
 
-/** What a transaction came to, by the replies to MULTI, its commands and EXEC. */
+/** Returns the outcome of a transaction, by the replies to MULTI, its commands and EXEC. */
 function settle(replies: readonly RawReply[]): readonly RawReply[] | StoreError {
   const results = replies.at(-1);
   if (Array.isArray(results)) return results;
   if (results instanceof StoreError && results.kind !== "command") throw results;
-  // The command that could not be queued says more than EXECABORT.
+  // The error of the command that could not be queued says more than EXECABORT.
   const wrong = replies.find((reply) => reply instanceof StoreError);
   return (wrong as StoreError) ?? new StoreError("command", "EXECABORT the transaction was discarded");
 }
@@ -100,21 +103,21 @@ function settle(replies: readonly RawReply[]): readonly RawReply[] | StoreError 
 /** A shared connection. */
 interface Line {
   readonly connection: Connection;
-  /** How many commands wait for their reply. */
+  /** The number of commands without a reply. */
   pending: number;
 }
 
-/** The most shared connections, and how many commands may wait on each before there is another. */
+/** The most shared connections, and the commands in-flight on each at which another one is opened. */
 const LINES = 4;
 const BUSY = 500;
-/** How often what was refused before it ran is sent again. */
+/** The number of times that a command is sent again which was refused before it ran. */
 const REPEATS = 2;
 
 function isDenied(reply: RawReply | undefined): boolean {
   return reply instanceof StoreError && isDenial(reply);
 }
 
-/** The first repetition goes at once: the connection was replaced. */
+/** Pauses before a repetition. The first one is immediate, because the connection was replaced. */
 async function pauseBefore(attempt: number): Promise<void> {
   if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, 30));
 }
@@ -125,7 +128,7 @@ class Connections implements Protocol {
   readonly #connect: NonNullable<Driver["connect"]>;
   readonly #lines = new Set<Line>();
   #opening: Promise<void> | undefined;
-  /** The connections for transactions that nobody uses. */
+  /** The connections for transactions that are not in use. */
   readonly #idle: Connection[] = [];
   #inUse = 0;
   readonly #waiting = new Set<() => void>();
@@ -171,14 +174,14 @@ class Connections implements Protocol {
     }
   }
 
-  /** What a server refused that was demoted meanwhile is sent again, to the one that its name leads to now. */
+  /** Sends commands. If the server was demoted and refused some, they are sent again to the server of its name. */
   async #sendWhole(commands: readonly RawCommand[]): Promise<readonly RawReply[]> {
     const left = this.#deadline();
     let replies = await this.#send(commands, left);
     for (let attempt = 0; attempt < REPEATS && replies.some(isDenied); attempt++) {
       await pauseBefore(attempt);
       const again = commands.filter((_, i) => isDenied(replies[i]));
-      // What was answered before stays answered, whatever becomes of the rest.
+      // Replies that arrived before are kept, even if the repetition fails.
       const found = await this.#send(again, left).catch((error: StoreError) => again.map(() => error));
       let next = 0;
       replies = replies.map((reply) => (isDenied(reply) ? (found[next++] ?? null) : reply));
@@ -186,7 +189,7 @@ class Connections implements Protocol {
     return replies;
   }
 
-  /** The same for a transaction, which such a server discards as a whole. */
+  /** Runs a transaction in the same way. A demoted server discards it as a whole. */
   async #transact(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError> {
     const left = this.#deadline();
     for (let attempt = 0; ; attempt++) {
@@ -209,7 +212,7 @@ class Connections implements Protocol {
         return await line.connection.send(commands, { timeout });
       } catch (error) {
         this.#lines.delete(line);
-        // It was lost while nobody used it.
+        // The connection was lost while it was idle.
         if ((error as StoreError).repeat !== "all") throw error;
       } finally {
         line.pending -= commands.length;
@@ -229,7 +232,7 @@ class Connections implements Protocol {
     }
   }
 
-  /** The first shared connection that is not busy, otherwise the least busy one. */
+  /** Returns the first shared connection that is not busy, otherwise the least busy one. */
   #pick(): Line | undefined {
     let best: Line | undefined;
     for (const line of this.#lines) {
@@ -271,7 +274,7 @@ class Connections implements Protocol {
     }
   }
 
-  /** Where MULTI is forbidden, the commands behind it would run nevertheless. */
+  /** Opens a connection and tries MULTI. If MULTI is forbidden, the commands after it would run without it. */
   async #openForTransactions(): Promise<Connection> {
     const connection = await this.connect();
     const [multi] = await connection.send([["MULTI"], ["DISCARD"]], { timeout: this.#options.timeout });
@@ -280,7 +283,7 @@ class Connections implements Protocol {
     throw new StoreError("command", multi.message);
   }
 
-  /** Waits until one of the connections for transactions may be used. */
+  /** Waits until a connection for transactions is free. */
   async #acquire(timeout: number): Promise<void> {
     if (this.#inUse < this.#options.transactions) {
       this.#inUse++;
@@ -299,7 +302,7 @@ class Connections implements Protocol {
     });
   }
 
-  /** Hands the place on to who waits first. */
+  /** Gives the connection to the transaction that has waited the longest. */
   #release(): void {
     const [free] = this.#waiting;
     if (free) {
@@ -308,7 +311,7 @@ class Connections implements Protocol {
     } else this.#inUse--;
   }
 
-  /** Counts down what a request may take. */
+  /** Returns a function that returns the time left of a request. */
   #deadline(): () => number {
     if (this.#closed) throw closedError();
     const { timeout } = this.#options;

@@ -1,5 +1,5 @@
 /**
- * How replies are written: as JSON, with or without base64, or as RESP2.
+ * The formats of replies: JSON, with or without base64, and RESP2.
  *
  * @module
  */
@@ -7,25 +7,25 @@
 import { type RawReply, StoreError } from "../../drivers/driver.ts";
 import { toBase64 } from "../base/base64.ts";
 
-/** Writes what one response holds. */
+/** A format of responses. */
 export interface Format {
   /** The content type. */
   readonly type: string;
-  /** The reply of one command. */
+  /** Writes the reply of one command. */
   one(reply: RawReply): Body;
-  /** The replies of several commands. */
+  /** Writes the replies of several commands. */
   many(replies: readonly RawReply[]): Body;
 }
 
-/** JSON whose strings are text; bytes that are not UTF-8 become U+FFFD. */
+/** JSON with strings of text. Bytes that are not UTF-8 become U+FFFD. */
 export const plainJson: Format = json(quote);
 
-/** JSON whose strings are base64 of their bytes, at any depth. */
+/** JSON with strings in base64, at any depth. */
 export const base64Json: Format = json((value) => {
   return `"${toBase64(typeof value === "string" ? encoder.encode(value) : value)}"`;
 });
 
-/** Replies as Redis itself writes them. */
+/** RESP2, the format of Redis itself. */
 export const resp2: Format = {
   type: "application/octet-stream",
   one: (reply) => resp2.many([reply]),
@@ -41,10 +41,10 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 type Body = Uint8Array<ArrayBuffer>;
 
-/** How much text is gathered: on some engines, text of more than 128 KB costs many times as much. */
+/** The longest text before it is encoded. On some engines, longer texts than 128 KiB are many times slower. */
 const GATHERED = 16_384;
 
-/** Gathers text and bytes. */
+/** Collects text and bytes. */
 class Output {
   readonly #parts: Uint8Array[] = [];
   #text = "";
@@ -82,7 +82,7 @@ type Write = (value: string | Uint8Array) => string;
 function json(write: Write): Format {
   const item = (reply: RawReply): string => {
     if (reply instanceof StoreError) return `{"error":${JSON.stringify(reply.message)}}`;
-    // A client decodes a whole result except for this one; inside a list it decodes this too.
+    // Clients decode every result from base64 except a plain OK; inside a list they decode OK too.
     return `{"result":${reply === "OK" ? '"OK"' : writeJson(reply, write)}}`;
   };
   return {
@@ -99,7 +99,7 @@ function json(write: Write): Format {
 
 function writeJson(reply: RawReply, write: Write): string {
   if (typeof reply === "string" || reply instanceof Uint8Array) return write(reply);
-  // All digits of a bigint.
+  // Keeps all digits of a bigint.
   if (reply === null || typeof reply !== "object") return `${reply}`;
   if (reply instanceof StoreError) return write(reply.message);
   return `[${reply.map((each) => writeJson(each, write)).join(",")}]`;

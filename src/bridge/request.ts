@@ -1,5 +1,5 @@
 /**
- * What a request asks for: its body, and the commands in its body or its path.
+ * The body of a request, and the commands in its body or its path.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import { type RawCommand, StoreError } from "../../drivers/driver.ts";
 import { type Argument, blocked, isRead } from "./commands.ts";
 import { parseJson } from "./json.ts";
 
-/** A request that is answered with an error as a whole. */
+/** Thrown for a request whose response is an error as a whole. */
 export class RequestError extends Error {
   /** The HTTP status. */
   readonly status: number;
 
-  /** Makes a refusal. */
+  /** Makes an error with an HTTP status. */
   constructor(status: number, message: string) {
     super(message);
     this.status = status;
@@ -31,7 +31,7 @@ export async function readBody(request: Request, maxBytes: number): Promise<Uint
     if (body.length > maxBytes) throw tooLarge();
     return body;
   } catch (error) {
-    throw error instanceof RequestError ? error : new RequestError(400, "ERR the request's body broke off");
+    throw error instanceof RequestError ? error : new RequestError(400, "ERR the request's body is incomplete");
   }
 }
 
@@ -69,7 +69,7 @@ function toText(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** Parses a body of JSON. @throws {RequestError} When it is none. */
+/** Parses a body of JSON. @throws {RequestError} If it is not JSON. */
 export function parseBody(body: Uint8Array): unknown {
   const text = toText(body);
   if (text === undefined) throw new RequestError(400, "ERR the request's body is not valid UTF-8");
@@ -80,12 +80,12 @@ export function parseBody(body: Uint8Array): unknown {
   }
 }
 
-/** The segments of a path, decoded each. @throws {RequestError} When they are malformed. */
+/** Returns the decoded segments of a path. @throws {RequestError} If they are malformed. */
 export function parseSegments(path: string): Argument[] {
   return path.split("/").map(decode);
 }
 
-/** The command of `/SET/key/value?EX=100`: segments, then the body, then the query. */
+/** Returns the command of `/SET/key/value?EX=100`: the segments, then the body, then the query. */
 export function parsePath(url: URL, body: Uint8Array): Argument[] {
   const parts = parseSegments(url.pathname.slice(1));
   if (body.length > 0) parts.push(toText(body) ?? body);
@@ -97,7 +97,7 @@ export function parsePath(url: URL, body: Uint8Array): Argument[] {
   return parts;
 }
 
-/** The pairs of a query but the token, as they stand. */
+/** Returns the pairs of a query without the token, still encoded. */
 export function parseQuery(url: URL): string[] {
   return url.search
     .slice(1)
@@ -105,7 +105,7 @@ export function parseQuery(url: URL): string[] {
     .filter((pair) => pair !== "" && !/^_token(=|$)/.test(pair));
 }
 
-/** Decodes once; to bytes where what is encoded is not UTF-8. */
+/** Decodes percent-encoding: to text, or to bytes if they are not UTF-8. */
 function decode(text: string): Argument {
   if (!text.includes("%")) return text;
   if (/%(?![\da-f]{2})/i.test(text)) throw new RequestError(400, "ERR malformed percent-encoding in the URL");
@@ -117,15 +117,15 @@ function decode(text: string): Argument {
   }
 }
 
-/** What a request may do. */
+/** The rights of a request. */
 export interface RequestRights {
-  /** Whether it may only read. */
+  /** `true` if it may only read. */
   readonly readOnly: boolean;
-  /** Whether arguments may be bytes. */
+  /** `true` if arguments may be bytes. */
   readonly binary: boolean;
 }
 
-/** A command as it is sent, or the error that is its reply. */
+/** Returns a command to send, or the error that is its reply. */
 export function toCommand(item: readonly unknown[], rights: RequestRights): RawCommand | StoreError {
   const [name] = item;
   if (typeof name !== "string" || name === "") return refused("the command's name is not a string");
@@ -143,13 +143,13 @@ function toArguments(item: readonly unknown[], { binary }: RequestRights): reado
     if (typeof value === "string" || (binary && value instanceof Uint8Array)) args.push(value);
     else if (typeof value === "boolean") args.push(String(value));
     else if (value instanceof Uint8Array)
-      return refused("an argument is not valid UTF-8, and this store has only text");
+      return refused("an argument is not valid UTF-8, and this store takes only text");
     else return refused("an argument is not a string, number or boolean");
   }
   return args;
 }
 
-/** The error of a command that a read-only token may not run. */
+/** Returns the error of a command that a read-only token may not run. */
 export function forbidden(name: string): StoreError {
   return new StoreError("auth", `NOPERM this token has no permissions to run the command ${shown(name)}`);
 }

@@ -1,13 +1,13 @@
 /**
- * What Upstash does with scripts and Redis does not.
+ * Runs the scripts of Upstash on Redis.
  *
- * Scripts written for Upstash carry a flag of its own in their first line, `#!lua flags=allow-key-locking`: only the
- * keys that they name are locked. Redis locks nothing, and refuses the flag, so it is taken out of what is sent.
- * Clients call a script by the SHA-1 of the text as they have it: that is what they are told, and it is looked up when
- * they do. A flag line that is not the first is ignored by Upstash and an error in Redis: it is left blank.
+ * Scripts for Upstash may have a flag of its own in their first line, `#!lua flags=allow-key-locking`, by which only
+ * the keys that they name are locked. Redis locks no keys and refuses the flag, so the bridge removes it. Clients call
+ * a script by the SHA-1 of its original text, so the bridge returns that SHA-1, and translates it in later calls. A
+ * flag line that is not the first one is ignored by Upstash, but an error in Redis, so the bridge blanks it.
  *
- * While a script does not end, its connection waits, and Redis refuses what all others ask but SCRIPT KILL and FUNCTION
- * KILL. These two go over a connection of their own.
+ * While a script runs too long, its connection waits, and Redis refuses all commands except SCRIPT KILL and FUNCTION
+ * KILL. These two are sent over a connection of their own.
  *
  * @module
  */
@@ -16,54 +16,55 @@ import type { RawCommand, RawReply } from "../../drivers/driver.ts";
 import type { Protocol } from "./protocol.ts";
 
 const FLAG = "allow-key-locking";
-/** How many scripts are known by two SHA-1s. One that is forgotten is NOSCRIPT, after which clients send its text. */
+/** The most scripts whose two SHA-1s are remembered. Others are answered with NOSCRIPT, and clients send their text. */
 const MOST = 10_000;
 
 const encoder = new TextEncoder();
 
 type Argument = RawCommand[number];
 
-/** Serves Upstash's scripts over a wire that knows those of Redis. */
-export function serveScripts(wire: Protocol): Protocol {
+/** Adds Upstash's scripts to a protocol that has those of Redis. */
+export function serveScripts(protocol: Protocol): Protocol {
   const scripts = new Scripts();
-  const { connect, sendAside } = wire;
+  const { connect, sendAside } = protocol;
   const send = async (commands: readonly RawCommand[]) => {
     const sent = await scripts.translate(commands);
-    return tell(await wire.send(sent.map(({ command }) => command)), sent);
+    return withOriginalHashes(await protocol.send(sent.map(({ command }) => command)), sent);
   };
   return {
-    binary: wire.binary,
-    ...(connect && { connect: () => connect.call(wire) }),
+    binary: protocol.binary,
+    ...(connect && { connect: () => connect.call(protocol) }),
     async send(commands) {
-      if (!commands.some(isScripting)) return wire.send(commands);
+      if (!commands.some(isScripting)) return protocol.send(commands);
       if (!sendAside || !commands.some(isKill)) return send(commands);
-      // Together with the others, which may wait for the script that it ends.
+      // Sent at the same time as the others, which may wait for the script that is killed.
       const others = commands.filter((command) => !isKill(command));
       const [replies, kills] = await Promise.all([
         others.length > 0 ? send(others) : [],
-        Promise.all(commands.filter(isKill).map((command) => sendAside.call(wire, command))),
+        Promise.all(commands.filter(isKill).map((command) => sendAside.call(protocol, command))),
       ]);
       const next = { kills: 0, replies: 0 };
       return commands.map((each) => (isKill(each) ? kills[next.kills++] : replies[next.replies++]) ?? null);
     },
     async transaction(commands) {
-      if (!commands.some(isScripting)) return wire.transaction(commands);
+      if (!commands.some(isScripting)) return protocol.transaction(commands);
       const sent = await scripts.translate(commands);
-      const replies = await wire.transaction(sent.map(({ command }) => command));
-      return Array.isArray(replies) ? tell(replies, sent) : replies;
+      const replies = await protocol.transaction(sent.map(({ command }) => command));
+      return Array.isArray(replies) ? withOriginalHashes(replies, sent) : replies;
     },
-    close: () => wire.close(),
+    close: () => protocol.close(),
   };
 }
 
-/** A command as Redis takes it. */
+/** A command for Redis. */
 interface Sent {
   readonly command: RawCommand;
-  /** What a SHA-1 that it answers is to its client. */
+  /** The SHA-1 for the client, if the reply is one. */
   readonly sha1?: string | undefined;
 }
 
-function tell(replies: readonly RawReply[], sent: readonly Sent[]): readonly RawReply[] {
+/** Replaces the SHA-1s of stored texts by those of the clients' texts. */
+function withOriginalHashes(replies: readonly RawReply[], sent: readonly Sent[]): readonly RawReply[] {
   return replies.map((reply, index) => {
     const { sha1 } = sent[index] as Sent;
     return sha1 !== undefined && reply instanceof Uint8Array ? encoder.encode(sha1) : reply;
@@ -71,8 +72,8 @@ function tell(replies: readonly RawReply[], sent: readonly Sent[]): readonly Raw
 }
 
 /**
- * What a command does with scripts: `EVAL` or `EVALSHA`, those that only read too, or SCRIPT or FUNCTION with its
- * subcommand. Empty for all other commands.
+ * Returns the verb of a command that uses scripts: `EVAL` or `EVALSHA`, also for their read-only forms, or SCRIPT or
+ * FUNCTION with the subcommand. Returns an empty text for all other commands.
  */
 function verbOf([name, subcommand]: RawCommand): string {
   if (typeof name !== "string" || !/^(EVAL(SHA)?(_RO)?|SCRIPT|FUNCTION)$/i.test(name)) return "";
@@ -89,14 +90,14 @@ function isKill(command: RawCommand): boolean {
   return /^(SCRIPT|FUNCTION) KILL$/.test(verbOf(command));
 }
 
-/** Scripts as clients have them and as the store has them. */
+/** Translates between the scripts of clients and those of the store. */
 class Scripts {
-  /** The SHA-1 of the store's text by that of the client's; first the one that was not asked for the longest. */
+  /** The SHA-1s of the store's texts by those of the clients' texts, the least recently used first. */
   readonly #stored = new Map<string, string>();
 
   async translate(commands: readonly RawCommand[]): Promise<readonly Sent[]> {
     const sent: Sent[] = [];
-    // One after the other: the first may load what the next one calls.
+    // One after the other, because the first may load a script that the next one calls.
     for (const command of commands) sent.push(isScripting(command) ? await this.#translate(command) : { command });
     return sent;
   }
@@ -150,14 +151,14 @@ async function hash(text: string): Promise<string> {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** A script without Upstash's flag. Its lines keep their numbers, which errors tell. */
+/** Removes Upstash's flag from a script. The lines keep their numbers, which appear in errors. */
 function withoutFlag(script: string): string {
   const [line] = /^\s*#!lua[^\n]*/.exec(script) ?? [];
   if (line === undefined) return script;
   return (line.startsWith("#") ? withoutWord(line) : line.replace(/[^\n]/g, "")) + script.slice(line.length);
 }
 
-/** `#!lua flags=a,b` without the flag; nothing where it was the only one. */
+/** Removes the flag from `#!lua flags=a,b`. The result is empty if it was the only one. */
 function withoutWord(line: string): string {
   const words = line.trim().split(/ +/);
   const flags = words.filter((word) => word.startsWith("flags=")).flatMap((word) => word.slice(6).split(","));
@@ -168,7 +169,7 @@ function withoutWord(line: string): string {
   return others.length > 1 ? others.join(" ") : "";
 }
 
-/** A library of functions, which each name their flags, without Upstash's. */
+/** Removes Upstash's flag from a library of functions, each of which names its flags. */
 function withoutFunctionFlag(code: Argument): Argument {
   if (typeof code !== "string" || !code.includes(FLAG)) return code;
   return code.replace(/\bflags\s*=\s*\{[^{}]*\}/g, (flags) => flags.replace(/(["'])allow-key-locking\1\s*,?/g, ""));

@@ -48,7 +48,7 @@ export async function* fromFile(
 }
 
 /**
- * Reads the items that a module exports as the default export or as `items`: an iterable, or a function that returns one.
+ * Reads the items that a module exports as the default export or as `items`: an iterable, or a function that makes it.
  *
  * @param path The module.
  * @param id The field that holds the id, if items are values.

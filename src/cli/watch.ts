@@ -9,8 +9,8 @@ import type { Shell } from "./shell.ts";
 import { untilStopped } from "./stop.ts";
 
 /**
- * Shows the caches until Ctrl-C: a frame that is redrawn on a terminal, a line for each sample in a pipe, or a view a line
- * in JSON. If the store does not answer, the output says so, and goes on when it does again.
+ * Shows the caches until Ctrl-C: a frame that is redrawn on a terminal, a line for each sample in a pipe, or a view a
+ * line in JSON. If the store does not answer, the output says so, and goes on when it does again.
  *
  * @param shell The command's shell.
  * @param every The seconds between samples. @default 2; 30 over REST, where commands are billed

@@ -34,8 +34,8 @@ export interface BackupProgress {
  * expiry, and a trailer with the number of keys and the SHA-256 of everything before it. The record of invalidations
  * is included; locks and statistics are not.
  *
- * A value of up to 1000 elements is read in one step, a larger one in steps of 1000 elements, so a change in between may
- * or may not be in the file. Pending entries of the consumers of streams are not included.
+ * A value of up to 1000 elements is read in one step, a larger one in steps of 1000 elements, so a change in between
+ * may or may not be in the file. Pending entries of the consumers of streams are not included.
  *
  * @param client The client.
  * @param options The service or database, and the destination.

@@ -5,7 +5,7 @@
  */
 import { type Command, type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
-import { invalid, invalidGiven, invalidType } from "../base/check.ts";
+import { invalid, invalidType } from "../base/check.ts";
 import { isOwnKey, OWN } from "../base/own_keys.ts";
 import { showsLife } from "../base/store_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
@@ -238,7 +238,7 @@ export async function openManagedConnection(
     throw invalid("choose keys", undefined, "a service or a database");
   }
   if (service !== undefined && database !== undefined) {
-    throw invalidGiven("choose keys", "both a service and a database", "one of them");
+    throw invalid("choose keys", options, "one of them", TypeError, "both a service and a database");
   }
   const timeout = parseTimeout(options.timeout ?? TIMEOUT_MS, "timeout");
   signal?.throwIfAborted();

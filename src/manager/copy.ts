@@ -1,4 +1,4 @@
-import { invalidGiven } from "../base/check.ts";
+import { invalid } from "../base/check.ts";
 import type { LocationOf } from "../client/types.ts";
 import { inOrder } from "./backup.ts";
 import { type ManagedConnection, openManagedConnection, word } from "./connection.ts";
@@ -113,7 +113,7 @@ async function openBoth(
     const [a, b] = [source.location, sink.location];
     if (a.driver === b.driver && a.database === b.database && a.prefix === b.prefix) {
       await sink.close();
-      throw invalidGiven(`copy ${source.name}`, "the same store twice", "two stores");
+      throw invalid(`copy ${source.name}`, sink, "two stores", TypeError, "the same store twice");
     }
     return { source, sink };
   } catch (error) {

@@ -1,8 +1,8 @@
-import { describe } from "../base/check.ts";
+import { checkWhole } from "../base/check.ts";
 import { isStoreError } from "../base/store_error.ts";
-import { type Finding, untold, warning } from "./checks/finding.ts";
+import { type Finding, unavailable, warning } from "./checks/finding.ts";
 import { encryption, keys } from "./checks/keys.ts";
-import { countedRates, eviction, hitRate, memory, slowQueries } from "./checks/load.ts";
+import { countedRates, eviction, hitRate, memoryUse, slowQueries } from "./checks/load.ts";
 import { commands, nearCaches, scripts, tried } from "./checks/permissions.ts";
 import { authentication, away, databases, replication, SENTINEL, skew, version } from "./checks/server.ts";
 import { type ManagedConnection, openManagedConnection } from "./connection.ts";
@@ -13,30 +13,28 @@ export type { Finding } from "./checks/finding.ts";
 
 /** Options of {@linkcode diagnose}. */
 export interface DiagnoseOptions extends StepOptions {
-  /** How many keys are looked at in each database, for those without TTL and big ones. @default 10_000 */
+  /** The most keys of each database that are checked for a missing TTL and for their size. @default 10_000 */
   readonly sample?: number | undefined;
-  /** From how many bytes on a key is big. @default 1 MiB */
+  /** The size in bytes from which a key is big. @default 1 MiB */
   readonly bigKey?: number | undefined;
-  /** The time in milliseconds since 1970. @default Date.now */
+  /** Returns the time in milliseconds since 1970. @default Date.now */
   readonly clock?: (() => number) | undefined;
 }
 
 /**
- * Looks for what is wrong with a store and with how it is used.
+ * Finds problems of a store and of its use. It changes nothing.
  *
  * @param client The client.
- * @param options How much is looked at.
- * @returns A finding a question. When the store is away, or is none, that is the last one.
+ * @param options The limits of the checks, and the options of their steps.
+ * @returns A finding for each check. If the store does not answer, or is not a store, that is the last one.
  */
 export async function* diagnose(
   client: InspectedClient,
   options: DiagnoseOptions = {},
 ): AsyncGenerator<Finding, void, void> {
   const { sample = 10_000, bigKey = 2 ** 20, clock = Date.now } = options;
-  for (const [name, value] of Object.entries({ sample, bigKey })) {
-    if (Number.isSafeInteger(value) && value > 0) continue;
-    throw new RangeError(`cannot use ${name} ${describe(value)}: accepted are whole numbers from 1 on`);
-  }
+  checkWhole(sample, "sample", 1);
+  checkWhole(bigKey, "bigKey", 1);
   let connection: ManagedConnection;
   let latency = 0;
   try {
@@ -58,25 +56,25 @@ export async function* diagnose(
   try {
     const took = `${client.driver} answered in ${latency.toFixed(1)} ms`;
     yield latency > SLOW_MS
-      ? warning("connection", took, "put the store nearer to the application, or look for what keeps it busy")
+      ? warning("connection", took, "move the store closer to the application, or find out why it is busy")
       : { check: "connection", level: "ok", evidence: took };
     yield await authentication(connection);
-    const [told] = await connection.send([["INFO"]]);
-    const info = parseInfo(told);
-    const why = untold(client.driver, "INFO", told);
+    const [reply] = await connection.send([["INFO"]]);
+    const info = parseInfo(reply);
+    const why = unavailable(client.driver, "INFO", reply);
     yield version(info, why);
     const role = await replication(connection, info);
     yield role;
     if (role.evidence === SENTINEL) return;
     const refused = await tried(client, options);
     yield await databases(client, info, refused, options);
-    const token = client.driver === "upstash" ? "use the token that may write, unless only reads are meant" : undefined;
+    const token = client.driver === "upstash" ? WRITE_TOKEN : undefined;
     yield scripts(refused, token);
     yield commands(refused, token);
     yield await nearCaches(client, connection, info);
     yield await encryption(client, { ...options, sample });
     yield eviction(info, client.driver, why);
-    yield memory(info, why);
+    yield memoryUse(info, why);
     yield hitRate(await countedRates(client, options), info, why);
     yield* keys(client, info, { ...options, sample, bigKey });
     yield await slowQueries(connection, clock);
@@ -86,5 +84,8 @@ export async function* diagnose(
   }
 }
 
-/** From how many milliseconds on an answer is slow. */
+/** The remedy for a read-only token. */
+const WRITE_TOKEN = "use the token that may write, unless only reads are intended";
+
+/** The latency in milliseconds from which a store is slow. */
 const SLOW_MS = 50;

@@ -1,5 +1,5 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { invalid } from "../base/check.ts";
+import { checkWhole, invalid } from "../base/check.ts";
 import {
   asText,
   checkPattern,
@@ -56,9 +56,7 @@ export interface KeyEntry {
 export async function* list(client: ManagedClient, options: ListOptions): AsyncGenerator<KeyEntry, void, void> {
   const { limit = Number.POSITIVE_INFINITY, sort } = options;
   const pattern = checkPattern(options.pattern ?? "*");
-  if (!(limit === Number.POSITIVE_INFINITY || (Number.isSafeInteger(limit) && limit > 0))) {
-    throw invalid("list keys with this limit", limit, "a whole number of 1 or more", RangeError);
-  }
+  if (limit !== Number.POSITIVE_INFINITY) checkWhole(limit, "limit", 1);
   const order = sort === undefined ? undefined : Object.hasOwn(ORDERS, sort) && ORDERS[sort];
   if (order === false) throw invalid("sort keys", sort, "key, size or ttl", TypeError);
   const connection = await openManagedConnection(client, options);

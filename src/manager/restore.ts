@@ -1,5 +1,5 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { invalid, invalidGiven } from "../base/check.ts";
+import { invalid } from "../base/check.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { displayText, isOwnBulk, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import { BackupError, ConflictError } from "./errors.ts";
@@ -288,7 +288,8 @@ async function checkTypes(connection: ManagedConnection, types: ReadonlySet<KeyT
   replies.forEach((reply, i) => {
     if (!(reply instanceof StoreError) || /no such key/i.test(reply.message)) return;
     const what = wanted[i] ?? (wanted[0] as KeyType);
-    throw invalidGiven("restore keys", `type ${what}`, `types that ${name} supports: ${reply.message}`);
+    const expected = `types that ${name} supports: ${reply.message}`;
+    throw invalid("restore keys", what, expected, TypeError, `type ${what}`);
   });
 }
 

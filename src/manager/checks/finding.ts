@@ -4,9 +4,9 @@ import type { LocationOf } from "../../client/types.ts";
 import { type ManagedConnection, openManagedConnection } from "../connection.ts";
 import type { ManagedClient, StepOptions } from "../target.ts";
 
-/** What was found of one question. */
+/** The result of one check. */
 export interface Finding {
-  /** The question, such as `"eviction"`. */
+  /** The name of the check, such as `"eviction"`. */
   readonly check:
     | "connection"
     | "authentication"
@@ -24,29 +24,24 @@ export interface Finding {
     | "big keys"
     | "slow queries"
     | "clock";
-  /** How it is. `"info"` where the store cannot answer, or there is too little to judge. */
+  /** The level. `"info"` if the store cannot answer, or if there is too little data to judge. */
   readonly level: "ok" | "info" | "warning" | "error";
-  /** What was seen, with its numbers; no values and no secrets. */
+  /** The evidence with its numbers. It shows no values and no secrets. */
   readonly evidence: string;
-  /** What to do. */
+  /** The remedy. */
   readonly advice?: string;
 }
 
+/** The fields of INFO. */
 export type Info = ReadonlyMap<string, string>;
 
-/** How many keys a step looks at. */
+/** The number of keys that one step reads. */
 export const PAGE = 500;
 
-export const HIDDEN = "the store does not let this user look at its keys";
+/** The evidence of checks that need keys which the user may not read. */
+export const HIDDEN = "this user may not read the keys";
 
-export const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
-
-export function amount(bytes: number): string {
-  if (bytes < 1024) return `${bytes} B`;
-  const power = Math.min(Math.floor(Math.log2(bytes) / 10), 3);
-  return `${(bytes / 1024 ** power).toFixed(1)} ${["", "KiB", "MiB", "GiB"][power]}`;
-}
-
+/** Makes a warning. */
 export const warning = (check: Finding["check"], evidence: string, advice: string): Finding => ({
   check,
   level: "warning",
@@ -54,20 +49,18 @@ export const warning = (check: Finding["check"], evidence: string, advice: strin
   advice,
 });
 
+/** Makes the finding of a check that has no result. */
 export const unknown = (check: Finding["check"], evidence: string): Finding => ({ check, level: "info", evidence });
 
-/**
- * Why a question has no answer. Every Redis knows what is asked over TCP, but may not tell everyone, or under another
- * name.
- */
-export function untold(driver: string, command: string, reply: RawReply | undefined): string {
+/** Returns the reason why a check has no result: over TCP, commands may be renamed, or forbidden to this user. */
+export function unavailable(driver: string, command: string, reply: RawReply | undefined): string {
   if (driver !== "node-redis") return `not available over ${driver}`;
   return reply instanceof StoreError && unknownCommand(reply) !== undefined
-    ? `the server does not know ${command}: it is renamed or switched off`
-    : "the store does not tell this user";
+    ? `the server does not know ${command}: it is renamed or disabled`
+    : `this user may not run ${command}`;
 }
 
-/** Opens a database; `undefined` where the store has no such one, which is a finding of its own, or lets this user not look. */
+/** Opens a service or a database; `undefined` if the store does not have the database, or this user may not read it. */
 export async function usable(
   client: ManagedClient,
   options: LocationOf & StepOptions,

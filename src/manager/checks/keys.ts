@@ -1,24 +1,25 @@
 import { StoreError } from "../../../drivers/driver.ts";
+import { formatBytes } from "../../base/format.ts";
 import { OWN } from "../../base/own_keys.ts";
 import { isRefusal } from "../../base/store_error.ts";
 import { displayText, type ManagedConnection, word } from "../connection.ts";
 import type { InspectedClient } from "../inspect.ts";
 import { looker } from "../list.ts";
 import type { Bulk, StepOptions } from "../target.ts";
-import { amount, type Finding, HIDDEN, type Info, PAGE, unknown, usable, warning } from "./finding.ts";
+import { type Finding, HIDDEN, type Info, PAGE, unknown, usable, warning } from "./finding.ts";
 
 /** Matches the library's own keys of any service or database. */
 const OWN_ANYWHERE = new RegExp(`(^|:)${OWN}`);
 
-/** Which keys of which services hold what should be encrypted. */
+/** The keys of services whose values should be encrypted. */
 const SECRETS = { auth: ["session:*", "token:*"], payment: ["payment_methods:*", "transaction:*"] } as const;
 
-/** How many of them are looked at. */
+/** The most keys of a pattern that are read. */
 const LOOKED_AT = 20;
 
 /**
- * Whether what is stored of the services that can be encrypted is: by what stands there, for the keys are the
- * applications'.
+ * Checks that the values of services with secrets are encrypted. It reads the heads of stored values, because only the
+ * applications know the encryption keys.
  */
 export async function encryption(
   client: InspectedClient,
@@ -33,7 +34,7 @@ export async function encryption(
     try {
       connection = await usable(client, { service, ...options });
     } catch (error) {
-      // A build without this service.
+      // This build lacks the service.
       if (!(error instanceof TypeError)) throw error;
       continue;
     }
@@ -58,32 +59,34 @@ export async function encryption(
       await connection.close();
     }
   }
-  if (seen === 0) return unknown(check, hidden ? HIDDEN : "auth and payment hold no values yet");
-  if (plain.length === 0) return { check, level: "ok", evidence: "what was seen of auth and payment is encrypted" };
-  const advice = "set CACHE_ENCRYPTION_KEYS in the applications, or let nobody else read this store and its backups";
+  if (seen === 0) return unknown(check, hidden ? HIDDEN : "auth and payment have no values yet");
+  if (plain.length === 0)
+    return { check, level: "ok", evidence: "the checked values of auth and payment are encrypted" };
+  const advice = "set CACHE_ENCRYPTION_KEYS in the applications, or restrict access to the store and its backups";
   return { check, level: "info", evidence: `stored in plain text: ${plain.join(", ")}`, advice };
 }
 
-/** Which databases of the store have keys. */
-async function used(client: InspectedClient, info: Info): Promise<number[]> {
+/** Returns the databases of the store that have keys. */
+async function databasesInUse(client: InspectedClient, info: Info): Promise<number[]> {
   if (client.databases === "prefixed") return [0];
   const named = [...info.keys()].flatMap((name) => /^db(\d+)$/.exec(name)?.[1] ?? []).map(Number);
   return info.size > 0 ? named.filter((number) => number < 16) : Array.from({ length: 16 }, (_, number) => number);
 }
 
+/** Checks for keys without TTL, and for big keys. */
 export async function* keys(
   client: InspectedClient,
   info: Info,
   { sample, bigKey, ...options }: StepOptions & { readonly sample: number; readonly bigKey: number },
 ): AsyncGenerator<Finding, void, void> {
-  let looked = 0;
+  let seen = 0;
   let lasting = 0;
   let opened = 0;
   let hidden = false;
   const examples: string[] = [];
   const big: { name: string; size: number }[] = [];
-  for (const database of await used(client, info)) {
-    // All that is there, the keys of others too: they share the memory.
+  for (const database of await databasesInUse(client, info)) {
+    // All keys, those of other programs included, because they share the memory.
     const location = { ...(await client.locate({ database })), prefix: "" };
     const connection = await usable({ locate: async () => location }, { database, ...options });
     if (!connection) continue;
@@ -95,7 +98,7 @@ export async function* keys(
         const part = page.filter((key) => !OWN_ANYWHERE.test(displayText(key))).slice(0, left);
         for (const { key, ttl, size, unreadable } of await look(part)) {
           if (unreadable) continue;
-          looked++;
+          seen++;
           const name = `${JSON.stringify(key)} of database ${database}`;
           if (ttl === null) {
             lasting++;
@@ -107,32 +110,32 @@ export async function* keys(
         if (left <= 0) break;
       }
     } catch (error) {
-      // Keys that this user may not look at.
+      // This user may not read the keys.
       if (!isRefusal(error)) throw error;
       hidden = true;
     } finally {
       await connection.close();
     }
   }
-  if (looked === 0 && (hidden || opened === 0)) {
+  if (seen === 0 && (hidden || opened === 0)) {
     yield unknown("expiry", HIDDEN);
     yield unknown("big keys", HIDDEN);
     return;
   }
-  const share = lasting / Math.max(looked, 1);
-  const evidence = `${lasting} of ${looked} keys have no TTL${lasting > 0 ? `, such as ${examples.join(", ")}` : ""}`;
+  const share = lasting / Math.max(seen, 1);
+  const evidence = `${lasting} of ${seen} keys have no TTL${lasting > 0 ? `, such as ${examples.join(", ")}` : ""}`;
   yield lasting === 0
     ? { check: "expiry", level: "ok", evidence }
     : share < 0.1
       ? { check: "expiry", level: "info", evidence }
-      : warning("expiry", evidence, "give them a TTL: what is forgotten stays until it is evicted");
+      : warning("expiry", evidence, "give them a TTL: otherwise they stay until they are evicted");
   big.sort((a, b) => b.size - a.size);
-  const largest = big.slice(0, 3).map(({ name, size }) => `${name} (${amount(size)})`);
+  const largest = big.slice(0, 3).map(({ name, size }) => `${name} (${formatBytes(size)})`);
   yield big.length === 0
-    ? { check: "big keys", level: "ok", evidence: `none of ${looked} keys has ${amount(bigKey)} or more` }
+    ? { check: "big keys", level: "ok", evidence: `none of ${seen} keys has ${formatBytes(bigKey)} or more` }
     : warning(
         "big keys",
-        `${big.length} of ${looked} keys have ${amount(bigKey)} or more: ${largest.join(", ")}`,
-        "split or compress them (compressAbove): each read of one holds up all others",
+        `${big.length} of ${seen} keys have ${formatBytes(bigKey)} or more: ${largest.join(", ")}`,
+        "split or compress them (compressAbove): each read of one delays all other commands",
       );
 }

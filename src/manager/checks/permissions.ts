@@ -7,8 +7,8 @@ import type { StepOptions } from "../target.ts";
 import { type Finding, type Info, unknown, warning } from "./finding.ts";
 
 /**
- * What is refused of what caches send, on a connection of its own: one on which a replica refused a write is at its
- * end.
+ * Tries the commands of caches. The trial has its own connection, because a connection is closed after a replica has
+ * refused a write on it.
  */
 export async function tried(client: InspectedClient, options: StepOptions): Promise<Refusals> {
   const connection = await openManagedConnection(client, { database: 0, ...options });
@@ -19,39 +19,43 @@ export async function tried(client: InspectedClient, options: StepOptions): Prom
   }
 }
 
+/** Checks that scripts can be run. */
 export function scripts({ scripts: refused }: Refusals, token: string | undefined): Finding {
   const check = "scripts";
   if (refused === undefined) return { check, level: "ok", evidence: "scripts can be run" };
   const advice =
-    "allow them to this user (ACL: +eval +evalsha), and give the commands their names back where they are renamed: " +
-    "without them writes, tags, counters, limits and locks fail";
-  return { check, level: "error", evidence: `no script can be run: ${refused}`, advice: token ?? advice };
+    "allow this user to run scripts (ACL: +eval +evalsha), and undo renames of these commands: " +
+    "without scripts, writes, tags, counters, limits and locks fail";
+  return { check, level: "error", evidence: `scripts cannot be run: ${refused}`, advice: token ?? advice };
 }
 
+/** Checks that all commands and keys of caches are allowed. */
 export function commands({ commands: refused, keys, scripts: untried }: Refusals, token: string | undefined): Finding {
   const check = "commands";
   if (keys !== undefined) {
     const start = keys === "" ? "" : ` that start with ${JSON.stringify(keys)}`;
-    const evidence = `this user may not read and write all keys${start}, those of caches and the library's own`;
-    return { check, level: "error", evidence, advice: `allow them (ACL: ~${keys}*)` };
+    const evidence = `this user may not read and write all keys${start}`;
+    return { check, level: "error", evidence, advice: `allow these keys (ACL: ~${keys}*)` };
   }
   if (refused.length === 0) {
-    const beside = untried === undefined ? "" : " beside scripts";
-    return { check, level: "ok", evidence: `what caches send${beside} is allowed` };
+    const except = untried === undefined ? "" : " except scripts";
+    return { check, level: "ok", evidence: `all commands of caches${except} are allowed` };
   }
   const allow = refused.map((name) => `+${name.toLowerCase()}`).join(" ");
-  const evidence = `this user may not run ${refused.join(", ")}, or the server does not know it by this name`;
-  const advice = `allow it (ACL: ${allow}): docs/permissions.md tells what each is for`;
+  const evidence = `this user may not run ${refused.join(", ")}, or the server has renamed them`;
+  const advice = `allow them (ACL: ${allow}): docs/permissions.md explains what each is for`;
   return { check, level: "error", evidence, advice: token ?? advice };
 }
 
-/** Whether the server tells of changed keys. Of interest where near caches are on only, so it is no error. */
+/**
+ * Checks that the server notifies clients of changed keys. This matters only with near caches, so it is never an error.
+ */
 export async function nearCaches(client: InspectedClient, connection: ManagedConnection, info: Info): Promise<Finding> {
   const check = "near caches";
   const { name } = connection.location.driver;
   if (name !== "node-redis")
-    return unknown(check, `nothing tells of changes over ${name}: values stay for near.ttl at the most`);
-  // Redict has its own, and up to 7.3.6 cuts its last letter.
+    return unknown(check, `${name} does not announce changes: near values live for near.ttl at most`);
+  // Redict has its own channel, and up to 7.3.6 cuts the last letter of its name.
   const redict = info.has("redict_version");
   const channel = redict ? REDICT_CHANNELS[0] : INVALIDATION_CHANNEL;
   const allowed = redict ? `+hello &${REDICT_CHANNELS[1]}*` : `&${channel}`;
@@ -62,9 +66,9 @@ export async function nearCaches(client: InspectedClient, connection: ManagedCon
     if (!isStoreError(error)) throw error;
     refused = error.message;
   }
-  if (typeof refused !== "string") return { check, level: "ok", evidence: "the server tells of changed keys" };
-  const evidence = `they keep nothing, for the server does not tell of changed keys: ${refused}`;
-  const advice = `allow it to this user (ACL: +client|id +client|tracking +subscribe ${allowed})`;
+  if (typeof refused !== "string") return { check, level: "ok", evidence: "the server announces changed keys" };
+  const evidence = `they are disabled, because the server does not announce changed keys: ${refused}`;
+  const advice = `allow this user tracking (ACL: +client|id +client|tracking +subscribe ${allowed})`;
   const { near } = await client.health();
   return near === undefined ? { check, level: "info", evidence, advice } : warning(check, evidence, advice);
 }

@@ -6,19 +6,21 @@ import type { InspectedClient } from "../inspect.ts";
 import type { Refusals } from "../rights.ts";
 import { serverMode, serverName } from "../server.ts";
 import type { StepOptions } from "../target.ts";
-import { type Finding, type Info, unknown, untold, warning } from "./finding.ts";
+import { type Finding, type Info, unavailable, unknown, warning } from "./finding.ts";
 
+/** Reports a store that does not answer or refuses the login. */
 export function away(error: StoreError): Finding {
   if (error.kind === "auth") {
-    const advice = "check the user and the password or token of the configuration";
+    const advice = "check the user, and the password or token, in the configuration";
     return { check: "authentication", level: "error", evidence: error.message, advice };
   }
   const advice = /max number of clients/.test(error.message)
-    ? "raise maxclients of the server, or open fewer connections: REDIS_POOL_SIZE a database and process"
-    : "check that the store runs, its address and port, and what stands between it and this machine";
+    ? "raise maxclients on the server, or open fewer connections: each process opens REDIS_POOL_SIZE for each database"
+    : "check that the store is running, its address and port, and the network in between";
   return { check: "connection", level: "error", evidence: error.message, advice };
 }
 
+/** Checks who is logged in, and if the server requires a password. */
 export async function authentication(connection: ManagedConnection): Promise<Finding> {
   const check = "authentication";
   if (connection.location.driver.name === "memory")
@@ -30,31 +32,33 @@ export async function authentication(connection: ManagedConnection): Promise<Fin
   const name = user instanceof StoreError ? undefined : word(user);
   const required = Array.isArray(password) && password.length === 2 ? word(password[1]) : undefined;
   if (required === "" && name === "default") {
-    const advice = "where others can reach it, give it a password (requirepass, or ACL users)";
-    return { check, level: "info", evidence: "the server asks for no password", advice };
+    const advice = "set a password if other machines can reach the server (requirepass, or ACL users)";
+    return { check, level: "info", evidence: "the server does not require a password", advice };
   }
-  if (name === undefined) return { check, level: "ok", evidence: "the server takes commands" };
-  // Who did not log in is the user default, too.
+  if (name === undefined) return { check, level: "ok", evidence: "the server accepts commands" };
+  // Without a login, the user is default too.
   const who = name === "default" && required === undefined ? "the user is default" : `logged in as ${name}`;
   return { check, level: "ok", evidence: who };
 }
 
+/** Checks that the server is Redis 6.2 or newer, or compatible with it. */
 export function version(info: Info, why: string): Finding {
   const text = info.get("redis_version");
   if (text === undefined) return unknown("version", why);
   const [major = 0, minor = 0] = text.split(".").map(Number);
   const named = serverName(info);
-  const like = named.version === text ? "" : `, which says that it is like Redis ${text}`;
+  const like = named.version === text ? "" : `, which is compatible with Redis ${text}`;
   const evidence = `${named.server} ${named.version}`;
-  const advice = `update it${like}: Redis 6.2 is the oldest that has every command used here`;
+  const advice = `update it${like}: Redis 6.2 is the oldest version that has all commands of the library`;
   return major > 6 || (major === 6 && minor >= 2)
     ? { check: "version", level: "ok", evidence }
     : { check: "version", level: "error", evidence, advice };
 }
 
+/** The evidence for a Sentinel, which ends the checks. */
 export const SENTINEL = "this is a Sentinel, not a store";
 
-/** Whether this server takes writes, or copies those of another one. */
+/** Checks that the server is a primary, not a replica or a Sentinel. */
 export async function replication(connection: ManagedConnection, info: Info): Promise<Finding> {
   const check = "replication";
   const { name } = connection.location.driver;
@@ -62,22 +66,23 @@ export async function replication(connection: ManagedConnection, info: Info): Pr
   let of = `${info.get("master_host")}:${info.get("master_port")}`;
   if (role === undefined) {
     const [reply] = await connection.send([["ROLE"]]);
-    if (!Array.isArray(reply)) return unknown(check, untold(name, "ROLE", reply));
+    if (!Array.isArray(reply)) return unknown(check, unavailable(name, "ROLE", reply));
     role = word(reply[0]);
     of = `${word(reply[1])}:${word(reply[2])}`;
   }
   if (role === "slave") {
     const advice =
-      "give the address of the primary, or a name that leads to it: every write to a replica fails or is lost";
+      "use the address of the primary, or a name that resolves to it: every write to a replica fails or is lost";
     return { check, level: "error", evidence: `this is a replica of ${of}`, advice };
   }
   if (role === "sentinel") {
-    const advice = "give the address of the primary that it watches: a Sentinel holds no keys";
+    const advice = "use the address of the primary that it watches: a Sentinel has no keys";
     return { check, level: "error", evidence: SENTINEL, advice };
   }
   return { check, level: "ok", evidence: "this is a primary" };
 }
 
+/** Checks that databases can be kept apart as configured. */
 export async function databases(
   client: InspectedClient,
   info: Info,
@@ -86,11 +91,11 @@ export async function databases(
 ): Promise<Finding> {
   const check = "databases";
   if (serverMode(info) === "cluster" || cluster !== undefined) {
-    const evidence = "this is a node of a cluster, where neither numbered nor prefixed databases work";
-    return { check, level: "error", evidence, advice: "give the address of a single server: clusters are not served" };
+    const evidence = "this is a node of a cluster, which is not supported in any mode of databases";
+    return { check, level: "error", evidence, advice: "use the address of a single server" };
   }
   if (client.databases === "prefixed") {
-    return { check, level: "ok", evidence: "prefixed: db0: to db15: in the keys of database 0 keep them apart" };
+    return { check, level: "ok", evidence: "prefixed: keys of database 0 start with db0: to db15:" };
   }
   let connection: ManagedConnection | undefined;
   try {
@@ -98,8 +103,8 @@ export async function databases(
     await connection.must([["DBSIZE"]]);
   } catch (error) {
     if (!isStoreError(error)) throw error;
-    const evidence = `numbered, and database 15 cannot be used: ${error.message.split("; ")[0]}`;
-    const other = isForbidden(error) ? "allow SELECT to this user (ACL: +select)" : "give the server 16 databases";
+    const evidence = `numbered, but database 15 cannot be used: ${error.message.split("; ")[0]}`;
+    const other = isForbidden(error) ? "allow this user SELECT (ACL: +select)" : "give the server 16 databases";
     return { check, level: "error", evidence, advice: `set CACHE_DATABASES to prefixed, or ${other}` };
   } finally {
     await connection?.close();
@@ -107,17 +112,18 @@ export async function databases(
   return { check, level: "ok", evidence: "numbered: 0 to 15 can be used" };
 }
 
+/** Compares the clocks of the store and of this machine. */
 export async function skew(connection: ManagedConnection, clock: () => number): Promise<Finding> {
   const check = "clock";
   const before = clock();
   const [reply] = await connection.send([["TIME"]]);
   const after = clock();
-  if (!Array.isArray(reply)) return unknown(check, untold(connection.location.driver.name, "TIME", reply));
+  if (!Array.isArray(reply)) return unknown(check, unavailable(connection.location.driver.name, "TIME", reply));
   const [seconds, micros] = (reply as RawReply[]).map(word);
   const theirs = Number(seconds) * 1000 + Number(micros) / 1000;
   const off = theirs - (before + after) / 2;
   const evidence = `the store's clock is ${Math.abs(off).toFixed(0)} ms ${off < 0 ? "behind" : "ahead"}`;
   return Math.abs(off) > CLOCK_SKEW_MS
-    ? warning(check, evidence, "set both clocks by NTP: the age of entries is told by them")
+    ? warning(check, evidence, "synchronise both clocks (NTP): entry ages are computed from them")
     : { check, level: "ok", evidence };
 }
