@@ -316,7 +316,7 @@ describe("bridge streams", () => {
         const stream = await open(path);
         assert.equal(stream.response.status, 400);
         await eventually(() =>
-          /^\{"error":"ERR .* is not served over this store: it takes a Redis over TCP/.test(stream.text),
+          /^\{"error":"ERR .* is not served over this store: it needs a Redis over TCP/.test(stream.text),
         );
       }
     });

@@ -133,7 +133,7 @@ describe("bridge commands", () => {
     for (const [path, message] of [
       ["/", /ERR the request's body is not valid UTF-8/],
       ["/pipeline", /ERR the request's body is not valid UTF-8/],
-      ["/set/k", /ERR an argument is not valid UTF-8, and this store has only text/],
+      ["/set/k", /ERR an argument is not valid UTF-8, and this store takes only text/],
     ] as const) {
       const response = await handler(new Request(`http://b${path}`, { ...init, body: new Uint8Array([0x61, 0xff]) }));
       assert.equal(response.status, 400);
@@ -211,10 +211,13 @@ describe("bridge authentication", () => {
     for (const token of [undefined, "", "two words", "line\n", "ü"]) {
       assert.throws(() => bridge({ driver: memory(), token: token as string }), {
         name: "TypeError",
-        message: "Cannot open the bridge: its token is missing or malformed; accepted: visible ASCII characters",
+        message: `Cannot set token: received a value of type ${typeof token}, expected visible ASCII characters`,
       });
     }
-    assert.throws(() => bridge({ driver: memory(), token: "a", readOnlyToken: "" }), /its readOnlyToken is missing/);
+    assert.throws(
+      () => bridge({ driver: memory(), token: "a", readOnlyToken: "" }),
+      /Cannot set readOnlyToken: received a value of type string/,
+    );
     assert.throws(() => bridge({ driver: memory(), token: "a", readOnlyToken: "a" }), /two different tokens/);
   });
 });
@@ -240,9 +243,9 @@ describe("bridge options", () => {
     const cases: [object, RegExp][] = [
       [{ timout: 5 }, /options of bridge: received "timout".*\btimeout\b/],
       [{ maxBodySize: 5 }, /options of bridge: received "maxBodySize"/],
-      [{ driver: undefined }, /driver undefined of bridge/],
-      [{ driver: "memory" }, /driver "memory" of bridge/],
-      [{ driver: rest, database: 3 }, /database: received 3, expected a whole number from 0 to 0/],
+      [{ driver: undefined }, /^Cannot set driver of bridge: received undefined, expected a driver/],
+      [{ driver: "memory" }, /^Cannot set driver of bridge: received a value of type string/],
+      [{ driver: rest, database: 3 }, /database of bridge: received 3, expected a whole number from 0 to 0/],
     ];
     const wrong: Record<string, unknown[]> = {
       database: [-1, 16, 1.5, "1", Number.NaN, null],
@@ -257,7 +260,8 @@ describe("bridge options", () => {
       }
     }
     for (const [name, values] of Object.entries(wrong)) {
-      for (const value of values) cases.push([{ [name]: value }, new RegExp(`Cannot set ${name}: received `)]);
+      for (const value of values)
+        cases.push([{ [name]: value }, new RegExp(`Cannot set ${name} of bridge: received `)]);
     }
     for (const [options, message] of cases) {
       assert.throws(
@@ -556,7 +560,7 @@ describe("bridge refusals", () => {
       [new StoreError("limit", "too many"), 429, /^too many$/],
       [new StoreError("protocol", "garbled"), 502, /^garbled$/],
       [new StoreError("command", "ERR DB index is out of range"), 400, /^ERR DB index is out of range$/],
-      [new Error("secret detail"), 500, /^the bridge failed$/],
+      [new Error("secret detail"), 500, /^The bridge failed$/],
     ];
     for (const [error, expected, message] of cases) {
       const { driver } = recorder(() => "OK");

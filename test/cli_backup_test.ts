@@ -247,7 +247,7 @@ describe("larder backup, restore and copy", () => {
     assert.ok(part > 0 && part < 30_000, `${part}`);
     const rerun = await larder(["restore", "user", file], { env });
     assert.equal(rerun.code, 0, rerun.stderr);
-    assert.match(rerun.stderr, /^Going on where an earlier run was interrupted\n/);
+    assert.match(rerun.stderr, /^Continuing an interrupted run\n/);
     assert.equal(await count(3), 30_003);
   });
 

@@ -74,7 +74,7 @@ describe("larder's messages", () => {
       other.resume();
       const { code, stderr } = await copying.ended;
       assert.equal(code, 130, stderr);
-      assert.match(stderr, /The same command with --on-conflict skip goes on where this one was stopped\n$/);
+      assert.match(stderr, /The same command with --on-conflict skip continues where this one stopped\n$/);
       const again = await larder(["copy", "analytics", "--to", other.url, "--on-conflict", "skip"], { env });
       assert.equal(again.code, 0, again.stderr);
       assert.equal(await count(), 30_000);

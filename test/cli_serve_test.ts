@@ -118,7 +118,10 @@ describe("larder serve", () => {
     ]);
     assert.deepEqual([taken.code, token.code, away.code, wrong.code], [1, 2, 3, 2], taken.stderr + token.stderr);
     assert.match(taken.stderr, new RegExp(`^error: Cannot listen on 127\\.0\\.0\\.1:${redis.port}: the port is taken`));
-    assert.match(token.stderr, /^error: Cannot open the bridge: its token/);
+    assert.match(
+      token.stderr,
+      /^error: Cannot set token: received a value of type string, expected visible ASCII characters/,
+    );
     assert.doesNotMatch(away.stderr, /s3cret/);
     for (const { stdout, stderr } of [taken, token, away, wrong]) {
       assert.equal(stdout, "");

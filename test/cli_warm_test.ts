@@ -174,7 +174,7 @@ describe("larder warm and doctor", () => {
     ]);
     await rest.close();
     assert.equal(away.code, 3);
-    assert.match(away.stdout, /\n✗ connection +.*\n +check that the store runs/);
+    assert.match(away.stdout, /\n✗ connection +.*\n +check that the store is running/);
     assert.doesNotMatch(away.stdout + away.stderr, /s3cret/);
     assert.notEqual(far.code, 3, far.stdout);
     assert.match(far.stdout, /· .*not available/);
@@ -186,7 +186,7 @@ describe("larder warm and doctor", () => {
       larder(["doctor"], { env: { REDIS_HOST: "127.0.0.1", REDIS_PORT: `${redis.port}`, REDIS_PASSWORD: password } });
     const [quoted, broken, plain, right] = await Promise.all(['"s3cret"', "s3cret\n", "secret", "s3cret"].map(ask));
     await redis.stop();
-    const advice = "check the user and the password or token of the configuration";
+    const advice = "check the user, and the password or token, in the configuration";
     assert.match(quoted?.stdout ?? "", new RegExp(`${advice}: the password stands in quotes\n`));
     assert.match(broken?.stdout ?? "", new RegExp(`${advice}: the password ends in a line break\n`));
     assert.match(plain?.stdout ?? "", new RegExp(`${advice}\n`));

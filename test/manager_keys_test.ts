@@ -166,7 +166,7 @@ onWires("manager", (test, wire) => {
       finish(clear(client, { service: "product", database: 9 } as unknown as Target)),
       /received both a service and a database, expected one of them/,
     );
-    await assert.rejects(finish(clear(client, { database: 99 })), /accepted are 0 to 15/);
+    await assert.rejects(finish(clear(client, { database: 99 })), /received 99, expected a whole number from 0 to 15/);
     await assert.rejects(finish(clear(client, {} as never)), /expected a service or a database/);
     await assert.rejects(finish(clear(client, { database: 1, pattern: "" })), /received "", expected a glob/);
     await assert.rejects(keysOf(client, { database: 1, limit: 0 }), /a whole number of 1 or more/);

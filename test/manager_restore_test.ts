@@ -253,9 +253,9 @@ describe("restore of damaged files", () => {
     await says(text.slice(0, -1), 0, /no line break, so it is incomplete/);
     await says(text + text, lines.length + 1, /follows the trailer/);
     await says([lines[0], ...lines.slice(2)].join(""), lines.length - 1, /counts|SHA-256/);
-    await says(text.replace('"string"', '"sting"'), 3, /no type/);
+    await says(text.replace('"string"', '"sting"'), 3, /received "sting", expected a known type/);
     await says(text.replace(/"sha256":"./, '"sha256":"x'), lines.length, /SHA-256/);
-    await says(text.replace('"key"', '"kex"'), 2, /where text or base64/);
+    await says(text.replace('"key"', '"kex"'), 2, /received undefined, expected text or base64/);
   });
 
   it("restore refuses types that the store does not have before it writes", { timeout: 60_000 }, async () => {

@@ -24,7 +24,7 @@
  */
 
 import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { checkNames, checkWhole, describe, refuse } from "../base/check.ts";
+import { check, checkOptions, checkWhole, invalid, type Rule, type Rules, whole } from "../base/check.ts";
 import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
@@ -113,11 +113,11 @@ export interface Bridge {
  * ```
  */
 export function bridge(options: BridgeOptions): Bridge {
-  checkOptions(options);
-  checkToken(options.token);
+  checkBridgeOptions(options);
+  checkToken(options.token, "token");
   if (options.readOnlyToken !== undefined) checkToken(options.readOnlyToken, "readOnlyToken");
   if (options.readOnlyToken === options.token) {
-    throw invalid("open the bridge", undefined, "two different tokens", TypeError, "one token for both uses");
+    throw invalid("set readOnlyToken", undefined, "two different tokens", TypeError, "one token for both uses");
   }
   const { driver, database = driver.database ?? 0 } = options;
   const timeout = parseTimeout(options.timeout ?? 10_000, "timeout");
@@ -269,26 +269,29 @@ function preflight(request: Request): Response {
   });
 }
 
-const OPTIONS = [
-  "driver",
-  "token",
-  "readOnlyToken",
-  "database",
-  "maxBytes",
-  "maxCommands",
-  "maxTransactions",
-  "maxStreams",
-  "timeout",
-  "heartbeat",
+const DRIVER: Rule = [
+  "a driver, such as memory()",
+  (driver?: Partial<Driver> | null) => typeof driver?.send === "function",
 ];
 
-function checkOptions(options: BridgeOptions): void {
-  checkNames(options, OPTIONS, "bridge");
-  const { driver, database = 0, maxBytes = 1, maxCommands = 1, maxTransactions = 1, maxStreams = 1 } = options;
-  if (typeof driver?.send !== "function") refuse(`driver ${describe(driver)} of bridge`, "drivers, such as memory()");
-  checkWhole(database, "database", 0, driver.capabilities.numbered ? 15 : 0);
-  for (const [name, value] of Object.entries({ maxBytes, maxCommands, maxTransactions })) checkWhole(value, name, 1);
-  checkWhole(maxStreams, "maxStreams", 0);
+const RULES: Rules = {
+  driver: undefined,
+  token: undefined,
+  readOnlyToken: undefined,
+  database: undefined,
+  maxBytes: whole(1),
+  maxCommands: whole(1),
+  maxTransactions: whole(1),
+  maxStreams: whole(0),
+  timeout: undefined,
+  heartbeat: undefined,
+};
+
+function checkBridgeOptions(options: BridgeOptions): void {
+  checkOptions(options, RULES, "bridge");
+  const { driver, database = 0 } = options;
+  check(driver, "driver of bridge", DRIVER);
+  checkWhole(database, "database of bridge", 0, driver.capabilities.numbered ? 15 : 0);
 }
 
 const STATUS: Partial<Record<StoreError["kind"], number>> = { command: 400, limit: 429, timeout: 504, protocol: 502 };

@@ -42,8 +42,9 @@ export function commands({ commands: refused, keys, scripts: untried }: Refusals
     return { check, level: "ok", evidence: `all commands of caches${except} are allowed` };
   }
   const allow = refused.map((name) => `+${name.toLowerCase()}`).join(" ");
-  const evidence = `this user may not run ${refused.join(", ")}, or the server has renamed them`;
-  const advice = `allow them (ACL: ${allow}): docs/permissions.md explains what each is for`;
+  const them = refused.length === 1 ? "it" : "them";
+  const evidence = `this user may not run ${refused.join(", ")}, or the server has renamed ${them}`;
+  const advice = `allow ${them} (ACL: ${allow}): docs/permissions.md explains the use of each command`;
   return { check, level: "error", evidence, advice: token ?? advice };
 }
 
