@@ -411,7 +411,7 @@ describe("dashboard's answers", () => {
       await bad("/api/keys?database=1&cursor=x", 400, /cursor/);
       await bad("/api/keys?database=1&limit=0", 400, /^Cannot list keys: expected a limit from 1 to 9999$/);
       await bad("/api/key?database=1", 400, /^Cannot choose a key: expected key, or key64 in base64$/);
-      await bad("/api/key?database=1&key=", 400, /accepted are keys of text or bytes that are not empty/);
+      await bad("/api/key?database=1&key=", 400, /received "", expected text or bytes that are not empty/);
       await bad("/api/key?database=1&key=", 400, /^Cannot delete this key: expected one that is not empty/, "DELETE");
       await bad("/api/key?database=1&key64=%25", 400, /^Cannot choose a key: expected key, or key64 in base64$/);
       await bad("/api/everything", 404, /^Cannot find this page$/);
