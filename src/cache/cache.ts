@@ -6,8 +6,8 @@ import { type CacheStats, Counters } from "../telemetry/stats.ts";
 import type { CallOptions, ReadOptions } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import { type FleetStats, fleetStats } from "./fleet.ts";
-import { type IncrementOptions, increment } from "./increment.ts";
-import { invalidate, invalidateTags } from "./invalidate.ts";
+import { type IncrementOptions, incrementCounter } from "./increment_counter.ts";
+import { invalidateEntries, invalidateTags } from "./invalidate.ts";
 import { type AnyLoader, GetOrSet, type GetOrSetOptions, type LoadContext, type Loaded } from "./load.ts";
 import { type AnyBatchLoader, getOrSetMany } from "./load_many.ts";
 import type {
@@ -23,9 +23,9 @@ import type {
 } from "./rate_limits.ts";
 import { GET, nearHit, peekHead, Read } from "./read.ts";
 import { runScript } from "./run_script.ts";
-import { clear, deletePattern, scanKeys } from "./scan.ts";
+import { clearAll, deletePattern, scanKeys } from "./scan.ts";
 import { set, setMany, type WriteOptions } from "./set.ts";
-import { touch } from "./touch.ts";
+import { setExpiry } from "./set_expiry.ts";
 import { unlink } from "./unlink.ts";
 import { type UpdateOptions, update } from "./update.ts";
 import { type Lock, type LockOptions, withLock } from "./with_lock.ts";
@@ -84,7 +84,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     const result = new Promise<NoInfer<T> | undefined>((resolve, reject) => {
       read = new Read(context, id, context.shape.encode(id), options, GET, resolve, reject);
     });
-    if (read) context.batch.read(read, context.readings.values);
+    if (read) context.batch.read(read, context.scripts.values);
     return result;
   }
 
@@ -161,7 +161,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
       const key = context.shape.encode(id);
       read = new Read(context, id, key, options, new GetOrSet(context, options, loader as AnyLoader), resolve, reject);
     });
-    if (read) context.batch.read(read, context.readings.values);
+    if (read) context.batch.read(read, context.scripts.values);
     return result;
   }
 
@@ -242,7 +242,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @returns Whether the store did it.
    */
   invalidateAll(options?: CallOptions): Promise<boolean> {
-    return invalidate(this.#context, undefined, options);
+    return invalidateEntries(this.#context, undefined, options);
   }
 
   /**
@@ -311,7 +311,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
   async expire(id: K, ttl: Ttl, options?: CallOptions): Promise<boolean> {
     const context = this.#context;
     const ms = parseTtl(ttl, "ttl", context.policy.classes) ?? 0;
-    return Boolean(await touch(context, "expire", id, ms, options));
+    return Boolean(await setExpiry(context, "expire", id, ms, options));
   }
 
   /**
@@ -322,7 +322,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @returns Whether the key existed and had one.
    */
   async persist(id: K, options?: CallOptions): Promise<boolean> {
-    return (await touch(this.#context, "persist", id, 0, options)) === 1;
+    return (await setExpiry(this.#context, "persist", id, 0, options)) === 1;
   }
 
   /**
@@ -337,7 +337,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * counter stays as it was.
    */
   increment(id: K, options?: IncrementOptions): Promise<number> {
-    return increment(this.#context, id, options);
+    return incrementCounter(this.#context, id, options);
   }
 
   /**
@@ -346,7 +346,6 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @param id What to count by. The count has nothing to do with the key's value.
    * @param options Window, amount, deadline, and what to answer while the store is away.
    * @returns The count, and when the window ends.
-   * @throws {TypeError | RangeError} For a bad key, window or amount, and for a count beyond 2^53 - 1.
    */
   async incrementRateLimit(id: K, options?: RateCountOptions): Promise<RateCount> {
     return this.#limits().incrementRateLimit(id, options);
@@ -369,7 +368,6 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @param limits 1 to 16 limits that differ.
    * @param options Cost, deadline, and what to answer while the store is away.
    * @returns The decision, the limit that decided, and the state of each.
-   * @throws {TypeError | RangeError} For a bad key, limit or option.
    *
    * @example
    * ```ts
@@ -421,7 +419,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @returns How many were deleted.
    */
   clear(options?: CallOptions): Promise<number> {
-    return clear(this.#context, options);
+    return clearAll(this.#context, options);
   }
 
   /** Counts what this cache or collection did since this client was made. */

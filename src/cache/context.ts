@@ -10,7 +10,7 @@ import type { CacheTarget, Events } from "../telemetry/events.ts";
 import type { Counters } from "../telemetry/stats.ts";
 import type { Batch } from "../wire/batch.ts";
 import type { Loads, Nears } from "./loads.ts";
-import type { Readings } from "./readings.ts";
+import type { ReadScripts } from "./read_scripts.ts";
 
 /** Steps that upgrade the value of an older version: the step of version n returns the value of version n + 1. */
 // biome-ignore lint/suspicious/noExplicitAny: stands for values of earlier versions
@@ -27,7 +27,7 @@ export interface Lane {
 export interface Keys {
   readonly space: Keyspace;
   readonly shape: KeyShape;
-  readonly readings: Readings;
+  readonly scripts: ReadScripts;
 }
 
 /** How entries live, and what a value must be to become one. */

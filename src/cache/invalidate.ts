@@ -15,7 +15,7 @@ export async function invalidateTags(
     throw invalid("invalidate tags", options, "a tag or a list of tags, then options");
   }
   const list: readonly string[] = Array.isArray(tags) ? tags : [tags];
-  return list.length === 0 || invalidate(context, list, options);
+  return list.length === 0 || invalidateEntries(context, list, options);
 }
 
 /**
@@ -26,7 +26,7 @@ export async function invalidateTags(
  * @param options Deadline and error handling.
  * @returns Whether the store did it.
  */
-export async function invalidate(
+export async function invalidateEntries(
   context: CacheContext,
   tags: readonly string[] | undefined,
   options: CallOptions | undefined,

@@ -29,7 +29,7 @@ export async function getOrSetMany(
   loader: AnyBatchLoader,
   options: GetOrSetOptions | undefined,
 ): Promise<Map<unknown, unknown>> {
-  const { batch, shape, readings } = context;
+  const { batch, shape, scripts } = context;
   const list = [...new Set(ids)];
   const keys = list.map((id) => shape.encode(id));
   checkFunction(loader, "a loader");
@@ -63,7 +63,7 @@ export async function getOrSetMany(
             call.loadDecided();
             reject(error);
           };
-          batch.read(new Read(context, id, keys[i] as string, options, call, resolve, fail), readings.values);
+          batch.read(new Read(context, id, keys[i] as string, options, call, resolve, fail), scripts.values);
         })
       );
     }),

@@ -14,7 +14,7 @@ import { fits, schemaIssues } from "../entry/schema.ts";
 import type { Reader } from "../wire/batch.ts";
 import { type CallOptions, failed, type ReadOptions, timeoutOf } from "./call.ts";
 import type { CacheContext, Telemetry } from "./context.ts";
-import { tagged } from "./readings.ts";
+import { tagged } from "./read_scripts.ts";
 
 /** The outcome of a read. */
 export interface Found {
@@ -148,7 +148,7 @@ export class Read implements Reader, Found {
       }
       if (left === undefined && tags) {
         // MGET brought it, which does not check tags.
-        const script = tagged(this.#context.readings);
+        const script = tagged(this.#context.scripts);
         if (born < this.epoch.seq) {
           this.timeout = Math.max(1, this.timeout - (performance.now() - this.start));
           this.#context.batch.read(this, script);
@@ -327,10 +327,10 @@ export function peek(
   options: CallOptions | undefined,
   wanted: "fresh" | "head" = "fresh",
 ): Promise<Found> {
-  const { batch, readings } = context;
+  const { batch, scripts } = context;
   return new Promise((resolve, reject) => {
     const read = new Read(context, key, key, options, peeking(operation, wanted), resolve, reject);
-    batch.read(read, wanted === "head" ? readings.heads : readings.texts);
+    batch.read(read, wanted === "head" ? scripts.heads : scripts.texts);
   });
 }
 

@@ -3,7 +3,7 @@ import { isStoreError } from "../base/store_error.ts";
 import { rawKeys } from "../entry/keyspace.ts";
 import { type CallOptions, failed, throws, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
-import { invalidate } from "./invalidate.ts";
+import { invalidateEntries } from "./invalidate.ts";
 import { peekHead } from "./read.ts";
 import { unlink } from "./unlink.ts";
 
@@ -74,13 +74,13 @@ export async function deletePattern(
   return count + ((await unlinking) ?? 0);
 }
 
-/** Deletes every key of a cache or collection: see {@linkcode Cache.clear}. */
-export async function clear(context: CacheContext, options: CallOptions | undefined): Promise<number> {
+/** Deletes every key of a cache or collection: see {@linkcode Cache.clearAll}. */
+export async function clearAll(context: CacheContext, options: CallOptions | undefined): Promise<number> {
   timeoutOf(context, options);
   let refused: unknown;
   if (context.shape === rawKeys) {
     try {
-      await invalidate(context, undefined, { ...options, onError: "throw" });
+      await invalidateEntries(context, undefined, { ...options, onError: "throw" });
     } catch (error) {
       refused = error;
       // A store that refuses this step to this user may still delete.

@@ -2,7 +2,7 @@ import type { StoreError } from "../../drivers/driver.ts";
 import { refuse } from "../base/check.ts";
 import type { SharedContext } from "../cache/context.ts";
 import { Loads, Nears } from "../cache/loads.ts";
-import { readingsOf } from "../cache/readings.ts";
+import { readScriptsOf } from "../cache/read_scripts.ts";
 import { DEFAULT_POLICY, type NearOptions, policyOf } from "../config/policy.ts";
 import { Keyspace } from "../entry/keyspace.ts";
 import type { NearCache } from "../near/near_cache.ts";
@@ -98,7 +98,7 @@ export class Assembly {
         { ...DEFAULT_POLICY, classes: ttl, ttl: ttl.default ?? Number.POSITIVE_INFINITY },
         { ...defaults, ttl: undefined },
       ),
-      readings: readingsOf(space),
+      scripts: readScriptsOf(space),
       now: this.#state.clock ?? Date.now,
       waitUntil: this.#setup.hooks.waitUntil,
       known: this.#state.known,

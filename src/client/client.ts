@@ -160,7 +160,7 @@ export class CacheClient<S extends object = FoodFastServices> {
         target,
         shape: rawKeys,
         counters,
-        readings: { ...context.readings, values: near ? context.readings.texts : undefined },
+        scripts: { ...context.scripts, values: near ? context.scripts.texts : undefined },
         near: near ? this.#assembly.near(home, context.space, target, "", near === true ? {} : near) : undefined,
         sealing: sealOptions(this.#state.known, undefined, compressAbove),
       };

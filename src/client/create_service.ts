@@ -1,7 +1,7 @@
 import { Cache } from "../cache/cache.ts";
 import type { CacheContext, EntryRules, SharedContext } from "../cache/context.ts";
 import { type Fleet, fleetStats } from "../cache/fleet.ts";
-import { readScriptOf } from "../cache/readings.ts";
+import { readScriptOf } from "../cache/read_scripts.ts";
 import type { CommonConfig } from "../config/options.ts";
 import { type NearOptions, policyOf } from "../config/policy.ts";
 import { sealOptions } from "../entry/codec.ts";
@@ -64,9 +64,9 @@ export function createService<C extends Collections, V extends object>(
   const { near: nearHere = defaults.near, compressAbove: compressHere = defaults.compressAbove } = definition;
   const policy = policyOf(context.policy, definition);
   const contexts: CacheContext[] = [];
-  const { readings } = context;
+  const { scripts } = context;
   const make = (own: Pick<CacheContext, "target" | "shape" | "counters"> & Partial<CacheContext>): Cache<Id> => {
-    const made: CacheContext = { ...context, refuse, policy, readings: { ...readings }, ...own };
+    const made: CacheContext = { ...context, refuse, policy, scripts: { ...scripts }, ...own };
     contexts.push(made);
     setup.fleet?.add(made);
     return new Cache(made);
@@ -101,7 +101,7 @@ export function createService<C extends Collections, V extends object>(
     const slide = sliding && lives.ttl < Number.POSITIVE_INFINITY ? lives.ttl : 0;
     // Where it is known beforehand that MGET does not tell enough, the first read need not find out.
     const tagged = typeof lives.tags === "function" || lives.tags.length > 0;
-    const texts = tagged || nearby ? readings.texts : undefined;
+    const texts = tagged || nearby ? scripts.texts : undefined;
     const values = slide > 0 ? readScriptOf(context.space, slide) : texts;
     core[collection] = make({
       schema,
@@ -114,7 +114,7 @@ export function createService<C extends Collections, V extends object>(
       policy: lives,
       near: nearby,
       sealing: sealing(compressAbove),
-      readings: { ...readings, values },
+      scripts: { ...scripts, values },
     });
   }
   const service = core as unknown as ServiceCore<C>;

@@ -16,7 +16,7 @@ export type { Cache } from "../cache/cache.ts";
 export type { CallOptions, ReadOptions } from "../cache/call.ts";
 export type { Migrations } from "../cache/context.ts";
 export type { FleetStats } from "../cache/fleet.ts";
-export type { IncrementOptions } from "../cache/increment.ts";
+export type { IncrementOptions } from "../cache/increment_counter.ts";
 export type { GetOrSetOptions, LoadContext, Loaded } from "../cache/load.ts";
 export type { WriteOptions } from "../cache/set.ts";
 export type { UpdateOptions } from "../cache/update.ts";

@@ -15,7 +15,7 @@ export function readScriptOf(space: Keyspace, slide = 0, headsOnly = false): Rea
 }
 
 /** The ways in which a cache reads. Reads of one tick that share a script are one command. */
-export interface Readings {
+export interface ReadScripts {
   /** Reads whole entries by the script. */
   readonly texts: ReadScript;
   /** Reads what is known of entries, without their values, by the script. */
@@ -24,13 +24,13 @@ export interface Readings {
   values?: ReadScript | undefined;
 }
 
-/** Makes the readings of a keyspace. Each of its caches has a copy, because one may switch and another not. */
-export function readingsOf(space: Keyspace): Readings {
+/** Makes the scripts of a keyspace. Each of its caches has a copy, because one may switch and another not. */
+export function readScriptsOf(space: Keyspace): ReadScripts {
   return { texts: readScriptOf(space), heads: readScriptOf(space, 0, true) };
 }
 
 /** Switches a cache to the script for good, because a tagged entry was read. */
-export function tagged(readings: Readings): ReadScript {
-  readings.values ??= readings.texts;
-  return readings.values;
+export function tagged(scripts: ReadScripts): ReadScript {
+  scripts.values ??= scripts.texts;
+  return scripts.values;
 }

@@ -14,7 +14,7 @@ import type { CacheContext } from "./context.ts";
  * @param options Deadline and error handling.
  * @returns The script's reply; `undefined` if the store is away.
  */
-export async function touch(
+export async function setExpiry(
   context: CacheContext,
   operation: string,
   id: Id,
