@@ -1,17 +1,18 @@
 /**
- * The embedded store: a small honest Redis in this process, for the commands that the library uses. No server, no timers.
+ * The embedded store: a small Redis in this process, with the commands that the library uses. It has no server and no
+ * timers.
  *
- * - Replies, error texts and expiry are those of Redis 7; values are text.
- * - Commands of one send run without a pause in between; sends run in the order in which they were issued.
- * - An expired entry is never seen. Its memory is given back when it is asked for, or when the hand that each write moves
- *   on by a few entries comes to it.
- * - Lives are measured by the time that went by, not by a clock that is set. Where an injected clock is set back by
- *   more than a second nobody knows how much did: texts and windows that expire are over then, whatever is left of
- *   them; other hashes, by which sliding limits and buckets count, have lost no time.
- * - Bounded by entries and by bytes over all databases: past a bound, the entry that was used least recently goes.
- * - SCAN walks from the newest entry to the oldest by birth number, and the cursor is the birth number that it has come to.
- *   So a scan ends however many keys come in, an entry that is there all along is seen exactly once, a page can be asked
- *   for again, and a scan that is given up leaves nothing behind.
+ * - Replies, error texts and expiry are those of Redis 7. Values are text.
+ * - The commands of one send run without a pause in between. Sends run in the order in which they were issued.
+ * - An expired entry is never seen. Its memory is freed when the entry is asked for, or when one of the writes finds
+ *   it: each write looks at the next few entries.
+ * - Lives are measured by elapsed time, so setting the system clock changes none. If an injected clock is set back by
+ *   more than a second, the elapsed time is unknown: texts and windows that expire end at once. Other hashes, which
+ *   count for sliding limits and token buckets, go on as if no time had passed.
+ * - Entries and bytes of all databases are bounded. Beyond a bound, the least recently used entry is evicted.
+ * - SCAN walks from the newest entry to the oldest. Entries are numbered at their birth, and the cursor is the number
+ *   of the last entry seen. So a scan ends however many keys are added, returns each lasting entry exactly once, can
+ *   repeat a page, and leaves nothing behind when it is abandoned.
  *
  * @module
  */
@@ -34,20 +35,23 @@ import { StoreClock } from "./memory/store_clock.ts";
 /** Options of {@linkcode memory}. */
 export interface MemoryOptions {
   /**
-   * The time in milliseconds since 1970. What it goes forward is time that went by; when it is set back by more than a
-   * second, what has a TTL is over. @default Date.now, with a monotonic clock beside it: set back, it changes no TTL; a
-   * time that the machine slept has gone by
+   * Returns the time in milliseconds since 1970. A step forward is elapsed time. After a step back by more than a
+   * second, everything with a TTL has expired.
+   * @default Date.now with a monotonic clock: setting it back changes no TTL, and the sleep of the machine has elapsed
    */
   readonly clock?: () => number;
   /** The most entries, all databases together. @default 100_000 */
   readonly maxEntries?: number;
-  /** The most bytes, all databases together: keys and values in UTF-8, and 128 an entry, 64 a hash field. @default 64 MiB */
+  /**
+   * The most bytes, all databases together: keys and values in UTF-8, 128 for each entry and 64 for each hash field.
+   * @default 64 MiB
+   */
   readonly maxBytes?: number;
   /** Scripts of the application that EVAL runs, next to those of the library: the store has no Lua. @default [] */
   readonly scripts?: readonly TwinnedScript[];
 }
 
-/** Answers commands: a command's own error is its reply. */
+/** Makes a function that returns the error of a failing command as its reply. */
 function answering(run: (command: Command) => Reply): (command: Command) => Reply {
   return (command) => {
     try {
@@ -67,11 +71,11 @@ const RULES: Rules = {
 };
 
 /**
- * Makes an embedded store: 16 databases in this process, bounded by entries and bytes. Nothing is shared between two stores.
+ * Makes an embedded store: 16 databases in this process, bounded by entries and bytes. Two stores share nothing.
  *
- * @param options Clock and bounds.
+ * @param options The clock, the bounds and scripts.
  * @returns The driver.
- * @throws {TypeError} For an option that is unknown or of another form.
+ * @throws {TypeError} For an unknown option, or a value of another type.
  * @throws {RangeError} For a number out of range.
  *
  * @example
@@ -92,7 +96,7 @@ export function memory(options: MemoryOptions = {}): Driver {
 
   const answer = answering((command) => run(store, command));
   const queue = answering((command) => enqueue(store, command));
-  /** The replies to MULTI, the commands and EXEC; where one of them cannot run, none does. */
+  /** Returns the replies to MULTI, the commands and EXEC. If one of the commands cannot run, none does. */
   const transaction = (commands: readonly Command[]): Reply[] => {
     const queued = commands.map(queue);
     const aborted = queued.some((reply) => reply instanceof StoreError);
@@ -111,12 +115,12 @@ export function memory(options: MemoryOptions = {}): Driver {
       if (!current) throw errorReply("ERR DB index is out of range");
       store.current = current;
       store.changed = trackers.size ? [] : undefined;
-      store.look();
+      store.readClock();
       const multi = commands[0]?.[0] === "MULTI" && commands.at(-1)?.[0] === "EXEC";
       const replies = multi ? transaction(commands.slice(1, -1)) : commands.map(answer);
       const { changed } = store;
       if (changed === undefined) return replies;
-      // After all commands, for who is told may send some.
+      // Notifies after all commands have run, because a tracker may send commands itself.
       for (const { prefix, tracker } of trackers.values()) {
         const keys = changed && [...new Set(changed)].filter((key) => key.startsWith(prefix));
         if (keys === null || keys.length) tracker.invalidate(keys);

@@ -100,7 +100,7 @@ describe("a cold start", () => {
     const failed = client.cache().set("a", 1, { onError: "throw" });
     await assert.rejects(failed, {
       kind: "connection",
-      message: /^the code of the driver node-redis cannot be loaded: Cannot find package 'redis'$/,
+      message: /^Cannot load the code of the driver node-redis: Cannot find package 'redis'$/,
     });
     assert.equal(await client.cache().set("a", 1), true);
     await client.close();
@@ -196,7 +196,7 @@ describe("an error of foreign code", () => {
     const failed = Object.assign(new TypeError("fetch failed S3CRET", { cause }), { code: "ERR_X" });
     const { kind, message, cause: kept } = toStoreError(failed);
     assert.deepEqual([kind, kept], ["connection", failed]);
-    assert.equal(message, "the driver failed without a store error: TypeError ERR_X, caused by Error ECONNREFUSED");
+    assert.equal(message, "The driver failed without a store error: TypeError ERR_X, caused by Error ECONNREFUSED");
     for (const thrown of [
       "S3CRET",
       { message: "S3CRET" },
@@ -231,7 +231,7 @@ describe("an error of foreign code", () => {
     const messages: string[] = [];
     client.subscribe((event) => void (event.type === "error" && messages.push(event.error.message)));
     await client.cache().set("k", 1);
-    const told = "the driver failed without a store error: RangeError ERR_OUT_OF_RANGE";
+    const told = "The driver failed without a store error: RangeError ERR_OUT_OF_RANGE";
     assert.deepEqual([messages, (await client.health()).error], [[told], told]);
     assert.match(JSON.stringify(lines), /RangeError ERR_OUT_OF_RANGE/);
     assert.doesNotMatch(JSON.stringify(lines), /S3CRET/);
@@ -242,7 +242,7 @@ describe("an error of foreign code", () => {
     const load = () => Promise.reject(new Error('Dynamic require of "events" is not supported'));
     await assert.rejects(
       loadDriver("node-redis", load),
-      /cannot be loaded: Dynamic require of "events" is not supported; .*createRequire/,
+      /^StoreError: Cannot load the code of the driver node-redis: Dynamic require of "events" is not supported; .*createRequire/,
     );
   });
 });

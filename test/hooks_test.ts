@@ -32,7 +32,7 @@ function watch(client: CacheClient): { readonly errors: string[]; readonly hits:
   return seen;
 }
 
-const TOLD = /^waitUntil protocol: the application's waitUntil threw TypeError; .*\(promise\) => context\.waitUntil/;
+const TOLD = /^waitUntil protocol: The application's waitUntil threw TypeError; .*\(promise\) => context\.waitUntil/;
 
 onWires("a waitUntil that throws", (test) => {
   for (const onError of ["miss", "throw"] as const) {
@@ -130,7 +130,7 @@ describe("a function of the application's that throws", () => {
       assert.equal(await client.cache().getOrSet("k", () => 1), 1);
       await eventually(() => seen.errors.length > 0);
       for (const line of seen.errors) {
-        assert.equal(line, "waitUntil protocol: the application's waitUntil threw a value of type string");
+        assert.equal(line, "waitUntil protocol: The application's waitUntil threw a value of type string");
       }
     }));
 
@@ -168,7 +168,7 @@ describe("a function of the application's that throws", () => {
           assert.equal(await cache.withLock("k", ({ signal }) => signal.aborted), false);
           assert.ok(seen.errors.length > 0);
           for (const line of seen.errors) {
-            assert.equal(line, `clock protocol: the application's clock threw ${thrown}`);
+            assert.equal(line, `clock protocol: The application's clock threw ${thrown}`);
           }
         }
       }
@@ -211,7 +211,7 @@ describe("a function of the application's that throws", () => {
       broken = true;
       assert.equal(await dishes.get(1), undefined);
       assert.deepEqual(seen, {
-        errors: ["get protocol: the application's schema threw RangeError"],
+        errors: ["get protocol: The application's schema threw RangeError"],
         hits: ["miss"],
       });
       broken = false;

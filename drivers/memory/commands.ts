@@ -1,7 +1,8 @@
-/** The commands of the embedded store. */
+/** The commands of the embedded store: one table, and a function for each that needs more than a line. */
 
-import { type Command, errorReply, type Reply, type StoreError, type TwinnedScript } from "../driver.ts";
+import { type Command, errorReply, type Reply, type TwinnedScript } from "../driver.ts";
 import { globMatcher } from "../glob.ts";
+import { type Args, arityError, expiry, integer, isInt64, parseOptions, sum, syntaxError } from "./arguments.ts";
 import {
   byteLength,
   type Database,
@@ -12,73 +13,7 @@ import {
   typeOf,
 } from "./store.ts";
 
-/** A command's name and arguments. The table says how many there are at least, so that the first ones can be relied on. */
-type Args = readonly string[] & { readonly 0: string; readonly 1: string; readonly 2: string; readonly 3: string };
 type Run = (store: MemoryStore, args: Args) => Reply;
-
-const syntaxError = (): StoreError => errorReply("ERR syntax error");
-const arityError = (name: string): StoreError =>
-  errorReply(`ERR wrong number of arguments for '${name.toLowerCase()}' command`);
-
-/** Reads a 64-bit integer, written as Redis writes it. */
-function integer(text: string, message = "ERR value is not an integer or out of range"): bigint {
-  if (/^(0|-?[1-9]\d{0,18})$/.test(text)) {
-    const value = BigInt(text);
-    if (isInt64(value)) return value;
-  }
-  throw errorReply(message);
-}
-
-function isInt64(value: bigint): boolean {
-  return BigInt.asIntN(64, value) === value;
-}
-
-function sum(a: bigint, b: bigint): bigint {
-  if (isInt64(a + b)) return a + b;
-  throw errorReply("ERR increment or decrement would overflow");
-}
-
-/**
- * When something expires, by the store's own time: `amount` is in the unit and from the beginning that the word says,
- * be it `PX` or `EXPIREAT`.
- */
-function expiry(store: MemoryStore, command: string, word: string, amount: string, least: bigint): number {
-  const count = integer(amount);
-  const time = count * (word.startsWith("P") ? 1n : 1000n);
-  const at = time + (word.endsWith("AT") ? 0n : BigInt(store.wall));
-  if (count >= least && isInt64(time) && isInt64(at)) return Number(at) + store.now - store.wall;
-  throw errorReply(`ERR invalid expire time in '${command.toLowerCase()}' command`);
-}
-
-/** The options of SET and GETEX. */
-interface Options {
-  /** Which of the flags are there. */
-  readonly flags: ReadonlySet<string>;
-  /** `EX`, `PX`, `EXAT` or `PXAT`; empty when there is none. */
-  readonly word: string;
-  readonly amount: string;
-}
-
-function parseOptions(args: Args, from: number, known: readonly string[]): Options {
-  const flags = new Set<string>();
-  let word = "";
-  let amount = "";
-  for (let i = from; i < args.length; i++) {
-    const option = args[i]?.toUpperCase() ?? "";
-    if (known.includes(option)) {
-      flags.add(option);
-    } else {
-      const next = args[++i];
-      if (!/^[EP]X(AT)?$/.test(option) || next === undefined || (word && word !== option)) throw syntaxError();
-      word = option;
-      amount = next;
-    }
-  }
-  if ((flags.has("NX") && flags.has("XX")) || (word && (flags.has("KEEPTTL") || flags.has("PERSIST")))) {
-    throw syntaxError();
-  }
-  return { flags, word, amount };
-}
 
 function set(store: MemoryStore, args: Args): Reply {
   const [, key, value] = args;
@@ -114,7 +49,7 @@ function setWithTtl(store: MemoryStore, args: Args): Reply {
 
 function multiSet(store: MemoryStore, args: Args): Reply {
   if (args.length % 2 === 0) throw arityError(args[0]);
-  // All are measured before the first is written: one that is refused refuses all.
+  // Measures all before it writes the first: if one is refused, nothing is written.
   const bytes: number[] = [];
   for (let i = 1; i < args.length; i += 2) bytes.push(store.measure(args[i] as string, args[i + 1] as string));
   bytes.forEach((size, i) => {
@@ -146,14 +81,14 @@ function subtract(store: MemoryStore, args: Args): Reply {
   return add(store, args[1], -by);
 }
 
-/** Takes out the entry at a key, if there is one. */
+/** Removes the entry at a key. Returns whether there was one. */
 function removeKey(store: MemoryStore, key: string): boolean {
   const entry = store.find(key);
   if (entry) store.remove(entry);
   return entry !== undefined;
 }
 
-/** Counts the arguments from the second on for which something holds. */
+/** Counts the arguments after the name for which a condition holds. */
 function count(args: Args, holds: (arg: string) => boolean): number {
   let total = 0;
   for (let i = 1; i < args.length; i++) if (holds(args[i] as string)) total++;
@@ -185,7 +120,7 @@ function expire(store: MemoryStore, args: Args): Reply {
   return 1;
 }
 
-/** TTL and its relatives: the unit is seconds or milliseconds, the answer a moment or what is left until then. */
+/** Makes TTL and its relatives: in seconds or milliseconds, as the time left or as the moment of expiry. */
 function remaining(unit: 1 | 1000, absolute: boolean): Run {
   return (store, args) => {
     const entry = store.find(args[1]);
@@ -229,7 +164,7 @@ function scan(store: MemoryStore, args: Args): Reply {
   }
   const { births } = store.current;
   const cursor = Number(args[1]) || Infinity;
-  // The entries that are still to be seen are those before the first one born at the cursor or after it.
+  // Finds the first entry born at the cursor or later: the entries before it are still to be seen.
   let [low, high] = [0, births.length];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -305,7 +240,7 @@ function hashSet(store: MemoryStore, args: Args): Reply {
   if (args.length % 2) throw arityError(args[0]);
   const key = args[1];
   const old = store.use(key, "hash");
-  // Measured as if every field were new, for nothing may be written when there is no room.
+  // Measures as if every field were new, because nothing may be written if there is too little room.
   let grown = old?.bytes ?? store.measure(key, "");
   for (let i = 2; i < args.length; i += 2) {
     grown = store.measure(args[i] as string, args[i + 1] as string, grown + FIELD_BYTES);
@@ -337,7 +272,9 @@ function hashAdd(store: MemoryStore, args: Args): Reply {
   return Number(value);
 }
 
-/** Commands by name, with the number of their words as Redis counts it: the name is one, negative is "at least". */
+/**
+ * The commands by name, with the number of their words as Redis counts them: with the name; negative means "at least".
+ */
 const COMMANDS: ReadonlyMap<string, readonly [arity: number, run: Run]> = new Map(
   Object.entries<readonly [arity: number, run: Run]>({
     GET: [2, (store, args) => store.text(args[1])],
@@ -420,7 +357,9 @@ const COMMANDS: ReadonlyMap<string, readonly [arity: number, run: Run]> = new Ma
   }),
 );
 
-/** Finds what runs a command. @throws {StoreError} When there is no such command, or none of so many words. */
+/**
+ * Finds the function of a command. @throws {StoreError} If the command is unknown, or has the wrong number of words.
+ */
 function lookUp(command: readonly (string | number)[]): Run {
   const name = `${command[0]}`;
   const found = COMMANDS.get(name) ?? COMMANDS.get(name.toUpperCase());
@@ -437,7 +376,7 @@ function lookUp(command: readonly (string | number)[]): Run {
   return run;
 }
 
-/** Takes a command into a transaction. @throws {StoreError} When it cannot run, whatever is stored. */
+/** Queues a command of a transaction. @throws {StoreError} If it cannot run, regardless of the stored data. */
 export function enqueue(store: MemoryStore, command: readonly (string | number)[]): Reply {
   const found = lookUp(command);
   const [name, first, second] = command.map((word) => `${word}`);
@@ -446,7 +385,7 @@ export function enqueue(store: MemoryStore, command: readonly (string | number)[
   return "QUEUED";
 }
 
-/** Runs one command. @throws {StoreError} Its error reply. */
+/** Runs one command. @throws {StoreError} If the command fails. */
 export function run(store: MemoryStore, command: readonly (string | number)[]): Reply {
   const found = lookUp(command);
   const texts = command.every((arg) => typeof arg === "string") ? command : command.map(String);

@@ -4,70 +4,74 @@ import { MARKS } from "../../src/base/own_keys.ts";
 import { errorReply, type TwinnedScript } from "../driver.ts";
 import type { StoreClock } from "./store_clock.ts";
 
+/** The fields of a hash. */
 export type Fields = Map<string, string>;
 
-/** A key and its value, a link in the list of all entries by use. */
+/** A key and its value. All of them form one list, ordered by use. */
 export interface StoredValue {
   readonly key: string;
   /** Text, or a hash. */
   value: string | Fields;
-  /** When it expires, by the store's own time in milliseconds; or Infinity. */
+  /** The moment of expiry by the store's own time in milliseconds, or Infinity. */
   expires: number;
   bytes: number;
   readonly database: Database;
-  /** Entries are numbered from 1 in the order in which they came to be. */
+  /** The number of the entry, counted from 1 in the order of creation. */
   readonly birth: number;
   alive: boolean;
-  /** The next one that was used less recently. */
+  /** The neighbour that was used less recently. */
   older: StoredValue;
   newer: StoredValue;
 }
 
+/** One of the numbered databases. */
 export interface Database {
   readonly entries: Map<string, StoredValue>;
-  /** The entries by birth, with some dead ones in between. */
+  /** The entries in the order of creation, with some removed ones in between. */
   births: StoredValue[];
-  /** Where the search for expired entries has come to. */
+  /** The position of the search for expired entries. */
   hand: number;
 }
 
-/** An entry that is a hash. */
+/** An entry whose value is a hash. */
 export type StoredHash = StoredValue & { value: Fields };
 
-/** Fields of rate limits whose windows begin with their first request, and end as texts do. */
+/** Fields of rate limits whose windows begin with their first request. Like texts, they expire. */
 const WINDOW = /^[cf]\d+:/;
 const ENTRY_BYTES = 128;
+/** The bytes that a field of a hash counts besides its text. */
 export const FIELD_BYTES = 64;
 
 const encoder = new TextEncoder();
 
-/** The length in UTF-8. */
+/** Returns the length of a text in UTF-8. */
 export function byteLength(text: string): number {
-  // The encoder is the faster one from about here.
+  // From about this length on, the encoder is faster.
   if (text.length > 128) return encoder.encode(text).length;
   let bytes = text.length;
   for (let i = text.length; i--; ) {
     const unit = text.charCodeAt(i);
-    // Each half of a surrogate pair stands for two of its four bytes.
+    // A surrogate pair has four bytes, two for each half.
     if (unit > 0x7f) bytes += unit > 0x7ff && (unit & 0xf800) !== 0xd800 ? 2 : 1;
   }
   return bytes;
 }
 
-/** Databases, expiry and eviction; what the commands stand on. */
+/** The entries of all databases: finds, writes, measures, expires and evicts them for the commands. */
 export class MemoryStore {
-  /** The store's own time of the commands that are being run. */
+  /** The store's own time during the current send. */
   now = 0;
-  /** The time since 1970 of the commands that are being run. */
+  /** The time since 1970 during the current send. */
   wall = 0;
+  /** The databases by their number. */
   databases!: Database[];
-  /** The database of the commands that are being run. */
+  /** The database of the current send. */
   current!: Database;
   /** The scripts that the store can run, by their SHA-1 and by their source. */
   readonly scripts: ReadonlyMap<string, TwinnedScript>;
-  /** SHA-1 of the scripts that EVALSHA knows. */
+  /** The SHA-1 of the scripts that EVALSHA knows. */
   readonly loaded: Set<string> = new Set();
-  /** The keys that the commands being run change: `null` for all of them, `undefined` where nobody wants to know. */
+  /** The keys that the current send changes: `null` for all keys, `undefined` if no tracker listens. */
   changed: string[] | null | undefined;
   readonly #maxEntries: number;
   readonly #maxBytes: number;
@@ -75,7 +79,7 @@ export class MemoryStore {
   #births = 0;
   #count = 0;
   #bytes = 0;
-  /** Closes the list of entries into a ring: after it the one that was used last, before it the one to evict. */
+  /** Closes the list of entries to a ring: `older` is the most recently used entry, `newer` the next one to evict. */
   readonly #ring: StoredValue;
 
   constructor(maxEntries: number, maxBytes: number, clock: StoreClock, scripts: readonly TwinnedScript[]) {
@@ -92,16 +96,16 @@ export class MemoryStore {
     this.reset();
   }
 
-  /** Drops everything. */
+  /** Removes everything. */
   reset(): void {
     this.databases = Array.from({ length: 16 }, () => ({ entries: new Map(), births: [], hand: 0 }));
     this.#ring.older = this.#ring.newer = this.#ring;
     this.#count = this.#bytes = 0;
   }
 
-  /** Looks at the clock. Texts and windows that expire are over where it does not tell how much time went by. */
-  look(): void {
-    const known = this.#clock.look();
+  /** Reads the clock. If the elapsed time is unknown, texts and windows that expire end. */
+  readClock(): void {
+    const known = this.#clock.read();
     this.now = this.#clock.now;
     this.wall = this.#clock.wall;
     if (known) return;
@@ -122,7 +126,7 @@ export class MemoryStore {
     this.current = current;
   }
 
-  /** Finds a living entry. */
+  /** Finds an entry that has not expired. */
   find(key: string): StoredValue | undefined {
     const entry = this.current.entries.get(key);
     if (entry && entry.expires < this.now) {
@@ -132,7 +136,7 @@ export class MemoryStore {
     return entry;
   }
 
-  /** Finds an entry of one type, and counts it as used. */
+  /** Finds an entry of a type, and marks it as used. @throws {StoreError} If the entry is of another type. */
   use(key: string, type: "string"): (StoredValue & { value: string }) | undefined;
   use(key: string, type: "hash"): (StoredValue & { value: Fields }) | undefined;
   use(key: string, type: "string" | "hash"): StoredValue | undefined {
@@ -145,16 +149,16 @@ export class MemoryStore {
     return entry;
   }
 
-  /** The text at a key. */
+  /** Returns the text at a key. @throws {StoreError} If the entry is of another type. */
   text(key: string): string | null {
     return this.use(key, "string")?.value ?? null;
   }
 
-  /** Moves an entry to the front. */
+  /** Marks an entry as the most recently used one. */
   touch(entry: StoredValue): void {
     const ring = this.#ring;
     if (ring.older === entry) return;
-    // A new entry is its own neighbour, so that taking it out does nothing.
+    // A new entry is its own neighbour, so unlinking it does nothing.
     entry.newer.older = entry.older;
     entry.older.newer = entry.newer;
     entry.newer = ring;
@@ -162,14 +166,14 @@ export class MemoryStore {
     ring.older = ring.older.newer = entry;
   }
 
-  /** How many bytes an entry takes. @throws {StoreError} `OOM` when no room can be made for it. */
+  /** Returns the bytes that an entry takes. @throws {StoreError} `OOM` if they are more than the store may have. */
   measure(key: string, value: string, more: number = ENTRY_BYTES): number {
     const bytes = byteLength(key) + byteLength(value) + more;
     if (bytes > this.#maxBytes) throw errorReply("OOM command not allowed when used memory > 'maxmemory'.");
     return bytes;
   }
 
-  /** Writes text, or an empty hash. Evicts others when there is no room. */
+  /** Writes text, or an empty hash. Evicts other entries if there is too little room. */
   write(
     key: string,
     value: string | Fields,
@@ -202,7 +206,7 @@ export class MemoryStore {
     return entry;
   }
 
-  /** Tells how many bytes the entry that was used last takes now. */
+  /** Sets the bytes of the most recently used entry. Evicts other entries if there is too little room. */
   resize(entry: StoredValue, bytes: number): void {
     this.#bytes += bytes - entry.bytes;
     entry.bytes = bytes;
@@ -210,14 +214,14 @@ export class MemoryStore {
     while (this.#count > this.#maxEntries || this.#bytes > this.#maxBytes) this.remove(this.#ring.newer);
   }
 
-  /** Changes when an entry expires. */
+  /** Sets the expiry of an entry. */
   expire(entry: StoredValue, at: number): void {
     entry.expires = at;
     this.changed?.push(entry.key);
     if (at <= this.now) this.remove(entry);
   }
 
-  /** Takes an entry out. */
+  /** Removes an entry. */
   remove(entry: StoredValue): void {
     const { database } = entry;
     this.changed?.push(entry.key);
@@ -233,7 +237,7 @@ export class MemoryStore {
     }
   }
 
-  /** Removes entries of this database that have expired: those among the next few, so that a write stays cheap. */
+  /** Removes expired entries of the current database among the next few, so that a write stays cheap. */
   #reap(): void {
     const { current } = this;
     for (let i = 0; i < 3; i++) {
@@ -243,13 +247,13 @@ export class MemoryStore {
     }
   }
 
-  /** Removes the entries of this database that have expired, and tells how many are left. */
+  /** Removes the expired entries of the current database. Returns the number of the others. */
   size(): number {
     for (const entry of this.current.entries.values()) if (entry.expires < this.now) this.remove(entry);
     return this.current.entries.size;
   }
 
-  /** Removes fields of a hash, and the hash with the last of them; returns how many there were. */
+  /** Removes fields of a hash, and the hash with its last field. Returns how many fields existed. */
   deleteFields(entry: StoredHash, fields: readonly string[]): number {
     const before = entry.value.size;
     let { bytes } = entry;
@@ -272,6 +276,7 @@ export class MemoryStore {
   }
 }
 
+/** Returns the type of an entry. */
 export function typeOf(entry: StoredValue): "string" | "hash" {
   return typeof entry.value === "string" ? "string" : "hash";
 }

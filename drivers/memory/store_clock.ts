@@ -1,20 +1,21 @@
-/** A step back that is larger is no jitter, in milliseconds. Processes of one store agree as far. */
-const JITTER = 1000;
+import { CLOCK_SKEW_MS } from "../../src/base/own_keys.ts";
+
 /**
- * By how much the two clocks may drift apart, in milliseconds, until moments follow the system clock: one of them is
- * slowed down or hurried to agree with a time server. Up to there a moment is told exactly as it was given.
+ * The drift between the two clocks, in milliseconds, beyond which moments follow the system clock. A clock drifts while
+ * it is slowed down or hurried to agree with a time server. Up to there, moments are returned exactly as they were
+ * given.
  */
 const DRIFT = 50;
 
 /**
- * The embedded store's time. A system clock is set back and forward while the store lives by it:
+ * The time of the embedded store, while the system clock is set back and forward:
  *
- * - `now` is never set back. Beside `Date.now` a monotonic clock tells how much time went by, so that a clock that was
- *   set back changes nothing. What the system clock is ahead of it has gone by as well: while a machine sleeps, the
- *   monotonic clock may stand still.
- * - `wall` is what the system clock says: for moments that callers give and are told.
- * - An injected clock is alone: each step forward is time that went by. After a step back by more than a second nobody
- *   knows how much did. While it throws or answers no number, time stands still.
+ * - `now` never goes back. Next to `Date.now`, a monotonic clock measures elapsed time, so setting the clock back
+ *   changes nothing. What the system clock is ahead of it has elapsed too, because the monotonic clock may stand still
+ *   while the machine sleeps.
+ * - `wall` is the time of the system clock, for moments that callers give and read.
+ * - An injected clock stands alone. Each step forward is elapsed time. After a step back by more than a second the
+ *   elapsed time is unknown. While the clock throws or returns something else than a number, time stands still.
  */
 export class StoreClock {
   /** The store's own time in whole milliseconds. */
@@ -22,33 +23,33 @@ export class StoreClock {
   /** The time in whole milliseconds since 1970. */
   wall = 0;
   readonly #clock: (() => number) | undefined;
-  /** What the system clock was set back by. */
+  /** The milliseconds by which the system clock was set back. */
   #back = 0;
-  /** What the monotonic clock lacks. */
+  /** The milliseconds that the monotonic clock lacks. */
   #lacks = 0;
-  /** The wall's time less the store's own. */
+  /** The difference between `wall` and `now`. */
   #apart = 0;
 
-  /** @param clock Milliseconds since 1970. @default Date.now, with a monotonic clock beside it */
+  /** @param clock Returns milliseconds since 1970. @default Date.now with a monotonic clock */
   constructor(clock?: () => number) {
-    // Asked for by its name each time, for tests put another in its place.
+    // Date.now is looked up at each call, because tests replace it.
     this.#clock = clock === Date.now ? undefined : clock;
   }
 
-  /** Looks at the clock. Answers `false` where it does not tell how much time went by. */
-  look(): boolean {
+  /** Reads the clock. Returns false if the elapsed time is unknown. */
+  read(): boolean {
     const alone = this.#clock !== undefined;
     const monotonic = alone ? 0 : performance.now();
     this.wall = alone ? this.#injected() : Math.floor(Date.now());
     const ahead = this.wall + this.#back - (monotonic + this.#lacks);
     if (ahead > 0) this.#lacks += ahead;
-    // Beside a monotonic clock what is set back by less does no harm, and rounding is no step.
-    else if (ahead < (alone ? 0 : -JITTER)) this.#back -= ahead;
+    // With a monotonic clock, smaller steps back do no harm, and rounding makes small ones.
+    else if (ahead < (alone ? 0 : -CLOCK_SKEW_MS)) this.#back -= ahead;
     this.now = Math.floor(monotonic + this.#lacks);
     const apart = this.wall - this.now;
     if (alone || Math.abs(apart - this.#apart) > DRIFT) this.#apart = apart;
     this.wall = this.now + this.#apart;
-    return !alone || ahead >= -JITTER;
+    return !alone || ahead >= -CLOCK_SKEW_MS;
   }
 
   #injected(): number {

@@ -1,30 +1,28 @@
-/** Bytes as text: by what the engine has, where it has it. */
-
-/** `Uint8Array<ArrayBuffer>`, which was `Uint8Array` before TypeScript 5.7. */
+/** `Uint8Array<ArrayBuffer>`, which was called `Uint8Array` before TypeScript 5.7. */
 export type Bytes = ReturnType<typeof Uint8Array.of>;
 
-/** Of Node, Bun and Deno: 20 times faster than the last way. */
+/** A runtime with `Buffer`: Node, Bun, Deno. It is 20 times faster than `btoa`. */
 interface WithBuffer {
   readonly Buffer?: {
     from(buffer: ArrayBufferLike, at: number, length: number): { toString(encoding: "base64"): string };
   };
 }
 
-/** Base64 of bytes. */
+/** Encodes bytes as base64, with the fastest way that the engine has. */
 export function toBase64(bytes: Uint8Array): string {
   const own = bytes as { toBase64?(): string };
   if (own.toBase64) return own.toBase64();
   const { Buffer } = globalThis as WithBuffer;
   if (Buffer) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64");
   let binary = "";
-  // As many arguments as every engine takes.
+  // Every engine takes as many arguments.
   for (let at = 0; at < bytes.length; at += 8192) {
     binary += String.fromCharCode.apply(null, bytes.subarray(at, at + 8192) as unknown as number[]);
   }
   return btoa(binary);
 }
 
-/** The bytes of base64. @throws {Error} For what is none. */
+/** Decodes base64. @throws {Error} For text that is not base64. */
 export function fromBase64(text: string): Bytes {
   const { fromBase64: own } = Uint8Array as { fromBase64?(text: string): Bytes };
   if (own) return own(text);

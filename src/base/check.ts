@@ -1,16 +1,14 @@
-/** Checks of arguments, and the one voice of the errors that they end in. */
-
 /** Marks errors about bad arguments, for every copy of the package in a process. */
 const ARGUMENT = Symbol.for("@foodfast/larder argument");
 
 /**
  * Makes the error of a bad argument: `Cannot set a TTL: received -1, expected seconds or a string such as "5m"`.
  *
- * @param action What was attempted, such as `"set a TTL"`.
+ * @param action The attempted action, such as `"set a TTL"`.
  * @param value The value received.
- * @param expected What is accepted.
+ * @param expected The accepted values.
  * @param Kind The class of the error. @default `RangeError` for numbers, otherwise `TypeError`
- * @param received How the value is shown. @default as {@linkcode describe} does, so it must not be a secret
+ * @param received The value in words. @default by {@linkcode describe}, so the value must not be a secret
  * @returns The error, to be thrown.
  */
 export function invalid(
@@ -24,7 +22,7 @@ export function invalid(
   return Object.defineProperty(error, ARGUMENT, { value: true });
 }
 
-/** Makes the TypeError of {@linkcode invalid} that shows only the type of the value: it may be a secret or cached data. */
+/** Makes a TypeError as {@linkcode invalid} does, but shows only the type: the value may be secret or cached data. */
 export function invalidType(action: string, value: unknown, expected: string): Error {
   return invalid(action, value, expected, TypeError, `a value of type ${typeOf(value)}`);
 }
@@ -44,12 +42,12 @@ function typeOf(value: unknown): string {
   return value === null ? "null" : Array.isArray(value) ? "array" : typeof value;
 }
 
-/** Throws the error of a value that is not accepted. {@linkcode invalid} says it better. */
+/** Throws the error of a value that is not accepted. Prefer {@linkcode invalid}. */
 export function refuse(given: string, accepted: string): never {
   throw new TypeError(`cannot use ${given}: accepted are ${accepted}`);
 }
 
-/** What an option must be, in words and as a test. */
+/** A rule for an option: the accepted values in words, and a test. */
 export type Rule = readonly [expected: string, test: (value: never) => boolean];
 
 /** The options of a function by name; those without a rule are checked elsewhere. */
@@ -76,7 +74,7 @@ export function checkNames(options: unknown, known: readonly string[], what: str
  * Throws if options have a name that is not known, or a value that its rule does not accept.
  *
  * @param options The options; those that are `undefined` count as left out.
- * @param rules What is known.
+ * @param rules The known options.
  * @param what What the options belong to, for the message.
  * @throws {TypeError | RangeError} With the name of the option.
  */

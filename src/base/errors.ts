@@ -1,5 +1,3 @@
-/** Errors that this library throws for a caller to catch. */
-
 /** Marks errors of this library, for every copy of the package in a process. */
 const BRAND = Symbol.for("@foodfast/larder error");
 
@@ -13,17 +11,17 @@ export class CacheError extends Error {
   override name = "CacheError";
 }
 
-/** Thrown for a configuration with problems, all of which it lists. */
+/** Thrown for a configuration with problems. It lists all of them. */
 export class CacheConfigError extends CacheError {
   /** Always `"CacheConfigError"`. */
   override name = "CacheConfigError";
-  /** One line a problem, each with the name of its variable or option. */
+  /** One line for each problem, with the name of its variable or option. */
   readonly problems: readonly string[];
 
   /**
    * Makes an error that lists the problems.
    *
-   * @param problems One line a problem.
+   * @param problems One line for each problem.
    */
   constructor(problems: readonly string[]) {
     super(`cache configuration: ${problems.join("; ")}`);
@@ -31,26 +29,26 @@ export class CacheConfigError extends CacheError {
   }
 }
 
-/** One thing that a schema rejected. */
+/** One problem that a schema found in a value. */
 export interface SchemaIssue {
-  /** Where in the value, such as `"price"` or `"names.0.text"`; empty for the value itself. */
+  /** The path in the value, such as `"price"` or `"names.0.text"`; empty for the value itself. */
   readonly path: string;
-  /** What the schema says. */
+  /** The message of the schema. */
   readonly message: string;
 }
 
-/** Thrown by a write whose value the collection's schema rejects. Nothing was written. */
+/** Thrown by a write if the collection's schema rejects the value. Nothing was written. */
 export class CacheSchemaError extends CacheError {
   /** Always `"CacheSchemaError"`. */
   override name = "CacheSchemaError";
-  /** What the schema rejected; paths and messages, no values. */
+  /** The problems: paths and messages, no values. */
   readonly issues: readonly SchemaIssue[];
 
   /**
    * Makes an error that lists the issues.
    *
    * @param target The collection, such as `"product.products"`.
-   * @param issues What the schema rejected.
+   * @param issues The problems.
    */
   constructor(target: string, issues: readonly SchemaIssue[]) {
     super(`cannot write to ${target}: ${issues.map((i) => `${i.path || "value"}: ${i.message}`).join("; ")}`);
@@ -58,19 +56,19 @@ export class CacheSchemaError extends CacheError {
   }
 }
 
-/** Thrown by an update that lost against other writers as often as it may try. */
+/** Thrown by an update that lost against other writers in each of its attempts. */
 export class CacheConflictError extends CacheError {
   /** Always `"CacheConflictError"`. */
   override name = "CacheConflictError";
 }
 
-/** Thrown by a load that took longer than its `hardTimeout`, when no old value was kept for that. */
+/** Thrown by a load that took longer than its `hardTimeout`, if no old value was kept for that case. */
 export class CacheTimeoutError extends CacheError {
   /** Always `"CacheTimeoutError"`. */
   override name = "CacheTimeoutError";
 }
 
-/** Thrown when a lock could not be had in time, or was lost. */
+/** Thrown if a lock could not be acquired in time, or was lost. */
 export class CacheLockError extends CacheError {
   /** Always `"CacheLockError"`. */
   override name = "CacheLockError";

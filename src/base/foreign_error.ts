@@ -1,28 +1,31 @@
-/** Errors of code that is not ours: functions of the application, drivers, and the loaders of runtimes. */
+/** Errors of foreign code: functions of the application, drivers, and the module loaders of runtimes. */
 
 import { isStoreError, StoreError } from "./store_error.ts";
 
-/** What is told of a function of the application's that threw: its name, and what may be told of the error. */
+/** Makes the error of an application's function that threw. It shows what {@linkcode tellOf} returns. */
 export function hookError(name: string, thrown: unknown, hint = ""): StoreError {
-  return new StoreError("protocol", `the application's ${name} threw ${tellOf(thrown)}${hint}`, { cause: thrown });
+  return new StoreError("protocol", `The application's ${name} threw ${tellOf(thrown)}${hint}`, { cause: thrown });
 }
 
-/** Any thrown value as a {@linkcode StoreError}; what is none already becomes one of kind `"connection"`. */
+/** Returns a thrown value as a {@linkcode StoreError}: others become the cause of one of kind `"connection"`. */
 export function toStoreError(error: unknown): StoreError {
   if (isStoreError(error)) return error;
-  return new StoreError("connection", `the driver failed without a store error: ${tellOf(error)}`, { cause: error });
+  return new StoreError("connection", `The driver failed without a store error: ${tellOf(error)}`, { cause: error });
 }
 
-/** What a runtime or a bundle says of code that it cannot load: names of modules and files. */
-const NOT_LOADED =
-  /^(Dynamic require of|(Cannot|Could not|Failed to) (find|load|resolve|fetch)\b.*\b(module|package)|No such (built-in )?module|.*\bnot found in (import map|node_modules))/i;
+/** Messages of runtimes and bundles about code that they cannot load. They contain names of modules and files only. */
+const NOT_LOADED = new RegExp(
+  "^(Dynamic require of|(Cannot|Could not|Failed to) (find|load|resolve|fetch)\\b.*\\b(module|package)|" +
+    "No such (built-in )?module|.*\\bnot found in (import map|node_modules))",
+  "i",
+);
 
 /**
- * What may be told of an error of unknown origin. Its message may hold values: it is told only where it says what could
- * not be loaded.
+ * Describes an error of unknown origin. Its message may contain values, so it is shown only if it is about code that
+ * could not be loaded.
  *
- * @param error What was thrown.
- * @returns Its name and code, and those of its cause; the type of what is no error.
+ * @param error The thrown value.
+ * @returns The name and code of the error and of its cause, or the type of another value.
  */
 export function tellOf(error: unknown): string {
   if (!(error instanceof Error)) return `a value of type ${typeof error}`;
@@ -32,12 +35,12 @@ export function tellOf(error: unknown): string {
   return `${nameOf(error)}${more}${cause instanceof Error ? `, caused by ${nameOf(cause)}` : ""}`;
 }
 
-/** An error's name and code, where they are words. */
+/** Returns the name and the code of an error, if they are words. */
 function nameOf({ name, code }: Error & { readonly code?: unknown }): string {
   return [name, code].filter((word) => /^[A-Za-z][\w.-]{0,60}$/.test(`${word ?? ""}`)).join(" ") || "Error";
 }
 
-/** Loads a driver's code. @throws {StoreError} With what the runtime says where it cannot be loaded. */
+/** Loads the code of a driver. @throws {StoreError} With the message of the runtime, if the code cannot be loaded. */
 export async function loadDriver<T>(name: string, load: () => Promise<T>): Promise<T> {
   try {
     return await load();
@@ -46,7 +49,7 @@ export async function loadDriver<T>(name: string, load: () => Promise<T>): Promi
     const hint = /^Dynamic require/.test(line)
       ? "; a bundle in ESM format needs a `require`: leave redis out of it, or define one by createRequire"
       : "";
-    const text = `the code of the driver ${name} cannot be loaded: ${line.slice(0, 300)}${hint}`;
+    const text = `Cannot load the code of the driver ${name}: ${line.slice(0, 300)}${hint}`;
     throw new StoreError("connection", text, { cause: error });
   }
 }

@@ -1,13 +1,11 @@
-/** How numbers, sizes and times are shown to a person. */
-
 const GROUPED = new Intl.NumberFormat("en");
 
-/** A number of things: `1 key`, `12,000 keys`. */
+/** Returns a number of things: `1 key`, `12,000 keys`. */
 export function formatCount(number: number, one: string, many: string = `${one}s`): string {
   return `${GROUPED.format(number)} ${number === 1 ? one : many}`;
 }
 
-/** A number, grouped: `12,000`. */
+/** Returns a number with its digits in groups: `12,000`. */
 export function formatNumber(number: number): string {
   return GROUPED.format(number);
 }
@@ -24,7 +22,7 @@ export function formatBytes(size: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** A time in milliseconds by its two largest units: `1h 5m`, `350ms`. */
+/** Returns a time in milliseconds by its two largest units: `1h 5m`, `350ms`. */
 export function formatDuration(milliseconds: number): string {
   if (milliseconds < 1000) return `${Math.round(milliseconds)}ms`;
   let left = Math.floor(milliseconds / 1000);
@@ -46,7 +44,7 @@ const UNITS = [
   ["s", 1],
 ] as const;
 
-/** A share of one: `97.3 %`; `digits` after the point. */
+/** Returns a share of one as `97.3 %`, with `digits` after the point. */
 export function formatPercent(share: number, digits = 1): string {
   return `${(share * 100).toFixed(digits)} %`;
 }

@@ -1,12 +1,12 @@
 /**
- * SHA-256, synchronous: WebCrypto's digest is asynchronous, and a key that becomes known later would leave its
- * tick's batch and could overtake an earlier call for the same key.
+ * Synchronous SHA-256. WebCrypto's digest is asynchronous: a key that is known only later would miss the batch of its
+ * tick, and could overtake an earlier call for the same key.
  */
 
 const K = new Uint32Array(64);
 const H = new Uint32Array(8);
 
-/** The first 32 bits of the fractional part. */
+/** Returns the first 32 bits of the fractional part. */
 function fraction(x: number): number {
   return (x - Math.floor(x)) * 0x100000000;
 }
@@ -22,7 +22,7 @@ for (let n = 2, i = 0; i < 64; n++) {
 const encoder = new TextEncoder();
 
 /**
- * The SHA-256 of a text's UTF-8 bytes.
+ * Returns the SHA-256 of a text in UTF-8.
  *
  * @param text Any text.
  * @returns 64 hexadecimal digits, lower case.

@@ -14,7 +14,7 @@ export const EPOCH_KEY = "#larder:clock";
 /** The start of the keys of tag marks: each holds the epoch of the tag's last invalidation. */
 export const MARKS = "#larder:tag:";
 
-/** How far the clocks of processes may differ, in milliseconds: entries written later than that are not fresh. */
+/** The tolerated difference between the clocks of processes, in milliseconds. Entries from beyond it are not fresh. */
 export const CLOCK_SKEW_MS = 1000;
 
 /** Returns whether a logical key is one of the library's own: no entry. */

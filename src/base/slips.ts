@@ -1,10 +1,9 @@
 /**
- * How far one name is from another: how many letters have to be put in, left out, changed, or swapped with their
- * neighbour.
+ * Counts the slips between two names: letters that are inserted, left out, changed, or swapped with their neighbour.
  *
- * @param a The one.
- * @param b The other.
- * @returns The number; 0 where they are the same.
+ * @param a One name.
+ * @param b The other name.
+ * @returns The smallest number of slips; 0 for equal names.
  */
 export function slips(a: string, b: string): number {
   let before: number[] = [];

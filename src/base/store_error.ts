@@ -1,11 +1,11 @@
-/** The error of a store or of the wire to it, and the questions that are asked about one. */
+/** Errors of a store and of the driver in front of it, and the questions that the library asks about them. */
 
 import { CacheError } from "./errors.ts";
 
 /**
- * What went wrong:
+ * The kinds of store errors:
  *
- * - `"command"`: the store answered this command with an error (`WRONGTYPE`, `NOSCRIPT`, `OOM`, ...)
+ * - `"command"`: the store answered the command with an error (`WRONGTYPE`, `NOSCRIPT`, `OOM`, ...)
  * - `"connection"`: no connection, or it was lost
  * - `"timeout"`: no answer in time
  * - `"auth"`: wrong password, token or permissions
@@ -16,24 +16,27 @@ import { CacheError } from "./errors.ts";
  */
 export type StoreErrorKind = "command" | "connection" | "timeout" | "auth" | "limit" | "protocol" | "closed";
 
-/** Which commands may be sent again after an error: all of them, those that change nothing when repeated, or none. */
+/** The commands that may be sent again after an error: all, those that change nothing when repeated, or none. */
 export type Repeat = "all" | "idempotent" | "none";
 
-/** An error of the store or of the wire to it. Its message never holds values, tokens, passwords or URLs with credentials. */
+/**
+ * An error of the store, or of the connection to it. Its message never contains values, tokens, passwords or URLs with
+ * credentials.
+ */
 export class StoreError extends CacheError {
   /** Always `"StoreError"`. */
   override name = "StoreError";
-  /** What went wrong. */
+  /** The kind of the error. */
   readonly kind: StoreErrorKind;
-  /** The first word of an error reply, such as `"WRONGTYPE"`; empty where there is none. */
+  /** The first word of an error reply, such as `"WRONGTYPE"`; empty for other errors. */
   readonly code: string;
-  /** Which commands may be sent again. */
+  /** The commands that may be sent again. */
   readonly repeat: Repeat;
 
   /**
    * Makes an error.
    *
-   * @param kind What went wrong.
+   * @param kind The kind of the error.
    * @param message The message, free of values and secrets.
    * @param options `code`, `repeat` (default `"none"`) and `cause`.
    */
@@ -49,21 +52,21 @@ export class StoreError extends CacheError {
   }
 }
 
-/** Error codes with which a store refuses a command before it executes it, for a reason that passes. */
+/** Codes of errors that pass by themselves. The store has not executed the command. */
 const PASSING = /^(LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY|READONLY)$/;
-/**
- * Where the code of a refusal stands inside the words of a script (before Redis 7) or of a transaction: neither has
- * changed anything.
- */
-const INNER =
-  /^(?:ERR Error running script \(call to f_\w+\): @user_script: *\d+: )?@user_script: *\d+: -(READONLY)\b|^EXECABORT .*because of: (READONLY|MASTERDOWN|LOADING)\b/;
+/** Finds the code of a refusal in the error of a script before Redis 7. The script has changed nothing. */
+const OF_SCRIPT =
+  /^(?:ERR Error running script \(call to f_\w+\): @user_script: *\d+: )?@user_script: *\d+: -(READONLY)\b/;
+/** Finds the code of a refusal in the error of a transaction. The transaction has changed nothing. */
+const OF_TRANSACTION = /^EXECABORT .*because of: (READONLY|MASTERDOWN|LOADING)\b/;
+const CODE = /^([A-Z][A-Z0-9_-]*)(?: |$)/;
 const AUTH = /^(NOAUTH|WRONGPASS|NOPERM)$/;
 
 /**
  * Turns the text of a Redis error reply into a {@linkcode StoreError}.
  *
  * @param text The reply's text, such as `"WRONGTYPE Operation against ..."`.
- * @returns The error, with its code, its kind and whether it may be sent again.
+ * @returns The error, with its code, its kind and the commands that may be sent again.
  *
  * @example
  * ```ts
@@ -73,8 +76,7 @@ const AUTH = /^(NOAUTH|WRONGPASS|NOPERM)$/;
  * ```
  */
 export function errorReply(text: string): StoreError {
-  const inner = INNER.exec(text);
-  const code = inner?.[1] ?? inner?.[2] ?? /^[A-Z][A-Z0-9_-]*(?= |$)/.exec(text)?.[0] ?? "";
+  const [, code = ""] = OF_SCRIPT.exec(text) ?? OF_TRANSACTION.exec(text) ?? CODE.exec(text) ?? [];
   return new StoreError(AUTH.test(code) ? "auth" : "command", text, {
     code,
     repeat: PASSING.test(code) ? "all" : "none",
@@ -82,30 +84,30 @@ export function errorReply(text: string): StoreError {
 }
 
 /**
- * Whether an error says that the server is not the one to ask: it was demoted to a replica, has lost its primary, or
- * still loads its data. It has executed nothing then.
+ * Returns whether an error says that another server should be asked: this one was demoted to a replica, has lost its
+ * primary, or still loads its data. It has executed nothing.
  *
  * @param error An error reply.
- * @returns Whether another connection may lead to a better one.
+ * @returns True if another connection may lead to a better server.
  */
 export function isDenial({ code }: StoreError): boolean {
   return /^(READONLY|MASTERDOWN|LOADING)$/.test(code);
 }
 
-/** Errors of nodes of a cluster, for what a single server does without one. */
+/** Errors with which only the node of a cluster answers. */
 const OF_CLUSTERS = /^(CROSSSLOT|MOVED|ASK|CLUSTERDOWN)\b|not allowed in cluster mode/;
 
 /**
- * Whether an error says that the server is a node of a cluster.
+ * Returns whether an error says that the server is a node of a cluster.
  *
  * @param error An error reply.
- * @returns Whether it does.
+ * @returns True if it does.
  */
 export function isOfCluster({ message }: StoreError): boolean {
   return OF_CLUSTERS.test(message);
 }
 
-/** Whether a thrown value is a {@linkcode StoreError}. */
+/** Returns whether a thrown value is a {@linkcode StoreError}, of any copy of the package. */
 export function isStoreError(error: unknown): error is StoreError {
   return error instanceof Error && error.name === "StoreError";
 }
@@ -120,12 +122,12 @@ export function isForbidden(error: StoreError): boolean {
   return error.code === "NOPERM" || unknownCommand(error) !== undefined;
 }
 
-/** Whether a store that answers refused a command: another command may do better. */
+/** Returns whether a store answered with a refusal: another command may succeed. */
 export function isRefusal(error: unknown): error is StoreError {
   return isStoreError(error) && (error.kind === "command" || error.kind === "auth");
 }
 
-/** Whether an error shows that the store is there and takes commands, though it refused this one. */
+/** Returns whether an error shows that the store works and takes commands, although it refused this one. */
 export function showsLife(error: unknown): boolean {
   return isStoreError(error) && (error.code === "NOPERM" || (error.kind === "command" && error.repeat === "none"));
 }

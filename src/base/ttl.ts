@@ -1,5 +1,5 @@
 /**
- * Times to live: what callers and variables may write, and the milliseconds that the store gets.
+ * Times to live: the forms that callers and variables may use, and their milliseconds.
  *
  * @module
  */
@@ -12,10 +12,10 @@ export type TtlUnit = "ms" | "s" | "m" | "h" | "d";
 /** A length of time: a number of seconds, a string with its unit (`"500ms" "30s" "5m" "2h" "1d"`), or `"forever"`. */
 export type Duration = number | `${number}${TtlUnit}` | "forever";
 
-/** A time to live: a length of time, or what the client's configuration calls `"default"`, `"short"` or `"long"`. */
+/** A time to live: a length of time, or a name whose time the client's configuration sets. */
 export type Ttl = Duration | keyof TtlClasses;
 
-/** The TTLs that have a name, in milliseconds; `undefined` is for ever. */
+/** The TTLs that have a name, in milliseconds; `undefined` means forever. */
 export interface TtlClasses {
   /** Variable `CACHE_TTL_DEFAULT`, 1 hour. */
   readonly default: number | undefined;
@@ -25,44 +25,41 @@ export interface TtlClasses {
   readonly long: number | undefined;
 }
 
-/** What they are where nobody says otherwise. */
+/** The TTLs that stand if the configuration does not change them. */
 export const TTL_CLASSES: TtlClasses = { default: 36e5, short: 3e5, long: 72e5 };
 
-/**
- * How long something may take: a number of milliseconds, or a string with its unit (`"500ms" "30s" "2m"`). At most
- * 2147483647 ms.
- */
+/** A time limit: a number of milliseconds, or a string with its unit (`"500ms" "30s" "2m"`). At most 2147483647 ms. */
 export type Timeout = number | `${number}${TtlUnit}`;
 
-/** What is accepted as a length of time, in words; with the names of TTLs that are accepted too. */
+/** Returns in words what is accepted as a length of time, including the given names of TTLs. */
 export function durations(...names: readonly (keyof TtlClasses)[]): string {
   const more = names.map((name) => `"${name}", `).join("");
   const spans = 'seconds as a number, a string such as "500ms" "30s" "5m" "2h" "1d", above 0 and at most 100 years';
   return `${spans}, ${more}or "forever"`;
 }
 
-/** What {@linkcode parseTtl} accepts, in words. */
+/** The values that {@linkcode parseTtl} accepts, in words. */
 export const TTL_ACCEPTED: string = durations("default", "short", "long");
 
-/** What {@linkcode parseTimeout} accepts, in words. */
+/** The values that {@linkcode parseTimeout} accepts, in words. */
 const TIMEOUT_ACCEPTED =
   'milliseconds as a number or a string such as "500ms" "30s" "2m", above 0 and up to 2147483647 ms';
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
 const MAX = 36_525 * 864e5;
 
-/** The longest time that a timer can be set to, in milliseconds; it takes a longer one for 1 ms. */
+/** The longest delay of a timer in milliseconds. Timers take a longer one for 1 ms. */
 export const LONGEST_TIMER = 0x7fffffff;
 
 /**
  * Turns a TTL into milliseconds.
  *
  * @param ttl The TTL. Numbers are seconds; fractions are fine in both forms.
- * @param what What the TTL belongs to, for the error message. @default "ttl"
- * @param classes What `"default"`, `"short"` and `"long"` are. @default 1 hour, 5 minutes and 2 hours
+ * @param what What the TTL belongs to, for the error message. @default "a TTL"
+ * @param classes The times of `"default"`, `"short"` and `"long"`. @default 1 hour, 5 minutes and 2 hours
  * @returns Whole milliseconds, rounded up, at least 1; `undefined` for `"forever"`.
- * @throws {RangeError} When the TTL is zero, negative, not finite or longer than 100 years.
- * @throws {TypeError} When it is neither a number nor a string with a unit.
+ * @throws {RangeError} If the TTL is zero, negative, not finite or longer than 100 years.
+ * @throws {TypeError} If it is neither a number nor a string with a unit.
  *
  * @example
  * ```ts
@@ -74,7 +71,7 @@ export const LONGEST_TIMER = 0x7fffffff;
  * parseTtl("short"); // 300000
  * ```
  */
-export function parseTtl(ttl: Ttl, what = "ttl", classes: TtlClasses = TTL_CLASSES): number | undefined {
+export function parseTtl(ttl: Ttl, what = "a TTL", classes: TtlClasses = TTL_CLASSES): number | undefined {
   if (ttl === "default" || ttl === "short" || ttl === "long") return classes[ttl];
   return parseDuration(ttl, what, TTL_ACCEPTED);
 }
@@ -86,7 +83,7 @@ export function parseTtl(ttl: Ttl, what = "ttl", classes: TtlClasses = TTL_CLASS
  * @param what What it belongs to, for the error message.
  * @param accepted What is accepted, for the error message.
  * @returns Whole milliseconds, rounded up, at least 1; `undefined` for `"forever"`.
- * @throws {RangeError | TypeError} As {@linkcode parseTtl} does, for the names of TTLs too.
+ * @throws {RangeError | TypeError} As {@linkcode parseTtl} does, also for the names of TTLs.
  */
 export function parseDuration(duration: Duration, what: string, accepted: string = durations()): number | undefined {
   if (duration === "forever") return undefined;
@@ -99,10 +96,10 @@ export function parseDuration(duration: Duration, what: string, accepted: string
  * Turns a timeout into milliseconds.
  *
  * @param timeout The timeout. Numbers are milliseconds.
- * @param what What the option is called, for the error message. @default "timeout"
- * @returns The milliseconds; those of a string are whole, rounded up.
- * @throws {RangeError} When it is not above 0, or longer than a timer can be set to.
- * @throws {TypeError} When it is neither a number nor a string with a unit.
+ * @param what The name of the option, for the error message. @default "timeout"
+ * @returns The milliseconds. Those of a string are whole, rounded up.
+ * @throws {RangeError} If it is not above 0, or longer than {@linkcode LONGEST_TIMER}.
+ * @throws {TypeError} If it is neither a number nor a string with a unit.
  */
 export function parseTimeout(timeout: Timeout, what = "timeout"): number {
   const milliseconds = millisecondsOf(timeout);
@@ -110,19 +107,19 @@ export function parseTimeout(timeout: Timeout, what = "timeout"): number {
   throw badTime(what, timeout, TIMEOUT_ACCEPTED, milliseconds);
 }
 
-/** A number of milliseconds as it is, a string with a unit in milliseconds, rounded up; `NaN` for anything else. */
+/** Returns a number unchanged, the milliseconds of a string with a unit rounded up, and `NaN` for anything else. */
 export function millisecondsOf(given: unknown): number {
   if (typeof given === "number") return given;
   const [, amount, unit = ""] = (typeof given === "string" && /^(-?\d+(?:\.\d+)?)(ms|[smhd])$/.exec(given)) || [];
   return up(Number(amount) * (UNITS[unit] ?? Number.NaN));
 }
 
-/** Rounds up. 15 digits drop the noise of binary fractions: 1.1 h is 3960000 ms, not 3960001. */
+/** Rounds up. Keeping 15 digits drops the noise of binary fractions: 1.1 h is 3960000 ms, not 3960001. */
 function up(milliseconds: number): number {
   return Math.ceil(Number(milliseconds.toPrecision(15)));
 }
 
-/** Makes the error of a time: a RangeError if it is a time out of range, a TypeError if it is none at all. */
+/** Makes the error of a bad time: a RangeError for a time out of range, a TypeError for anything else. */
 function badTime(what: string, given: unknown, accepted: string, milliseconds: number): Error {
   return invalid(`set ${what}`, given, accepted, Number.isNaN(milliseconds) ? undefined : RangeError);
 }

@@ -1,11 +1,11 @@
 /**
- * Types of the web platform that public functions take and give, for applications without DOM types, too.
+ * Types of the web platform in public functions, which also work in applications without DOM types.
  *
- * Each is what the runtime's types call by that name: those of a browser, of Node, Bun, Deno or Workers. Where there
- * are none, a name that is missing would be an error in our declarations, so what is used of it stands in its place.
+ * Each is the type that the runtime's own types call by that name: those of a browser, of Node, Bun, Deno or Workers.
+ * A missing name would be an error in our declarations, so a type with the members that we use takes its place.
  */
 
-// biome-ignore-start lint/suspicious/noExplicitAny: what stands in has to fit whatever it stands for.
+// biome-ignore-start lint/suspicious/noExplicitAny: these types have to fit every implementation.
 
 /** `AbortSignal`. */
 export type Signal = typeof globalThis extends { readonly AbortSignal: { readonly prototype: infer T } }
