@@ -96,7 +96,7 @@ describe("a timeout", () => {
     const [first = 0, second = 0] = seen;
     assert.ok(first > 3000 && first <= 7000 && second > 500 && second <= 3000, `${seen}`);
     assert.equal(parseConfig({}, { options: { timeout: "7s" } }).timeout, 7000);
-    assert.deepEqual(parseConfig({}, { options: { hardTimeout: "7s" } }).defaults, { hardTimeout: 7000 });
+    assert.deepEqual(parseConfig({}, { options: { hardTimeout: "7s" } }).defaults, { hardTimeout: "7s" });
   });
 
   it("parseTimeout rounds up when it gets a string, and keeps numbers", () => {
