@@ -247,11 +247,14 @@ describe("dashboard's page", () => {
     };
     bad({ token: "" }, /Cannot set a token: .*, expected visible ASCII/);
     bad({ token: "S3CRET in words" }, /Cannot set a token/);
-    bad({ write: "yes" }, /^Cannot set write of a dashboard: received "yes", expected true or false$/);
-    bad({ path: "cache" }, /^Cannot set path of a dashboard: received "cache", expected a path that begins and ends/);
+    bad({ write: "yes" }, /^Cannot set write of a dashboard: received a value of type string, expected true or false$/);
+    bad(
+      { path: "cache" },
+      /^Cannot set path of a dashboard: received a value of type string, expected a path that begins and ends/,
+    );
     bad({ interval: 0 }, /interval/);
     bad({ rules: [{}] }, /rule/);
-    bad({ wright: true }, /Cannot set the options of dashboard: received "wright"/);
+    bad({ wright: true }, /Cannot set the options of a dashboard: received "wright"/);
     bad({ name: 5 }, /^Cannot set name of a dashboard: received 5, expected a string$/);
   });
 });

@@ -235,9 +235,12 @@ describe("monitor", () => {
     const bad = (options: object, message: RegExp): void => {
       assert.throws(() => monitor(client, { clock: () => 0, ...options }), { message });
     };
-    bad({ windos: [] }, /Cannot set the options of monitor: received "windos", expected \{ interval, windows/);
+    bad({ windos: [] }, /Cannot set the options of a monitor: received "windos", expected \{ interval, windows/);
     bad({ interval: 0 }, /Cannot set interval: received 0/);
-    bad({ windows: "1m" }, /^Cannot set the windows of a monitor: received "1m", expected a list such as/);
+    bad(
+      { windows: "1m" },
+      /^Cannot set windows of a monitor: received a value of type string, expected a list such as/,
+    );
     bad({ windows: ["forever"] }, /^Cannot set a window of a monitor: received "forever", expected a time that ends/);
     bad({ timeout: 0 }, /Cannot set timeout: received 0/);
     bad({ fleet: 1 }, /^Cannot set fleet of a monitor: received 1, expected true or false$/);

@@ -108,6 +108,9 @@ export function whole(least: number, most: number = Number.MAX_SAFE_INTEGER): Ru
 /** The rule for functions. */
 export const FUNCTION: Rule = ["a function", (value: unknown) => typeof value === "function"];
 
+/** The rule for switches. */
+export const FLAG: Rule = ["true or false", (value: unknown) => typeof value === "boolean"];
+
 /** The rule for text. */
 export const TEXT: Rule = ["a string", (value: unknown) => typeof value === "string"];
 

@@ -21,7 +21,7 @@
  *
  * @module
  */
-import { checkNames, invalid } from "../base/check.ts";
+import { checkOptions, FLAG, type Rules, TEXT } from "../base/check.ts";
 import { formatBytes } from "../base/format.ts";
 import { sha256 } from "../base/hash.ts";
 import { isStoreError } from "../base/store_error.ts";
@@ -70,7 +70,18 @@ export interface Dashboard {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-const OPTIONS = ["token", "write", "name", "path", "interval", "rules", "timeout"];
+const OPTIONS: Rules = {
+  token: undefined,
+  write: FLAG,
+  name: TEXT,
+  path: [
+    'a path that begins and ends with a slash, such as "/cache/"',
+    (path: unknown) => typeof path === "string" && /^\/(?:[\w.~-]+\/)*$/.test(path),
+  ],
+  interval: undefined,
+  rules: undefined,
+  timeout: undefined,
+};
 
 /**
  * Makes a dashboard. It takes samples from now on, so that the page has a past to show when it is opened. It needs
@@ -82,15 +93,10 @@ const OPTIONS = ["token", "write", "name", "path", "interval", "rules", "timeout
  * @throws {TypeError | RangeError} For bad options.
  */
 export function dashboard(client: WatchedClient, options: DashboardOptions): Dashboard {
-  checkNames(options, OPTIONS, "dashboard");
+  checkOptions(options, OPTIONS, "a dashboard");
   const { token, write = false, path = "/", name = client.driver, interval, rules } = options;
   const timeout = parseTimeout(options.timeout ?? 5000, "timeout");
   checkToken(token);
-  if (typeof name !== "string") throw invalid("set name of a dashboard", name, "a string", TypeError);
-  if (typeof write !== "boolean") throw invalid("set write of a dashboard", write, "true or false", TypeError);
-  if (!(typeof path === "string" && /^\/(?:[\w.~-]+\/)*$/.test(path))) {
-    throw invalid("set path of a dashboard", path, 'a path that begins and ends with a slash, such as "/cache/"');
-  }
   const watcher = new Watcher(client, { interval, rules, timeout });
   const context: Context = {
     client,

@@ -1,7 +1,7 @@
 /** Counts of all processes with `fleetStats`, as they add them up in the store. */
 import type { RawReply } from "../../drivers/driver.ts";
-import type { FleetStats } from "../cache/fleet.ts";
-import { fleetCounts } from "../manager/inspect.ts";
+import { type FleetStats, parseFleet } from "../cache/fleet.ts";
+import { word } from "../manager/connection.ts";
 import { COUNTS } from "../telemetry/stats.ts";
 
 /** The counts of one service by all processes. If the store lost its counts, the last known ones are added to them. */
@@ -42,15 +42,14 @@ export function fleetTimes(octaves: readonly number[]): FleetTimes {
 }
 
 /** Returns the sum of all collections of a service, from a reply to `HGETALL`. */
-export function toFleetCounts(flat: readonly RawReply[]): FleetCounts {
+export function toFleetCounts(fields: readonly RawReply[]): FleetCounts {
   const octaves: number[] = [];
-  const sum = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<(typeof COUNTS)[number], number>;
-  for (const [name, number] of fleetCounts(flat)) {
+  const { hitRate: _, ...counts } = parseFleet(fields.map(word), (_, name, number) => {
     const [, octave] = /^t(\d{1,2})$/.exec(name) ?? [];
     if (octave !== undefined) octaves[Number(octave)] = (octaves[Number(octave)] ?? 0) + number;
-    else if (Object.hasOwn(sum, name)) sum[name as keyof typeof sum] += number;
-  }
-  return { ...sum, octaves: Array.from(octaves, (n) => n ?? 0) };
+    return true;
+  });
+  return { ...counts, octaves: Array.from(octaves, (n) => n ?? 0) };
 }
 
 /** Returns how much counts grew from one time to another. */

@@ -1,6 +1,6 @@
 /** The exported metrics: the one list for exporters, the Grafana dashboard and alerting rules. */
 import { COUNTS } from "../telemetry/stats.ts";
-import type { Readings } from "./monitor.ts";
+import type { MonitorReadings } from "./monitor.ts";
 import { BOUNDS, countOf, cumulative, ERROR_KINDS, HELP, type Name, snake } from "./series.ts";
 
 /** One number of a metric. */
@@ -35,8 +35,8 @@ interface Described {
 
 /** An exported metric. */
 export type ExportedMetric =
-  | (Described & { readonly type: "counter" | "gauge"; read(readings: Readings): readonly MetricPoint[] })
-  | (Described & { readonly type: "histogram"; read(readings: Readings): readonly HistogramPoint[] });
+  | (Described & { readonly type: "counter" | "gauge"; read(readings: MonitorReadings): readonly MetricPoint[] })
+  | (Described & { readonly type: "histogram"; read(readings: MonitorReadings): readonly HistogramPoint[] });
 
 const SERIES = ["service", "collection"];
 
@@ -69,7 +69,7 @@ function times(name: string, help: string, of: "latency" | "loads", sum: Name): 
   };
 }
 
-type Read = (readings: Readings) => number | null | undefined;
+type Read = (readings: MonitorReadings) => number | null | undefined;
 
 function single(type: "counter" | "gauge", name: string, help: string, read: Read): ExportedMetric {
   return {

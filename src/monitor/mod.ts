@@ -33,8 +33,8 @@ export {
   type MonitorEvent,
   type MonitoredClient,
   type MonitorOptions,
+  type MonitorReadings,
   monitor,
-  type Readings,
 } from "./monitor.ts";
 export { type MetricsFormat, prometheus } from "./prometheus.ts";
 export type { MetricName } from "./rule_metrics.ts";

@@ -5,7 +5,7 @@
  * - Memory does not grow with time: each window keeps a fixed number of frames, for a fixed number of series.
  * - No key and no value is kept.
  */
-import { checkFunction, checkNames, invalid } from "../base/check.ts";
+import { checkFunction, checkOptions, FLAG, FUNCTION, invalid, type Rules } from "../base/check.ts";
 import { unref } from "../base/timers.ts";
 import { type Duration, LONGEST_TIMER, parseDuration, parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Location, LocationOf } from "../client/types.ts";
@@ -77,7 +77,7 @@ export type MonitorEvent =
   | { readonly type: "sample"; readonly at: number };
 
 /** The numbers of all series, for exporters. */
-export interface Readings {
+export interface MonitorReadings {
   /** The name of the driver. */
   readonly driver: string;
   /** The series. */
@@ -98,18 +98,18 @@ export interface Readings {
   readonly alerts: readonly Alert[];
 }
 
-const OPTIONS = [
-  "interval",
-  "windows",
-  "rules",
-  "logger",
-  "webhook",
-  "store",
-  "storeInterval",
-  "fleet",
-  "timeout",
-  "clock",
-];
+const OPTIONS: Rules = {
+  interval: undefined,
+  windows: ['a list such as ["1m", "1h"]', (value: unknown) => Array.isArray(value)],
+  rules: undefined,
+  logger: undefined,
+  webhook: undefined,
+  store: FLAG,
+  storeInterval: undefined,
+  fleet: FLAG,
+  timeout: undefined,
+  clock: FUNCTION,
+};
 
 /** Watches a client; {@linkcode monitor} makes one. */
 export class Monitor {
@@ -146,18 +146,11 @@ export class Monitor {
    * @param options The options.
    */
   constructor(client: MonitoredClient, options: MonitorOptions) {
-    checkNames(options, OPTIONS, "monitor");
+    checkOptions(options, OPTIONS, "a monitor");
     const rest = client.driver === "upstash";
     const { interval = "10s", windows = ["1m", "5m", "1h"], rules = DEFAULT_RULES } = options;
     const timeout = parseTimeout(options.timeout ?? 2000, "timeout");
     const { store = true, fleet = !rest, storeInterval = rest ? "1m" : interval, clock } = options;
-    if (!Array.isArray(windows)) {
-      throw invalid("set the windows of a monitor", windows, 'a list such as ["1m", "1h"]');
-    }
-    if (clock !== undefined) checkFunction(clock, "clock");
-    for (const [name, value] of Object.entries({ store, fleet })) {
-      if (typeof value !== "boolean") throw invalid(`set ${name} of a monitor`, value, "true or false", TypeError);
-    }
     this.interval = spanOf(interval, "interval");
     this.#storeInterval = spanOf(storeInterval, "storeInterval");
     this.#client = client;
@@ -258,7 +251,7 @@ export class Monitor {
    *
    * @returns The counts up to now; the store's numbers as of the last time it was asked.
    */
-  readings(): Readings {
+  readings(): MonitorReadings {
     const { series, wire, store, unanswered, fleet } = this.#frames.take(this.#now(), this.#numbers);
     return {
       driver: this.#client.driver,

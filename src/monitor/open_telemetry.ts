@@ -67,7 +67,7 @@ export interface OpenTelemetryOptions {
 }
 
 /** The running telemetry of a client. */
-export interface Telemetry {
+export interface RunningTelemetry {
   /** Stops the telemetry. The providers stay open. */
   close(): void;
 }
@@ -86,7 +86,7 @@ const BOUNDARIES = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10];
  * @returns The running telemetry, to be closed.
  * @throws {TypeError} For an unknown option.
  */
-export function openTelemetry(client: TracedClient, options: OpenTelemetryOptions = {}): Telemetry {
+export function openTelemetry(client: TracedClient, options: OpenTelemetryOptions = {}): RunningTelemetry {
   checkNames(options, ["meterProvider", "tracerProvider", "serverAddress", "serverPort"], "openTelemetry");
   const { meterProvider = metrics.getMeterProvider(), tracerProvider = trace.getTracerProvider() } = options;
   const { serverAddress, serverPort } = options;

@@ -72,9 +72,10 @@ export class StoreWatch {
   #seen: number | undefined;
   #scanned = Number.NEGATIVE_INFINITY;
   readonly #growing = new GrowingCounts();
+  /** The locations by service. They do not change, and the edge must not wait for them in each request. */
+  readonly #locations = new Map<string, Location>();
   /** The services whose counts were found in the store. */
   readonly #counting = new Set<string>();
-  readonly #locations = new Map<string, Location>();
 
   /**
    * Creates a watch.

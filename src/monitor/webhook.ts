@@ -48,7 +48,7 @@ export class Webhook {
    */
   constructor(given: string | WebhookOptions, logger: Logger | false | undefined) {
     const options = typeof given === "string" ? { url: given } : given;
-    checkNames(options, ["url", "headers", "body", "timeout", "retries"], "webhook", "a URL or ");
+    checkNames(options, ["url", "headers", "body", "timeout", "retries"], "a webhook", "a URL or ");
     const { url, headers = {}, body = (alert: Alert) => ({ alert }), timeout = 5000, retries = 2 } = options;
     checkFunction(body, "body of webhook");
     if (typeof url !== "string" || !/^https?:$/.test(protocol(url))) {
