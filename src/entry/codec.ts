@@ -1,24 +1,23 @@
 /**
  * Values as text, in superjson's format: `{"json":...}`, with `meta` if JSON alone would lose something.
  *
- * Most cached values are plain JSON. For them {@linkcode encode} is JSON.stringify after one look at the value: that is
- * the document that superjson would write after a longer walk, and {@linkcode decode} is JSON.parse. {@linkcode ValueWriter}
- * writes everything else, and superjson reads it.
+ * Most cached values are plain JSON. For them {@linkcode encode} is JSON.stringify after one look at the value, and
+ * {@linkcode decode} is JSON.parse. {@linkcode ValueWriter} writes all other values, and superjson reads them.
  */
-import { describe, refuse } from "../base/check.ts";
+import { invalid } from "../base/check.ts";
 import { ERROR, revive, toError, withErrors } from "./kinds.ts";
 import type { KeyRing, Sealing, SealOptions } from "./seal.ts";
 import { SuperJSON } from "./superjson.ts";
-import { type Meta, type StoredClasses, ValueWriter } from "./value_writer.ts";
+import { type Meta, type StoredClass, ValueWriter } from "./value_writer.ts";
 
 /** A class whose instances can be stored. */
 // biome-ignore lint/suspicious/noExplicitAny: stands for constructors of every kind
 export type AnyClass = abstract new (...args: any[]) => unknown;
 
 /**
- * A class whose instances can be stored: by its name, or with what superjson's `registerClass` takes, the identifier
- * that is stored (a minifier changes names), and which properties are stored (all enumerable ones of its own where it
- * is not said).
+ * A class whose instances can be stored, or the class with the options of superjson's `registerClass`: `identifier` is
+ * stored instead of the class's name, which a minifier changes; `allowProps` are the properties to store, by default all
+ * enumerable ones of the instance itself. A string is the identifier.
  */
 export type SuperClass =
   | AnyClass
@@ -29,8 +28,8 @@ export type SuperClass =
 
 /** The values that one client can store. */
 export interface Known {
-  /** For {@linkcode ValueWriter}. */
-  readonly classes: StoredClasses;
+  /** The classes, for {@linkcode ValueWriter}. */
+  readonly classes: ReadonlyMap<unknown, StoredClass>;
   /** superjson with the classes, which reads. */
   readonly superjson: SuperJSON;
   /** Encryption and compression, if the client has them. */
@@ -43,7 +42,7 @@ export interface Known {
  * @param classes The classes.
  * @param sealing Encryption and compression, if the client has them.
  * @returns The argument for {@linkcode encode} and {@linkcode decode}.
- * @throws {TypeError} If one is not a class, is there twice, or has the identifier of another.
+ * @throws {TypeError} If one is not a class, occurs twice, or has the identifier of another.
  */
 export function knowClasses(classes: readonly SuperClass[] = [], sealing?: Sealing): Known {
   const superjson = new SuperJSON();
@@ -51,20 +50,18 @@ export function knowClasses(classes: readonly SuperClass[] = [], sealing?: Seali
     { isApplicable: (_): _ is never => false, serialize: String, deserialize: toError as never },
     ERROR,
   );
-  const stored = new Map<unknown, { identifier: string; allowProps?: readonly string[] }>();
-  if (!Array.isArray(classes)) refuse(`superClasses ${describe(classes)}`, "lists of classes");
+  const stored = new Map<unknown, StoredClass>();
+  const action = "register superClasses";
+  if (!Array.isArray(classes)) throw invalid(action, classes, "a list of classes", TypeError);
   for (const entry of classes) {
-    const [type, options] = (Array.isArray(entry) ? entry : [entry]) as [AnyClass, Exclude<SuperClass, AnyClass>[1]?];
-    if (typeof type !== "function" || !type.prototype) refuse(`${describe(type)} in superClasses`, "classes");
-    const entryOptions = {
-      identifier: type.name,
-      ...(typeof options === "string" ? { identifier: options } : options),
-    };
-    const { identifier } = entryOptions;
+    const [type, given] = (Array.isArray(entry) ? entry : [entry]) as [AnyClass, Exclude<SuperClass, AnyClass>[1]?];
+    if (typeof type !== "function" || !type.prototype) throw invalid(action, type, "classes", TypeError);
+    const options = typeof given === "string" ? { identifier: given } : given;
+    const { identifier = type.name, allowProps }: Partial<StoredClass> = options ?? {};
     if (!identifier || stored.has(type) || superjson.classRegistry.getValue(identifier)) {
-      refuse(`the identifier ${describe(identifier)} in superClasses`, "one for each class: [class, identifier]");
+      throw invalid(action, identifier, "another identifier for each class: [class, identifier]");
     }
-    stored.set(type, entryOptions);
+    stored.set(type, { identifier, allowProps });
     superjson.registerClass(type as never, identifier);
   }
   return { classes: stored, superjson, sealing };
@@ -72,10 +69,11 @@ export function knowClasses(classes: readonly SuperClass[] = [], sealing?: Seali
 
 /** Returns the encryption and compression of a client. @throws {TypeError} If it has none. */
 export function sealingOf({ sealing }: Known): Sealing {
-  return sealing ?? refuse("encryption and compressAbove", "clients of the core with the option sealing");
+  if (sealing) return sealing;
+  throw invalid("encrypt or compress", sealing, "the option sealing, for clients of the core");
 }
 
-/** Returns the options to seal values with. @throws {TypeError} If there are some, and the client cannot seal. */
+/** Returns the options to seal values with. @throws {TypeError} If the client cannot seal. */
 export function sealOptions(
   known: Known,
   ring: KeyRing | undefined,
@@ -89,10 +87,10 @@ export function sealOptions(
 /**
  * Turns a value into a superjson document.
  *
- * @param value Any value that can be brought back; not `undefined`.
- * @param known The classes beside those that superjson knows itself.
+ * @param value Any value that can be stored; not `undefined`.
+ * @param known The client's own classes. @default only those that superjson knows
  * @returns The document.
- * @throws {TypeError} For what cannot be stored, with its path.
+ * @throws {TypeError} With the path of a part that cannot be stored.
  */
 export function encode(value: unknown, known?: Known): string {
   return isPlain(value, new Set()) ? `{"json":${JSON.stringify(value)}}` : JSON.stringify(serialize(value, known));
@@ -110,25 +108,27 @@ export function serialize(value: unknown, known: Known = STANDARD): { json: unkn
   return new ValueWriter(known.classes).write(value);
 }
 
-/** A stored document: superjson's, and before it what is known of the entry. */
+/** A stored document: the value in superjson's format, and the facts of its entry before it. */
 export interface Document {
-  /** The clock of its keyspace when it was loaded. */
+  /** The epoch of its keyspace when it was loaded. */
   readonly born?: number;
   /** Its tags, as in the keys of their marks. */
   readonly tags?: readonly string[];
-  /** When it was written, by the writer's clock, and for how many milliseconds from then it is fresh; absent where its expiry says it. */
+  /** The time of its writing by the writer's clock. Absent if the expiry of the key says all. */
   readonly at?: number;
+  /** The milliseconds from `at` for which it is fresh. */
   readonly ttl?: number;
-  /** How long its load took, in milliseconds. */
+  /** The duration of its load, in milliseconds. */
   readonly load?: number;
   /** The version of its schema. @default 1 */
   readonly version?: number;
-  /** Whether the loader found nothing. */
+  /** Set if the loader found nothing. */
   readonly none?: 1;
-  /** The encrypted or compressed document, in the place of `json` and `meta`. */
+  /** The encrypted document, instead of `json` and `meta`. */
   readonly sealed?: string;
+  /** The compressed document, instead of `json` and `meta`. */
   readonly packed?: string;
-  /** How many bytes `packed` has, before base64. */
+  /** The bytes of `packed`, before base64. */
   readonly size?: number;
   readonly json?: unknown;
   readonly meta?: unknown;
@@ -137,9 +137,9 @@ export interface Document {
 /**
  * Reads a stored text.
  *
- * @param text The document, or a counter's bare integer.
+ * @param text The document, or the bare integer of a counter.
  * @returns The document, or the count.
- * @throws {SyntaxError} When the text is no such document.
+ * @throws {SyntaxError} If the text is something else.
  */
 export function parse(text: string): Document | number {
   const document = JSON.parse(text);
@@ -149,14 +149,12 @@ export function parse(text: string): Document | number {
     document === null ||
     !("json" in document || "sealed" in document || "packed" in document)
   ) {
-    throw new SyntaxError("not a superjson document");
+    throw new SyntaxError("Cannot read a value: expected a superjson document");
   }
   return document;
 }
 
-/**
- * The value of a document; of what its `json` holds it is made. @throws {Error} For one that cannot be brought back.
- */
+/** Returns the value of a document, whose `json` becomes part of it. @throws {Error} If `meta` does not fit `json`. */
 export function fromDocument({ json, meta }: Document, known: Known = STANDARD): unknown {
   if (meta === undefined) return json;
   const { kinds = [], values } = meta as Meta;
@@ -171,17 +169,17 @@ export function fromDocument({ json, meta }: Document, known: Known = STANDARD):
 /**
  * Turns a superjson document back into its value.
  *
- * @param text The document, or a counter's bare integer.
+ * @param text The document, or the bare integer of a counter.
  * @param known As for {@linkcode encode}.
  * @returns The value.
- * @throws {Error} When the text is no such document.
+ * @throws {Error} If the text is something else.
  */
 export function decode(text: string, known?: Known): unknown {
   const document = parse(text);
   return typeof document === "number" ? document : fromDocument(document, known);
 }
 
-/** Whether JSON.stringify alone keeps all of the value: a document of it has no `meta`. */
+/** Returns whether JSON.stringify alone keeps all of the value: superjson's document then has no `meta`. */
 function isPlain(value: unknown, seen: Set<object>): boolean {
   if (typeof value === "string" || typeof value === "boolean" || value === null) return true;
   if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0);
@@ -197,5 +195,5 @@ function isPlain(value: unknown, seen: Set<object>): boolean {
   return Object.getOwnPropertySymbols(value).length === 0;
 }
 
-/** superjson without classes of the application. */
+/** Without classes of the application. */
 const STANDARD = knowClasses();

@@ -10,13 +10,14 @@
  * - `meta.kinds` lists what superjson's format cannot hold.
  */
 import { toBase64 } from "../base/base64.ts";
+import { invalid } from "../base/check.ts";
 import { BARE, BYTES, ERROR, ERRORS, type Kind, NO_DATE, SAME } from "./kinds.ts";
 
-/** The classes whose instances can be stored: their identifiers, and the properties to store if not all. */
-export type StoredClasses = ReadonlyMap<
-  unknown,
-  { readonly identifier: string; readonly allowProps?: readonly string[] }
->;
+/** The stored form of the instances of a class: its identifier, and the properties if not all. */
+export interface StoredClass {
+  readonly identifier: string;
+  readonly allowProps?: readonly string[] | undefined;
+}
 
 /** The part of a document that JSON alone would lose: superjson's annotations, and the kinds. */
 export interface Meta {
@@ -35,7 +36,7 @@ type Fields = Record<string, unknown>;
 
 /** One walk over one value. */
 export class ValueWriter {
-  readonly #classes: StoredClasses;
+  readonly #classes: ReadonlyMap<unknown, StoredClass>;
   readonly #kinds: Kind[] = [];
   /** The current path: as the format has it, and as messages show it. */
   readonly #path: string[] = [];
@@ -54,7 +55,7 @@ export class ValueWriter {
   #apart = 0;
 
   /** @param classes The classes to accept. */
-  constructor(classes: StoredClasses) {
+  constructor(classes: ReadonlyMap<unknown, StoredClass>) {
     this.#classes = classes;
   }
 
@@ -303,13 +304,13 @@ export class ValueWriter {
 
   #refuse(what: string, ...inside: string[]): never {
     const path = [...this.#shown, ...inside].join(".");
-    throw new TypeError(
-      `cannot store the value${path || this.#shown.length > 0 ? ` at "${path}"` : ""}: ${what} is not serializable; ` +
-        "accepted are JSON values, bytes, and what superjson knows, such as Date, Map, Set, BigInt, URL, " +
-        "and instances of superClasses",
-    );
+    const place = this.#shown.length > 0 || path ? ` at "${path}"` : "";
+    throw invalid(`store the value${place}`, undefined, STORABLE, TypeError, what);
   }
 }
+
+const STORABLE =
+  "JSON values, bytes, and what superjson knows, such as Date, Map, Set, BigInt, URL, and instances of superClasses";
 
 function isEmpty(object: object): boolean {
   return Object.keys(object).length === 0;
