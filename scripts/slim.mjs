@@ -11,14 +11,16 @@ export async function slimPackages() {
 }
 
 /**
- * In Next.js, sends the requests that no cache may answer with the `fetch` of the runtime. Its own `fetch` looks at what
- * a page sends, and `no-store` makes an error of a page that Next.js keeps: over TCP the page would be kept. Elsewhere
- * the field means nothing.
+ * In Next.js, sends the requests that no cache may answer with the `fetch` of the runtime. Its own `fetch` looks at
+ * what a page sends, and `no-store` makes an error of a page that Next.js keeps: over TCP the page would be kept.
+ * Elsewhere the field means nothing.
  */
 const FETCH = `
 const fetchAsIs = (url, init) => fetch(url, init.cache === "no-store" ? { ...init, next: { internal: true } } : init);`;
 
-/** The parts of the requester that the driver never uses: it sends once, as plain JSON, and its signal is a function. */
+/**
+ * The parts of the requester that the driver never uses: it sends once, as plain JSON, and its signal is a function.
+ */
 const UNUSED_BY_DRIVER = [
   // The driver checks the URL and the token, and the class below sets the members.
   [/(?<=class \{\n {2}baseUrl;.*?) {2}constructor\(config\) \{.*?\n {2}\}\n/s, ""],

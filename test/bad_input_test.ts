@@ -76,11 +76,14 @@ describe("schemas", () => {
       () => true,
     ];
     for (const schema of bad as Bad[]) {
-      const refused = says(/schema of dish:\{id\}, of type \w+: accepted are .*Standard Schema/);
+      const refused = says(/the schema of dish:\{id\}: received a value of type \w+, expected .*Standard Schema/);
       assert.throws(() => menu({ schema }), refused);
       const collections = { dishes: { key: "dish:{id}", schema } };
       assert.throws(() => defineService({ name: "menu", database: 9, collections }), refused);
-      assert.throws(() => withSchemas(product, { products: schema }), says(/schema of product\.products, of type/));
+      assert.throws(
+        () => withSchemas(product, { products: schema }),
+        says(/schema of product\.products: received a value of type/),
+      );
     }
     menu({ schema: Object.assign(() => true, v.string()) });
   });
@@ -93,7 +96,7 @@ describe("entries of setMany", () => {
     const { dishes } = make(driver).service(menu({ schema: v.string() }));
     const good = Array.from({ length: 500 }, (_, i) => [`k${i}`, i] as [string, unknown]);
     const cases: [Bad, RegExp][] = [
-      [[...good, ["bad", { a: () => 1 }]], /the value at "a": function .*\(entry 500 of setMany, bad\)$/],
+      [[...good, ["bad", { a: () => 1 }]], /the value at "a": received function, .*\(entry 500 of setMany, bad\)$/],
       [[...good, ["bad", undefined]], /undefined is a miss.*\(entry 500 of setMany, bad\)$/],
       [
         [

@@ -134,7 +134,7 @@ describe("seal and open", () => {
     assert.equal(await open(text, {}, PLACE), large);
     for (let length = 0; length < bytes.length; length++) {
       const cut = { ...text, packed: bytes.subarray(0, length).toString("base64") };
-      assert.match(await failure(open(cut, {}, PLACE)), /^cannot open a value: it was cut short$/);
+      assert.match(await failure(open(cut, {}, PLACE)), /^Cannot open a value: it was cut short$/);
     }
     const both = await stored(large, { ring, ...packing });
     const sealed = Buffer.from((both.sealed ?? "").slice(3), "base64");
@@ -173,14 +173,14 @@ describe("seal and open", () => {
     assert.equal(await open(young, rotated, PLACE), large);
     const ended = { ring: keyRing({ keys: { k2: OTHER } }) };
     assert.equal(await open(young, ended, PLACE), large);
-    assert.match(await failure(open(old, ended, PLACE)), /sealed with the key k1: there is no such key/);
+    assert.match(await failure(open(old, ended, PLACE)), /sealed with the key k1: the key is unknown/);
   });
 
   it("open refuses what was sealed with a key of the same id, or when there are no keys", async () => {
     const text = await stored(large, { ring });
-    const changed = /sealed with the key k1: the key is another, or the value changed or moved/;
+    const changed = /sealed with the key k1: the key is different, or the value was changed or moved/;
     assert.match(await failure(open(text, { ring: keyRing({ keys: { k1: OTHER } }) }, PLACE)), changed);
-    assert.match(await failure(open(text, {}, PLACE)), /sealed with the key k1: there is no such key/);
+    assert.match(await failure(open(text, {}, PLACE)), /sealed with the key k1: the key is unknown/);
   });
 
   it("open refuses what was moved to another place", async () => {
@@ -226,10 +226,10 @@ describe("seal and open", () => {
       { packed: {} },
       { packed: "!" },
     ]) {
-      assert.match(await failure(open(text, { ring }, PLACE)), /^cannot open a value: ./);
+      assert.match(await failure(open(text, { ring }, PLACE)), /^Cannot open a value: ./);
     }
     const junk = Buffer.alloc(100, 0xff).toString("base64");
-    assert.match(await failure(open({ packed: junk }, {}, PLACE)), /^cannot open a value: ./);
+    assert.match(await failure(open({ packed: junk }, {}, PLACE)), /^Cannot open a value: ./);
   });
 
   it("open refuses what inflates beyond 64 MiB, and inflates what has just as much", async () => {
@@ -262,7 +262,7 @@ describe("seal and open", () => {
       const after = await stored(document, { ring });
       assert.equal(after.sealed?.length, before.sealed?.length);
       assert.equal(await open(after, { ring }, PLACE), document);
-      assert.match(await failure(open({ packed: "é" }, {}, PLACE)), /^cannot open a value: ./);
+      assert.match(await failure(open({ packed: "é" }, {}, PLACE)), /^Cannot open a value: ./);
     });
     const after = await stored(document, { ring });
     assert.equal(await open(after, { ring }, PLACE), document);
@@ -330,17 +330,17 @@ describe("keyRing", () => {
         },
       );
     };
-    const form = /^cannot use the encryption key k1: accepted are 16 or 32 bytes/;
+    const form = /^Cannot use the encryption key k1: received a value of type .*, expected 16 or 32 bytes/;
     const bad = [KEY.slice(0, 40), KEY + KEY, `${KEY}!`, "", "not base64", undefined, null, 5, {}, [], "é".repeat(32)];
     for (const key of bad) refused({ keys: { k0: OTHER, k1: key } }, form);
     for (const size of [0, 15, 17, 24, 31, 33, 64]) refused({ keys: { k1: new Uint8Array(size) } }, form);
     for (const id of ["", "a.b", "a~b", "a b", "ở", KEY, `${KEY.slice(0, 42)}x`]) {
       refused(
         { keys: { [id]: OTHER } },
-        /^cannot use the encryption key of this id: accepted are .* letters, digits, _ and -/,
+        /^Cannot use the encryption key of this id: received .*, expected .* letters, digits, _ and -/,
       );
     }
-    const current = /^cannot use the current encryption key: accepted are the ids of keys$/;
+    const current = /^Cannot choose the current encryption key: received .*, expected the id of one of the keys$/;
     refused({ keys: {} }, current);
     refused({}, current);
     for (const id of ["k2", "", KEY, "constructor"]) refused({ keys: { k1: KEY }, current: id }, current);

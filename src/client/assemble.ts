@@ -1,5 +1,5 @@
 import type { StoreError } from "../../drivers/driver.ts";
-import { refuse } from "../base/check.ts";
+import { invalid } from "../base/check.ts";
 import type { SharedContext } from "../cache/context.ts";
 import { Loads, Nears } from "../cache/loads.ts";
 import { readScriptsOf } from "../cache/read_scripts.ts";
@@ -123,7 +123,8 @@ export class Assembly {
         );
       };
       const more = { driver, onTracking, now: clock, known, classes: home.configured.config.ttl };
-      const { nearCache = refuse("near caches", "clients of the core with the option nearCache") } = this.#setup;
+      const { nearCache } = this.#setup;
+      if (!nearCache) throw invalid("make a near cache", nearCache, "the option nearCache, for clients of the core");
       near = nearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
       nears.set(location, near);
     }

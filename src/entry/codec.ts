@@ -16,8 +16,8 @@ export type AnyClass = abstract new (...args: any[]) => unknown;
 
 /**
  * A class whose instances can be stored, or the class with the options of superjson's `registerClass`: `identifier` is
- * stored instead of the class's name, which a minifier changes; `allowProps` are the properties to store, by default all
- * enumerable ones of the instance itself. A string is the identifier.
+ * stored instead of the class's name, which a minifier changes; `allowProps` are the properties to store, by default
+ * all enumerable ones of the instance itself. A string is the identifier.
  */
 export type SuperClass =
   | AnyClass

@@ -1,7 +1,9 @@
-import { refuse } from "../base/check.ts";
+import { invalidType } from "../base/check.ts";
 import type { SchemaIssue } from "../base/errors.ts";
 
-/** The part of a [Standard Schema](https://standardschema.dev) that is used: valibot's, zod's and arktype's schemas have it. */
+/**
+ * The used part of a [Standard Schema](https://standardschema.dev): the schemas of valibot, zod and arktype have it.
+ */
 export interface Schema<In = unknown, Out = In> {
   /** The standard's property. */
   readonly "~standard": {
@@ -14,17 +16,14 @@ export interface Schema<In = unknown, Out = In> {
   };
 }
 
-/** Throws for what is no schema, by the name of whose it is. */
+/** Throws if a value is not a schema; `whose` names its owner in the message. */
 export function checkSchema(schema: unknown, whose: string): void {
   const standard = (schema as Partial<Schema> | null | undefined)?.["~standard"];
   if (typeof standard?.validate === "function") return;
-  refuse(
-    `schema of ${whose}, of type ${typeof schema}`,
-    "valibot's, zod's, arktype's and all that follow Standard Schema",
-  );
+  throw invalidType(`use the schema of ${whose}`, schema, "one of valibot, zod, arktype or any other Standard Schema");
 }
 
-/** What a schema answers: a value, or issues. */
+/** The result of a schema: a value, or issues. */
 export type SchemaResult<Out> =
   | { readonly value: Out; readonly issues?: undefined }
   | {
@@ -34,7 +33,7 @@ export type SchemaResult<Out> =
       }[];
     };
 
-/** What went wrong, without the value: messages of some validators quote what they received, so that part is cut. */
+/** Returns the issues without the value: messages of some validators quote what they received, so that part is cut. */
 export function schemaIssues(result: SchemaResult<unknown>): SchemaIssue[] {
   return (result.issues ?? []).map(({ message, path = [] }) => ({
     path: path.map((part) => String(typeof part === "object" ? part.key : part)).join("."),
@@ -42,7 +41,7 @@ export function schemaIssues(result: SchemaResult<unknown>): SchemaIssue[] {
   }));
 }
 
-/** What is read of a schema to find out whether it is one of valibot's simple ones. */
+/** The members that show whether a schema is one of valibot's simple ones. */
 interface Simple {
   readonly kind?: unknown;
   readonly type?: unknown;
@@ -55,10 +54,10 @@ interface Simple {
 }
 
 /**
- * Whether a schema would answer a value as it is. Valibot's objects that keep further fields copy all of them, which takes
- * longer than everything else that a read does with its value; for what they are made of here, looking is enough.
+ * Returns whether a schema would return a value unchanged. Valibot's objects that keep further fields copy all of them,
+ * which takes longer than the rest of a read does. For simple schemas a look at the value is enough.
  *
- * @returns `false` also where only running the schema can tell.
+ * @returns `false` also if only running the schema would show it.
  */
 export function fits(schema: Schema | Simple, value: unknown): boolean {
   const { kind, type, pipe, async, check, wrapped, entries, default: otherwise } = schema as Simple;

@@ -1,12 +1,12 @@
 /**
- * Encryption and compression of stored text, by WebCrypto and CompressionStream. Clients of the core take it as an option;
- * the other clients have it.
+ * Encryption and compression of stored text, by WebCrypto and CompressionStream. Clients of the core take it as an
+ * option; the other clients have it.
  *
- * A document `{"json":...,"meta":...}` becomes `"sealed":"<key id>.<base64>"`. The base64 holds the initialization vector,
- * the ciphertext and the tag of AES-GCM; `~` instead of the point means that the text inside is compressed. Without keys,
- * a document that is compressed becomes `"packed":"<base64>","size":<its bytes>`: some runtimes do not report that what
- * they inflate was cut short. The associated data are the part before the base64 and what the value is bound to, its key:
- * no value opens under another key.
+ * A document `{"json":...,"meta":...}` becomes `"sealed":"<key id>.<base64>"`. The base64 holds the initialization
+ * vector, the ciphertext and the tag of AES-GCM; `~` instead of the point means that the text inside is compressed.
+ * Without keys, a compressed document becomes `"packed":"<base64>","size":<its bytes>`. The size is stored because some
+ * runtimes do not report that the data they inflate were cut short. The associated data are the part before the base64,
+ * and the key that the value belongs to, so that no value opens under another key.
  *
  * @example
  * ```ts
@@ -21,17 +21,16 @@
  * @module
  */
 import { type Bytes, fromBase64, toBase64 } from "../base/base64.ts";
+import { invalidType } from "../base/check.ts";
 
-/** Keys that stored values are encrypted with. */
+/** The keys that encrypt stored values. */
 export interface EncryptionOptions {
   /**
-   * Keys by id: 16 or 32 random bytes each, as Uint8Array or as base64 of either alphabet. An id is stored beside what its
-   * key encrypted: 1 to 40 letters, digits, `_` and `-`. Keys other than the current one read older values.
+   * The keys by id: 16 or 32 random bytes each, as Uint8Array or as base64 of either alphabet. An id has 1 to 40
+   * letters, digits, `_` and `-`, and is stored with each value. All keys but the current one only read older values.
    */
   readonly keys: Readonly<Record<string, string | Uint8Array>>;
-  /**
-   * The id of the key that writes. @default the first of `keys`; say it where ids are whole numbers, which JavaScript sorts
-   */
+  /** The id of the key that writes. @default the first of `keys`, which JavaScript sorts if they are whole numbers */
   readonly current?: string;
 }
 
@@ -39,17 +38,17 @@ export interface EncryptionOptions {
 export interface KeyRing {
   /** The id of the key that writes. */
   readonly current: string;
-  /** The `CryptoKey` of an id; `undefined` for an unknown one. Not every application has types of such keys. */
+  /** Returns the `CryptoKey` of an id, if there is one. Not every application has types of such keys. */
   key(id: string): Promise<object | undefined>;
 }
 
-/** What {@linkcode seal} and {@linkcode open} do. */
+/** Options of {@linkcode seal} and {@linkcode open}. */
 export interface SealOptions {
   /** The keys to encrypt with. @default none: nothing is encrypted */
   readonly ring?: KeyRing | undefined;
   /**
-   * How many characters a document must have to be compressed. The size of what is compressed tells a little of what is in
-   * it, encrypted or not. @default none: nothing is compressed
+   * The characters that a document must have to be compressed. The size of compressed text reveals a little of its
+   * content, also if it is encrypted. @default none: nothing is compressed
    */
   readonly compressAbove?: number | undefined;
 }
@@ -66,34 +65,33 @@ export interface Sealing {
 
 /** The most bytes that a value may inflate to. */
 const MAX = 2 ** 26;
-/** Inflated, this is 1032 times as much at the most. */
+/** The bytes that are inflated at a time: at most 1032 times as many come out. */
 const SLICE = 2 ** 16;
 
 /**
- * Checks keys and holds them, to be imported when first used.
+ * Checks keys and holds them. WebCrypto imports each when it is first used.
  *
  * @param options The keys.
  * @returns The keys, for {@linkcode seal} and {@linkcode open}.
- * @throws {TypeError} For no keys, ids and keys of another form or length, and a `current` that is none of them. The message
- * names the key's id and holds nothing of the key.
+ * @throws {TypeError} If there are no keys, or an id, a key or `current` is not of the expected form. The message has
+ * the id of the key, but no part of the key.
  */
 export function keyRing({ keys, current }: EncryptionOptions): KeyRing {
-  // Imported keys, not promises of them: on Workers a promise belongs to the request that made it.
+  // It holds imported keys instead of promises, because a promise belongs to one request on Workers.
   const ring = new Map<string, Bytes | CryptoKey>();
   for (const id in keys) {
     const named = /^[\w-]{1,40}$/.test(id);
     const bytes = keyBytes(keys[id]);
     if (!named || (bytes.length !== 16 && bytes.length !== 32)) {
-      // An id of another form is not shown: it may be a key in the wrong place.
-      throw new TypeError(
-        `cannot use the encryption key ${named ? id : "of this id"}: accepted are 16 or 32 bytes or their base64, by ids of letters, digits, _ and -`,
-      );
+      // An id of another form is not shown, because it may be a key in the wrong place.
+      const action = `use the encryption key ${named ? id : "of this id"}`;
+      throw invalidType(action, keys[id], "16 or 32 bytes or their base64, by ids of letters, digits, _ and -");
     }
     ring.set(id, bytes);
     current ??= id;
   }
   if (current === undefined || !ring.has(current)) {
-    throw new TypeError("cannot use the current encryption key: accepted are the ids of keys");
+    throw invalidType("choose the current encryption key", current, "the id of one of the keys");
   }
   return {
     current,
@@ -112,11 +110,11 @@ export function keyRing({ keys, current }: EncryptionOptions): KeyRing {
  * Encrypts or compresses a document.
  *
  * @param document The text of an object, `{"json":...}`, as JSON.stringify writes it.
- * @param options What to do.
- * @param boundTo What the text belongs to, such as its key: it opens with the same only.
- * @returns The members that take the place of the document's: `"sealed":"..."` or `"packed":"...","size":...`, or its
- * own where compressing saves less than base64 adds. `undefined` when there is nothing to do: the document is small,
- * and there are no keys.
+ * @param options The keys, and the size to compress from.
+ * @param boundTo The owner of the text, such as its key: the text opens for the same owner only.
+ * @returns The members to store instead of the document's: `"sealed":"..."` or `"packed":"...","size":...`, or its own
+ * if compressing saves less than base64 adds. `undefined` if there is nothing to do: the document is small, and there
+ * are no keys.
  */
 export function seal(document: string, options: SealOptions, boundTo: string): Promise<string> | undefined {
   const { ring, compressAbove = Number.POSITIVE_INFINITY } = options;
@@ -129,11 +127,11 @@ async function write(document: string, large: boolean, ring: KeyRing | undefined
   let mark = ".";
   if (large && bytes.length <= MAX) {
     try {
-      // Base64 adds a third, and the member's name some more.
+      // Base64 adds a third, and the name of the member a little.
       bytes = await pump(bytes, new CompressionStream("deflate-raw"), bytes.length * 0.75 - 9);
       mark = "~";
     } catch {
-      // It saves too little, or the runtime cannot: then it is stored as it is.
+      // It saves too little, or the runtime cannot compress: the document stays as it is.
     }
   }
   if (!ring) return mark === "~" ? `"packed":"${toBase64(bytes)}","size":${bytes.length}` : document.slice(1, -1);
@@ -145,14 +143,14 @@ async function write(document: string, large: boolean, ring: KeyRing | undefined
 }
 
 /**
- * Brings a document back.
+ * Decrypts or decompresses a document.
  *
- * @param document The stored text's `sealed`, or `packed` and, where it is not of an older version, `size`.
+ * @param document The stored `sealed`, or `packed` and `size`, which texts of older versions do not have.
  * @param options The keys.
- * @param boundTo What the text was bound to.
- * @returns The document's text.
- * @throws {Error} When the key is unknown or another, when the text was changed, moved or cut short, or inflates beyond
- * 64 MiB, and where the runtime cannot decompress. No message holds any of a key or of the text.
+ * @param boundTo The owner that the text was sealed for.
+ * @returns The text of the document.
+ * @throws {Error} If the key is unknown or different, if the text was changed, moved or cut short, if it inflates
+ * beyond 64 MiB, or if the runtime cannot decompress. No message holds a part of a key or of the text.
  */
 export async function open(
   { sealed, packed, size }: { readonly sealed?: unknown; readonly packed?: unknown; readonly size?: unknown },
@@ -171,7 +169,7 @@ export async function open(
     if (!head.endsWith(".")) bytes = await pump(bytes, new DecompressionStream("deflate-raw"), MAX);
     return new TextDecoder().decode(bytes);
   } catch (cause) {
-    throw new Error(`cannot open a value${id && ` sealed with the key ${id}`}: ${(cause as Error).message}`);
+    throw new Error(`Cannot open a value${id && ` sealed with the key ${id}`}: ${(cause as Error).message}`);
   }
 }
 
@@ -184,21 +182,22 @@ async function crypt(
   bytes: Bytes,
 ): Promise<Bytes> {
   const key = await ring?.key(id);
-  if (!key) throw new Error("there is no such key");
+  if (!key) throw new Error("the key is unknown");
   const additionalData = new TextEncoder().encode(bound);
   try {
     return new Uint8Array(await crypto.subtle[verb]({ name: "AES-GCM", iv, additionalData }, key as CryptoKey, bytes));
   } catch {
-    throw new Error("the key is another, or the value changed or moved");
+    throw new Error("the key is different, or the value was changed or moved");
   }
 }
 
-/** Sends bytes through a stream. @throws {Error} When more than `max` come out. */
+/** Sends bytes through a stream. @throws {Error} If more than `max` come out. */
 async function pump(bytes: Bytes, through: CompressionStream | DecompressionStream, max: number): Promise<Bytes> {
   let at = 0;
   const source = new ReadableStream<Bytes>({
     async pull(controller) {
-      // Some runtimes inflate all that they are given before it is read: give them more when that was.
+      // Some runtimes inflate all input before the output is read, so they get more only after a turn of the event
+      // loop.
       if (at > 0 && through instanceof DecompressionStream) await new Promise((resolve) => setTimeout(resolve));
       controller.enqueue(bytes.subarray(at, at + SLICE));
       at += SLICE;
@@ -214,7 +213,7 @@ async function pump(bytes: Bytes, through: CompressionStream | DecompressionStre
   return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
-/** The bytes of a key, copied; none where it is of another form. */
+/** Returns a copy of the bytes of a key, empty if it is of another form. */
 function keyBytes(key: unknown): Bytes {
   try {
     return typeof key === "string"
