@@ -103,14 +103,14 @@ describe("entries of setMany", () => {
           ["k", 1],
           ["", 1],
         ],
-        /as a key: .*\(entry 1 of setMany\)$/,
+        /Cannot use a key: .*\(entry 1 of setMany\)$/,
       ],
       [
         [
           ["k", 1],
           [Number.NaN, 1],
         ],
-        /NaN as a key: accepted are finite numbers.*\(entry 1 of setMany\)$/,
+        /Cannot use a key: received NaN, expected a finite number.*\(entry 1 of setMany\)$/,
       ],
       [["ab"], /an entry: received a value of type string, expected a pair .*\(entry 0 of setMany\)$/],
       [[["k", 1], { k: 1 }], /an entry: received a value of type object, .*\(entry 1 of setMany\)$/],
@@ -137,7 +137,7 @@ describe("keys", () => {
   it("are refused when they are numbers without an end or none", async () => {
     const cache = make().cache();
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
-      const refused = says(/as a key: accepted are finite numbers, and well-formed strings/);
+      const refused = says(/Cannot use a key: received .*, expected a finite number or a well-formed string/);
       await assert.rejects(cache.set(bad, 1), refused);
       await assert.rejects(cache.get(bad), refused);
       await assert.rejects(cache.delete(bad), refused);
@@ -185,10 +185,10 @@ describe("tags", () => {
       assert.throws(() => withOptions(product, { tags: bad as Bad }), lists);
     }
     for (const bad of ["", 5, null]) {
-      assert.throws(() => menu({ tags: ["good", bad as Bad] }), says(/as a tag/));
+      assert.throws(() => menu({ tags: ["good", bad as Bad] }), says(/Cannot use a tag/));
       assert.throws(
         () => withOptions(product, { collections: { products: { tags: [bad as Bad] } } }),
-        says(/as a tag/),
+        says(/Cannot use a tag/),
       );
     }
   });
@@ -341,7 +341,7 @@ describe("declarations", () => {
   });
 
   it("refuse steps of a migration that are no functions", () => {
-    const migrations = says(/migrate of a:\{id\}: accepted are functions by version/);
+    const migrations = says(/Cannot set migrate of a:\{id\}: received .*, expected functions by version/);
     for (const migrate of [{ 1: 5 }, { 1: null }, { 1: (x: unknown) => x, 2: "x" }, 5, (x: unknown) => x]) {
       assert.throws(() => collection({ key: "a:{id}", version: 3, migrate: migrate as Bad }), migrations);
     }
@@ -546,14 +546,19 @@ describe("calls", () => {
   it("service refuses what is no service", () => {
     const client = make();
     for (const bad of [undefined, null, 5] as Bad[]) {
-      assert.throws(() => client.service(bad), says(/the service (undefined|null|5): accepted are gateway, product, /));
+      assert.throws(
+        () => client.service(bad),
+        says(/Cannot use a service: received (undefined|null|5), expected one of gateway, product, /),
+      );
     }
   });
 
   it("defineService refuses a service without collections", () => {
     assert.throws(
       () => defineService({ name: "menu", database: 8 } as Bad),
-      says(/collections of type undefined in the service menu: accepted are { name: collection/),
+      says(
+        /Cannot set collections of the service menu: received a value of type undefined, expected { name: collection/,
+      ),
     );
   });
 

@@ -133,7 +133,7 @@ contractCase("keys, ids, patterns and TTLs that are bad throw at once and name w
   await assert.rejects(cache.increment("k", { by: 1.5 }), /accepted|expected/);
   await assert.rejects(cache.get("k", { timeout: 0 }), /accepted|expected/);
   assert.throws(() => client.cache({ database: 16 }), /accepted|expected/);
-  assert.throws(() => client.service("prodcut" as "product"), /accepted.*product/);
+  assert.throws(() => client.service("prodcut" as "product"), /expected.*product/);
   assert.deepEqual(await all(cache.keys()), []);
 });
 

@@ -66,7 +66,7 @@ describe("service with two declarations of one name", () => {
       [menu({}, { migrate: {} }), `${dishes}.migrate.1 is function in the first, undefined in the second`],
       [menu({}, { schema: undefined }), `${dishes}.schema is object in the first, undefined in the second`],
       [menu({}, { tags: ["a"] }), `${dishes}.tags.0 is "menu" in the first, "a" in the second`],
-      [menu({}, { tags: () => ["menu"] }), `${dishes}.tags is object in the first, function in the second`],
+      [menu({}, { tags: () => ["menu"] }), `${dishes}.tags is array in the first, function in the second`],
       [menu({}, { near: { ttl: "1m" } }), `${dishes}.near.maxEntries is 10 in the first, undefined in the second`],
       [menu({}, { near: true }), `${dishes}.near is object in the first, true in the second`],
       [withOptions(menu(), { jitter: 0.1 }), "jitter is undefined in the first, 0.1 in the second"],
@@ -74,7 +74,9 @@ describe("service with two declarations of one name", () => {
     for (const [second, differs] of cases) {
       const client = createCacheClient({ driver: "memory", env: {}, allowSharedDatabases: true });
       const first = client.service(menu());
-      const message = `cannot use two declarations of the service menu in one client: ${differs}; restart after a change`;
+      const message =
+        "Cannot use the service menu: received another declaration, " +
+        `expected the declaration that the client has (${differs}); restart after a change`;
       assert.throws(() => client.service(second), { name: "TypeError", message });
       assert.equal(client.service("menu" as never), first);
     }

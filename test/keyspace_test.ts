@@ -55,7 +55,7 @@ describe("collectionKeys", () => {
     for (const each of [...bad, null, undefined, true, Symbol("s"), () => 1]) {
       assert.throws(
         () => shape.encode(each as string),
-        (error) => error instanceof TypeError && /accepted/.test(error.message) && error.message.length < 300,
+        (error) => error instanceof TypeError && /expected/.test(error.message) && error.message.length < 300,
         String(each),
       );
     }
@@ -63,8 +63,19 @@ describe("collectionKeys", () => {
   });
 
   it("collectionKeys throws when the pattern has another form", () => {
-    for (const bad of ["", "product", "product:", "{id}", ":{id}", "a:{id}:b", "a*:{id}", "a b:{id}", "a:b:{id}"]) {
-      assert.throws(() => collectionKeys(bad), /accepted/, bad);
+    for (const bad of [
+      "",
+      "product",
+      "product:",
+      "{id}",
+      ":{id}",
+      "a:{id}:b",
+      "a:{id}:{id}",
+      "a*:{id}",
+      "a b:{id}",
+      "a:b:{id}",
+    ]) {
+      assert.throws(() => collectionKeys(bad), /expected/, bad);
     }
   });
 
@@ -108,7 +119,7 @@ describe("collectionKeys", () => {
     ];
     assert.equal(new Set(apart.map((each) => hashed.encode(each as object))).size, apart.length);
     for (const bad of ["", Number.NaN, null, undefined, true, { f: () => 1 }, { m: new Map() }, { s: Symbol("s") }]) {
-      assert.throws(() => hashed.encode(bad as string), /accepted/, String(bad));
+      assert.throws(() => hashed.encode(bad as string), /expected/, String(bad));
     }
   });
 });
@@ -159,11 +170,11 @@ describe("rawKeys", () => {
     fc.assert(
       fc.property(id, (each) => {
         if (each.isWellFormed()) assert.equal(rawKeys.encode(each), each);
-        else assert.throws(() => rawKeys.encode(each), /accepted/);
+        else assert.throws(() => rawKeys.encode(each), /expected/);
       }),
     );
     for (const bad of ["", "x".repeat(MAX_ID_LENGTH + 1), {}, null, undefined, true]) {
-      assert.throws(() => rawKeys.encode(bad as string), /accepted/);
+      assert.throws(() => rawKeys.encode(bad as string), /expected/);
     }
   });
 });

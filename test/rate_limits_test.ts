@@ -307,8 +307,8 @@ onWires("rate limits", (test) => {
     );
     assert.equal((await shop.checkRateLimit(5n, limit)).allowed, true);
     assert.equal((await shop.checkRateLimit("5", limit)).allowed, false);
-    await assert.rejects(cache.checkRateLimit("", limit), /accepted/);
-    await assert.rejects(cache.checkRateLimit("#larder:clock", limit), /accepted/);
+    await assert.rejects(cache.checkRateLimit("", limit), /expected/);
+    await assert.rejects(cache.checkRateLimit("#larder:clock", limit), /expected/);
   });
 });
 

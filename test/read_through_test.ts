@@ -843,7 +843,7 @@ describe("options", () => {
     }
     await assert.rejects(
       cache.getOrSet("k", () => 1, { tags: [""] }),
-      /as a tag/,
+      /Cannot use a tag/,
     );
     assert.equal(await cache.getOrSet("k", () => 2), 2);
   });

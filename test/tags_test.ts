@@ -246,13 +246,13 @@ onWires("invalidateTags", (test, wire) => {
       { type: "invalidate", service: "dishes" },
     ]);
     for (const bad of ["", "x".repeat(257), 5, null] as string[]) {
-      await assert.rejects(cache.invalidateTags(["good", bad]), /cannot use .* as a tag: accepted are/);
-      await assert.rejects(cache.set("k", 1, { tags: [bad] }), /as a tag/);
+      await assert.rejects(cache.invalidateTags(["good", bad]), /Cannot use a tag: received .*, expected/);
+      await assert.rejects(cache.set("k", 1, { tags: [bad] }), /Cannot use a tag/);
       const loaded = cache.getOrSet("k", ({ tags }: LoadContext) => {
         tags.push(bad);
         return 1;
       });
-      await assert.rejects(loaded, /as a tag/);
+      await assert.rejects(loaded, /Cannot use a tag/);
     }
     assert.equal(await cache.has("k"), false);
   });

@@ -66,6 +66,48 @@ const dishes = withSchemas(product, {
   products: v.object({ id: v.number(), name: v.string(), spicy: v.optional(v.boolean(), false) }),
 });
 
+const Invoice = v.object({ total: v.number() });
+const billing = defineService({
+  name: "billing",
+  collections: {
+    invoices: collection({
+      key: "invoice:{tenant}:{id}",
+      schema: Invoice,
+      tags: ({ total }, id) => ["tenant" in id ? `${id.tenant}` : `${id[0]}`, total.toFixed()],
+    }),
+    lines: collection<number>({ key: "line:{tenant}:{invoice}:{line}" }),
+  },
+});
+
+/** Never run: the compiler reads it. */
+async function severalPlaceholders(client: CacheClient): Promise<void> {
+  const { invoices, lines } = client.service(billing);
+  await invoices.get({ tenant: "acme", id: 1 });
+  await invoices.get(["acme", 1]);
+  await invoices.getMany([{ tenant: "acme", id: 1 }, ["acme", 2]]);
+  await invoices.set(["acme", 1n], { total: 5 });
+  await invoices.delete([["acme", 1], { tenant: "acme", id: 2 }]);
+  for await (const { tenant, id } of invoices.keys("acme:*"))
+    yes<Equal<[typeof tenant, typeof id], [string, string]>>();
+  // @ts-expect-error a part has another name
+  await invoices.get({ tenant: "acme", number: 1 });
+  // @ts-expect-error a part is missing
+  await invoices.get({ tenant: "acme" });
+  // @ts-expect-error a tuple has as many parts as the pattern
+  await invoices.get(["acme", 1, 2]);
+  // @ts-expect-error a part is text or a number
+  await invoices.get(["acme", true]);
+  // @ts-expect-error an id is no text
+  await invoices.get("acme:1");
+  // With the type of values given, names are not known to the compiler, and checked when it runs.
+  await lines.get({ tenant: "acme", invoice: 1, line: 2 });
+  await lines.get(["acme", 1, 2]);
+  // @ts-expect-error an id is no text
+  await lines.get("acme:1:2");
+  // @ts-expect-error a part is text or a number
+  await lines.get({ tenant: "acme", invoice: 1, line: true });
+}
+
 /** Never run: the compiler reads it. */
 async function services(client: CacheClient): Promise<void> {
   const { products, searches, categories, invalidateProduct } = client.service("product");
@@ -419,7 +461,7 @@ describe("types", () => {
     assert.throws(() => withSchemas(product, { dishes: v.string() } as never), TypeError);
     assert.throws(() => collection({ ttl: "5m" } as never), TypeError);
     assert.throws(() => collection({ key: "a:{id}", ttl: "5min" as "5m" }), TypeError);
-    for (const check of [services, ownServices, batchLoads, caches, tags, options])
+    for (const check of [services, severalPlaceholders, ownServices, batchLoads, caches, tags, options])
       assert.equal(typeof check, "function");
   });
 

@@ -1,7 +1,7 @@
 import type { Reply, Script } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
-import { type Id, limitKey } from "../entry/keyspace.ts";
+import { type Id, type KeyOf, limitKey, listOf } from "../entry/keyspace.ts";
 import { type CacheStats, Counters } from "../telemetry/stats.ts";
 import type { CallOptions, ReadOptions } from "./call.ts";
 import type { CacheContext } from "./context.ts";
@@ -267,8 +267,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    */
   async delete(ids: K | readonly K[], options?: CallOptions): Promise<number> {
     const context = this.#context;
-    const list: readonly K[] = Array.isArray(ids) ? ids : [ids];
-    const keys = list.map((id) => context.shape.encode(id));
+    const keys = listOf(context.shape, ids).map((id) => context.shape.encode(id));
     return keys.length === 0 ? 0 : unlink(context, "delete", keys, options);
   }
 
@@ -398,14 +397,14 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
   }
 
   /**
-   * Lists the keys, or a collection's ids as text, each once.
+   * Lists the keys, or a collection's ids as text, each once. Ids of several placeholders are objects of texts.
    *
    * @param pattern A glob, as for {@linkcode Cache.deletePattern}. @default "*"
    * @param options Deadline of each step, and error handling.
    * @returns An async iterable; it ends early if the store goes away.
    */
-  keys(pattern = "*", options?: CallOptions): AsyncGenerator<string, void, undefined> {
-    return scanKeys(this.#context, pattern, options);
+  keys(pattern = "*", options?: CallOptions): AsyncGenerator<KeyOf<K>, void, undefined> {
+    return scanKeys(this.#context, pattern, options) as AsyncGenerator<KeyOf<K>, void, undefined>;
   }
 
   /**

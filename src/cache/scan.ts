@@ -1,6 +1,6 @@
 import { isOwnKey } from "../base/own_keys.ts";
 import { isStoreError } from "../base/store_error.ts";
-import { rawKeys } from "../entry/keyspace.ts";
+import { type DecodedId, rawKeys } from "../entry/keyspace.ts";
 import { type CallOptions, failed, throws, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import { invalidateEntries } from "./invalidate.ts";
@@ -39,7 +39,7 @@ export async function* scanKeys(
   context: CacheContext,
   pattern: string,
   options: CallOptions | undefined,
-): AsyncGenerator<string, void, undefined> {
+): AsyncGenerator<DecodedId, void, undefined> {
   const { shape } = context;
   const seen = new Set<string>();
   for await (const page of scan(context, "keys", pattern, options)) {

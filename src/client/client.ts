@@ -1,4 +1,4 @@
-import { checkFunction, checkNames, describe, invalid } from "../base/check.ts";
+import { checkFunction, checkNames, invalid } from "../base/check.ts";
 import { CacheConfigError } from "../base/errors.ts";
 import { toStoreError } from "../base/foreign_error.ts";
 import { showsLife } from "../base/store_error.ts";
@@ -107,8 +107,8 @@ export class CacheClient<S extends object = FoodFastServices> {
     if (same) return same;
     const differs = known && difference(known.definition, definition);
     if (differs) {
-      const two = `two declarations of the service ${definition.name} in one client`;
-      throw new TypeError(`cannot use ${two}: ${differs}; restart after a change`);
+      const expected = `the declaration that the client has (${differs}); restart after a change`;
+      throw invalid(`use the service ${definition.name}`, definition, expected, TypeError, "another declaration");
     }
     const home = this.#homeOf(definition);
     const { config } = home.configured;
@@ -361,8 +361,8 @@ export class CacheClient<S extends object = FoodFastServices> {
     const named = this.#setup.services as Readonly<Record<string, ServiceDefinition>>;
     const definition = Object.hasOwn(named, name) ? named[name] : this.#services.get(name)?.definition;
     if (definition) return definition;
-    const accepted = [...Object.keys(this.#setup.services), "what defineService declares"].join(", ");
-    throw new TypeError(`cannot use the service ${describe(name)}: accepted are ${accepted}`);
+    const expected = [...Object.keys(named), "what defineService declares"].join(", ");
+    throw invalid("use a service", name, `one of ${expected}`, TypeError);
   }
 
   /** Returns where a service's keys live: with others in one database, unless it names a database of its own. */

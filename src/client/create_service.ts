@@ -5,7 +5,7 @@ import { readScriptOf } from "../cache/read_scripts.ts";
 import type { CommonConfig } from "../config/options.ts";
 import { type NearOptions, policyOf } from "../config/policy.ts";
 import { sealOptions } from "../entry/codec.ts";
-import { collectionKeys, type Id, rawKeys } from "../entry/keyspace.ts";
+import { collectionKeys, type Id, type KeyShape, rawKeys } from "../entry/keyspace.ts";
 import type { KeyRing } from "../entry/seal.ts";
 import type { NearCache } from "../near/near_cache.ts";
 import {
@@ -109,7 +109,7 @@ export function createService<C extends Collections, V extends object>(
       version,
       migrate,
       target,
-      shape: collectionKeys(key, hashed),
+      shape: (declared.keys as KeyShape | undefined) ?? collectionKeys(key, hashed),
       counters: counter(collection),
       policy: lives,
       near: nearby,

@@ -32,7 +32,7 @@ export type {
   TagSource,
 } from "../config/policy.ts";
 export type { AnyClass, SuperClass } from "../entry/codec.ts";
-export type { Id } from "../entry/keyspace.ts";
+export type { Id, KeyOf } from "../entry/keyspace.ts";
 export type { Schema, SchemaResult } from "../entry/schema.ts";
 export type { EncryptionOptions } from "../entry/seal.ts";
 export type { FoodFastServices } from "../services/all.ts";
@@ -44,10 +44,13 @@ export {
   collection,
   type DefaultsOf,
   defineService,
+  type IdOf,
+  type PlaceholdersOf,
   type PlainId,
   type ServiceBase,
   type ServiceDefinition,
   type ServiceOf,
+  type SeveralParts,
   withOptions,
   withSchemas,
 } from "../services/service.ts";

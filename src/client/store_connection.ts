@@ -1,4 +1,5 @@
 import { type Driver, StoreError } from "../../drivers/driver.ts";
+import { invalid } from "../base/check.ts";
 import type { Lane } from "../cache/context.ts";
 import type { Fleet } from "../cache/fleet.ts";
 import type { DatabasesMode } from "../config/options.ts";
@@ -48,7 +49,7 @@ export class StoreConnection {
    */
   constructor({ name, numbered, ready, open }: Opening, databases: DatabasesMode, breaker: Breaker | undefined) {
     if (databases === "numbered" && !numbered) {
-      throw new TypeError(`cannot use numbered databases with ${name}: accepted are auto and prefixed`);
+      throw invalid(`set databases of ${name}`, databases, "auto or prefixed");
     }
     this.name = name;
     this.breaker = breaker;

@@ -7,12 +7,15 @@
  * so no two ways of joining parts meet in one key and no id reaches another collection.
  */
 import { escapeGlob, globMatch } from "../../drivers/glob.ts";
-import { describe } from "../base/check.ts";
+import { invalid } from "../base/check.ts";
 import { sha256 } from "../base/hash.ts";
 import { EPOCH_KEY, isOwnKey, MARKS, OWN } from "../base/own_keys.ts";
 
 /** The longest id, in characters of its encoded form. */
 export const MAX_ID_LENGTH = 1024;
+
+/** The key patterns that are accepted, in words. */
+export const KEYS_ACCEPTED = 'a key such as "product:{id}", or "order:{tenant}:{id}" by collection()';
 
 /** The longest tag, in characters of its encoded form. */
 const MAX_TAG_LENGTH = 256;
@@ -31,6 +34,15 @@ export interface Epoch {
 
 /** What an id may be. Objects are hashed, the order of their keys aside. */
 export type Id = string | number | bigint | object;
+
+/** Ids as `keys` gives them: text, or objects of texts for ids of several placeholders. */
+export type KeyOf<K> = [K] extends [string | number | bigint]
+  ? string
+  : [Id] extends [K]
+    ? string
+    : K extends string | number | bigint | readonly unknown[]
+      ? never
+      : { readonly [N in keyof K]: string };
 
 /** A physical home for keys. */
 export class Keyspace {
@@ -97,14 +109,24 @@ export class Keyspace {
   }
 }
 
+/** An id as its key tells it: text, or the texts of several placeholders by name. */
+export type DecodedId = string | Readonly<Record<string, string>>;
+
 /** How ids become logical keys and come back. */
 export interface KeyShape {
-  /** The logical key. @throws {TypeError} For an id that is empty, too long or of no accepted type. */
+  /** Whether an id has several parts, so that a list of them is one id. */
+  readonly parts?: boolean;
+  /** Returns the logical key. @throws {TypeError} For an id that is empty, too long or of no accepted type. */
   encode(id: Id): string;
-  /** The id, as text, of a logical key. */
-  decode(key: string): string;
-  /** The logical glob that matches at least what `pattern` matches, and the test for the rest (on ids), if one is needed. */
-  match(pattern: string): { glob: string; test?: (id: string) => boolean };
+  /** Returns the id of a logical key. */
+  decode(key: string): DecodedId;
+  /** Returns a logical glob that matches at least what `pattern` matches, and the test of ids for the rest, if one is needed. */
+  match(pattern: string): { glob: string; test?: (id: DecodedId) => boolean };
+}
+
+/** Returns several ids as a list; one id of several parts, which is a list itself, in a list. */
+export function listOf<K>({ parts }: KeyShape, ids: K | readonly K[]): readonly K[] {
+  return Array.isArray(ids) && !(parts && ids.length > 0 && typeof ids[0] !== "object") ? ids : [ids as K];
 }
 
 /** Keys as they are: the shape of a cache without collections. */
@@ -112,10 +134,8 @@ export const rawKeys: KeyShape = {
   encode(id) {
     const key = Number.isFinite(id) || typeof id === "bigint" ? String(id) : id;
     if (typeof key !== "string" || key === "" || key.length > MAX_ID_LENGTH || !key.isWellFormed() || isOwnKey(key)) {
-      throw new TypeError(
-        `cannot use ${describe(id)} as a key: accepted are finite numbers, and well-formed strings ` +
-          `of 1 to ${MAX_ID_LENGTH} characters that do not start with ${OWN}`,
-      );
+      const text = `a well-formed string of 1 to ${MAX_ID_LENGTH} characters that does not start with ${OWN}`;
+      throw invalid("use a key", id, `a finite number or ${text}`, TypeError);
     }
     return key;
   },
@@ -124,41 +144,39 @@ export const rawKeys: KeyShape = {
 };
 
 /**
- * The shape of a collection's keys.
+ * Returns the shape of a collection's keys.
  *
  * @param pattern Such as `"product:{id}"`.
  * @param hashed Whether ids are always hashed: for ids that are long, structured or secret.
  * @returns The shape.
- * @throws {TypeError} For a pattern of another form.
+ * @throws {TypeError} For a pattern of another form, of several placeholders too: `severalParts` makes their shapes.
  */
 export function collectionKeys(pattern: string, hashed = false): KeyShape {
-  const parts = /^([\w.-]+:)\{\w+\}$/.exec(pattern);
-  if (!parts)
-    throw new TypeError(`cannot use ${describe(pattern)} as a key pattern: accepted is a form like "product:{id}"`);
-  const prefix = parts[1] as string;
+  const prefix = /^([\w.-]+:)\{\w+\}$/.exec(pattern)?.[1];
+  if (!prefix) throw invalid("declare a collection", pattern, KEYS_ACCEPTED);
   return {
     encode: (id) => prefix + (hashed || (typeof id === "object" && id !== null) ? hashId(id) : encodeId(id)),
-    decode: (key) =>
-      key
-        .slice(prefix.length)
-        .replace(/%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g, (_, unit, byte) =>
-          String.fromCharCode(Number.parseInt(unit ?? byte, 16)),
-        ),
+    decode: (key) => decodeText(key.slice(prefix.length)),
     match(pattern) {
       const glob = prefix + idGlob(checkPattern(pattern));
       // Of the encoded text, only a prefix says the same as the id's own.
-      return /^[^\\[?*]*\*?$/.test(pattern) ? { glob } : { glob, test: (id) => globMatch(pattern, id) };
+      return /^[^\\[?*]*\*?$/.test(pattern) ? { glob } : { glob, test: (id) => globMatch(pattern, id as string) };
     },
   };
+}
+
+/** Returns the text that {@linkcode encodeId} encoded. */
+export function decodeText(text: string): string {
+  return text.replace(/%(?:u([0-9A-F]{4})|([0-9A-F]{2}))/g, (_, unit, byte) =>
+    String.fromCharCode(Number.parseInt(unit ?? byte, 16)),
+  );
 }
 
 /** A tag as it stands in keys and documents. @throws {TypeError} For one that is empty, too long or no string. */
 export function encodeTag(tag: unknown): string {
   const text = typeof tag === "string" ? encodeText(tag) : "";
   if (text !== "" && text.length <= MAX_TAG_LENGTH) return text;
-  throw new TypeError(
-    `cannot use ${describe(tag)} as a tag: accepted are strings of 1 to ${MAX_TAG_LENGTH} characters once encoded`,
-  );
+  throw invalid("use a tag", tag, `a string of 1 to ${MAX_TAG_LENGTH} characters once encoded`, TypeError);
 }
 
 /** Percent-encodes what could mean something in a key or a glob; lone surrogates become `%uXXXX`, so that no two ids meet. */
@@ -174,27 +192,26 @@ function percent(char: string): string {
   return code < 128 ? `%${hex.padStart(2, "0")}` : `%u${hex.padStart(4, "0")}`;
 }
 
-function encodeId(id: unknown): string {
+/** Returns an id as it stands in keys. */
+export function encodeId(id: unknown): string {
   if (Number.isSafeInteger(id)) return String(id);
   if (typeof id === "number" ? Number.isFinite(id) : typeof id === "string" || typeof id === "bigint") {
     const text = encodeText(String(id));
     if (text !== "" && text.length <= MAX_ID_LENGTH) return text;
   }
-  throw new TypeError(
-    `cannot use ${describe(id)} as an id: accepted are finite numbers, and strings of 1 to ${MAX_ID_LENGTH} characters once encoded`,
-  );
+  const text = `a string of 1 to ${MAX_ID_LENGTH} characters once encoded`;
+  throw invalid("use an id", id, `a finite number or ${text}`, TypeError);
 }
 
-function hashId(id: unknown): string {
+/** Returns the hash of an id, one for equal values. */
+export function hashId(id: unknown): string {
   if (
     id === "" ||
     id === null ||
     (typeof id === "number" && !Number.isFinite(id)) ||
     (typeof id !== "object" && typeof id !== "string" && typeof id !== "number" && typeof id !== "bigint")
   ) {
-    throw new TypeError(
-      `cannot use ${describe(id)} as an id: accepted are strings that are not empty, finite numbers and objects`,
-    );
+    throw invalid("use an id", id, "a finite number, an object or a string that is not empty", TypeError);
   }
   return sha256(canonical(id)).slice(0, 40);
 }
@@ -214,15 +231,13 @@ function canonical(value: unknown): string {
   }
   const text = typeof value === "number" ? String(value) : JSON.stringify(value);
   if (text === undefined || (typeof value === "object" && value !== null)) {
-    throw new TypeError(
-      `cannot use a value with ${describe(value)} in it as an id: accepted are JSON values, Date and BigInt`,
-    );
+    throw invalid("hash an id", value, "JSON values, Date and BigInt in it", TypeError);
   }
   return text;
 }
 
 /** A glob over encoded ids that matches at least what `pattern` matches over ids: `?` and classes widen to `*`. */
-function idGlob(pattern: string): string {
+export function idGlob(pattern: string): string {
   // In a class, Redis takes any character as the end of a range, "]" and "\" too.
   return pattern.replace(/\\.|\[\^?(?:\\.|[^\]\\]-.|[^\]])*\]?|\?|\*|[^\\[?*]+|\\/gsu, (part) => {
     if (part === "*" || part === "?" || part.startsWith("[")) return "*";
@@ -230,11 +245,10 @@ function idGlob(pattern: string): string {
   });
 }
 
-function checkPattern(pattern: unknown): string {
+/** Throws for a pattern that is empty or not a string. */
+export function checkPattern(pattern: unknown): string {
   if (typeof pattern !== "string" || pattern === "" || !pattern.isWellFormed()) {
-    throw new TypeError(
-      `cannot use ${describe(pattern)} as a pattern: accepted is a glob that is not empty, such as "12*"`,
-    );
+    throw invalid("match keys", pattern, 'a glob that is not empty, such as "12*"', TypeError);
   }
   return pattern;
 }

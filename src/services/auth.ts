@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { describe } from "../base/check.ts";
+import { invalid } from "../base/check.ts";
 import type { CallOptions } from "../cache/call.ts";
 import { type RateLimits, rateLimits } from "../cache/rate_limits.ts";
 import type { Id } from "../entry/keyspace.ts";
@@ -72,5 +72,5 @@ export const auth: ServiceDefinition<
 
 function userTag(userId: unknown): string {
   if ((typeof userId === "string" && userId !== "") || Number.isFinite(userId)) return `user:${userId}`;
-  throw new TypeError(`cannot use the user ${describe(userId)}: accepted are strings that are not empty, and numbers`);
+  throw invalid("use a user's id", userId, "a finite number or a string that is not empty", TypeError);
 }

@@ -1,4 +1,4 @@
-import { checkNames, describe, invalid, refuse } from "../base/check.ts";
+import { checkNames, describe, invalid, invalidType } from "../base/check.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
 import type { Cache } from "../cache/cache.ts";
 import type { CallOptions } from "../cache/call.ts";
@@ -8,16 +8,43 @@ import type { RateLimits } from "../cache/rate_limits.ts";
 import { type CacheDefaults, checkDefaults, DEFAULT_NAMES, type TagSource } from "../config/policy.ts";
 import { collectionKeys, encodeTag, type Id } from "../entry/keyspace.ts";
 import { checkSchema, type Schema } from "../entry/schema.ts";
+import { severalParts } from "../entry/several_parts.ts";
 import type { CacheStats } from "../telemetry/stats.ts";
 
 /** The ids of collections that do not hash them. */
 export type PlainId = string | number | bigint;
 
+/** Key patterns of several placeholders. */
+export type SeveralParts = `${string}:{${string}}:{${string}}`;
+
+/** The names of the placeholders in a key pattern. */
+export type PlaceholdersOf<Key extends string> = Key extends `${string}{${infer Name}}${infer Rest}`
+  ? [Name, ...PlaceholdersOf<Rest>]
+  : [];
+
+/**
+ * The ids of a key pattern: text or a number; if it has several placeholders, an object of them or a tuple.
+ *
+ * @typeParam Key The pattern.
+ * @typeParam Names The names in it.
+ */
+export type IdOf<Key extends string, Names extends readonly string[] = PlaceholdersOf<Key>> = string extends Key
+  ? PlainId
+  : SeveralParts extends Key
+    ? Readonly<Record<string, PlainId>> | readonly PlainId[]
+    : Key extends SeveralParts
+      ? { readonly [Name in Names[number]]: PlainId } | { readonly [I in keyof Names]: PlainId }
+      : PlainId;
+
 /** How a collection is declared. */
-export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boolean = boolean>
-  extends Omit<CacheDefaults, "tags"> {
-  /** The key pattern: a name, a colon and a placeholder, such as `"product:{id}"`. */
-  readonly key: string;
+export interface CollectionOptions<
+  Out = unknown,
+  In = Out,
+  Hashed extends boolean = boolean,
+  Key extends string = string,
+> extends Omit<CacheDefaults, "tags"> {
+  /** The key pattern: a name and placeholders, such as `"product:{id}"` or `"order:{tenant}:{id}"`. */
+  readonly key: Key;
   /** The TTL where neither the call nor the variable gives one. @default CACHE_TTL_DEFAULT, 1 hour */
   readonly ttl?: Ttl;
   /** The environment variable that sets the TTL, such as `"CACHE_TTL_PRODUCTS"`. */
@@ -39,13 +66,15 @@ export interface CollectionOptions<Out = unknown, In = Out, Hashed extends boole
    * The tags by which `invalidateTags` finds an entry: a list, or a function of the value that is written and its id.
    * @default none
    */
-  readonly tags?: TagSource<NoInfer<Exclude<In, undefined>>, Hashed extends false ? PlainId : Id> | undefined;
+  readonly tags?: TagSource<NoInfer<Exclude<In, undefined>>, Hashed extends false ? IdOf<Key> : Id> | undefined;
 }
 
 /** A declared collection. */
 export interface CollectionDefinition<K extends Id = Id, Out = unknown, In = Out> extends CollectionOptions<Out, In> {
   /** Types only: what ids may be. */
   readonly id?: K;
+  /** How ids become keys, if the pattern has several placeholders. Made by {@linkcode collection}. */
+  readonly keys?: object;
 }
 
 /** What a declaration's collection becomes. */
@@ -140,11 +169,20 @@ export type ServiceOf<D> =
  * const points = collection<{ balance: number }>({ key: "points:{userId}", ttl: "10m" });
  * ```
  */
+export function collection<Out = unknown, In = Out, const Key extends SeveralParts = SeveralParts>(
+  options: CollectionOptions<Out, In, false, Key>,
+): CollectionDefinition<IdOf<Key>, NoInfer<Out>, NoInfer<In>>;
+/**
+ * Declares a collection whose ids are hashed.
+ *
+ * @param options As above.
+ * @returns The declaration, for {@linkcode defineService}.
+ */
 export function collection<Out = unknown, In = Out>(
   options: CollectionOptions<Out, In, true> & { readonly hashed: true },
 ): CollectionDefinition<Id, NoInfer<Out>, NoInfer<In>>;
 /**
- * Declares a collection whose ids are not hashed.
+ * Declares a collection of one placeholder, whose ids are not hashed.
  *
  * @param options As above.
  * @returns The declaration, for {@linkcode defineService}.
@@ -154,26 +192,27 @@ export function collection<Out = unknown, In = Out, Hashed extends boolean = fal
 ): CollectionDefinition<Hashed extends true ? Id : PlainId, NoInfer<Out>, NoInfer<In>>;
 export function collection(options: CollectionOptions): CollectionDefinition {
   checkCollection(options);
-  return options;
+  const keys = severalParts(options.key, options.hashed);
+  return keys ? { ...options, keys } : options;
 }
 
 /** What a collection may say, and what a service may, beside the defaults of entries. */
-const OF_COLLECTIONS = ["key", "variable", "schema", "sliding", "version", "migrate", "hashed", "id"];
+const OF_COLLECTIONS = ["key", "variable", "schema", "sliding", "version", "migrate", "hashed", "id", "keys"];
 const OF_SERVICES = ["name", "database", "collections", "verbs", "refuse", "encrypted"];
 /** A collection has a TTL of its own, a service none. */
 const SERVICE_DEFAULTS = DEFAULT_NAMES.filter((name) => name !== "ttl");
 
 function checkCollection(options: CollectionOptions): void {
   const { key, ttl, schema, version = 1, migrate = {} } = options;
-  collectionKeys(key);
+  if (!severalParts(key)) collectionKeys(key);
   if (ttl !== undefined) parseTtl(ttl, `ttl of ${key}`);
   checkDeclared(options, [...OF_COLLECTIONS, ...DEFAULT_NAMES], key);
   if (schema !== undefined) checkSchema(schema, key);
   if (!(Number.isInteger(version) && version > 0)) {
-    throw new RangeError(`cannot use version ${describe(version)} of ${key}: accepted are whole numbers from 1`);
+    throw invalid(`set version of ${key}`, version, "a whole number of 1 or more", RangeError);
   }
   if (typeof migrate !== "object" || Object.values({ ...migrate }).some((step) => typeof step !== "function")) {
-    refuse(`migrate of ${key}`, "functions by version");
+    throw invalidType(`set migrate of ${key}`, migrate, "functions by version");
   }
 }
 
@@ -229,7 +268,7 @@ export function defineService<const C extends Collections, V extends object = Re
 ): ServiceDefinition<C, V> {
   const { name, database, collections } = definition;
   if (!/^[\w-]+$/.test(name)) {
-    throw new TypeError(`cannot define the service ${describe(name)}: accepted are letters, digits, _ and -`);
+    throw invalid("name a service", name, "letters, digits, _ and -", TypeError);
   }
   if (database !== undefined && !(Number.isInteger(database) && database >= 0 && database <= 15)) {
     throw invalid(
@@ -241,18 +280,18 @@ export function defineService<const C extends Collections, V extends object = Re
   }
   checkDeclared(definition, [...OF_SERVICES, ...SERVICE_DEFAULTS], name);
   if (Object(collections) !== collections) {
-    refuse(`collections of type ${typeof collections} in the service ${name}`, "{ name: collection({ key, ... }) }");
+    throw invalidType(`set collections of the service ${name}`, collections, "{ name: collection({ key, ... }) }");
   }
   const taken = new Map<string, string>();
   for (const [collection, declared] of Object.entries(collections)) {
     const { key } = declared;
     checkCollection(declared);
     if (RESERVED.includes(collection)) {
-      throw new TypeError(`cannot name a collection of ${name} ${collection}: every service has that already`);
+      throw invalid(`name a collection of ${name}`, collection, "a name that is no verb of every service");
     }
     const prefix = key.slice(0, key.indexOf(":"));
     const other = taken.get(prefix);
-    if (other) throw new TypeError(`cannot define ${name}: ${other} and ${collection} have the same keys, ${prefix}:`);
+    if (other) throw invalid(`declare ${name}.${collection}`, key, `another start than that of ${other}, ${prefix}:`);
     taken.set(prefix, collection);
   }
   return definition;
@@ -300,8 +339,7 @@ export function withSchemas<
   for (const [name, schema] of Object.entries(schemas)) {
     const known = collections[name];
     if (!known) {
-      const accepted = Object.keys(collections).join(", ");
-      throw new TypeError(`cannot give ${definition.name}.${name} a schema: its collections are ${accepted}`);
+      throw invalid(`give ${definition.name} schemas`, name, `its collections: ${Object.keys(collections).join(", ")}`);
     }
     checkSchema(schema, `${definition.name}.${name}`);
     collections[name] = { ...known, schema: schema as Schema };
@@ -375,8 +413,7 @@ export function withOptions<D extends ServiceDefinition>(
   for (const [name, chosen] of Object.entries(own) as [string, CacheDefaults][]) {
     const known = collections[name];
     if (!known) {
-      const accepted = Object.keys(collections).join(", ");
-      throw new TypeError(`cannot give ${definition.name}.${name} options: its collections are ${accepted}`);
+      throw invalid(`give ${definition.name} options`, name, `its collections: ${Object.keys(collections).join(", ")}`);
     }
     checkDeclared(chosen, DEFAULT_NAMES, `${definition.name}.${name}`);
     collections[name] = { ...known, ...chosen };
