@@ -36,7 +36,7 @@ export async function bundle(entry: string, conditions: string[], format: "esm" 
         // The cases import mod.ts; an application imports the package and gets what its platform's condition names.
         name: "package",
         setup({ onResolve, resolve }) {
-          onResolve({ filter: /\/mod\.js$/ }, ({ kind, resolveDir }) =>
+          onResolve({ filter: /^(\.\.\/)+mod\.js$/ }, ({ kind, resolveDir }) =>
             resolve("@foodfast/larder", { kind, resolveDir }),
           );
         },
@@ -44,7 +44,7 @@ export async function bundle(entry: string, conditions: string[], format: "esm" 
     ],
   });
   for (const path of Object.keys(metafile.inputs)) {
-    if (/node_modules\/@?redis\/|(^|\/)mod\.js$|drivers\/node_redis/.test(path)) {
+    if (/node_modules\/@?redis\/|(^|\/)dist\/mod\.js$|drivers\/node_redis/.test(path)) {
       throw new Error(`The bundle for ${conditions.join(", ")} holds ${path}`);
     }
   }
