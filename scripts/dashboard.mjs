@@ -1,4 +1,4 @@
-// Writes src/dashboard/assets.ts: the dashboard's page as it is served, of src/dashboard/page/ and uPlot.
+// Writes src/dashboard/assets.ts, the dashboard's page as it is served, from src/dashboard/page/ and uPlot.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./tools.mjs";
@@ -9,7 +9,7 @@ export const ASSETS_FILE = "src/dashboard/assets.ts";
 const page = join(root, "src/dashboard/page");
 const uplot = join(root, "node_modules/uplot");
 
-/** The text of the file, as it should be. */
+/** Returns the text of the file. */
 export async function dashboardAssets() {
   // Imported late, because a check may have to install the packages first.
   const { build } = await import("esbuild");
@@ -20,7 +20,7 @@ export async function dashboardAssets() {
       { in: join(page, "main.ts"), out: "app" },
       { in: join(page, "app.css"), out: "app" },
     ],
-    // The paths of the files shall not be in what is made of them.
+    // The bundle must not hold the paths of the files.
     absWorkingDir: root,
     outdir: "dist",
     bundle: true,
@@ -30,7 +30,7 @@ export async function dashboardAssets() {
     target: "es2022",
     charset: "utf8",
     legalComments: "none",
-    // light-dark() is for the browser to read.
+    // light-dark() stays for the browser.
     supported: { "color-functions": true },
     banner: { js: notice, css: notice },
     logLevel: "error",

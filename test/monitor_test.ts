@@ -370,7 +370,7 @@ describe("webhook with a body of its own", () => {
     assert.deepEqual(bodies, [{ text: "shop-1: errors: 2 in the last 10s, above 0" }]);
     assert.match(inspect(lines, { depth: 5 }), /its body failed/);
     assert.doesNotMatch(inspect(lines, { depth: 5 }), /S3CRET/);
-    assert.throws(() => monitor(client, { webhook: { url: receiver.url, body: "x" as never } }), /body of webhook/);
+    assert.throws(() => monitor(client, { webhook: { url: receiver.url, body: "x" as never } }), /body of a webhook/);
     await watch.close();
     await receiver.close();
   });

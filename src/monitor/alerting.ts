@@ -51,12 +51,12 @@ export function alertingRules(rules: readonly AlertRule[] = DEFAULT_RULES): Aler
 }
 
 function alerting(rule: CheckedRule): AlertingRule {
-  const { name, metric, high, threshold, minSamples = 1, hold, severity = "warning", service } = rule;
+  const { name, metric, high, threshold, minSamples = 1, hold, severity = "warning", service, collection } = rule;
   const { unit, windowed } = RULE_METRICS[metric];
   const { value, samples } = query(rule);
   const beyond = `${value} ${high ? ">" : "<"} ${unit === "ms" ? threshold / 1000 : threshold}`;
   const expr = samples && minSamples > 1 ? `(${beyond}) and (${samples} >= ${minSamples})` : beyond;
-  const owner = service === "*" ? "{{ $labels.service }}" : (service ?? "");
+  const owner = [service === "*" ? "{{ $labels.service }}" : service, collection].filter(Boolean).join(".");
   const span = windowed ? ` in the last ${duration(rule.window)}` : "";
   const limit = `${high ? "above" : "below"} ${formatMetric(threshold, unit)}`;
   return {

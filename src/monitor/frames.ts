@@ -1,6 +1,7 @@
 /**
- * Frames: all numbers at one moment. A window is the difference of the current frame and the one that the window begins
- * with. The frames that are kept do not grow in number, and series that did not change share their sample.
+ * A frame holds all numbers at one moment. A window is the difference between the current frame and the frame that the
+ * window begins with. The number of frames that are kept does not grow, and series that did not change share their
+ * sample.
  */
 import type { LiveCounters } from "../telemetry/stats.ts";
 import type { BatchStats } from "../wire/batch.ts";

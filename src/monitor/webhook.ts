@@ -1,5 +1,6 @@
 /** Sends alerts to a URL. */
-import { checkFunction, checkNames, invalid, invalidType } from "../base/check.ts";
+import { check, checkNames, checkWhole, FUNCTION, invalidType } from "../base/check.ts";
+import { formatDuration } from "../base/format.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import { AT_EDGE } from "../runtime/edge.ts";
 import { type Logger, warn } from "../telemetry/logger.ts";
@@ -50,17 +51,15 @@ export class Webhook {
     const options = typeof given === "string" ? { url: given } : given;
     checkNames(options, ["url", "headers", "body", "timeout", "retries"], "a webhook", "a URL or ");
     const { url, headers = {}, body = (alert: Alert) => ({ alert }), timeout = 5000, retries = 2 } = options;
-    checkFunction(body, "body of webhook");
+    check(body, "body of a webhook", FUNCTION);
     if (typeof url !== "string" || !/^https?:$/.test(protocol(url))) {
       throw invalidType("set url of a webhook", url, "an http or https URL");
     }
-    if (!(Number.isInteger(retries) && retries >= 0 && retries <= 10)) {
-      throw invalid("set retries of a webhook", retries, "a whole number from 0 to 10");
-    }
+    checkWhole(retries, "retries of a webhook", 0, 10);
     this.#url = url;
     this.#headers = headers;
     this.#body = body;
-    this.#timeout = parseTimeout(timeout, "timeout of webhook");
+    this.#timeout = parseTimeout(timeout, "timeout of a webhook");
     this.#retries = retries;
     this.#logger = logger;
   }
@@ -113,7 +112,7 @@ export class Webhook {
       } catch (error) {
         // The error's own message may hold the URL.
         const late = error instanceof Error && error.name === "TimeoutError";
-        reason = late ? `it did not answer within ${this.#timeout} ms` : "it cannot be reached";
+        reason = late ? `it did not answer within ${formatDuration(this.#timeout)}` : "it cannot be reached";
       }
     }
     this.#fail(alert, reason);
