@@ -39,7 +39,7 @@ describe("larder", () => {
       [["clera"], /unknown command 'clera'\n\(Did you mean clear\?\)/],
       [["list", "product", "--lmit", "3"], /unknown option '--lmit'\n\(Did you mean --limit\?\)/],
       [["list", "prodcut"], /Cannot find the service "prodcut" \(did you mean product\?\): expected gateway, product,/],
-      [["list", "xyzzy"], /Cannot find the service "xyzzy": expected/],
+      [["list", "x/y"], /Cannot find the service "x\/y": expected/],
       [["list"], /Cannot choose keys: received no service, expected gateway/],
       [["list", "product", "--limit", "0"], /argument '0' is invalid. Expected a whole number of 1 or more/],
       [["list", "--database", "16"], /a whole number from 0 to 15/],
@@ -52,6 +52,7 @@ describe("larder", () => {
       [["copy", "product"], /Cannot choose the stores/],
       [["copy", "product", "--all", "--to", "memory:"], /received both --all/],
       [["warm", "product"], /Cannot find the values/],
+      [["warm", "xyzzy", "--from", "x"], /Cannot warm the service "xyzzy": expected gateway/],
       [
         ["warm", "product", "--from", "x", "--collection", "product"],
         /of product \(did you mean products\?\): expected products,/,

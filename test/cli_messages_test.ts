@@ -125,6 +125,16 @@ describe("larder's messages", () => {
     assert.deepEqual([ordered.code, failed.code, refused.code], [1, 1, 1]);
   });
 
+  it("ends with 1 when the store refuses a command, and with 3 when it refuses the login", async () => {
+    await driver.send(0, [["ACL", "SETUSER", "few", "reset", "on", ">pw", "~*", "+ping", "+select"]]);
+    const as = (user: string) =>
+      larder(["list", "product"], { env: { CACHE_URL: redis.url.replace("//", `//${user}@`) } });
+    const [refused, unknown] = await Promise.all([as("few:pw"), as("few:wrong")]);
+    assert.match(refused.stderr, /^error: NOPERM .*'scan'/);
+    assert.match(unknown.stderr, /^error: Cannot log in to Redis at .*: WRONGPASS/);
+    assert.deepEqual([refused.code, unknown.code], [1, 3]);
+  });
+
   it("serves the database that the URL names", async () => {
     await driver.send(3, [["SET", "where", "here"]]);
     const served = startLarder(["serve", "--port", "0", "--token", "t", "--url", `${redis.url}/3`]);

@@ -11,6 +11,7 @@ import {
   noMore,
   takeTarget,
 } from "./flags.ts";
+import { defineTarget } from "./own_service.ts";
 import { noteProblems } from "./problems.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
@@ -41,7 +42,9 @@ export function addBackup(program: Command, run: Run): void {
       noMore(rest, "backup");
       const { output: path, gzip = path.endsWith(".gz") } = flags;
       if (await fileExists(path)) await shell.confirm(`Replace the file ${path}?`);
-      const { client, timeout } = await shell.open();
+      const store = await shell.open();
+      await defineTarget(shell, [store], target);
+      const { client, timeout } = store;
       const file = await createFile(path);
       const { last, stopped } = await writing(file, () =>
         shell.follow(

@@ -11,6 +11,7 @@ import {
   takeTarget,
 } from "./flags.ts";
 import { rate } from "./output.ts";
+import { defineTarget } from "./own_service.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 
@@ -45,6 +46,7 @@ export function addClear(program: Command, run: Run): void {
       const which = pattern === undefined ? `all keys of ${name}` : `the keys of ${name} that match ${pattern}`;
       if (!dryRun) await shell.confirm(`Delete ${which} in ${store.name}?`);
       await shell.connect(store);
+      await defineTarget(shell, [store], target);
       const start = performance.now();
       const { signal } = shell;
       const done = dryRun ? "found" : "deleted";

@@ -15,6 +15,7 @@ import {
   noMore,
   takeTarget,
 } from "./flags.ts";
+import { defineTarget } from "./own_service.ts";
 import { followRestore } from "./restore.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
@@ -88,6 +89,7 @@ export function addCopy(program: Command, run: Run): void {
         await shell.confirm(`Replace keys of ${name} in ${aim.name} with those in ${source.name}?`);
       }
       await shell.connect(source, aim);
+      await defineTarget(shell, [source, aim], target);
       const of = "all" in target ? { database: 0 } : target;
       const [from, to] = await Promise.all([source.client.locate(of), aim.client.locate(of)]);
       if (source.name === aim.name && from.prefix === to.prefix && from.database === to.database) {

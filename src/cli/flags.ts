@@ -115,7 +115,7 @@ export function addExamples(command: Command, ...lines: string[]): Command {
  * @param args The arguments. The first is a service unless an option names one or a database.
  * @param flags The options.
  * @returns The target, its name for messages, and the other arguments.
- * @throws {UsageError} For an unknown service, and for none.
+ * @throws {UsageError} For a name that is not that of a service, and for none.
  */
 export function takeTarget(
   args: readonly (string | undefined)[],
@@ -127,10 +127,12 @@ export function takeTarget(
   const given = args.filter((arg) => arg !== undefined);
   if (database !== undefined) return { target: { database }, name: `database ${database}`, rest: given };
   const name = service ?? given.shift();
-  const expected = `expected ${SERVICES.join(", ")}, or --database <number>`;
+  const expected = `expected ${SERVICES.join(", ")}, a service of your own, or --database <number>`;
   if (name === undefined) throw new UsageError(`Cannot choose keys: received no service, ${expected}`);
-  if (!SERVICES.includes(name)) {
-    throw new UsageError(`Cannot find the service ${JSON.stringify(name)}${suggestion(name, SERVICES)}: ${expected}`);
+  // A name that is not similar to any of these may be that of a service that an application defined.
+  const meant = SERVICES.includes(name) ? "" : suggestion(name, SERVICES);
+  if (meant || !/^[\w-]+$/.test(name)) {
+    throw new UsageError(`Cannot find the service ${JSON.stringify(name)}${meant}: ${expected}`);
   }
   return { target: { service: name }, name, rest: given };
 }

@@ -6,6 +6,7 @@ import { isTerminal } from "../runtime/process.ts";
 import { EXIT, UsageError } from "./errors.ts";
 import { addExamples, addLocationFlags, addStoreFlags, type LocationFlags, noMore, takeTarget } from "./flags.ts";
 import { shown } from "./format.ts";
+import { defineTarget } from "./own_service.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 
@@ -36,7 +37,9 @@ export function addGet(program: Command, run: Run): void {
       if (!word) throw new UsageError("Cannot read a key: received none, expected a key such as product:123");
       const key = flags.base64 ? bytesOf(word) : word;
       if (key === undefined) throw new UsageError(`Cannot read the key ${JSON.stringify(word)}: expected base64`);
-      const { client, timeout } = await shell.open();
+      const store = await shell.open();
+      await defineTarget(shell, [store], target);
+      const { client, timeout } = store;
       const found = await get(client, { ...target, key, signal, timeout });
       if (!found) {
         if (json) await output.json(null);

@@ -13,6 +13,7 @@ import {
   wholeNumber,
 } from "./flags.ts";
 import { shown } from "./format.ts";
+import { defineTarget } from "./own_service.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 
@@ -45,7 +46,9 @@ export function addList(program: Command, run: Run): void {
       const { target, rest } = takeTarget([service, given], flags);
       const [pattern, ...more] = rest;
       noMore(more, "list");
-      const { client, timeout } = await shell.open();
+      const store = await shell.open();
+      await defineTarget(shell, [store], target);
+      const { client, timeout } = store;
       const { limit, sort } = flags;
       if (!json && isTerminal("stdout")) await output.line(output.paint("dim")(row("type", "TTL", "size", "key")));
       let found = 0;

@@ -13,6 +13,7 @@ import {
   noMore,
   takeTarget,
 } from "./flags.ts";
+import { defineTarget } from "./own_service.ts";
 import { noteProblems } from "./problems.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags, Shell } from "./shell.ts";
@@ -59,6 +60,7 @@ export function addRestore(program: Command, run: Run): void {
         await shell.confirm(`Replace keys of ${name} in ${store.name} that are in ${path}?`);
       }
       await shell.connect(store);
+      await defineTarget(shell, [store], target);
       const steps = restore(client, { ...target, read: () => readFile(path), onConflict, dryRun, signal, timeout });
       return followRestore(shell, steps, { ...target, file: path }, name, dryRun);
     }),

@@ -5,7 +5,7 @@ import type { Id } from "../entry/keyspace.ts";
 import { type WarmReject, warm } from "../manager/mod.ts";
 import { services } from "../services/all.ts";
 import { suggestion, UsageError } from "./errors.ts";
-import { addExamples, addStoreFlags, noMore, takeTarget, wholeNumber } from "./flags.ts";
+import { addExamples, addStoreFlags, noMore, SERVICES, takeTarget, wholeNumber } from "./flags.ts";
 import { fromFile, fromModule, type Skipped } from "./items.ts";
 import { rate } from "./output.ts";
 import type { Run } from "./run.ts";
@@ -99,6 +99,9 @@ export function addWarm(program: Command, run: Run): void {
 
 /** Returns the name of a service's collection. @throws {UsageError} If the service does not have it. */
 function collectionOf(service: string, given: string | undefined): string {
+  if (!SERVICES.includes(service)) {
+    throw new UsageError(`Cannot warm the service ${JSON.stringify(service)}: expected ${SERVICES.join(", ")}`);
+  }
   const names = Object.keys(services[service as "product"].collections);
   const name = given ?? (names[0] as string);
   if (names.includes(name)) return name;

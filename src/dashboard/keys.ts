@@ -65,7 +65,7 @@ export async function findKeys(client: ManagedClient, options: FindOptions): Pro
     do {
       const [page] = await connection.must([connection.scanCommand(cursor, pattern, count)]);
       const [next, found] = page as [RawReply, Bulk[]];
-      await add(found.filter((key) => !connection.isOwn(key)));
+      await add(found.filter((key) => connection.isEntry(key)));
       scanned += count;
       cursor = word(next);
       count = Math.min(count * 2, MOST);

@@ -67,7 +67,7 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
       // One round trip reads the next page and deletes the last one.
       const [page, deleted] = await connection.must([connection.scanCommand(cursor, pattern, count), ...unlink]);
       const [next, physical] = page as [RawReply, Bulk[]];
-      const found = physical.filter((key) => !connection.isOwn(key));
+      const found = physical.filter((key) => connection.isEntry(key));
       const known = connection.exact ? found : found.filter((key) => !connection.doubtful(key));
       cursor = word(next) === "0" ? undefined : word(next);
       unlink = known.length > 0 && !options.dryRun ? [["UNLINK", ...known]] : [];

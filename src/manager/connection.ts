@@ -11,6 +11,7 @@ import { showsLife } from "../base/store_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Location, LocationOf } from "../client/types.ts";
+import { OWN_DATABASE } from "../services/databases.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 
 const encoder = new TextEncoder();
@@ -18,6 +19,8 @@ const encoder = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
+/** Matches the library's own keys of a service, below its name. */
+const OWN_OF_SERVICE = new RegExp(`^[\\w-]+:${OWN}`);
 const OWN_BYTES = encoder.encode(OWN);
 
 /** The most bytes that one character takes in JSON; by it, the size of a request is estimated. */
@@ -66,6 +69,8 @@ export class ManagedConnection {
   readonly bytes: boolean;
   readonly #connection: Connection | undefined;
   readonly #prefix: Uint8Array;
+  /** `true` for the database that services share, as a whole. */
+  readonly #shared: boolean;
   readonly #signal: Signal | undefined;
   /** The deadline of one step, in milliseconds. */
   readonly timeout: number;
@@ -76,6 +81,7 @@ export class ManagedConnection {
     this.exact = connection !== undefined || location.driver.name === "memory";
     this.#connection = connection;
     this.#prefix = encoder.encode(location.prefix);
+    this.#shared = location.service === undefined && location.number === OWN_DATABASE;
     this.#signal = signal;
     this.timeout = parseTimeout(timeout, "timeout");
   }
@@ -171,6 +177,12 @@ export class ManagedConnection {
   /** Returns whether a physical key is one of the library's own. */
   isOwn(physical: Bulk): boolean {
     return isOwnBulk(this.logical(physical));
+  }
+
+  /** Returns whether a physical key is an application's, not the library's. */
+  isEntry(physical: Bulk): boolean {
+    // Services that share the database keep the library's keys below their names.
+    return !this.isOwn(physical) && !(this.#shared && OWN_OF_SERVICE.test(displayText(this.logical(physical))));
   }
 
   /** Returns whether the driver can send a key or value. */

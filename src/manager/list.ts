@@ -67,7 +67,7 @@ export async function* list(client: ManagedClient, options: ListOptions): AsyncG
   try {
     let yielded = 0;
     for await (const page of connection.scan(pattern, PAGE)) {
-      for (const entry of await look(page.filter((key) => !connection.isOwn(key)))) {
+      for (const entry of await look(page.filter((key) => connection.isEntry(key)))) {
         const id = entry.bytes ? `${entry.bytes}` : `=${entry.key}`;
         if (seen?.has(id)) continue;
         if (order) {
