@@ -1,10 +1,9 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { checkWhole } from "../base/check.ts";
 import type { Timeout } from "../base/ttl.ts";
-import type { FleetStats } from "../cache/fleet.ts";
+import { type FleetStats, parseFleet } from "../cache/fleet.ts";
 import type { ClientStats, Health, Location } from "../client/types.ts";
 import { SERVICE_DATABASES } from "../services/databases.ts";
-import { COUNTS } from "../telemetry/stats.ts";
 import { displayText, isOwnBulk, ManagedConnection, openManagedConnection, TIMEOUT_MS, word } from "./connection.ts";
 import { type ServerName, serverName } from "./server.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
@@ -148,19 +147,9 @@ async function fleetOf(
     const connection = new ManagedConnection(location, undefined, signal, timeout ?? TIMEOUT_MS);
     const there = counts.get(location)?.fleet === true;
     const [reply] = there ? await connection.must([["HGETALL", connection.own(`stats:${location.service}`)]]) : [[]];
-    const sum = Object.fromEntries(COUNTS.map((name) => [name, 0])) as Record<(typeof COUNTS)[number], number>;
-    for (const [name, number] of fleetCounts(reply as readonly RawReply[])) {
-      if (Object.hasOwn(sum, name)) sum[name as keyof typeof sum] += number;
-    }
-    const reads = sum.hits + sum.misses;
-    return [location.service as string, { ...sum, hitRate: reads > 0 ? sum.hits / reads : 0 }];
+    return [location.service as string, parseFleet((reply as RawReply[]).map(word))];
   });
   return Object.fromEntries(await Promise.all(found));
-}
-
-/** Parses the shared statistics of a service. Each count comes once for each collection. */
-export function* fleetCounts(flat: readonly RawReply[]): Generator<[name: string, number: number], void, void> {
-  for (let i = 0; i < flat.length; i += 2) yield [word(flat[i]).split(":")[1] ?? "", Number(word(flat[i + 1]))];
 }
 
 /** Reads the fields of INFO; none if the store does not have this command. */

@@ -1,6 +1,8 @@
+import type { RawReply } from "../../../drivers/driver.ts";
 import { formatBytes, formatPercent } from "../../base/format.ts";
-import type { ManagedConnection } from "../connection.ts";
-import { fleetCounts, type InspectedClient, locationsOf } from "../inspect.ts";
+import { parseFleet } from "../../cache/fleet.ts";
+import { type ManagedConnection, word } from "../connection.ts";
+import { type InspectedClient, locationsOf } from "../inspect.ts";
 import { slowLog } from "../slow_log.ts";
 import type { StepOptions } from "../target.ts";
 import { type Finding, type Info, unavailable, unknown, usable, warning } from "./finding.ts";
@@ -71,13 +73,8 @@ export async function countedRates(client: InspectedClient, options: StepOptions
     if (!connection) continue;
     try {
       const [reply] = await connection.send([["HGETALL", connection.own(`stats:${service}`)]]);
-      let [hits, misses] = [0, 0];
-      for (const [name, number] of fleetCounts(Array.isArray(reply) ? reply : [])) {
-        if (name === "hits") hits += number;
-        if (name === "misses") misses += number;
-      }
-      const reads = hits + misses;
-      if (reads > 0) rates.push({ service, reads, rate: hits / reads });
+      const { hits, misses, hitRate } = parseFleet(Array.isArray(reply) ? (reply as RawReply[]).map(word) : []);
+      if (hits + misses > 0) rates.push({ service, reads: hits + misses, rate: hitRate });
     } finally {
       await connection.close();
     }
