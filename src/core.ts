@@ -14,8 +14,7 @@
  * @module
  */
 import type { Driver } from "../drivers/driver.ts";
-import type { Rule } from "./base/check.ts";
-import { describe } from "./base/check.ts";
+import { describe, FUNCTION, type Rule } from "./base/check.ts";
 import { CacheConfigError } from "./base/errors.ts";
 import { millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./base/ttl.ts";
 import type { rateLimits } from "./cache/rate_limits.ts";
@@ -74,8 +73,8 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
 const RULES: Readonly<Record<string, Rule>> = {
   driver: ["a driver", (value: Driver) => typeof value?.send === "function"],
   ttls: ["TTLs by name", (value: unknown) => typeof value === "object"],
-  rateLimits: ["a function", (value: unknown) => typeof value === "function"],
-  nearCache: ["a function", (value: unknown) => typeof value === "function"],
+  rateLimits: FUNCTION,
+  nearCache: FUNCTION,
   sealing: ["an object", (value: unknown) => typeof value === "object"],
 };
 

@@ -1,5 +1,6 @@
 import type { StoreError } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
+import { remember } from "../base/remember.ts";
 import type { SharedContext } from "../cache/context.ts";
 import { Loads, Nears } from "../cache/loads.ts";
 import { readScriptsOf } from "../cache/read_scripts.ts";
@@ -36,12 +37,8 @@ export class Assembly {
 
   /** Returns the connection to a store; configurations that name one store share it. */
   store({ opening, config }: Configured): StoreConnection {
-    let store = this.stores.get(opening.key);
-    if (!store) {
-      store = new StoreConnection(opening, config.databases, this.#state.breaker(opening, config));
-      this.stores.set(opening.key, store);
-    }
-    return store;
+    const make = () => new StoreConnection(opening, config.databases, this.#state.breaker(opening, config));
+    return remember(this.stores, opening.key, make);
   }
 
   /** Returns what is gathered for the database of a home. */
@@ -111,23 +108,19 @@ export class Assembly {
     const { events, nears, known, clock } = this.#state;
     const { database } = space;
     const location = `${database} ${target.service} ${target.collection}`;
-    let near = nears.get(location);
-    if (!near) {
+    const onTracking = (error?: StoreError): void => {
+      if (store.untold?.message === error?.message) return;
+      store.untold = error;
+      const about = { driver: store.name };
+      events.emit(error ? { type: "near-unavailable", ...about, error } : { type: "near-available", ...about });
+    };
+    const near = remember(nears, location, () => {
       const driver = AT_EDGE ? undefined : () => store.driver();
-      const onTracking = (refused?: StoreError): void => {
-        if (store.untold?.message === refused?.message) return;
-        store.untold = refused;
-        const about = { driver: store.name };
-        events.emit(
-          refused ? { type: "near-unavailable", ...about, error: refused } : { type: "near-available", ...about },
-        );
-      };
       const more = { driver, onTracking, now: clock, known, classes: home.configured.config.ttl };
       const { nearCache } = this.#setup;
       if (!nearCache) throw invalid("make a near cache", nearCache, "the option nearCache, for clients of the core");
-      near = nearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
-      nears.set(location, near);
-    }
+      return nearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
+    });
     this.lane(home).nears.add(near);
     return near;
   }

@@ -1,6 +1,7 @@
 import { checkFunction, checkNames, invalid } from "../base/check.ts";
 import { CacheConfigError } from "../base/errors.ts";
 import { toStoreError } from "../base/foreign_error.ts";
+import { remember } from "../base/remember.ts";
 import { showsLife } from "../base/store_error.ts";
 import type { Timeout } from "../base/ttl.ts";
 import { Cache } from "../cache/cache.ts";
@@ -114,16 +115,11 @@ export class CacheClient<S extends object = FoodFastServices> {
     const { config } = home.configured;
     if (!known) this.#admit(definition.name, home);
     const context = this.#assembly.context(home);
-    let counters = this.#state.counters.get(definition.name);
-    if (!counters) {
-      counters = [];
-      this.#state.counters.set(definition.name, counters);
-    }
     const made = createService<Collections, object>(definition, {
       database: home.database,
       context,
       ring: this.#ringOf(definition, home),
-      counters,
+      counters: remember(this.#state.counters, definition.name, (): Counters[] => []),
       config,
       near: (target, prefix, options) => this.#assembly.near(home, context.space, target, prefix, options),
       fleet: this.#assembly.lane(home).fleet,
@@ -152,14 +148,11 @@ export class CacheClient<S extends object = FoodFastServices> {
       const context = this.#assembly.context(home);
       const { near, compressAbove } = home.configured.config.defaults;
       const target = { service: "cache", collection: "" };
-      const { rest } = this.#state;
-      const counters = rest.get(database) ?? new Counters();
-      rest.set(database, counters);
       const made: CacheContext = {
         ...context,
         target,
         shape: rawKeys,
-        counters,
+        counters: remember(this.#state.rest, database, () => new Counters()),
         scripts: { ...context.scripts, values: near ? context.scripts.texts : undefined },
         near: near ? this.#assembly.near(home, context.space, target, "", near === true ? {} : near) : undefined,
         sealing: sealOptions(this.#state.known, undefined, compressAbove),
@@ -335,10 +328,11 @@ export class CacheClient<S extends object = FoodFastServices> {
    */
   async fleetStats(options?: CallOptions): Promise<Readonly<Record<string, FleetStats>>> {
     const all: Record<string, FleetStats> = {};
-    const found = await Promise.all([...this.#services.values()].map(({ service }) => service.fleetStats(options)));
-    [...this.#services.keys()].forEach((name, i) => {
-      if (found[i]) all[name] = found[i];
-    });
+    const read = async (name: string, service: ServiceBase): Promise<void> => {
+      const stats = await service.fleetStats(options);
+      if (stats) all[name] = stats;
+    };
+    await Promise.all([...this.#services].map(([name, { service }]) => read(name, service)));
     return all;
   }
 

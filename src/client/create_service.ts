@@ -1,4 +1,5 @@
 import { Cache } from "../cache/cache.ts";
+import type { CallOptions } from "../cache/call.ts";
 import type { CacheContext, EntryRules, SharedContext } from "../cache/context.ts";
 import { type Fleet, fleetStats } from "../cache/fleet.ts";
 import { readScriptOf } from "../cache/read_scripts.ts";
@@ -8,13 +9,7 @@ import { sealOptions } from "../entry/codec.ts";
 import { collectionKeys, type Id, type KeyShape, rawKeys } from "../entry/keyspace.ts";
 import type { KeyRing } from "../entry/seal.ts";
 import type { NearCache } from "../near/near_cache.ts";
-import {
-  type Collections,
-  OF_RATE_LIMITS,
-  type ServiceBase,
-  type ServiceCore,
-  type ServiceDefinition,
-} from "../services/service.ts";
+import { type Collections, OF_CACHES, type ServiceCore, type ServiceDefinition } from "../services/service.ts";
 import type { CacheTarget } from "../telemetry/events.ts";
 import { Counters } from "../telemetry/stats.ts";
 
@@ -77,19 +72,14 @@ export function createService<C extends Collections, V extends object>(
     counters: counter(),
     sealing: sealing(compressHere),
   }) as unknown as Cache;
-  const core: Omit<ServiceBase, (typeof OF_RATE_LIMITS)[number]> & Record<string, unknown> = {
+  const core: Record<string, unknown> = {
     name,
     database,
     cache,
-    clear: (options) => cache.clear(options),
-    keys: (pattern, options) => cache.keys(pattern, options),
-    deletePattern: (pattern, options) => cache.deletePattern(pattern, options),
-    invalidateTags: cache.invalidateTags.bind(cache) as Cache["invalidateTags"],
-    invalidateAll: (options) => cache.invalidateAll(options),
     stats: () => Counters.total(counters),
-    fleetStats: (options) => fleetStats(contexts, options),
+    fleetStats: (options?: CallOptions) => fleetStats(contexts, options),
   };
-  for (const verb of OF_RATE_LIMITS) core[verb] = (cache[verb] as () => unknown).bind(cache);
+  for (const verb of OF_CACHES) core[verb] = (cache[verb] as () => unknown).bind(cache);
   for (const [collection, declared] of Object.entries(collections)) {
     const { key, variable = "", schema, sliding = false, hashed, version, migrate } = declared;
     const { near = nearHere, compressAbove = compressHere } = declared;

@@ -1,5 +1,6 @@
 import { checkFunction } from "../base/check.ts";
 import { hookError } from "../base/foreign_error.ts";
+import { remember } from "../base/remember.ts";
 import { Fleet } from "../cache/fleet.ts";
 import type { CommonConfig } from "../config/options.ts";
 import { type Known, knowClasses, sealingOf } from "../entry/codec.ts";
@@ -60,39 +61,30 @@ export class ClientState {
 
   /** Returns what sends the counts of one database: the clients of requests count together. */
   fleet(place: string): Fleet {
-    const fleet = this.#fleets.get(place) ?? new Fleet();
-    this.#fleets.set(place, fleet);
-    return fleet;
+    return remember(this.#fleets, place, () => new Fleet());
   }
 
   /** Returns the keys that a configuration names. */
   ring({ defaults: { encryption } }: CommonConfig): KeyRing | undefined {
     if (!encryption) return undefined;
-    const id = JSON.stringify(encryption);
-    const ring = this.#rings.get(id) ?? sealingOf(this.known).keyRing(encryption);
-    this.#rings.set(id, ring);
-    return ring;
+    return remember(this.#rings, JSON.stringify(encryption), () => sealingOf(this.known).keyRing(encryption));
   }
 
   /** Returns what a store lets this user read by. */
   rights(key: string): ReadRights {
-    const rights = this.#rights.get(key) ?? { readBy: "EVAL" };
-    this.#rights.set(key, rights);
-    return rights;
+    return remember(this.#rights, key, () => ({ readBy: "EVAL" }));
   }
 
   /** Returns the circuit breaker of a store, if it is to have one. */
   breaker({ key, name }: Opening, { defaults }: CommonConfig): Breaker | undefined {
     if (defaults.breaker === false) return undefined;
-    let breaker = this.#breakers.get(key);
-    if (!breaker) {
-      breaker = new Breaker(
-        defaults.breaker ?? {},
+    const options = defaults.breaker ?? {};
+    const make = () =>
+      new Breaker(
+        options,
         () => performance.now(),
         (state, error) => this.events.emit({ type: "breaker", driver: name, state, ...(error && { error }) }),
       );
-      this.#breakers.set(key, breaker);
-    }
-    return breaker;
+    return remember(this.#breakers, key, make);
   }
 }

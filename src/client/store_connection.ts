@@ -1,5 +1,6 @@
 import { type Driver, StoreError } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
+import { remember } from "../base/remember.ts";
 import type { Lane } from "../cache/context.ts";
 import type { Fleet } from "../cache/fleet.ts";
 import type { DatabasesMode } from "../config/options.ts";
@@ -79,12 +80,7 @@ export class StoreConnection {
 
   /** What is gathered for one database; made when it is first asked for. */
   lane(database: number, make: (database: number) => StoreLane): StoreLane {
-    let lane = this.#lanes.get(database);
-    if (!lane) {
-      lane = make(database);
-      this.#lanes.set(database, lane);
-    }
-    return lane;
+    return remember(this.#lanes, database, () => make(database));
   }
 
   /** Waits for what was issued, at most `timeout` ms, then closes the driver. */

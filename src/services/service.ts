@@ -223,22 +223,20 @@ function checkDeclared(options: CacheDefaults, known: readonly string[], what: s
   if (Array.isArray(options.tags)) options.tags.forEach(encodeTag);
 }
 
-/** The verbs of rate limits. */
-export const OF_RATE_LIMITS = ["incrementRateLimit", "decrementRateLimit", "checkRateLimit", "resetRateLimit"] as const;
-const RESERVED: readonly string[] = [
-  ...OF_RATE_LIMITS,
-  "name",
-  "database",
-  "cache",
+/** The verbs of a service's generic cache that are the service's too. */
+export const OF_CACHES = [
+  "incrementRateLimit",
+  "decrementRateLimit",
+  "checkRateLimit",
+  "resetRateLimit",
   "clear",
   "keys",
   "deletePattern",
   "invalidateTags",
   "invalidateAll",
-  "stats",
-  "fleetStats",
-  "then",
-];
+] as const;
+
+const RESERVED: readonly string[] = [...OF_CACHES, "name", "database", "cache", "stats", "fleetStats", "then"];
 
 /**
  * Declares a service: the collections of one domain, and its verbs.

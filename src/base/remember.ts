@@ -1,0 +1,9 @@
+/** Returns the value of a key; makes it when it is asked for first. */
+export function remember<K, V>(values: Map<K, V>, key: K, make: () => V): V {
+  let value = values.get(key);
+  if (value === undefined) {
+    value = make();
+    values.set(key, value);
+  }
+  return value;
+}
