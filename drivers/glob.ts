@@ -6,7 +6,7 @@
 
 const encoder = new TextEncoder();
 
-/** Signed, for Redis compares the ends of a range as C's `char`, which is signed on the platforms it is mostly run on. */
+/** Returns the bytes of a text. They are signed, as the `char` of C by which Redis compares the ends of a range. */
 function bytes(text: string): Int8Array {
   const ascii = new Int8Array(text.length);
   for (let i = 0; i < text.length; i++) {
@@ -18,13 +18,13 @@ function bytes(text: string): Int8Array {
 }
 
 /**
- * Tells whether a text matches a glob pattern, as Redis does it: byte by byte over UTF-8, so that `?` is one byte and not
- * one character. `*` any bytes, `?` one byte, `[abc]` `[a-c]` `[^x]` one of a class, `\x` the character itself.
- * Takes no longer than the product of both lengths, whatever the pattern.
+ * Returns whether a text matches a glob pattern, as Redis does: byte by byte over UTF-8, so `?` is one byte and not one
+ * character. `*` matches any bytes, `?` one byte, `[abc]` `[a-c]` `[^x]` one byte of a class, `\x` the character
+ * itself. The time is at most proportional to the product of both lengths.
  *
  * @param pattern The pattern.
  * @param text The text, all of which must match.
- * @returns Whether it matches.
+ * @returns True if it matches.
  *
  * @example
  * ```ts
@@ -38,21 +38,21 @@ export function globMatch(pattern: string, text: string): boolean {
 }
 
 /**
- * Prepares a pattern that many texts are matched against. See {@linkcode globMatch}.
+ * Prepares a pattern to match many texts. See {@linkcode globMatch}.
  *
  * @param pattern The pattern.
- * @returns A function that tells whether a text matches.
+ * @returns A function that returns whether a text matches.
  */
 export function globMatcher(pattern: string): (text: string) => boolean {
   if (pattern === "*") return () => true;
   const p = bytes(pattern);
   return (text) => {
     const t = bytes(text);
-    // An empty text matches an empty pattern only: Redis stops before it looks at a star.
+    // An empty text matches only an empty pattern, because Redis stops before it reads a star.
     if (!t.length) return !p.length;
     let i = 0;
     let j = 0;
-    // Each element takes one byte, so only the last star can have to take more: no recursion.
+    // Each element takes one byte, so only the last star may have to take more: this needs no recursion.
     let afterStar = -1;
     let starEnd = 0;
     while (j < t.length) {
@@ -78,7 +78,7 @@ export function globMatcher(pattern: string): (text: string) => boolean {
   };
 }
 
-/** Matches one byte with the element at `i`; answers where the next element starts, or -1. */
+/** Matches one byte with the element at `i`. Returns the start of the next element, or -1. */
 function matchOne(p: Int8Array, i: number, byte = 0): number {
   if (p[i] === 63) return i + 1;
   if (p[i] !== 91) {
@@ -88,7 +88,7 @@ function matchOne(p: Int8Array, i: number, byte = 0): number {
   const not = p[++i] === 94;
   if (not) i++;
   let found = false;
-  // A class that nothing closes ends with the pattern.
+  // An unclosed class ends with the pattern.
   for (; i < p.length && p[i] !== 93; i++) {
     const [a = 0, b = 0] = [p[i], p[i + 2]];
     if (a === 92 && i + 1 < p.length) {
@@ -105,7 +105,7 @@ function matchOne(p: Int8Array, i: number, byte = 0): number {
 }
 
 /**
- * Escapes the glob characters of a text, so that a pattern holds it literally.
+ * Escapes the glob characters of a text, so that a pattern matches it literally.
  *
  * @param text Any text.
  * @returns The text with a backslash before each of `* ? [ ] \`.

@@ -1,10 +1,11 @@
 /**
- * The TCP wire: Redis through node-redis (`redis` on npm, version 4), with a pool of connections for each database.
+ * The TCP driver: Redis through node-redis (`redis` on npm, version 4), with a pool of connections for each database.
  *
- * node-redis reconnects by itself and holds commands back meanwhile, for as long as it takes; a cache wants the opposite.
- * Both are off here: a connection lives until it is lost or gives no answer in time, and the next send opens another,
- * after a pause where attempts fail. No timer and no open socket keeps the process alive: whoever waits for a send does.
- * A socket that still connects, to an address that drops packets, holds Node and Bun for `connectTimeout` at the most.
+ * node-redis reconnects by itself and holds commands back until then, for as long as it takes. A cache needs the
+ * opposite, so both are off: a connection lives until it is lost or does not answer in time, and the next send opens
+ * another one, after a pause if attempts fail. No timer and no open socket keeps the process alive, only a caller that
+ * waits for a send. If an address drops packets, a socket that still connects holds Node and Bun for `connectTimeout`
+ * at most.
  *
  * @module
  */
@@ -25,12 +26,12 @@ export type { NodeRedisClient, NodeRedisOptions, NodeRedisTls } from "./node_red
 /**
  * Makes a driver over TCP or a Unix socket. Nothing is opened before the first send.
  *
- * A send does not keep the process alive, and waits for its replies for as long as the connection lives: a connection
- * that gives no answer within the longest `timeout` of the sends that it holds is dropped, and those sends fail.
+ * A send waits for its replies as long as the connection lives. A connection that does not answer within the longest
+ * `timeout` of its sends is dropped, and those sends fail.
  *
- * @param options Where the server is and how to log in, or a ready client.
- * @throws {TypeError} For an option that is unknown or of another form, a URL that cannot be honoured, and options of a
- * connection beside a ready client.
+ * @param options The address of the server and the login, or a ready client.
+ * @throws {TypeError} For an unknown option, a value of another type, a URL that cannot be honoured, and options of a
+ * connection next to a ready client.
  * @throws {RangeError} For a number out of range.
  *
  * @example
@@ -105,14 +106,14 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
   };
 }
 
-/** Opens a connection of the caller's own. */
+/** Opens a connection that belongs to the caller. */
 async function connect(
   { place, connectTimeout, raw }: RedisAddress,
   database: number,
   options: SendOptions | undefined,
-  told: Pick<Dial, "begun" | "gone" | "denied">,
+  hooks: Pick<Dial, "begun" | "gone" | "denied">,
 ): Promise<Connection> {
-  if (!raw) throw new TypeError("Cannot connect without knowing where to");
+  if (!raw) throw new TypeError("Cannot open a connection: the address of the ready client is unknown");
   try {
     const { username, password } = await raw.credentials();
     const login: RawCommand[] = [["PING"]];
@@ -120,11 +121,11 @@ async function connect(
     if (username || password) login.unshift(["AUTH", ...(username ? [username] : []), password ?? ""]);
     return await openConnection({
       place,
-      // A copy for each: sockets write into their options.
+      // Each socket gets a copy, because it writes into its options.
       socket: { ...raw.socket },
       login,
       timeout: options?.timeout ?? connectTimeout,
-      ...told,
+      ...hooks,
     });
   } catch (error) {
     throw connectError(error, place, database);

@@ -1,12 +1,12 @@
 /**
- * The REST wire: Upstash, or any server that speaks its protocol, through `@upstash/redis`.
+ * The REST driver: Upstash, or any server with its protocol, through `@upstash/redis`.
  *
- * Every send is one `POST /pipeline` through the client's own requester. What the client adds on top is off: it neither
- * deserializes nor retries nor batches, and it sends no telemetry. Its base64 encoding is off too: replies are text
- * either way (bytes that are not UTF-8 become U+FFFD on the server without it, in the client with it), and plain JSON is
- * smaller and faster to read.
+ * Every send is one `POST /pipeline` through the requester of the client. Everything that the client adds is off:
+ * deserialization, retries, batches and telemetry. Its base64 encoding is off too, because plain JSON is smaller and
+ * faster to read. Replies are text either way: bytes that are not UTF-8 become U+FFFD on the server instead of in the
+ * client.
  *
- * The requester's errors do not say the HTTP status, so a refused request is told apart by the server's own text.
+ * The errors of the requester do not contain the HTTP status, so refused requests are recognised by the server's text.
  *
  * @module
  */
@@ -19,43 +19,44 @@ import { Redis } from "./upstash/client.ts";
 /**
  * A ready client: a `Redis` of `@upstash/redis`, with any of its options.
  *
- * What is used of it is its requester, which `Redis` keeps in `client`, a member that its types hide:
- * `client.request({ path: ["pipeline"], body, signal })`, where `signal` is a function that returns the AbortSignal.
- * An object with such a `client` and any `pipeline` fits too. The driver works on an object derived from the requester,
- * with `retry.attempts` 0; the client itself stays as it is. Middleware of `Redis.use` is not run: it would retry.
+ * The driver uses only its requester, which `Redis` keeps in `client`, a member that its types hide:
+ * `client.request({ path: ["pipeline"], body, signal })`, with a function that returns the AbortSignal as `signal`. Any
+ * object with such a `client` and a `pipeline` fits. The driver works on an object derived from the requester, with
+ * `retry.attempts` 0, and leaves the client unchanged. It does not run the middleware of `Redis.use`, which would
+ * retry.
  */
 export interface UpstashClient {
-  /** Not called; it tells a client from other objects. */
+  /** Never called. It distinguishes a client from other objects. */
   pipeline(): object;
 }
 
-/** What a request says to caches on its way: the values of the field `cache` of `fetch`. */
+/** The cache modes of a request: the values of the field `cache` of `fetch`. */
 export type UpstashCacheMode = "default" | "no-store" | "reload" | "no-cache" | "force-cache";
 
-/** What every way to reach Upstash takes. */
+/** The options that stand next to an address and next to a ready client. */
 export interface UpstashLimits {
-  /** The most bytes in one request, as JSON. Plans differ; the default leaves headroom under 10 MB. @default 9_900_000 */
+  /** The most bytes in one request, as JSON. The default is below 10 MB, the limit of most plans. @default 9_900_000 */
   readonly maxBytes?: number;
   /**
-   * What `fetch` is told of caches on its way, such as a framework's. By default every command reaches the store, and
-   * pages that Next.js keeps stay kept. With a ready client, `"no-store"` makes Next.js render a page that sends a
-   * command for each request. Another mode, or `false` for none, leaves it to the framework: Next.js 13 and 14 then
-   * keep answers of commands, and what is read may be old.
+   * The cache mode of requests, for caches between the application and the store, such as a framework's. By default
+   * every command reaches the store, and pages that Next.js caches stay cached. With a ready client, `"no-store"` makes
+   * Next.js render pages that send a command again for each request. Another mode, or `false` for none, leaves it to
+   * the framework: Next.js 13 and 14 then cache replies, so reads may be old.
    *
-   * @default what a ready client says, else `"no-store"`; nothing in Workers whose compatibility date is before the
-   * field
+   * @default the mode of a ready client, otherwise `"no-store"`; none in Workers with a compatibility date before the
+   * field existed
    */
   readonly cache?: UpstashCacheMode | false;
 }
 
-/** Options of {@linkcode upstash}: where the database is, or a ready client. */
+/** Options of {@linkcode upstash}: the address of the database, or a ready client. */
 export type UpstashOptions =
   | (UpstashLimits & {
       /** The REST URL, such as `"https://name.upstash.io"`, without credentials; a path is kept. */
       readonly url: string;
       /** The REST token. */
       readonly token: string;
-      /** Whether a request sees every write of this driver that was answered before it. @default true */
+      /** True if a request sees every earlier write of this driver that was answered. @default true */
       readonly readYourWrites?: boolean;
       readonly client?: never;
     })
@@ -68,11 +69,11 @@ export type UpstashOptions =
     });
 
 /**
- * Opens the wire to Upstash. Nothing is sent until the first `send`.
+ * Makes a driver for Upstash. Nothing is sent before the first `send`.
  *
  * @param options The REST URL and the token, or a ready client.
  * @returns The driver.
- * @throws {TypeError} For an option that is unknown, beside a ready client, or not of the accepted form.
+ * @throws {TypeError} For an option that is unknown, not accepted next to a ready client, or of another form.
  *
  * @example
  * ```ts
@@ -113,7 +114,7 @@ class UpstashDriver implements Driver {
     if (this.#closed) throw closed();
     const abort = new AbortController();
     const ring = (): void => {
-      // The answer may have come while this process was kept from running.
+      // The reply may have arrived while this process could not run.
       if (waiting?.()) timer = setTimeout(ring, 20);
       else abort.abort(new StoreError("timeout", late(timeout as number), { repeat: "idempotent" }));
     };
@@ -123,7 +124,7 @@ class UpstashDriver implements Driver {
       const answer = await this.#requester.request({
         path: ["pipeline"],
         body: commands.map((command) => command.map(String)),
-        // As a plain signal, an abort would come back as a reply.
+        // With a plain signal, the requester would return an abort as a reply.
         signal: () => abort.signal,
       });
       return toReplies(answer, commands.length);
@@ -135,7 +136,7 @@ class UpstashDriver implements Driver {
     }
   }
 
-  /** A server's words may repeat the request's headers. */
+  /** Removes the token from the message, because the server may repeat the headers of the request. */
   #withoutToken(error: StoreError): StoreError {
     const [, token] = this.#requester.headers?.authorization?.split(" ") ?? [];
     if (token) error.message = error.message.replaceAll(token, "***");
@@ -149,14 +150,15 @@ class UpstashDriver implements Driver {
 }
 
 /**
- * Deno's fetch repeats a request, executed or not, when a kept HTTP/1.1 connection breaks before the answer; a counter
- * would move twice. This header keeps none. HTTP/2, which Deno speaks over TLS, has no such repeat and ignores the header.
+ * Headers against repeated requests. If a kept HTTP/1.1 connection breaks before the reply, the fetch of Deno repeats
+ * the request, so a counter could move twice. With this header no connection is kept. HTTP/2, which Deno uses over TLS,
+ * does not repeat requests and ignores the header.
  */
 const SENT_ONCE: Record<string, string> = /^Deno\b/.test(globalThis.navigator?.userAgent)
   ? { connection: "close" }
   : {};
 
-/** What is used of the client's requester. */
+/** The members of the client's requester that the driver uses. */
 interface Requester {
   request(request: { path: string[]; body: unknown; signal: () => AbortSignal }): Promise<unknown>;
   headers?: Record<string, string>;
@@ -184,11 +186,11 @@ function connect(options: { url: string; token: string; readYourWrites?: boolean
   });
 }
 
-/** The URL without trailing slashes. Its text is never in a message: it may be a secret in the wrong place. */
+/** Returns the URL without trailing slashes. No message shows its text: it may be a secret in the wrong place. */
 function checkUrl(text: unknown): string {
   if (typeof text === "string" && !/\s/.test(text) && URL.canParse(text)) {
     const { href } = new URL(text);
-    // An @ in the path is that of credentials with a slash in them; of what it does not take, the client shows all.
+    // An @ in the path belongs to credentials with a slash. The client would show them in its error.
     if (/^https?:\/\/[\w[][^@?#]*$/.test(href)) return href.replace(/\/+$/, "");
   }
   const accepted = 'an http or https URL without credentials or query, such as "https://name.upstash.io"';
@@ -197,7 +199,7 @@ function checkUrl(text: unknown): string {
 
 const CACHE_MODES: readonly unknown[] = ["default", "no-store", "reload", "no-cache", "force-cache"];
 
-/** What requests say of caches: what was chosen, else what the client says, as far as the runtime takes it. */
+/** Returns the cache mode of requests: the chosen one, otherwise the client's, if the runtime supports it. */
 function cacheMode(
   chosen: UpstashCacheMode | false | undefined,
   own: UpstashCacheMode = "no-store",
@@ -205,7 +207,7 @@ function cacheMode(
   if (chosen === false) return undefined;
   const mode = chosen ?? own;
   try {
-    // Workers of older compatibility dates would throw for each request.
+    // Workers with an older compatibility date would throw for each request.
     new Request("https://localhost", { cache: mode });
     if (chosen === undefined || CACHE_MODES.includes(chosen)) return mode;
   } catch {
@@ -214,7 +216,7 @@ function cacheMode(
   throw invalid("set cache of upstash", chosen, `false, or what this runtime knows of ${CACHE_MODES.join(", ")}`);
 }
 
-/** Derives a requester that sends once and returns plain JSON, and leaves the client's own as it was. */
+/** Derives a requester that sends once and returns plain JSON. The client's own requester stays unchanged. */
 function quiet(client: UpstashClient, cache: UpstashLimits["cache"]): Requester {
   const { client: base } = client as { client?: Requester };
   if (typeof base?.request !== "function") {
@@ -223,11 +225,11 @@ function quiet(client: UpstashClient, cache: UpstashLimits["cache"]): Requester 
   const own = Object.getPrototypeOf(base).request as Requester["request"] | undefined;
   const { "Upstash-Encoding": _, ...headers } = base.headers ?? {};
   return Object.create(base, {
-    // Middleware replaces `request` on the object by a function that is bound to the retrying one.
+    // Middleware replaces `request` on the object by a function that is bound to the one that retries.
     request: { value: own ?? base.request.bind(base) },
     retry: { value: { attempts: 0, backoff: () => 0 } },
     options: { value: { ...base.options, responseEncoding: false, cache: cacheMode(cache, base.options?.cache) } },
-    // Made for each request: versions before 1.39 send the token of the reply before last.
+    // Built for each request, because versions before 1.39 send the token of the reply before the last one.
     headers: {
       get: () => ({
         ...headers,
@@ -266,28 +268,28 @@ function isReply(value: unknown): value is Reply {
   );
 }
 
-/** Maps what the requester throws. The error itself is not kept as the cause: it holds URLs, commands and bodies. */
+/** Converts an error of the requester. It does not become the cause, because it contains URLs, commands and bodies. */
 function toStoreError(error: unknown): StoreError {
   if (error instanceof StoreError) return error;
   const { name, message } = (error ?? {}) as { name?: unknown; message?: unknown };
   if (name === "UpstashJSONParseError") return garbled("it is not JSON");
   if (name === "UpstashError") return refused(String(message).split(", command was: ")[0] ?? "");
-  const reasons = describe(error);
+  const reasons = reasonsOf(error);
   if (/refused/i.test(reasons)) return new StoreError("connection", "Cannot reach Upstash: the connection was refused");
   const code = /\bE[A-Z]{3,}\b/.exec(reasons)?.[0];
   const failure = `The request to Upstash failed before its answer came${code ? ` (${code})` : ""}`;
   return new StoreError("connection", failure, { repeat: "idempotent" });
 }
 
-/** The codes and messages of an error and of what caused it, to be searched. */
-function describe(error: unknown, depth = 0): string {
+/** Returns the codes and messages of an error and of its causes, to search in them. */
+function reasonsOf(error: unknown, depth = 0): string {
   if (typeof error !== "object" || error === null || depth > 4) return "";
   const { code, message, cause, errors } = error as Record<string, unknown>;
-  const inner = [cause, ...(Array.isArray(errors) ? errors : [])].map((each) => describe(each, depth + 1));
+  const inner = [cause, ...(Array.isArray(errors) ? errors : [])].map((each) => reasonsOf(each, depth + 1));
   return [code, message, ...inner].join(" ");
 }
 
-/** The error for a request that was refused as a whole, from the server's text. */
+/** Makes the error of a request that was refused as a whole, from the text of the server. */
 function refused(text: string): StoreError {
   const message = redact(text);
   const answered = `Upstash refused the request: ${message}`;
@@ -295,14 +297,14 @@ function refused(text: string): StoreError {
     return new StoreError("auth", answered, { code: errorReply(text).code });
   }
   if (/rate.?limit|too many requests/i.test(text)) return new StoreError("limit", answered, { repeat: "all" });
-  // A used-up quota lasts for hours.
+  // An exhausted quota lasts for hours.
   if (/max request size|max (\w+ )?requests? limit|quota/i.test(text))
     return new StoreError("limit", answered, { code: "ERR" });
   const reply = errorReply(message);
   return reply.code ? reply : new StoreError("connection", `Upstash failed: ${message}`, { repeat: "idempotent" });
 }
 
-/** A server's text without what it may repeat of the request: arguments and URLs. */
+/** Removes arguments and URLs from a server's text, which may repeat the request. */
 function redact(text: string): string {
   return text
     .replace(/, (command was|with args beginning with): .*/s, "")

@@ -432,7 +432,7 @@ describe("a near cache whose tracking is cut off", () => {
       if (event.type === "near-available") told.push(`${event.driver} works`);
     });
     const [first, second] = [client.cache({ database: 0 }), client.cache({ database: 9 })];
-    const refused = /^node-redis: Redis at 127.0.0.1:\d+ does not tell of changes.*'client\|tracking' command/;
+    const refused = /^node-redis: Redis at 127.0.0.1:\d+ does not report changes.*'client\|tracking' command/;
     try {
       await rawCommand(redis.port, ["ACL", "SETUSER", "default", "-client|tracking"]);
       await first.set("a", 1);

@@ -373,7 +373,7 @@ describe("track, node-redis", () => {
         await eventually(() => refused.length > 0);
         const [{ kind, code, message }] = refused as [StoreError];
         assert.deepEqual([kind, code, notes.told], ["auth", "NOPERM", []]);
-        assert.match(message, /^Redis at localhost:\d+ does not tell of changes, so that near caches keep nothing: /);
+        assert.match(message, /^Redis at localhost:\d+ does not report changes, so near caches keep nothing: /);
         assert.match(message, words);
         await rawCommand(port, ["ACL", "SETUSER", "app", "+client", "allchannels"]);
         await eventually(() => notes.told.at(-1) === "up");

@@ -1,4 +1,4 @@
-/** Connections that callers share: one of a pool, or a ready client's own. */
+/** Connections that callers share: those of a pool, and the one of a ready client. */
 
 import { unref } from "../../src/base/timers.ts";
 import { LONGEST_TIMER } from "../../src/base/ttl.ts";
@@ -8,18 +8,18 @@ import type { NodeRedisClient } from "./options.ts";
 import { withoutArguments } from "./resp.ts";
 import { lostError } from "./resp_connection.ts";
 
-/** The most milliseconds that closing waits for the replies to what was sent before. */
+/** The most milliseconds for which closing waits for pending replies. */
 const CLOSING = 1000;
 
-/** For node-redis 5 and 6: RESP3 doubles and big numbers as strings, maps and sets as flat lists. */
+/** Types for node-redis 5 and 6: doubles and big numbers of RESP3 as strings, maps and sets as flat lists. */
 const RESP2_TYPES = { typeMapping: { 44: String, 40: String, 37: Array, 126: Array } };
-/** Commands whose scores or values RESP3 puts into a pair with each member. */
+/** Commands whose replies are pairs in RESP3, and flat lists in RESP2. */
 const PAIRS = /^(Z(?!SCAN|MPOP)|HRANDFIELD)/i;
 
-/** Ready clients that have an error listener of ours: without any, an error would end the process. */
+/** The ready clients that have our error listener. Without any listener, an error would end the process. */
 const heard = new WeakSet<object>();
 
-/** A client that belongs to the caller: used while it is ready, never closed. */
+/** The connection of a ready client, which belongs to the caller: used while it is ready, never closed. */
 export class LentConnection {
   readonly #client: NodeRedisClient;
   readonly #place: string;
@@ -38,7 +38,7 @@ export class LentConnection {
     if (!this.#client.isReady) {
       return Promise.reject(new StoreError("connection", `The client of Redis at ${this.#place} is not connected`));
     }
-    // Its connection is not ours to drop, but what it would only hold need not be added to.
+    // The connection is not ours to drop, but a send that it would only hold back need not be added.
     if (this.#connection.overdue(now)) return Promise.reject(this.#connection.overdueError());
     return this.#connection.send(commands, options?.timeout, now);
   }
@@ -48,24 +48,24 @@ export class LentConnection {
   leave(): void {}
 }
 
-/** One connection: sends, and notices when answers stay away. */
+/** One connection: sends commands, and notices missing replies. */
 export class PooledConnection {
-  /** How many commands wait for their reply. */
+  /** The number of commands that wait for a reply. */
   pending = 0;
-  /** When its opening began. */
+  /** The moment at which opening it began. */
   opened = 0;
-  /** Whether the server has said that it is the primary. */
+  /** True after the server has said that it is the primary. */
   primary = false;
   readonly #client: NodeRedisClient;
   readonly #place: string;
-  /** Told that the server is not the one to ask. */
+  /** Called with a reply that says that another server should be asked. */
   readonly #denied: (error: StoreError) => void;
-  /** Called once, when the connection is lost; absent where it is not ours. */
+  /** Called once, when the connection is lost. Absent for a connection that belongs to the caller. */
   readonly #onLost: (() => void) | undefined;
   #lost: StoreError | undefined;
-  /** When the last reply came, or when the oldest command was sent if that is later. */
+  /** The moment of the last reply, or of the oldest pending send if that is later. */
   #since = 0;
-  /** The longest timeout of the sends that wait. */
+  /** The longest timeout of the pending sends. */
   #patience = 0;
   #watch: ReturnType<typeof setTimeout> | undefined;
   #pings: ReturnType<typeof setInterval> | undefined;
@@ -93,7 +93,7 @@ export class PooledConnection {
     return this.#sendMany(commands);
   }
 
-  /** Whether the answer to what was sent is later than all who wait for it accept. */
+  /** Returns whether the replies are later than all callers accept. */
   overdue(now: number): boolean {
     return this.pending > 0 && now - this.#since >= this.#patience;
   }
@@ -124,11 +124,11 @@ export class PooledConnection {
     unref(this.#pings);
   }
 
-  /** Waits for what was sent, then ends it for this reason. */
+  /** Waits for the pending replies, then ends the connection for a reason. */
   async close(why: StoreError = closedError()): Promise<void> {
     if (this.pending > 0) {
       let timer: ReturnType<typeof setTimeout> | undefined;
-      // Replies come in order: when this one is here, all others are.
+      // Replies come in order, so all others have come before this one.
       await Promise.race([
         this.#client.sendCommand(["PING"]).catch(ignore),
         new Promise((done) => {
@@ -168,9 +168,9 @@ export class PooledConnection {
     return replies;
   }
 
-  // The same functions for every send: a send makes no closures.
+  // All sends share these functions, so that a send creates no closures.
   readonly #reply = (reply: unknown): Reply => {
-    // With nothing left to wait for, when it was is of no use.
+    // Without pending commands, the moment is not needed.
     if (--this.pending > 0) this.#since = performance.now();
     return reply as Reply;
   };
@@ -186,14 +186,13 @@ export class PooledConnection {
     return lost;
   };
 
-  /** A command's own error; where it tells of the server, it is acted upon and explained. */
+  /** Returns the error of a command. An error about the server is also acted upon and explained. */
   #refused(error: StoreError): StoreError {
     if (!isDenial(error)) return explained(error, this.#place);
     this.#denied(error);
     if (this.#onLost || error.code === "LOADING") return error;
     const { kind, code, repeat, message } = error;
-    const advice =
-      "reconnect the ready client, whose connection is its owner's, or give the server's address in its place";
+    const advice = "reconnect the ready client, whose connection is its owner's, or give the server's address instead";
     return new StoreError(kind, `${message}: ${advice}`, { code, repeat });
   }
 
@@ -213,7 +212,7 @@ function strings(command: Command): string[] {
   return command as unknown as string[];
 }
 
-/** Folds a reply of RESP3 into its RESP2 shape. */
+/** Converts a reply of RESP3 to its form in RESP2. */
 function fold(name: string, reply: unknown): unknown {
   if (reply === true) return 1;
   if (reply === false) return 0;

@@ -1,13 +1,13 @@
-/** The options of the TCP wire: their types, what they must be, and what a URL among them says. */
+/** The options of the TCP driver: their types and checks, and the address in their URL. */
 
 import { type Address, readAddress, readHost } from "../../src/base/address.ts";
 import { checkNames, checkOptions, checkWhole, invalid, type Rules, TEXT, whole } from "../../src/base/check.ts";
 import { defined } from "../../src/base/defined.ts";
 import { parseTimeout, type Timeout } from "../../src/base/ttl.ts";
 
-/** TLS settings, named as in Node's `tls.connect`; files are given by their contents. */
+/** TLS settings, named as in Node's `tls.connect`. Files are given by their contents. */
 export interface NodeRedisTls {
-  /** Certificates to trust instead of the well-known ones, as PEM. */
+  /** The certificates to trust instead of the well-known ones, as PEM. */
   readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[];
   /** The client's certificate, as PEM. */
   readonly cert?: string | Uint8Array;
@@ -17,13 +17,13 @@ export interface NodeRedisTls {
   readonly passphrase?: string;
   /** The name that the server's certificate must carry. @default the host */
   readonly servername?: string;
-  /** Whether a certificate that cannot be verified ends the connection. @default true */
+  /** False to accept a certificate that cannot be verified. @default true */
   readonly rejectUnauthorized?: boolean;
 }
 
-/** What the driver uses of a ready client: node-redis 4, 5 and 6 all have it. */
+/** The members of a ready client that the driver uses: node-redis 4, 5 and 6 all have them. */
 export interface NodeRedisClient {
-  /** Whether commands can be sent now. */
+  /** True if commands can be sent now. */
   readonly isReady: boolean;
   /** The options that the client was created with. */
   readonly options?: object | undefined;
@@ -39,47 +39,47 @@ export interface NodeRedisClient {
 export interface NodeRedisOptions {
   /**
    * `redis://[[username]:password@]host[:port][/database]`, `rediss://` for TLS, or `unix:/path`; `valkey://` and
-   * `valkeys://` are the same. The options below win over its parts.
+   * `valkeys://` are the same. The options below override its parts.
    */
   readonly url?: string;
-  /** The server's name or address. @default "localhost" */
+  /** The name or address of the server. @default "localhost" */
   readonly host?: string;
-  /** The server's port. @default 6379 */
+  /** The port of the server. @default 6379 */
   readonly port?: number;
-  /** The path of a Unix socket, in the place of host and port. */
+  /** The path of a Unix socket, instead of host and port. */
   readonly path?: string;
   /** The ACL user. @default the server's default user */
   readonly username?: string;
   /** The password of the user. */
   readonly password?: string;
-  /** Whether the connection is encrypted, or how. @default true for `rediss://`, otherwise false */
+  /** True for an encrypted connection, or its settings. @default true for `rediss://`, otherwise false */
   readonly tls?: boolean | NodeRedisTls;
-  /** `size`: the most connections for each database, each opened when all others are busy. @default { size: 1 } */
+  /** `size`: the most connections for each database. Another one is opened if all are busy. @default { size: 1 } */
   readonly pool?: { readonly size?: number };
-  /** How long opening a connection may take, log-in included: milliseconds, or `"5s"`. @default 5000 */
+  /** The longest time to open a connection, login included: milliseconds, or `"5s"`. @default 5000 */
   readonly connectTimeout?: Timeout;
   /**
-   * How long a connection is silent before a PING keeps it alive: milliseconds, or `"1m"`. @default no PING; 10 s on
-   * the connection that tells of changes
+   * The silence after which a PING keeps a connection alive: milliseconds, or `"1m"`.
+   * @default no PING; 10 s on the connection for invalidation messages
    */
   readonly pingInterval?: Timeout;
   /**
-   * A connected client of node-redis 4, 5 or 6, in the place of everything above but `connectTimeout` and `pingInterval`.
-   * It serves its own database and is never closed by the driver; other databases are served by duplicates of it, which
-   * the driver closes. It may reconnect by itself, but nothing is sent to it while it is not ready.
+   * A connected client of node-redis 4, 5 or 6, instead of everything above except `connectTimeout` and `pingInterval`.
+   * It serves its own database, and the driver never closes it. Other databases are served by duplicates, which the
+   * driver closes. The client may reconnect by itself, but nothing is sent to it while it is not ready.
    */
   readonly client?: NodeRedisClient;
   /**
-   * The database, 0-15, that a cache client takes where nothing else names one; that which `client` has selected. Each
-   * send names its own.
-   * @default the URL's, or the one in the client's options, otherwise 0
+   * The database, 0-15, that a cache client takes if nothing else names one, or the one that `client` has selected.
+   * Each send names its own.
+   * @default the one of the URL or of the ready client's options, otherwise 0
    */
   readonly database?: number;
 }
 
 /** The URLs that are accepted. */
 const URLS = "redis://host:6379/0 rediss://host:6379/0 or unix:/path";
-/** Those without a rule are checked where they are read. */
+/** The known options. Those without a rule are checked by the functions that read them. */
 const RULES: Rules = {
   url: TEXT,
   host: TEXT,

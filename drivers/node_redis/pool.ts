@@ -1,5 +1,3 @@
-/** The connections to one database. */
-
 import { LONGEST_TIMER } from "../../src/base/ttl.ts";
 import { type Command, type Reply, type SendOptions, StoreError } from "../driver.ts";
 import { PooledConnection } from "./connection.ts";
@@ -8,12 +6,15 @@ import type { Primary } from "./primary.ts";
 import { leftError, lostError } from "./resp_connection.ts";
 import { dial, disconnect, LONGEST_PAUSE, type RedisAddress, SHORTEST_PAUSE } from "./target.ts";
 
-/** How much longer than its callers a connection waits where they tell whether they do. */
+/** The extra milliseconds that a connection waits if its callers say themselves whether they still wait. */
 const GRACE = 1000;
-/** How often a server in use is asked whether it is the primary still. */
+/** The interval in milliseconds at which a server in use is asked whether it is still the primary. */
 const ROLES = 10_000;
 
-/** What is told by its callers alone is given up later: the answer may stand in a socket that nobody could read yet. */
+/**
+ * Returns how long a connection waits for a send whose callers say themselves whether they still wait: longer than its
+ * timeout, because the reply may already be in a socket that a busy process has not read yet.
+ */
 function patience({ timeout }: SendOptions): number | undefined {
   return timeout && Math.min(timeout + GRACE, LONGEST_TIMER);
 }
@@ -23,12 +24,12 @@ export class Pool {
   readonly #target: RedisAddress;
   readonly #database: number;
   readonly #primary: Primary;
-  /** When a server was last asked for its role, or was opened. */
+  /** The moment at which a server was last asked for its role, or a connection was opened. */
   #asked = 0;
-  /** The attempt to put another connection in the place of those that are open. */
+  /** The attempt to replace the open connections. */
   #replacing: Promise<void> | undefined;
   #connections: readonly PooledConnection[] = [];
-  /** The one attempt to connect that every send shares. */
+  /** The attempt to connect. All sends share it. */
   #attempt: Promise<PooledConnection> | undefined;
   #abort: AbortController | undefined;
   #failures = 0;
@@ -47,7 +48,7 @@ export class Pool {
     const timeout = options?.waiting ? patience(options) : options?.timeout;
     if (this.#replacing) return this.#sendAfter(this.#replacing, commands, options, now);
     let best: PooledConnection | undefined;
-    // Losing a connection replaces the list, so the loop goes on over the one it started with.
+    // Losing a connection replaces the list, so the loop continues over the list with which it started.
     for (const connection of this.#connections) {
       if (connection.overdue(now)) connection.giveUp();
       else if (!best || connection.pending < best.pending) best = connection;
@@ -69,7 +70,7 @@ export class Pool {
     now: number,
   ): Promise<Reply[]> {
     return opened.then(() => {
-      // Its caller was told that it failed: executing it now would be a surprise.
+      // The caller has already seen a failure, so the commands must not be executed now.
       const { timeout, waiting } = options ?? {};
       if (waiting ? !waiting() : timeout !== undefined && performance.now() - now >= timeout) {
         throw new StoreError(
@@ -87,7 +88,7 @@ export class Pool {
     await Promise.all(this.#connections.map((connection) => connection.close()));
   }
 
-  /** Puts a new connection in the place of those that are open; where none can be opened, they stay. */
+  /** Replaces the open connections by a new one. If none can be opened, they stay. */
   leave(): void {
     const old = this.#connections;
     if (this.#replacing || old.length === 0) return;
@@ -102,8 +103,8 @@ export class Pool {
   }
 
   /**
-   * Who only reads is never told that the server was demoted. Rides along with a send; where it is not allowed, that
-   * was the last time.
+   * Asks for the role of the server along with a send, because a process that only reads gets no error from a server
+   * that was demoted. If the command is not allowed, it is not sent again.
    */
   #askRole(connection: PooledConnection, timeout: number | undefined, now: number): void {
     this.#asked = now;
@@ -124,7 +125,7 @@ export class Pool {
     if (this.#closed) return Promise.reject(closedError());
     const attempt = this.#connect();
     this.#attempt = attempt;
-    // The first reaction: whoever waits for the attempt finds the connection in the list, before any later send does.
+    // Registered first, so that callers that wait for the attempt find the connection in the list before later sends.
     attempt.then(
       (connection) => {
         this.#attempt = undefined;
@@ -151,7 +152,8 @@ export class Pool {
       this.#database,
       this.#abort,
       (error) => lost?.(error),
-      // An answer, whichever: some proxies accept for servers that are gone, and a full server says so only now.
+      // Any reply will do. Without one, some proxies accept for servers that are gone, and a full server stays
+      // unnoticed.
       async (client) => {
         const role = this.#primary.doubted && client.sendCommand(["ROLE"]).catch(ignore);
         await client.sendCommand(["PING"]).catch(throwIfRefused);

@@ -1,28 +1,26 @@
-/** What the connections of a driver know together: whether the server is the one to ask. */
-
 import { SHORTEST_PAUSE } from "./target.ts";
 
-/** The longest that connections stay with a server that is not the primary, while it is written to. */
+/** The longest pause in milliseconds between two attempts to leave a server that is not the primary. */
 const LONGEST_STAY = 1000;
-/** For how long a server may load before it is left. */
+/** The milliseconds for which a server may load its data before it is left. */
 const LOADING = 1000;
-/** After how long what a server said before is of no matter. */
+/** The milliseconds after which earlier denials no longer count. */
 const FORGETTING = 10_000;
 
 /**
- * What to do about a server that answers, but not as the primary: after a failover its connections stay, while the name
- * leads elsewhere. All connections that sends share are replaced by one that asks the name anew. Where it still leads
- * to such a server, as for whoever reads from a replica on purpose, connections stay for a pause, which grows to a
- * second.
+ * Decides for all connections of a driver whether to leave a server that answers, but not as the primary. After a
+ * failover, connections to the old primary stay open while its name leads elsewhere. So all shared connections are
+ * replaced by one that resolves the name again. If the name still leads to such a server, for example because the
+ * application reads from a replica on purpose, the next attempt follows after a pause, which grows to a second.
  */
 export class Primary {
-  /** Whether a server was left, and no other one has said since that it is the primary. */
+  /** True after a server was left, until another one says that it is the primary. */
   doubted = false;
   readonly #leave: () => void;
-  /** When all were left. */
+  /** The moment at which all connections were left. */
   #left = Number.NEGATIVE_INFINITY;
   #pause = SHORTEST_PAUSE;
-  /** Since when, and when last, a server said that it loads. */
+  /** The first and the last moment at which a server said that it loads. */
   #loading = 0;
   #loads = Number.NEGATIVE_INFINITY;
 
@@ -30,7 +28,7 @@ export class Primary {
     this.#leave = leave;
   }
 
-  /** Takes note of a denial on a connection whose opening began then. Answers whether that one is to be left. */
+  /** Records a denial on a connection that was opened at a moment. Returns whether to leave this connection. */
   denied(code: string, opened: number = Number.POSITIVE_INFINITY): boolean {
     const now = performance.now();
     if (code === "LOADING") {
@@ -38,7 +36,7 @@ export class Primary {
       this.#loads = now;
       if (now - this.#loading < LOADING) return false;
     }
-    // The others were left meanwhile.
+    // All connections of that time were already left.
     if (opened < this.#left) return true;
     const since = now - this.#left;
     if (this.doubted && since < this.#pause) return false;
@@ -49,7 +47,7 @@ export class Primary {
     return true;
   }
 
-  /** Takes note of what a new connection was answered to ROLE, which it is only asked in doubt. */
+  /** Records the reply to ROLE. A new connection asks for it only in doubt. */
   see(reply: unknown): void {
     const role = Array.isArray(reply) ? reply[0] : undefined;
     const word = role instanceof Uint8Array ? new TextDecoder().decode(role) : role;

@@ -1,8 +1,8 @@
 /**
- * RESP2, the protocol of Redis, with bytes as they are: how commands are written, and how replies are read from chunks
- * that end anywhere.
+ * RESP2, the protocol of Redis, with unchanged bytes: writes commands, and reads replies from chunks that end anywhere.
  *
- * Integers are exact, lists may be nested to any depth, and what has come in part is not read again when the rest comes.
+ * Integers are exact, and lists may be nested to any depth. A part of a reply is read once, not again when the rest
+ * arrives.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import { Buffer } from "node:buffer";
 import { errorReply, type RawCommand, type RawReply, StoreError } from "../driver.ts";
 
 /**
- * Writes commands.
+ * Encodes commands.
  *
  * @param commands The commands.
- * @returns What to send: text where all arguments are text, to be sent as UTF-8.
+ * @returns The data to send: text, to be sent as UTF-8, if all arguments are text; otherwise bytes.
  */
 export function encodeCommands(commands: readonly RawCommand[]): string | Uint8Array {
   const parts: Uint8Array[] = [];
@@ -34,41 +34,44 @@ export function encodeCommands(commands: readonly RawCommand[]): string | Uint8A
   return parts.length === 0 ? text : Buffer.concat([...parts, Buffer.from(text)]);
 }
 
-/** A list under way. */
+/** A list whose items have not all arrived. */
 interface List {
   readonly items: RawReply[];
   readonly length: number;
 }
 
-/** Strings of so many bytes at the most, or of less than this share of their chunk, are copies; longer ones are parts of it. */
+/**
+ * Strings of at most `SHORT` bytes, and those that fill less than one part in `SHARE` of their chunk, are copied.
+ * Others are parts of the chunk.
+ */
 const SHORT = 64;
 const SHARE = 128;
 const LF = 10;
 const CR = 13;
 
-/** Reads replies from chunks. After an error it is of no use any more. */
+/** Reads replies from chunks. After an error, the reader cannot be used any more. */
 export class ReplyReader {
-  readonly #told: (reply: RawReply) => void;
-  /** The lists under way, the innermost one last. */
+  readonly #onReply: (reply: RawReply) => void;
+  /** The open lists, the innermost one last. */
   readonly #lists: List[] = [];
-  /** The start of a line whose end has not come. */
+  /** The start of a line whose end has not arrived. */
   #line: Uint8Array[] = [];
-  /** The bulk string under way, and how much of it has come. */
+  /** The open bulk string, and the number of its bytes that have arrived. */
   #bulk: Uint8Array | undefined;
   #filled = 0;
-  /** Whether the line end behind a bulk string is still to come. */
+  /** True if the line end after a bulk string has not arrived. */
   #closing = false;
 
-  /** Makes a reader that calls `told` with each reply. */
-  constructor(told: (reply: RawReply) => void) {
-    this.#told = told;
+  /** Makes a reader that calls `onReply` with each reply. */
+  constructor(onReply: (reply: RawReply) => void) {
+    this.#onReply = onReply;
   }
 
   /**
-   * Reads on.
+   * Reads the next chunk.
    *
-   * @param received What has come. Nobody may write to it later: long strings are parts of it.
-   * @throws {StoreError} When that is not RESP2.
+   * @param received The chunk. It must not be changed later, because long strings are parts of it.
+   * @throws {StoreError} If the data is not RESP2.
    */
   read(received: Uint8Array): void {
     const chunk = plain(received);
@@ -94,7 +97,9 @@ export class ReplyReader {
     }
   }
 
-  /** Reads the line up to the LF at `end`, and the bulk string behind it where all of it is there; answers what is next. */
+  /**
+   * Reads the line up to the LF at `end`, and the bulk string after it if it is complete. Returns the next position.
+   */
   #readLine(bytes: Uint8Array, start: number, end: number): number {
     if (bytes[end - 1] !== CR || end <= start) throw notResp();
     if (this.#closing) {
@@ -109,7 +114,7 @@ export class ReplyReader {
       else if (end + length + 2 < bytes.length) {
         const next = end + 1 + length;
         if (bytes[next] !== CR || bytes[next + 1] !== LF) throw notResp();
-        // A part of a chunk keeps all of it: for a small part, a copy is better.
+        // A part keeps the whole chunk in memory, so a copy is better for a small part.
         const small = length <= SHORT || length * SHARE < bytes.length;
         this.#give(small ? bytes.slice(end + 1, next) : bytes.subarray(end + 1, next));
         return next + 2;
@@ -151,16 +156,16 @@ export class ReplyReader {
       this.#lists.pop();
       value = list.items;
     }
-    this.#told(value);
+    this.#onReply(value);
   }
 }
 
-/** Redis repeats the arguments of a command that it does not know: values, or a password. */
+/** Removes the arguments from an error about an unknown command: they may be values, or a password. */
 export function withoutArguments(text: string): string {
   return text.replace(/,? with args beginning with:.*/s, "");
 }
 
-/** The same bytes, so that a part of a Buffer is none. */
+/** Returns a plain `Uint8Array` over the same bytes, so that `subarray` does not return a `Buffer`. */
 function plain(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
@@ -180,11 +185,11 @@ function readInteger(bytes: Uint8Array, start: number, end: number): number | bi
     value = value * 10 + digit;
   }
   if (value > Number.MAX_SAFE_INTEGER) return BigInt(readText(bytes, start, end));
-  // Not -0.
+  // Avoids -0.
   return negative && value > 0 ? -value : value;
 }
 
-/** The length of a bulk string or list; -1 is nil. */
+/** Reads the length of a bulk string or list; -1 is nil. */
 function readLength(bytes: Uint8Array, start: number, end: number): number {
   const length = readInteger(bytes, start, end);
   if (length >= -1 && length < 2 ** 32) return length as number;
@@ -195,10 +200,10 @@ function allocate(length: number): Uint8Array {
   try {
     return new Uint8Array(length);
   } catch {
-    throw new StoreError("protocol", `There is no memory for a reply of ${length} bytes`);
+    throw new StoreError("protocol", `Cannot hold a reply of ${length} bytes: there is too little memory`);
   }
 }
 
 function notResp(): StoreError {
-  return new StoreError("protocol", "What came is not RESP2: is this a Redis server?");
+  return new StoreError("protocol", "The reply is not RESP2: expected a Redis server");
 }

@@ -1,7 +1,7 @@
 /**
- * One connection to a Redis over `node:net` or `node:tls`: bytes go and come as they are.
+ * One connection to Redis over `node:net` or `node:tls`, with unchanged bytes.
  *
- * It keeps the process alive while somebody waits for it, not while it is idle.
+ * It keeps the process alive while a caller waits for it, not while it is idle.
  *
  * @module
  */
@@ -12,25 +12,25 @@ import { LONGEST_TIMER } from "../../src/base/ttl.ts";
 import { type Connection, isDenial, type RawCommand, type RawReply, type SendOptions, StoreError } from "../driver.ts";
 import { encodeCommands, ReplyReader } from "./resp.ts";
 
-/** How to open a connection. */
+/** The options of {@linkcode openConnection}. */
 export interface Dial {
-  /** What the server is called in messages. */
+  /** The name of the server for messages. */
   readonly place: string;
   /** The options of `net.connect`, or with `tls: true` those of `tls.connect`. */
   readonly socket: { readonly tls?: boolean };
-  /** What is sent first; all but the last, a PING, must succeed. */
+  /** The first commands. All of them must succeed, except the last one, a PING. */
   readonly login: readonly RawCommand[];
-  /** Milliseconds that opening may take. */
+  /** The most milliseconds to open the connection. */
   readonly timeout: number;
-  /** Told of the connection before it is open, so that it can be closed meanwhile. */
+  /** Called with the connection before it is open, so that it can be closed at any time. */
   readonly begun: (connection: Connection) => void;
   /** Called once, when the connection has ended. */
   readonly gone: (connection: Connection) => void;
-  /** Told that the server is not the one to ask; answers whether the connection is to end once it holds no send. */
+  /** Called if another server should be asked. Returns whether to end the connection after its pending sends. */
   readonly denied?: (error: StoreError) => boolean;
 }
 
-/** Who waits for replies. */
+/** A pending send. */
 interface Waiter {
   readonly replies: RawReply[];
   readonly wanted: number;
@@ -42,9 +42,10 @@ interface Waiter {
 /**
  * Opens a connection.
  *
- * @param dial Where to, and how.
+ * @param dial The server and the login.
  * @returns The connection, logged in.
- * @throws {Error} What went wrong, as the socket or the server says it; a {@linkcode StoreError} when it was closed meanwhile.
+ * @throws {Error} With the words of the socket or of the server; a {@linkcode StoreError} if the connection was closed
+ *   before it was open.
  */
 export async function openConnection(dial: Dial): Promise<Connection> {
   const connection = new RespConnection(dial);
@@ -52,7 +53,7 @@ export async function openConnection(dial: Dial): Promise<Connection> {
   try {
     const replies = await connection.login(dial);
     for (const [index, reply] of replies.entries()) {
-      // Whatever a PING is answered shows that the connection works, unless it says that it is refused.
+      // Any reply to PING shows that the connection works, except those that refuse it.
       const harmless = index === replies.length - 1 && !/^(NOAUTH|DENIED|ERR max)/.test((reply as Error)?.message);
       if (reply instanceof StoreError && !harmless) throw new Error(reply.message);
     }
@@ -69,13 +70,13 @@ class RespConnection implements Connection {
   readonly #gone: (connection: Connection) => void;
   readonly #denied: Dial["denied"];
   readonly #waiting: Waiter[] = [];
-  /** Who listens; there are no other replies then. */
-  #told: ((reply: RawReply) => void) | undefined;
+  /** The listener. While there is one, all replies are its own. */
+  #onReply: ((reply: RawReply) => void) | undefined;
   /** Ends the listening. */
   #stopped: ((error: StoreError) => void) | undefined;
-  /** Why the connection has ended. */
+  /** The reason why the connection has ended. */
   #ended: StoreError | undefined;
-  /** Why it takes no more sends, and ends with the last that it holds. */
+  /** The reason why it takes no more sends, and ends after its pending ones. */
   #left: StoreError | undefined;
 
   constructor({ socket: options, place, gone, denied }: Dial) {
@@ -102,7 +103,7 @@ class RespConnection implements Connection {
 
   /** Waits for the socket, then logs in. */
   login({ socket, login, timeout }: Dial): Promise<RawReply[]> {
-    // Not before a certificate was verified.
+    // Over TLS, nothing is sent before the certificate was verified.
     this.#socket.once(socket.tls ? "secureConnect" : "connect", () => this.#socket.write(encodeCommands(login)));
     return this.#wait(login.length, timeout);
   }
@@ -110,18 +111,18 @@ class RespConnection implements Connection {
   send(commands: readonly RawCommand[], options?: SendOptions): Promise<RawReply[]> {
     const over = this.#ended ?? this.#left;
     if (over) return Promise.reject(unsent(over));
-    if (this.#told) return Promise.reject(new TypeError("Cannot send on a connection that listens"));
+    if (this.#onReply) return Promise.reject(new TypeError("Cannot send on a connection that listens"));
     if (commands.length === 0) return Promise.resolve([]);
     const replies = this.#wait(commands.length, options?.timeout);
     this.#socket.write(encodeCommands(commands));
     return replies;
   }
 
-  listen(command: RawCommand, told: (reply: RawReply) => void): Promise<void> {
+  listen(command: RawCommand, onReply: (reply: RawReply) => void): Promise<void> {
     const over = this.#ended ?? this.#left;
     if (over) return Promise.reject(unsent(over));
-    if (this.#told) return Promise.reject(new TypeError("Cannot listen twice on one connection"));
-    this.#told = told;
+    if (this.#onReply) return Promise.reject(new TypeError("Cannot listen twice on one connection"));
+    this.#onReply = onReply;
     this.#socket.ref();
     this.#socket.write(encodeCommands([command]));
     return new Promise((resolve, reject) => {
@@ -148,8 +149,8 @@ class RespConnection implements Connection {
   #take(reply: RawReply): void {
     const [waiter] = this.#waiting;
     if (!waiter) {
-      if (!this.#told) throw new StoreError("protocol", `Redis at ${this.#place} answered what was not asked`);
-      this.#told(reply);
+      if (!this.#onReply) throw new StoreError("protocol", `Redis at ${this.#place} sent a reply without a command`);
+      this.#onReply(reply);
       return;
     }
     if (reply instanceof StoreError && isDenial(reply) && !this.#left && this.#denied?.(reply)) {
@@ -158,7 +159,7 @@ class RespConnection implements Connection {
     if (waiter.replies.push(reply) < waiter.wanted) return;
     this.#waiting.shift();
     clearTimeout(waiter.timer);
-    if (this.#waiting.length === 0 && !this.#told) {
+    if (this.#waiting.length === 0 && !this.#onReply) {
       if (this.#left) this.#end(this.#left);
       else this.#socket.unref();
     }
@@ -186,12 +187,12 @@ class RespConnection implements Connection {
   }
 }
 
-/** The error of whoever sends on a connection that has ended: all of it may be sent on another one. */
+/** Makes the error of a send on a connection that has ended. All of it may be sent again on another one. */
 function unsent({ kind, message, cause }: StoreError): StoreError {
   return new StoreError(kind, message, { repeat: kind === "closed" ? "none" : "all", cause });
 }
 
-/** The error of whoever waited on a connection that was lost. */
+/** Makes the error of the pending sends of a connection that was lost. */
 export function lostError(place: string, error: unknown): StoreError {
   return new StoreError("connection", `The connection to Redis at ${place} was lost: ${reason(error)}`, {
     repeat: "idempotent",
@@ -199,14 +200,14 @@ export function lostError(place: string, error: unknown): StoreError {
   });
 }
 
-/** The error of whoever still used a connection to a server that is not the one to ask. */
+/** Makes the error of the pending sends of a connection to a server that is not the primary any more. */
 export function leftError(place: string): StoreError {
   return new StoreError("connection", `Redis at ${place} is not the primary any more: its connection is replaced`, {
     repeat: "idempotent",
   });
 }
 
-/** The message of an error; several addresses of one name make an `AggregateError`, whose own is empty. */
+/** Returns the message of an error. Several addresses of one name cause an `AggregateError` with an empty message. */
 export function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const errors = (error as { errors?: unknown }).errors;

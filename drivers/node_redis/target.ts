@@ -1,4 +1,4 @@
-/** How to reach one server: at an address, or as a ready client does. */
+/** Connections of node-redis to one server: at an address, or like a ready client. */
 
 import { createClient } from "redis";
 import { defined } from "../../src/base/defined.ts";
@@ -10,12 +10,12 @@ import type { NodeRedisClient, NodeRedisOptions } from "./options.ts";
 export const SHORTEST_PAUSE = 50;
 export const LONGEST_PAUSE = 2000;
 
-/** A Buffer, of which only its text is used. */
+/** A Buffer; only its text is used. */
 export interface ReplyText {
   toString(): string;
 }
 
-/** What the driver uses of a client that it creates itself. */
+/** The members of its own clients that the driver uses. */
 export interface OwnClient extends NodeRedisClient {
   connect(): Promise<unknown>;
   disconnect(): Promise<unknown>;
@@ -28,32 +28,32 @@ export interface OwnClient extends NodeRedisClient {
   on(event: "error", listener: (error: Error) => void): unknown;
 }
 
-/** The shape of a client's options, as far as the driver reads and writes them. */
+/** The options of a client that the driver reads and writes. */
 export interface NodeRedisClientOptions extends Credentials {
   readonly database?: number;
   readonly socket?: { readonly host?: string; readonly port?: number; readonly path?: string };
-  /** In version 5 and 6: where user and password come from. */
+  /** The source of user and password in version 5 and 6. */
   readonly credentialsProvider?: { readonly type: string; credentials?(): Promise<Credentials> };
 }
 
-/** What logs in. */
+/** The user and the password of a login. */
 interface Credentials {
   readonly username?: string;
   readonly password?: string;
 }
 
-/** How to open a connection to a database, and what to call the server in messages. */
+/** A server: opens connections to its databases, and has its name for messages. */
 export interface RedisAddress {
   readonly place: string;
   readonly size: number;
   readonly connectTimeout: number;
   readonly pingInterval: number | undefined;
   create(database: number, signal: AbortSignal): OwnClient;
-  /** How to open a connection without node-redis: the options of its socket, and who logs in. */
+  /** The options of the socket and the login, for connections without node-redis. Absent if they are unknown. */
   readonly raw?: { readonly socket: object; readonly credentials: () => Credentials | Promise<Credentials> };
 }
 
-/** Opens a connection and makes it ready, within the time that it may take. */
+/** Opens a connection and prepares it, within `connectTimeout`. */
 export async function dial(
   { place, connectTimeout, create }: RedisAddress,
   database: number,
@@ -77,7 +77,7 @@ export async function dial(
     ]);
     return client;
   } catch (error) {
-    // node-redis itself cannot be stopped while its socket connects.
+    // Stops the socket: node-redis itself cannot be stopped while it connects.
     abort.abort();
     throw connectError(error, place, database);
   } finally {
@@ -85,6 +85,7 @@ export async function dial(
   }
 }
 
+/** Describes the server at an address. */
 export function atAddress(
   options: NodeRedisOptions,
   connectTimeout: number,
@@ -101,7 +102,7 @@ export function atAddress(
     raw: { socket, credentials: () => ({ ...defined({ username, password }) }) },
     create: (database, signal) =>
       createClient({
-        // A copy for each, because node-redis fills in its defaults; the signal goes on to the socket itself.
+        // Each client gets a copy, because node-redis fills in its defaults. The signal is passed on to the socket.
         socket: { ...socket, signal } as object,
         ...(username === undefined ? {} : { username }),
         ...(password === undefined ? {} : { password }),
@@ -112,6 +113,7 @@ export function atAddress(
   };
 }
 
+/** Describes the server of a ready client. */
 export function likeClient(client: NodeRedisClient): Pick<RedisAddress, "place" | "create" | "raw"> {
   const {
     socket,
@@ -131,13 +133,13 @@ export function likeClient(client: NodeRedisClient): Pick<RedisAddress, "place" 
     place: socket?.path ?? `${socket?.host ?? "localhost"}:${socket?.port ?? 6379}`,
     create: (database, signal) =>
       client.duplicate({
-        // A URL would be read again, and its database and socket would win.
+        // A URL would be read again, and would override the database and the socket.
         url: undefined,
         database,
         socket: { ...socket, reconnectStrategy: false, signal },
         disableOfflineQueue: true,
         pingInterval: undefined,
-        // Plain RESP2, and nothing that needs RESP3.
+        // Plain RESP2, without features that need RESP3.
         RESP: 2,
         commandOptions: undefined,
         clientSideCache: undefined,
@@ -147,9 +149,9 @@ export function likeClient(client: NodeRedisClient): Pick<RedisAddress, "place" 
   };
 }
 
-/** Ends a connection at once; what it still held fails. */
+/** Ends a connection at once. Its pending commands fail. */
 export function disconnect(client: OwnClient): void {
-  // Version 4 rejects, 5 and 6 throw, when it is closed already.
+  // If it is already closed, version 4 rejects, and 5 and 6 throw.
   try {
     client.disconnect().catch(ignore);
   } catch {}

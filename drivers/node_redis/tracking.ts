@@ -1,5 +1,3 @@
-/** The connection that the server tells of changes on. */
-
 import { INVALIDATION_CHANNEL, REDICT_CHANNELS } from "../../src/base/channels.ts";
 import { unref } from "../../src/base/timers.ts";
 import { errorReply, StoreError, type Tracker, type Tracking } from "../driver.ts";
@@ -15,10 +13,10 @@ import {
   SHORTEST_PAUSE,
 } from "./target.ts";
 
-/** How often the connection that tells of changes is asked whether it is alive, in milliseconds. */
+/** The interval in milliseconds between PINGs on the connection for invalidation messages. */
 const PINGS = 10_000;
 
-/** Who is told of changes, of which keys, and whether that is so now. */
+/** A subscriber to key changes: its key prefix, and whether tracking is active. */
 interface Watcher {
   readonly prefix: string;
   readonly tracker: Tracker;
@@ -26,16 +24,16 @@ interface Watcher {
 }
 
 /**
- * The one connection of a driver that the server tells of changes on. It is not said in which database they are, so one
- * serves all. It redirects what it is told to itself, where it arrives as messages to a subscriber: RESP2 has no other way.
- * A subscriber can ask for nothing more, so a prefix that is not covered takes a new connection.
+ * The one connection of a driver for invalidation messages. They do not name the database of a key, so one connection
+ * serves all databases. It redirects the messages to itself, where they arrive as those of a channel, because RESP2 has
+ * no other way. A subscriber can send no further commands, so a prefix that is not covered needs a new connection.
  */
 export class TrackingConnection {
   readonly #target: RedisAddress;
   readonly #watchers = new Set<Watcher>();
   #attempt: AbortController | undefined;
   #client: OwnClient | undefined;
-  /** What the server tells of on the connection. */
+  /** The key prefixes that the connection covers. */
   #prefixes: readonly string[] = [];
   #failures = 0;
   #pause: ReturnType<typeof setTimeout> | undefined;
@@ -65,12 +63,12 @@ export class TrackingConnection {
     this.#watchers.clear();
   }
 
-  /** Opens another connection in the place of the one that is open. */
+  /** Replaces the open connection. */
   leave(): void {
     this.#lose(this.#client);
   }
 
-  /** Brings up those that the connection serves, and opens another one where that is not all. */
+  /** Activates the trackers that the connection covers. Opens another connection if some are left. */
   #serve(): void {
     for (const watcher of this.#watchers) {
       if (watcher.up || !this.#client || !this.#prefixes.some((prefix) => watcher.prefix.startsWith(prefix))) continue;
@@ -102,25 +100,25 @@ export class TrackingConnection {
             const names = prefixes.flatMap((prefix) => ["PREFIX", prefix]);
             await client.sendCommand(["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", ...names]);
             const channels = (await isRedict(client)) ? REDICT_CHANNELS : INVALIDATION_CHANNEL;
-            // As bytes: of names that it does not know, node-redis would make one text of all keys.
+            // As bytes, because node-redis would join all keys to one text on channels that it does not know.
             await client.subscribe(channels, (keys) => this.#tell(keys), true);
           } catch (error) {
-            refused = isErrorReply(error) ? untoldError(error, this.#target.place) : undefined;
+            refused = isErrorReply(error) ? trackingError(error, this.#target.place) : undefined;
             throw refused ?? error;
           }
         },
       );
     } catch (error) {
-      // What the server refuses now it is likely to refuse for long.
+      // A server that refuses now is likely to refuse for long.
       pause = (error as StoreError).code ? LONGEST_PAUSE : this.#nextPause();
     }
-    // It was left meanwhile.
+    // The attempt was abandoned in between.
     if (this.#attempt !== attempt) {
       if (client) disconnect(client);
       return;
     }
     this.#attempt = undefined;
-    // While it loads it refuses everything.
+    // A server that loads its data refuses everything, so its refusal is not reported.
     if (refused?.repeat === "none") for (const { tracker } of this.#watchers) tracker.refused?.(refused);
     if (!client?.isReady) {
       this.#retry(pause ?? this.#nextPause());
@@ -142,7 +140,7 @@ export class TrackingConnection {
     }
   }
 
-  /** A connection that has fallen silent looks like one that has nothing to tell. */
+  /** Sends PINGs, because a dead connection looks like one without messages. */
   #keepAlive(client: OwnClient): void {
     const { pingInterval, connectTimeout } = this.#target;
     const lose = () => this.#lose(client);
@@ -173,7 +171,7 @@ export class TrackingConnection {
     unref(this.#pause);
   }
 
-  /** Ends the connection, or the attempt at one. */
+  /** Ends the connection, or the attempt to open one. */
   #leave(): void {
     const client = this.#client;
     this.#client = undefined;
@@ -191,7 +189,7 @@ export class TrackingConnection {
   }
 }
 
-/** Whether the server calls itself Redict. One that refuses to say what it is is none. */
+/** Returns whether the server calls itself Redict. A server that refuses to answer is not Redict. */
 async function isRedict(client: OwnClient): Promise<boolean> {
   try {
     return String(await client.sendCommand(["HELLO"])).includes("server,redict");
@@ -201,16 +199,16 @@ async function isRedict(client: OwnClient): Promise<boolean> {
   }
 }
 
-/** Leaves out the prefixes that start with another one: the server refuses them on one connection. */
+/** Leaves out the prefixes that start with another one, because the server refuses both on one connection. */
 function shortest(prefixes: readonly string[]): readonly string[] {
   const shorter = (prefix: string, other: string) => prefix !== other && prefix.startsWith(other);
   return [...new Set(prefixes)].filter((prefix, _, all) => !all.some((other) => shorter(prefix, other)));
 }
 
-/** The error of a server that does not let a connection hear of changes. */
-function untoldError(error: Error, place: string): StoreError {
+/** Makes the error of a server that refuses tracking. */
+function trackingError(error: Error, place: string): StoreError {
   const { kind, code, repeat, message } = errorReply(withoutArguments(error.message));
   const needs = kind === "auth" ? `; the user needs +client, +subscribe and the channel &${INVALIDATION_CHANNEL}` : "";
-  const text = `Redis at ${place} does not tell of changes, so that near caches keep nothing: ${message}${needs}`;
+  const text = `Redis at ${place} does not report changes, so near caches keep nothing: ${message}${needs}`;
   return new StoreError(kind, text, { code: code || "ERR", repeat });
 }
