@@ -1,13 +1,13 @@
 import type { Reply, Script } from "../../drivers/driver.ts";
-import { invalid } from "../base/check.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
-import { type Id, type KeyOf, limitKey, listOf } from "../entry/keyspace.ts";
+import { type Id, type KeyOf, listOf } from "../entry/keyspace.ts";
 import { type CacheStats, Counters } from "../telemetry/stats.ts";
 import type { CallOptions, ReadOptions } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import { type FleetStats, fleetStats } from "./fleet.ts";
 import { type IncrementOptions, incrementCounter } from "./increment_counter.ts";
 import { invalidateEntries, invalidateTags } from "./invalidate.ts";
+import { limitsOf } from "./limits_of.ts";
 import { type AnyLoader, GetOrSet, type GetOrSetOptions, type LoadContext, type Loaded } from "./load.ts";
 import { type AnyBatchLoader, getOrSetMany } from "./load_many.ts";
 import type {
@@ -19,7 +19,6 @@ import type {
   RateLimits,
   RateLimitsResult,
   RateRequestOptions,
-  rateLimits,
 } from "./rate_limits.ts";
 import { GET, nearHit, peekHead, Read } from "./read.ts";
 import { runScript } from "./run_script.ts";
@@ -347,7 +346,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @returns The count, and when the window ends.
    */
   async incrementRateLimit(id: K, options?: RateCountOptions): Promise<RateCount> {
-    return this.#limits().incrementRateLimit(id, options);
+    return limitsOf<K>(this.#context).incrementRateLimit(id, options);
   }
 
   /** Gives back what several limits counted, in all of them: see {@linkcode RateLimits.decrementRateLimit}. */
@@ -357,7 +356,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
   /** Gives back what {@linkcode Cache.incrementRateLimit} counted, never below 0. */
   decrementRateLimit(id: K, options?: RateCountOptions): Promise<RateCount>;
   async decrementRateLimit(id: K, given?: object, options?: object): Promise<never> {
-    return this.#limits().decrementRateLimit(id, given as never, options) as Promise<never>;
+    return limitsOf<K>(this.#context).decrementRateLimit(id, given as never, options) as Promise<never>;
   }
 
   /**
@@ -367,22 +366,12 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @param limits 1 to 16 limits that differ.
    * @param options Cost, deadline, and what to answer while the store is away.
    * @returns The decision, the limit that decided, and the state of each.
-   *
-   * @example
-   * ```ts
-   * import { createCacheClient } from "@foodfast/larder";
-   *
-   * await using client = createCacheClient({ driver: "memory" });
-   * const limits = [{ limit: 5, window: "1m" }, { limit: 100, window: "1d" }] as const;
-   * const { allowed, remaining, decidedBy } = await client.cache().checkRateLimit("login:u1", limits);
-   * console.log(allowed, remaining, limits[decidedBy]?.window); // true 4 "1m"
-   * ```
    */
   checkRateLimit(id: K, limits: readonly RateLimit[], options?: RateRequestOptions): Promise<RateLimitsResult>;
   /** Decides by one limit whether a request may pass, and counts it if so. */
   checkRateLimit(id: K, options: RateLimitOptions): Promise<RateLimitResult>;
   async checkRateLimit(id: K, given: object, options?: object): Promise<never> {
-    return this.#limits().checkRateLimit(id, given as never, options) as Promise<never>;
+    return limitsOf<K>(this.#context).checkRateLimit(id, given as never, options) as Promise<never>;
   }
 
   /**
@@ -393,7 +382,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @returns Whether anything was forgotten.
    */
   async resetRateLimit(id: K, options?: CallOptions): Promise<boolean> {
-    return this.#limits().resetRateLimit(id, options);
+    return limitsOf<K>(this.#context).resetRateLimit(id, options);
   }
 
   /**
@@ -453,20 +442,5 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     options?: CallOptions & { readonly idempotent?: boolean },
   ): Promise<Reply> {
     return runScript(this.#context, script, this.#context.shape.encode(id), args, options);
-  }
-
-  /** Returns the verbs of rate limits, whose states are stored next to the keys. */
-  #limits(): RateLimits<K> {
-    const context = this.#context;
-    const make = context.rateLimits as typeof rateLimits | undefined;
-    if (!make) throw invalid("limit rates", make, "a client of the core with the option rateLimits");
-    const keyOf = (id: K): string => limitKey(context.shape.encode(id));
-    return make<K>(
-      (id) => {
-        const key = keyOf(id);
-        return (script, args, options) => runScript(context, script, key, args, options);
-      },
-      (id, options) => unlink(context, "resetRateLimit", [keyOf(id)], options),
-    );
   }
 }

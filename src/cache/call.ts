@@ -4,7 +4,7 @@ import { invalid } from "../base/check.ts";
 import { hookError, toStoreError } from "../base/foreign_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { OnError } from "../config/options.ts";
-import type { CallDefaults, Host, Telemetry } from "./context.ts";
+import type { CacheTelemetry, CallDefaults, Host } from "./context.ts";
 
 /** Options of every operation. */
 export interface CallOptions {
@@ -41,7 +41,7 @@ export function throws(defaults: CallDefaults, options: CallOptions | undefined)
 
 /** Counts and reports a failure, then throws it if the caller wants that. */
 export function failed(
-  context: CallDefaults & Telemetry,
+  context: CallDefaults & CacheTelemetry,
   operation: string,
   thrown: unknown,
   options: CallOptions | undefined,
@@ -51,7 +51,7 @@ export function failed(
 }
 
 /** Counts and reports a failure. */
-export function report({ counters, events, target }: Telemetry, operation: string, thrown: unknown): StoreError {
+export function report({ counters, events, target }: CacheTelemetry, operation: string, thrown: unknown): StoreError {
   const error = toStoreError(thrown);
   counters.errors++;
   events.emit({ type: "error", operation, error, ...target });
@@ -59,7 +59,7 @@ export function report({ counters, events, target }: Telemetry, operation: strin
 }
 
 /** Waits for a reply and counts how long it took. If the store fails, that is counted and reported too, and thrown. */
-export async function timed<T>(context: Telemetry, operation: string, sent: Promise<T>): Promise<T> {
+export async function timed<T>(context: CacheTelemetry, operation: string, sent: Promise<T>): Promise<T> {
   const start = performance.now();
   let reply: T;
   try {
@@ -73,7 +73,7 @@ export async function timed<T>(context: Telemetry, operation: string, sent: Prom
 
 /** Does the same, but returns `undefined` instead of throwing, unless the caller wants that. */
 export function settle<T>(
-  context: CallDefaults & Telemetry,
+  context: CallDefaults & CacheTelemetry,
   operation: string,
   sent: Promise<T>,
   options: CallOptions | undefined,
@@ -88,7 +88,7 @@ export function settle<T>(
  * Hands work that goes on after the response to the application's `waitUntil`, if there is one. What that throws is
  * reported and has no other effect.
  */
-export function handOver(context: Host & Telemetry, work: Promise<unknown>): void {
+export function handOver(context: Host & CacheTelemetry, work: Promise<unknown>): void {
   const { waitUntil } = context;
   if (!waitUntil) return;
   const tell = (thrown: unknown): void => {

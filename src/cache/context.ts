@@ -46,7 +46,7 @@ export interface EntryRules {
 }
 
 /** Where a cache reports what it does. */
-export interface Telemetry {
+export interface CacheTelemetry {
   readonly events: Events;
   readonly counters: Counters;
   readonly target: CacheTarget;
@@ -70,7 +70,7 @@ export interface Host {
  * What a cache stands on; made by the client. One flat object has all groups, because a second load would cost each hit
  * time, and each access bytes at the edge. Functions name the groups that they need.
  */
-export interface CacheContext extends Lane, Keys, EntryRules, Telemetry, CallDefaults, Host {
+export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, CallDefaults, Host {
   readonly near?: NearCache | undefined;
   /** Makes the verbs of rate limits, if the client has them: the function of that name. */
   readonly rateLimits: ((...args: never[]) => object) | undefined;

@@ -3,7 +3,7 @@ import { addCounts } from "../lua/entries.ts";
 import { type CacheStats, COUNTS, type Counters, PER_OCTAVE } from "../telemetry/stats.ts";
 import type { Batch } from "../wire/batch.ts";
 import { type CallOptions, failed, timeoutOf } from "./call.ts";
-import type { CacheContext, Keys, Telemetry } from "./context.ts";
+import type { CacheContext, CacheTelemetry, Keys } from "./context.ts";
 
 /** What caches or collections did in all processes that count together, since their counts were first written. */
 export interface FleetStats extends Omit<CacheStats, "latency"> {}
@@ -39,7 +39,7 @@ export class Fleet {
   #last = Number.NEGATIVE_INFINITY;
 
   /** Counts what a cache's counters count from now on: once, even if many clients of requests have the cache. */
-  add({ space, counters, target }: Pick<Keys, "space"> & Telemetry): void {
+  add({ space, counters, target }: Pick<Keys, "space"> & CacheTelemetry): void {
     if (this.#sources.some((source) => source.counters === counters)) return;
     const key = space.own(`stats:${target.service}`);
     this.#sources.push({ counters, name: target.collection, key, sent: numbersOf(counters) });

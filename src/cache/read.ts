@@ -13,7 +13,7 @@ import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
 import { fits, schemaIssues } from "../entry/schema.ts";
 import type { Reader } from "../wire/batch.ts";
 import { type CallOptions, failed, type ReadOptions, timeoutOf } from "./call.ts";
-import type { CacheContext, Telemetry } from "./context.ts";
+import type { CacheContext, CacheTelemetry } from "./context.ts";
 import { tagged } from "./read_scripts.ts";
 
 /** The outcome of a read. */
@@ -355,7 +355,7 @@ export function judge(context: CacheContext, key: string, reply: readonly [Reply
 
 /** Counts and reports the end of a read. */
 export function countRead(
-  { counters, events, target }: Telemetry,
+  { counters, events, target }: CacheTelemetry,
   { key, start, failed }: Found,
   hit: boolean,
   stale?: true,

@@ -8,7 +8,7 @@ import { encodeTag, type Id } from "../entry/keyspace.ts";
 import { fits, type SchemaResult, schemaIssues } from "../entry/schema.ts";
 import { storeEntry } from "../lua/entries.ts";
 import { type CallOptions, failed } from "./call.ts";
-import type { CacheContext, EntryRules, Telemetry } from "./context.ts";
+import type { CacheContext, CacheTelemetry, EntryRules } from "./context.ts";
 
 /** What is known of a value besides its policy. */
 export interface Origin {
@@ -42,7 +42,11 @@ export interface Entry {
  * @returns What a read of it would return, the schema's output; a promise only if the schema returns one.
  * @throws {CacheSchemaError} For a value that the schema rejects.
  */
-export function outputOf({ schema, refuse, target }: EntryRules & Telemetry, value: unknown, stored = true): unknown {
+export function outputOf(
+  { schema, refuse, target }: EntryRules & CacheTelemetry,
+  value: unknown,
+  stored = true,
+): unknown {
   if (stored) refuse?.(value);
   if (!schema || fits(schema, value)) return value;
   const judge = (result: SchemaResult<unknown>): unknown => {
