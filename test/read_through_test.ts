@@ -508,7 +508,7 @@ onWires("getOrSetMany", (test) => {
       ]);
     await assert.rejects(cache.getOrSetMany(["a", "b"], other), {
       name: "TypeError",
-      message: /received 3 values for ids that were not asked for, expected a Map by the 2 ids that were/,
+      message: /received 3 values of other ids, expected a Map by 2 ids asked for/,
     });
     assert.deepEqual(events, ["load-error", "load-error"]);
     const right = (ids: string[]) => new Map(ids.map((id) => [id, `${id}!`]));

@@ -4,6 +4,7 @@ import { invalid } from "../base/check.ts";
 import { hookError, toStoreError } from "../base/foreign_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { OnError } from "../config/options.ts";
+import type { CacheEvent, CacheTarget } from "../telemetry/events.ts";
 import type { CacheTelemetry, CallDefaults, Host } from "./context.ts";
 
 /** Options of every operation. */
@@ -51,11 +52,19 @@ export function failed(
 }
 
 /** Counts and reports a failure. */
-export function report({ counters, events, target }: CacheTelemetry, operation: string, thrown: unknown): StoreError {
+export function report(context: CacheTelemetry, operation: string, thrown: unknown): StoreError {
   const error = toStoreError(thrown);
-  counters.errors++;
-  events.emit({ type: "error", operation, error, ...target });
+  context.counters.errors++;
+  emit(context, { type: "error", operation, error });
   return error;
+}
+
+/** An event without its target. */
+type Untargeted<E> = E extends CacheTarget ? Omit<E, keyof CacheTarget> : never;
+
+/** Emits an event of a cache. */
+export function emit({ events, target }: CacheTelemetry, event: Untargeted<CacheEvent>): void {
+  events.emit({ ...event, ...target } as CacheEvent);
 }
 
 /** Waits for a reply and counts how long it took. If the store fails, that is counted and reported too, and thrown. */

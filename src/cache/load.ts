@@ -17,7 +17,7 @@ import type { Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import { type LoadOptions, type Policy, policyOf } from "../config/policy.ts";
 import { type LoadReason, placeOf } from "../telemetry/events.ts";
-import { type CallOptions, handOver, type ReadOptions, timeoutOf } from "./call.ts";
+import { type CallOptions, emit, handOver, type ReadOptions, timeoutOf } from "./call.ts";
 import type { CacheContext, Lane } from "./context.ts";
 import { awaitTurn, type LockTurn } from "./load_lock.ts";
 import type { Load } from "./loads.ts";
@@ -173,28 +173,37 @@ const NEVER: Promise<unknown> = new Promise(() => {});
 
 /** Waits for a load until the soft timeout. After that, and if the load fails, returns the old value. */
 async function orKept({ context, policy, found }: GetOrSet, { promise }: Load): Promise<unknown> {
-  const { softTimeout } = policy;
-  let timer: ReturnType<typeof setTimeout> | undefined;
   try {
-    if (softTimeout === Number.POSITIVE_INFINITY) return await promise;
-    const late = new Promise<typeof LATE>((resolve) => {
-      timer = setTimeout(() => resolve(LATE), softTimeout);
-    });
-    const first = await Promise.race([promise, late]);
+    const first = await within(promise, policy.softTimeout, (resolve) => resolve(LATE));
     if (first !== LATE) return first;
     handOver(context, silent(promise));
   } catch {
     // The load has reported its error.
-  } finally {
-    clearTimeout(timer);
   }
-  const { counters, events, target } = context;
-  counters.staleHits++;
-  if (events.active) events.emit({ type: "hit", key: found.key, stale: true, ...target });
+  context.counters.staleHits++;
+  if (context.events.active) emit(context, { type: "hit", key: found.key, stale: true });
   return found.value;
 }
 
 const LATE = Symbol();
+
+/** Waits for a promise; settles by `late` if it takes longer than some milliseconds. */
+async function within(
+  promise: unknown,
+  ms: number,
+  late: (resolve: (value: unknown) => void, reject: (error: unknown) => void) => void,
+): Promise<unknown> {
+  if (ms === Number.POSITIVE_INFINITY) return promise;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const over = new Promise((resolve, reject) => {
+    timer = setTimeout(late, ms, resolve, reject);
+  });
+  try {
+    return await Promise.race([promise, over]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /**
  * Runs a load: waits for its turn, calls the loader, writes the value. The load is in flight until its value is
@@ -202,7 +211,6 @@ const LATE = Symbol();
  */
 async function run(call: GetOrSet, load: Load, reason: LoadReason): Promise<unknown> {
   const { context, found, policy, options, timeout } = call;
-  const { counters, events, target } = context;
   const { key } = found;
   let start = performance.now();
   // If the store is away, the write has the rest of the read's deadline.
@@ -217,17 +225,17 @@ async function run(call: GetOrSet, load: Load, reason: LoadReason): Promise<unkn
       turn = waited.turn;
     }
     start = performance.now();
-    counters.loads++;
-    events.emit({ type: "load-start", key, reason, ...target });
+    context.counters.loads++;
+    emit(context, { type: "load-start", key, reason });
     const fail = (error: unknown): never => {
       const duration = performance.now() - start;
-      events.emit({ type: "load-error", key, duration, error, kept: call.kept || reason !== "miss", ...target });
+      emit(context, { type: "load-error", key, duration, error, kept: call.kept || reason !== "miss" });
       throw error;
     };
     const loaded = await callLoader(call, load).catch(fail);
     const duration = performance.now() - start;
     const { output, entry, lives, origin } = await prepare(call, load, turn, loaded, duration, left).catch(fail);
-    events.emit({ type: "load-end", key, duration, stored: entry !== undefined, ...target });
+    emit(context, { type: "load-end", key, duration, stored: entry !== undefined });
     if (entry === undefined) return output;
     writing = write(context, {
       key,
@@ -269,24 +277,19 @@ async function callLoader(call: GetOrSet, load: Load): Promise<LoaderResult> {
     tags: [],
     store: true,
   };
-  let timer: ReturnType<typeof setTimeout> | undefined;
   try {
     const loading = call.loader(said);
     call.loadDecided();
-    if (hardTimeout === Number.POSITIVE_INFINITY) return { value: await loading, said };
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        const place = placeOf(call.context.target);
-        const error = new CacheTimeoutError(`The loader of ${place} took longer than ${hardTimeout} ms`);
-        load.superseded = true;
-        reject(error);
-        control.abort(error);
-      }, hardTimeout);
+    const value = await within(loading, hardTimeout, (_, reject) => {
+      const place = placeOf(call.context.target);
+      const error = new CacheTimeoutError(`The loader of ${place} took longer than ${hardTimeout} ms`);
+      load.superseded = true;
+      reject(error);
+      control.abort(error);
     });
-    return { value: await Promise.race([loading, late]), said };
+    return { value, said };
   } finally {
     call.loadDecided();
-    clearTimeout(timer);
   }
 }
 

@@ -4,7 +4,7 @@ import { LONGEST_TIMER } from "../base/ttl.ts";
 import type { Policy } from "../config/policy.ts";
 import type { Epoch } from "../entry/keyspace.ts";
 import { acquire, hold } from "../lua/entries.ts";
-import { report } from "./call.ts";
+import { emit, report } from "./call.ts";
 import type { CacheContext, CallDefaults, Host, Lane } from "./context.ts";
 import { type Found, judge } from "./read.ts";
 
@@ -45,7 +45,7 @@ export async function awaitTurn(
   read: Found,
   { ttl, wait, atOnce, timeout, waiting }: TurnRequest,
 ): Promise<{ readonly turn: LockTurn; readonly found?: Found }> {
-  const { batch, space, events, target, now } = context;
+  const { batch, space, now } = context;
   const { key } = read;
   const token = crypto.randomUUID();
   const ms = lasting(ttl);
@@ -69,7 +69,7 @@ export async function awaitTurn(
         if (found.state === "fresh") return { turn: { epoch }, found };
         if (found.state === "none") useless = found.text;
       }
-      if (pause === 0) events.emit({ type: "lock-wait", key, ...target });
+      if (pause === 0) emit(context, { type: "lock-wait", key });
       waiting();
       atOnce = performance.now() >= until;
       if (!atOnce) await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
@@ -123,7 +123,7 @@ export function renew(
   passed: () => number,
   lost?: () => void,
 ): { stop(): void; look(): void } {
-  const { batch, events, target, timeout } = context;
+  const { batch, timeout } = context;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let state: "held" | "lost" | "given up" = "held";
   const end = (how: "lost" | "given up"): void => {
@@ -131,7 +131,7 @@ export function renew(
     state = how;
     clearTimeout(timer);
     if (how === "given up") return;
-    events.emit({ type: "lock-lost", key, ...target });
+    emit(context, { type: "lock-lost", key });
     lost?.();
   };
   const look = (): void => {

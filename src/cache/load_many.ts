@@ -1,6 +1,7 @@
 /** `getOrSetMany`: one run of a batch loader for the loads of several keys. */
 import { checkFunction, checkTags, invalidType } from "../base/check.ts";
 import type { Id } from "../entry/keyspace.ts";
+import { emit } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import { GetOrSet, type GetOrSetOptions, type LoadContext } from "./load.ts";
 import { nearHit, Read } from "./read.ts";
@@ -99,15 +100,10 @@ async function loadAll(
  * key, such as a number as text or an equal object. A Map that lacks ids and has values for others is probably a
  * mistake, so those that it lacks are not remembered as missing.
  */
-function match(
-  { shape, events, target }: CacheContext,
-  keys: readonly string[],
-  asked: readonly Asked[],
-  values: Values,
-): unknown[] {
+function match(context: CacheContext, keys: readonly string[], asked: readonly Asked[], values: Values): unknown[] {
   const found = asked.map(({ id }) => values.get(id));
   if (!found.includes(undefined) || typeof values[Symbol.iterator] !== "function") return found;
-  const encode = (id: unknown): string => shape.encode(id as Id);
+  const encode = (id: unknown): string => context.shape.encode(id as Id);
   const given = new Map<unknown, unknown>();
   for (const [id, value] of values as Iterable<readonly [unknown, unknown]>) {
     let key = id;
@@ -128,11 +124,10 @@ function match(
   if (unasked === 0 || lacking === 0) return found;
   if (lacking === asked.length) {
     throw new TypeError(
-      `Cannot use what a loader returned: received ${unasked} values for ids that were not asked for, ` +
-        `expected a Map by the ${lacking} ids that were`,
+      `Cannot use what a loader returned: received ${unasked} values of other ids, expected a Map by ${lacking} ids asked for`,
     );
   }
   for (const { said } of missing) said.store = false;
-  events.emit({ type: "load-unasked", missing: lacking, unasked, ...target });
+  emit(context, { type: "load-unasked", missing: lacking, unasked });
   return found;
 }

@@ -12,7 +12,7 @@ import { type Document, fromDocument, parse } from "../entry/codec.ts";
 import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
 import { fits, schemaIssues } from "../entry/schema.ts";
 import type { Reader } from "../wire/batch.ts";
-import { type CallOptions, failed, type ReadOptions, timeoutOf } from "./call.ts";
+import { type CallOptions, emit, failed, type ReadOptions, timeoutOf } from "./call.ts";
 import type { CacheContext, CacheTelemetry } from "./context.ts";
 import { tagged } from "./read_scripts.ts";
 
@@ -251,14 +251,14 @@ export class Read implements Reader, Found {
 
   /** Returns the value in its present form; `undefined` if no steps lead there. */
   #migrate(old: unknown, from: number, to: number): unknown {
-    const { migrate = {}, events, target } = this.#context;
+    const { migrate = {} } = this.#context;
     let value: unknown = from < to ? old : undefined;
     try {
       for (let step = from; step < to && value !== undefined; step++) value = migrate[step]?.(value);
     } catch {
       value = undefined;
     }
-    events.emit({ type: "migrate", key: this.key, from, to, ok: value !== undefined, ...target });
+    emit(this.#context, { type: "migrate", key: this.key, from, to, ok: value !== undefined });
     return value;
   }
 
@@ -279,9 +279,8 @@ export class Read implements Reader, Found {
   }
 
   #tell(reason: "payload" | "schema" | "sealed", issues: readonly SchemaIssue[] = []): void {
-    const { counters, events, target } = this.#context;
-    counters.corrupt++;
-    events.emit({ type: "corrupt", key: this.key, reason, issues, ...target });
+    this.#context.counters.corrupt++;
+    emit(this.#context, { type: "corrupt", key: this.key, reason, issues });
   }
 
   #finish(): void {
@@ -294,14 +293,15 @@ export class Read implements Reader, Found {
 /** Returns the near cache's answer, if it has one. */
 export function nearHit(context: CacheContext, id: Id, options: ReadOptions | undefined): Promise<unknown> | undefined {
   if (context.near === undefined || (options?.near ?? true) !== true) return undefined;
-  const { space, shape } = context;
   const { store } = context.near;
-  const entry = typeof id === "object" ? store.hitKey(space.key(shape.encode(id))) : store.hit(id);
+  const entry = typeof id === "object" ? store.hitKey(context.space.key(context.shape.encode(id))) : store.hit(id);
   if (entry === undefined) return undefined;
-  const { counters, events, target } = context;
+  const { counters, events } = context;
   counters.hits++;
   counters.nearHits++;
-  if (events.active) events.emit({ type: "hit", key: space.strip(entry.key), near: true, ...target });
+  if (events.active) {
+    emit(context, { type: "hit", key: context.space.strip(entry.key), near: true });
+  }
   return store.value(entry);
 }
 
@@ -354,17 +354,13 @@ export function judge(context: CacheContext, key: string, reply: readonly [Reply
 }
 
 /** Counts and reports the end of a read. */
-export function countRead(
-  { counters, events, target }: CacheTelemetry,
-  { key, start, failed }: Found,
-  hit: boolean,
-  stale?: true,
-): void {
+export function countRead(context: CacheTelemetry, { key, start, failed }: Found, hit: boolean, stale?: true): void {
+  const { counters } = context;
   if (!failed) counters.time(performance.now() - start);
   if (!hit) counters.misses++;
   else {
     counters.hits++;
     if (stale) counters.staleHits++;
   }
-  if (events.active) events.emit({ type: hit ? "hit" : "miss", key, ...(stale && { stale }), ...target });
+  if (context.events.active) emit(context, { type: hit ? "hit" : "miss", key, ...(stale && { stale }) });
 }

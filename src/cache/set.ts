@@ -17,10 +17,11 @@ export async function set(
   options: WriteOptions | undefined,
 ): Promise<boolean> {
   const key = context.shape.encode(id);
-  const call = callOf(context, "set", options);
+  const timeout = timeoutOf(context, options);
+  const policy = policyOf(context.policy, options, true);
   checkStored(value);
-  const entry = entryOf(context, id, key, value, call.policy);
-  return (await write(context, { ...call, key, entry })) ?? false;
+  const entry = entryOf(context, id, key, value, policy);
+  return (await write(context, { key, entry, policy, operation: "set", timeout, options })) ?? false;
 }
 
 /** Writes several values, all of which are made before the first is written: see {@linkcode Cache.setMany}. */
@@ -29,7 +30,9 @@ export async function setMany(
   entries: Iterable<readonly [Id, unknown]>,
   options: WriteOptions | undefined,
 ): Promise<number> {
-  const call = callOf(context, "setMany", options);
+  const operation = "setMany";
+  const timeout = timeoutOf(context, options);
+  const policy = policyOf(context.policy, options, true);
   const writes: Write[] = [];
   if (typeof entries?.[Symbol.iterator] !== "function") {
     throw invalidType("set entries", entries, "a Map, or a list of [id, value]");
@@ -41,23 +44,15 @@ export async function setMany(
       const [id, value] = pair;
       key = context.shape.encode(id);
       checkStored(value);
-      const entry = entryOf(context, id, key, value, call.policy);
-      writes.push({ ...call, key, entry: context.schema && entry instanceof Promise ? await entry : entry });
+      let entry = entryOf(context, id, key, value, policy);
+      if (context.schema && entry instanceof Promise) entry = await entry;
+      writes.push({ key, entry, policy, operation, timeout, options });
     } catch (error) {
       throw named(error, `entry ${writes.length} of setMany${key === undefined ? "" : `, ${key}`}`);
     }
   }
   const written = await Promise.all(writes.map((one) => write(context, one)));
   return written.filter(Boolean).length;
-}
-
-function callOf(
-  context: CacheContext,
-  operation: string,
-  options: WriteOptions | undefined,
-): Omit<Write, "key" | "entry"> {
-  const timeout = timeoutOf(context, options);
-  return { operation, policy: policyOf(context.policy, options, true), timeout, options };
 }
 
 /** Adds to an error of ours which of several values it is about. */

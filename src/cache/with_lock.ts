@@ -3,7 +3,7 @@ import { CacheLockError } from "../base/errors.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import { take } from "../lua/entries.ts";
-import { type CallOptions, report, timeoutOf } from "./call.ts";
+import { type CallOptions, emit, report, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import { giveUp, lasting, next, renew, sleep, stopwatch } from "./load_lock.ts";
 
@@ -46,7 +46,7 @@ export async function withLock<T>(
   run: (lock: Lock) => T | Promise<T>,
   options: LockOptions = {},
 ): Promise<T> {
-  const { batch, space, events, target, policy } = context;
+  const { batch, space, policy } = context;
   checkFunction(run, "what is to run under a lock");
   const span = (ttl: Ttl, what: string): number => parseTtl(ttl, what, policy.classes) ?? Number.POSITIVE_INFINITY;
   const ms = lasting(span(options.ttl ?? "10s", "lock ttl"));
@@ -65,7 +65,7 @@ export async function withLock<T>(
       throw report(context, "withLock", error);
     }
     if (fence > 0) break;
-    if (pause === 0) events.emit({ type: "lock-wait", key, ...target });
+    if (pause === 0) emit(context, { type: "lock-wait", key });
     if (performance.now() >= until) {
       throw new CacheLockError(`Cannot lock ${describe(key)}: another holder had it for ${Math.round(wait)} ms`);
     }
