@@ -235,16 +235,12 @@ export class Batch {
         this.#dispatch(slots, opened, until);
         return;
       }
-      if (loads) this.#deadlines.beginLoading();
+      if (loads) this.#deadlines.pauseFor(opened);
       // Only an open driver knows whether its wire keeps the order.
       const free = this.#order.claim(slots);
       opened.then(
-        (driver) => {
-          this.#deadlines.endLoading();
-          this.#dispatch(slots, driver, until, free);
-        },
+        (driver) => this.#dispatch(slots, driver, until, free),
         (error) => {
-          this.#deadlines.endLoading();
           breaker?.fail(toStoreError(error));
           this.#land(slots, error);
           free();
@@ -257,7 +253,7 @@ export class Batch {
 
   /** Ends a flush: all of its slots have their answer, or get the error. */
   #land(slots: readonly Slot[], error?: unknown): void {
-    if (error) failAll(slots, error);
+    if (error) this.#failAll(slots, error);
     const last = this.#flushed.pop() as readonly Slot[];
     if (last !== slots) this.#flushed[this.#flushed.indexOf(slots)] = last;
     if (this.#flushed.length > 0) return;
@@ -386,8 +382,7 @@ export class Batch {
   }
 
   #end(flight: Flight, error?: unknown): void {
-    if (error) failAll(flight.slots, error);
-    for (const slot of flight.slots) this.#repeats.remove(slot);
+    if (error) this.#failAll(flight.slots, error);
     flight.free?.();
     if (flight.done) flight.done();
     else this.#land(flight.slots);
@@ -423,6 +418,14 @@ export class Batch {
     this.#repeats.executed(done);
   }
 
+  #failAll(slots: readonly Slot[], error: unknown): void {
+    const failure = toStoreError(error);
+    for (const slot of slots) {
+      this.#repeats.remove(slot);
+      slot.fail(failure);
+    }
+  }
+
   #mayRepeat(slot: Slot, error: StoreError, more: boolean): boolean {
     if (error.code === "NOSCRIPT" && slot.script && !slot.reloaded) {
       slot.reloaded = true;
@@ -432,9 +435,4 @@ export class Batch {
     if (!more || this.#options.breaker?.state === "open") return false;
     return error.repeat === "all" || (error.repeat === "idempotent" && slot.idempotent);
   }
-}
-
-function failAll(slots: readonly Slot[], error: unknown): void {
-  const failure = toStoreError(error);
-  for (const slot of slots) slot.fail(failure);
 }

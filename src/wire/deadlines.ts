@@ -55,19 +55,18 @@ export class Deadlines {
     return Math.max(this.#loading ?? now, now - LONGEST_LOAD) - this.#excused;
   }
 
-  /** Stops the clock: the driver's code begins to load. */
-  beginLoading(): void {
-    this.#loading ??= performance.now();
-  }
-
-  /** Lets the clock go on from the time at which it stopped. */
-  endLoading(): void {
-    if (this.#loading === undefined) return;
-    const stood = this.now();
-    this.#loading = undefined;
-    this.#excused += this.now() - stood;
-    // No part of the load counts as a stall, too.
-    this.#due = performance.now();
+  /** Stops the clock while the driver's code loads. */
+  pauseFor(loading: Promise<unknown>): void {
+    if (this.#loading !== undefined) return;
+    this.#loading = performance.now();
+    const goOn = (): void => {
+      const stopped = this.now();
+      this.#loading = undefined;
+      this.#excused += this.now() - stopped;
+      // No part of the load counts as a stall, too.
+      this.#due = performance.now();
+    };
+    loading.then(goOn, goOn);
   }
 
   /** Calls back at a deadline. Returns a function that cancels that. */
