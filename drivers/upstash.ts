@@ -14,7 +14,7 @@
 import { checkNames, checkWhole, invalid, invalidType } from "../src/base/check.ts";
 import { LONGEST_TIMER } from "../src/base/ttl.ts";
 import { type Command, type Driver, errorReply, type Reply, type SendOptions, StoreError } from "./driver.ts";
-import { Redis } from "./upstash/client.ts";
+import { redisClient } from "./upstash/client.ts";
 
 /**
  * A ready client: a `Redis` of `@upstash/redis`, with any of its options.
@@ -174,16 +174,7 @@ function connect(options: { url: string; token: string; readYourWrites?: boolean
   if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) {
     throw invalidType("set token of upstash", token, "the REST token, without spaces or line breaks");
   }
-  return new Redis({
-    url,
-    token,
-    readYourWrites,
-    retry: { retries: 0 },
-    responseEncoding: false,
-    automaticDeserialization: false,
-    enableAutoPipelining: false,
-    enableTelemetry: false,
-  });
+  return redisClient(url, token, readYourWrites);
 }
 
 /** Returns the URL without trailing slashes. No message shows its text: it may be a secret in the wrong place. */

@@ -53,15 +53,10 @@ async function slimUpstash() {
     stdin: {
       contents: `
         import { HttpClient } from ${JSON.stringify(chunk)};
-        export class Redis {
-          constructor({ url, token, readYourWrites }) {
-            this.client = Object.assign(new HttpClient(), {
-              baseUrl: url,
-              headers: { "Content-Type": "application/json", authorization: "Bearer " + token },
-              options: { keepAlive: true },
-              readYourWrites,
-            });
-          }
+        export function redisClient(url, token, readYourWrites) {
+          const headers = { "Content-Type": "application/json", authorization: "Bearer " + token };
+          const members = { baseUrl: url, headers, options: { keepAlive: true }, readYourWrites };
+          return { client: Object.assign(new HttpClient(), members) };
         }`,
       resolveDir: folder,
     },
@@ -87,32 +82,27 @@ async function slimSuperjson() {
     stdin: {
       contents: `
         import { applyReferentialEqualityAnnotations, applyValueAnnotations } from "./plainer.js";
-        class Registry extends Map {
-          getValue(identifier) {
-            return this.get(identifier);
-          }
-        }
-        export class SuperJSON {
-          classRegistry = new Registry();
-          customTransformerRegistry = { findByName: (name) => this.customs[name] };
-          customs = {};
-          registerClass(type, identifier) {
-            this.classRegistry.set(identifier, type);
-          }
-          registerCustom(transformer, name) {
-            this.customs[name] = transformer;
-          }
-          deserialize({ json, meta: { values, referentialEqualities, v = 0 } }) {
-            if (values) json = applyValueAnnotations(json, values, v, this);
-            return referentialEqualities ? applyReferentialEqualityAnnotations(json, referentialEqualities, v) : json;
-          }
+        export function readerWith(type, deserialize) {
+          const classes = new Map();
+          const reader = {
+            classRegistry: { getValue: (identifier) => classes.get(identifier) },
+            customTransformerRegistry: { findByName: (name) => name === type && { deserialize } },
+            registerClass(type, identifier) {
+              classes.set(identifier, type);
+            },
+            deserialize({ json, meta: { values, referentialEqualities, v = 0 } }) {
+              if (values) json = applyValueAnnotations(json, values, v, reader);
+              return referentialEqualities ? applyReferentialEqualityAnnotations(json, referentialEqualities, v) : json;
+            },
+          };
+          return reader;
         }`,
       resolveDir: join(folder, "dist"),
     },
     outfile: join(root, "dist/src/entry/superjson.js"),
     plugins: [edit(/\btransformer\.js$/, (text) => cutWriters(cut(text, UNUSED_BY_READER)))],
     // None of these is read from outside.
-    mangleProps: /^(untransform|annotation|customs|customTransformerRegistry|findByName)$/,
+    mangleProps: /^(untransform|annotation|customTransformerRegistry|findByName)$/,
     banner: { js: `/*\nThe reader of superjson ${version}.\n\n${notice}*/` },
   });
 }

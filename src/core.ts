@@ -17,6 +17,7 @@ import type { Driver } from "../drivers/driver.ts";
 import { describe, FUNCTION, type Rule } from "./base/check.ts";
 import { CacheConfigError } from "./base/errors.ts";
 import { millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./base/ttl.ts";
+import type { fleetCounts } from "./cache/fleet_counts.ts";
 import type { rateLimits } from "./cache/rate_limits.ts";
 import { CacheClient } from "./client/client.ts";
 import { readyOpening } from "./client/store_connection.ts";
@@ -63,6 +64,8 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
    * `rateLimits` of `@foodfast/larder/rate-limits`, for the verbs of rate limits; `auth` brings its own. @default none
    */
   readonly rateLimits?: typeof rateLimits;
+  /** `fleetCounts` of `@foodfast/larder/fleet-counts`, for the option `fleetStats`. @default none */
+  readonly fleetCounts?: typeof fleetCounts;
   /** `nearCache` of `@foodfast/larder/near-cache`, for the option `near`, here and of services. @default none */
   readonly nearCache?: typeof nearCache;
   /** `sealing` of `@foodfast/larder/sealing`, for `encryption`, `compressAbove` and values stored with them. @default none */
@@ -74,6 +77,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   driver: ["a driver", (value: Driver) => typeof value?.send === "function"],
   ttls: ["TTLs by name", (value: unknown) => typeof value === "object"],
   rateLimits: FUNCTION,
+  fleetCounts: FUNCTION,
   nearCache: FUNCTION,
   sealing: ["an object", (value: unknown) => typeof value === "object"],
 };
@@ -126,6 +130,7 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
     warn: (message) => warnOnce(options.logger, message),
     services: {},
     rateLimits: options.rateLimits,
+    fleetCounts: options.fleetCounts as Setup<object>["fleetCounts"],
     nearCache: options.nearCache as Setup<object>["nearCache"],
     sealing: options.sealing,
     reserved: SERVICE_DATABASES,

@@ -6,6 +6,7 @@ import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import * as mod from "../mod.ts";
 import { collection, defineService } from "../mod.ts";
+import { fleetCounts } from "../src/cache/fleet_counts.ts";
 import * as core from "../src/core.ts";
 import * as edge from "../src/edge.ts";
 import { sealing } from "../src/entry/seal.ts";
@@ -94,13 +95,24 @@ describe("the smallest build", () => {
     assert.equal(bare.cache().stats().corrupt, 1);
   });
 
+  it("adds its counts to those of all processes when fleetCounts is passed", async () => {
+    const driver = memory();
+    const client = core.createCacheClient({ driver, fleetCounts, fleetStats: true });
+    await client.cache().set("k", 1);
+    await client.close();
+    await using reader = core.createCacheClient({ driver });
+    assert.equal((await reader.cache().fleetStats())?.writes, 1);
+  });
+
   it("refuses options that need a part that it was not passed, by the part's name", () => {
     const make = (options: object) => core.createCacheClient({ driver: memory(), ...options });
     const cases: [() => unknown, RegExp][] = [
       [() => make({ encryption }), /the option sealing/],
       [() => make({ compressAbove: 10 }).cache(), /the option sealing/],
       [() => make({ near: true }).cache(), /the option nearCache/],
+      [() => make({ fleetStats: true }).cache(), /the option fleetCounts/],
       [() => make({ sealing: 5 }), /option sealing is 5/],
+      [() => make({ fleetCounts: 1 }), /option fleetCounts is 1/],
       [() => make({ nearCache: true }), /option nearCache is true/],
     ];
     for (const options of [{ near: true }, { compressAbove: 0 }]) {

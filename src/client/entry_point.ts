@@ -1,4 +1,5 @@
 import type { Driver } from "../../drivers/driver.ts";
+import { Fleet } from "../cache/fleet.ts";
 import { rateLimits } from "../cache/rate_limits.ts";
 import { sealing } from "../entry/seal.ts";
 import { NearCache } from "../near/near_cache.ts";
@@ -40,6 +41,7 @@ export function entryPoint(wires: DriverFactories): EntryPoint {
       hooks: options,
       services,
       rateLimits,
+      fleetCounts: () => new Fleet(),
       nearCache: (setup) => new NearCache(setup),
       sealing,
       listener: listenerOf(options.logger),

@@ -1,7 +1,7 @@
-import { checkFunction } from "../base/check.ts";
+import { checkFunction, invalid } from "../base/check.ts";
 import { hookError } from "../base/foreign_error.ts";
 import { remember } from "../base/remember.ts";
-import { Fleet } from "../cache/fleet.ts";
+import type { Fleet } from "../cache/fleet.ts";
 import type { CommonConfig } from "../config/options.ts";
 import { type Known, knowClasses, sealingOf } from "../entry/codec.ts";
 import type { KeyRing } from "../entry/seal.ts";
@@ -30,6 +30,7 @@ export class ClientState {
   readonly nears: Map<string, NearCache> = new Map();
   readonly #rings: Map<string, KeyRing> = new Map();
   readonly #breakers: Map<string, Breaker> = new Map();
+  readonly #newFleet: (() => Fleet) | undefined;
   readonly #fleets: Map<string, Fleet> = new Map();
   readonly #rights: Map<string, ReadRights> = new Map();
   /** The connections to stores, if requests may share them. */
@@ -38,6 +39,7 @@ export class ClientState {
   constructor(setup: Setup<object>) {
     if (setup.listener) this.events.subscribe(setup.listener, true);
     const { clock, waitUntil, superClasses } = setup.hooks;
+    this.#newFleet = setup.fleetCounts;
     this.known = knowClasses(superClasses, setup.sealing);
     this.ring(setup.configurations.own.config);
     if (waitUntil !== undefined) checkFunction(waitUntil, "waitUntil");
@@ -61,7 +63,9 @@ export class ClientState {
 
   /** Returns what sends the counts of one database: the clients of requests count together. */
   fleet(place: string): Fleet {
-    return remember(this.#fleets, place, () => new Fleet());
+    const make = this.#newFleet;
+    if (!make) throw invalid("count with fleetStats", make, "the option fleetCounts, for clients of the core");
+    return remember(this.#fleets, place, make);
   }
 
   /** Returns the keys that a configuration names. */

@@ -1,6 +1,7 @@
 /** What a client takes and what it answers. */
 
 import type { Driver } from "../../drivers/driver.ts";
+import type { Fleet } from "../cache/fleet.ts";
 import type { rateLimits } from "../cache/rate_limits.ts";
 import type { CommonConfig, ConfigOptions } from "../config/options.ts";
 import type { SuperClass } from "../entry/codec.ts";
@@ -148,6 +149,8 @@ export interface Setup<S> {
   readonly reserved: Readonly<Record<string, number>>;
   /** Makes the verbs of rate limits. */
   readonly rateLimits?: typeof rateLimits | undefined;
+  /** Makes what adds the counts of a process to those of all. */
+  readonly fleetCounts?: (() => Fleet) | undefined;
   /** Makes near caches. */
   readonly nearCache?: ((setup: NearSetup) => NearCache) | undefined;
   /** Encrypts and compresses. */

@@ -7,7 +7,7 @@
 import { invalid } from "../base/check.ts";
 import { ERROR, revive, toError, withErrors } from "./kinds.ts";
 import type { KeyRing, Sealing, SealOptions } from "./seal.ts";
-import { SuperJSON } from "./superjson.ts";
+import { type Reader, readerWith } from "./superjson.ts";
 import { type Meta, type StoredClass, ValueWriter } from "./value_writer.ts";
 
 /** A class whose instances can be stored. */
@@ -30,8 +30,8 @@ export type SuperClass =
 export interface Known {
   /** The classes, for {@linkcode ValueWriter}. */
   readonly classes: ReadonlyMap<unknown, StoredClass>;
-  /** superjson with the classes, which reads. */
-  readonly superjson: SuperJSON;
+  /** superjson with the classes. */
+  readonly reader: Reader;
   /** Encryption and compression, if the client has them. */
   readonly sealing: Sealing | undefined;
 }
@@ -45,11 +45,7 @@ export interface Known {
  * @throws {TypeError} If one is not a class, occurs twice, or has the identifier of another.
  */
 export function knowClasses(classes: readonly SuperClass[] = [], sealing?: Sealing): Known {
-  const superjson = new SuperJSON();
-  superjson.registerCustom(
-    { isApplicable: (_): _ is never => false, serialize: String, deserialize: toError as never },
-    ERROR,
-  );
+  const reader = readerWith(ERROR, toError);
   const stored = new Map<unknown, StoredClass>();
   const action = "register superClasses";
   if (!Array.isArray(classes)) throw invalid(action, classes, "a list of classes", TypeError);
@@ -58,13 +54,13 @@ export function knowClasses(classes: readonly SuperClass[] = [], sealing?: Seali
     if (typeof type !== "function" || !type.prototype) throw invalid(action, type, "classes", TypeError);
     const options = typeof given === "string" ? { identifier: given } : given;
     const { identifier = type.name, allowProps }: Partial<StoredClass> = options ?? {};
-    if (!identifier || stored.has(type) || superjson.classRegistry.getValue(identifier)) {
+    if (!identifier || stored.has(type) || reader.classRegistry.getValue(identifier)) {
       throw invalid(action, identifier, "another identifier for each class: [class, identifier]");
     }
     stored.set(type, { identifier, allowProps });
-    superjson.registerClass(type as never, identifier);
+    reader.registerClass(type as never, identifier);
   }
-  return { classes: stored, superjson, sealing };
+  return { classes: stored, reader, sealing };
 }
 
 /** Returns the encryption and compression of a client. @throws {TypeError} If it has none. */
@@ -160,7 +156,7 @@ export function fromDocument({ json, meta }: Document, known: Known = STANDARD):
   const { kinds = [], values } = meta as Meta;
   const root = { json };
   const errors = revive(root, kinds);
-  return known.superjson.deserialize(
+  return known.reader.deserialize(
     { json: root.json as never, meta: (errors ? { ...meta, values: withErrors(values) } : meta) as never },
     { inPlace: true },
   );

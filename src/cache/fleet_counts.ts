@@ -1,0 +1,25 @@
+/**
+ * Counts of all processes together, for clients of the core: the other clients have them.
+ *
+ * @example
+ * ```ts
+ * import { createCacheClient } from "@foodfast/larder/core";
+ * import { memory } from "@foodfast/larder/drivers/memory";
+ * import { fleetCounts } from "@foodfast/larder/fleet-counts";
+ *
+ * await using client = createCacheClient({ driver: memory(), fleetCounts, fleetStats: true });
+ * await client.cache().set("dish", "pho");
+ * ```
+ *
+ * @module
+ */
+import { Fleet } from "./fleet.ts";
+
+/**
+ * Makes what adds the counts of a process to the store's: the option `fleetCounts` of clients of the core, which call it.
+ *
+ * @returns What adds them.
+ */
+export function fleetCounts(): object {
+  return new Fleet();
+}
