@@ -4,8 +4,8 @@
  * **How a tick ends.** The first command puts a check behind everything that waits in the microtask queue: behind the
  * continuations of promises that have settled, each of which may issue more commands. The check runs when those have
  * run. If more commands came, it puts itself behind the queue again. If none came, all that could be issued without
- * waiting for I/O has been issued, and the batch leaves. No timer is involved, so a caller waits for no longer than the
- * code that runs anyway. A chain of microtasks that never ends is cut after a hundred checks.
+ * waiting for I/O has been issued, and the batch leaves. No timer is involved: the batch leaves before the event loop
+ * goes on, so it adds no delay of its own. A chain of microtasks that never ends is cut off after a hundred checks.
  *
  * - **Joining.** Reads join one MGET, or one script if the store must look at their tags, unless their key was written
  *   in between. Each key is read once, and the epoch of its keyspace with it. Deletions in a row join one UNLINK; those
@@ -184,19 +184,20 @@ export class Batch {
 
   /** Puts a command into the queue when earlier ones for its keys allow that. */
   #add(slot: Slot): Promise<Reply> {
-    return new Promise((resolve, reject) => {
-      const { keys, timeout } = slot;
+    const reply = new Promise<Reply>((resolve, reject) => {
       slot.callers.push({ resolve, reject });
-      if (!this.#order.conflicts(keys, true)) {
-        this.#enqueue(slot);
-        return;
-      }
-      const start = (left: number): void => {
-        slot.timeout = left;
-        this.#enqueue(slot);
-      };
-      this.#order.hold(keys, true, timeout, start, reject);
     });
+    if (this.#order.conflicts(slot.keys, true)) this.#hold(slot);
+    else this.#enqueue(slot);
+    return reply;
+  }
+
+  #hold(slot: Slot): void {
+    const start = (left: number): void => {
+      slot.timeout = left;
+      this.#enqueue(slot);
+    };
+    this.#order.hold(slot.keys, true, slot.timeout, start, (error) => slot.fail(error));
   }
 
   #enqueue(slot: Slot): void {
