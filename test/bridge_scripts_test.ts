@@ -72,7 +72,7 @@ describe("bridge with scripts for Upstash", () => {
     assert.deepEqual(await run("EVAL", "#!lua flags=allow-key-locking", 0), { result: null });
   });
 
-  it("bridge keeps the other flags of a script when it takes out Upstash's", async () => {
+  it("bridge keeps the other flags of a script when it removes Upstash's", async () => {
     const writing = (flags: string) => `#!lua flags=${flags}\nreturn redis.call('SET', KEYS[1], '1')`;
     assert.deepEqual(await run("EVAL", writing("allow-key-locking"), 1, "k"), { result: "OK" });
     const { error } = await run("EVAL", writing("no-writes,allow-key-locking"), 1, "k");
@@ -83,7 +83,7 @@ describe("bridge with scripts for Upstash", () => {
     assert.match(String((await run("EVAL", "#!js flags=allow-key-locking\nreturn 1", 0)).error), /^ERR/);
   });
 
-  it("bridge keeps the numbers of a script's lines when it takes out the flag", async () => {
+  it("bridge keeps the numbers of a script's lines when it removes the flag", async () => {
     const { error } = await run("EVAL", "#!lua flags=allow-key-locking\nlocal a\nreturn a.b", 0);
     assert.match(String(error), /user_script:3: /);
   });

@@ -40,7 +40,7 @@ for (const [version, Redis] of [
       await redis.flushdb();
     });
 
-    it("strings", async () => {
+    it("Redis sets and reads strings", async () => {
       assert.equal(await redis.set("s", "phở \u{1f35c}"), "OK");
       assert.equal(await redis.get("s"), "phở \u{1f35c}");
       for (const text of ["OK", "user", "PONG", "deadbeef", "T0s=", "", " ", "a\r\nb", "\u0000", "a".repeat(500_000)]) {
@@ -71,7 +71,7 @@ for (const [version, Redis] of [
       assert.equal(await redis.ttl("e"), -1);
     });
 
-    it("keys and their times", async () => {
+    it("Redis expires, renames and deletes keys", async () => {
       await redis.mset({ a: 1, b: 2, c: 3 });
       assert.equal(await redis.exists("a", "b", "none"), 2);
       assert.equal(await redis.type("a"), "string");
@@ -101,7 +101,7 @@ for (const [version, Redis] of [
       assert.equal((await redis.time()).length, 2);
     });
 
-    it("hashes", async () => {
+    it("Redis runs the commands of hashes", async () => {
       assert.equal(await redis.hset("h", { a: 1, b: "user", c: { d: false } }), 3);
       assert.deepEqual(await redis.hgetall("h"), { a: 1, b: "user", c: { d: false } });
       assert.equal(await redis.hgetall("none"), null);
@@ -125,7 +125,7 @@ for (const [version, Redis] of [
       assert.equal(fields.length, 6);
     });
 
-    it("lists", async () => {
+    it("Redis runs the commands of lists", async () => {
       assert.equal(await redis.rpush<unknown>("l", "a", { b: 1 }, 3), 3);
       assert.equal(await redis.lpush("l", "first"), 4);
       assert.deepEqual(await redis.lrange("l", 0, -1), ["first", "a", { b: 1 }, 3]);
@@ -146,7 +146,7 @@ for (const [version, Redis] of [
       assert.deepEqual(await redis.lrange("l", 0, -1), [2, 3]);
     });
 
-    it("sets", async () => {
+    it("Redis runs the commands of sets", async () => {
       assert.equal(await redis.sadd("s", "a", "b", "user"), 3);
       await redis.sadd("t", "b", "c");
       assert.deepEqual((await redis.smembers("s")).sort(), ["a", "b", "user"]);
@@ -168,7 +168,7 @@ for (const [version, Redis] of [
       assert.equal(members.length, 4);
     });
 
-    it("sorted sets", async () => {
+    it("Redis runs the commands of sorted sets", async () => {
       assert.equal(
         await redis.zadd("z", { score: 1, member: "a" }, { score: 2.5, member: "user" }, { score: 3, member: "c" }),
         3,
@@ -201,7 +201,7 @@ for (const [version, Redis] of [
       assert.equal(await redis.zremrangebylex("lex", "[a", "(b"), 1);
     });
 
-    it("streams", async () => {
+    it("Redis runs the commands of streams", async () => {
       assert.equal(await redis.xadd("x", "1-1", { name: "phở", n: 1 }), "1-1");
       assert.match(String(await redis.xadd("x", "*", { name: "b" })), /^\d+-\d+$/);
       assert.equal(await redis.xlen("x"), 2);
@@ -220,7 +220,7 @@ for (const [version, Redis] of [
       assert.equal(await redis.xtrim("x", { strategy: "MAXLEN", threshold: 0, exactness: "=" }), 1);
     });
 
-    it("bitmaps", async () => {
+    it("Redis runs the commands of bitmaps", async () => {
       assert.equal(await redis.setbit("b", 7, 1), 0);
       assert.equal(await redis.getbit("b", 7), 1);
       assert.equal(await redis.bitcount("b", 0, -1), 1);
@@ -232,7 +232,7 @@ for (const [version, Redis] of [
       assert.deepEqual(await redis.exec(field as [string, ...(string | number)[]]), [0, 255, 255]);
     });
 
-    it("hyperloglogs", async () => {
+    it("Redis runs the commands of hyperloglogs", async () => {
       assert.equal(await redis.pfadd("p", "a", "b"), 1);
       await redis.pfadd("q", "c");
       assert.equal(await redis.pfcount("p", "q"), 3);
@@ -240,7 +240,7 @@ for (const [version, Redis] of [
       assert.equal(await redis.pfcount("r"), 3);
     });
 
-    it("places", async () => {
+    it("Redis runs the commands of geospatial indexes", async () => {
       const added = await redis.geoadd(
         "g",
         { longitude: 106.7, latitude: 10.77, member: "saigon" },
@@ -269,7 +269,7 @@ for (const [version, Redis] of [
       assert.equal(stored, 1);
     });
 
-    it("scripts and functions", async () => {
+    it("Redis runs scripts and functions", async () => {
       assert.deepEqual(await redis.eval("return {KEYS[1], ARGV[1], 7, {ok = 'OK'}, {'nested'}}", ["k"], ["user"]), [
         "k",
         "user",
@@ -292,7 +292,7 @@ for (const [version, Redis] of [
       assert.equal(await redis.exec(["FUNCTION", "DELETE", "lib"]), "OK");
     });
 
-    it("pipelines and transactions", async () => {
+    it("Redis runs pipelines and transactions", async () => {
       assert.deepEqual(await redis.pipeline().set("a", "OK").get("a").hset("h", { f: 1 }).hgetall("h").exec(), [
         "OK",
         "OK",
@@ -318,7 +318,7 @@ for (const [version, Redis] of [
       );
     });
 
-    it("cursors over many keys", async () => {
+    it("Redis scans many keys by cursors", async () => {
       await redis.mset(Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`scan:${index}`, index])));
       await redis.set("other", 1);
       const found = new Set<string>();
@@ -331,7 +331,7 @@ for (const [version, Redis] of [
       assert.equal(found.size, 500);
     });
 
-    it("integers of 64 bits", async () => {
+    it("Redis keeps integers of 64 bits", async () => {
       await redis.set("big", "9223372036854775806");
       const response = await fetch(`${listener.url}/incr/big`, { headers: { authorization: `Bearer ${TOKEN}` } });
       assert.equal(await response.text(), '{"result":9223372036854775807}');
@@ -342,7 +342,7 @@ for (const [version, Redis] of [
       assert.equal(await time.text(), `{"result":${far}}`);
     });
 
-    it("channels and patterns", async () => {
+    it("Redis publishes and subscribes", async () => {
       const subscriber = redis.subscribe<unknown>(["news", "a/b"]);
       const pattern = redis.psubscribe<unknown>("ne*");
       const ready: number[] = [];
@@ -371,7 +371,7 @@ for (const [version, Redis] of [
       await eventually(async () => !/ sub=1 | psub=1 /.test(String(await rawCommand(server.port, ["CLIENT", "LIST"]))));
     });
 
-    it("documents, where the server has them", async (context) => {
+    it("Redis runs the commands of JSON documents when the server has them", async (context) => {
       const [known] = (await rawCommand(server.port, ["COMMAND", "INFO", "JSON.SET"])) as unknown[];
       if (!known) return context.skip("this redis-server has no JSON commands");
       assert.equal(await redis.json.set("j", "$", { a: 1 }), "OK");

@@ -25,7 +25,7 @@ after(async () => {
   await redis.stop();
 });
 
-/** How many connections the server has that subscribe or monitor. */
+/** Returns the number of connections of the server that subscribe or monitor. */
 async function listeners(): Promise<number> {
   const list = String(await rawCommand(redis.port, ["CLIENT", "LIST"]));
   return list.split("\n").filter((line) => /cmd=(p?subscribe|monitor)/.test(line)).length;
@@ -91,7 +91,7 @@ async function using(
 }
 
 describe("bridge streams", () => {
-  it("a subscription tells its first frame at once, then the messages, as plain text", async () => {
+  it("a subscription sends its first frame at once, then the messages, as plain text", async () => {
     await using({}, async (open, _, url) => {
       const stream = await open("/subscribe/news");
       assert.equal(stream.response.status, 200);
@@ -112,7 +112,7 @@ describe("bridge streams", () => {
     });
   });
 
-  it("a pattern's subscription tells the pattern and the channel", async () => {
+  it("a subscription to a pattern sends the pattern and the channel", async () => {
     await using({}, async (open) => {
       const stream = await open("/psubscribe/order:*", TOKEN, "GET");
       await eventually(() => stream.text === "data: psubscribe,order:*,1\n\n");
@@ -140,7 +140,7 @@ describe("bridge streams", () => {
     });
   });
 
-  it("monitor tells what the server runs, to the full token only", async () => {
+  it("monitor sends the commands of the server, to the full token only", async () => {
     await using({}, async (open) => {
       const stream = await open("/monitor");
       await eventually(() => stream.text === 'data: "OK"\n\n');
@@ -152,7 +152,7 @@ describe("bridge streams", () => {
     });
   });
 
-  it("a read-only token listens to channels by their names only, and not to what tells of keys", async () => {
+  it("a read-only token listens to channels by their names only, and not to notifications of keys", async () => {
     await using({}, async (open) => {
       const reading = await open("/subscribe/c", READS);
       await eventually(() => reading.text.startsWith("data: subscribe,c,1"));
@@ -216,7 +216,7 @@ describe("bridge streams", () => {
     });
   });
 
-  it("streams end with a comment when the store is lost", async () => {
+  it("streams end with a comment when the connection to the store is lost", async () => {
     const proxy = await startProxy(redis.port);
     const behind = nodeRedis({ host: "127.0.0.1", port: proxy.port });
     try {
@@ -265,7 +265,7 @@ describe("bridge streams", () => {
     }
   });
 
-  it("no more streams are opened than may be, and a place is free again when one ends", async () => {
+  it("bridge limits the number of streams, and accepts another when one ends", async () => {
     await using({ maxStreams: 2 }, async (open) => {
       const first = await open("/subscribe/a");
       await open("/subscribe/a");
@@ -277,7 +277,7 @@ describe("bridge streams", () => {
     });
   });
 
-  it("a client that does not read is cut off before it fills the memory", async () => {
+  it("a stream ends when its client does not read, before it fills the memory", async () => {
     await using({}, async (open, _handler, url) => {
       const body = "x".repeat(1_000_000);
       // Without a network in between, nothing reads on.
@@ -295,7 +295,7 @@ describe("bridge streams", () => {
     });
   });
 
-  it("a subscription that the store refuses is an error, not a stream", async () => {
+  it("a subscription is an error when the store refuses it", async () => {
     const guarded = await startRedis({ args: ["--user", "larder", "on", ">secret", "~*", "+@all", "resetchannels"] });
     const limited = nodeRedis({ port: guarded.port, username: "larder", password: "secret" });
     try {
@@ -310,7 +310,7 @@ describe("bridge streams", () => {
     }
   });
 
-  it("there are no streams over a store without connections", async () => {
+  it("a stream is refused when the driver cannot open connections", async () => {
     await using({ driver: memory() }, async (open) => {
       for (const path of ["/subscribe/a", "/psubscribe/a", "/monitor"]) {
         const stream = await open(path);

@@ -79,7 +79,7 @@ const base64 = { "upstash-encoding": "base64" };
 const resp2 = { "upstash-response-format": "resp2" };
 const encoded = (bytes: Uint8Array | string): string => Buffer.from(bytes).toString("base64");
 
-describe("bridge over connections, what it carries", () => {
+describe("bridge over connections, values", () => {
   it("bridge carries bytes that are not UTF-8, as an argument of a path and as base64", async () => {
     const value = Uint8Array.from({ length: 256 }, (_, index) => index);
     await using({}, async (call) => {
@@ -93,7 +93,7 @@ describe("bridge over connections, what it carries", () => {
     });
   });
 
-  it("bridge tells a stored OK from the OK reply, and encodes every string at any depth", async () => {
+  it("bridge distinguishes a stored OK from the OK reply, and encodes every string at any depth", async () => {
     await using({}, async (call) => {
       const body = [
         ["SET", "ok", "OK"],
@@ -129,7 +129,7 @@ describe("bridge over connections, what it carries", () => {
     });
   });
 
-  it("bridge answers in RESP2 when that is asked for", async () => {
+  it("bridge answers in RESP2 when the request asks for it", async () => {
     await using({}, async (call) => {
       const read = async (path: string, body?: unknown) => {
         const response = await call(path, { body, headers: resp2 });
@@ -151,7 +151,7 @@ describe("bridge over connections, what it carries", () => {
     });
   });
 
-  it("bridge answers large and many values whole", async () => {
+  it("bridge answers large values and many values completely", async () => {
     await using({}, async (call) => {
       const value = "phở \u{1f35c} ".repeat(100_000);
       await call("/set/large", { body: value });
@@ -172,7 +172,7 @@ describe("bridge over connections, what it carries", () => {
   });
 });
 
-describe("bridge over connections, many at once", () => {
+describe("bridge over connections, concurrency", () => {
   it("bridge gives each of 200 transactions and 800 commands its own replies when all run at once", async () => {
     const { driver, opened } = counting();
     const handler = bridge({ driver, token: TOKEN });
@@ -216,7 +216,7 @@ describe("bridge over connections, many at once", () => {
     }
   });
 
-  it("transactions wait for a connection within their deadline, and use no more than they may", async () => {
+  it("transactions wait for a connection within their deadline, and use no more than the limit", async () => {
     const { driver, opened } = counting();
     await using({ driver, maxTransactions: 2 }, async (call) => {
       const replies = await Promise.all(
@@ -257,7 +257,7 @@ describe("bridge over connections, many at once", () => {
 });
 
 describe("bridge over connections, hostile requests", () => {
-  it("bridge answers each with its status, lives on, and disturbs nobody", async () => {
+  it("bridge answers each hostile request with its status, and other requests as usual", async () => {
     const handler = bridge({ driver, token: TOKEN });
     const listener = await serve(handler);
     const ask = async (path: string, call: Call = {}) => {
@@ -360,9 +360,9 @@ describe("bridge over connections, hostile requests", () => {
     });
   });
 
-  it("a read-only token runs what Redis calls a read, and nothing that lists keys, runs scripts or is dangerous", async () => {
+  it("a read-only token runs reads, but not those that list keys, run scripts or are dangerous", async () => {
     const table = (await rawCommand(redis.port, ["COMMAND"])) as [string, ...unknown[]][];
-    // XREAD blocks with an option only, which is served to nobody.
+    // XREAD blocks only with an option that is never served.
     const known = /^(ping|echo|time|dbsize|xread)$/;
     const allowed: string[] = [];
     await using({}, async (call) => {
@@ -450,7 +450,7 @@ describe("bridge over connections, faults", () => {
     });
   });
 
-  it("close lets what was sent be answered, refuses what comes later, and leaves no connection", async () => {
+  it("close waits for requests in-flight, refuses later ones, and leaves no connection", async () => {
     const before = (await clients()).length;
     const handler = bridge({ driver, token: TOKEN });
     const call = (path: string, body?: unknown) => handler(request(`http://bridge${path}`, { body }));
@@ -470,7 +470,7 @@ describe("bridge over connections, faults", () => {
     assert.deepEqual(await driver.send(0, [["GET", "closing"]]), ["1"]);
   });
 
-  it("a transaction is refused whole where the user may not run MULTI", async () => {
+  it("a transaction is refused when the user may not run MULTI", async () => {
     const guarded = await startRedis({ args: ["--user", "larder", "on", ">secret", "~*", "+@all", "-multi"] });
     const limited = nodeRedis({ port: guarded.port, username: "larder", password: "secret" });
     try {

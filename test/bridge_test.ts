@@ -170,7 +170,7 @@ describe("bridge authentication", () => {
     assert.equal(sent.length, 0);
   });
 
-  it("bridge takes the token from the query when there is no header", async () => {
+  it("bridge takes the token from the query when the header is missing", async () => {
     const { driver, sent } = recorder(() => "OK");
     const call = open({ driver });
     assert.equal((await call(`/set/a/b?_token=${TOKEN}&EX=5`, { token: null })).status, 200);
@@ -223,7 +223,7 @@ describe("bridge authentication", () => {
 });
 
 describe("bridge options", () => {
-  it("bridge takes the database that its driver's address names, unless told another", async () => {
+  it("bridge takes the database that its driver's address names, unless an option names another", async () => {
     for (const [options, expected] of [
       [{}, 3],
       [{ database: 5 }, 5],
@@ -345,7 +345,7 @@ describe("bridge pipelines", () => {
     assert.deepEqual(sent, [{ database: 0, commands: body }]);
   });
 
-  it("bridge runs a transaction without a gap when the store's sends are atomic", async () => {
+  it("bridge runs a transaction without a gap when each send of the store is atomic", async () => {
     const call = open();
     const { status, json } = await call("/multi-exec", {
       body: [
@@ -424,7 +424,7 @@ describe("bridge pipelines", () => {
 describe("bridge encoding", () => {
   const base64 = { "upstash-encoding": "base64" };
 
-  it("bridge encodes every string at any depth when base64 is asked for, and leaves the OK reply", async () => {
+  it("bridge encodes every string at any depth when the request asks for base64, and leaves the OK reply", async () => {
     const nested = ["0", ["user", null, 7, ["phở", new StoreError("command", "ERR inside")]], ""];
     const replies: Record<string, Reply> = {
       nested,
@@ -446,7 +446,7 @@ describe("bridge encoding", () => {
     assert.deepEqual(json, [{ result: "OK" }, { result: "dXNlcg==" }, { error: "ERR none" }]);
   });
 
-  it("bridge encodes large text when base64 is asked for", async () => {
+  it("bridge encodes large text when the request asks for base64", async () => {
     const text = "phở \u{1f35c} ".repeat(50_000);
     const { driver } = recorder(() => text);
     const { json } = await open({ driver })("/get/a", { headers: base64 });
@@ -470,7 +470,7 @@ describe("bridge encoding", () => {
     assert.ok(!seen.has(null) && !seen.has(""));
   });
 
-  it("bridge answers 400 when a response format is unknown, or not for what is asked", async () => {
+  it("bridge answers 400 when a response format is unknown, or does not fit the request", async () => {
     const call = open();
     for (const format of ["resp3", "xml", ""]) {
       assert.equal((await call("/get/a", { headers: { "upstash-response-format": format } })).status, 400);
@@ -515,7 +515,8 @@ describe("bridge refusals", () => {
     const call = open({ driver });
     const names =
       "SUBSCRIBE psubscribe Ssubscribe UNSUBSCRIBE MONITOR MULTI EXEC DISCARD WATCH UNWATCH SELECT AUTH HELLO CLIENT " +
-      "RESET QUIT BLPOP brpop BRPOPLPUSH BLMOVE BLMPOP BZPOPMIN BZPOPMAX BZMPOP WAIT SHUTDOWN CONFIG ACL DEBUG SWAPDB MOVE";
+      "RESET QUIT BLPOP brpop BRPOPLPUSH BLMOVE BLMPOP BZPOPMIN BZPOPMAX BZMPOP WAIT SHUTDOWN CONFIG ACL DEBUG " +
+      "SWAPDB MOVE";
     const commands = [
       ...names.split(" ").map((name) => [name, "a", "0"]),
       ["XREAD", "COUNT", "1", "block", "0", "STREAMS", "s", "$"],

@@ -42,7 +42,7 @@ describe("larder backup, restore and copy", () => {
     await driver.send(0, [["FLUSHALL"]]);
   });
 
-  /** How many keys there are, the library's own aside. */
+  /** Returns the number of keys, without the library's own. */
   const count = async (database: number): Promise<number> => {
     const [all, own] = await driver.send(database, [["DBSIZE"], ["KEYS", "#larder:*"]]);
     return Number(all) - (own as unknown[]).length;
@@ -56,7 +56,7 @@ describe("larder backup, restore and copy", () => {
     return at(name);
   };
 
-  it("backup writes a file for its owner, and restore brings it back, also into another service and over REST", async () => {
+  it("backup writes a private file, and restore writes it back, also to another service and over REST", async () => {
     const written = await larder(["backup", "analytics", "-o", at("a.jsonl"), "--json"], { env });
     const { bytes, ...said } = JSON.parse(written.stdout);
     assert.deepEqual(said, {
@@ -91,7 +91,7 @@ describe("larder backup, restore and copy", () => {
     assert.deepEqual(await driver.send(15, [["ZSCORE", "db5:board", "a"]]), ["1.5"]);
   });
 
-  it("backup compresses where the file's name says so, and writes to standard output", async () => {
+  it("backup compresses when the file is named so, and writes to standard output", async () => {
     const file = await backup("a.jsonl.gz");
     assert.deepEqual([...readFileSync(file).subarray(0, 2)], [0x1f, 0x8b]);
     assert.equal((await larder(["restore", "user", file], { env })).stdout, "3 keys of user written\n");
@@ -104,7 +104,7 @@ describe("larder backup, restore and copy", () => {
     assert.match(stderr, /^3 keys of analytics \(.*\) in -\n$/);
   });
 
-  it("backup replaces a file only when it is told to", async () => {
+  it("backup replaces a file only with --yes", async () => {
     const file = await backup("a.jsonl");
     writeFileSync(file, "mine");
     const { code, stderr } = await larder(["backup", "analytics", "-o", file], { env });
@@ -119,7 +119,7 @@ describe("larder backup, restore and copy", () => {
     assert.notEqual(readFileSync(file, "utf8"), "mine");
   });
 
-  it("backup leaves what was there, and nothing else, when the disk is full or the folder unwritable", async () => {
+  it("backup keeps the old file when the disk is full or the folder is not writable", async () => {
     await fill(5, 2000, "x".repeat(100));
     writeFileSync(at("a.jsonl"), "mine");
     // What a process may write is as small as a full disk's rest; the signal that goes with it is not what is tested.
@@ -133,13 +133,16 @@ describe("larder backup, restore and copy", () => {
     ]);
     for (const [{ code, stdout, stderr }, pattern] of [
       [limit, /^error: Cannot write .*a.jsonl: (the file would be too large|File too large)\n$/],
-      // Deno lets nobody near devices who has not all permissions.
+      // Deno allows devices only with all permissions.
       [full, /^error: Cannot write \/dev\/full: (no space is left on the device|Requires all access .*)\n$/],
       [folderless, /^error: Cannot write .*a.jsonl: no such file or folder\n$/],
       [folderIs, /^error: Cannot write .*: it is a folder\n$/],
       [
         unwritable,
-        /^error: Cannot write \/sys\/larder.jsonl: (permission denied|no such file or folder|the file system is read-only|Requires all access .*)\n$/,
+        new RegExp(
+          "^error: Cannot write /sys/larder.jsonl: " +
+            "(permission denied|no such file or folder|the file system is read-only|Requires all access .*)\n$",
+        ),
       ],
     ] as const) {
       assert.match(stderr, pattern);
@@ -149,7 +152,7 @@ describe("larder backup, restore and copy", () => {
     assert.equal(readFileSync(at("a.jsonl"), "utf8"), "mine");
   });
 
-  it("restore writes nothing, and says why, when the file is missing or damaged", async () => {
+  it("restore writes nothing and says why when the file is missing or damaged", async () => {
     const whole = readFileSync(await backup("a.jsonl"), "utf8");
     writeFileSync(at("torn"), whole.slice(0, -40));
     writeFileSync(at("edited"), whole.replace("text", "tent"));
@@ -171,7 +174,7 @@ describe("larder backup, restore and copy", () => {
     assert.equal(await count(3), 0);
   });
 
-  it("restore leaves keys that are there, skips them, or replaces them when it may", async () => {
+  it("restore fails, skips or replaces when keys exist, as --on-conflict says", async () => {
     const file = await backup("a.jsonl");
     await driver.send(5, [
       ["DEL", "hash", "board"],
@@ -231,7 +234,7 @@ describe("larder backup, restore and copy", () => {
     assert.deepEqual(readdirSync(folder), []);
   });
 
-  it("restore goes on where Ctrl-C stopped it, and leaves the same in the end", async () => {
+  it("restore continues where Ctrl-C stopped it, with the same result", async () => {
     await fill(5, 30_000);
     const file = await backup("a.jsonl");
     const restoring = startLarder(["restore", "user", file], { env });
@@ -251,7 +254,7 @@ describe("larder backup, restore and copy", () => {
     assert.equal(await count(3), 30_003);
   });
 
-  it("copy brings a service's keys from numbered databases to prefixed ones and back, and all databases", async () => {
+  it("copy copies a service, or all databases, from numbered databases to prefixed ones and back", async () => {
     const other = await startRedis();
     const there = nodeRedis({ url: other.url });
     try {

@@ -74,7 +74,7 @@ describe("larder dashboard", () => {
   });
 
   it(
-    "begins while the store is away, says why, and shows the store and its own services when it is back",
+    "dashboard starts while the store is away, says why, and shows the store and its services when it is back",
     LIMIT,
     async () => {
       const port = await freePort();

@@ -14,12 +14,12 @@ describe("larder", () => {
   });
   after(() => redis?.stop());
 
-  it("prints its version, which is the package's", async () => {
+  it("larder prints the version of the package", async () => {
     assert.equal(VERSION, JSON.parse(readFileSync("package.json", "utf8")).version);
     assert.deepEqual(await larder(["--version"]), { code: 0, stdout: `${VERSION}\n`, stderr: "" });
   });
 
-  it("prints help with an example and --json when any command is asked for it", async () => {
+  it("larder prints help with an example and --json for every command", async () => {
     const all = await larder(["--help"]);
     assert.equal(all.code, 0);
     assert.match(all.stdout, /Exit codes: 0 success/);
@@ -33,7 +33,7 @@ describe("larder", () => {
     }
   });
 
-  it("ends with 2 and names what was probably meant when it is called wrongly", async () => {
+  it("larder ends with 2 and suggests a name when it is used wrongly", async () => {
     const cases: [string[], RegExp][] = [
       [[], /Usage: larder/],
       [["clera"], /unknown command 'clera'\n\(Did you mean clear\?\)/],
@@ -68,7 +68,7 @@ describe("larder", () => {
     }
   });
 
-  it("ends with 2 when no store is named, or the configuration is wrong", async () => {
+  it("larder ends with 2 when no store is named, or the configuration is wrong", async () => {
     const [none, wrong, url] = await Promise.all([
       larder(["list", "product"]),
       larder(["list", "product"], { env: { CACHE_DRIVER: "memcached", CACHE_TTL_DEFAULT: "soon" } }),
@@ -82,7 +82,7 @@ describe("larder", () => {
     assert.doesNotMatch(url.stderr, /s3cret/);
   });
 
-  it("ends with 3, without a stack or a secret, when the store is away or lets nobody in", async () => {
+  it("larder ends with 3, without a stack or a secret, when the store is away or refuses the login", async () => {
     const port = await freePort();
     const ended = await Promise.all([
       larder(["list", "product"], { env: { REDIS_URL: `redis://:s3cret@127.0.0.1:${port}` } }),
@@ -97,7 +97,7 @@ describe("larder", () => {
     }
   });
 
-  it("takes the store from .env.cache's variables and from --url, which beats them", async () => {
+  it("larder takes the store from .env.cache, unless --url names one", async () => {
     const url = redis.url.replace("//", "//:s3cret@");
     const [named, beaten] = await Promise.all([
       larder(["clear", "product", "--dry-run"], { env: { CACHE_URL: url } }),
@@ -107,14 +107,14 @@ describe("larder", () => {
     assert.deepEqual([beaten.code, beaten.stdout], [0, "0 keys of product would be deleted\n"], beaten.stderr);
   });
 
-  it("says so and ends with 1 when its output goes to a full disk", async () => {
+  it("larder ends with 1 and says so when its output goes to a full disk", async () => {
     const env = { CACHE_URL: redis.url.replace("//", "//:s3cret@") };
     const { code, stderr } = await larder(["clear", "product", "--dry-run"], { env, redirect: "> /dev/full" });
     assert.match(stderr, /^error: Cannot write to standard output: no space is left on the device\n$/);
     assert.equal(code, 1);
   });
 
-  it("paints on a terminal, and nowhere with NO_COLOR", async () => {
+  it("larder uses colours on a terminal, unless NO_COLOR is set", async () => {
     const env = { CACHE_URL: redis.url.replace("//", "//:s3cret@") };
     const [painted, bare] = await Promise.all([
       inTerminal(["list", "product"], { env }).ended,

@@ -31,7 +31,7 @@ describe("larder clear, list and get", () => {
   });
   afterEach(() => driver.send(0, [["FLUSHALL"]]));
 
-  /** How many keys there are, the library's own aside. */
+  /** Returns the number of keys, without the library's own. */
   const count = async (database: number): Promise<number> => {
     const [all, own] = await driver.send(database, [["DBSIZE"], ["KEYS", "#larder:*"]]);
     return Number(all) - (own as unknown[]).length;
@@ -42,7 +42,7 @@ describe("larder clear, list and get", () => {
       keys.map((key) => ["SET", key, "v"]),
     );
 
-  it("clear deletes one service's keys, or those that match, and counts them", async () => {
+  it("clear deletes the keys of one service, or those that match, and counts them", async () => {
     await fill(1, "product:1", "product:2", "search:a", "search:b");
     await fill(2, "product:1");
     const dry = await larder(["clear", "product", "--dry-run", "--json"], { env });
@@ -57,7 +57,7 @@ describe("larder clear, list and get", () => {
     assert.deepEqual([await count(1), await count(2)], [0, 1]);
   });
 
-  it("clear refuses with 2, before it connects, when there is no terminal and no --yes", async () => {
+  it("clear ends with 2 before it connects when it has neither a terminal nor --yes", async () => {
     const { code, stdout, stderr } = await larder(["clear", "product"], { env: { CACHE_URL: "redis://127.0.0.1:1" } });
     assert.deepEqual([code, stdout], [2, ""]);
     assert.match(
@@ -87,7 +87,7 @@ describe("larder clear, list and get", () => {
     assert.match(done, /\n1 key of product deleted\n/);
   });
 
-  it("clear stops at Ctrl-C with 130, and tells what was deleted", async () => {
+  it("clear ends with 130 at Ctrl-C, and prints the number of deleted keys", async () => {
     const total = 200_000;
     const raw = await rawClient(redis.port);
     try {
@@ -106,7 +106,7 @@ describe("larder clear, list and get", () => {
       const own = ((await raw.command("KEYS", "#larder:*")) as unknown[]).length;
       const gone = total + own - Number(await raw.command("DBSIZE"));
       assert.deepEqual([code, done], [130, false]);
-      // What was under way when it was stopped may have been done.
+      // The step in-flight at the stop may have been run.
       assert.ok(gone > 0 && gone < total && keys <= gone && gone - keys <= 2000, `${keys} of ${gone}`);
     } finally {
       redis.resume();
@@ -114,7 +114,7 @@ describe("larder clear, list and get", () => {
     }
   });
 
-  it("ends with 3 and tells what was done when the store goes away half-way", async () => {
+  it("clear ends with 3 and prints its progress when the store goes away half-way", async () => {
     const other = await startRedis();
     const raw = await rawClient(other.port);
     await raw.command("SELECT", 1);
@@ -158,7 +158,7 @@ describe("larder clear, list and get", () => {
     assert.ok(size > 0);
   });
 
-  it("list and get know keys and values of any bytes over TCP, and say what they cannot over REST", async () => {
+  it("list and get show keys and values of any bytes over TCP, and warn of them over REST", async () => {
     const raw = await rawClient(redis.port);
     await raw.command("EVAL", "redis.call('SELECT', 1) redis.call('SET', '\\255k', '\\254v')", 0);
     await raw.command("EVAL", "redis.call('SET', 'db1:\\255k', '\\254v')", 0);
@@ -178,7 +178,7 @@ describe("larder clear, list and get", () => {
     assert.match(head.stderr, /^warning: 1 key cannot be read over REST: not UTF-8\n$/);
   });
 
-  it("get shows the value of an entry as it was stored, and 1 where there is none", async () => {
+  it("get shows the stored value of an entry, and ends with 1 when it does not exist", async () => {
     await using client = createCacheClient({ url: redis.url, timeout: 5000 });
     const { products } = client.service("product");
     await products.set(7, { id: 7, name: "Phở", since: new Date(0) }, { ttl: "1h", tags: ["menu"] });
@@ -197,7 +197,7 @@ describe("larder clear, list and get", () => {
     assert.deepEqual(nothing, { code: 1, stdout: "null\n", stderr: "" });
   });
 
-  it("does the same over REST, where databases are prefixes", async () => {
+  it("clear, list and get work over REST when databases are prefixed", async () => {
     await fill(0, "db1:product:1", "db1:search:a", "db2:product:1");
     const list = await larder(["list", "product", "product:*", "--json"], { env: overRest });
     assert.deepEqual([list.code, JSON.parse(list.stdout).key], [0, "product:1"]);
@@ -207,7 +207,7 @@ describe("larder clear, list and get", () => {
     assert.deepEqual(await driver.send(0, [["KEYS", "db?:[^#]*"]]), [["db2:product:1"]]);
   });
 
-  it("list ends quietly when nobody reads on", async () => {
+  it("list ends quietly when its reader has closed the pipe", async () => {
     await driver.send(1, [["EVAL", "for i = 1, 20000 do redis.call('SET', 'k' .. i, 'v') end", 0]]);
     const { stdout, stderr } = await larder(["list", "product"], { env, redirect: "| head -n 1" });
     assert.match(stdout, /^string.*\n$/);

@@ -1,4 +1,4 @@
-/** What the command says of odd keys, of stores, and of what was done before it failed. */
+/** Messages of the command about odd keys, about stores, and about its progress before a failure. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -36,23 +36,25 @@ describe("larder's messages", () => {
     return join(folder, name);
   };
 
-  it("names keys that are there so that none passes for a line of its own, and the option for them", async () => {
+  it("restore quotes existing keys so that none looks like a line, and names the option for them", async () => {
     await driver.send(5, [["SET", "a\nerror: all is lost", "1"]]);
     const backup = join(folder, "a.jsonl");
     assert.equal((await larder(["backup", "analytics", "-o", backup], { env })).code, 0);
     const { code, stderr } = await larder(["restore", "analytics", backup], { env });
     const said =
-      'error: Cannot write 1 key that already exists ("a\\nerror: all is lost"): skip or replace it with --on-conflict\n';
+      'error: Cannot write 1 key that already exists ("a\\nerror: all is lost"): ' +
+      "skip or replace it with --on-conflict\n";
     assert.deepEqual([code, stderr], [1, said]);
   });
 
-  it("says what to do with a URL that it refuses, and shows no password", async () => {
+  it("larder says what to change in a URL, and shows no password", async () => {
     const { code, stderr } = await larder(["list", "product", "--url", "redis://u:a/S3cret@h:6379/0"]);
     assert.deepEqual(
       [code, stderr],
       [
         2,
-        'error: option "url" is "redis://***@h:6379/0", percent-encode / ? # % and \\ in its user and password, as %2F %3F %23 %25 %5C\n',
+        'error: option "url" is "redis://***@h:6379/0", percent-encode / ? # % and \\ in its user and password, ' +
+          "as %2F %3F %23 %25 %5C\n",
       ],
     );
     const other = await larder(["list", "product", "--url", "redis://h?database=3"]);
@@ -60,7 +62,7 @@ describe("larder's messages", () => {
     assert.match(other.stderr, /leave database out of its query, which takes db and ssl/);
   });
 
-  it("tells how a copy that was stopped goes on, which it then does", async () => {
+  it("copy says how to continue when it was stopped, and then does", async () => {
     const other = await startRedis();
     const there = nodeRedis({ url: other.url });
     try {
@@ -84,7 +86,7 @@ describe("larder's messages", () => {
     }
   });
 
-  it("tells of two stores which one is configured wrongly, or away", async () => {
+  it("copy names the store that is configured wrongly or away", async () => {
     const away = `http://127.0.0.1:${await freePort()}`;
     const [wrong, gone] = await Promise.all([
       larder(["copy", "product", "--from", redis.url, "--to", "redis://:s3cret@:port"]),
@@ -106,7 +108,7 @@ describe("larder's messages", () => {
     assert.equal(silent.code, 3);
   });
 
-  it("warm tells rejects in the order of their lines, and what was written before a source failed", async () => {
+  it("warm reports rejects in the order of their lines, and its progress when a source fails", async () => {
     const lines = ['{"id": 1, "value": {}}', "none", '{"id": 3, "value": {"id": 3, "name": "x"}, "ttl": 0}', "none"];
     const rejects = file("rejects.jsonl", lines.join("\n"));
     const bug = file(
@@ -125,7 +127,7 @@ describe("larder's messages", () => {
     assert.deepEqual([ordered.code, failed.code, refused.code], [1, 1, 1]);
   });
 
-  it("ends with 1 when the store refuses a command, and with 3 when it refuses the login", async () => {
+  it("larder ends with 1 when the store refuses a command, and with 3 when it refuses the login", async () => {
     await driver.send(0, [["ACL", "SETUSER", "few", "reset", "on", ">pw", "~*", "+ping", "+select"]]);
     const as = (user: string) =>
       larder(["list", "product"], { env: { CACHE_URL: redis.url.replace("//", `//${user}@`) } });
@@ -135,7 +137,7 @@ describe("larder's messages", () => {
     assert.deepEqual([refused.code, unknown.code], [1, 3]);
   });
 
-  it("serves the database that the URL names", async () => {
+  it("serve serves the database that the URL names", async () => {
     await driver.send(3, [["SET", "where", "here"]]);
     const served = startLarder(["serve", "--port", "0", "--token", "t", "--url", `${redis.url}/3`]);
     const [, url] = await served.said(/^UPSTASH_REDIS_REST_URL=(http:\S+)\n/);
@@ -145,13 +147,13 @@ describe("larder's messages", () => {
     assert.equal((await served.ended).code, 0);
   });
 
-  it("asks in lines where a terminal does not know its size, and without colours where none are wanted", async () => {
+  it("clear asks in lines when a terminal does not know its size, and without colours with --no-color", async () => {
     const asked = inTerminal(["clear", "product", "--no-color"], { env, columns: 0 });
     await asked.said(/Delete all keys of product in redis:/);
     asked.type("n");
     const { code, stdout } = await asked.ended;
     assert.equal(code, 1);
-    // Colours are orders that end in m.
-    assert.ok(!stdout.split("\x1b[").some((order) => /^[\d;]+m/.test(order)), stdout);
+    // Colours are control sequences that end in m.
+    assert.ok(!stdout.split("\x1b[").some((sequence) => /^[\d;]+m/.test(sequence)), stdout);
   });
 });

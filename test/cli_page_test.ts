@@ -7,7 +7,7 @@ import { describe, it } from "node:test";
 import { inShell, startLarder } from "./helpers/larder.ts";
 
 describe("the page of the command", () => {
-  it("shows shell lines that do what it says, one after the other", async () => {
+  it("shows shell lines that work in this order", async () => {
     const page = readFileSync("docs/command.md", "utf8");
     const [serve = "", lines = "", ...more] = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block]) => block);
     assert.ok(lines && more.length === 0);

@@ -27,7 +27,7 @@ describe("larder serve", () => {
     assert.equal(code, 0, stderr);
   };
 
-  it("serves @upstash/redis over an embedded store when nothing is said, with a token of its own", async () => {
+  it("serve serves @upstash/redis over an embedded store with a random token by default", async () => {
     const server = await serving();
     const { url, token, served } = server;
     assert.match(url, /^http:\/\/127\.0\.0\.1:\d+$/);
@@ -49,7 +49,7 @@ describe("larder serve", () => {
     assert.ok(!stderr.includes(token));
   });
 
-  it("serves a database of Redis with the tokens that were given", async () => {
+  it("serve serves a database of Redis with the given tokens", async () => {
     const server = await serving(
       "--url",
       redis.url,
@@ -78,7 +78,7 @@ describe("larder serve", () => {
     await stop(server);
   });
 
-  it("prints JSON, and warns, when it is asked to and others may reach it", async () => {
+  it("serve prints JSON with --json, and warns when other machines can reach it", async () => {
     const served = startLarder(["serve", "--port", "0", "--host", "0.0.0.0", "--json", "--read-only-token"]);
     const [line] = await served.said(/^\{.*\}\n/);
     const { url, token, readOnlyToken } = JSON.parse(line);
@@ -89,7 +89,7 @@ describe("larder serve", () => {
     assert.equal((await served.ended).code, 0);
   });
 
-  it("answers what is under way before it ends", async () => {
+  it("serve answers requests in-flight before it ends", async () => {
     const server = await serving("--url", redis.url, "--token", "full");
     const { url, served } = server;
     const headers = { authorization: "Bearer full" };
@@ -108,7 +108,7 @@ describe("larder serve", () => {
     await assert.rejects(fetch(url));
   });
 
-  it("ends with an error when the port is taken, a token is bad or the store is away", async () => {
+  it("serve ends with an error when the port is taken, a token is bad or the store is away", async () => {
     const port = await freePort();
     const [taken, token, away, wrong] = await Promise.all([
       larder(["serve", "--port", `${redis.port}`]),

@@ -58,7 +58,7 @@ describe("larder warm and doctor", () => {
     assert.deepEqual([await products.has(1), await products.has(2)], [false, true]);
   });
 
-  it("warm tells of each reject with its line, and ends with 1", async () => {
+  it("warm reports each reject with its line, and ends with 1", async () => {
     const path = file(
       "a.jsonl",
       { id: 1, value: dish(1) },
@@ -109,8 +109,9 @@ describe("larder warm and doctor", () => {
     assert.match(none.stderr, /^error: Cannot read .*missing: no such file or folder\n$/);
   });
 
-  it("warm takes a module's iterable, in this runtime", async () => {
-    const source = `export async function* items() { for (let id = 1; id <= 200; id++) yield { id, value: { id, name: "x" } }; }`;
+  it("warm takes the iterable of a module in every runtime", async () => {
+    const loop = `for (let id = 1; id <= 200; id++) yield { id, value: { id, name: "x" } };`;
+    const source = `export async function* items() { ${loop} }`;
     const script = file("warm.mjs", source);
     const typed = file(
       "warm.ts",
@@ -118,7 +119,10 @@ describe("larder warm and doctor", () => {
     );
     const bug = file(
       "bug.mjs",
-      `export default (async function* () { yield { id: 1, value: { id: 1, name: "z" } }; throw new Error("their own bug"); })();`,
+      `export default (async function* () {
+        yield { id: 1, value: { id: 1, name: "z" } };
+        throw new Error("their own bug");
+      })();`,
     );
     const nothing = file("nothing.mjs", "export const dishes = [];");
     const [written, types, failed, none] = (await Promise.all(
@@ -131,7 +135,7 @@ describe("larder warm and doctor", () => {
       assert.match(types.stderr, /^error: Cannot load .*warm.ts: Node .* cannot run it: expected .js or .mjs, or Bun,/);
       assert.equal(types.code, 1);
     }
-    // What is no mistake in the call is a bug, here the module's: its place is worth to be known.
+    // An unexpected error is a bug, here of the module, so its stack is shown.
     assert.equal(failed.code, 1);
     assert.match(failed.stderr, /their own bug[\s\S]*bug\.mjs/);
     assert.match(none.stderr, /^error: Cannot warm from .*nothing.mjs: expected .* an iterable/);
@@ -150,7 +154,7 @@ describe("larder warm and doctor", () => {
     assert.deepEqual([code, stdout], [130, "Stopped: 1 value written to product.products\n"]);
   });
 
-  it("doctor finds what is wrong, with its evidence and what to do", async () => {
+  it("doctor shows problems with their evidence and advice", async () => {
     const [found, json] = await Promise.all([larder(["doctor"], { env }), larder(["doctor", "--json"], { env })]);
     assert.equal(found.code, 1, found.stderr);
     assert.match(found.stdout, /^redis:\/\/127\.0\.0\.1:\d+\n✓ connection +/);
@@ -165,7 +169,7 @@ describe("larder warm and doctor", () => {
     for (const { check, level } of findings) assert.ok(check && /^(ok|info|warning|error)$/.test(level));
   });
 
-  it("doctor ends with 3 when the store is away, and says over REST what it cannot know", async () => {
+  it("doctor ends with 3 when the store is away, and names the checks that REST does not support", async () => {
     const port = await freePort();
     const rest = await serve(bridge({ driver: memory(), token: "t" }));
     const [away, far] = await Promise.all([
@@ -180,7 +184,7 @@ describe("larder warm and doctor", () => {
     assert.match(far.stdout, /· .*not available/);
   });
 
-  it("doctor says what is odd about a password that the store refuses, and nothing of one that it takes", async () => {
+  it("doctor describes an odd password only when the store refuses it", async () => {
     const redis = await startRedis({ args: ["--requirepass", "s3cret"] });
     const ask = (password: string) =>
       larder(["doctor"], { env: { REDIS_HOST: "127.0.0.1", REDIS_PORT: `${redis.port}`, REDIS_PASSWORD: password } });

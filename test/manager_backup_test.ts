@@ -58,7 +58,7 @@ describe("backup and restore over TCP", () => {
   const fresh = (): Promise<unknown> => send(0, [["FLUSHALL"]]);
 
   for (const gzip of [false, true]) {
-    it(`restore brings every type back as it was, from ${gzip ? "a compressed" : "a plain"} file`, {
+    it(`restore writes every type back unchanged from ${gzip ? "a compressed" : "a plain"} file`, {
       timeout: 60_000,
     }, async () => {
       await fresh();
@@ -83,7 +83,7 @@ describe("backup and restore over TCP", () => {
     });
   }
 
-  it("restore fails, skips or replaces where keys are there, and tells beforehand what it would do", {
+  it("restore fails, skips or replaces when keys exist, and counts the same with dryRun", {
     timeout: 60_000,
   }, async () => {
     await fresh();
@@ -123,7 +123,7 @@ describe("backup and restore over TCP", () => {
     assert.deepEqual(all, await dump(redis.url, 9));
   });
 
-  it("restore passes over what has expired meanwhile, and counts it", { timeout: 60_000 }, async () => {
+  it("restore leaves out keys that have expired since the backup, and counts them", { timeout: 60_000 }, async () => {
     await fresh();
     await using client = createCacheClient({ env: {}, url: redis.url });
     const now = Date.now();
@@ -139,7 +139,7 @@ describe("backup and restore over TCP", () => {
     assert.deepEqual(Object.keys(await dump(redis.url, 10)), ["c"]);
   });
 
-  it("restore refuses a compressed file that is damaged before much that is sound", { timeout: 60_000 }, async () => {
+  it("restore refuses a compressed file when it is damaged near its beginning", { timeout: 60_000 }, async () => {
     await fresh();
     await using client = createCacheClient({ env: {}, url: redis.url });
     const [head] = (await backedUp(client, { database: 9 })).text.split("\n");
@@ -154,7 +154,7 @@ describe("backup and restore over TCP", () => {
     assert.deepEqual(await dump(redis.url, 10), {});
   });
 
-  it("backup throws what its file does, compressed or not", { timeout: 60_000 }, async () => {
+  it("backup throws the error of its file, compressed or not", { timeout: 60_000 }, async () => {
     await fresh();
     await using client = createCacheClient({ env: {}, url: redis.url });
     // Random, so that there are bytes to write long before the end.
@@ -172,7 +172,7 @@ describe("backup and restore over TCP", () => {
     }
   });
 
-  it("backup writes text, bytes and expiries as the format says", { timeout: 60_000 }, async () => {
+  it("backup writes text, bytes and expiries in its format", { timeout: 60_000 }, async () => {
     await fresh();
     await using client = createCacheClient({ env: {}, url: redis.url });
     await client.service("product").products.set("1", { id: "1", name: "x" });

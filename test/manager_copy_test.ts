@@ -55,7 +55,7 @@ describe("copy", () => {
   };
   const run = (a: CacheClient, b: CacheClient, options: CopyOptions) => finish(copy(a, b, options));
 
-  it("copy brings all databases from numbers to prefixes over REST, and back", { timeout: 60_000 }, async () => {
+  it("copy copies all databases from numbered to prefixed ones over REST, and back", { timeout: 60_000 }, async () => {
     await fresh();
     const numbered = make({ url: from.url });
     const rest = make({ driver: "upstash", url: server.url, token });
@@ -78,7 +78,7 @@ describe("copy", () => {
     assertSame(await dump(from.url, 5), await dump(to.url, 0, "db5:"));
   });
 
-  it("copy keeps entries alive where everything was invalidated", { timeout: 60_000 }, async () => {
+  it("copy writes valid entries when everything was invalidated at the destination", { timeout: 60_000 }, async () => {
     await fresh();
     const source = make({ url: from.url });
     const target = make({ url: to.url, databases: "prefixed", prefix: "shop" });
@@ -91,7 +91,7 @@ describe("copy", () => {
     assert.equal(await target.service("product").products.get(1), undefined);
   });
 
-  it("copy looks for conflicts in all databases before it writes, and skips or replaces", {
+  it("copy finds conflicts in all databases before it writes, and skips or replaces", {
     timeout: 60_000,
   }, async () => {
     await fresh();
@@ -113,7 +113,7 @@ describe("copy", () => {
     assertSame(await dump(to.url, 5), await dump(from.url, 5));
   });
 
-  it("copy passes over databases that neither side has, and refuses to copy onto itself", {
+  it("copy skips databases that neither side has, and refuses to copy a store to itself", {
     timeout: 60_000,
   }, async () => {
     await fresh();
@@ -136,7 +136,7 @@ describe("copy", () => {
     );
   });
 
-  it("what is not UTF-8 is told of and left out over REST and memory, and everything else goes on", {
+  it("copy reports and leaves out keys over REST and memory when they are not UTF-8", {
     timeout: 60_000,
   }, async () => {
     await fresh();

@@ -34,7 +34,7 @@ async function findings(client: CacheClient, options?: DiagnoseOptions): Promise
 }
 
 onWires("manager", (test, wire) => {
-  test("warm writes through the collection, and tells the line of each reject", async ({ make }) => {
+  test("warm writes through the collection, and reports the line of each reject", async ({ make }) => {
     const client = make();
     const { products } = client.service("product");
     const rejects: WarmReject[] = [];
@@ -63,7 +63,7 @@ onWires("manager", (test, wire) => {
     assert.equal(await products.get(300), undefined);
   });
 
-  test("warm writes what came before a source that fails, and stops at a signal", async ({ make }) => {
+  test("warm writes the items before the error when its source fails, and stops at a signal", async ({ make }) => {
     const { products } = make().service("product");
     async function* failing() {
       for (let i = 1; i <= 10; i++) yield { id: i, value: product(i) };
@@ -87,7 +87,7 @@ onWires("manager", (test, wire) => {
     );
   });
 
-  test("inspect counts each service's keys, and what all processes did", async ({ make }) => {
+  test("inspect counts the keys of each service, and returns the statistics of all processes", async ({ make }) => {
     for (const databases of wire === "REST" ? (["prefixed"] as const) : (["numbered", "prefixed"] as const)) {
       const client = make({ databases, fleetStats: true, prefix: "shop" });
       await client.service("product").products.setMany(
@@ -111,7 +111,7 @@ onWires("manager", (test, wire) => {
     }
   });
 
-  test("diagnose finds nothing wrong with a new store that it can look into", async ({ make }) => {
+  test("diagnose finds no problem of a new store", async ({ make }) => {
     const client = make();
     await client.cache().set("a", 1, { ttl: "1h" });
     const found = await findings(client);
@@ -158,7 +158,9 @@ describe("diagnose on a real Redis", () => {
   });
   const url = (): string => redis.url.replace("//", "//:s3cret@");
 
-  it("tells a wrong password from a refused port, without the password", { timeout: 60_000 }, async () => {
+  it("diagnose distinguishes a wrong password from a refused port, and does not show the password", {
+    timeout: 60_000,
+  }, async () => {
     const wrong = await findings(make({ url: redis.url.replace("//", "//:wr0ng@") }));
     assert.deepEqual(Object.keys(wrong), ["authentication"]);
     assert.equal(wrong.authentication?.level, "error");
@@ -169,7 +171,7 @@ describe("diagnose on a real Redis", () => {
     assert.ok(refused.connection?.advice);
   });
 
-  it("finds a full store, keys without TTL, big keys, slow queries and a wrong clock", {
+  it("diagnose finds a full store, keys without TTL, big keys, slow queries and a wrong clock", {
     timeout: 60_000,
   }, async () => {
     const client = make({ url: url() });
@@ -209,7 +211,9 @@ describe("diagnose on a real Redis", () => {
     assert.doesNotMatch(JSON.stringify(found), /s3cret|0\.03/);
   });
 
-  it("finds too few databases, and goes on, also for a user who may ask for little", { timeout: 60_000 }, async () => {
+  it("diagnose finds too few databases, and continues when the user has few permissions", {
+    timeout: 60_000,
+  }, async () => {
     const args = ["--databases", "4", "--user", "reader", "on", ">pw", "~*", "+@read", "+ping", "+select"];
     const small = await startRedis({ args });
     await withConnection(small.url, 3, (connection) => connection.send([["SET", "k", "v"]]));
@@ -224,18 +228,20 @@ describe("diagnose on a real Redis", () => {
     await small.stop();
   });
 
-  it("tells sizes in the units that fit them", { timeout: 60_000 }, async () => {
+  it("diagnose shows sizes in fitting units", { timeout: 60_000 }, async () => {
     const client = make({ url: url() });
     await client.cache({ database: 7 }).set("a", "x".repeat(2000));
     const found = await findings(client, { bigKey: 1500 });
     assert.match(found["big keys"]?.evidence ?? "", / keys? ha(s|ve) 1\.5 KiB or more: /);
   });
 
-  it("tells the server's hit rate, but does not judge by it, when no process counts", { timeout: 60_000 }, async () => {
+  it("diagnose shows the server's hit rate, but does not judge it, when no process counts", {
+    timeout: 60_000,
+  }, async () => {
     const server = await startRedis();
     const client = make({ url: server.url });
     const { products } = client.service("product");
-    /** A hundred reads that hit, and what the server makes of them. */
+    /** Makes a hundred reads that hit, and returns the hits and misses that the server counted. */
     const read = async (): Promise<unknown> => {
       await products.set(1, product(1));
       await withConnection(server.url, 1, (connection) => connection.send([["CONFIG", "RESETSTAT"]]));
@@ -248,13 +254,13 @@ describe("diagnose on a real Redis", () => {
     assert.equal(found?.level, "info");
     assert.match(found?.evidence ?? "", /^\d+\.\d % of \d+ reads by the server's count, which is misleading/);
     assert.match(found?.advice ?? "", /CACHE_FLEET_STATS=true/);
-    // With a clock each read has a second hit: then even misses alone make half of them hits.
+    // With an epoch each read has a second hit, so that even reads that all miss have half of them as hits.
     await client.service("product").invalidateAll();
     assert.deepEqual(await read(), [200, 0]);
     await server.stop();
   });
 
-  it("judges the hit rate of each service by what processes counted, the worst first", {
+  it("diagnose judges the hit rate of each service by the statistics of processes, the worst first", {
     timeout: 60_000,
   }, async () => {
     for (const options of [{}, { databases: "prefixed", prefix: "shop" }] as const) {
@@ -292,7 +298,7 @@ describe("diagnose on a real Redis", () => {
     }
   });
 
-  it("leaves the hit rate that it tells as it is, however often it is asked", { timeout: 60_000 }, async () => {
+  it("inspect does not change the hit rate that it reports", { timeout: 60_000 }, async () => {
     const client = make({ url: url(), fleetStats: true });
     const reads = async (): Promise<unknown> => {
       const { hits, misses } = await inspect(client);
@@ -303,14 +309,14 @@ describe("diagnose on a real Redis", () => {
     assert.deepEqual(await reads(), first);
   });
 
-  it("says what the embedded store cannot tell", { timeout: 60_000 }, async () => {
+  it("diagnose says which checks the embedded store does not support", { timeout: 60_000 }, async () => {
     const found = await findings(make({ driver: memory() }));
     assert.equal(found.eviction?.level, "ok");
     assert.match(found["slow queries"]?.evidence ?? "", /not available over memory/);
   });
 });
 
-describe("diagnose does what caches do", () => {
+describe("diagnose tries the commands of caches", () => {
   const servers: RedisServer[] = [];
   const start = async (...args: string[]): Promise<RedisServer> => {
     const server = await startRedis({ args });
@@ -323,7 +329,7 @@ describe("diagnose does what caches do", () => {
     redis = await start();
   });
 
-  /** What is found for a user with these rights, of what is not well; `"check level"`: evidence and advice. */
+  /** Returns the findings for a user with these rights that are not ok, as `"check level"`: evidence and advice. */
   const wrong = async (url: string, options: ClientOptions = {}): Promise<Record<string, string>> => {
     await using client = createCacheClient({ env: {}, url, timeout: 5000, ...options });
     const found: Record<string, string> = {};
@@ -339,7 +345,7 @@ describe("diagnose does what caches do", () => {
   };
   const none = { "encryption info": "auth and payment have no values yet -> undefined" };
 
-  it("and finds nothing where all is allowed, without a change of the store", { timeout: 60_000 }, async () => {
+  it("diagnose finds no problem when all is allowed, and does not change the store", { timeout: 60_000 }, async () => {
     await using client = createCacheClient({ env: {}, url: redis.url, timeout: 5000 });
     await client.service("product").products.set(1, product(1), { tags: ["t"] });
     await client.service("product").invalidateTags("t");
@@ -350,7 +356,7 @@ describe("diagnose does what caches do", () => {
     assert.deepEqual([await changes(), await dump(redis.url, 1)], [before, stored]);
   });
 
-  it("and finds scripts, commands, keys, SELECT and channels that are not allowed, with what to allow", {
+  it("diagnose finds scripts, commands, keys, SELECT and channels that are not allowed, and says what to allow", {
     timeout: 60_000,
   }, async () => {
     const all = ["~*", "&*", "+@all"];
@@ -395,8 +401,8 @@ describe("diagnose does what caches do", () => {
     }
   });
 
-  it("tries every command of the scripts that can be tried without a change", () => {
-    // INCR and HSET write in any case: who may INCRBY and HINCRBY may these, too, unless somebody means otherwise.
+  it("TRIALS has every command of the scripts that can be tried without a change", () => {
+    // INCR and HSET always write. Users that may run INCRBY and HINCRBY usually may run these too.
     const used = Object.values({ ...scripts, rateLimit }).flatMap((script) =>
       typeof script === "object"
         ? [...script.lua.matchAll(/redis\.p?call\('(\w+)'/g)].map(([, name]) => name as string)
@@ -406,7 +412,7 @@ describe("diagnose does what caches do", () => {
     assert.deepEqual([...new Set(used)].filter((name) => !tried.has(name)).sort(), ["HSET", "INCR"]);
   });
 
-  it("and warns of near caches that are refused where one is on", { timeout: 60_000 }, async () => {
+  it("diagnose warns of refused near caches when one is on", { timeout: 60_000 }, async () => {
     const url = await user("g", "~*", "&*", "+@all", "-client");
     await using client = createCacheClient({ env: {}, url, timeout: 5000, near: true, logger: false });
     await client.cache().get("a");
@@ -414,25 +420,25 @@ describe("diagnose does what caches do", () => {
     assert.equal((await findings(client))["near caches"]?.level, "warning");
   });
 
-  it("and goes on for a user who may send no PING", { timeout: 60_000 }, async () => {
+  it("diagnose continues when the user may not run PING", { timeout: 60_000 }, async () => {
     assert.deepEqual(await wrong(await user("h", "~*", "&*", "+@all", "-ping")), none);
   });
 
-  it("and finds a replica", { timeout: 60_000 }, async () => {
+  it("diagnose finds a replica", { timeout: 60_000 }, async () => {
     const replica = await start("--replicaof", `127.0.0.1 ${redis.port}`);
     const found = await wrong(replica.url);
     assert.match(
       found["replication error"] ?? "",
       new RegExp(`^this is a replica of 127.0.0.1:${redis.port} -> .*primary`),
     );
-    // Where INFO is not known, ROLE tells.
+    // If INFO is not known, ROLE is used.
     const args = ["--replicaof", `127.0.0.1 ${redis.port}`, "--rename-command", "INFO", ""];
     const silent = await wrong((await start(...args)).url);
     assert.ok(silent["replication error"]);
     assert.match(silent["version info"] ?? "", /does not know INFO: it is renamed or disabled/);
   });
 
-  it("and says of clusters one thing only, whatever is set", { timeout: 60_000 }, async () => {
+  it("diagnose reports a cluster in the same way in every mode of databases", { timeout: 60_000 }, async () => {
     const folder = await mkdtemp(join(tmpdir(), "larder-"));
     const cluster = await start("--cluster-enabled", "yes", "--dir", folder);
     await rawCommand(cluster.port, ["CLUSTER", "ADDSLOTSRANGE", 0, 16383]);
@@ -446,13 +452,13 @@ describe("diagnose does what caches do", () => {
     await rm(folder, { recursive: true });
   });
 
-  it("and calls nobody logged in of whom it does not know", { timeout: 60_000 }, async () => {
+  it("diagnose names the user default when it cannot know that a login took place", { timeout: 60_000 }, async () => {
     const renamed = await start("--rename-command", "INFO", "", "--rename-command", "CONFIG", "");
     await using client = createCacheClient({ env: {}, url: renamed.url, timeout: 5000 });
     assert.equal((await findings(client)).authentication?.evidence, "the user is default");
   });
 
-  it("and finds what auth and payment store in plain text", { timeout: 60_000 }, async () => {
+  it("diagnose finds values of auth and payment in plain text", { timeout: 60_000 }, async () => {
     const { url } = await start();
     const keys = { keys: { k1: new Uint8Array(32).fill(1) } };
     const store = async (options: ClientOptions): Promise<void> => {
@@ -471,7 +477,7 @@ describe("diagnose does what caches do", () => {
     );
   });
 
-  it("and says of a token that only reads that another one is needed, and of keys that it cannot see them", {
+  it("diagnose asks for another token when the token is read-only, and says that it cannot read keys", {
     timeout: 60_000,
   }, async () => {
     const rest = await serve(bridge({ driver: memory(), token: "t", readOnlyToken: "r" }));

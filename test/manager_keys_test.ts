@@ -21,7 +21,7 @@ onWires("manager", (test, wire) => {
   for (const databases of wire === "REST" ? (["prefixed"] as const) : (["numbered", "prefixed"] as const)) {
     const mode = { databases };
 
-    test(`clear (${databases}) deletes one service's keys and no other's, whatever the prefix`, async ({ make }) => {
+    test(`clear (${databases}) deletes the keys of one service only, with any prefix`, async ({ make }) => {
       const prefixes = ["", "a", "a*", "[a]", "a:b", "a\\", "?"];
       const clients = prefixes.map((prefix) => make({ ...mode, prefix }));
       const fill = async (): Promise<void> => {
@@ -41,7 +41,7 @@ onWires("manager", (test, wire) => {
       }
     });
 
-    test(`clear (${databases}) takes a glob, counts without deleting, and spares what was invalidated`, async ({
+    test(`clear (${databases}) takes a glob, counts with dryRun, and keeps the record of invalidations`, async ({
       make,
     }) => {
       const client = make(mode);
@@ -68,7 +68,7 @@ onWires("manager", (test, wire) => {
       assert.equal(await cache.get("again"), undefined);
     });
 
-    test(`clear (${databases}) of a service is not undone by a load under way, in any client`, async ({ make }) => {
+    test(`clear (${databases}) of a service is not undone by a load in-flight, in any client`, async ({ make }) => {
       const [one, two] = [make(mode), make(mode)];
       const { products } = one.service("product");
       await products.set("0", { id: "0", name: "there" });
@@ -106,7 +106,7 @@ onWires("manager", (test, wire) => {
       assert.equal(await client.cache({ database: 10 }).get("stays"), 1);
     });
 
-    test(`list (${databases}) tells type, TTL and size, sorted and limited`, async ({ make }) => {
+    test(`list (${databases}) returns type, TTL and size, sorted and limited`, async ({ make }) => {
       const client = make(mode);
       const cache = client.cache({ database: 9 });
       await cache.set("a", "x", { ttl: "1h" });
@@ -135,7 +135,7 @@ onWires("manager", (test, wire) => {
     });
   }
 
-  test("get reads entries with what is known of them", async ({ make }) => {
+  test("get reads entries with their metadata", async ({ make }) => {
     const key = Buffer.alloc(32, 7).toString("base64");
     const client = make({ encryption: { keys: { k1: key } }, compressAbove: 200 });
     const cache = client.cache({ database: 9 });
@@ -159,7 +159,7 @@ onWires("manager", (test, wire) => {
     assert.equal(sealed?.entry?.sealed, "k1");
   });
 
-  test("the functions refuse what they cannot use", async ({ make }) => {
+  test("clear, list and get refuse bad arguments", async ({ make }) => {
     const client = make();
     await assert.rejects(finish(clear(client, { service: "nope" })), /accepted are gateway/);
     await assert.rejects(
@@ -189,7 +189,7 @@ describe("manager on keys of every type and of any bytes over TCP", () => {
   });
   after(() => redis.stop());
 
-  it("list, get and clear take keys and values that are not UTF-8", { timeout: 60_000 }, async () => {
+  it("list, get and clear take keys and values when they are not UTF-8", { timeout: 60_000 }, async () => {
     await using client = createCacheClient({ env: {}, url: redis.url });
     const driver = nodeRedis({ url: redis.url });
     const connection = (await driver.connect?.(9)) as Connection;

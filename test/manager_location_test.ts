@@ -6,7 +6,7 @@ import { createCacheClient, defineService } from "../mod.ts";
 describe("client.locate", () => {
   const driver = memory();
 
-  it("tells a service's database and prefix when databases are numbered", async () => {
+  it("client.locate returns the database and prefix of a service when databases are numbered", async () => {
     await using client = createCacheClient({ env: {}, driver, prefix: "a:b" });
     const place = await client.locate({ service: "auth" });
     assert.deepEqual(
@@ -27,7 +27,7 @@ describe("client.locate", () => {
     assert.equal((await client.locate({})).number, 0);
   });
 
-  it("tells the prefix of a database when databases are prefixes", async () => {
+  it("client.locate returns the prefix of a database when databases are prefixed", async () => {
     await using client = createCacheClient({ env: {}, driver, databases: "prefixed" });
     const { database, prefix, number, numbered } = await client.locate({ service: "order" });
     assert.deepEqual(
@@ -36,7 +36,7 @@ describe("client.locate", () => {
     );
   });
 
-  it("tells the service's part of a shared database", async () => {
+  it("client.locate returns the prefix of a service when it shares a database", async () => {
     const loyalty = defineService({ name: "loyalty", database: 1, collections: {} });
     await using client = createCacheClient({ env: {}, driver, allowSharedDatabases: true });
     assert.equal((await client.locate({ service: loyalty })).prefix, "loyalty:");
@@ -44,7 +44,7 @@ describe("client.locate", () => {
     assert.equal((await client.locate({ database: 1 })).prefix, "");
   });
 
-  it("refuses what is no service or database", async () => {
+  it("client.locate throws when the service or database does not exist", async () => {
     await using client = createCacheClient({ env: {}, driver });
     await assert.rejects(
       client.locate({ service: "nope" }),

@@ -21,7 +21,7 @@ import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 const MODES: readonly OnConflict[] = ["skip", "replace", "fail"];
 
 onWires("manager", (test, wire) => {
-  test("restore after clear brings tagged entries back, and what was invalidated stays so", async ({ make }) => {
+  test("restore writes tagged entries back after clear, and keeps invalidated ones invalid", async ({ make }) => {
     const client = make();
     const cache = client.cache({ database: 9 });
     await cache.set("kept", 1, { tags: ["a"], ttl: "1h" });
@@ -52,7 +52,7 @@ onWires("manager", (test, wire) => {
     assert.deepEqual(await values(), [4]);
   });
 
-  test("restore into an empty place brings entries, marks and clock back as they were", async ({ make, raw }) => {
+  test("restore writes entries, marks and epoch unchanged when the destination is empty", async ({ make, raw }) => {
     const client = make();
     const cache = client.cache({ database: 9 });
     await cache.set("kept", 1, { tags: ["a", "\u00e9"], ttl: "1h" });
@@ -71,7 +71,7 @@ onWires("manager", (test, wire) => {
     assert.equal(await other.get("kept"), undefined);
   });
 
-  test("restore makes nothing older that is there already", async ({ make }) => {
+  test("restore does not make existing entries older", async ({ make }) => {
     const client = make();
     const cache = client.cache({ database: 9 });
     await cache.set("old", 1);
@@ -86,7 +86,7 @@ onWires("manager", (test, wire) => {
     assert.deepEqual([await other.get("new"), await other.get("own")], [undefined, 3]);
   });
 
-  test("encrypted, compressed, stale and sliding entries are what they were after a restore in another mode", async ({
+  test("restore keeps encrypted, compressed, stale and sliding entries when the mode of databases changes", async ({
     make,
   }) => {
     const encryption = { keys: { k: "00000000000000000000000000000000000000000000" } };
@@ -119,7 +119,7 @@ onWires("manager", (test, wire) => {
     );
   });
 
-  test("an aborted restore that is run again gives the same as one run", async ({ make, raw }) => {
+  test("restore has the same result in two runs when the first one is aborted", async ({ make, raw }) => {
     const client = make();
     const cache = client.cache({ database: 9 });
     for (const databases of [false, true]) {
@@ -195,7 +195,9 @@ describe("restore of damaged files", () => {
     return error;
   };
 
-  it("restore refuses any byte that is flipped, cut or inserted, and writes nothing", { timeout: 60_000 }, async () => {
+  it("restore refuses a file when any byte is flipped, cut or inserted, and writes nothing", {
+    timeout: 60_000,
+  }, async () => {
     const { bytes } = file;
     await fc.assert(
       fc.asyncProperty(
@@ -214,7 +216,7 @@ describe("restore of damaged files", () => {
     );
   });
 
-  it("restore refuses damage to a compressed file, or reads what was in it", { timeout: 60_000 }, async () => {
+  it("restore refuses a damaged compressed file, or reads its original contents", { timeout: 60_000 }, async () => {
     const { bytes } = await backedUp(client, { database: 9, gzip: true });
     await fc.assert(
       fc.asyncProperty(fc.nat({ max: bytes.length - 1 }), fc.integer({ min: 1, max: 255 }), async (at, by) => {
@@ -236,7 +238,7 @@ describe("restore of damaged files", () => {
     for (const length of [1, 10, bytes.length >> 1, bytes.length - 1]) await refuses(bytes.slice(0, length));
   });
 
-  it("restore says what is wrong with a file, and where", { timeout: 60_000 }, async () => {
+  it("restore names the fault of a file and its line", { timeout: 60_000 }, async () => {
     const says = async (bytes: Uint8Array | string, line: number, message: RegExp): Promise<void> => {
       const error = await refuses(bytes);
       assert.match(error.message, message);
@@ -258,7 +260,7 @@ describe("restore of damaged files", () => {
     await says(text.replace('"key"', '"kex"'), 2, /received undefined, expected text or base64/);
   });
 
-  it("restore refuses types that the store does not have before it writes", { timeout: 60_000 }, async () => {
+  it("restore refuses types before it writes when the store does not have them", { timeout: 60_000 }, async () => {
     const list = await file.rewritten((line) => (line.key === "h" ? { key: "h", type: "list", value: ["a"] } : line));
     await assert.rejects(
       restored(client, 10, list, "replace"),
@@ -268,7 +270,7 @@ describe("restore of damaged files", () => {
   });
 });
 
-describe("restore when things go away", () => {
+describe("restore when a store or a process fails", () => {
   let redis: RedisServer;
   let folder: string;
   before(async () => {
@@ -289,53 +291,49 @@ describe("restore when things go away", () => {
       await connection.send(commands);
     });
 
-  it(
-    "a store that goes away half-way is an error that says so, and the next run ends what was begun",
-    LIMIT,
-    async () => {
-      await fill(9);
-      await using client = createCacheClient({ env: {}, url: redis.url });
-      const file = await backedUp(client, { database: 9 });
-      const was = await dump(redis.url, 9);
-      const proxy = await startProxy(redis.port);
-      for (const [i, mode] of (["cut", { resetAfter: 5000 }, "blackhole"] as const).entries()) {
-        await using shaky = createCacheClient({ env: {}, url: `redis://127.0.0.1:${proxy.port}` });
-        let broken = false;
-        const run = restore(shaky, { database: 10 + i, read: file.read, timeout: 1000 });
-        await assert.rejects(
-          async () => {
-            for await (const { phase, keys } of run) {
-              if (phase !== "write" || keys < 1000 || broken) continue;
-              broken = true;
-              if (mode === "cut") proxy.cut();
-              else await proxy.set(mode);
-            }
-          },
-          { name: "StoreError" },
-        );
-        await proxy.set("pass");
-        const { resumed, written, skipped } = await restored(shaky, 10 + i, file, "fail");
-        assert.ok(resumed);
-        // The step that nobody knows of may have been written.
-        assert.ok(written + skipped >= 3500);
-        // What was being built may come in late, and is gone by itself in a day.
-        const is = Object.entries(await dump(redis.url, 10 + i)).filter(([key]) => !key.startsWith("#larder:restore:"));
-        assertSame(Object.fromEntries(is), was);
-      }
+  it("restore throws when the store goes away half-way, and the next run completes it", LIMIT, async () => {
+    await fill(9);
+    await using client = createCacheClient({ env: {}, url: redis.url });
+    const file = await backedUp(client, { database: 9 });
+    const was = await dump(redis.url, 9);
+    const proxy = await startProxy(redis.port);
+    for (const [i, mode] of (["cut", { resetAfter: 5000 }, "blackhole"] as const).entries()) {
+      await using shaky = createCacheClient({ env: {}, url: `redis://127.0.0.1:${proxy.port}` });
+      let broken = false;
+      const run = restore(shaky, { database: 10 + i, read: file.read, timeout: 1000 });
       await assert.rejects(
         async () => {
-          await using shaky = createCacheClient({ env: {}, url: `redis://127.0.0.1:${proxy.port}` });
-          await proxy.set({ resetAfter: 100_000 });
-          await backedUp(shaky, { database: 9, timeout: 1000 });
+          for await (const { phase, keys } of run) {
+            if (phase !== "write" || keys < 1000 || broken) continue;
+            broken = true;
+            if (mode === "cut") proxy.cut();
+            else await proxy.set(mode);
+          }
         },
         { name: "StoreError" },
       );
-      await proxy.stop();
-    },
-  );
+      await proxy.set("pass");
+      const { resumed, written, skipped } = await restored(shaky, 10 + i, file, "fail");
+      assert.ok(resumed);
+      // The step without a reply may have been written.
+      assert.ok(written + skipped >= 3500);
+      // What was being built may come in late, and is gone by itself in a day.
+      const is = Object.entries(await dump(redis.url, 10 + i)).filter(([key]) => !key.startsWith("#larder:restore:"));
+      assertSame(Object.fromEntries(is), was);
+    }
+    await assert.rejects(
+      async () => {
+        await using shaky = createCacheClient({ env: {}, url: `redis://127.0.0.1:${proxy.port}` });
+        await proxy.set({ resetAfter: 100_000 });
+        await backedUp(shaky, { database: 9, timeout: 1000 });
+      },
+      { name: "StoreError" },
+    );
+    await proxy.stop();
+  });
 
   for (const onConflict of MODES) {
-    it(`a process that is killed while it restores (${onConflict}) leaves what the next run ends`, LIMIT, async () => {
+    it(`restore (${onConflict}) completes in the next run when its process is killed`, LIMIT, async () => {
       await fill(9);
       await using client = createCacheClient({ env: {}, url: redis.url });
       await client.cache({ database: 9 }).set("tagged", 1, { tags: ["t"], ttl: "1h" });

@@ -7,10 +7,11 @@ import { diagnose, inspect } from "../src/manager/mod.ts";
 import { serverMode, serverName } from "../src/manager/server.ts";
 import { StoreWatch } from "../src/monitor/store_watch.ts";
 
-/** What INFO says that matters here, a line a field, and what the server is then called. */
+/** The relevant lines of INFO, and the name and version of the server. */
 const RECORDED: Readonly<Record<string, readonly [info: string, name: string | null, mode: string | undefined]>> = {
   "Redis 7": [
-    "# Server\nredis_version:7.0.15\nredis_git_sha1:00000000\nredis_mode:standalone\nos:Linux x86_64\nexecutable:/usr/bin/redis-server\n# Cluster\ncluster_enabled:0",
+    "# Server\nredis_version:7.0.15\nredis_git_sha1:00000000\nredis_mode:standalone\nos:Linux x86_64\n" +
+      "executable:/usr/bin/redis-server\n# Cluster\ncluster_enabled:0",
     "Redis 7.0.15",
     "standalone",
   ],
@@ -36,7 +37,8 @@ const RECORDED: Readonly<Record<string, readonly [info: string, name: string | n
     "standalone",
   ],
   KeyDB: [
-    "# Server\nredis_version:6.3.4\nredis_mode:standalone\nexecutable:/usr/local/bin/keydb-server\n# CPU\nserver_threads:2\n# KeyDB\nmvcc_depth:0",
+    "# Server\nredis_version:6.3.4\nredis_mode:standalone\nexecutable:/usr/local/bin/keydb-server\n" +
+      "# CPU\nserver_threads:2\n# KeyDB\nmvcc_depth:0",
     "KeyDB 6.3.4",
     "standalone",
   ],
@@ -60,7 +62,7 @@ const RECORDED: Readonly<Record<string, readonly [info: string, name: string | n
     "Upstash 1.13.3",
     "standalone",
   ],
-  "a server that tells nothing": ["# Server\nuptime_in_seconds:5", null, undefined],
+  "a server that does not report it": ["# Server\nuptime_in_seconds:5", null, undefined],
 };
 
 /** The embedded store, which says of itself what another server does. */
@@ -79,7 +81,7 @@ function telling(info: string): Driver {
 
 describe("a server's name", () => {
   for (const [title, [text, name, mode]] of Object.entries(RECORDED)) {
-    it(`is ${name} for ${title}, wherever it is shown`, async () => {
+    it(`is ${name} for ${title} in every output`, async () => {
       const info = new Map(
         text.split("\n").flatMap((line) => {
           const [, key, value] = /^(\w+):(.*)$/.exec(line) ?? [];

@@ -19,7 +19,7 @@ for (const [name, start, options] of [
   ["a store over REST", () => upstashStore("redis"), {}],
 ] as const) {
   describe(`findServices on ${name}`, () => {
-    it("makes those known that count, and no others", LIMIT, async () => {
+    it("findServices registers services that have shared statistics, and no others", LIMIT, async () => {
       const store = await start();
       const given = { env: {}, timeout: 5000, ...(await store.open()), ...options };
       const app = createCacheClient({ ...given, fleetStats: true });
@@ -53,7 +53,7 @@ for (const [name, start, options] of [
 }
 
 describe("findServices on a server of few databases", () => {
-  it("finds what is in those that there are", LIMIT, async () => {
+  it("findServices finds services when the server has few databases", LIMIT, async () => {
     const redis = await startRedis({ args: ["--databases", "9"] });
     const app = createCacheClient({ env: {}, url: redis.url, fleetStats: true });
     try {

@@ -13,7 +13,7 @@ import { serve } from "./helpers/serve.ts";
 /** The sources, also when this file runs compiled. */
 const root = fileURLToPath(import.meta.url).replace(/(dist\/)?test\/[^/]*$/, "");
 
-/** What the fixture prints when Deno runs it with these flags; what it says beside goes into `said`. */
+/** Runs the fixture in Deno with flags, and returns its output. Its other output goes into `said`. */
 async function run(flags: readonly string[], options: object, said: string[] = []): Promise<unknown> {
   const args = ["run", "--quiet", "--no-prompt", "--no-check", ...flags, "test/fixtures/permissions.ts"];
   const deno = `${root}node_modules/.bin/deno`;
@@ -58,7 +58,7 @@ describe("Deno's permissions", () => {
     }
   });
 
-  it("make a client say that no store is named when variables may not be read, and only then", async () => {
+  it("make a client warn that no store is named when variables may not be read, and only then", async () => {
     const line = /^larder: no store is named, and the environment cannot be read: .*on Deno permit --allow-env/;
     for (const [flags, options, expected] of [
       [[], {}, line],
@@ -76,7 +76,7 @@ describe("Deno's permissions", () => {
     }
   });
 
-  it("make a store that may not be reached one that is away", async () => {
+  it("make a store count as away when it may not be reached", async () => {
     const [driver, written, value, error] = (await run([], { url: redis.url })) as unknown[];
     assert.deepEqual([driver, written, value], ["node-redis", false, null]);
     assert.match(String(error), /^Cannot connect to Redis at 127\.0\.0\.1:\d+/);

@@ -22,7 +22,7 @@ for (const [, name, rights = ""] of PAGE.matchAll(/^\| (?:`([^`]+)` )?\| `([^`]+
   else ROWS.push([name, list]);
 }
 
-/** What each row promises: throws where it does not hold. */
+/** The promise of each row, as a function that throws if it does not hold. */
 const PROMISES: Readonly<Record<string, (url: string, owner: string) => Promise<void>>> = {
   async reads(url) {
     await using client = strict(url);
@@ -156,7 +156,7 @@ const PROMISES: Readonly<Record<string, (url: string, owner: string) => Promise<
   },
 };
 
-/** What the server tells of changes on, and what is said to take its place on Redict. */
+/** The channel of invalidations, and the rights that replace it on Redict. */
 const CHANNEL = "&__redis__:invalidate";
 const REDICT_CHANNEL = /On\s+Redict, `([^`]+)`/.exec(PAGE)?.[1]?.split(" ") ?? [];
 
@@ -188,7 +188,7 @@ describe("the page of permissions", () => {
     await redis?.stop();
   });
 
-  /** Whether a promise holds for a user with these rights. */
+  /** Returns whether a promise holds for a user with these rights. */
   const holds = async (name: string, rights: readonly string[]): Promise<unknown> => {
     await fill(redis, raw);
     assert.equal(
@@ -209,7 +209,7 @@ describe("the page of permissions", () => {
     );
   };
 
-  it("has a user who may do all that an application does", LIMIT, async () => {
+  it("names a user with all the rights of an application", LIMIT, async () => {
     const [, words = ""] = /ACL SETUSER \w+ on '>password' ([^`]*)```/.exec(PAGE) ?? [];
     const rights = words
       .replace(/['\\\n]/g, " ")
@@ -220,7 +220,7 @@ describe("the page of permissions", () => {
     }
   });
 
-  it("says what doctor needs to be told all", LIMIT, async () => {
+  it("names the rights by which doctor sees everything", LIMIT, async () => {
     const [, more = ""] = /say what is hidden from them: `([^`]*)`/.exec(PAGE.replaceAll(/\s+/g, " ")) ?? [];
     const rights = ["all verbs", "larder list", "fleetStats"].flatMap(
       (name) => ROWS.find(([row]) => row === name)?.[1] ?? [],
@@ -239,7 +239,7 @@ describe("the page of permissions", () => {
     assert.ok((await untold([...rights, ...told.filter((right) => right !== "+info")])).includes("memory"));
   });
 
-  it("leaves a counter as it was when the right that is missing is TIME", LIMIT, async () => {
+  it("leaves counters unchanged when the missing right is TIME", LIMIT, async () => {
     await raw.command("ACL", "SETUSER", "user", "reset", "on", ">pw", "~*", "&*", "+@all", "-time");
     await using client = strict(redis.url.replace("//", "//user:pw@"));
     await assert.rejects(

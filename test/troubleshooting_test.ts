@@ -1,4 +1,4 @@
-/** docs/troubleshooting.md shows what doctor prints: here it is asked again, of stores in the same states. */
+/** Compares the output that docs/troubleshooting.md shows with that of doctor, on stores in the same states. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -12,7 +12,7 @@ import { freePort, type RedisServer, rawClient, rawCommand, startRedis } from ".
 const LIMIT = { timeout: 120_000 };
 const GUIDE = readFileSync("docs/troubleshooting.md", "utf8");
 
-/** What the guide shows in a section, by what the findings are about. */
+/** Returns the blocks that a section of the guide shows. */
 function shownIn(section: string): string[] {
   const [, text] = new RegExp(`\n## ${section}\n([\\s\\S]*?)(?=\n## |$)`).exec(GUIDE) ?? [];
   assert.ok(text, section);
@@ -37,7 +37,7 @@ describe("the troubleshooting guide", () => {
   };
   after(() => Promise.all(servers.map((server) => server.stop())));
 
-  /** What doctor prints, and with which code it ends. */
+  /** Returns the output and the exit code of doctor. */
   const doctor = async (url: string): Promise<readonly [printed: string, code: number | null]> => {
     const { code, stdout, stderr } = await larder(["doctor", "--url", url]);
     assert.equal(stderr, "");
@@ -80,7 +80,7 @@ describe("the troubleshooting guide", () => {
     await rm(folder, { recursive: true });
   });
 
-  it("shows what doctor prints when a hit rate is low, and when nobody counts", LIMIT, async () => {
+  it("shows what doctor prints when a hit rate is low, and when no process counts", LIMIT, async () => {
     const [low, unknown, ...more] = shownIn("Low hit rate").map(alike);
     assert.equal(more.length, 0);
     const { url } = await start();

@@ -1,7 +1,8 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
+import { checkPattern } from "../entry/keyspace.ts";
 import { EVERYTHING, invalidate } from "../lua/entries.ts";
-import { checkPattern, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
+import { type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
 /**

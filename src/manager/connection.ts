@@ -258,9 +258,3 @@ export async function openManagedConnection(
   const connection = await location.driver.connect?.(location.database, { timeout });
   return new ManagedConnection(location, connection, signal, timeout);
 }
-
-/** Returns a glob. @throws {TypeError} If it is empty or not well-formed text. */
-export function checkPattern(pattern: unknown): string {
-  if (typeof pattern === "string" && pattern !== "" && pattern.isWellFormed()) return pattern;
-  throw invalid("match keys", pattern, 'a glob that is not empty, such as "search:*"', TypeError);
-}

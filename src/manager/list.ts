@@ -1,13 +1,7 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { checkWhole, invalid } from "../base/check.ts";
-import {
-  asText,
-  checkPattern,
-  displayText,
-  type ManagedConnection,
-  openManagedConnection,
-  word,
-} from "./connection.ts";
+import { checkPattern } from "../entry/keyspace.ts";
+import { asText, displayText, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
 /** The number of keys that one step reads. */
