@@ -42,7 +42,7 @@ const HONOURED: readonly (readonly [string, Address])[] = [
   ["http://b\u1ebfp.example:80", { driver: "upstash", base: "http://xn--bp-z7s.example" }],
 ];
 
-/** What is refused, and what the reason says. What is secret in it is `S3cret`. */
+/** Rejected addresses, with the reason. `S3cret` stands for their secrets. */
 const REFUSED: readonly (readonly [string, RegExp])[] = [
   ["redis://default:a/S3cret@cache.internal:6379/0", /^percent-encode \/ \? # % .* %2F %3F %23 %25/],
   ["redis://default:12/S3cret@cache.internal:6379/0", /^percent-encode/],
@@ -122,7 +122,7 @@ describe("readAddress", () => {
     });
   }
 
-  it("readAddress answers one of both for any text, and no host that DNS could not know", () => {
+  it("readAddress returns an address or throws for any text, and returns no host that DNS cannot know", () => {
     const part = fc.constantFrom(
       ...'redis:|rediss:|valkey:|unix:|memory:|https:|//|/|?|#|@|:|%|[|]|,|=|db=3|ssl=true|h|bếp|1|16|\\|"| '.split(
         "|",
@@ -164,7 +164,7 @@ describe("readHost", () => {
     }
   });
 
-  it("readHost says what to do when it is something else", () => {
+  it("readHost says what to do when given something else than a host", () => {
     for (const [given, reason] of [
       ["h:6379", /^expected a host name .*the port is a setting of its own: REDIS_PORT/],
       ["redis://u:S3cret@h", /^expected a host name .*a URL is a setting of its own: REDIS_URL/],
@@ -197,7 +197,7 @@ function problems(record: Record<string, string>, options: ConfigOptions = {}): 
 }
 
 describe("addresses in a configuration", () => {
-  it("parseConfig honours or refuses what URLs say in every place that takes one", () => {
+  it("parseConfig honours or refuses all that a URL says in every setting that takes one", () => {
     const tcp = (config: Config) => config.driver === "node-redis" && [config.redis.tls, config.database];
     assert.deepEqual(tcp(parseConfig({ CACHE_URL: "redis://h?ssl=true&db=3" })), [true, 3]);
     assert.deepEqual(tcp(parseConfig({ REDIS_URL: "redis://h?ssl=true&db=3" })), [true, 3]);
@@ -214,17 +214,20 @@ describe("addresses in a configuration", () => {
       });
       assert.equal(
         problem,
-        `${label} is "https://h?***", leave _token out of its query: the token is a setting of its own, UPSTASH_REDIS_REST_TOKEN`,
+        `${label} is "https://h?***", leave _token out of its query: ` +
+          "the token is a setting of its own, UPSTASH_REDIS_REST_TOKEN",
       );
     }
     assert.deepEqual(problems({}, { url: "redis://h?x=1" }), [
-      'option "url" is "redis://h?***", leave x out of its query, which takes db and ssl; more are options of nodeRedis',
+      'option "url" is "redis://h?***", leave x out of its query, which takes db and ssl; ' +
+        "more are options of nodeRedis",
     ]);
   });
 
   it("parseConfig shows the host, not the password, of an address that it refuses", () => {
     assert.deepEqual(problems({ CACHE_URL: "redis://default:a/b@cache.internal:6379/0" }), [
-      'CACHE_URL is "redis://***@cache.internal:6379/0", percent-encode / ? # % and \\ in its user and password, as %2F %3F %23 %25 %5C',
+      'CACHE_URL is "redis://***@cache.internal:6379/0", ' +
+        "percent-encode / ? # % and \\ in its user and password, as %2F %3F %23 %25 %5C",
     ]);
   });
 
@@ -237,10 +240,11 @@ describe("addresses in a configuration", () => {
   });
 
   it("parseConfig prints no secret of what another client's settings hold, in whichever variable they stand", () => {
-    const names =
-      "CACHE_URL REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_TLS CACHE_DRIVER CACHE_RETRIES CACHE_DATABASES CACHE_STALE_FOR CACHE_LOCK UPSTASH_REDIS_REST_URL UPSTASH_REDIS_REST_TOKEN KV_REST_API_URL".split(
-        " ",
-      );
+    const names = [
+      ..."CACHE_URL REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_TLS CACHE_DRIVER CACHE_RETRIES".split(" "),
+      ..."CACHE_DATABASES CACHE_STALE_FOR CACHE_LOCK UPSTASH_REDIS_REST_URL UPSTASH_REDIS_REST_TOKEN".split(" "),
+      "KV_REST_API_URL",
+    ];
     const secret = fc.stringMatching(/^[A-Za-z0-9+/=@:?#%& .-]{0,10}Q5ecr3tQ[A-Za-z0-9+/=@:?#%& .-]{0,10}$/);
     const form = fc.constantFrom(
       (s: string) => `redis://u:${s}@h:6379/0`,
@@ -295,7 +299,7 @@ describe("addresses in a configuration", () => {
 });
 
 describe("addresses and options of drivers", () => {
-  it("nodeRedis names the database of its address, and a client takes it where nothing else names one", async () => {
+  it("nodeRedis names the database of its address, and a client takes it if nothing else names one", async () => {
     for (const [options, expected] of [
       [{ url: "redis://h/3" }, 3],
       [{ url: "unix:/run/r.sock?db=4" }, 4],
@@ -394,7 +398,7 @@ describe("addresses and options of drivers", () => {
 });
 
 describe("oddSecret", () => {
-  it("oddSecret tells of quotes, line breaks and white space, and shows nothing", () => {
+  it("oddSecret names quotes, line breaks and white space, and shows nothing of the secret", () => {
     for (const [secret, expected] of [
       ['"S3cret"', "stands in quotes"],
       ["'S3cret'", "stands in quotes"],

@@ -1,4 +1,4 @@
-/** What callers give wrongly, and what they are told: where it was given, by its name, with what is accepted. */
+/** Bad input is refused when it is given, with its name and the accepted values in the message. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as v from "valibot";
@@ -65,7 +65,7 @@ function says(...parts: RegExp[]): (error: Error) => true {
 }
 
 describe("schemas", () => {
-  it("are refused where they are declared when they follow no Standard Schema", () => {
+  it("collection refuses a schema that does not follow Standard Schema", () => {
     const bad = [
       { type: "string" },
       { "~standard": {} },
@@ -90,7 +90,7 @@ describe("schemas", () => {
 });
 
 describe("entries of setMany", () => {
-  it("are named when they are bad, and nothing is written", async () => {
+  it("setMany names a bad entry, and writes nothing", async () => {
     const driver = counted();
     const cache = make(driver).cache();
     const { dishes } = make(driver).service(menu({ schema: v.string() }));
@@ -134,7 +134,7 @@ describe("entries of setMany", () => {
 });
 
 describe("keys", () => {
-  it("are refused when they are numbers without an end or none", async () => {
+  it("a cache refuses keys that are NaN or infinite", async () => {
     const cache = make().cache();
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       const refused = says(/Cannot use a key: received .*, expected a finite number or a well-formed string/);
@@ -151,7 +151,7 @@ describe("tags", () => {
     /Cannot set tags: received a value of type \w+, expected a list of strings, or a function that returns one/,
   );
 
-  it("are refused when a collection's function gives no list, and nothing is written", async () => {
+  it("a write refuses tags when the function of the collection returns no list", async () => {
     for (const bad of ["S3CRET", 5, true, new Set(["a"]), { a: 1 }, Promise.resolve(["a"])]) {
       const driver = counted();
       const { dishes } = make(driver).service(menu({ tags: (() => bad) as Bad }));
@@ -166,7 +166,7 @@ describe("tags", () => {
     }
   });
 
-  it("are none when a collection's function gives undefined or null", async () => {
+  it("an entry has no tags when the function of the collection returns undefined or null", async () => {
     for (const none of [undefined, null]) {
       const { dishes, invalidateTags } = make().service(menu({ tags: () => none as undefined }));
       assert.equal(await dishes.set(1, "pho"), true);
@@ -176,7 +176,7 @@ describe("tags", () => {
     }
   });
 
-  it("are refused as an option that is neither a list nor a function, and in a list by each", async () => {
+  it("declarations and calls refuse tags that are neither a list nor a function, and bad tags in a list", async () => {
     const cache = make().cache();
     for (const bad of ["menu", 5, null, {}]) {
       await assert.rejects(cache.set("k", 1, { tags: bad as Bad }), lists);
@@ -193,7 +193,7 @@ describe("tags", () => {
     }
   });
 
-  it("are refused when a loader sets no list, for one value and for several", async () => {
+  it("getOrSet and getOrSetMany refuse tags that a loader sets to something else than a list", async () => {
     const cache = make().cache<string>();
     const load = (context: LoadContext<string>) => {
       (context as Bad).tags = "S3CRET";
@@ -215,7 +215,7 @@ describe("tags", () => {
     assert.equal(await cache.get("k"), undefined);
   });
 
-  it("that cannot be had reject the load, as a value that the schema refuses does, sealed or not, and are told of", async () => {
+  it("getOrSet rejects and emits the error when the function for tags throws, sealed or not", async () => {
     const keys = { k1: new Uint8Array(32).fill(1) };
     const fail = () => {
       throw new Error("no tags today");
@@ -243,7 +243,7 @@ describe("tags", () => {
     }
   });
 
-  it("that cannot be had in the background leave the stale value, and are told of as kept", async () => {
+  it("getOrSet keeps the stale value when tags throw in the background, and emits the error", async () => {
     let now = 1_700_000_000_000;
     let broken = false;
     const tags = () => {
@@ -304,7 +304,7 @@ describe("declarations", () => {
   ];
   for (const [name, value, message] of wrong) {
     const given = { [name]: value } as Bad;
-    it(`refuse ${name}: ${typeof value === "object" ? JSON.stringify(value) : String(value)} where they are made`, () => {
+    it(`declarations refuse ${name}: ${typeof value === "object" ? JSON.stringify(value) : String(value)}`, () => {
       assert.throws(() => collection({ key: "a:{id}", ...given }), message);
       assert.throws(() => defineService({ name: "a", database: 8, collections: {}, ...given }), message);
       const bare = { dishes: { key: "a:{id}", ...given } };
@@ -319,7 +319,7 @@ describe("declarations", () => {
     });
   }
 
-  it("refuse names that belong elsewhere, and list those that are theirs", () => {
+  it("declarations refuse options that belong elsewhere, and list their own", () => {
     const key = "a:{id}";
     assert.throws(
       () => collection({ key, colections: {} } as Bad),
@@ -340,7 +340,7 @@ describe("declarations", () => {
     assert.ok(withOptions(product, { collections: { products: { ttl: "5m", near: { ttl: "1s" } } } }));
   });
 
-  it("refuse steps of a migration that are no functions", () => {
+  it("collection refuses steps of a migration that are not functions", () => {
     const migrations = says(/Cannot set migrate of a:\{id\}: received .*, expected functions by version/);
     for (const migrate of [{ 1: 5 }, { 1: null }, { 1: (x: unknown) => x, 2: "x" }, 5, (x: unknown) => x]) {
       assert.throws(() => collection({ key: "a:{id}", version: 3, migrate: migrate as Bad }), migrations);
@@ -348,7 +348,7 @@ describe("declarations", () => {
     assert.ok(collection({ key: "a:{id}", version: 2, migrate: { 1: (x: unknown) => x } }));
   });
 
-  it("name the unknown option of the breaker, and list the others", () => {
+  it("createCacheClient names an unknown option of the breaker, and lists the others", () => {
     assert.throws(
       () => make(memory(), { breaker: { failuers: 3 } as Bad }),
       /option "breaker" is \{ failuers \}, expected false or \{ failures, openFor, maxOpenFor \}/,
@@ -367,7 +367,7 @@ describe("declarations", () => {
     );
   });
 
-  it("hold what is good, with undefined for what is not said", () => {
+  it("defineService accepts good options, and undefined for those that are not set", () => {
     const good = {
       ttl: undefined,
       near: undefined,
@@ -387,7 +387,7 @@ describe("declarations", () => {
 });
 
 describe("calls", () => {
-  it("refuse options that no call has, before anything is sent", async () => {
+  it("calls refuse unknown options before anything is sent", async () => {
     const driver = counted();
     const cache = make(driver).cache<number>();
     const bad = { ttI: "5m" } as Bad;
@@ -408,7 +408,7 @@ describe("calls", () => {
     assert.equal(await cache.update("k", () => 2, { attempts: 1, timeout: 100 }), 2);
   });
 
-  it("refuse options that are no object: a TTL or a second id in their place", async () => {
+  it("calls refuse options that are not an object, such as a TTL or a second id", async () => {
     const driver = counted();
     const cache = make(driver).cache<number>();
     for (const bad of ["5m", 60, true] as Bad[]) {
@@ -433,7 +433,7 @@ describe("calls", () => {
     assert.equal(driver.sent, 0);
   });
 
-  it("refuse a lock, a share or a switch of another form", async () => {
+  it("getOrSet refuses options of another type before anything is sent", async () => {
     const driver = counted();
     const cache = make(driver).cache<number>();
     const load = () => assert.fail("it ran");
@@ -455,7 +455,7 @@ describe("calls", () => {
     assert.equal(driver.sent, 0);
   });
 
-  it("refuse a switch of another form where a near cache has the value", async () => {
+  it("get refuses a bad option near when the near cache has the value", async () => {
     const { dishes } = make(counted()).service(menu({ near: true }));
     await dishes.set(1, "pho");
     for (let i = 0; i < 3; i++) assert.equal(await dishes.get(1), "pho");
@@ -464,7 +464,7 @@ describe("calls", () => {
     assert.equal(await dishes.get(1, { near: false }), "pho");
   });
 
-  it("refuse what is no function, before the read or the lock, and show no value", async () => {
+  it("calls refuse a loader that is not a function before the read or the lock, and show no value", async () => {
     const driver = counted();
     const cache = make(driver).cache<string>();
     for (const bad of [undefined, null, "S3CRET", 5, { S3CRET: 1 }, Promise.resolve("S3CRET")] as Bad[]) {
@@ -477,7 +477,7 @@ describe("calls", () => {
     assert.equal(driver.sent, 0);
   });
 
-  it("refuse a batch loader's answer that is no Map, and show no value", async () => {
+  it("getOrSetMany refuses a result of the loader that is not a Map, and shows no value", async () => {
     const cache = make().cache<string>();
     for (const bad of [undefined, null, "S3CRET", [["k", "S3CRET"]], { k: "S3CRET" }] as Bad[]) {
       const map = says(/^Cannot use what a loader returned: received .*, expected a Map by id$/);
@@ -493,7 +493,7 @@ describe("calls", () => {
     assert.equal(await cache.get("k"), undefined);
   });
 
-  it("take a batch loader's Map by ids of a wider type", async () => {
+  it("getOrSetMany takes a Map of the loader by ids of a wider type", async () => {
     const rows = new Map<string | number, string>([
       [1, "pho"],
       ["1", "bun"],
@@ -506,7 +506,7 @@ describe("calls", () => {
     );
   });
 
-  it("refuse attempts below one", async () => {
+  it("update refuses attempts below one", async () => {
     const driver = counted();
     const cache = make(driver).cache<number>();
     for (const attempts of [0, -1, Number.NaN, "3", null] as Bad[]) {
@@ -529,7 +529,7 @@ describe("calls", () => {
     }
   });
 
-  it("cache refuses what are no options of a cache, a database by another name too", () => {
+  it("cache refuses unknown options, such as a database by another name", () => {
     const client = make();
     assert.throws(
       () => client.cache({ db: 9 } as Bad),
@@ -543,7 +543,7 @@ describe("calls", () => {
     }
   });
 
-  it("service refuses what is no service", () => {
+  it("service refuses a value that is not a service", () => {
     const client = make();
     for (const bad of [undefined, null, 5] as Bad[]) {
       assert.throws(
@@ -562,7 +562,7 @@ describe("calls", () => {
     );
   });
 
-  it("subscribe refuses a listener that is no function", () => {
+  it("subscribe refuses a listener that is not a function", () => {
     assert.throws(
       () => make().subscribe("hit" as Bad),
       says(/Cannot call a listener: .* type string, expected a function/),
@@ -576,7 +576,7 @@ describe("calls", () => {
     });
   });
 
-  it("fleetStats rejects when its options are none", async () => {
+  it("fleetStats rejects unknown options", async () => {
     const client = make();
     const service = client.service("product");
     for (const one of [client, service, service.products, client.cache()] as Bad[]) {
@@ -611,7 +611,7 @@ describe("calls", () => {
 });
 
 onWires("increment", (test) => {
-  test("begins anew where get would miss: what was invalidated, and what is past its TTL", async (it) => {
+  test("increment starts again when get would miss: after an invalidation, and after the TTL", async (it) => {
     const client = it.make();
     const cache = client.cache<number>();
     await cache.set("k", 5, { ttl: "1h" });
@@ -631,7 +631,7 @@ onWires("increment", (test) => {
     assert.equal(await cache.increment("k"), 7);
   });
 
-  test("begins anew where it is remembered that there is nothing", async ({ make }) => {
+  test("increment starts again when a negative entry is remembered", async ({ make }) => {
     const cache = make().cache<number>();
     assert.equal(await cache.getOrSet("k", () => undefined, { negativeTtl: "1h" }), undefined);
     assert.equal(await cache.increment("k", { ttl: "1m", onError: "throw" }), 1);
@@ -639,7 +639,7 @@ onWires("increment", (test) => {
     assert.ok(((await cache.ttl("k")) as number) <= 60);
   });
 
-  test("counts on from a value that holds, tagged or kept stale", async ({ make }) => {
+  test("increment counts on from a valid value, tagged or kept stale", async ({ make }) => {
     const cache = make().cache<number>();
     await cache.set("k", 5, { ttl: "1h", staleFor: "1h", tags: ["t"] });
     assert.equal(await cache.increment("k"), 6);

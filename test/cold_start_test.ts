@@ -242,7 +242,7 @@ describe("an error of foreign code", () => {
     const load = () => Promise.reject(new Error('Dynamic require of "events" is not supported'));
     await assert.rejects(
       loadDriver("node-redis", load),
-      /^StoreError: Cannot load the code of the driver node-redis: Dynamic require of "events" is not supported; .*createRequire/,
+      /^StoreError: Cannot load the code of the driver node-redis: Dynamic require of "events" is not .*createRequire/,
     );
   });
 });

@@ -1,4 +1,4 @@
-/** What holds on every wire, in every databases mode, on every runtime. */
+/** The contract that holds for every driver, in every databases mode, on every runtime. */
 import assert from "node:assert/strict";
 import * as v from "valibot";
 import {
@@ -14,7 +14,7 @@ import {
 import { CardNumberError } from "../src/services/payment.ts";
 import { product as productService } from "../src/services/product.ts";
 
-/** What a case gets. */
+/** The arguments of a case. */
 export interface ContractContext {
   /** A client over the wire under test; clients of one case share a store that no other case has keys in. */
   make(options?: ClientOptions): CacheClient;
@@ -52,7 +52,7 @@ async function all(keys: AsyncIterable<string>): Promise<string[]> {
 export const contract: readonly ContractCase[] = cases;
 
 contractCase("get answers undefined when the key is missing", async (client) => {
-  assert.equal(await client.cache().get("nobody"), undefined);
+  assert.equal(await client.cache().get("missing"), undefined);
 });
 
 contractCase("get gives back every kind of value as itself when it was set", async (client) => {
@@ -150,7 +150,7 @@ contractCase("ttl, expire and persist tell and change how long a key lives", asy
   assert.equal(await cache.persist("k"), true);
   assert.equal(await cache.ttl("k"), "forever");
   assert.equal(await cache.expire("k", "forever"), true);
-  assert.equal(await cache.expire("nobody", "forever"), false);
+  assert.equal(await cache.expire("missing", "forever"), false);
   await cache.set("k", 1, { ttl: "forever" });
   assert.equal(await cache.ttl("k"), "forever");
   await cache.set("k", 1);
@@ -191,8 +191,8 @@ contractCase("delete answers how many were there, to each of several callers", a
   assert.deepEqual(
     await Promise.all([
       cache.delete("a"),
-      cache.delete("nobody"),
-      cache.delete(["b", "nobody", "c"]),
+      cache.delete("missing"),
+      cache.delete(["b", "missing", "c"]),
       cache.delete("a"),
     ]),
     [1, 0, 2, 0],
@@ -540,7 +540,7 @@ contractCase(
       assert.deepEqual(await left(), everything);
       assert.equal(await call(), true);
       assert.deepEqual(await left(), { ...kept, searches: [] });
-      // What is no hit is no key.
+      // A miss is not a key.
       assert.deepEqual(await all(products.keys()), kept.products.map(String));
       assert.deepEqual(await all(categories.keys()), kept.categories);
       assert.deepEqual(await all(searches.keys()), []);
@@ -567,7 +567,7 @@ contractCase("invalidateUser and invalidateOrder delete their kin, no more", asy
   assert.equal(await invalidateOrder("o1"), true);
   assert.deepEqual(await all(histories.keys()), ["u2"]);
   assert.deepEqual([await orders.has("o1"), await statuses.has("o1")], [false, false]);
-  // Nobody knows whose order it is.
+  // The owner of the order is unknown.
   await statuses.set("o2", "paid");
   assert.equal(await invalidateOrder("o2"), true);
   assert.equal(await histories.get("u2"), undefined);

@@ -7,8 +7,8 @@ import { memory } from "../drivers/memory.ts";
 import { type RawClient, type RedisServer, rawClient, startRedis } from "./helpers/redis_server.ts";
 
 /**
- * How long a run is compared, in ms. Memory's clock stands still while Redis's goes on, and all times are whole seconds: in
- * less than half a second nothing can expire on one side only.
+ * The milliseconds for which a run is compared. The clock of the memory store stands still while that of Redis goes on,
+ * and all times are whole seconds. So nothing can expire on one side only in less than half a second.
  */
 const RUN_LENGTH = 400;
 const RUNS = 400;
@@ -49,7 +49,7 @@ const value = fc.oneof(
 );
 const field = fc.constantFrom("f", "g", "ö", "");
 
-/** Times: some that are invalid, and `~n`, which {@linkcode resolve} puts into the unit that the command or option wants. */
+/** Times: some invalid ones, and `~n`, which {@linkcode resolve} converts to the unit of the command or option. */
 const valid = fc.integer({ min: 1, max: 100 }).map((all) => `~${all}`);
 const time = (...invalid: string[]): fc.Arbitrary<string> =>
   fc.oneof({ weight: 4, arbitrary: valid }, fc.constantFrom("x", "1.5", "", ...invalid));
@@ -179,7 +179,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 5, arbitrary: fc.constantFrom(1001, 60_001, 600_001, 3_000_001).map((advance) => ({ advance })) },
 );
 
-describe("memory beside a real redis-server", () => {
+describe("memory next to a real redis-server", () => {
   let redis: RedisServer;
   let client: RawClient;
   before(async () => {
@@ -199,7 +199,7 @@ describe("memory beside a real redis-server", () => {
     }
   }
 
-  /** Runs the steps on both, and tells how many replies were compared and how many of them were errors. */
+  /** Runs the steps on both. Returns how many replies were compared, and how many of them were errors. */
   async function compare(steps: readonly Step[]): Promise<[compared: number, errors: number]> {
     await client.pipeline([["FLUSHALL"], ["SCRIPT", "FLUSH"]]);
     const start = Date.now();
@@ -269,7 +269,7 @@ describe("memory beside a real redis-server", () => {
   });
 });
 
-/** Whether a step sets a moment that is a part of a second away: one that could come while a run with ageing lasts. */
+/** Returns whether a step sets a moment less than a second away, which could come during a run with ageing. */
 function isWholeSecond(one: Step): boolean {
   return !("advance" in one) && /(^|,)(EXPIREAT|EXAT),(.*,)?~/i.test(one.join());
 }
@@ -292,7 +292,7 @@ function resolve(one: Command, index: number, now: number): Command {
   }) as unknown as Command;
 }
 
-/** What a reply says, free of order where Redis promises none, of its clock, and of the place in a Lua script. */
+/** Returns a reply without what Redis does not promise: the order of keys, its clock, and the line in a Lua script. */
 function normal(one: Command, reply: Reply, now: number): unknown {
   if (reply instanceof StoreError) {
     // Valkey ends after the first sentence.

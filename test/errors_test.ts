@@ -6,7 +6,7 @@ import { BackupError } from "../src/manager/errors.ts";
 import { CardNumberError } from "../src/services/payment.ts";
 
 describe("isCacheError", () => {
-  it("is true for every error of this library, errors of the store among them", () => {
+  it("isCacheError returns true for every error of this library, including those of the store", () => {
     for (const error of [new CacheError("no"), new StoreError("timeout", "late"), new CardNumberError("no")]) {
       assert.equal(isCacheError(error), true, error.name);
       assert.ok(error instanceof CacheError);
@@ -14,7 +14,7 @@ describe("isCacheError", () => {
     assert.equal(isCacheError(new BackupError(1, "damaged")), true);
   });
 
-  it("is true for an error of another copy of the package", () => {
+  it("isCacheError returns true for an error of another copy of the package", () => {
     class Copied extends Error {
       get [Symbol.for("@foodfast/larder error")](): boolean {
         return true;
@@ -23,7 +23,7 @@ describe("isCacheError", () => {
     assert.equal(isCacheError(new Copied()), true);
   });
 
-  it("is false for other values, whatever their name says", () => {
+  it("isCacheError returns false for other values, even with the name of our errors", () => {
     const named = Object.assign(new Error("no"), { name: "CacheError" });
     for (const value of [named, new TypeError("no"), { name: "CacheError" }, null, undefined]) {
       assert.equal(isCacheError(value), false);
@@ -32,14 +32,14 @@ describe("isCacheError", () => {
 });
 
 describe("StoreError", () => {
-  it("keeps its brand out of what is printed and compared", () => {
+  it("StoreError has no own symbol that would be printed or compared", () => {
     assert.deepEqual(
       Reflect.ownKeys(new StoreError("timeout", "late")).filter((key) => typeof key === "symbol"),
       [],
     );
   });
 
-  it("is told apart by isForbidden, isRefusal and showsLife", () => {
+  it("isForbidden, isRefusal and showsLife distinguish kinds of StoreError", () => {
     const cases = [
       [new StoreError("auth", "NOPERM no right", { code: "NOPERM" }), [true, true, true]],
       [new StoreError("command", "ERR unknown command 'GETEX'", { code: "ERR" }), [true, true, true]],

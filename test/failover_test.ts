@@ -56,7 +56,7 @@ after(async () => {
   await Promise.all((servers ?? []).map((server) => server.stop()));
 });
 
-/** Runs with a client of the name, after a write; what it tells goes into the events. */
+/** Runs a function with a client of the name, after a write. Its events are recorded. */
 async function using(
   options: ClientOptions,
   run: (client: CacheClient, events: CacheEvent[]) => Promise<void>,
@@ -82,26 +82,26 @@ const errorsOf = (events: readonly CacheEvent[]): string[] =>
   events.flatMap((event) => (event.type === "error" ? [event.error.message] : []));
 
 describe("errorReply of a server that is not the primary", () => {
+  const inScript = "ERR Error running script (call to f_1028a5dba704e1d8a01fd96efeba25bb78f62df2): @user_script:4: ";
   const denials = {
     "READONLY You can't write against a read only replica.": "READONLY",
     "READONLY You can't write against a read only replica. script: beef354d, on @user_script:1.": "READONLY",
-    "ERR Error running script (call to f_1028a5dba704e1d8a01fd96efeba25bb78f62df2): @user_script:4: @user_script: 4: -READONLY You can't write against a read only replica.":
-      "READONLY",
+    [`${inScript}@user_script: 4: -READONLY You can't write against a read only replica.`]: "READONLY",
     "@user_script: 37: -READONLY You can't write against a read only replica.": "READONLY",
     "EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.": "READONLY",
     "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.": "MASTERDOWN",
     "LOADING Redis is loading the dataset in memory": "LOADING",
   };
   for (const [text, code] of Object.entries(denials)) {
-    it(`says that all may be repeated when the text is ${text.slice(0, 40)}, and keeps the text`, () => {
+    it(`errorReply allows to repeat all commands when the text is ${text.slice(0, 40)}, and keeps the text`, () => {
       const error = errorReply(text);
       assert.deepEqual([error.code, error.repeat, error.message, isDenial(error)], [code, "all", text, true]);
     });
   }
 
-  it("says nothing of that when a script speaks of something else", () => {
+  it("errorReply allows no repetition when the error of a script is another one", () => {
     for (const text of [
-      "ERR Error running script (call to f_1028a5dba704e1d8a01fd96efeba25bb78f62df2): @user_script:1: @user_script: 1: -WRONGTYPE no",
+      `${inScript}@user_script: 4: -WRONGTYPE no`,
       "ERR the key is 'x -READONLY y'",
       "EXECABORT Transaction discarded because of previous errors.",
     ]) {
@@ -155,7 +155,7 @@ describe("a client after a failover", () => {
     ],
   };
   for (const [verb, [run, right]] of Object.entries(verbs)) {
-    it(`${verb} does what it does else, at the first call`, LIMIT, async () => {
+    it(`${verb} works at the first call after a failover`, LIMIT, async () => {
       await using({}, async (client, events) => {
         const cache = client.cache();
         await cache.set("kept", 7);
@@ -170,7 +170,7 @@ describe("a client after a failover", () => {
     });
   }
 
-  it("takes its other connections along: those of other databases, and all of a pool", LIMIT, async () => {
+  it("a client also replaces the connections of other databases, and all of a pool", LIMIT, async () => {
     await using({ pool: { size: 3 } }, async (client) => {
       const caches = [0, 1, 2].map((database) => client.cache({ database }));
       await Promise.all(caches.map((cache) => Promise.all(Array.from({ length: 20 }, (_, i) => cache.set(i, i)))));
@@ -185,7 +185,7 @@ describe("a client after a failover", () => {
     });
   });
 
-  it("counts each increment once while it goes on", LIMIT, async () => {
+  it("a client counts each increment once during a failover", LIMIT, async () => {
     await using({ retries: 10 }, async (client) => {
       const cache = client.cache();
       let answered = 0;
@@ -195,7 +195,7 @@ describe("a client after a failover", () => {
       };
       const workers = [worker(), worker(), worker()];
       await eventually(() => answered > 50);
-      // Nothing may be under way at the old one that the new one has not heard of.
+      // The old server must have no command in flight that the new one has not received.
       await say(primary, "CLIENT", "PAUSE", 60_000, "WRITE");
       const old = primary;
       await eventually(async () => {
@@ -212,7 +212,7 @@ describe("a client after a failover", () => {
     });
   });
 
-  it("replaces the connection that tells near caches of changes", LIMIT, async () => {
+  it("a client replaces the connection for invalidation messages", LIMIT, async () => {
     await using({ near: true }, async (client, events) => {
       const cache = client.cache<number>();
       await cache.set("k", 1);
@@ -238,7 +238,7 @@ describe("a client after a failover", () => {
     });
   });
 
-  it("notices without a write: a server in use is asked for its role", LIMIT, async () => {
+  it("a client notices a failover without a write, because it asks a server in use for its role", LIMIT, async () => {
     await using({}, async (client) => {
       const cache = client.cache();
       await cache.set("k", 1);
@@ -261,7 +261,7 @@ describe("a client after a failover", () => {
   });
 });
 
-/** How many connections a server has, but for the one that asks. */
+/** Returns the number of connections of a server, except the one that asks. */
 async function connections(index: number): Promise<number> {
   return (
     String(await say(index, "CLIENT", "LIST", "TYPE", "normal"))
@@ -286,7 +286,7 @@ describe("a client that is pointed at a replica", () => {
     }
   }
 
-  it("goes on reading, and opens few connections however often it writes", LIMIT, async () => {
+  it("a client of a replica continues to read, and opens few connections however often it writes", LIMIT, async () => {
     await say(primary, "SET", "k", "1");
     await inStep();
     await ofReplica({ retries: 0 }, async (client, front) => {
@@ -303,18 +303,18 @@ describe("a client that is pointed at a replica", () => {
     });
   });
 
-  it("goes on reading where no other connection can be opened", LIMIT, async () => {
+  it("a client of a replica continues to read when no other connection can be opened", LIMIT, async () => {
     await say(primary, "SET", "k", "1");
     await inStep();
     await ofReplica({}, async (client, front) => {
       const cache = client.cache();
       assert.equal(await cache.get("k"), 1);
-      front.lead(1); // nobody listens there
+      front.lead(1); // without a listener
       for (let i = 0; i < 3; i++) assert.deepEqual([await cache.set("k", 2), await cache.get("k")], [false, 1]);
     });
   });
 
-  it("health and ready tell that reads work and writes do not, ping that it answers", LIMIT, async () => {
+  it("health and ready report that reads work and writes do not, and ping succeeds", LIMIT, async () => {
     await ofReplica({}, async (client) => {
       const health = await client.health();
       assert.deepEqual([health.ok, health.reads, health.writes], [false, true, false]);
@@ -325,7 +325,7 @@ describe("a client that is pointed at a replica", () => {
     });
   });
 
-  it("leaves one that has lost its primary and answers nothing", LIMIT, async () => {
+  it("a client leaves a replica that has lost its primary and refuses reads", LIMIT, async () => {
     const alone = await startRedis({ args: ["--replica-serve-stale-data", "no", "--replicaof", "127.0.0.1 1"] });
     const front = await startProxy(alone.port);
     try {
@@ -344,7 +344,7 @@ describe("a client that is pointed at a replica", () => {
     }
   });
 
-  it("leaves one that loads for long, and not one that has loaded soon", LIMIT, async () => {
+  it("a client leaves a server that loads for long, and not one that has soon loaded", LIMIT, async () => {
     const front = await startProxy(portOf(primary));
     try {
       await using({ url: `redis://127.0.0.1:${front.port}`, retries: 0 }, async (client) => {
@@ -400,7 +400,7 @@ describe("a ready client after a failover", () => {
 });
 
 describe("a connection of one's own after a failover", () => {
-  it("ends with the replies to what it holds, and the next one leads to the primary", LIMIT, async () => {
+  it("a connection ends after its pending replies, and the next one leads to the primary", LIMIT, async () => {
     const driver = nodeRedis({ host: "127.0.0.1", port: proxy.port });
     try {
       const connection = (await driver.connect?.(0)) ?? assert.fail();
@@ -500,7 +500,7 @@ describe("a user without PING", () => {
     ["write", ["+@all", "-@scripting"], true, false, /^NOPERM .*'eval/],
     ["read", ["+@all", "-mget"], false, true, /^NOPERM .*'mget'/],
   ] as const) {
-    it(`health tells that a user may not ${what}`, LIMIT, async () => {
+    it(`health reports that a user may not ${what}`, LIMIT, async () => {
       await say(primary, "ACL", "SETUSER", "less", "reset", "on", ">pw", "~*", "&*", ...rules);
       await using({ url: `redis://less:pw@127.0.0.1:${portOf(primary)}` }, async (client) => {
         const health = await client.health();

@@ -4,12 +4,12 @@ import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { start } from "./helpers/run.ts";
 
-/** What leaks a pointer a key grows by four times as much. */
+/** The tolerated growth. A leak of one pointer for each key would grow by four times as much. */
 const MARGIN = 1_600_000;
 
 describe("a client", () => {
-  it("takes no more memory for a million distinct keys", { timeout: 200_000 }, async () => {
-    // In a process of its own: in that of the tests, Node's runner is told of every promise.
+  it("a client takes no more memory for a million distinct keys", { timeout: 200_000 }, async () => {
+    // Runs in its own process, because Node's test runner tracks every promise in the process of the tests.
     const file = fileURLToPath(new URL(`./fixtures/million${import.meta.url.slice(-3)}`, import.meta.url));
     const how = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
     const { code, stdout, stderr } = await start(process.execPath, [...how, file]).ended;

@@ -60,7 +60,7 @@ describe("memory options", () => {
     }
   });
 
-  it("memory throws when the clock is no function", () => {
+  it("memory throws when the clock is not a function", () => {
     assert.throws(() => memory({ clock: "now" as unknown as () => number }), {
       name: "TypeError",
       message: "Cannot set clock of memory: received a value of type string, expected a function",
@@ -93,7 +93,7 @@ describe("memory send", () => {
     assert.equal(replies[2], "x");
   });
 
-  it("send executes in the order of the calls when nobody waits in between", async () => {
+  it("send executes in the order of the calls when no caller waits in between", async () => {
     const driver = memory();
     const replies = [
       driver.send(0, [["APPEND", "a"]]),
@@ -259,7 +259,7 @@ describe("memory expiry", () => {
     assert.deepEqual(await one(driver, "TIME"), ["1700000000", "123000"]);
   });
 
-  it("writes free the memory of expired entries that nobody asks for", async () => {
+  it("writes free the memory of expired entries that are never read", async () => {
     let now = 0;
     // Room for 100 entries of 128 bytes and a few more.
     const driver = memory({ clock: () => now, maxBytes: 100 * 140 });
@@ -283,7 +283,7 @@ describe("memory bounds", () => {
     assert.deepEqual(await driver.send(9, [["GET", "d"]]), ["v"]);
   });
 
-  it("GET, GETEX, MGET, SET and the commands on numbers and hashes count as use; looking at a key does not", async () => {
+  it("GET, GETEX, MGET, SET, numbers and hashes mark an entry as used, and EXISTS does not", async () => {
     const uses: [Command, boolean][] = [
       [["GET", "a"], true],
       [["GETEX", "a"], true],
@@ -504,7 +504,7 @@ describe("memory SCAN", () => {
 });
 
 describe("memory transactions", () => {
-  it("a send of MULTI, commands and EXEC answers as Redis does, and changes nothing when a command cannot run", async () => {
+  it("send runs MULTI, commands and EXEC as Redis does, and changes nothing when a command cannot run", async () => {
     const server = await startRedis();
     const redis = nodeRedis({ url: server.url });
     const store = memory();

@@ -1,4 +1,4 @@
-/** What answers is no single Redis, or what was given is no client of one: the error says so, and what to do. */
+/** The error says so, with a remedy, if the server is not a single Redis or a ready client is not of node-redis. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,8 +17,10 @@ import { type ClientOptions, createCacheClient } from "../mod.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 
-const NOT_SERVED =
-  /: Redis at 127\.0\.0\.1:\d+ is a node of a cluster, which this driver does not serve yet: give the address of a single server$/;
+const NOT_SERVED = new RegExp(
+  ": Redis at 127\\.0\\.0\\.1:\\d+ is a node of a cluster, which this driver does not serve yet: " +
+    "give the address of a single server$",
+);
 
 /** The messages of what fails. */
 async function failures(options: ClientOptions): Promise<string[]> {

@@ -49,7 +49,7 @@ function errorIn(reply: Reply | undefined, kind: StoreErrorKind): StoreError {
   return reply;
 }
 
-/** How many connections the server has from clients with this name. */
+/** Returns the number of connections from clients with this name. */
 async function connectionsTo(database: number): Promise<number> {
   const list = await rawCommand(port, ["CLIENT", "LIST"]);
   return String(list)
@@ -395,7 +395,7 @@ describe("nodeRedis, faults", () => {
     });
   });
 
-  it("send is not executed when connecting took longer than its timeout, and the next one finds the connection", async () => {
+  it("send is dropped when connecting takes longer than its timeout, and the next send is executed", async () => {
     await behindProxy(port, {}, async (driver, proxy) => {
       await rawCommand(port, ["DEL", "late"]);
       await proxy.set({ delay: 60 });
@@ -513,7 +513,7 @@ describe("nodeRedis, faults", () => {
     });
   });
 
-  it("send works again by itself when the server has restarted, and nothing crashes meanwhile", async () => {
+  it("send works again by itself when the server has restarted, and nothing crashes in between", async () => {
     const first = await startRedis();
     const driver = nodeRedis({ port: first.port });
     try {
@@ -796,7 +796,7 @@ describe("nodeRedis, the process", () => {
     return { output, took: Number(took) };
   }
 
-  it("exits by itself when the server answered and the driver was not closed", async () => {
+  it("the process exits by itself when the server answered and the driver was not closed", async () => {
     const { output, took } = await run(`
       const driver = nodeRedis({ port: ${port}, pool: { size: 2 }, pingInterval: 5000 });
       await within(20_000, driver.send(0, [["ECHO", "here"]]));`);
@@ -804,7 +804,7 @@ describe("nodeRedis, the process", () => {
     assert.ok(took < EXIT, output);
   });
 
-  it("exits by itself when the port is refused", async () => {
+  it("the process exits by itself when the port is refused", async () => {
     const { output, took } = await run(`
       const driver = nodeRedis({ port: ${await freePort()} });
       await within(20_000, driver.send(0, [["GET", "a"]]));`);
@@ -812,7 +812,7 @@ describe("nodeRedis, the process", () => {
     assert.ok(took < EXIT, output);
   });
 
-  it("exits by itself when the server never answers", async () => {
+  it("the process exits by itself when the server never answers", async () => {
     const proxy = await startProxy(port);
     try {
       await proxy.set("blackhole");
@@ -828,7 +828,7 @@ describe("nodeRedis, the process", () => {
     }
   });
 
-  it("goes on when the connection is lost and nobody waits", async () => {
+  it("the process goes on when the connection is lost and no caller waits", async () => {
     const server = await startRedis();
     const { output } = await run(
       `

@@ -43,7 +43,7 @@ function concat(...parts: Uint8Array[]): Uint8Array {
   return new Uint8Array(Buffer.concat(parts));
 }
 
-/** What a reader tells of chunks. */
+/** Returns the replies that a reader finds in chunks. */
 function read(...chunks: Uint8Array[]): RawReply[] {
   const replies: RawReply[] = [];
   const reader = new ReplyReader((reply) => void replies.push(reply));
@@ -66,7 +66,7 @@ const { tree } = fc.letrec<{ tree: RawReply }>((tie) => ({
 }));
 
 describe("ReplyReader", () => {
-  it("read tells the same replies however their bytes are cut into chunks", () => {
+  it("read returns the same replies however their bytes are cut into chunks", () => {
     fc.assert(
       fc.property(fc.array(tree, { maxLength: 4 }), fc.array(fc.nat({ max: 12 })), (replies, sizes) => {
         const wire = concat(...replies.map(write));
@@ -83,7 +83,7 @@ describe("ReplyReader", () => {
     );
   });
 
-  it("read tells nil, empty and deep lists, and strings of megabytes that come in parts", () => {
+  it("read returns nil, empty and deep lists, and strings of megabytes that arrive in parts", () => {
     assert.deepEqual(read(bytes("*-1\r\n*0\r\n$0\r\n\r\n:-0\r\n+\r\n")), [null, [], new Uint8Array(), 0, ""]);
     const depth = 20_000;
     let [inner] = read(bytes(`${"*1\r\n".repeat(depth)}:7\r\n`));
@@ -106,7 +106,7 @@ describe("ReplyReader", () => {
     assert.equal((reply as StoreError).message, "ERR unknown command 'NO'");
   });
 
-  it("read throws when what comes is not RESP2", () => {
+  it("read throws when the data is not RESP2", () => {
     for (const text of [
       "HTTP/1.1 400 Bad Request\r\n",
       "\r\n",
@@ -255,7 +255,7 @@ describe("nodeRedis connect", () => {
     });
   });
 
-  it("connections have a state of their own: transactions, databases", async () => {
+  it("each connection has its own state: transactions and databases", async () => {
     await using({ port }, async (driver) => {
       const [one, other] = await Promise.all([connect(driver, 1), connect(driver, 2)]);
       const [replies, direct] = await Promise.all([
@@ -275,7 +275,7 @@ describe("nodeRedis connect", () => {
     });
   });
 
-  it("listen tells what comes until the connection is closed", async () => {
+  it("listen passes on messages until the connection is closed", async () => {
     await using({ port }, async (driver) => {
       const [listener, sender] = await Promise.all([connect(driver), connect(driver)]);
       await listener.send([["CLIENT", "SETNAME", "listener"]]);
@@ -300,7 +300,7 @@ describe("nodeRedis connect", () => {
     });
   });
 
-  it("listen tells the lines of MONITOR, however long", async () => {
+  it("listen passes on the lines of MONITOR, however long they are", async () => {
     await using({ port }, async (driver) => {
       const [listener, sender] = await Promise.all([connect(driver), connect(driver)]);
       const told: RawReply[] = [];
@@ -350,7 +350,7 @@ describe("nodeRedis connect", () => {
     });
   });
 
-  it("connect is absent where the wire has no connections", () => {
+  it("connect is absent when a driver has no connections", () => {
     assert.equal(memory().connect, undefined);
     assert.equal(upstash({ url: "http://127.0.0.1:1", token: "t" }).connect, undefined);
     const stub = { isReady: true, sendCommand: async () => null, duplicate: () => ({}), on: () => {} };
@@ -487,7 +487,7 @@ describe("nodeRedis connect, TLS", () => {
 });
 
 describe("nodeRedis connect, faults", () => {
-  it("connect rejects when nobody listens", async () => {
+  it("connect rejects when the port is closed", async () => {
     await behindProxy(port, {}, async (driver, proxy) => {
       await proxy.set("refuse");
       const error = await failure(connect(driver), "connection");
@@ -541,7 +541,7 @@ describe("nodeRedis connect, faults", () => {
     });
   });
 
-  it("close ends what is under way, and the driver's close ends every connection", async () => {
+  it("close ends pending sends, and the close of the driver ends every connection", async () => {
     await behindProxy(port, {}, async (driver, proxy) => {
       const [one, other] = await Promise.all([connect(driver), connect(driver)]);
       await proxy.set("blackhole");
@@ -560,8 +560,9 @@ describe("nodeRedis connect, faults", () => {
   });
 
   it("an idle connection does not keep the process alive, one that is waited for does", async () => {
+    const { href } = new URL(`../drivers/node_redis${extension}`, import.meta.url);
     const code = (body: string) => `
-      import { nodeRedis } from ${JSON.stringify(new URL("../drivers/node_redis.ts", import.meta.url).href.replace(/\.ts$/, extension))};
+      import { nodeRedis } from ${JSON.stringify(href)};
       const driver = nodeRedis({ host: "127.0.0.1", port: ${port} });
       const connection = await driver.connect(0);
       ${body}

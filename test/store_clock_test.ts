@@ -29,7 +29,7 @@ async function withClocks<T>(run: (clocks: { wall: number; monotonic: number }) 
   }
 }
 
-/** What has happened to the clocks since a key was written. */
+/** Changes of the clocks after a key was written. */
 interface Life {
   readonly ttl: number;
   /** Time that went by. */
@@ -51,8 +51,8 @@ const step = fc.oneof(
   }),
 );
 
-describe("memory's lives", () => {
-  it("end at the moment that was given, as PEXPIRETIME tells it, while a time server slows the system clock down", async () => {
+describe("expiry in the memory store", () => {
+  it("an entry expires at the moment of PEXPIRETIME while a time server slows the clock down", async () => {
     await withClocks(async (clocks) => {
       const driver = memory();
       for (let i = 0; i < 400; i++) {
@@ -65,7 +65,7 @@ describe("memory's lives", () => {
     });
   });
 
-  it("are over on time by Date.now, whatever is done to the system clock", async () => {
+  it("an entry expires on time by Date.now, whatever happens to the system clock", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
         await withClocks(async (clocks) => {
@@ -97,7 +97,7 @@ describe("memory's lives", () => {
     );
   });
 
-  it("are over on time by an injected clock that is looked at after each step, and where it is set back", async () => {
+  it("an entry expires on time by an injected clock, and when that clock is set back", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
         let now = START;
@@ -130,7 +130,7 @@ describe("memory's lives", () => {
     );
   });
 
-  it("end at moments that callers give by the system clock, and tell them by it, after it was set back", async () => {
+  it("an entry expires at a given moment, which PEXPIRETIME returns, after the clock was set back", async () => {
     await withClocks(async (clocks) => {
       const driver = memory();
       await one(driver, "SET", "before", "v", "PX", 10 * SECOND);
@@ -146,7 +146,7 @@ describe("memory's lives", () => {
     });
   });
 
-  it("have lost the time that the machine slept, in which the monotonic clock stood still", async () => {
+  it("a TTL includes the time for which the machine slept and the monotonic clock stood still", async () => {
     await withClocks(async (clocks) => {
       const driver = memory();
       await one(driver, "SET", "k", "v", "PX", 10 * SECOND);
@@ -164,7 +164,7 @@ describe("memory's lives", () => {
     });
   });
 
-  it("lose no time by rounding, however often the clocks are looked at", async () => {
+  it("a TTL loses no time by rounding, however often the clocks are read", async () => {
     await withClocks(async (clocks) => {
       const driver = memory();
       await one(driver, "SET", "k", "v", "PX", 10 * SECOND);
@@ -179,7 +179,7 @@ describe("memory's lives", () => {
     });
   });
 
-  it("go on for marks of tags when an injected clock is set back, and trackers are told of what is over", async () => {
+  it("marks of tags survive when an injected clock is set back, and trackers receive the expired keys", async () => {
     let now = START;
     const driver = memory({ clock: () => now });
     const told: unknown[] = [];
@@ -194,7 +194,7 @@ describe("memory's lives", () => {
     assert.deepEqual(told, [["k"]]);
   });
 
-  it("are those of the time that went by when Date.now is what is injected", async () => {
+  it("a TTL is measured by elapsed time when the injected clock is Date.now", async () => {
     await withClocks(async (clocks) => {
       const driver = memory({ clock: Date.now });
       await one(driver, "SET", "k", "v", "PX", 10 * SECOND);
@@ -204,7 +204,7 @@ describe("memory's lives", () => {
   });
 });
 
-/** How a clock is turned back by an hour while 20 seconds go by. */
+/** Ways to turn a clock back by an hour while 20 seconds elapse. */
 const CLOCKS: Readonly<
   Record<string, (run: (client: CacheClient, back: () => void) => Promise<void>) => Promise<void>>
 > = {
@@ -228,7 +228,7 @@ const CLOCKS: Readonly<
 
 for (const [name, withClient] of Object.entries(CLOCKS)) {
   describe(`a memory client whose clock is set back: ${name}`, () => {
-    it("get and ttl find nothing of entries whose TTL is over", () =>
+    it("get and ttl miss entries whose TTL is over", () =>
       withClient(async (client, back) => {
         const cache = client.cache();
         for (const [key, more] of Object.entries({
@@ -246,7 +246,7 @@ for (const [name, withClient] of Object.entries(CLOCKS)) {
         assert.deepEqual([await cache.get("k"), await cache.ttl("k")], [2, 10]);
       }));
 
-    it("increment begins anew when the counter's TTL is over", () =>
+    it("increment starts again when the TTL of the counter is over", () =>
       withClient(async (client, back) => {
         const cache = client.cache();
         assert.equal(await cache.increment("n", { by: 5, ttl: "10s" }), 5);
@@ -254,7 +254,7 @@ for (const [name, withClient] of Object.entries(CLOCKS)) {
         assert.equal(await cache.increment("n", { by: 5, ttl: "10s" }), 5);
       }));
 
-    it("withLock gets the lock of one who is gone when its TTL is over", () =>
+    it("withLock gets the lock of a process that has ended when its TTL is over", () =>
       withClient(async (client, back) => {
         const cache = client.cache();
         const driver = (await client.locate({})).driver;
@@ -267,7 +267,7 @@ for (const [name, withClient] of Object.entries(CLOCKS)) {
         assert.equal(await cache.withLock("k", () => 1, { wait: false }), 1);
       }));
 
-    it("checkRateLimit blocks for no longer than its window, opens no sooner, and tells moments by the clock", () =>
+    it("checkRateLimit blocks for exactly its window, and returns moments of the clock", () =>
       withClient(async (client, back) => {
         const { checkRateLimit, incrementRateLimit } = client.service("auth");
         const limits = {

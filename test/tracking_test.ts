@@ -24,7 +24,7 @@ before(async () => {
 });
 after(() => redis.stop());
 
-/** A tracker that writes down what it is told. */
+/** A tracker that records its calls. */
 class Notes implements Tracker {
   readonly told: ("up" | "down" | readonly string[] | null)[] = [];
   invalidate(keys: readonly string[] | null): void {
@@ -36,7 +36,7 @@ class Notes implements Tracker {
   down(): void {
     this.told.push("down");
   }
-  /** The keys that were told of. */
+  /** The reported keys. */
   get keys(): (string | null)[] {
     return this.told.flatMap<string | null>((told) => (typeof told === "string" ? [] : (told ?? [null])));
   }
@@ -57,7 +57,7 @@ async function tracked(driver: Driver, prefix: string, database = 0): Promise<No
   return notes;
 }
 
-/** How many clients of the server track. */
+/** Returns the number of clients of the server that track keys. */
 async function trackers(at: number = port): Promise<number> {
   const info = await rawCommand(at, ["INFO", "clients"]);
   return Number(/tracking_clients:(\d+)/.exec(String(info))?.[1] ?? assert.fail(`${info}`));
@@ -76,7 +76,7 @@ for (const [name, create] of Object.entries(drivers)) {
     });
     after(() => driver.close());
 
-    it("tells of what is written, deleted, given a TTL and flushed", async () => {
+    it("track reports keys that are written, deleted, given a TTL and flushed", async () => {
       const notes = await tracked(driver, "all:");
       const changes: [readonly [string, ...(string | number)[]], string[]][] = [
         [["SET", "all:a", "1"], ["all:a"]],
@@ -125,7 +125,7 @@ for (const [name, create] of Object.entries(drivers)) {
       await notes.tracking.close();
     });
 
-    it("tells each tracker of its keys", async () => {
+    it("track reports to each tracker its own keys", async () => {
       const wide = await tracked(driver, "p:");
       const narrow = await tracked(driver, "p:q:");
       const other = await tracked(driver, "other[*]:");
@@ -145,7 +145,7 @@ for (const [name, create] of Object.entries(drivers)) {
       for (const { tracking } of [narrow, other]) await tracking.close();
     });
 
-    it("tells of every key when the prefix is empty", async () => {
+    it("track reports every key when the prefix is empty", async () => {
       const notes = await tracked(driver, "", 2);
       await driver.send(2, [["SET", "anything", "1"]]);
       await eventually(() => notes.keys.length > 0);
@@ -153,14 +153,14 @@ for (const [name, create] of Object.entries(drivers)) {
       await notes.tracking.close();
     });
 
-    it("tells of the keys of a numbered database", async () => {
+    it("track reports the keys of a numbered database", async () => {
       const notes = await tracked(driver, "db:", 5);
       await driver.send(5, [["SET", "db:5", "1"]]);
       await eventually(() => notes.keys.includes("db:5"));
       await notes.tracking.close();
     });
 
-    it("calls down when the driver is closed, and nothing after it", async () => {
+    it("track calls down when the driver is closed, and nothing after it", async () => {
       const driver = create();
       const notes = await tracked(driver, "c:");
       await driver.close();
@@ -176,7 +176,7 @@ for (const [name, create] of Object.entries(drivers)) {
 }
 
 describe("track, memory", () => {
-  it("calls up at once and tells before the replies are there, of each key once", async () => {
+  it("track calls up at once, and reports each key once before the replies are there", async () => {
     const driver = memory();
     const notes = new Notes();
     track(driver, "a", notes);
@@ -194,7 +194,7 @@ describe("track, memory", () => {
     assert.equal(notes.told.length, 2);
   });
 
-  it("tells of what is evicted, and of what has expired when that is noticed", async () => {
+  it("track reports evicted keys, and expired ones when the store notices them", async () => {
     let now = 1000;
     const driver = memory({ maxEntries: 2, clock: () => now });
     const notes = new Notes();
@@ -207,7 +207,7 @@ describe("track, memory", () => {
     assert.deepEqual(notes.told.at(-1), ["c"]);
   });
 
-  it("takes commands from who is told", async () => {
+  it("a tracker may send commands", async () => {
     const driver = memory();
     const seen: string[] = [];
     let again: Promise<unknown> | undefined;
@@ -231,7 +231,7 @@ describe("track, memory", () => {
 });
 
 describe("track, node-redis", () => {
-  it("opens one connection for all trackers of all databases, and closes it with the last", async () => {
+  it("track opens one connection for all trackers of all databases, and closes it with the last one", async () => {
     await behindProxy(port, {}, async (driver, proxy) => {
       const first = Array.from({ length: 20 }, (_, i) => {
         const notes = new Notes();
@@ -254,7 +254,7 @@ describe("track, node-redis", () => {
     });
   });
 
-  it("calls down and up on all when a prefix is added that is not covered", async () => {
+  it("track calls down and up on all trackers when a prefix is added that is not covered", async () => {
     await using({ port }, async (driver) => {
       const first = await tracked(driver, "add:a");
       const second = await tracked(driver, "add:");
@@ -266,7 +266,7 @@ describe("track, node-redis", () => {
     });
   });
 
-  it("tells of what expires", async () => {
+  it("track reports keys that expire", async () => {
     await using({ port }, async (driver) => {
       const notes = await tracked(driver, "ttl:");
       await driver.send(3, [["SET", "ttl:a", "1", "PX", 30]]);
@@ -275,13 +275,13 @@ describe("track, node-redis", () => {
     });
   });
 
-  it("calls down when the connection is lost, and up when it is back", async () => {
+  it("track calls down when the connection is lost, and up when it is back", async () => {
     await behindProxy(port, {}, async (driver, proxy) => {
       const notes = await tracked(driver, "lost:");
       for (let round = 1; round <= 3; round++) {
         await proxy.set("refuse");
         await eventually(() => notes.count("down") === round);
-        await rawCommand(port, ["SET", "lost:meanwhile", "1"]);
+        await rawCommand(port, ["SET", "lost:key", "1"]);
         await sleep(20);
         assert.equal(notes.told.at(-1), "down");
         await proxy.set("pass");
@@ -289,11 +289,11 @@ describe("track, node-redis", () => {
         await rawCommand(port, ["SET", `lost:${round}`, "1"]);
         await eventually(() => notes.keys.includes(`lost:${round}`));
       }
-      assert.ok(!notes.keys.includes("lost:meanwhile"));
+      assert.ok(!notes.keys.includes("lost:key"));
     });
   });
 
-  it("calls down when the server answers no PING, and up when it does again", async () => {
+  it("track calls down when the server answers no PING, and up when it does again", async () => {
     await behindProxy(port, { pingInterval: 30, connectTimeout: 500 }, async (driver, proxy) => {
       const notes = await tracked(driver, "silent:");
       await proxy.set("blackhole");
@@ -303,7 +303,7 @@ describe("track, node-redis", () => {
     });
   });
 
-  it("stays up when nothing changes and PINGs are answered", async () => {
+  it("a tracker stays up when nothing changes and PINGs are answered", async () => {
     await behindProxy(port, { pingInterval: 5, connectTimeout: 10_000 }, async (driver, proxy) => {
       const notes = await tracked(driver, "quiet:");
       await sleep(100);
@@ -312,7 +312,7 @@ describe("track, node-redis", () => {
     });
   });
 
-  it("comes up when the server starts later, and again when it was restarted", async () => {
+  it("a tracker comes up when the server starts later, and again after a restart", async () => {
     let server = await startRedis();
     const { port } = server;
     await server.stop();
@@ -334,7 +334,7 @@ describe("track, node-redis", () => {
     }
   });
 
-  it("stays down and leaves nothing open when the server refuses, and comes up when it does no more", async () => {
+  it("a tracker stays down with no open connection when the server refuses, and comes up when it agrees", async () => {
     const server = await startRedis();
     try {
       await rawCommand(server.port, ["ACL", "SETUSER", "default", "-client|tracking"]);
@@ -359,7 +359,7 @@ describe("track, node-redis", () => {
     }
   });
 
-  it("tells why the server refuses, in its words and with what is missing", { timeout: 30_000 }, async () => {
+  it("refused receives the words of the server and the missing permissions", { timeout: 30_000 }, async () => {
     const refusing: [rule: string[], words: RegExp][] = [
       [["-client"], /no permissions to run the 'client.*' command; the user needs \+client, \+subscribe/],
       [["resetchannels"], /^(?!.*NOPERM.*NOPERM).*NOPERM.*channel.*&__redis__:invalidate$/],
@@ -382,7 +382,7 @@ describe("track, node-redis", () => {
     await rawCommand(port, ["ACL", "DELUSER", "app"]);
   });
 
-  it("calls a command that the server does not know by its name", async () => {
+  it("refused names the command that the server does not know", async () => {
     const renamed = await startRedis({ args: ["--rename-command", "CLIENT", ""] });
     try {
       await using({ port: renamed.port }, async (driver) => {
@@ -396,7 +396,7 @@ describe("track, node-redis", () => {
     }
   });
 
-  it("hears Redict, which tells on a channel of another name", async () => {
+  it("track receives the messages of Redict, whose channel has another name", async () => {
     // Redict 7.3 cuts the name of its channel to the length of Redis's.
     const rewrite = (text: string): string =>
       text
@@ -413,7 +413,7 @@ describe("track, node-redis", () => {
     });
   });
 
-  it("close ends an attempt under way, and calls nothing", async () => {
+  it("close ends an attempt to connect, and calls nothing", async () => {
     await behindProxy(port, {}, async (driver, proxy) => {
       await proxy.set("blackhole");
       const notes = new Notes();
@@ -428,7 +428,7 @@ describe("track, node-redis", () => {
     });
   });
 
-  it("tells of the keys of a long message", async () => {
+  it("track reports the keys of a long message", async () => {
     await using({ port }, async (driver) => {
       const notes = await tracked(driver, "long:");
       const keys = Array.from({ length: 20_000 }, (_, i) => `long:${i}`);
@@ -446,7 +446,7 @@ const clients = {
 };
 
 for (const [name, create] of Object.entries(clients)) {
-  it(`track goes over a duplicate of a ready client of ${name}`, async () => {
+  it(`track uses a duplicate of a ready client of ${name}`, async () => {
     const client = create(`${redis.url}/3`);
     await client.connect();
     try {
@@ -470,14 +470,15 @@ for (const [name, create] of Object.entries(clients)) {
 
 describe("track, the process", () => {
   for (const state of ["up", "refused", "never answered"]) {
-    it(`does not keep it alive when the connection is ${state}`, async () => {
+    it(`track does not keep the process alive when the connection is ${state}`, async () => {
       const proxy = await startProxy(port);
       if (state === "refused") await proxy.set("refuse");
       if (state === "never answered") await proxy.set("blackhole");
       const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+      const { href } = new URL(`../drivers/node_redis.${extension}`, import.meta.url);
       const script = `
         import process from "node:process";
-        import { nodeRedis } from ${JSON.stringify(new URL(`../drivers/node_redis.${extension}`, import.meta.url).href)};
+        import { nodeRedis } from ${JSON.stringify(href)};
         process.on("exit", (code) => console.log("exit", code, Math.round(performance.now() - done)));
         const driver = nodeRedis({ host: "127.0.0.1", port: ${proxy.port}, connectTimeout: 1000 });
         // Whatever becomes of this process's parent: Bun spins in a top-level await that nothing is left to settle.

@@ -211,7 +211,7 @@ describe("TTLs that have a name", () => {
   });
 });
 
-/** What must not compile; never called. */
+/** Calls that must not compile. Never called. */
 export function types(): Ttl[] {
   // @ts-expect-error no such name
   return ["default", "short", "long", "5m", 5, "medium"];

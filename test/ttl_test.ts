@@ -91,12 +91,12 @@ describe("parseTtl", () => {
     new Date(0),
   ];
   for (const ttl of wrong) {
-    it(`parseTtl throws a TypeError when given ${typeof ttl} ${typeof ttl === "string" ? JSON.stringify(ttl) : ""}`, () => {
+    it(`parseTtl throws a TypeError when given ${typeof ttl === "string" ? JSON.stringify(ttl) : typeof ttl}`, () => {
       assert.throws(() => parseTtl(ttl as Ttl), TypeError);
     });
   }
 
-  it("parseTtl names what the TTL belongs to when it is told", () => {
+  it("parseTtl names the owner of the TTL when it is given", () => {
     assert.throws(
       () => parseTtl("soon" as Ttl, "CACHE_TTL_CARTS"),
       /^TypeError: Cannot set CACHE_TTL_CARTS: received "soon", expected /,
@@ -157,7 +157,7 @@ describe("parseTtl", () => {
   });
 });
 
-/** What must not compile; never called. */
+/** Calls that must not compile. Never called. */
 export function types(): void {
   const fine: Ttl[] = [1, "1ms", "30s", "1.5h", "5m", "1d", "forever"];
   // @ts-expect-error a unit is a short letter

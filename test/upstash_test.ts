@@ -14,7 +14,7 @@ import { serve } from "./helpers/serve.ts";
 const TOKEN = "very-secret-token";
 const VALUE = "very-secret-value";
 
-/** What a send fails with; it must be a StoreError, and must not tell secrets in anything that a logger prints. */
+/** Returns the error of a send. It must be a StoreError, and nothing of it that a logger prints may show secrets. */
 async function failure(sending: Promise<Reply[]>): Promise<StoreError> {
   try {
     await sending;
@@ -480,7 +480,7 @@ describe("upstash before a cache", () => {
   const url = "https://name.example.test";
   const pong = () => Response.json([{ result: "PONG" }]);
 
-  /** Puts a function in the place of `fetch` for a while, and answers the cache modes that it was called with. */
+  /** Replaces `fetch` by a function for a while. Returns the cache modes with which it was called. */
   async function modes(drivers: readonly Driver[], respond: (init: RequestInit) => Response = pong) {
     const real = globalThis.fetch;
     const seen: (string | undefined)[] = [];
@@ -496,7 +496,7 @@ describe("upstash before a cache", () => {
     return seen;
   }
 
-  it("send is answered by the store when fetch keeps what it may, as frameworks make it", async () => {
+  it("send is answered by the store when fetch caches all that it may, as in frameworks", async () => {
     const kept = new Map<unknown, string>();
     let sent = 0;
     const respond = ({ cache, body }: RequestInit): Response => {
@@ -514,7 +514,7 @@ describe("upstash before a cache", () => {
     assert.equal(sent, 5);
   });
 
-  it("send says what the application chose when that is another mode, or none", async () => {
+  it("send uses the cache mode of the application when that is another one, or none", async () => {
     const given = ["default", "no-store", "reload", "no-cache", "force-cache", false] as const;
     const said = ["default", "no-store", "reload", "no-cache", "force-cache", undefined];
     assert.deepEqual(await modes(given.map((cache) => upstash({ url, token: TOKEN, cache }))), said);
@@ -522,7 +522,7 @@ describe("upstash before a cache", () => {
     assert.deepEqual(await modes(given.map((cache) => upstash({ client, cache }))), said);
   });
 
-  it("send says what a ready client does when the application chose nothing", async () => {
+  it("send uses the cache mode of a ready client when the application chose none", async () => {
     const clients = [
       new Redis({ url, token: TOKEN }),
       new Redis({ url, token: TOKEN, cache: "default" }),
@@ -558,7 +558,7 @@ describe("upstash before a cache", () => {
     }
   });
 
-  it("upstash throws when cache is no mode", () => {
+  it("upstash throws when cache is not a mode", () => {
     for (const cache of ["nostore", true, null, "only-if-cached", {}]) {
       assert.throws(() => upstash({ url, token: TOKEN, cache } as unknown as UpstashOptions), {
         name: "TypeError",
