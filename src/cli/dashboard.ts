@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { dashboard } from "../dashboard/dashboard.ts";
-import { keepFinding } from "./find.ts";
 import { addExamples, addStoreFlags, seconds } from "./flags.ts";
 import type { Run } from "./run.ts";
+import { searchServices } from "./search_services.ts";
 import { addServerFlags, randomToken, type ServerFlags, serveUntilStopped, startServer } from "./server.ts";
 import type { CommonFlags } from "./shell.ts";
 
@@ -55,9 +55,9 @@ export function addDashboard(program: Command, run: Run): void {
       shell.connect(store).catch((error) => {
         if (!signal.aborted) away(error);
       });
-      const finding = keepFinding(client, signal);
+      const searching = searchServices(client, signal);
       await serveUntilStopped(shell, server, host);
-      await finding;
+      await searching;
       return 0;
     }),
   );

@@ -2,9 +2,9 @@
 import type { View } from "../dashboard/messages.ts";
 import { Watcher } from "../dashboard/watcher.ts";
 import { isTerminal, variable } from "../runtime/process.ts";
-import { keepFinding } from "./find.ts";
 import { picture, type Shown, summary } from "./picture.ts";
 import { Screen } from "./screen.ts";
+import { searchServices } from "./search_services.ts";
 import type { Shell } from "./shell.ts";
 import { untilStopped } from "./stop.ts";
 
@@ -25,18 +25,18 @@ export async function watch(shell: Shell, every?: number): Promise<never> {
     timeout: opened.timeout,
     ...(every !== undefined && { interval: `${Math.round(every * 1000)}ms` }),
   });
-  let tell = (): void => {};
-  watcher.subscribe(() => tell());
+  let wake = (): void => {};
+  watcher.subscribe(() => wake());
   // Keeps the process alive, because the monitor's timer does not.
   const alive = setInterval(() => {}, 2 ** 30);
-  const finding = keepFinding(opened.client, signal);
+  const searching = searchServices(opened.client, signal);
   try {
     let last: View | null = null;
     for (;;) {
       const { view, log } = watcher;
       if (view === null || view === last) {
         const news = new Promise<void>((resolve) => {
-          tell = resolve;
+          wake = resolve;
         });
         await untilStopped(news, signal);
         continue;
@@ -53,6 +53,6 @@ export async function watch(shell: Shell, every?: number): Promise<never> {
   } finally {
     clearInterval(alive);
     await watcher.close();
-    await finding;
+    await searching;
   }
 }

@@ -5,7 +5,7 @@ import { toBase64 } from "../base/base64.ts";
 import { OWN } from "../base/own_keys.ts";
 import { asText, isOwnBulk, openManagedConnection, word } from "../manager/connection.ts";
 import { bytesOf, shownBytes, valueToJson } from "../manager/json.ts";
-import { looker } from "../manager/list.ts";
+import { entryReader } from "../manager/list.ts";
 import { get, type KeyDetails, type ManagedClient, type Target } from "../manager/mod.ts";
 import { slowLog } from "../manager/slow_log.ts";
 import type { Bulk } from "../manager/target.ts";
@@ -41,7 +41,7 @@ export async function findKeys(client: ManagedClient, options: FindOptions): Pro
   const { match, limit } = options;
   const connection = await openManagedConnection(client, options);
   try {
-    const look = looker(connection);
+    const look = entryReader(connection);
     const keys: KeyRow[] = [];
     const add = async (physical: readonly Bulk[]): Promise<void> => {
       for (const { key, bytes, unreadable, type, ttl, size } of await look(physical)) {

@@ -2,7 +2,7 @@ import { invalid } from "../base/check.ts";
 import type { LocationOf } from "../client/types.ts";
 import { inOrder } from "./backup.ts";
 import { type ManagedConnection, openManagedConnection, word } from "./connection.ts";
-import type { Rec } from "./record.ts";
+import type { BackupRecord } from "./record.ts";
 import {
   batches,
   Conflicts,
@@ -71,7 +71,7 @@ export async function* copy(
           const conflicts = new Conflicts(connection);
           for await (const page of source.scan("*", PAGE)) {
             const keys = page.filter((key) => !source.isOwn(key) && !source.doubtful(key));
-            await conflicts.look(keys.map((key) => connection.physical(source.logical(key))));
+            await conflicts.find(keys.map((key) => connection.physical(source.logical(key))));
             checked += keys.length;
             yield { ...progress({ phase, keys: checked }), database: at };
           }
@@ -144,7 +144,7 @@ async function* copyLocation(
   });
   const problems: Problem[] = [];
   let unreadable = 0;
-  const records = async function* (): AsyncGenerator<readonly Rec[], void, void> {
+  const records = async function* (): AsyncGenerator<readonly BackupRecord[], void, void> {
     for await (const page of inOrder(source)) {
       problems.push(...page.problems);
       unreadable += page.problems.length;

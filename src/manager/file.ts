@@ -4,7 +4,7 @@ import { describe } from "../base/check.ts";
 import { sha256Stream } from "../runtime/files.ts";
 import { asText } from "./connection.ts";
 import { BackupError } from "./errors.ts";
-import { FORMAT, type Line, Malformed, type Rec, toRecord } from "./record.ts";
+import { type BackupRecord, FORMAT, type Line, Malformed, toRecord } from "./record.ts";
 
 /** The longest line in bytes. Stores do not take longer values, and runtimes not longer strings. */
 const MAX_LINE = 2 ** 29;
@@ -33,16 +33,16 @@ export interface Trailer {
  */
 export async function* readBackup(
   chunks: AsyncIterable<Uint8Array>,
-  isKey: (record: Rec) => boolean,
+  isKey: (record: BackupRecord) => boolean,
   end: (trailer: Trailer) => void,
-): AsyncGenerator<Rec[], void, void> {
+): AsyncGenerator<BackupRecord[], void, void> {
   const digest = sha256Stream();
   let number = 0;
   let keys = 0;
-  let before: Rec | undefined;
+  let before: BackupRecord | undefined;
   let trailer: Trailer | undefined;
   for await (const lines of linesOf(unpacked(chunks))) {
-    const records: Rec[] = [];
+    const records: BackupRecord[] = [];
     for (const bytes of lines) {
       number++;
       if (trailer) throw new BackupError(number, "something follows the trailer");

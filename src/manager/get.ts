@@ -3,7 +3,7 @@ import { invalid, invalidType } from "../base/check.ts";
 import { fromDocument, parse } from "../entry/codec.ts";
 import { open } from "../entry/seal.ts";
 import { asText, openManagedConnection } from "./connection.ts";
-import { looker } from "./list.ts";
+import { entryReader } from "./list.ts";
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
 /** Options of {@linkcode get}. */
@@ -79,7 +79,7 @@ export async function get(client: ManagedClient, options: GetOptions): Promise<K
     if (typeof physical !== "string" && !connection.location.driver.connect) {
       throw invalidType(`read a key over ${connection.location.driver.name}`, physical, "text");
     }
-    const [entry] = await looker(connection)([physical]);
+    const [entry] = await entryReader(connection)([physical]);
     if (!entry) return undefined;
     const { type, ttl, size } = entry;
     const read = READS[type];

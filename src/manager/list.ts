@@ -54,14 +54,14 @@ export async function* list(client: ManagedClient, options: ListOptions): AsyncG
   const order = sort === undefined ? undefined : Object.hasOwn(ORDERS, sort) && ORDERS[sort];
   if (order === false) throw invalid("sort keys", sort, "key, size or ttl", TypeError);
   const connection = await openManagedConnection(client, options);
-  const look = looker(connection);
+  const readEntries = entryReader(connection);
   // A scan may return a key twice. Duplicates are dropped if the number of keys in memory is limited anyway.
   const seen = order || limit < Number.POSITIVE_INFINITY ? new Set<string>() : undefined;
   let kept: KeyEntry[] = [];
   try {
     let yielded = 0;
     for await (const page of connection.scan(pattern, PAGE)) {
-      for (const entry of await look(page.filter((key) => connection.isEntry(key)))) {
+      for (const entry of await readEntries(page.filter((key) => connection.isEntry(key)))) {
         const id = entry.bytes ? `${entry.bytes}` : `=${entry.key}`;
         if (seen?.has(id)) continue;
         if (order) {
@@ -101,7 +101,7 @@ const ORDERS: Readonly<Record<string, (a: KeyEntry, b: KeyEntry) => number>> = {
  * @param connection The connection.
  * @returns The function. It takes physical keys, and returns an entry for each that exists.
  */
-export function looker(connection: ManagedConnection): (keys: readonly Bulk[]) => Promise<KeyEntry[]> {
+export function entryReader(connection: ManagedConnection): (keys: readonly Bulk[]) => Promise<KeyEntry[]> {
   // If the store refuses MEMORY, later steps do not send it again.
   let size = (key: Bulk): RawCommand => ["MEMORY", "USAGE", key];
   return async (keys) => {

@@ -53,7 +53,7 @@ export interface StreamPart {
 }
 
 /** A key, or a part of one. */
-export interface Rec {
+export interface BackupRecord {
   /** The key, without the prefix. */
   readonly key: Bulk;
   readonly type: KeyType;
@@ -67,7 +67,7 @@ export interface Rec {
 
 /** A page of records, and the keys that could not be read. */
 export interface Page {
-  readonly records: readonly Rec[];
+  readonly records: readonly BackupRecord[];
   readonly problems: readonly Problem[];
 }
 
@@ -81,7 +81,7 @@ function pairs(flat: readonly Bulk[]): unknown[] {
 }
 
 /** Returns the line of a record, its line break included. */
-export function toLine({ key, type, value, expires, more }: Rec): string {
+export function toLine({ key, type, value, expires, more }: BackupRecord): string {
   let shape: unknown;
   if (type === "string") shape = toJson(value as Bulk);
   else if (type === "stream") {
@@ -164,11 +164,11 @@ function toStream(value: unknown): StreamPart {
  * @returns The record.
  * @throws {Malformed} For a line that is not a record.
  */
-export function toRecord(line: Line, before: Rec | undefined): Rec {
+export function toRecord(line: Line, before: BackupRecord | undefined): BackupRecord {
   const key = toBulk(line.key);
   const more = line.more === true;
   must(!more || (before && same(before.key, key)), "it continues another key than the line before");
-  const type = more ? (before as Rec).type : (line.type as KeyType);
+  const type = more ? (before as BackupRecord).type : (line.type as KeyType);
   must(KEY_TYPES.includes(type) && !(more && type === "string"), `received ${describe(type)}, expected a known type`);
   const { value, expires } = line;
   must(
@@ -202,7 +202,7 @@ export function same(a: Bulk, b: Bulk): boolean {
 }
 
 /** The command that returns the size of a key, for each type. */
-export const SIZES: Readonly<Record<KeyType, string>> = {
+export const SIZE_COMMANDS: Readonly<Record<KeyType, string>> = {
   string: "STRLEN",
   hash: "HLEN",
   list: "LLEN",

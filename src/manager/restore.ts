@@ -4,7 +4,7 @@ import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { displayText, isOwnBulk, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import { BackupError, ConflictError } from "./errors.ts";
 import { readBackup, type Trailer } from "./file.ts";
-import { type KeyType, type Rec, SIZES, type StreamPart } from "./record.ts";
+import { type BackupRecord, type KeyType, SIZE_COMMANDS, type StreamPart } from "./record.ts";
 import { type Counts, claimEpoch, type EpochText, type Item, type Past, readEpoch, Sink, toEpoch } from "./sink.ts";
 import type { Bulk, ManagedClient, Problem, StepOptions, Target } from "./target.ts";
 
@@ -166,7 +166,7 @@ function readMarker([reply]: RawReply[]): Marker | undefined {
   }
 }
 
-const isKey = ({ key }: Rec): boolean => !isOwnBulk(key);
+const isKey = ({ key }: BackupRecord): boolean => !isOwnBulk(key);
 
 /** Returns a progress, with defaults for the fields that are not given. */
 export function progress(given: Partial<RestoreProgress> & Pick<RestoreProgress, "phase">): RestoreProgress {
@@ -199,7 +199,7 @@ class Survey {
     this.trailer = trailer;
   };
 
-  async see(records: readonly Rec[], marks: boolean): Promise<void> {
+  async see(records: readonly BackupRecord[], marks: boolean): Promise<void> {
     const keys: Bulk[] = [];
     for (const { key, type, value, expires = Number.POSITIVE_INFINITY, more } of records) {
       this.types.add(type);
@@ -215,7 +215,7 @@ class Survey {
       }
     }
     if (marks) this.marks ??= new Map();
-    await this.#conflicts?.look(keys.map((key) => this.#connection.physical(key)));
+    await this.#conflicts?.find(keys.map((key) => this.#connection.physical(key)));
   }
 
   /** Throws if keys exist that must not. @throws {ConflictError} With the first of them. */
@@ -235,7 +235,7 @@ export class Conflicts {
   }
 
   /** Looks up physical keys. */
-  async look(keys: readonly Bulk[]): Promise<void> {
+  async find(keys: readonly Bulk[]): Promise<void> {
     for (let from = 0; from < keys.length; from += STEP_KEYS) {
       const part = keys.slice(from, from + STEP_KEYS).filter((key) => this.#connection.carries(key));
       const replies = await this.#connection.must(part.map((key) => ["EXISTS", key]));
@@ -280,7 +280,7 @@ export async function ensureEpoch(connection: ManagedConnection, theirs: EpochTe
 async function checkTypes(connection: ManagedConnection, types: ReadonlySet<KeyType>): Promise<void> {
   const { name, capabilities } = connection.location.driver;
   const wanted = [...types].filter((type) => type !== "string");
-  const probes = wanted.map((type): RawCommand => [SIZES[type], connection.own("none")]);
+  const probes = wanted.map((type): RawCommand => [SIZE_COMMANDS[type], connection.own("none")]);
   if (wanted.length > 0 && capabilities.transactions !== "atomic") {
     probes.push(["RENAME", connection.own("none"), connection.own("none")]);
   }
@@ -300,10 +300,13 @@ async function checkTypes(connection: ManagedConnection, types: ReadonlySet<KeyT
  * @param done The number of keys to skip.
  * @returns The steps.
  */
-export async function* batches(pages: AsyncIterable<readonly Rec[]>, done: number): AsyncGenerator<Item[], void, void> {
+export async function* batches(
+  pages: AsyncIterable<readonly BackupRecord[]>,
+  done: number,
+): AsyncGenerator<Item[], void, void> {
   let items: Item[] = [];
   let length = 0;
-  let before: Rec | undefined;
+  let before: BackupRecord | undefined;
   let key = 0;
   for await (const page of pages) {
     for (const record of page) {
@@ -325,7 +328,7 @@ export async function* batches(pages: AsyncIterable<readonly Rec[]>, done: numbe
   if (items.length > 0) yield items;
 }
 
-function lengthOf({ type, value }: Rec): number {
+function lengthOf({ type, value }: BackupRecord): number {
   if (type === "string") return (value as Bulk).length;
   const elements =
     type === "stream" ? (value as StreamPart).entries.flatMap(([, fields]) => fields) : (value as readonly Bulk[]);

@@ -10,7 +10,7 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { asText, displayText, isOwnBulk, type ManagedConnection, word } from "./connection.ts";
-import type { Rec, StreamPart } from "./record.ts";
+import type { BackupRecord, StreamPart } from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
 
 /** The most elements of one command. */
@@ -20,7 +20,7 @@ const DAY_MS = 864e5;
 
 /** A record, with the information whether it is the last one of its key. */
 export interface Item {
-  readonly record: Rec;
+  readonly record: BackupRecord;
   readonly last: boolean;
 }
 
@@ -213,7 +213,7 @@ export class Sink {
   }
 
   /** Returns the records whose keys exist, if that must be known before writing. */
-  async #there(items: readonly Item[]): Promise<ReadonlySet<Rec>> {
+  async #there(items: readonly Item[]): Promise<ReadonlySet<BackupRecord>> {
     const { dryRun } = this.#options;
     if (!this.#nx || !(dryRun || this.#atomic)) return new Set();
     const asked = items
@@ -224,7 +224,12 @@ export class Sink {
   }
 
   /** Returns the commands that write a record. */
-  #key({ record, last }: Item, value: string | null | undefined, now: number, there: ReadonlySet<Rec>): Sent[] {
+  #key(
+    { record, last }: Item,
+    value: string | null | undefined,
+    now: number,
+    there: ReadonlySet<BackupRecord>,
+  ): Sent[] {
     const { key, more, expires = Number.POSITIVE_INFINITY } = record;
     if (isOwnBulk(key)) return [];
     const { counts } = this;
@@ -262,7 +267,7 @@ export class Sink {
   }
 
   /** Builds a collection under a name of its own, and renames it. */
-  #built(record: Rec, last: boolean, physical: Bulk): Sent[] {
+  #built(record: BackupRecord, last: boolean, physical: Bulk): Sent[] {
     const key = this.#temporary;
     const sent: Sent[] = record.more ? [] : [{ command: ["UNLINK", key] }];
     for (const command of pushes(key, record, last)) {
@@ -280,7 +285,7 @@ export class Sink {
   #expires: number | undefined;
 
   /** Collects the commands of a collection, and returns all of them with its last record. */
-  #collected(record: Rec, last: boolean, physical: Bulk): Sent[] {
+  #collected(record: BackupRecord, last: boolean, physical: Bulk): Sent[] {
     if (!record.more) {
       this.#parts = this.#nx ? [] : [["UNLINK", physical]];
       this.#expires = record.expires;
@@ -307,7 +312,7 @@ export class Sink {
   };
 
   /** Returns whether the driver can carry a record. */
-  #carries({ key, type, value }: Rec): boolean {
+  #carries({ key, type, value }: BackupRecord): boolean {
     const text = (bulk: Bulk): boolean => this.#connection.carries(bulk);
     if (!text(key)) return false;
     if (type === "string") return text(value as Bulk);
@@ -322,7 +327,7 @@ const until = (expires: number | undefined): (string | number)[] => (expires ===
 const PUSH: Readonly<Record<string, string>> = { hash: "HSET", list: "RPUSH", set: "SADD", zset: "ZADD" };
 
 /** Returns the commands that add a record's elements to a key. */
-function pushes(key: Bulk, { type, value }: Rec, last: boolean): RawCommand[] {
+function pushes(key: Bulk, { type, value }: BackupRecord, last: boolean): RawCommand[] {
   if (type === "stream") return stream(key, value as StreamPart, last);
   const flat = value as readonly Bulk[];
   // ZADD takes the score before the member.

@@ -2,13 +2,13 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { asText, displayText, type ManagedConnection, word } from "./connection.ts";
 import {
+  type BackupRecord,
   CHUNK,
   type ConsumerGroup,
   KEY_TYPES,
   type KeyType,
   type Page,
-  type Rec,
-  SIZES,
+  SIZE_COMMANDS,
   type StreamEnd,
 } from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
@@ -76,7 +76,7 @@ export class Source {
       if ((KEY_TYPES as readonly string[]).includes(type)) found.push({ key, type: type as KeyType });
       else if (type !== "none") report(key, `its type ${type} is not supported`);
     });
-    const sizes = await connection.send(found.map(({ key, type }) => [SIZES[type], key]));
+    const sizes = await connection.send(found.map(({ key, type }) => [SIZE_COMMANDS[type], key]));
     /** The keys whose type has changed since it was read. */
     const again: Bulk[] = [];
     let group: typeof found = [];
@@ -114,7 +114,7 @@ export class Source {
     keys: readonly { key: Bulk; type: KeyType }[],
     again: Bulk[],
     report: (key: Bulk, reason: string) => void,
-  ): Promise<Rec[]> {
+  ): Promise<BackupRecord[]> {
     if (keys.length === 0) return [];
     this.#absolute ??= !(
       (await this.#connection.send([["PEXPIRETIME", this.#connection.own("none")]]))[0] instanceof StoreError
@@ -123,7 +123,7 @@ export class Source {
     const reads = keys.map(({ key, type }) => [...WHOLE[type](key), this.#left(key)]);
     const replies = await this.#connection.send([...time, ...reads.flat()]);
     const now = this.#absolute ? 0 : toMilliseconds(replies.shift());
-    const records: Rec[] = [];
+    const records: BackupRecord[] = [];
     let at = 0;
     for (const [i, { key, type }] of keys.entries()) {
       const count = (reads[i] as RawCommand[]).length;
@@ -156,7 +156,7 @@ export class Source {
     const left = Number(leftReply);
     const expires = left >= 0 ? (this.#absolute ? 0 : toMilliseconds(time)) + left : undefined;
     let more = false;
-    const waiting: Rec[] = [];
+    const waiting: BackupRecord[] = [];
     for await (const [value, end] of this.#parts(key, type)) {
       const made = this.#record(key, type, value, end, report);
       if (!made) return;
@@ -205,7 +205,7 @@ export class Source {
     value: RawReply | undefined,
     end: readonly RawReply[] | undefined,
     report: (key: Bulk, reason: string) => void,
-  ): Rec | undefined {
+  ): BackupRecord | undefined {
     const key = this.#connection.logical(physical);
     const base = { key: asText(key) ?? key, type, expires: undefined, more: false };
     if (!this.#connection.bytes && this.#doubtful(value as RawReply)) {
@@ -231,8 +231,8 @@ export class Source {
       : typeof reply === "string" && this.#connection.doubtful(reply);
   }
 
-  #doubt(what: string): string {
-    return `its ${what} may not be UTF-8, which ${this.#connection.location.driver.name} cannot carry`;
+  #doubt(part: string): string {
+    return `its ${part} may not be UTF-8, which ${this.#connection.location.driver.name} cannot carry`;
   }
 
   #left(key: Bulk): RawCommand {

@@ -4,7 +4,7 @@ import { OWN } from "../../base/own_keys.ts";
 import { isRefusal } from "../../base/store_error.ts";
 import { displayText, type ManagedConnection, word } from "../connection.ts";
 import type { InspectedClient } from "../inspect.ts";
-import { looker } from "../list.ts";
+import { entryReader } from "../list.ts";
 import type { Bulk, StepOptions } from "../target.ts";
 import { type Finding, HIDDEN, type Info, PAGE, unknown, usable, warning } from "./finding.ts";
 
@@ -91,12 +91,12 @@ export async function* keys(
     const connection = await usable({ locate: async () => location }, { database, ...options });
     if (!connection) continue;
     opened++;
-    const look = looker(connection);
+    const readEntries = entryReader(connection);
     try {
       let left = sample;
       for await (const page of connection.scan("*", PAGE)) {
         const part = page.filter((key) => !OWN_ANYWHERE.test(displayText(key))).slice(0, left);
-        for (const { key, ttl, size, unreadable } of await look(part)) {
+        for (const { key, ttl, size, unreadable } of await readEntries(part)) {
           if (unreadable) continue;
           seen++;
           const name = `${JSON.stringify(key)} of database ${database}`;

@@ -37,8 +37,8 @@ export async function authentication(connection: ManagedConnection): Promise<Fin
   }
   if (name === undefined) return { check, level: "ok", evidence: "the server accepts commands" };
   // Without a login, the user is default too.
-  const who = name === "default" && required === undefined ? "the user is default" : `logged in as ${name}`;
-  return { check, level: "ok", evidence: who };
+  const login = name === "default" && required === undefined ? "the user is default" : `logged in as ${name}`;
+  return { check, level: "ok", evidence: login };
 }
 
 /** Checks that the server is Redis 6.2 or newer, or compatible with it. */

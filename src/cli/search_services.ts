@@ -15,7 +15,7 @@ const SOON = 5000;
  * @param signal Ends the searches.
  * @returns Resolves at the end. Never rejects: a search that fails is repeated.
  */
-export async function keepFinding(client: OpenedStore["client"], signal: AbortSignal): Promise<void> {
+export async function searchServices(client: OpenedStore["client"], signal: AbortSignal): Promise<void> {
   const every = client.driver === "upstash" ? EVERY.rest : EVERY.tcp;
   while (!signal.aborted) {
     const found = await findServices(client, { signal }).then(
