@@ -1,38 +1,41 @@
 /**
- * The atomic operations in Lua; what the memory driver runs in their place stands in `twins.ts`. Clocks are the store's own.
+ * The atomic operations in Lua. The memory driver runs their twins of `twins.ts` instead. The time is the store's own.
  *
- * What invalidation rests on: each keyspace has a clock, a number that every invalidation moves on. An entry carries the clock's
- * value from before it was loaded (`born`), a tag the value at its last invalidation (its mark); an entry holds while none of
- * its tags has a later mark. So no two processes need to agree on the time. The clock's key holds two numbers: its value, and the value at the
- * last invalidation of everything; and a third one until the first invalidation, by which it is known that what was loaded before there was a
- * clock is as good as new. A tag without a mark invalidates: marks are made with the entries, outlive them, and are gone only
- * when the store evicted them.
+ * How invalidation works: each keyspace has an epoch, a number that every invalidation moves on. An entry carries the
+ * epoch from before it was loaded (`born`). A tag has the epoch of its last invalidation (its mark). An entry is valid
+ * while none of its tags has a later mark, so no two processes need to agree on the time.
+ *
+ * The epoch's key holds two numbers: the epoch, and the epoch of the last invalidation of everything. Until the first
+ * invalidation it holds a third number, which says that what was loaded before the epoch existed is as good as new. A
+ * tag without a mark invalidates, because marks are made with the entries and outlive them: a mark is only gone if the
+ * store evicted it.
  */
 import type { Script } from "../../drivers/driver.ts";
 import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
 
-/** Sets `now`, the store's clock in milliseconds. */
+/** Sets `now`, the store's time in milliseconds. */
 export const LUA_NOW: string = `local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 `;
 
 /**
- * Defines `find`: the text of an entry, and its tags, where no invalidation is later than it; and `outlive`: keeps the marks of tags longer
- * than an entry, and makes those that are missing where `born` is given. Marks last twice as long as they must, so that not every write of an
- * entry is a write of its marks too: near caches hear of those. One script asks for each mark once.
+ * Defines `find`, which returns an entry's text and tags if no invalidation is later than the entry, and `outlive`,
+ * which keeps the marks of tags longer than an entry and, if `born` is given, makes those that are missing. Marks last
+ * twice as long as they must. Otherwise every write of an entry would write its marks too, and near caches hear of
+ * that. A script reads each mark once.
  */
 export const LUA_FIND: string = `local marks = {}
-local function find(key, clock, prefix)
-  local v = redis.pcall('GET', key)
-  if type(v) ~= 'string' then return false end
-  local born, tags = v:match('^{"born":(%d+),"tags":%[([^%]]*)')
-  born = tonumber(born or v:match('^{"born":(%d+)') or 0)
-  if clock and v:find('^{') and born < tonumber(clock:match(' (%d+)')) then return false end
+local function find(key, epoch, prefix)
+  local text = redis.pcall('GET', key)
+  if type(text) ~= 'string' then return false end
+  local born, tags = text:match('^{"born":(%d+),"tags":%[([^%]]*)')
+  born = tonumber(born or text:match('^{"born":(%d+)') or 0)
+  if epoch and text:find('^{') and born < tonumber(epoch:match(' (%d+)')) then return false end
   for tag in (tags or ''):gmatch('"([^"]*)"') do
     marks[tag] = marks[tag] or tonumber(redis.call('GET', prefix .. tag)) or 1 / 0
     if marks[tag] > born then return false end
   end
-  return v, tags
+  return text, tags
 end
 local function outlive(tags, ms, prefix, born)
   for tag in (tags or ''):gmatch('"([^"]*)"') do
@@ -48,93 +51,114 @@ local function outlive(tags, ms, prefix, born)
 end
 `;
 
-/** Defines `fresh`: whether the TTL in a text, if there is one, is not over; `now` is the reader's time. Reads in TypeScript judge alike. */
-export const LUA_FRESH: string = `local function fresh(v, now)
-  local at, ttl = v:match('^{[^{}]-"at":(%d+),"ttl":(%d+)')
+/**
+ * Defines `fresh`, which returns whether a text has no TTL of its own or is within it. `now` is the caller's time. Reads
+ * in TypeScript decide in the same way.
+ */
+export const LUA_FRESH: string = `local function fresh(text, now)
+  local at, ttl = text:match('^{[^{}]-"at":(%d+),"ttl":(%d+)')
   return not at or (now - at < tonumber(ttl) and now - at > -${CLOCK_SKEW_MS})
 end
 `;
 
 /**
- * KEYS: clock, entries. ARGV: start of marks' keys; ms to slide to or 0; 1 for heads only. Answers the clock, then for each entry its text (nil
- * for one that does not hold, or is no text; with heads only, "0" for what is there and no text) and its PTTL.
+ * Reads entries.
+ *
+ * - KEYS: the epoch, the entries
+ * - ARGV: the prefix of marks; the milliseconds that each read starts again, or 0; 1 for heads only
+ * - Returns the epoch, then for each entry its text and its PTTL. The text is nil if the entry is not valid or is no
+ *   text. With heads only, it is "0" for a value of another type.
  */
 export const read: Script = {
   name: "read",
-  sha1: "8935094b8e9ddff29656d402d24f317524bfa157",
-  lua: `${LUA_FIND}local clock = redis.call('GET', KEYS[1])
-local r = {clock}
+  sha1: "a799d321811aa33831df975bc8df5ce39a912424",
+  lua: `${LUA_FIND}local prefix, slide, heads = unpack(ARGV)
+local epoch = redis.call('GET', KEYS[1])
+local reply = {epoch}
 for i = 2, #KEYS do
-  local v, tags = find(KEYS[i], clock, ARGV[1])
-  if v and ARGV[2] ~= '0' and not v:find('^{[^{}]-"none":') then
-    redis.call('PEXPIRE', KEYS[i], ARGV[2])
-    outlive(tags, tonumber(ARGV[2]), ARGV[1])
+  local key = KEYS[i]
+  local text, tags = find(key, epoch, prefix)
+  if text and slide ~= '0' and not text:find('^{[^{}]-"none":') then
+    redis.call('PEXPIRE', key, slide)
+    outlive(tags, tonumber(slide), prefix)
   end
-  if ARGV[3] == '1' then
-    local head = v and v:match('^({.-)"[jsp][sea][oac][nlk]e?d?":')
-    if head then v = head .. '"json":null}' end
-    if not v and not ('string none'):find(redis.call('TYPE', KEYS[i]).ok) then v = '0' end
+  if heads == '1' then
+    local head = text and text:match('^({.-)"[jsp][sea][oac][nlk]e?d?":')
+    if head then text = head .. '"json":null}' end
+    if not text and not ('string none'):find(redis.call('TYPE', key).ok) then text = '0' end
   end
-  r[2 * i - 2] = v
-  r[2 * i - 1] = redis.call('PTTL', KEYS[i])
+  reply[2 * i - 2] = text
+  reply[2 * i - 1] = redis.call('PTTL', key)
 end
-return r`,
+return reply`,
 };
 
 /**
- * KEYS: entry, clock, lock if there is one. ARGV: the text; ms to live or 0; the clock's value that it is born at, or "" for now's;
- * the token of the lock that must be held and is given up, "*" to break a lock, or ""; start of marks' keys; the tags as in the
- * document; "1" and the text that must stand there, or "0" for no entry, or nothing. Answers 1, or 0 when the lock was lost or
- * something else stands there.
+ * Stores an entry.
+ *
+ * - KEYS: the entry, the epoch, the lock if the collection has one
+ * - ARGV: the text; the milliseconds to live, or 0; the epoch that it is born at, or "" for the present one; the token
+ *   of the lock that must be held and is given up, "*" to break a lock, or ""; the prefix of marks; the tags as the
+ *   document has them; "1" and the text that must still be stored, or "0" for no entry, or nothing
+ * - Returns 1; 0 if the lock was lost or another text is stored
  */
 export const storeEntry: Script = {
   name: "store",
-  sha1: "a42a74dca4d8246dee641eec980a0a8d458fa278",
-  lua: `${LUA_FIND}local lock, born, tags = KEYS[3], ARGV[3], ARGV[6]
-if lock and ARGV[4] ~= '*' and redis.call('GET', lock) ~= ARGV[4] then return 0 end
-local clock = redis.call('GET', KEYS[2])
-if ARGV[7] and find(KEYS[1], clock, ARGV[5]) ~= (ARGV[7] == '1' and ARGV[8]) then return 0 end
-if tags ~= '' and not clock then
-  ${LUA_NOW}clock = ('%.0f 0 0'):format(now * 1000)
-  redis.call('SET', KEYS[2], clock)
+  sha1: "1f3dfa01565d6750ebcd6ac4af2a87d40b2d18e5",
+  lua: `${LUA_FIND}local key, epochKey, lock = unpack(KEYS)
+local body, ms, born, token, prefix, tags, known, expected = unpack(ARGV)
+if lock and token ~= '*' and redis.call('GET', lock) ~= token then return 0 end
+local epoch = redis.call('GET', epochKey)
+if known and find(key, epoch, prefix) ~= (known == '1' and expected) then return 0 end
+if tags ~= '' and not epoch then
+  ${LUA_NOW}epoch = ('%.0f 0 0'):format(now * 1000)
+  redis.call('SET', epochKey, epoch)
 end
-local seq = clock and clock:match('^%d+') or '0'
-if born == '' or (born == '0' and clock and clock:find(' 0 ')) then born = seq end
+local seq = epoch and epoch:match('^%d+') or '0'
+if born == '' or (born == '0' and epoch and epoch:find(' 0 ')) then born = seq end
 local head = ''
 if tags ~= '' then
   head = '"born":' .. born .. ',"tags":[' .. tags .. '],'
-  outlive(tags, tonumber(ARGV[2]), ARGV[5], born)
+  outlive(tags, tonumber(ms), prefix, born)
 elseif born ~= '0' then
   head = '"born":' .. born .. ','
 end
-local text = '{' .. head .. ARGV[1]:sub(2)
-if ARGV[2] == '0' then
-  redis.call('SET', KEYS[1], text)
+local text = '{' .. head .. body:sub(2)
+if ms == '0' then
+  redis.call('SET', key, text)
 else
-  redis.call('SET', KEYS[1], text, 'PX', ARGV[2])
+  redis.call('SET', key, text, 'PX', ms)
 end
 if lock then redis.call('DEL', lock) end
 return 1`,
 };
 
-/** The mark that is set when everything is invalidated: no tag is encoded like that. It tells those who listen to changes of keys. */
+/**
+ * The mark that is set when everything is invalidated, for near caches that hear of changed keys. No tag is encoded like
+ * that.
+ */
 export const EVERYTHING = "*";
 
 /**
- * KEYS: clock. ARGV: start of marks' keys; the tags, or {@linkcode EVERYTHING}. Moves the clock on, marks the tags, and
- * answers the clock. A full store refuses a script's writes, but not those that follow a deletion: so the clock is
- * deleted before it is written. Nobody sees it gone.
+ * Moves the epoch on and marks tags. A full store refuses a script's writes, but not those that follow a deletion.
+ * Therefore the epoch is deleted before it is written, which no other command can notice.
+ *
+ * - KEYS: the epoch
+ * - ARGV: the prefix of marks; the tags, or {@linkcode EVERYTHING}
+ * - Returns the epoch
  */
 export const invalidate: Script = {
   name: "invalidate",
-  sha1: "dd6265ae6fa56303c1af294479472facf35b22b2",
-  lua: `${LUA_NOW}local seq, all = (redis.call('GET', KEYS[1]) or '0 0'):match('^(%d+) (%d+)')
+  sha1: "a9315242741a4bcdbaae3e368e6e29448b20f792",
+  lua: `${LUA_NOW}local epochKey, prefix = KEYS[1], ARGV[1]
+local seq, all = (redis.call('GET', epochKey) or '0 0'):match('^(%d+) (%d+)')
 seq = ('%.0f'):format(math.max(tonumber(seq) + 1, now * 1000))
 if ARGV[2] == '*' then all = seq end
-redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[1], seq .. ' ' .. all)
+local epoch = seq .. ' ' .. all
+redis.call('DEL', epochKey)
+redis.call('SET', epochKey, epoch)
 for i = 2, #ARGV do
-  local mark = ARGV[1] .. ARGV[i]
+  local mark = prefix .. ARGV[i]
   local left = redis.call('PTTL', mark)
   if left == -1 then
     redis.call('SET', mark, seq)
@@ -142,76 +166,107 @@ for i = 2, #ARGV do
     redis.call('SET', mark, seq, 'PX', math.max(left, 86400000))
   end
 end
-return seq .. ' ' .. all`,
+return epoch`,
 };
 
-/** Defines `own`: takes a lock, or finds that it was taken with this token: a script may be repeated. */
-const LUA_OWN = `local function own()
-  return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') or redis.call('GET', KEYS[1]) == ARGV[1]
+/** Defines `own`, which takes a lock, or finds that it was taken with this token: a script may be repeated. */
+const LUA_OWN = `local function own(lock, token, ms)
+  return redis.call('SET', lock, token, 'PX', ms, 'NX') or redis.call('GET', lock) == token
 end
 `;
 
 /**
- * KEYS: lock, entry, clock. ARGV: token; ms that the lock lasts; start of marks' keys; the caller's time in ms; a text that is of no use to it, if
- * it knows one. Takes the lock unless it is taken or the entry is there and fresh. Answers {whether it was taken, the clock, the entry's text or
- * nil, its PTTL}.
+ * Takes a load's lock, unless another process holds it or the entry is fresh.
+ *
+ * - KEYS: the lock, the entry, the epoch
+ * - ARGV: the token; the milliseconds that the lock lasts; the prefix of marks; the caller's time in milliseconds; a
+ *   text that is of no use to the caller, if it knows one
+ * - Returns whether the lock was taken, the epoch, the entry's text or nil, its PTTL
  */
 export const acquire: Script = {
   name: "acquire",
-  sha1: "cc07e09489c6001ac3f072d92d72203cc6739820",
-  lua: `${LUA_FIND}${LUA_FRESH}${LUA_OWN}local clock = redis.call('GET', KEYS[3])
-local v = find(KEYS[2], clock, ARGV[3])
-local good = v and v ~= ARGV[5] and fresh(v, ARGV[4])
-return {not good and own() and 1 or 0, clock, v, redis.call('PTTL', KEYS[2])}`,
-};
-
-/** KEYS: lock, counter. ARGV: token; ms. Takes a lock: answers 0, or the fencing token, which the counter counts. */
-export const take: Script = {
-  name: "take",
-  sha1: "7105a7ac2ff1248f85d19d2a14a8a99474ffccdc",
-  lua: `${LUA_OWN}return own() and redis.call('INCR', KEYS[2]) or 0`,
-};
-
-/** KEYS: lock. ARGV: token; ms to hold it from now, or 0 to give it up. Answers whether it was held. */
-export const hold: Script = {
-  name: "hold",
-  sha1: "ac3769cd746b809816021f4235a22de3e744acaf",
-  lua: `if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[2] == '0' then return redis.call('DEL', KEYS[1]) end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])`,
+  sha1: "0bb6e93e844bcb74ddf82ee24b1e1ad618592b50",
+  lua: `${LUA_FIND}${LUA_FRESH}${LUA_OWN}local lock, key, epochKey = unpack(KEYS)
+local token, ms, prefix, now, useless = unpack(ARGV)
+local epoch = redis.call('GET', epochKey)
+local text = find(key, epoch, prefix)
+local good = text and text ~= useless and fresh(text, now)
+return {not good and own(lock, token, ms) and 1 or 0, epoch, text, redis.call('PTTL', key)}`,
 };
 
 /**
- * KEYS: entry, clock. ARGV: start of marks' keys; ms to live or 0 for ever; how long it is kept beyond that; the caller's time in ms. Answers 1, 0 when there
- * is no such entry or its TTL is over, or 2 when it had no expiry already and is to have none.
+ * Takes a lock with a fencing token.
+ *
+ * - KEYS: the lock, the counter of fencing tokens
+ * - ARGV: the token; the milliseconds that the lock lasts
+ * - Returns the fencing token; 0 if another caller holds the lock
+ */
+export const take: Script = {
+  name: "take",
+  sha1: "f00f8fef3c6a83449b858dac16e705536fc4d01b",
+  lua: `${LUA_OWN}local lock, counter = unpack(KEYS)
+return own(lock, unpack(ARGV)) and redis.call('INCR', counter) or 0`,
+};
+
+/**
+ * Renews a lock, or gives it up.
+ *
+ * - KEYS: the lock
+ * - ARGV: the token; the milliseconds that it lasts from now on, or 0 to give it up
+ * - Returns whether the token held it
+ */
+export const hold: Script = {
+  name: "hold",
+  sha1: "a35c7f348443b986ff70b665eb2149629959bbfd",
+  lua: `local lock, token, ms = KEYS[1], unpack(ARGV)
+if redis.call('GET', lock) ~= token then return 0 end
+if ms == '0' then return redis.call('DEL', lock) end
+return redis.call('PEXPIRE', lock, ms)`,
+};
+
+/**
+ * Gives an entry another TTL, or none.
+ *
+ * - KEYS: the entry, the epoch
+ * - ARGV: the prefix of marks; the milliseconds to live, or 0 for ever; how much longer the entry is kept; the caller's
+ *   time in milliseconds
+ * - Returns 1; 0 if no such entry exists or its TTL is over; 2 if it had no expiry and shall have none
  */
 export const touch: Script = {
   name: "touch",
-  sha1: "f7ece156a02afad7f19face26ab3a0018b4134fe",
-  lua: `${LUA_FIND}${LUA_FRESH}local key, ms, now = KEYS[1], tonumber(ARGV[2]), ARGV[4]
-local v, tags = find(key, redis.call('GET', KEYS[2]), ARGV[1])
+  sha1: "45e69a06792fd21c8cc4695babb23f51423aba91",
+  lua: `${LUA_FIND}${LUA_FRESH}local key, epochKey = unpack(KEYS)
+local prefix, ttl, extra, now = unpack(ARGV)
+local ms = tonumber(ttl)
+local text, tags = find(key, redis.call('GET', epochKey), prefix)
 local keep, head, rest = ms
-if v then
-  if not fresh(v, now) or v:find('^{[^{}]-"none":') then return 0 end
-  head, rest = v:match('^({[^{}]-)"at":%d+,"ttl":%d+,(.*)$')
+if text then
+  if not fresh(text, now) or text:find('^{[^{}]-"none":') then return 0 end
+  head, rest = text:match('^({[^{}]-)"at":%d+,"ttl":%d+,(.*)$')
 elseif type(redis.pcall('GET', key)) ~= 'table' then
   return 0
 end
 if head then
   if ms > 0 then
-    head = head .. '"at":' .. now .. ',"ttl":' .. ARGV[2] .. ','
-    keep = ms + ARGV[3]
+    head = head .. '"at":' .. now .. ',"ttl":' .. ttl .. ','
+    keep = ms + extra
   end
   redis.call('PERSIST', key)
   redis.call('SET', key, head .. rest)
 end
-outlive(tags, keep, ARGV[1])
+outlive(tags, keep, prefix)
 if ms > 0 then return redis.call('PEXPIRE', key, keep) end
 if redis.call('PERSIST', key) == 1 or head then return 1 end
 return 2`,
 };
 
-/** KEYS: hash. ARGV: fields and how much to add to each. */
+/**
+ * Adds to counts.
+ *
+ * - KEYS: a hash
+ * - ARGV: fields, and how much to add to each
+ * - Returns 1
+ */
 export const addCounts: Script = {
   name: "addCounts",
   sha1: "fbb9bb42006f6bef37fda9d09d878f9a1ebb09d4",
@@ -220,44 +275,50 @@ return 1`,
 };
 
 /**
- * KEYS: counter, clock where a value that was set may stand there. ARGV: by; TTL in ms or 0; start of marks' keys; the
- * caller's time in ms. Answers the count as text, for not every client reads integers near 2^53 right, the remaining ms
- * (-1: none) and the store's clock. A lost TTL is set again. What was set counts on where it would be read, else the
- * counter begins anew. Answers nil for a count beyond 2^53 - 1, and changes nothing.
+ * Adds to a counter. A TTL that was lost is set again. A whole number that was set continues to count while it could be
+ * read; otherwise the counter starts again.
+ *
+ * - KEYS: the counter; the epoch, if a value that was set may be stored there
+ * - ARGV: how much to add; the TTL in milliseconds, or 0; the prefix of marks; the caller's time in milliseconds
+ * - Returns the count as text, because not every client reads integers near 2^53 right, the remaining milliseconds (-1
+ *   for none) and the store's time. The count is nil if it would be beyond 2^53 - 1; then nothing changed.
  */
 export const increment: Script = {
   name: "increment",
-  sha1: "43578ee5a61d8babc61378949a05c912d1759458",
-  lua: `${LUA_NOW}${LUA_FIND}${LUA_FRESH}local v = redis.call('GET', KEYS[1]) or ''
-if KEYS[2] and v:find('^{') and (v:find('^{[^{}]-"none":') or not fresh(v, ARGV[4]) or not find(KEYS[1], redis.call('GET', KEYS[2]), ARGV[3])) then
-  redis.call('DEL', KEYS[1])
-  v = ''
+  sha1: "39c804c65c4c7116920fa3da777311ad3e9010ee",
+  lua: `${LUA_NOW}${LUA_FIND}${LUA_FRESH}local key, epochKey = unpack(KEYS)
+local by, ttl, prefix, time = unpack(ARGV)
+local text = redis.call('GET', key) or ''
+if epochKey and text:find('^{') and (text:find('^{[^{}]-"none":') or not fresh(text, time) or not find(key, redis.call('GET', epochKey), prefix)) then
+  redis.call('DEL', key)
+  text = ''
 end
-local set = v:match('^{[^{}]-"json":(%-?%d+)}$')
-if set then redis.call('SET', KEYS[1], set, 'KEEPTTL') end
-local n = redis.pcall('INCRBY', KEYS[1], ARGV[1])
-if type(n) == 'number' then
-  n = redis.call('GET', KEYS[1])
-elseif not (n.err:find('overflow') or n.err:find('not an integer') and (set or v):find('^%-?[1-9]%d+$')) then
-  return n
+local set = text:match('^{[^{}]-"json":(%-?%d+)}$')
+if set then redis.call('SET', key, set, 'KEEPTTL') end
+local count = redis.pcall('INCRBY', key, by)
+if type(count) == 'number' then
+  count = redis.call('GET', key)
+elseif not (count.err:find('overflow') or count.err:find('not an integer') and (set or text):find('^%-?[1-9]%d+$')) then
+  return count
 end
-local size = type(n) == 'string' and n:match('%d+')
+local size = type(count) == 'string' and count:match('%d+')
 if not size or #size > 16 or #size == 16 and size > '9007199254740991' then
-  redis.call('SET', KEYS[1], v, 'KEEPTTL')
-  n = false
+  redis.call('SET', key, text, 'KEEPTTL')
+  count = false
 end
-local left = redis.call('PTTL', KEYS[1])
-local ttl = tonumber(ARGV[2])
-if n and left < 0 and ttl > 0 then
-  left = ttl
-  redis.call('PEXPIRE', KEYS[1], ttl)
+local left = redis.call('PTTL', key)
+if count and left < 0 and tonumber(ttl) > 0 then
+  left = tonumber(ttl)
+  redis.call('PEXPIRE', key, ttl)
 end
-return {n, left, now}`,
+return {count, left, now}`,
 };
 
 /**
- * KEYS: a key that nothing stands at. Answers 0 where scripts may write: in a full store, and on a replica, they may
- * not.
+ * Finds out whether scripts may write: in a full store and on a replica they may not.
+ *
+ * - KEYS: a key that does not exist
+ * - Returns 0
  */
 export const probe: Script = {
   name: "probe",
@@ -265,11 +326,16 @@ export const probe: Script = {
   lua: "return redis.call('SET', KEYS[1], '', 'XX') and 1 or 0",
 };
 
-/** KEYS: keys. Unlinks each and answers, for each, whether it was there: one command for the deletions of several callers. */
+/**
+ * Deletes keys: one command for the deletions of several callers.
+ *
+ * - KEYS: the keys
+ * - Returns for each key whether it existed
+ */
 export const unlinkEach: Script = {
   name: "unlinkEach",
-  sha1: "f4f8d0fa8dd764b801682b07ced66ad3f23afbb6",
-  lua: `local r = {}
-for i, key in ipairs(KEYS) do r[i] = redis.call('UNLINK', key) end
-return r`,
+  sha1: "97ca4d98015c70d8a547b17ff054996db3f74d7b",
+  lua: `local reply = {}
+for i, key in ipairs(KEYS) do reply[i] = redis.call('UNLINK', key) end
+return reply`,
 };

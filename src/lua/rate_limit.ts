@@ -1,34 +1,39 @@
-/** The script of all rate limits, with its twin in `twins.ts`. */
+/** The script of all rate limits. Its twin is in `twins.ts`. */
 import type { Script } from "../../drivers/driver.ts";
 import { LUA_NOW } from "./entries.ts";
 
 /**
- * One step for all limits of a key. KEYS: a hash with the states of every limit of it. ARGV: what the request costs (0
- * looks, below 0 gives back); the limits, each as its algorithm, window in ms and limit: `f60000:5`. f counts in
- * windows that begin with their first request (c is f without a limit to speak of), s in aligned windows of which the
- * one before weighs in, t is a bucket that fills evenly.
+ * Counts a request in all limits of a key if all of them have room for it, else in none, in one step.
  *
- * A limit's state is a field by its name: `at n p`. f: the window's end, the count. s: the window's number, its count,
- * that of the one before. t: the time, and how much is missing, in tokens times window: all arithmetic is on integers,
- * so that Lua and its twin agree to the last digit. A state from the future, for a clock was set back, is moved to now.
+ * - KEYS: a hash with the state of every limit of the key
+ * - ARGV: what the request costs (0 looks, below 0 gives back); the limits, each as its algorithm, its window in
+ *   milliseconds and its limit, such as `f60000:5`
+ * - Returns for each limit `ok room reset wait` as text: whether it has room (for 1 if the cost is not above 0), how
+ *   much is left, the milliseconds until it is whole, and until it would have room (-1 for never). The store's time
+ *   comes last.
  *
- * A limit that begins may have been another one: what counts most of the same algorithm and window, and is not asked
- * for beside it. It goes on from a copy of that state, `f60000:5<20`, which counts along and must have room too. The
- * copy goes when the other is asked for again, for then both are in use, or when it says no more than the limit's own
- * state.
+ * Algorithm `f` counts in windows that begin with their first request, and `c` is `f` without a limit to speak of. `s`
+ * counts in aligned windows and weighs the window before. `t` is a bucket that fills evenly.
  *
- * Counts in all limits if all have room for the cost, else in none. Answers for each limit `ok room reset wait` as
- * text, then the store's clock: whether it has room (for 1 where nothing was asked for), how much is left, the ms until
- * it is whole, and until it would have room (-1: never).
+ * The state of a limit is a field of its name, `at n p`. For `f` these are the window's end and the count; for `s` the
+ * window's number, its count, and the count of the window before; for `t` the time, and how much is missing, in tokens
+ * times window. All arithmetic is on integers, so that Lua and its twin agree to the last digit. After a clock was set
+ * back, a state may be from the future: it is moved to now.
+ *
+ * A limit without a state may have replaced another one: the state of the same algorithm and window that counts most,
+ * and is not asked for now. It continues from a copy of that state, such as `f60000:5<20`, which counts along and must
+ * have room too. The copy goes when the other limit is asked for again, because then both are in use, or when it says
+ * no more than the limit's own state.
  */
 export const rateLimit: Script = {
   name: "rateLimit",
-  sha1: "cbd7aaf172e170a04e894671b3687e9f7911a8c8",
-  lua: `${LUA_NOW}local cost, all = tonumber(ARGV[1]), redis.pcall('HGETALL', KEYS[1])
+  sha1: "d74a59406f01df9485d0cba5fa674d37b9b20bb1",
+  lua: `${LUA_NOW}local key, cost = KEYS[1], tonumber(ARGV[1])
+local all = redis.pcall('HGETALL', key)
 local need, mine, texts, copies, limits, pass, keep, reply = math.max(1, cost), {}, {}, {}, {}, true, 0, {}
 if all.err then
   if not all.err:find('WRONGTYPE') then return all end
-  if cost > 0 then redis.call('DEL', KEYS[1]) end
+  if cost > 0 then redis.call('DEL', key) end
   all = {}
 end
 local function load(name)
@@ -81,7 +86,7 @@ for i = 1, #all, 2 do
   local name = all[i]
   local own, base, from = name:match('^((%l%d+:)%d+)<(%d+)$')
   if own and cost ~= 0 and mine[base .. from] then
-    redis.call('HDEL', KEYS[1], name)
+    redis.call('HDEL', key, name)
   else
     texts[name] = all[i + 1]
     if own then copies[own] = name end
@@ -93,7 +98,7 @@ for i = 2, #ARGV do
   if texts[name] then
     best = copies[name] and load(copies[name])
     if best and best.n + best.p <= own.n + own.p then
-      if cost ~= 0 then redis.call('HDEL', KEYS[1], best.name) end
+      if cost ~= 0 then redis.call('HDEL', key, best.name) end
       best = nil
     end
   else
@@ -119,7 +124,7 @@ for i, states in ipairs(limits) do
       s.write = s.write or cost > 0 or texts[s.name]
     end
     if s.write and cost ~= 0 then
-      redis.call('HSET', KEYS[1], s.name, ('%.0f %.0f %.0f'):format(s.at, s.n, s.p))
+      redis.call('HSET', key, s.name, ('%.0f %.0f %.0f'):format(s.at, s.n, s.p))
       keep = math.max(keep, s.kind == 't' and math.ceil(s.n / s.limit) + 1 or s.kind == 's' and (s.at + 2) * s.window - now or s.at - now)
     end
   end
@@ -131,9 +136,9 @@ end
 if keep > 0 then
   for i = 1, #all > 64 and #all or 0, 2 do
     local s = texts[all[i]] and load(all[i])
-    if s and not mine[s.own] and s.n + s.p == 0 then redis.call('HDEL', KEYS[1], all[i]) end
+    if s and not mine[s.own] and s.n + s.p == 0 then redis.call('HDEL', key, all[i]) end
   end
-  if redis.call('PTTL', KEYS[1]) < keep then redis.call('PEXPIRE', KEYS[1], keep) end
+  if redis.call('PTTL', key) < keep then redis.call('PEXPIRE', key, keep) end
 end
 reply[#reply + 1] = now
 return reply`,

@@ -1,6 +1,6 @@
 /**
- * The scripts' twins: what the memory driver runs in the place of Lua, reply for reply. Only that driver imports them, so that
- * a bundle without it carries none.
+ * The twins of the scripts: the memory driver runs them instead of Lua, reply for reply. Only that driver imports them,
+ * so that a bundle without it does not carry them.
  */
 import type { Reply, TwinnedScript, TwinStore } from "../../drivers/driver.ts";
 import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
@@ -22,22 +22,23 @@ import { rateLimit } from "./rate_limit.ts";
 
 const HEAD = /^\{"born":(\d+)(?:,"tags":\[([^\]]*))?/;
 
-/** The names in the text of a document's tags. */
+/** Returns the names in the text of a document's tags. */
 function names(tags: string | undefined): string[] {
   return (tags?.match(/"[^"]*"/g) ?? []).map((tag) => tag.slice(1, -1));
 }
 
-/** The text at a key, if it is one. */
+/** Returns the text at a key; `null` if the key holds none. */
 function textAt(store: TwinStore, key: string): string | null {
   return (store.call("MGET", key) as readonly (string | null)[])[0] ?? null;
 }
 
-function find(store: TwinStore, key: string, clock: Reply, prefix: string): string | null {
+/** Returns the text of an entry; `null` if an invalidation is later than the entry. */
+function find(store: TwinStore, key: string, epoch: Reply, prefix: string): string | null {
   const text = textAt(store, key);
   if (text === null) return null;
   const [, bornText = "0", tags] = HEAD.exec(text) ?? [];
   const born = Number(bornText);
-  if (clock && text.startsWith("{") && born < Number(String(clock).split(" ")[1])) return null;
+  if (epoch && text.startsWith("{") && born < Number(String(epoch).split(" ")[1])) return null;
   const holds = names(tags).every((tag) => {
     const mark = store.call("GET", prefix + tag);
     return mark !== null && Number(mark) <= born;
@@ -45,6 +46,7 @@ function find(store: TwinStore, key: string, clock: Reply, prefix: string): stri
   return holds ? text : null;
 }
 
+/** Keeps the marks of tags longer than an entry and, if `born` is given, makes those that are missing. */
 function outlive(store: TwinStore, tags: string | undefined, ms: number, prefix: string, born?: string): void {
   for (const tag of names(tags)) {
     const mark = prefix + tag;
@@ -55,31 +57,32 @@ function outlive(store: TwinStore, tags: string | undefined, ms: number, prefix:
   }
 }
 
+/** Returns whether a text has no TTL of its own or is within it. */
 function fresh(text: string, now: string): boolean {
   const [, at, ttl] = /^\{[^{}]*?"at":(\d+),"ttl":(\d+)/.exec(text) ?? [];
   const age = Number(now) - Number(at);
   return at === undefined || (age < Number(ttl) && age > -CLOCK_SKEW_MS);
 }
 
-/** What is known not to be there does not begin anew, nor does it get another TTL. */
+/** An entry of a value that is known not to exist. Its TTL is neither started again nor changed. */
 const NONE = /^\{[^{}]*?"none":/;
 
-/** A whole number that INCRBY would take, were it not too large. */
+/** A whole number that INCRBY would take if it were not too large. */
 const WHOLE = /^-?[1-9]\d+$/;
 
-/** A day: how long a mark lasts that no entry asked for. By then, no load from before it is under way. */
+/** How long a mark lasts that no entry asked for: a day. No load from before it is still in flight then. */
 const MARK_MS = 864e5;
 
 /** Every script of the library, with its twin. */
 export const twins: readonly TwinnedScript[] = [
   {
     ...read,
-    twin(store, [clockKey = "", ...keys], [prefix = "", slide = "", headsOnly = ""]) {
-      const clock = store.call("GET", clockKey);
+    twin(store, [epochKey = "", ...keys], [prefix = "", slide = "", headsOnly = ""]) {
+      const epoch = store.call("GET", epochKey);
       return [
-        clock,
+        epoch,
         ...keys.flatMap((key) => {
-          let text = find(store, key, clock, prefix);
+          let text = find(store, key, epoch, prefix);
           if (text !== null && slide !== "0" && !NONE.test(text)) {
             store.call("PEXPIRE", key, slide);
             outlive(store, HEAD.exec(text)?.[2], Number(slide), prefix);
@@ -96,17 +99,17 @@ export const twins: readonly TwinnedScript[] = [
   },
   {
     ...storeEntry,
-    twin(store, [key = "", clockKey = "", lock], args) {
+    twin(store, [key = "", epochKey = "", lock], args) {
       const [text = "", ms = "", bornText = "", token = "", prefix = "", tags = "", known, expected] = args;
       if (lock && token !== "*" && store.call("GET", lock) !== token) return 0;
-      let clock = store.call("GET", clockKey) as string | null;
-      if (known && find(store, key, clock, prefix) !== (known === "1" ? expected : null)) return 0;
-      if (tags && !clock) {
-        clock = `${store.now * 1000} 0 0`;
-        store.call("SET", clockKey, clock);
+      let epoch = store.call("GET", epochKey) as string | null;
+      if (known && find(store, key, epoch, prefix) !== (known === "1" ? expected : null)) return 0;
+      if (tags && !epoch) {
+        epoch = `${store.now * 1000} 0 0`;
+        store.call("SET", epochKey, epoch);
       }
-      const seq = clock?.split(" ")[0] ?? "0";
-      const born = bornText === "" || (bornText === "0" && clock?.includes(" 0 ")) ? seq : bornText;
+      const seq = epoch?.split(" ")[0] ?? "0";
+      const born = bornText === "" || (bornText === "0" && epoch?.includes(" 0 ")) ? seq : bornText;
       let head = "";
       if (tags) {
         head = `"born":${born},"tags":[${tags}],`;
@@ -121,26 +124,26 @@ export const twins: readonly TwinnedScript[] = [
   },
   {
     ...invalidate,
-    twin(store, [clockKey = ""], [prefix = "", ...tags]) {
-      const [seqText = "0", allText = "0"] = String(store.call("GET", clockKey) ?? "0 0").split(" ");
+    twin(store, [epochKey = ""], [prefix = "", ...tags]) {
+      const [seqText = "0", allText = "0"] = String(store.call("GET", epochKey) ?? "0 0").split(" ");
       const seq = Math.max(Number(seqText) + 1, store.now * 1000);
-      const clock = `${seq} ${tags[0] === EVERYTHING ? seq : allText}`;
-      store.call("SET", clockKey, clock);
+      const epoch = `${seq} ${tags[0] === EVERYTHING ? seq : allText}`;
+      store.call("SET", epochKey, epoch);
       for (const tag of tags) {
         const mark = prefix + tag;
         const left = store.call("PTTL", mark) as number;
         store.call("SET", mark, seq, ...(left === -1 ? [] : ["PX", Math.max(left, MARK_MS)]));
       }
-      return clock;
+      return epoch;
     },
   },
   {
     ...acquire,
-    twin(store, [lock = "", key = "", clockKey = ""], [token = "", ms = "", prefix = "", now = "", useless]) {
-      const clock = store.call("GET", clockKey);
-      const text = find(store, key, clock, prefix);
+    twin(store, [lock = "", key = "", epochKey = ""], [token = "", ms = "", prefix = "", now = "", useless]) {
+      const epoch = store.call("GET", epochKey);
+      const text = find(store, key, epoch, prefix);
       const good = text !== null && text !== useless && fresh(text, now);
-      return [good ? 0 : own(store, lock, token, ms), clock, text, store.call("PTTL", key)];
+      return [good ? 0 : own(store, lock, token, ms), epoch, text, store.call("PTTL", key)];
     },
   },
   {
@@ -158,8 +161,8 @@ export const twins: readonly TwinnedScript[] = [
   },
   {
     ...touch,
-    twin(store, [key = "", clockKey = ""], [prefix = "", ms = "", extra = "", now = ""]) {
-      const text = find(store, key, store.call("GET", clockKey), prefix);
+    twin(store, [key = "", epochKey = ""], [prefix = "", ms = "", extra = "", now = ""]) {
+      const text = find(store, key, store.call("GET", epochKey), prefix);
       if (
         text === null ? textAt(store, key) !== null || !store.call("EXISTS", key) : !fresh(text, now) || NONE.test(text)
       )
@@ -184,11 +187,11 @@ export const twins: readonly TwinnedScript[] = [
   },
   {
     ...increment,
-    twin(store, [key = "", clockKey], [by = "", ttl = "", prefix = "", now = ""]) {
+    twin(store, [key = "", epochKey], [by = "", ttl = "", prefix = "", now = ""]) {
       let text = String(store.call("GET", key) ?? "");
-      const holds = (clock: string): boolean =>
-        !NONE.test(text) && fresh(text, now) && find(store, key, store.call("GET", clock), prefix) !== null;
-      if (clockKey !== undefined && text.startsWith("{") && !holds(clockKey)) {
+      const holds = (at: string): boolean =>
+        !NONE.test(text) && fresh(text, now) && find(store, key, store.call("GET", at), prefix) !== null;
+      if (epochKey !== undefined && text.startsWith("{") && !holds(epochKey)) {
         store.call("DEL", key);
         text = "";
       }
@@ -296,7 +299,7 @@ export const twins: readonly TwinnedScript[] = [
   },
 ];
 
-/** The store's clock in milliseconds. */
+/** Returns the store's time in milliseconds. */
 function time(store: TwinStore): number {
   const [seconds, micros] = store.call("TIME") as [string, string];
   return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
@@ -307,7 +310,7 @@ function own(store: TwinStore, lock: string, token: string, ms: string): 0 | 1 {
   return store.call("SET", lock, token, "PX", ms, "NX") !== null || store.call("GET", lock) === token ? 1 : 0;
 }
 
-/** The state of a limit at a time. */
+/** The state of a limit at a moment. */
 interface Limit {
   name: string;
   readonly own: string;
@@ -321,7 +324,7 @@ interface Limit {
   write: boolean;
 }
 
-/** The fields of a hash with their texts; what stands there and is no hash makes way for a `write`. */
+/** Returns the fields of a hash with their texts. With `write`, a value of another type is deleted. */
 function fieldsAt(store: TwinStore, key: string, write: boolean): [name: string, text: string][] {
   let flat: readonly string[];
   try {
@@ -355,14 +358,14 @@ function limitAt(texts: ReadonlyMap<string, string>, name: string, now: number):
   return { name, own, base, kind, window, limit, at, n, p, write: n > 0 && was > at };
 }
 
-/** How much is left in all states, the ms until they are whole, and until there is room for `need`. */
+/** Returns how much is left in all states, the milliseconds until they are whole, and until there is room for `need`. */
 function roomOf(states: readonly Limit[], need: number, now: number): [number, number, number] {
   const all = states.map((state) => look(state, need, now));
   const waits = all.map(([free, , wait]) => (free < need ? wait : 0));
   return [Math.min(...all.map(([free]) => free)), Math.max(...all.map(([, reset]) => reset)), Math.max(...waits)];
 }
 
-/** The same of one state; the time to wait says nothing where there is room. */
+/** Returns the same of one state. The time to wait has no meaning if there is room. */
 function look({ kind, window, limit, at, n, p }: Limit, need: number, now: number): [number, number, number] {
   if (kind === "t") {
     const level = limit * window - n;
