@@ -1,5 +1,6 @@
 /**
- * The smallest build: a client without drivers and services of its own. What is handed to it is all that a bundle carries.
+ * The smallest build: a client without drivers and services of its own. A bundle carries only those that are handed to
+ * it.
  *
  * @example
  * ```ts
@@ -34,26 +35,26 @@ import { type Logger, listenerOf, warnOnce } from "./telemetry/logger.ts";
 export interface CoreOptions extends ClientHooks, ClientDefaults {
   /** The driver, made by its own factory. It is not closed with the client. */
   readonly driver: Driver;
-  /** What every key starts with, a `:` after it. @default "" */
+  /** The start of every key, followed by a `:`. @default "" */
   readonly prefix?: string;
-  /** How databases are kept apart. @default "auto" */
+  /** The way in which databases are kept apart. @default "auto" */
   readonly databases?: DatabasesMode;
   /** The database of the unnamed cache, 0-15. @default 0 */
   readonly database?: number;
   /** The deadline of an operation: milliseconds, or `"2s"`. @default 500 */
   readonly timeout?: Timeout;
-  /** What a failing store means for a caller. @default "miss" */
+  /** The answer while the store fails. @default "miss" */
   readonly onError?: OnError;
-  /** The TTL where nothing else gives one. @default "1h" */
+  /** The TTL if nothing else gives one. @default "1h" */
   readonly ttl?: Ttl;
   /**
    * The TTLs of collections, by the name of their variable, such as `CACHE_TTL_PRODUCTS`; `CACHE_TTL_SHORT` and
    * `CACHE_TTL_LONG` are `"short"` and `"long"`.
    */
   readonly ttls?: Readonly<Record<string, Ttl>>;
-  /** How often a command that can be repeated is sent again, 0-10. @default 2 */
+  /** The number of times that a command that can be repeated is sent again, 0-10. @default 2 */
   readonly retries?: number;
-  /** Whether two services may share a database. @default false */
+  /** Lets services share databases. @default false */
   readonly allowSharedDatabases?: boolean;
   /**
    * Told of failures: anything with `warn(details, message)`; `false` is silence.
@@ -68,11 +69,14 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
   readonly fleetCounts?: typeof fleetCounts;
   /** `nearCache` of `@foodfast/larder/near-cache`, for the option `near`, here and of services. @default none */
   readonly nearCache?: typeof nearCache;
-  /** `sealing` of `@foodfast/larder/sealing`, for `encryption`, `compressAbove` and values stored with them. @default none */
+  /**
+   * `sealing` of `@foodfast/larder/sealing`, for `encryption`, `compressAbove` and values stored with them.
+   * @default none
+   */
   readonly sealing?: Sealing;
 }
 
-/** What the options of this build must be, besides those of every build. */
+/** The rules of the options that only this build has. */
 const RULES: Readonly<Record<string, Rule>> = {
   driver: ["a driver", (value: Driver) => typeof value?.send === "function"],
   ttls: ["TTLs by name", (value: unknown) => typeof value === "object"],

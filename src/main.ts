@@ -11,8 +11,8 @@ import type { ServiceOf } from "./services/service.ts";
 const main = entryPoint({ memory: memoryFactory, "node-redis": tcpFactory, upstash: upstashFactory });
 
 /**
- * Makes a client. Options beat the environment, which beats `.env.cache`; with nothing set it holds everything in memory. No I/O takes
- * place before the first operation.
+ * Makes a client. Options beat the environment, which beats `.env.cache`. With nothing set it holds everything in
+ * memory. No I/O takes place before the first operation.
  *
  * @param options The options, each with its variable.
  * @returns The client.
@@ -31,9 +31,9 @@ const main = entryPoint({ memory: memoryFactory, "node-redis": tcpFactory, upsta
 export const createCacheClient: (options?: ClientOptions) => CacheClient = main.createCacheClient;
 
 /**
- * The client that this process shares, made of the environment when it is first asked for, and anew after it was
- * closed. Modules that are evaluated more than once get the same one, as do several copies of this package: hot reload
- * and the layers of Next.js open no further connections.
+ * Returns the client that this process shares. It is made from the environment when it is first asked for, and again
+ * after it was closed. Modules that are evaluated more than once get the same one, as do several copies of this
+ * package: hot reload and the layers of Next.js open no further connections.
  *
  * @returns The client.
  * @throws {CacheConfigError} With every problem of the configuration.
@@ -41,7 +41,7 @@ export const createCacheClient: (options?: ClientOptions) => CacheClient = main.
 export const getCacheClient: () => CacheClient = main.getCacheClient;
 
 /**
- * A Food Fast service on the shared client.
+ * Returns a Food Fast service on the shared client.
  *
  * @param name The service's name, such as `"product"`.
  * @returns The service.

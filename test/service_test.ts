@@ -150,7 +150,7 @@ describe("services", () => {
     for (const database of [-1, 16, 1.5, Number.NaN]) assert.throws(define({ database }), /0 to 15/);
     assert.throws(
       define({ collections: { cache: collection({ key: "a:{id}" }) } }),
-      /a name that is no verb of every service/,
+      /a name that every service does not have already/,
     );
     const twins = { a: collection({ key: "k:{id}" }), b: collection({ key: "k:{name}" }) };
     assert.throws(define({ collections: twins }), /another start than that of a, k:/);

@@ -14,11 +14,11 @@ import type { ClientState } from "./state.ts";
 import { StoreConnection, type StoreLane } from "./store_connection.ts";
 import type { Configured, Setup } from "./types.ts";
 
-/** Where keys live: a database, a part of it if it is shared, and the configuration. */
+/** The home of keys: a database, a part of it if it is shared, and the configuration. */
 export interface Home {
   readonly configured: Configured;
   readonly database: number;
-  /** What stands in front of the keys of one service among several; may be empty. */
+  /** The start of the keys of one service among several; may be empty. */
   readonly segment: string;
 }
 
@@ -102,7 +102,7 @@ export class Assembly {
     };
   }
 
-  /** Returns the near cache of a collection, or of a cache without a service; `prefix` is what its logical keys start with. */
+  /** Returns the near cache of a collection, or of a cache without a service; its logical keys start with `prefix`. */
   near(home: Home, space: Keyspace, target: CacheTarget, prefix: string, options: NearOptions): NearCache {
     const store = this.store(home.configured);
     const { events, nears, known, clock } = this.#state;

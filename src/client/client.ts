@@ -31,7 +31,7 @@ import type { StoreConnection } from "./store_connection.ts";
 import type { ClientHooks, ClientStats, Health, Location, LocationOf, Setup } from "./types.ts";
 
 /**
- * What an application holds: one configuration, its drivers, its services. Made by `createCacheClient`; no I/O takes place
+ * A client: one configuration, its drivers, its services and caches. `createCacheClient` makes it. No I/O takes place
  * before the first operation.
  *
  * @typeParam S The services that can be asked for by name; by default those of Food Fast.
@@ -41,19 +41,20 @@ export class CacheClient<S extends object = FoodFastServices> {
   readonly #state: ClientState;
   readonly #assembly: Assembly;
   readonly #store: StoreConnection;
-  /** The home of what is no service's. */
+  /** The home of the unnamed cache. */
   readonly #home: Home;
   readonly #services = new Map<string, { definition: ServiceDefinition; service: ServiceBase; home: Home }>();
-  /** The services of all declarations, those among them that were made again. */
+  /** The services by declaration; a declaration that was made again has an object of its own. */
   readonly #declared = new WeakMap<ServiceDefinition, ServiceBase>();
   readonly #caches = new Map<number, Cache<string | number>>();
   #closed = false;
 
   /**
-   * Makes a client; `createCacheClient` does it.
+   * Makes a client. Applications call `createCacheClient`.
    *
-   * @param setup What the build gives its clients.
-   * @param state What another client shares with it.
+   * @internal
+   * @param setup The parts that the build gives its clients.
+   * @param state The state of the client that it is made of, if it is for a request.
    */
   constructor(setup: Setup<S>, state: ClientState = new ClientState(setup)) {
     this.#setup = setup;
@@ -69,33 +70,33 @@ export class CacheClient<S extends object = FoodFastServices> {
     return this.#store.name;
   }
 
-  /** Whether the client was closed. */
+  /** `true` once the client is closed. */
   get closed(): boolean {
     return this.#closed;
   }
 
-  /** How databases are kept apart, after `"auto"` is decided. */
+  /** The way in which databases are kept apart, once `"auto"` is decided. */
   get databases(): "numbered" | "prefixed" {
     return this.#store.numbered ? "numbered" : "prefixed";
   }
 
   /**
-   * A service: its collections and verbs. A declaration that is made again, by a module that is evaluated more than
-   * once (hot reload, the layers of Next.js, a second copy of a package), is the same service: same keys, counts, loads
-   * and near caches, and the schemas and functions of the declaration that was passed. It must say the same but for
-   * these.
+   * Returns a service: its collections and verbs. A module that is evaluated more than once (hot reload, the layers of
+   * Next.js, a second copy of a package) makes its declaration again. That is the same service, with the same keys,
+   * counts, loads and near caches, and with the schemas and functions of the declaration that is passed. All else in
+   * the two declarations must be equal.
    *
    * @param service The name of a Food Fast service or of one that was declared (then the latest declaration counts), or
    * a declaration made by `defineService`.
    * @returns The service; the same object for the same declaration.
-   * @throws {CacheConfigError} For an encrypted service of the application's own where there are no keys, and for
-   * problems of its configuration.
+   * @throws {CacheConfigError} For an encrypted service of the application's own without keys, and for problems of its
+   * configuration.
    * @throws {TypeError} For an unknown name, a name declared twice in different ways (the message says what differs), a
    * database that another service has, or a custom service outside 8-15 (`allowSharedDatabases` permits the last two).
    */
   service<N extends keyof S & string>(service: N): ServiceOf<S[N]>;
   /**
-   * A declared service.
+   * Returns a declared service.
    *
    * @param service The declaration.
    * @returns The service; the same object for the same declaration.
@@ -130,12 +131,12 @@ export class CacheClient<S extends object = FoodFastServices> {
   }
 
   /**
-   * The generic verbs over one database.
+   * Returns the generic verbs over one database.
    *
    * @param options `database`: its number, 0-15; default REDIS_DB, else 0.
    * @returns A cache whose keys are used as they are.
    * @throws {RangeError} For a database outside 0-15.
-   * @throws {TypeError} For options that are none.
+   * @throws {TypeError} For unknown options.
    */
   cache<T = unknown>(options?: { readonly database?: number }): Cache<string | number, T> {
     if (options !== undefined) checkNames(options, ["database"], "a cache");
@@ -165,10 +166,10 @@ export class CacheClient<S extends object = FoodFastServices> {
   }
 
   /**
-   * Where the keys of a service or of a database live in the store, for tools.
+   * Finds the location of the keys of a service or of a database, for tools.
    *
    * @param of The service, or the database.
-   * @returns The place.
+   * @returns The location.
    * @throws {TypeError | RangeError} As {@linkcode CacheClient.service} and {@linkcode CacheClient.cache} do.
    * @throws {StoreError} When the client was closed, or its driver cannot be opened.
    */
@@ -189,8 +190,9 @@ export class CacheClient<S extends object = FoodFastServices> {
   }
 
   /**
-   * This client for one request of a Worker: what it leaves for after the response goes through `waitUntil`. Where the runtime forbids that
-   * requests share sockets, timers or promises, it has its own; counts, the breaker and near caches are shared.
+   * Returns this client for one request of a Worker. Work that may go on after the response goes through `waitUntil`.
+   * On runtimes that forbid requests to share sockets, timers or promises, it has its own. Counts, the breaker and near
+   * caches are shared.
    *
    * @param hooks `waitUntil`, as the runtime gives it for the request.
    * @returns A client; it need not be closed.
@@ -221,8 +223,8 @@ export class CacheClient<S extends object = FoodFastServices> {
    * Opens the connection ahead of the first operation.
    *
    * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
-   * @throws {StoreError} When the store does not answer in time, whatever `onError` says. A user who may not send PING
-   * is answered: the store is there.
+   * @throws {StoreError} When the store does not answer in time, whatever `onError` says. A refusal
+   * of PING to this user counts as an answer.
    */
   async connect(options: { readonly timeout?: Timeout } = {}): Promise<void> {
     const timeout = timeoutOf(this.#home.configured.config, options);
@@ -237,7 +239,7 @@ export class CacheClient<S extends object = FoodFastServices> {
    * Asks the store for a sign of life.
    *
    * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
-   * @returns Whether it answered, be it with a refusal; {@linkcode CacheClient.health} tells whether it can be used.
+   * @returns Whether it answered, even with a refusal. {@linkcode CacheClient.health} finds out whether it can be used.
    */
   async ping(options: { readonly timeout?: Timeout } = {}): Promise<boolean> {
     timeoutOf(this.#home.configured.config, options);
@@ -248,10 +250,10 @@ export class CacheClient<S extends object = FoodFastServices> {
   }
 
   /**
-   * How the store is, by a read and a write that changes nothing.
+   * Checks the store by a read and by a write that changes nothing.
    *
    * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
-   * @returns What was found; a store that is away is no exception.
+   * @returns The result; a store that is away is part of it, not an error.
    */
   async health(options: { readonly timeout?: Timeout } = {}): Promise<Health> {
     const { name, untold } = this.#store;
@@ -283,7 +285,7 @@ export class CacheClient<S extends object = FoodFastServices> {
    * Listens to everything that the client reports.
    *
    * @param listener Called with each event, at once.
-   * @param options `quiet`: hits and misses are not needed, so that they cost nothing where nobody else listens for them.
+   * @param options `quiet`: leaves out hits and misses, which then cost nothing unless another listener wants them.
    * @returns Stops listening.
    */
   subscribe(listener: CacheListener, options?: { readonly quiet?: boolean }): () => void {
@@ -302,7 +304,8 @@ export class CacheClient<S extends object = FoodFastServices> {
   }
 
   /**
-   * The counters of every cache and collection, live: reading them costs nothing. Caches without a service are those of `"cache"`, one for each database.
+   * Returns the live counters of every cache and collection; reading them costs nothing. Caches without a service are
+   * those of `"cache"`, one for each database.
    *
    * @returns The counters by service: its own first, then those of its collections.
    */
@@ -337,8 +340,8 @@ export class CacheClient<S extends object = FoodFastServices> {
   }
 
   /**
-   * Waits for what was issued, then closes the connections; a driver that was handed in stays open. Later operations answer as with a
-   * store that is away.
+   * Waits for the operations that were issued, then closes the connections. A ready driver stays open. Later operations
+   * behave as with a store that is away.
    */
   async close(): Promise<void> {
     this.#closed = true;
@@ -359,7 +362,7 @@ export class CacheClient<S extends object = FoodFastServices> {
     throw invalid("use a service", name, `one of ${expected}`, TypeError);
   }
 
-  /** Returns where a service's keys live: with others in one database, unless it names a database of its own. */
+  /** Returns the home of a service: a database that it shares with others, unless it names one of its own. */
   #homeOf(definition: ServiceDefinition): Home {
     const { name, database = OWN_DATABASE } = definition;
     const configured = this.#setup.configurations.ofService(definition);
@@ -367,7 +370,10 @@ export class CacheClient<S extends object = FoodFastServices> {
     return { configured, database, segment: shared ? name : "" };
   }
 
-  /** Returns the keys of an encrypted service. @throws {CacheConfigError} If a service of the application's own has none. */
+  /**
+   * Returns the encryption keys of a service.
+   * @throws {CacheConfigError} If a service of one's own needs them and has none.
+   */
   #ringOf({ name, encrypted }: ServiceDefinition, { configured }: Home): KeyRing | undefined {
     if (!encrypted) return undefined;
     const ring = this.#state.ring(configured.config);

@@ -13,9 +13,9 @@ import { type Collections, OF_CACHES, type ServiceCore, type ServiceDefinition }
 import type { CacheTarget } from "../telemetry/events.ts";
 import { Counters } from "../telemetry/stats.ts";
 
-/** What a client gives the caches of a service. */
+/** The parts that a client gives the caches of a service. */
 export interface ServiceSetup {
-  /** What they stand on: all but what a collection declares itself. */
+  /** The context of the caches, without the parts that a collection declares. */
   readonly context: SharedContext;
   /** The service's database. */
   readonly database: number;
@@ -23,9 +23,9 @@ export interface ServiceSetup {
   readonly config: Pick<CommonConfig, "ttls" | "defaults">;
   /** Takes the counters of the service and of each collection. */
   readonly counters: Counters[];
-  /** Where counts go that all processes share. */
+  /** Sends counts to the store, if all processes count together. */
   readonly fleet: Fleet | undefined;
-  /** The keys, where the service is encrypted. */
+  /** The encryption keys, if the service is encrypted. */
   readonly ring?: KeyRing | undefined;
   /** Makes the near cache of a collection; `prefix` is what its logical keys start with. */
   near(target: CacheTarget, prefix: string, options: NearOptions): NearCache;
@@ -89,7 +89,7 @@ export function createService<C extends Collections, V extends object>(
     const nearby =
       near && !sliding ? setup.near(target, key.slice(0, key.indexOf(":") + 1), near === true ? {} : near) : undefined;
     const slide = sliding && lives.ttl < Number.POSITIVE_INFINITY ? lives.ttl : 0;
-    // Where it is known beforehand that MGET does not tell enough, the first read need not find out.
+    // If MGET is known to be not enough, the first read need not find that out.
     const tagged = typeof lives.tags === "function" || lives.tags.length > 0;
     const texts = tagged || nearby ? scripts.texts : undefined;
     const values = slide > 0 ? readScriptOf(context.space, slide) : texts;

@@ -4,9 +4,9 @@ import type { ClientOptions } from "./types.ts";
 
 /** Opens drivers of one kind. */
 export interface DriverFactory {
-  /** Whether the store has numbered databases. */
+  /** `true` if the store has numbered databases. */
   readonly numbered: boolean;
-  /** Whether later clients get the same driver, which then outlives each. @default false */
+  /** Gives later clients the same driver, which then outlives each of them. @default false */
   readonly kept?: boolean;
   /** Opens the driver, and loads its code if that is loaded lazily. */
   open(config: Config, options: ClientOptions): Driver | Promise<Driver>;

@@ -12,10 +12,10 @@ import type { DriverFactories } from "./driver_factory.ts";
 import { EnvironmentConfigurations } from "./environment_configurations.ts";
 import type { ClientOptions } from "./types.ts";
 
-/** Copies of the package share a client where this is the same. Counted up by a change that breaks its callers. */
+/** Copies of the package with the same number share a client. A change that breaks its callers raises the number. */
 const COMPATIBLE = 1;
 
-/** What `mod.ts` and the edge build give, each with its own wires. */
+/** The functions of `mod.ts` and of the edge build, each with its own drivers. */
 export interface EntryPoint {
   /** Makes a client. */
   createCacheClient(options?: ClientOptions): CacheClient;
@@ -32,7 +32,7 @@ export interface EntryPoint {
  * @returns The functions.
  */
 export function entryPoint(wires: DriverFactories): EntryPoint {
-  // Kept where every copy of this module finds it: hot reload and bundlers make many. Each kind of build has its own.
+  // Every copy of this module must find it, and hot reload and bundlers make many. Each kind of build has its own.
   const place = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(wires)}`);
   const copies = globalThis as { [place: symbol]: CacheClient | undefined };
   const kept = new Map<string, Driver | Promise<Driver>>();

@@ -17,7 +17,7 @@ const NOWHERE =
   "no store is named, and the environment cannot be read: each process caches in its own memory. " +
   "Name it by the option url; on Deno permit --allow-env, in a Worker hand over its env";
 
-/** Variables that are set for a store: a user that sets one, even to nothing, does not mean the memory of each process. */
+/** The variables that name a store. A user that sets one, even to nothing, does not mean the memory of each process. */
 const MEANT = /^(CACHE_URL|REDIS_(URL|HOST|USERNAME|PASSWORD)|(UPSTASH_REDIS_REST|KV_REST_API)_(URL|TOKEN))$/;
 
 const MEMORY = "If that is meant, set CACHE_DRIVER=memory";

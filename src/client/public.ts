@@ -1,4 +1,4 @@
-/** The names that every build gives to applications. Types of drivers and of rate limits come from their own subpaths. */
+/** The names that every build exports. Types of drivers, rate limits and monitors come from their own subpaths. */
 
 export { type Driver, StoreError } from "../../drivers/driver.ts";
 export {

@@ -6,35 +6,35 @@ import type { Fleet } from "../cache/fleet.ts";
 import type { DatabasesMode } from "../config/options.ts";
 import type { Breaker } from "../wire/breaker.ts";
 
-/** How to open a store. */
+/** The way to open a store. */
 export interface Opening {
-  /** What tells the store from others of the client. */
+  /** The identity of the store: configurations with one key share its connection. */
   readonly key: string;
   /** The name of the driver. */
   readonly name: string;
-  /** Whether the store has numbered databases. */
+  /** `true` if the store has numbered databases. */
   readonly numbered: boolean;
-  /** Whether the driver was handed in: then it is not the client's to close. */
+  /** `true` for a ready driver, which the client does not close. */
   readonly ready: boolean;
-  /** Opens the driver; loads its code where that is loaded lazily. */
+  /** Opens the driver, and loads its code if that is loaded lazily. */
   open(): Driver | Promise<Driver>;
 }
 
-/** What is gathered for one database. */
+/** The batch, loads and near caches of one database. */
 export interface StoreLane extends Lane {
-  /** Where the instance's counts go, if they are shared. */
+  /** Sends the instance's counts to the store, if all processes count together. */
   readonly fleet: Fleet | undefined;
 }
 
-/** One store, and what is gathered for it. */
+/** One store, and the lanes to its databases. */
 export class StoreConnection {
   /** The name of the driver. */
   readonly name: string;
-  /** Whether databases are numbered; otherwise they are key prefixes. */
+  /** `true` if databases are numbered; otherwise they are key prefixes. */
   readonly numbered: boolean;
   /** Keeps commands from it while it fails. */
   readonly breaker: Breaker | undefined;
-  /** Why it does not tell of changes, where it refuses to. */
+  /** The error by which it refuses to report changes, if it does. */
   untold: StoreError | undefined;
   readonly #open: () => Driver | Promise<Driver>;
   readonly #ready: boolean;
@@ -43,10 +43,10 @@ export class StoreConnection {
   #closed = false;
 
   /**
-   * @param opening How to open it.
-   * @param databases How databases are to be kept apart.
+   * @param opening The way to open it.
+   * @param databases The way in which databases are to be kept apart.
    * @param breaker Its circuit breaker, if it has one.
-   * @throws {TypeError} For numbered databases where the store has none.
+   * @throws {TypeError} For numbered databases, if the store has none.
    */
   constructor({ name, numbered, ready, open }: Opening, databases: DatabasesMode, breaker: Breaker | undefined) {
     if (databases === "numbered" && !numbered) {
@@ -78,7 +78,7 @@ export class StoreConnection {
     return opening;
   }
 
-  /** What is gathered for one database; made when it is first asked for. */
+  /** Returns the lane of a database; makes it when it is first asked for. */
   lane(database: number, make: (database: number) => StoreLane): StoreLane {
     return remember(this.#lanes, database, () => make(database));
   }

@@ -1,4 +1,4 @@
-/** What a client takes and what it answers. */
+/** The options of clients, and what their methods return. */
 
 import type { Driver } from "../../drivers/driver.ts";
 import type { Fleet } from "../cache/fleet.ts";
@@ -14,24 +14,24 @@ import type { CacheStats } from "../telemetry/stats.ts";
 import type { BatchStats } from "../wire/batch.ts";
 import type { Opening } from "./store_connection.ts";
 
-/** What a client calls in the application. */
+/** The functions of the application that a client calls, and the classes that it stores. */
 export interface ClientHooks {
   /**
    * Takes over work that may go on after the response, such as writing a loaded value:
-   * `(promise) => context.waitUntil(promise)`. What it throws is an `error` event, and costs nothing but that.
-   * @default callers wait for it
+   * `(promise) => context.waitUntil(promise)`. If it throws, an `error` event is emitted and the work goes on.
+   * @default callers wait for the work
    */
   readonly waitUntil?: (promise: Promise<unknown>) => void;
   /**
-   * The time in milliseconds since 1970, for the age of entries, near caches and the memory driver. Processes of one
-   * store should agree within a second. When one of your own is set back by more than that, what has a TTL in the
-   * memory driver is over. @default Date.now
+   * The time source, in milliseconds since 1970, for the age of entries, near caches and the memory driver. Processes
+   * of one store should agree within a second. If it is set back by more than that, entries of the memory driver that
+   * have a TTL expire. @default Date.now
    */
   readonly clock?: () => number;
   /**
-   * Classes whose instances may be stored, by any cache or service of the client: what enumerable properties of their
-   * own they have comes back, with the class's methods; private fields (`#name`) do not.
-   * @default none: an instance is refused
+   * Classes whose instances may be stored, by any cache or service of the client. Their own enumerable properties come
+   * back, with the methods of the class; private fields (`#name`) do not.
+   * @default none: instances are refused
    *
    * @example
    * ```ts
@@ -54,71 +54,71 @@ export interface ClientHooks {
 /** The options of a client. All but the functions can be set by environment variables too. */
 export interface ClientOptions extends ConfigOptions, ClientHooks {
   /**
-   * Takes warnings of failures: a pino logger, `console`, or anything with `warn(details, message)`; a line a kind and second at
-   * the most. `false` is silence. @default `console.warn`, a line a kind and minute
+   * Takes warnings of failures, at most one of a kind per second: a pino logger, `console`, or anything with
+   * `warn(details, message)`. `false` is silence. @default `console.warn`, at most one of a kind per minute
    */
   readonly logger?: Logger | false;
   /** Variables to read instead of the process's own: the `env` of a Worker. Values that are not strings are ignored. */
   readonly env?: Readonly<Record<string, unknown>>;
 }
 
-/** What a client's health check found. */
+/** The result of a health check. */
 export interface Health {
-  /** Whether all is well: reads and writes work. */
+  /** `true` if reads and writes work. */
   readonly ok: boolean;
-  /** Whether the store answers reads. */
+  /** `true` if the store answers reads. */
   readonly reads: boolean;
   /**
-   * Whether the store takes writes. A replica, a full store and one that cannot persist refuse them, and so does one
-   * whose user may not write or run scripts. Found out by a script that changes nothing.
+   * `true` if the store takes writes, as a script that changes nothing finds out. A replica, a full store and one that
+   * cannot persist refuse writes, as does a store whose user may not write or run scripts.
    */
   readonly writes: boolean;
   /** The driver's name. */
   readonly driver: string;
-  /** How databases are kept apart. */
+  /** The way in which databases are kept apart. */
   readonly databases: "numbered" | "prefixed";
-  /** What the circuit breaker lets through; `"closed"` where there is none. */
+  /** The state of the circuit breaker; `"closed"` without one. */
   readonly breaker: BreakerState;
-  /** How long the store took to answer, in milliseconds; absent where reads do not work. */
+  /** The time that the store took to answer, in milliseconds; absent if reads do not work. */
   readonly latency?: number;
-  /** Why reads, or else writes, do not work, without secrets. */
+  /** The reason that reads, or else writes, do not work, without secrets. */
   readonly error?: string;
   /**
-   * Why near caches keep nothing: the store refuses to tell of changes, in its words. Absent where it tells, and where
-   * nobody has asked it to.
+   * The words in which the store refuses to report changes, so that near caches keep nothing. Absent if it reports
+   * them, or was not asked to.
    */
   readonly near?: string;
 }
 
-/** What to find the {@linkcode Location} of. */
+/** The service or database to find the {@linkcode Location} of. */
 export interface LocationOf {
   /** A service's name or declaration. */
   readonly service?: string | ServiceDefinition | undefined;
-  /** A database, 0-15, where no service is given. @default REDIS_DB, else 0 */
+  /** A database, 0-15, if no service is given. @default REDIS_DB, else 0 */
   readonly database?: number | undefined;
 }
 
-/** Where keys live: for tools that speak to the store themselves. */
+/** The location of keys, for tools that send commands to the store themselves. */
 export interface Location {
-  /** The wire to the store, opened. It is the client's to close. */
+  /** The driver, open. The client closes it. */
   readonly driver: Driver;
-  /** The database as it is sent: 0 where databases are prefixes. */
+  /** The database that commands are sent to: 0 if databases are prefixes. */
   readonly database: number;
-  /** What stands in front of every key in the store. */
+  /** The start of every key in the store. */
   readonly prefix: string;
-  /** The service's name, if it is one's place. */
+  /** The service's name, if it is the location of a service. */
   readonly service?: string | undefined;
   /** The database's number, 0-15. */
   readonly number: number;
-  /** Whether the store has numbered databases, and they are used. */
+  /** `true` if the store has numbered databases, and they are used. */
   readonly numbered: boolean;
 }
 
-/** What a client did since this client was made. */
+/** Counts of what a client did since it was made. */
 export interface ClientStats extends CacheStats {
   /** The statistics of each service. */
   readonly services: Readonly<Record<string, CacheStats>>;
-  /** What went over the wire. */
+  /** Counts of commands and sends. */
   readonly wire: Readonly<BatchStats>;
 }
 
@@ -135,7 +135,7 @@ export interface Configurations {
   ofService(service: ServiceDefinition): Configured;
 }
 
-/** What a build of the library gives its clients. */
+/** The parts that a build of the library gives its clients. */
 export interface Setup<S> {
   /** The functions of the application that the client calls. */
   readonly hooks: ClientHooks;
@@ -155,6 +155,6 @@ export interface Setup<S> {
   readonly nearCache?: ((setup: NearSetup) => NearCache) | undefined;
   /** Encrypts and compresses. */
   readonly sealing?: Sealing | undefined;
-  /** How the client and its services are configured. */
+  /** The configurations of the client and its services. */
   readonly configurations: Configurations;
 }

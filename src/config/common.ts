@@ -9,7 +9,7 @@ export type CommonName = Exclude<keyof CommonConfig, "ttl" | "ttls" | "defaults"
 
 const isTimer = whole(1, LONGEST_TIMER)[1];
 
-/** What each option accepts, and the value that stands if it is not given. */
+/** The rule and the default of each option. */
 export const COMMON: { readonly [N in CommonName]: readonly [rule: Rule, fallback: CommonConfig[N]] } = {
   prefix: [["a string", (value: unknown) => typeof value === "string"], ""],
   databases: [oneOf("auto", "numbered", "prefixed"), "auto"],

@@ -1,11 +1,11 @@
-/** What is odd about a password or a token that was copied from somewhere: for the check-up. */
+/** Finds oddities of passwords and tokens that were copied from somewhere, for `larder doctor`. */
 import type { Config } from "./options.ts";
 
 /**
- * Tells what a password or a token has around it that is seldom meant. Nothing of it is shown.
+ * Describes the characters around a password or a token that are seldom meant. No part of the secret is shown.
  *
  * @param secret The password or the token.
- * @returns What it does, such as `"stands in quotes"`; `undefined` for nothing odd.
+ * @returns A predicate such as `"stands in quotes"`; `undefined` for nothing odd.
  */
 export function oddSecret(secret: string): string | undefined {
   if (/^(["'`]).*\1$/s.test(secret)) return "stands in quotes";
@@ -14,8 +14,8 @@ export function oddSecret(secret: string): string | undefined {
 }
 
 /**
- * Tells which secrets of a configuration are odd: they are used as they are, and a store that refuses them says only
- * that they are wrong.
+ * Describes the odd secrets of a configuration. They are used as they are, and a store that refuses them says only that
+ * they are wrong.
  *
  * @param config The configuration.
  * @returns A sentence for each, without the secret.

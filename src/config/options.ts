@@ -2,22 +2,27 @@ import type { Driver } from "../../drivers/driver.ts";
 import type { Timeout, Ttl, TtlClasses } from "../base/ttl.ts";
 import type { ClientDefaults } from "./policy.ts";
 
-/** The wires that the configuration can choose. */
+/** The drivers that a configuration can name. */
 export type DriverName = "memory" | "node-redis" | "upstash";
 
-/** How services' databases are kept apart: as numbered databases, by key prefixes, or as the driver can. */
+/**
+ * The way in which databases are kept apart: by their numbers, by key prefixes, or by numbers if the store has them.
+ */
 export type DatabasesMode = "auto" | "numbered" | "prefixed";
 
-/** What a failing store means for a caller: a miss (or `false`, 0), or an error. */
+/** The answer to a caller while the store fails: a miss (or `false`, 0), or an error. */
 export type OnError = "miss" | "throw";
 
 /** The options of a client that are variables too. Each beats its variable. */
 export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
-  /** The wire, by name or ready (then it is not closed with the client). Variable `CACHE_DRIVER`. @default by the URL, then by what the environment names */
+  /**
+   * The driver, by name, or ready: then the client does not close it. Variable `CACHE_DRIVER`.
+   * @default that of the URL, then the one that the environment names
+   */
   readonly driver?: DriverName | Driver;
   /**
    * `memory:`, `redis://`, `rediss://` (or `valkey://`, `valkeys://`), `redis+unix:`, `unix:`, `https://` or `http://`.
-   * The query of those of Redis may say `db` and `ssl`. Variable `CACHE_URL`.
+   * The query of a Redis URL may have `db` and `ssl`. Variable `CACHE_URL`.
    */
   readonly url?: string;
   /** The REST token. Variable `UPSTASH_REDIS_REST_TOKEN`. */
@@ -30,25 +35,28 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   readonly username?: string;
   /** The password. Variable `REDIS_PASSWORD`. */
   readonly password?: string;
-  /** Whether TCP is encrypted. Variable `REDIS_TLS`. @default false */
+  /** Encrypts TCP. Variable `REDIS_TLS`. @default false */
   readonly tls?: boolean;
-  /** `size`: TCP connections a database, 1-100. Variable `REDIS_POOL_SIZE`. @default { size: 1 } */
+  /** `size`: the number of TCP connections to each database, 1-100. Variable `REDIS_POOL_SIZE`. @default { size: 1 } */
   readonly pool?: { readonly size?: number };
-  /** What every key starts with, a `:` after it. Variable `CACHE_PREFIX`. @default "" */
+  /** The start of every key, followed by a `:`. Variable `CACHE_PREFIX`. @default "" */
   readonly prefix?: string;
-  /** How databases are kept apart. Variable `CACHE_DATABASES`. @default "auto" */
+  /** The way in which databases are kept apart. Variable `CACHE_DATABASES`. @default "auto" */
   readonly databases?: DatabasesMode;
   /**
-   * The deadline of an operation: milliseconds, or `"2s"`. It covers connecting, queueing, sending and the reply; at a
-   * cold start it stands still while the driver's code is loaded, and until the store's first answer also while the
-   * process gets no processor. Variable `CACHE_TIMEOUT_MS`, in milliseconds. @default 500
+   * The deadline of an operation: milliseconds, or `"2s"`. It covers connecting, queueing, sending and the reply. At a
+   * cold start it pauses while the driver's code is loaded, and, until the store answers for the first time, while the
+   * process gets no processor. Variable `CACHE_TIMEOUT_MS`. @default 500
    */
   readonly timeout?: Timeout;
-  /** What a failing store means for a caller. Variable `CACHE_ON_ERROR`. @default "miss" */
+  /** The answer while the store fails. Variable `CACHE_ON_ERROR`. @default "miss" */
   readonly onError?: OnError;
-  /** The TTL where nothing else gives one. Variable `CACHE_TTL_DEFAULT`. @default "1h" */
+  /** The TTL if nothing else gives one. Variable `CACHE_TTL_DEFAULT`. @default "1h" */
   readonly ttl?: Ttl;
-  /** How often a command that can be repeated is sent again, 0-10. Variable `CACHE_RETRIES`. @default 2 */
+  /**
+   * The number of times that a command that can be repeated is sent again, 0-10. Variable `CACHE_RETRIES`.
+   * @default 2
+   */
   readonly retries?: number;
   /** The database of the unnamed cache, 0-15. Variable `REDIS_DB`. @default 0 */
   readonly database?: number;
@@ -56,35 +64,35 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   readonly maxEntries?: number;
   /** The most bytes of the memory driver. Variable `CACHE_MAX_BYTES`. @default the driver's */
   readonly maxBytes?: number;
-  /** Whether two services may share a database. Variable `CACHE_ALLOW_SHARED_DATABASES`. @default false */
+  /** Lets services share databases. Variable `CACHE_ALLOW_SHARED_DATABASES`. @default false */
   readonly allowSharedDatabases?: boolean;
   /**
-   * Whether it is an error that no store is named, which leaves the memory of this process. Variable
+   * Makes it an error that no store is named, instead of caching in the memory of this process. Variable
    * `CACHE_REQUIRE_STORE`.
    * @default false
    */
   readonly requireStore?: boolean;
 }
 
-/** Where Redis is, for the TCP driver. */
+/** The address of Redis, for the TCP driver. */
 export interface RedisConfig {
   /** The host. */
   readonly host: string;
   /** The TCP port. */
   readonly port: number;
-  /** The Unix socket; host and port do not count where it is given. */
+  /** The Unix socket; it beats host and port. */
   readonly path?: string;
   /** The ACL user. */
   readonly username?: string;
   /** The password. */
   readonly password?: string;
-  /** Whether TCP is encrypted. */
+  /** Encrypts TCP. */
   readonly tls: boolean;
-  /** Connections a database. */
+  /** The number of connections to each database. */
   readonly poolSize: number;
 }
 
-/** Where Upstash is, for the REST driver. */
+/** The address of Upstash, for the REST driver. */
 export interface UpstashConfig {
   /** The URL, without credentials and without a trailing slash. */
   readonly url: string;
@@ -92,7 +100,7 @@ export interface UpstashConfig {
   readonly token: string;
 }
 
-/** The bounds of the memory driver; its own defaults where they are left out. */
+/** The bounds of the memory driver; those that are left out are its own defaults. */
 export interface MemoryConfig {
   /** The most entries. */
   readonly maxEntries?: number;
@@ -100,33 +108,35 @@ export interface MemoryConfig {
   readonly maxBytes?: number;
 }
 
-/** What holds for every driver. */
+/** The part of a configuration that is the same for every driver. */
 export interface CommonConfig {
-  /** What every key starts with; may be empty. */
+  /** The start of every key; may be empty. */
   readonly prefix: string;
-  /** How databases are kept apart. */
+  /** The way in which databases are kept apart. */
   readonly databases: DatabasesMode;
   /** The database of the unnamed cache. */
   readonly database: number;
   /** The deadline of an operation in milliseconds. */
   readonly timeout: number;
-  /** How often a command that can be repeated is sent again. */
+  /** The number of times that a command that can be repeated is sent again. */
   readonly retries: number;
-  /** What a failing store means for a caller. */
+  /** The answer while the store fails. */
   readonly onError: OnError;
-  /** Whether two services may share a database. */
+  /** Lets services share databases. */
   readonly allowSharedDatabases: boolean;
-  /** The TTLs that have a name, in milliseconds; `undefined` is for ever. */
+  /** The TTLs that have a name, in milliseconds; `undefined` for no expiry. */
   readonly ttl: TtlClasses;
-  /** The TTLs by variable in milliseconds, `undefined` for ever: those that were set, and the three general ones. */
+  /**
+   * The TTLs by variable in milliseconds, `undefined` for no expiry: those that are set, and the three general ones.
+   */
   readonly ttls: ReadonlyMap<string, number | undefined>;
-  /** What holds for all entries where nothing nearer says otherwise, and for the store. */
+  /** The defaults of all entries, and of the store. */
   readonly defaults: ClientDefaults;
 }
 
-/** A configuration: what holds for every driver, and the chosen driver with what it needs. */
+/** A configuration: the part for every driver, and the chosen driver with its address or bounds. */
 export type Config = CommonConfig & {
-  /** Whether a store was named; otherwise the memory of this process is what is left. */
+  /** `true` if a store is named; otherwise values are cached in the memory of this process. */
   readonly named: boolean;
 } & (
     | { readonly driver: "memory"; readonly memory: MemoryConfig }
@@ -134,7 +144,7 @@ export type Config = CommonConfig & {
     | { readonly driver: "upstash"; readonly upstash: UpstashConfig }
   );
 
-/** What {@linkcode parseConfig} takes beside the variables. */
+/** The input of `parseConfig` besides the variables. */
 export interface ParseConfigOptions {
   /** Client options: they beat the variables, and problems name them. */
   readonly options?: ConfigOptions;
@@ -143,11 +153,10 @@ export interface ParseConfigOptions {
   /** The TTL variables of an application's own services. @default [] */
   readonly ttlVariables?: readonly string[];
   /**
-   * The names that come from the library's own files, `.env.cache` and its like: what nobody knows among them is a
-   * problem.
+   * The names that come from the library's own files, such as `.env.cache`: unknown names among them are problems.
    * @default none
    */
   readonly inFiles?: ReadonlySet<string>;
-  /** Whether the runtime has TCP: where not, Upstash is taken before Redis when both are set. @default true */
+  /** `false` on runtimes without TCP, which prefer Upstash to Redis if both are set. @default true */
   readonly tcp?: boolean;
 }

@@ -1,9 +1,9 @@
 /**
- * The configuration: one schema, pure, over options and the variables of the same meaning.
+ * Makes the configuration from options and variables: one pure schema, made of the table of settings.
  *
- * An option beats the environment, and an address among the options (`url`, `host`, a ready driver) beats the whole address
- * of the environment. A URL beats the variables `REDIS_*`, which fill in what it leaves out; beside `REDIS_URL` they must agree
- * with it.
+ * An option beats the environment, and an address among the options (`url`, `host`, a ready driver) beats the whole
+ * address of the environment. A URL beats the variables `REDIS_*`, which fill in the parts that it leaves out. With
+ * `REDIS_URL` they must agree.
  *
  * @module
  */
@@ -20,14 +20,14 @@ import { redactUrl } from "./redact_url.ts";
 import { SETTINGS, type Setting, TTL_SETTINGS, ttlSetting } from "./settings.ts";
 import { CONFIG_VARIABLES, isSlip, LINK, nearest, OURS, REST } from "./variables.ts";
 
-/** What was given, by setting: variables, and the options that beat them. */
+/** The values that were given, by setting: variables, and the options that beat them. */
 interface Given {
   readonly given: Record<string, unknown>;
-  /** What each came from, for messages. */
+  /** The option or variable that each value came from, for messages. */
   readonly labels: Record<string, string>;
-  /** The TTL variables beside `CACHE_TTL_DEFAULT`. */
+  /** The TTL variables besides `CACHE_TTL_DEFAULT`. */
   readonly ttlNames: Set<string>;
-  /** What the names of Upstash's variables start with. */
+  /** The start of the names of Upstash's variables. */
   readonly api: string;
 }
 
@@ -40,7 +40,7 @@ function gather(
   const labels: Record<string, string> = {};
   const take = (key: string, name: string) => {
     if (!env[name]) return;
-    // Kubernetes sets REDIS_PORT to "tcp://10.0.0.1:6379" where a service is named redis.
+    // Kubernetes sets REDIS_PORT to "tcp://10.0.0.1:6379" if a service is named redis.
     given[key] = key === "port" ? env[name].replace(/^tcp:.*:/, "") : env[name];
     labels[key] = name;
   };
@@ -107,9 +107,9 @@ function gather(
  *
  * The driver is `CACHE_DRIVER`, else that of `CACHE_URL`, else node-redis when `REDIS_URL` or `REDIS_HOST` is set, else
  * upstash when `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL` is set, else memory. URLs of other drivers are not looked
- * at. An empty variable is unset. A TTL variable that nobody declared is accepted unless its name is a slip of a known
- * one. Other unknown `CACHE_*` are passed over, because other programs have such names too, unless they are nearly one
- * of this library's; in its own files they are problems.
+ * at. An empty variable is unset. An undeclared TTL variable is accepted, unless its name is a slip of a known one.
+ * Other unknown `CACHE_*` are passed over, because other programs have such names too, unless they are nearly one of
+ * this library's; in its own files they are problems.
  *
  * @param record The variables, such as `process.env`; only those of this library are looked at.
  * @param settings The client's options, the TTL variables of an application's services, whether there is TCP.

@@ -1,32 +1,33 @@
-/** How values are kept fresh: what callers may write, and what it means in milliseconds. */
+/** The options that keep values fresh, and the policy in milliseconds that they make. */
 
 import { checkNames, checkTags, checkWhole, invalid } from "../base/check.ts";
 import { parseTimeout, parseTtl, type Timeout, TTL_CLASSES, type Ttl, type TtlClasses } from "../base/ttl.ts";
 import type { EncryptionOptions } from "../entry/seal.ts";
 import type { BreakerOptions } from "../wire/breaker.ts";
 
-/** How decoded values are kept in this process. */
+/** Options of a near cache, which keeps decoded values in this process. */
 export interface NearOptions {
   /** The most entries. @default 10_000 */
   readonly maxEntries?: number;
   /** The most bytes, by the length of the stored texts. @default 16 MiB */
   readonly maxBytes?: number;
   /**
-   * The longest that a value is served without asking the store; the time is taken once a turn of the event loop, so a turn may see its values out.
-   * @default "30s" where the store tells of changes, otherwise "5s"
+   * The longest that a value is served without asking the store. The clock is read once per event-loop turn, so a
+   * value may outlive this TTL by one turn.
+   * @default "30s" if the store reports changes, otherwise "5s"
    */
   readonly ttl?: Ttl;
   /**
-   * Whether each reader gets a copy of its own. Otherwise all share one value, deeply frozen, but for values that
-   * cannot be frozen: of those with a Date, Map, Set, URL, error, bytes or class instance in them each reader gets a
-   * copy all the same. What a schema makes that cannot be stored is not kept. @default false
+   * Gives each reader a copy of its own. Otherwise all readers share one deeply frozen value. Values that cannot be
+   * frozen, because they hold a Date, Map, Set, URL, error, bytes or a class instance, are copied for each reader all
+   * the same. Output of a schema that cannot be stored is not kept. @default false
    */
   readonly clone?: boolean;
 }
 
 /**
- * Tags of an entry: a list, or a function that takes the value and its id, and may answer `undefined` for none. A tag is 1 to 256 characters once
- * encoded; each costs the store a key that outlives its entries.
+ * Tags of an entry: a list, or a function of the value and its id, which may return `undefined` for none. A tag has 1
+ * to 256 characters once encoded. Each costs the store a key that outlives its entries.
  *
  * @typeParam V The values, as they are written.
  * @typeParam I Their ids.
@@ -34,7 +35,7 @@ export interface NearOptions {
 // biome-ignore lint/suspicious/noExplicitAny: stands for values and ids of every type
 export type TagSource<V = any, I = any> = readonly string[] | ((value: V, id: I) => readonly string[] | undefined);
 
-/** How an entry lives. `false` turns off what a client, service or collection has turned on. */
+/** The lifetime of an entry. `false` turns off what a client, service or collection has turned on. */
 export interface EntryOptions {
   /**
    * The time to live: seconds, a string with a unit, `"default"`, `"short"`, `"long"`, or `"forever"`.
@@ -42,83 +43,96 @@ export interface EntryOptions {
    */
   readonly ttl?: Ttl | undefined;
   /**
-   * How long after its TTL `getOrSet` still serves it, while one load in the background renews it; for `get` and `has` it is a miss by then. The
-   * clocks of processes should agree within a second. Sliding collections have none. @default false
+   * The time after its TTL in which `getOrSet` still serves it, while one load in the background renews it. For `get`
+   * and `has` it is a miss by then. The clocks of processes should agree within a second. Sliding collections have
+   * none. @default false
    */
   readonly staleFor?: Ttl | false | undefined;
-  /** How long after its TTL `getOrSet` serves it when the loader fails or takes too long. @default false */
+  /** The time after its TTL in which `getOrSet` serves it if the loader fails or takes too long. @default false */
   readonly failSafeFor?: Ttl | false | undefined;
-  /** The share of the TTL, 0-1, by which it is shortened at random, so that what was written together does not expire together. @default 0 */
+  /**
+   * The share of the TTL, 0-1, by which it is shortened at random, so that entries that were written together do not
+   * expire together. @default 0
+   */
   readonly jitter?: number | undefined;
-  /** The tags by which `invalidateTags` finds it, beside those that a loader adds. @default the collection's */
+  /** The tags by which `invalidateTags` finds it, besides those that a loader adds. @default the collection's */
   readonly tags?: TagSource | undefined;
 }
 
 /** Options of the lock of `getOrSet`. */
 export interface LoadLockOptions {
-  /** After how long a holder that died is replaced; while its loader runs, the lock is renewed. @default "5s" */
+  /** The time after which a holder that died is replaced. While its loader runs, the lock is renewed. @default "5s" */
   readonly ttl?: Ttl;
-  /** How long others wait for the holder's value before one takes the lock over and loads; what the holder brings is not stored then. @default "30s" */
+  /**
+   * The time that others wait for the holder's value, before one takes the lock over and loads. The value of the first
+   * holder is not stored then. @default "30s"
+   */
   readonly wait?: Ttl;
 }
 
-/** How `getOrSet` loads. */
+/** Options of the loads of `getOrSet`. */
 export interface LoadOptions extends EntryOptions {
   /**
-   * After how long a caller gets the old value, if `failSafeFor` kept one, while the load goes on: milliseconds, or
-   * `"2s"`.
+   * The time after which a caller gets the old value, if `failSafeFor` kept one, while the load goes on: milliseconds,
+   * or `"2s"`.
    * @default false
    */
   readonly softTimeout?: Timeout | false | undefined;
   /**
-   * After how long a load is given up, so that its signal is aborted and its result dropped: milliseconds, or `"2s"`.
+   * The time after which a load is given up: its signal is aborted and its result dropped. Milliseconds, or `"2s"`.
    * @default false
    */
   readonly hardTimeout?: Timeout | false | undefined;
   /**
-   * Renews an entry in the background at random before it expires, the sooner the longer its load took (XFetch); a number above 1
-   * makes that earlier. @default false
+   * Renews an entry in the background, at a random time before it expires, which is sooner the longer its load took
+   * (XFetch). A number above 1 makes it earlier. @default false
    */
   readonly earlyRefresh?: number | boolean | undefined;
-  /** How long it is remembered that the loader gave `undefined`. @default false */
+  /** The time for which it is remembered that the loader returned `undefined`. @default false */
   readonly negativeTtl?: Ttl | false | undefined;
   /**
-   * Whether only one process loads a key at a time; the others wait for its value, and when the store is away each loads. What another process
-   * sets or deletes meanwhile is not undone by the load where that process has `lock` on for the collection too. @default false
+   * Lets only one process load a key at a time. The others wait for its value; if the store is away, each loads. The
+   * load does not undo what another process sets or deletes in between, if that process has `lock` on for the
+   * collection too. @default false
    */
   readonly lock?: boolean | LoadLockOptions | undefined;
 }
 
-/** What holds for a client's, a service's or a collection's entries, where nothing nearer says otherwise. */
+/** The defaults of the entries of a client, a service or a collection. The nearest one wins. */
 export interface CacheDefaults extends Omit<LoadOptions, "ttl"> {
   /**
-   * Whether decoded values are kept in this process, and how; frozen, unless readers get copies. Over TCP the store tells of changes; elsewhere what
-   * other processes change is served until its `ttl` is over. Sliding collections have none. @default false
+   * Keeps decoded values in this process, frozen unless readers get copies. Over TCP the store reports changes;
+   * elsewhere a value that another process changed is served until its `ttl` is over. Sliding collections have none.
+   * @default false
    */
   readonly near?: boolean | NearOptions | undefined;
-  /** From how many characters on stored documents are compressed. @default false */
+  /** The number of characters from which stored documents are compressed. @default false */
   readonly compressAbove?: number | false | undefined;
 }
 
 /**
- * What a client may say of all of its entries, and of its store. Variables: `CACHE_STALE_FOR CACHE_FAIL_SAFE_FOR CACHE_NEGATIVE_TTL
- * CACHE_SOFT_TIMEOUT_MS CACHE_HARD_TIMEOUT_MS CACHE_JITTER CACHE_EARLY_REFRESH CACHE_LOCK CACHE_NEAR CACHE_COMPRESS_ABOVE CACHE_ENCRYPTION_KEYS
- * CACHE_BREAKER CACHE_FLEET_STATS`.
+ * The defaults of all entries of a client, and of its store. Variables: `CACHE_STALE_FOR CACHE_FAIL_SAFE_FOR
+ * CACHE_NEGATIVE_TTL CACHE_SOFT_TIMEOUT_MS CACHE_HARD_TIMEOUT_MS CACHE_JITTER CACHE_EARLY_REFRESH CACHE_LOCK CACHE_NEAR
+ * CACHE_COMPRESS_ABOVE CACHE_ENCRYPTION_KEYS CACHE_BREAKER CACHE_FLEET_STATS`.
  */
 export interface ClientDefaults extends CacheDefaults {
   /**
-   * The keys with which the values of services that declare `encrypted`, payment and auth among them, are encrypted; ids and tags are not. What such
-   * a service stored before there were keys, or by a key that is gone, is a miss. As a variable: `id:base64,id:base64`, the first writes.
+   * The keys that encrypt the values of services with `encrypted: true`, payment and auth among them; ids and tags stay
+   * readable. Values that such a service stored without keys, or by a key that is gone, are misses. As a variable:
+   * `id:base64,id:base64`, of which the first encrypts.
    * @default none: nothing is encrypted
    */
   readonly encryption?: EncryptionOptions | undefined;
-  /** When a store that fails again and again is left alone, and for how long; `false` for never. @default { failures: 5, openFor: 1000 } */
+  /**
+   * The circuit breaker, which leaves a failing store alone for a while; `false` for none.
+   * @default { failures: 5, openFor: 1000 }
+   */
   readonly breaker?: BreakerOptions | false | undefined;
-  /** Whether counts are added to those of all processes, for `fleetStats()`: one more command every 10 seconds. @default false */
+  /** Adds counts to those of all processes, for `fleetStats()`: one more command every 10 seconds. @default false */
   readonly fleetStats?: boolean | undefined;
 }
 
-/** {@linkcode LoadOptions}, checked. Times are in milliseconds; `Infinity` is for ever, or no limit. */
+/** {@linkcode LoadOptions}, checked. Times are in milliseconds; `Infinity` means no expiry, or no limit. */
 export interface Policy {
   readonly ttl: number;
   readonly staleFor: number;
@@ -130,13 +144,13 @@ export interface Policy {
   readonly earlyRefresh: number;
   readonly negativeTtl: number;
   readonly lock: { readonly ttl: number; readonly wait: number } | undefined;
-  /** What `"default"`, `"short"` and `"long"` are in the options that are laid over it. */
+  /** The TTLs `"default"`, `"short"` and `"long"` of the options that are laid over it. */
   readonly classes: TtlClasses;
 }
 
 type Parsed = Omit<Policy, "classes">;
 
-/** What each option is if nothing is said, and how it is read. */
+/** The default of each option, and the function that reads it. */
 const POLICY: {
   readonly [N in keyof Parsed]: readonly [Parsed[N], (value: never, name: string, classes: TtlClasses) => Parsed[N]];
 } = {
@@ -172,7 +186,7 @@ const POLICY: {
 
 const POLICY_NAMES = Object.keys(POLICY) as (keyof Parsed)[];
 
-/** What holds if nothing is said. */
+/** The policy without any options. */
 export const DEFAULT_POLICY: Policy = {
   ...(Object.fromEntries(POLICY_NAMES.map((name) => [name, POLICY[name][0]])) as unknown as Parsed),
   classes: TTL_CLASSES,
@@ -184,13 +198,13 @@ export const DEFAULT_NAMES: readonly string[] = [...POLICY_NAMES, "near", "compr
 /** {@linkcode ClientDefaults} by name, the TTL aside. */
 export const CLIENT_DEFAULTS: readonly string[] = [...DEFAULT_NAMES.slice(1), "encryption", "breaker", "fleetStats"];
 
-/** What calls may say beside a policy's options. */
+/** The options of calls besides those of a policy. */
 const OF_CALLS = ["timeout", "onError", "near", "attempts"];
 
 /**
  * Lays options over a policy.
  *
- * @param base What holds where the options are silent.
+ * @param base The policy that the options change.
  * @param options The options; others than a policy's are passed over.
  * @param ofCall Whether those that no call has are errors. @default false
  * @returns The policy.

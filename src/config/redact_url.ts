@@ -3,7 +3,7 @@
  * scheme is left.
  *
  * @param url The URL, malformed or not.
- * @returns The URL with `***` in the place of its secrets.
+ * @returns The URL with `***` instead of its secrets.
  *
  * @example
  * ```ts ignore

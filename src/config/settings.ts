@@ -14,11 +14,11 @@ import { COMMON, type CommonName, oneOf } from "./common.ts";
 import type { ConfigOptions } from "./options.ts";
 import { type ClientDefaults, checkDefaults } from "./policy.ts";
 
-/** What is known of an option and its variable. */
+/** All that is said of an option and its variable. */
 export interface Setting {
   /** The environment variable of the same meaning. */
   readonly variable: string;
-  /** What is accepted, in words. */
+  /** The accepted values, in words. */
   readonly expected: string;
   /** Returns the value of an option, or of a variable's text. Throws for what is not accepted. */
   readonly read: (given: unknown) => unknown;
@@ -85,8 +85,8 @@ function flag(text: string): unknown {
 }
 
 /**
- * Makes a setting of a TTL, whose seconds may be text. `Infinity` stands for ever, because `undefined` is what is not
- * set. One of `names` stands for itself until its length is known.
+ * Makes a setting of a TTL, whose seconds may be text. `Infinity` means no expiry, because `undefined` means not set.
+ * One of `names` stands for itself until its length is known.
  */
 function ttl(variable: string, names: readonly (keyof TtlClasses)[], about: string, fallback?: string): Setting {
   const read = (given: unknown): number | keyof TtlClasses => {

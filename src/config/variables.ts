@@ -3,7 +3,7 @@
 import { slips } from "../base/slips.ts";
 import { SETTINGS, TTL_SETTINGS } from "./settings.ts";
 
-/** What the names of Upstash's variables start with: its own, and those of its integration in Vercel. */
+/** The starts of the names of Upstash's variables: its own, and those of its integration in Vercel. */
 export const REST = ["UPSTASH_REDIS_REST", "KV_REST_API"] as const;
 
 /** The variables that `parseConfig` knows, those of services aside. */
@@ -14,25 +14,25 @@ export const CONFIG_VARIABLES: readonly string[] = [
   ...Object.keys(TTL_SETTINGS),
 ];
 
-/** What names in the library's own files start with, if they are to be known. */
+/** The starts of names that must be known in the library's own files. */
 export const OURS: RegExp = /^(CACHE|REDIS|UPSTASH_REDIS_REST|KV_REST_API)_/;
 
-/** What Kubernetes and Docker set for a service, and for each of its ports. */
+/** The ends of names that Kubernetes and Docker set for a service and its ports. */
 export const LINK: RegExp = /_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)?)$/;
 
-/** A name without the ending that is left out most. */
+/** Returns a name without the ending that is left out most. */
 const stem = (name: string): string => name.replace(/_(MS|FOR)$/, "");
 const farOf = (name: string, other: string): number => Math.min(slips(name, other), slips(stem(name), stem(other)));
 
-/** The name that is nearest. */
+/** Returns the nearest known name. */
 export function nearest(name: string, known: readonly string[]): string {
   const far = new Map(known.map((other) => [other, farOf(name, other)]));
   return known.reduce((best, other) => ((far.get(other) as number) < (far.get(best) as number) ? other : best));
 }
 
 /**
- * Whether a name is nearly another, so that hardly anybody else's is: of TTLs, which applications name themselves, less
- * is a slip.
+ * Returns whether a name is so near to another that hardly another program uses it. Names of TTLs must be nearer,
+ * because applications choose them.
  */
 export function isSlip(name: string, other: string): boolean {
   const far = farOf(name, other);

@@ -1,10 +1,10 @@
 /**
- * Where keys live. The only code that builds or strips physical keys:
+ * The keyspaces of caches. Only this code builds or strips physical keys:
  *
  *     [CACHE_PREFIX:] [db{n}:] [service:] logical key
  *
- * A prefix's own `:`, `%` and lone surrogates are percent-encoded, and so is all in an id that is not a letter, a digit or one of `_-.~@`,
- * so no two ways of joining parts meet in one key and no id reaches another collection.
+ * In a prefix `:`, `%` and lone surrogates are percent-encoded; in an id everything but letters, digits and `_-.~@`. So
+ * no two ways of joining parts give one key, and no id reaches another collection.
  */
 import { escapeGlob, globMatch } from "../../drivers/glob.ts";
 import { invalid } from "../base/check.ts";
@@ -20,19 +20,19 @@ export const KEYS_ACCEPTED = 'a key such as "product:{id}", or "order:{tenant}:{
 /** The longest tag, in characters of its encoded form. */
 const MAX_TAG_LENGTH = 256;
 
-/** The logical key of what rate limits count for a logical key. */
+/** Returns the logical key of the counts of rate limits for a logical key. */
 export function limitKey(logical: string): string {
   return `${OWN}limit:${logical}`;
 }
 
-/** The clock of a keyspace: its value, and the value at the last invalidation of everything. */
+/** The epoch of a keyspace: its number, and the number at the last invalidation of everything. */
 export interface Epoch {
   readonly text: string | null;
   readonly seq: number;
   readonly all: number;
 }
 
-/** What an id may be. Objects are hashed, the order of their keys aside. */
+/** The types of ids. Objects are hashed, whatever the order of their keys. */
 export type Id = string | number | bigint | object;
 
 /** Ids as `keys` gives them: text, or objects of texts for ids of several placeholders. */
@@ -48,13 +48,13 @@ export type KeyOf<K> = [K] extends [string | number | bigint]
 export class Keyspace {
   /** The database that commands are sent to. */
   readonly database: number;
-  /** What stands in front of every key. */
+  /** The start of every key. */
   readonly prefix: string;
-  /** The key of its clock. */
+  /** The key of its epoch. */
   readonly epochKey: string;
-  /** What the keys of tags' marks start with. */
+  /** The start of the keys of tags' marks. */
   readonly marksPrefix: string;
-  /** The clock as it was last seen. */
+  /** The epoch as it was last seen. */
   lastEpoch: Epoch = { text: null, seq: 0, all: 0 };
   readonly #glob: string;
 
@@ -71,56 +71,56 @@ export class Keyspace {
     this.marksPrefix = this.prefix + MARKS;
   }
 
-  /** The physical key of one of the library's own. */
+  /** Returns the physical key of one of the library's own. */
   own(name: string): string {
     return this.prefix + OWN + name;
   }
 
-  /** The key of a key's lock. */
+  /** Returns the key of a key's lock. */
   lock(logical: string): string {
     return this.own(`lock:${logical}`);
   }
 
-  /** Notes the clock's text, as a read brought it. */
+  /** Notes the text of the epoch that a read brought. */
   noteEpoch(text: unknown): Epoch {
     if (text === this.lastEpoch.text || (text !== null && typeof text !== "string")) return this.lastEpoch;
     const [value = 0, all = 0, first] = text?.split(" ").map(Number) ?? [];
-    // Its third number says that nothing was invalidated yet: loads from before it was made are as good.
+    // A third number says that nothing was invalidated yet, so loads from before the epoch was made are valid.
     const seq = first === undefined ? value : 0;
-    const clock = { text, seq, all };
+    const epoch = { text, seq, all };
     // Replies of overlapping sends may come out of order.
-    if (seq >= this.lastEpoch.seq || text === null) this.lastEpoch = clock;
-    return clock;
+    if (seq >= this.lastEpoch.seq || text === null) this.lastEpoch = epoch;
+    return epoch;
   }
 
-  /** The physical key. */
+  /** Returns the physical key. */
   key(logical: string): string {
     return this.prefix + logical;
   }
 
-  /** The logical key of a physical one. */
+  /** Returns the logical key of a physical one. */
   strip(physical: string): string {
     return physical.slice(this.prefix.length);
   }
 
-  /** The glob that matches the physical keys of a logical glob. */
+  /** Returns the glob that matches the physical keys of a logical glob. */
   match(glob: string): string {
     return this.#glob + glob;
   }
 }
 
-/** An id as its key tells it: text, or the texts of several placeholders by name. */
+/** An id that was decoded from its key: text, or the texts of several placeholders by name. */
 export type DecodedId = string | Readonly<Record<string, string>>;
 
-/** How ids become logical keys and come back. */
+/** The functions between ids and logical keys. */
 export interface KeyShape {
-  /** Whether an id has several parts, so that a list of them is one id. */
+  /** `true` if an id has several parts, so that a list of them is one id. */
   readonly parts?: boolean;
   /** Returns the logical key. @throws {TypeError} For an id that is empty, too long or of no accepted type. */
   encode(id: Id): string;
   /** Returns the id of a logical key. */
   decode(key: string): DecodedId;
-  /** Returns a logical glob that matches at least what `pattern` matches, and the test of ids for the rest, if one is needed. */
+  /** Returns a logical glob that matches at least all that `pattern` matches, and the test of ids that it needs. */
   match(pattern: string): { glob: string; test?: (id: DecodedId) => boolean };
 }
 
@@ -159,7 +159,7 @@ export function collectionKeys(pattern: string, hashed = false): KeyShape {
     decode: (key) => decodeText(key.slice(prefix.length)),
     match(pattern) {
       const glob = prefix + idGlob(checkPattern(pattern));
-      // Of the encoded text, only a prefix says the same as the id's own.
+      // Only a prefix means the same for encoded text as for ids.
       return /^[^\\[?*]*\*?$/.test(pattern) ? { glob } : { glob, test: (id) => globMatch(pattern, id as string) };
     },
   };
@@ -179,7 +179,10 @@ export function encodeTag(tag: unknown): string {
   throw invalid("use a tag", tag, `a string of 1 to ${MAX_TAG_LENGTH} characters once encoded`, TypeError);
 }
 
-/** Percent-encodes what could mean something in a key or a glob; lone surrogates become `%uXXXX`, so that no two ids meet. */
+/**
+ * Percent-encodes what could mean something in a key or a glob; lone surrogates become `%uXXXX`, so that no two ids
+ * meet.
+ */
 function encodeText(text: string): string {
   return text.replace(/[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]|[^\w.~@\u0080-\uffff-]/g, (char) => {
     return char.length === 2 ? char : percent(char);

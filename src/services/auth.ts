@@ -8,17 +8,17 @@ import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service
 
 /** A signed-in session. Further fields are kept. */
 export interface Session {
-  /** Whose session it is: what `revokeUser` looks for. */
+  /** The user of the session, by whom `revokeUser` finds it. */
   userId: string | number;
   /** Further fields. */
   [field: string]: unknown;
 }
 
-/** What {@linkcode auth} can do beside its collections. */
+/** The verbs of {@linkcode auth}. */
 export interface AuthVerbs extends RateLimits<PlainId> {
   /**
-   * Makes every session and the permissions of a user misses, in one round trip however many there are. No read that begins after it
-   * resolves, in any process, finds one.
+   * Makes every session and the permissions of a user misses, in one round trip however many there are. No read that
+   * begins after it resolves, in any process, finds one.
    *
    * @param userId The user.
    * @param options Deadline and error handling.
@@ -61,7 +61,7 @@ export const auth: ServiceDefinition<
   },
   encrypted: true,
   verbs: ({ cache, rateLimits: limits }): AuthVerbs => ({
-    // Its states are keys that its other verbs know of.
+    // Its states are keys of this collection, which the service's other verbs find.
     ...rateLimits<PlainId>(
       (key) => (script, args, options) => limits.run(script, key, args, options),
       (key, options) => limits.delete(key, options),

@@ -4,13 +4,13 @@ import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service
 
 /** A gateway session. Further fields are kept. */
 export interface GatewaySession {
-  /** Whose session it is. */
+  /** The user of the session. */
   userId?: string | number | undefined;
   /** Further fields. */
   [field: string]: unknown;
 }
 
-/** Where the gateway sends a request. Further fields are kept. */
+/** The target to which the gateway sends a request. Further fields are kept. */
 export interface Route {
   /** The upstream service or URL. */
   target: string;

@@ -9,7 +9,7 @@ import { taken } from "./taken.ts";
 export interface CartItem {
   /** The product. */
   productId: string | number;
-  /** How many; an integer from 1. */
+  /** The number of pieces, from 1. */
   quantity: number;
   /** Further fields. */
   [field: string]: unknown;
@@ -27,21 +27,23 @@ export interface Cart {
 export interface Order {
   /** The order's id. */
   id: string | number;
-  /** Whose order it is. */
+  /** The user of the order. */
   userId?: string | number | undefined;
   /** Further fields. */
   [field: string]: unknown;
 }
 
-/** What {@linkcode order} can do beside its collections. */
+/** The verbs of {@linkcode order}. */
 export interface OrderVerbs {
   /**
-   * Reads, changes and writes a user's cart atomically: when somebody else wrote in between, it begins anew with what stands there.
+   * Reads, changes and writes a user's cart atomically. If another caller wrote in between, it starts again with the
+   * new cart.
    *
    * @param userId The user.
-   * @param change Gives the new cart for the current one (`undefined` for none); may run several times. `undefined` changes nothing.
+   * @param change Returns the new cart for the current one (`undefined` for none), or `undefined` to change nothing. It
+   * may run several times.
    * @param options TTL, deadline of each step, error handling, and `attempts` (default 10).
-   * @returns The cart that stands there now; `undefined` when the store is away.
+   * @returns The current cart; `undefined` if the store is away.
    * @throws {CacheConflictError} When other writers were faster every time.
    */
   updateCart(

@@ -8,9 +8,9 @@ import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service
 export interface Product {
   /** The product's id. */
   id: string | number;
-  /** What it is called. */
+  /** Its name. */
   name: string;
-  /** What it costs, in the shop's currency. */
+  /** Its price, in the shop's currency. */
   price?: number | undefined;
   /** Its category, which `invalidateProduct` clears with it. */
   categoryId?: string | number | undefined;
@@ -22,18 +22,18 @@ export interface Product {
 export interface Category {
   /** The category's id. */
   id: string | number;
-  /** What it is called. */
+  /** Its name. */
   name: string;
   /** Further fields. */
   [field: string]: unknown;
 }
 
-/** What {@linkcode product} can do beside its collections. */
+/** The verbs of {@linkcode product}. */
 export interface ProductVerbs {
   /**
-   * Makes misses of what a change of the product makes wrong: the product, its category and all searches. The category is taken
-   * from the cached product, which costs a round trip; where neither is known, all categories are made misses. The rest is one
-   * round trip, however many searches there are.
+   * Makes misses of the entries that a change of the product makes wrong: the product, its category and all searches.
+   * If the caller does not name the category, the cached product does, which costs a round trip. If neither is known,
+   * all categories become misses. The rest is one round trip, however many searches there are.
    *
    * @param id The product.
    * @param options `categoryId`, when the caller knows it; deadline of each step, and error handling.

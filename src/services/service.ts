@@ -36,7 +36,7 @@ export type IdOf<Key extends string, Names extends readonly string[] = Placehold
       ? { readonly [Name in Names[number]]: PlainId } | { readonly [I in keyof Names]: PlainId }
       : PlainId;
 
-/** How a collection is declared. */
+/** The declaration of a collection. */
 export interface CollectionOptions<
   Out = unknown,
   In = Out,
@@ -45,22 +45,29 @@ export interface CollectionOptions<
 > extends Omit<CacheDefaults, "tags"> {
   /** The key pattern: a name and placeholders, such as `"product:{id}"` or `"order:{tenant}:{id}"`. */
   readonly key: Key;
-  /** The TTL where neither the call nor the variable gives one. @default CACHE_TTL_DEFAULT, 1 hour */
+  /** The TTL if neither the call nor the variable gives one. @default CACHE_TTL_DEFAULT, 1 hour */
   readonly ttl?: Ttl;
   /** The environment variable that sets the TTL, such as `"CACHE_TTL_PRODUCTS"`. */
   readonly variable?: string;
   /**
-   * Checks values on write (what it rejects is an error) and on read (a miss): a valibot schema or any Standard Schema.
-   * Reads, `getOrSet` and `update` answer its output; stored is what was given, so that it takes that again.
+   * A valibot schema, or any Standard Schema, that checks values. A value that it rejects is an error on a write and a
+   * miss on a read. Reads, `getOrSet` and `update` return its output. The stored value is its input, so that it takes
+   * that again.
    */
   readonly schema?: Schema<In, Out>;
-  /** Whether each read begins the TTL anew; then `staleFor`, `failSafeFor` and `earlyRefresh` mean nothing. @default false */
+  /**
+   * Restarts the TTL at each read. Then `staleFor`, `failSafeFor` and `earlyRefresh` have no effect.
+   * @default false
+   */
   readonly sliding?: boolean;
-  /** The version of the schema: a whole number from 1. Values of older versions are upgraded by `migrate`, or are misses. @default 1 */
+  /**
+   * The version of the schema: a whole number from 1. `migrate` upgrades values of older versions; without it they are
+   * misses. @default 1
+   */
   readonly version?: number;
-  /** The steps from older versions: that of n takes a value of version n and gives one of version n + 1. */
+  /** The steps from older versions: step n takes a value of version n and returns one of version n + 1. */
   readonly migrate?: Migrations;
-  /** Whether ids are hashed: for ids that are objects, long or secret. @default false */
+  /** Hashes ids, for those that are objects, long or secret. @default false */
   readonly hashed?: Hashed;
   /**
    * The tags by which `invalidateTags` finds an entry: a list, or a function of the value that is written and its id.
@@ -71,13 +78,13 @@ export interface CollectionOptions<
 
 /** A declared collection. */
 export interface CollectionDefinition<K extends Id = Id, Out = unknown, In = Out> extends CollectionOptions<Out, In> {
-  /** Types only: what ids may be. */
+  /** The type of ids; no value. */
   readonly id?: K;
-  /** How ids become keys, if the pattern has several placeholders. Made by {@linkcode collection}. */
+  /** The functions that turn ids into keys, if the pattern has several placeholders. `collection` makes them. */
   readonly keys?: object;
 }
 
-/** What a declaration's collection becomes. */
+/** The collection that a declaration becomes. */
 export type CollectionOf<D> = D extends CollectionDefinition<infer K, infer Out, infer In> ? Cache<K, Out, In> : never;
 
 /** The collections of a service, by name. */
@@ -89,7 +96,7 @@ export function variablesOf(collections: Collections): string[] {
   return Object.values(collections).flatMap(({ variable }) => variable ?? []);
 }
 
-/** What every service has beside its collections and verbs. Each verb touches this service's keys and no other's. */
+/** The verbs of every service, besides those of its own. Each touches this service's keys and no other's. */
 export interface ServiceBase extends RateLimits<PlainId> {
   /** The service's name. */
   readonly name: string;
@@ -97,15 +104,18 @@ export interface ServiceBase extends RateLimits<PlainId> {
   readonly database: number;
   /** The generic verbs over all of the service's keys. */
   readonly cache: Cache;
-  /** Deletes all of the service's keys, and answers how many. */
+  /** Deletes all of the service's keys, and returns their number. */
   clear(options?: CallOptions): Promise<number>;
-  /** The service's logical keys, such as `"product:123"`. */
+  /** Lists the service's logical keys, such as `"product:123"`. */
   keys(pattern?: string, options?: CallOptions): AsyncGenerator<string, void, undefined>;
-  /** Deletes the logical keys that match a glob, and answers how many. */
+  /** Deletes the logical keys that match a glob, and returns their number. */
   deletePattern(pattern: string, options?: CallOptions): Promise<number>;
-  /** Makes every entry that carries one of the tags a miss, and answers whether the store took it: see `Cache.invalidateTags`. */
+  /**
+   * Makes every entry that carries one of the tags a miss, and returns whether the store took it: see
+   * `Cache.invalidateTags`.
+   */
   readonly invalidateTags: Cache["invalidateTags"];
-  /** Makes every entry a miss, and answers whether the store took it; counters, locks and rate limits stay. */
+  /** Makes every entry a miss, and returns whether the store took it. Counters, locks and rate limits stay. */
   invalidateAll(options?: CallOptions): Promise<boolean>;
   /** Counts what the service and its collections did since this client was made. */
   stats(): CacheStats;
@@ -141,8 +151,8 @@ export interface ServiceDefinition<C extends Collections = any, V extends object
   /** Throws for values that no collection of the service may store. */
   readonly refuse?: (value: unknown) => void;
   /**
-   * Whether its values, not its ids and tags, are encrypted by the client's `encryption` keys; a client without them
-   * refuses the service.
+   * Encrypts its values, not its ids and tags, by the client's `encryption` keys. A client without keys refuses the
+   * service.
    * @default false
    */
   readonly encrypted?: boolean;
@@ -196,10 +206,10 @@ export function collection(options: CollectionOptions): CollectionDefinition {
   return keys ? { ...options, keys } : options;
 }
 
-/** What a collection may say, and what a service may, beside the defaults of entries. */
+/** The options of a collection, and of a service, besides the defaults of entries. */
 const OF_COLLECTIONS = ["key", "variable", "schema", "sliding", "version", "migrate", "hashed", "id", "keys"];
 const OF_SERVICES = ["name", "database", "collections", "verbs", "refuse", "encrypted"];
-/** A collection has a TTL of its own, a service none. */
+/** A service has no TTL of its own; a collection has one. */
 const SERVICE_DEFAULTS = DEFAULT_NAMES.filter((name) => name !== "ttl");
 
 function checkCollection(options: CollectionOptions): void {
@@ -216,7 +226,7 @@ function checkCollection(options: CollectionOptions): void {
   }
 }
 
-/** Throws for bad defaults of entries, and for names beside those that are known. */
+/** Throws for bad defaults of entries, and for unknown names. */
 function checkDeclared(options: CacheDefaults, known: readonly string[], what: string): void {
   checkNames(options, known, what);
   checkDefaults(options);
@@ -243,7 +253,8 @@ const RESERVED: readonly string[] = [...OF_CACHES, "name", "database", "cache", 
  *
  * @param definition Name, database, collections and verbs.
  * @returns The declaration, for `client.service(...)`.
- * @throws {TypeError} For a bad name, a collection that is named like a verb of every service, or two collections with one key pattern.
+ * @throws {TypeError} For a bad name, a collection that is named like a verb of every service, or two collections with
+ * one key pattern.
  * @throws {RangeError} For a database outside 0-15.
  * @throws {TypeError | RangeError} For an unknown option of the service or of a collection, and for a bad one.
  *
@@ -285,7 +296,7 @@ export function defineService<const C extends Collections, V extends object = Re
     const { key } = declared;
     checkCollection(declared);
     if (RESERVED.includes(collection)) {
-      throw invalid(`name a collection of ${name}`, collection, "a name that is no verb of every service");
+      throw invalid(`name a collection of ${name}`, collection, "a name that every service does not have already");
     }
     const prefix = key.slice(0, key.indexOf(":"));
     const other = taken.get(prefix);
@@ -296,12 +307,12 @@ export function defineService<const C extends Collections, V extends object = Re
 }
 
 /**
- * A service with schemas of the application's own in the place of some collections'.
+ * Declares a service again, with schemas of the application's own instead of those of some collections.
  *
  * @param definition The service, such as `product`.
  * @param schemas The schemas by collection.
  * @returns The declaration, with the schemas' types.
- * @throws {TypeError} For a name that is no collection of the service.
+ * @throws {TypeError} For a name that is not a collection of the service.
  *
  * @example
  * ```ts
@@ -345,9 +356,9 @@ export function withSchemas<
   return { ...definition, collections } as never;
 }
 
-/** What a declared collection may be given defaults of. */
+/** The defaults that a declared collection may be given. */
 export interface DefaultsOf<D> extends Omit<CacheDefaults, "tags"> {
-  /** The TTL where neither the call nor the variable gives one. */
+  /** The TTL if neither the call nor the variable gives one. */
   readonly ttl?: Ttl;
   /** The tags: a list, or a function of the value that is written and its id. */
   readonly tags?: D extends CollectionDefinition<infer K, infer _Out, infer In>
@@ -356,13 +367,13 @@ export interface DefaultsOf<D> extends Omit<CacheDefaults, "tags"> {
 }
 
 /**
- * How two declarations of one service differ. Schemas and functions aside: a module that is evaluated again makes them
- * anew.
+ * Compares two declarations of one service. Schemas and functions do not count, because a module that is evaluated
+ * again makes new ones.
  *
  * @param first A declaration, or a part of it.
  * @param second The other.
- * @param path Where the parts stand.
- * @returns The first difference, in words; `undefined` where both say the same.
+ * @param path The path of the parts.
+ * @returns The first difference, in words; `undefined` if they are equal.
  */
 export function difference(first: unknown, second: unknown, path = ""): string | undefined {
   if (Object.is(first, second)) return undefined;
@@ -380,13 +391,14 @@ export function difference(first: unknown, second: unknown, path = ""): string |
 }
 
 /**
- * A service with defaults of the application's own: for entries of all its collections, or of some. They beat what it declares and what the client
- * says; options of a call beat them. A client takes it or the service that it is made of, not both.
+ * Declares a service again, with defaults of the application's own for the entries of all its collections, or of some.
+ * They beat those of the declaration and of the client; options of a call beat them. A client takes this service or the
+ * one that it is made of, not both.
  *
  * @param definition The service, such as `product`.
- * @param options What holds for all of its collections and, in `collections`, for those that are named.
+ * @param options The defaults of all its collections and, in `collections`, of single ones.
  * @returns The declaration.
- * @throws {TypeError} For a name that is no collection of the service.
+ * @throws {TypeError} For a name that is not a collection of the service.
  * @throws {TypeError | RangeError} For an unknown option, and for a bad one.
  *
  * @example

@@ -18,7 +18,7 @@ export type UserPreferences = Record<string, unknown>;
 /** One of a user's addresses. */
 export type UserAddress = Record<string, unknown>;
 
-/** What {@linkcode user} can do beside its collections. */
+/** The verbs of {@linkcode user}. */
 export interface UserVerbs {
   /**
    * Deletes a user's profile, preferences and addresses, in one round trip.
