@@ -17,6 +17,7 @@ import { CacheClient } from "../src/client/client.ts";
 import type { Setup } from "../src/client/types.ts";
 import { parseConfig } from "../src/config/parse_config.ts";
 import { Batch } from "../src/wire/batch.ts";
+import { LoadClock } from "../src/wire/load_clock.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 
@@ -28,7 +29,8 @@ function slowToLoad(load: () => Promise<Driver>): CacheClient<object> {
   const config = parseConfig({}, { options: { timeout: 50, breaker: false } });
   const configured = { config, opening: { key: "", name: "slow", numbered: true, ready: false, open: load } };
   const configurations = { own: configured, ofService: () => configured };
-  const setup: Setup<object> = { hooks: {}, services: {}, reserved: {}, configurations };
+  const loadClock = () => new LoadClock();
+  const setup: Setup<object> = { hooks: {}, services: {}, reserved: {}, configurations, loadClock };
   return new CacheClient(setup);
 }
 

@@ -52,7 +52,7 @@ export class Assembly {
       const batch: Batch = new Batch({
         database: number,
         driver: () => store.driver(),
-        loads: true,
+        clock: this.#setup.loadClock?.(),
         retries: config.retries,
         wire,
         breaker,

@@ -7,6 +7,7 @@ import { type FoodFastServices, services } from "../services/all.ts";
 import { SERVICE_DATABASES } from "../services/databases.ts";
 import type { ServiceOf } from "../services/service.ts";
 import { listenerOf, warnOnce } from "../telemetry/logger.ts";
+import { LoadClock } from "../wire/load_clock.ts";
 import { CacheClient } from "./client.ts";
 import type { DriverFactories } from "./driver_factory.ts";
 import { EnvironmentConfigurations } from "./environment_configurations.ts";
@@ -43,6 +44,7 @@ export function entryPoint(wires: DriverFactories): EntryPoint {
       rateLimits,
       fleetCounts: () => new Fleet(),
       nearCache: (setup) => new NearCache(setup),
+      loadClock: () => new LoadClock(),
       sealing,
       listener: listenerOf(options.logger),
       warn: (message) => warnOnce(options.logger, message),

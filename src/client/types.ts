@@ -12,6 +12,7 @@ import type { BreakerState, CacheListener } from "../telemetry/events.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { CacheStats } from "../telemetry/stats.ts";
 import type { BatchStats } from "../wire/batch.ts";
+import type { LoadClock } from "../wire/load_clock.ts";
 import type { Opening } from "./store_connection.ts";
 
 /** The functions of the application that a client calls, and the classes that it stores. */
@@ -153,6 +154,8 @@ export interface Setup<S> {
   readonly fleetCounts?: (() => Fleet) | undefined;
   /** Makes near caches. */
   readonly nearCache?: ((setup: NearSetup) => NearCache) | undefined;
+  /** Makes the clock of deadlines, if drivers load their code when they are opened. */
+  readonly loadClock?: (() => LoadClock) | undefined;
   /** Encrypts and compresses. */
   readonly sealing?: Sealing | undefined;
   /** The configurations of the client and its services. */

@@ -101,7 +101,7 @@ export class Batch {
   constructor(options: BatchOptions) {
     this.#options = options;
     this.#rights = options.rights ?? { readBy: "EVAL" };
-    this.#deadlines = new Deadlines(this.#flushed, options.breaker);
+    this.#deadlines = new Deadlines(this.#flushed, options.breaker, options.clock ?? performance);
     this.#order = new KeyOrder(this.#deadlines);
     this.#repeats = new Repeats(options, this.#deadlines, this.#flushed);
   }
@@ -217,7 +217,7 @@ export class Batch {
   }
 
   #flush(): void {
-    const { breaker, driver, loads, onLeave } = this.#options;
+    const { breaker, clock, driver, onLeave } = this.#options;
     onLeave?.();
     const slots = this.#queue;
     this.#queue = [];
@@ -236,7 +236,7 @@ export class Batch {
         this.#dispatch(slots, opened, until);
         return;
       }
-      if (loads) this.#deadlines.pauseFor(opened);
+      clock?.pauseFor(opened);
       // Only an open driver knows whether its wire keeps the order.
       const free = this.#order.claim(slots);
       opened.then(

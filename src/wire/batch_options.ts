@@ -1,6 +1,7 @@
 import type { Driver, StoreError } from "../../drivers/driver.ts";
 import type { Events, Sending } from "../telemetry/events.ts";
 import type { Breaker } from "./breaker.ts";
+import type { LoadClock } from "./load_clock.ts";
 import type { ReadBy } from "./slot.ts";
 
 /** Options of a batch. */
@@ -9,8 +10,8 @@ export interface BatchOptions {
   readonly database: number;
   /** The driver, opened on the first call. Throws once the client is closed. */
   readonly driver: () => Driver | Promise<Driver>;
-  /** True if opening it loads its code, which counts against no deadline. @default false */
-  readonly loads?: boolean;
+  /** The clock of deadlines, which stands still while the driver opens. @default the clock of the system */
+  readonly clock?: LoadClock | undefined;
   /** The number of times that a command may be repeated. */
   readonly retries: number;
   /** Counters to add to. */

@@ -1,10 +1,10 @@
 /**
  * The deadlines of a batch: one timer for all slots in flight, set to the first deadline among them.
  *
- * At a cold start, deadlines stand still twice. While the runtime loads the driver's code, because that time says
- * nothing about the store. And, until the store has answered for the first time, while the process does not get to
- * run: several processes that start at once compete for the processor, and without this they would lose calls to that.
- * A timer that fires late shows such a stall. A store that is away does not lengthen deadlines.
+ * At a cold start, deadlines stand still twice: while the driver's code loads (see {@linkcode LoadClock}), and, until
+ * the store has answered for the first time, while the process does not get to run. Several processes that start at
+ * once compete for the processor, and they would lose calls to that. A timer that fires late shows such a stall. A
+ * store that is away does not lengthen deadlines.
  *
  * @module
  */
@@ -15,8 +15,6 @@ import { AT_EDGE } from "../runtime/edge.ts";
 import type { Breaker } from "./breaker.ts";
 import type { Slot } from "./slot.ts";
 
-/** The longest time that loading code may take before deadlines go on, in milliseconds. */
-const LONGEST_LOAD = 30_000;
 /** The interval at which a stall is looked for, in milliseconds, and the shortest one that counts. */
 const STEP = 20;
 /** The sum of stalls for which deadlines stand still, in milliseconds. */
@@ -28,45 +26,29 @@ export class Deadlines {
   warm = false;
   readonly #flushed: readonly (readonly Slot[])[];
   readonly #breaker: Breaker | undefined;
+  readonly #clock: { now(): number };
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** The moment that the timer is set to, on the clock of deadlines. */
+  /** The moment that the timer is set to. */
   #alarm = 0;
-  /** The same on the real clock. */
+  /** The moment when it should fire, without excused stalls. */
   #due = 0;
-  /** The moment when the driver's code began to load, while it does. */
-  #loading: number | undefined;
-  /** Milliseconds that count against no deadline. */
-  #excused = 0;
-  /** The part of those that were stalls. */
+  /** The sum of the excused stalls, in milliseconds. */
   #stalled = 0;
 
   /**
    * @param flushed What was flushed and still has slots without a reply.
    * @param breaker Learns of a flush of which all deadlines have passed.
+   * @param clock Monotonic milliseconds.
    */
-  constructor(flushed: readonly (readonly Slot[])[], breaker: Breaker | undefined) {
+  constructor(flushed: readonly (readonly Slot[])[], breaker: Breaker | undefined, clock: { now(): number }) {
     this.#flushed = flushed;
     this.#breaker = breaker;
+    this.#clock = clock;
   }
 
-  /** Returns the time on the clock of deadlines: real milliseconds without the excused ones. */
+  /** Returns the time in milliseconds, without the excused stalls. */
   now(): number {
-    const now = performance.now();
-    return Math.max(this.#loading ?? now, now - LONGEST_LOAD) - this.#excused;
-  }
-
-  /** Stops the clock while the driver's code loads. */
-  pauseFor(loading: Promise<unknown>): void {
-    if (this.#loading !== undefined) return;
-    this.#loading = performance.now();
-    const goOn = (): void => {
-      const stopped = this.now();
-      this.#loading = undefined;
-      this.#excused += this.now() - stopped;
-      // No part of the load counts as a stall, too.
-      this.#due = performance.now();
-    };
-    loading.then(goOn, goOn);
+    return this.#clock.now() - this.#stalled;
   }
 
   /** Calls back at a deadline. Returns a function that cancels that. */
@@ -108,7 +90,7 @@ export class Deadlines {
     this.#alarm = alarm;
     // A deadline may lie a little more than the longest time of a timer ahead, because its sum was rounded.
     const delay = Math.min(alarm - now, this.warm ? LONGEST_TIMER : STEP);
-    this.#due = performance.now() + delay;
+    this.#due = this.#clock.now() + delay;
     this.#timer = setTimeout(this.#ring, delay);
   }
 
@@ -119,12 +101,9 @@ export class Deadlines {
 
   readonly #ring = (): void => {
     this.#timer = undefined;
-    const stall = performance.now() - this.#due;
-    if (!this.warm && this.#loading === undefined && stall >= STEP && this.#stalled < LONGEST_STALL) {
-      // What arrived during the stall is handled before a deadline passes.
-      this.#stalled += stall;
-      this.#excused += stall;
-    }
+    const stall = this.#clock.now() - this.#due;
+    // What arrived during the stall is handled before a deadline passes.
+    if (!this.warm && stall >= STEP && this.#stalled < LONGEST_STALL) this.#stalled += stall;
     const now = this.now();
     let next = Number.POSITIVE_INFINITY;
     for (const slots of this.#flushed) {
@@ -142,7 +121,7 @@ export class Deadlines {
       }
       // The wire may give up much later, for example while it opens. A short deadline says nothing about the store.
       if (late && !waits && late.timeout >= 100)
-        this.#breaker?.fail(timeoutError(late.timeout), late.until - late.timeout + this.#excused);
+        this.#breaker?.fail(timeoutError(late.timeout), late.until - late.timeout + performance.now() - now);
     }
     if (next < Number.POSITIVE_INFINITY) this.#arm(next, now);
   };
