@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { VERSION } from "../src/cli/version.ts";
+import { CONFIG_VARIABLES } from "../src/config/variables.ts";
 import { inTerminal, larder, plain } from "./helpers/larder.ts";
 import { freePort, type RedisServer, startRedis } from "./helpers/redis_server.ts";
 
-const COMMANDS = ["clear", "list", "get", "backup", "restore", "copy", "warm", "stats", "doctor", "serve"];
+const COMMANDS = ["clear", "list", "get", "backup", "restore", "copy", "warm", "stats", "doctor", "serve", "dashboard"];
 
 describe("larder", () => {
   let redis: RedisServer;
@@ -31,6 +32,17 @@ describe("larder", () => {
       assert.match(stdout, new RegExp(`Examples?:\n {2}\\$ larder ${command}`));
       assert.match(stdout, /--json/);
     }
+  });
+
+  it("larder names only variables in its help that configure it", async () => {
+    const names = ["", ...COMMANDS];
+    const shown = await Promise.all(names.map((name) => larder([name, "--help"].filter(Boolean))));
+    const variables = new Set(shown.flatMap(({ stdout }) => stdout.match(/\b[A-Z]+(_[A-Z]+)+\b/g) ?? []));
+    assert.ok(variables.has("CACHE_PREFIX") && variables.has("CACHE_DATABASES"), [...variables].join());
+    assert.deepEqual(
+      [...variables].filter((name) => !CONFIG_VARIABLES.includes(name)),
+      ["NO_COLOR"],
+    );
   });
 
   it("larder ends with 2 and suggests a name when it is used wrongly", async () => {

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { CacheConfigError } from "../base/errors.ts";
 import type { DatabasesMode } from "../config/options.ts";
+import { SETTINGS } from "../config/settings.ts";
 import { copy, type OnConflict } from "../manager/mod.ts";
 import { UsageError } from "./errors.ts";
 import {
@@ -55,7 +56,7 @@ export function addCopy(program: Command, run: Run): void {
     command
       .option(`--${side} <url>`, `the store ${words} (default: from the environment)`)
       .option(`--${side}-token <token>`, "its token, for a REST store")
-      .option(`--${side}-prefix <prefix>`, "the prefix of its keys (default: CACHE_PREFIX)")
+      .option(`--${side}-prefix <prefix>`, `the prefix of its keys (default: ${SETTINGS.prefix.variable})`)
       .addOption(databasesOption(`--${side}-databases <mode>`, "the way its databases are kept apart"));
   }
   addYesFlag(addConflictFlag(addLocationFlags(addOutputFlags(command))));

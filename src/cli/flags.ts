@@ -1,5 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { LONGEST_TIMER, millisecondsOf } from "../base/ttl.ts";
+import { SETTINGS } from "../config/settings.ts";
+import { TIMEOUT_MS } from "../manager/connection.ts";
 import type { Target } from "../manager/mod.ts";
 import { services } from "../services/all.ts";
 import { suggestion, UsageError } from "./errors.ts";
@@ -32,7 +34,7 @@ export function addTimeoutFlag(command: Command): Command {
   };
   return command.option(
     "--timeout <ms>",
-    "the deadline of a step: milliseconds, or a time such as 30s (default: 10000)",
+    `the deadline of a step: milliseconds, or a time such as 30s (default: ${TIMEOUT_MS})`,
     parse,
   );
 }
@@ -58,6 +60,7 @@ export function addOutputFlags(command: Command): Command {
 
 /** Adds the options that name a store. */
 export function addStoreFlags(command: Command): Command {
+  const { variable, fallback } = SETTINGS.databases;
   const store = addOutputFlags(command)
     .optionsGroup("Store:")
     .option(
@@ -68,9 +71,12 @@ export function addStoreFlags(command: Command): Command {
       "--token <token>",
       "the token of a REST store (safer in UPSTASH_REDIS_REST_TOKEN: other users see arguments)",
     )
-    .option("--prefix <prefix>", "the prefix of every key, without the : after it (default: CACHE_PREFIX)")
+    .option(
+      "--prefix <prefix>",
+      `the prefix of every key, without the : after it (default: ${SETTINGS.prefix.variable})`,
+    )
     .addOption(
-      databasesOption("--databases <mode>", "the way databases are kept apart (default: CACHE_DATABASES, or auto)"),
+      databasesOption("--databases <mode>", `the way databases are kept apart (default: ${variable}, or ${fallback})`),
     );
   return addTimeoutFlag(store);
 }

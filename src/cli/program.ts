@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { SETTINGS } from "../config/settings.ts";
 import { exit, writeTo } from "../runtime/process.ts";
 import { addBackup } from "./backup.ts";
 import { addClear } from "./clear.ts";
@@ -15,6 +16,9 @@ import { addServe } from "./serve.ts";
 import { addStats } from "./stats.ts";
 import { VERSION } from "./version.ts";
 import { addWarm } from "./warm.ts";
+
+/** The variables that name a store. */
+const STORES = [SETTINGS.url.variable, "REDIS_URL", "UPSTASH_REDIS_REST_URL"];
 
 /**
  * Runs the command `larder`.
@@ -39,7 +43,7 @@ export async function larder(args: readonly string[]): Promise<number> {
     });
   program.addHelpText(
     "after",
-    "\nThe store is that of the environment (CACHE_URL, REDIS_URL, UPSTASH_REDIS_REST_URL) or of .env.cache,\n" +
+    `\nThe store is that of the environment (${STORES.join(", ")}) or of .env.cache,\n` +
       "unless --url names one.\n" +
       "Exit codes: 0 success, 1 a failure or a problem found, 2 wrong usage, 3 the store is away, 130 after Ctrl-C.\n",
   );

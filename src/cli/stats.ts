@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { formatCount, formatNumber, formatPercent } from "../base/format.ts";
+import { MOST_KEYS } from "../manager/inspect.ts";
 import { type Inspection, inspect } from "../manager/mod.ts";
 import { findServices } from "../manager/services.ts";
 import { addExamples, addStoreFlags, seconds, wholeNumber } from "./flags.ts";
@@ -27,7 +28,7 @@ export function addStats(program: Command, run: Run): void {
     .option("-w, --watch [seconds]", "repeat every so many seconds (default: 2, over REST 30)", seconds)
     .option(
       "--max-keys <number>",
-      "the most keys to count for each service, without --watch (default: 1000000)",
+      `the most keys to count for each service, without --watch (default: ${MOST_KEYS})`,
       wholeNumber(1),
     );
   addStoreFlags(command);

@@ -5,6 +5,7 @@ import type { Config, DatabasesMode } from "../config/options.ts";
 import { parseConfig } from "../config/parse_config.ts";
 import { CONFIG_VARIABLES } from "../config/variables.ts";
 import { createCacheClient } from "../main.ts";
+import { TIMEOUT_MS } from "../manager/connection.ts";
 import { readEnvironment } from "../runtime/environment.ts";
 import { SERVICE_VARIABLES } from "../services/all.ts";
 import { redact, UsageError } from "./errors.ts";
@@ -18,9 +19,6 @@ export interface StoreFlags {
   /** Milliseconds. */
   readonly timeout?: number;
 }
-
-/** The deadline of a step. It is longer than that of a request, because a command can wait. */
-const TIMEOUT_MS = 10_000;
 
 /** A client for a command, with the facts about its store. */
 export interface OpenedStore {

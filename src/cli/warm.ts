@@ -3,6 +3,7 @@ import { formatCount } from "../base/format.ts";
 import type { Cache } from "../cache/cache.ts";
 import type { Id } from "../entry/keyspace.ts";
 import { type WarmReject, warm } from "../manager/mod.ts";
+import { CONCURRENCY } from "../manager/warm.ts";
 import { services } from "../services/all.ts";
 import { suggestion, UsageError } from "./errors.ts";
 import { addExamples, addStoreFlags, noMore, SERVICES, takeTarget, wholeNumber } from "./flags.ts";
@@ -39,7 +40,11 @@ export function addWarm(program: Command, run: Run): void {
     .option("-f, --from <file>", "a file of JSON Lines; - for standard input")
     .option("-m, --module <file>", "a module, which the runtime of this command loads")
     .option("-i, --id <field>", "the field that holds the id, if each line or item is a value")
-    .option("--concurrency <number>", "the number of concurrent writes (default: 64)", wholeNumber(1, 10_000))
+    .option(
+      "--concurrency <number>",
+      `the number of concurrent writes (default: ${CONCURRENCY})`,
+      wholeNumber(1, 10_000),
+    )
     .option("-n, --dry-run", "write nothing, only check the values against the schema");
   addStoreFlags(command);
   addExamples(

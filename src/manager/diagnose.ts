@@ -11,6 +11,11 @@ import type { StepOptions } from "./target.ts";
 
 export type { Finding } from "./checks/finding.ts";
 
+/** The default of {@linkcode DiagnoseOptions.sample}. */
+export const SAMPLE = 10_000;
+/** The default of {@linkcode DiagnoseOptions.bigKey}, in bytes. */
+export const BIG_KEY: number = 2 ** 20;
+
 /** Options of {@linkcode diagnose}. */
 export interface DiagnoseOptions extends StepOptions {
   /** The most keys of each database that are checked for a missing TTL and for their size. @default 10_000 */
@@ -32,7 +37,7 @@ export async function* diagnose(
   client: InspectedClient,
   options: DiagnoseOptions = {},
 ): AsyncGenerator<Finding, void, void> {
-  const { sample = 10_000, bigKey = 2 ** 20, clock = Date.now } = options;
+  const { sample = SAMPLE, bigKey = BIG_KEY, clock = Date.now } = options;
   checkWhole(sample, "sample", 1);
   checkWhole(bigKey, "bigKey", 1);
   let connection: ManagedConnection;

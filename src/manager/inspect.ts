@@ -24,6 +24,9 @@ export interface InspectedClient extends ManagedClient {
   service(name: never): unknown;
 }
 
+/** The default of {@linkcode InspectOptions.maxKeys}. */
+export const MOST_KEYS = 1_000_000;
+
 /** Options of {@linkcode inspect}. */
 export interface InspectOptions extends StepOptions {
   /** The most keys that are counted for each service. @default 1_000_000 */
@@ -89,7 +92,7 @@ export interface ServiceKeys {
  * @throws {StoreError} When the store does not answer.
  */
 export async function inspect(client: InspectedClient, options: InspectOptions = {}): Promise<Inspection> {
-  const { maxKeys = 1_000_000 } = options;
+  const { maxKeys = MOST_KEYS } = options;
   checkWhole(maxKeys, "maxKeys", 1);
   const connection = await openManagedConnection(client, { database: 0, ...options });
   try {

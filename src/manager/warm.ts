@@ -4,6 +4,7 @@ import { parseTimeout, type Timeout, type Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Cache } from "../cache/cache.ts";
 import type { Id } from "../entry/keyspace.ts";
+import { TIMEOUT_MS } from "./connection.ts";
 
 /** A value to write. */
 export interface WarmItem {
@@ -18,6 +19,9 @@ export interface WarmItem {
   /** Its line in the file, for the report of a reject. @default its position in the sequence, from 1 */
   readonly line?: number | undefined;
 }
+
+/** The default of {@linkcode WarmOptions.concurrency}. */
+export const CONCURRENCY = 64;
 
 /** Options of {@linkcode warm}. */
 export interface WarmOptions {
@@ -64,8 +68,8 @@ export async function* warm(
   items: AsyncIterable<WarmItem> | Iterable<WarmItem>,
   options: WarmOptions = {},
 ): AsyncGenerator<WarmProgress, void, void> {
-  const { concurrency = 64, signal } = options;
-  const timeout = parseTimeout(options.timeout ?? 10_000, "timeout");
+  const { concurrency = CONCURRENCY, signal } = options;
+  const timeout = parseTimeout(options.timeout ?? TIMEOUT_MS, "timeout");
   if (!(Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= 10_000)) {
     throw invalid("set concurrency", concurrency, "a whole number from 1 to 10000", RangeError);
   }
