@@ -114,25 +114,25 @@ contractCase("set throws and writes nothing when the value cannot be stored", as
   assert.deepEqual(await all(cache.keys()), []);
 });
 
-contractCase("keys, ids, patterns and TTLs that are bad throw at once and name what is accepted", async (client) => {
+contractCase("keys, ids, patterns and TTLs that are bad throw at once and name what is expected", async (client) => {
   const cache = client.cache();
   const { products, searches } = client.service("product");
   for (const bad of ["", "x".repeat(1025), Number.NaN, Number.POSITIVE_INFINITY, null, undefined, true] as string[]) {
-    await assert.rejects(products.get(bad), /accepted|expected/, `id ${String(bad)}`);
+    await assert.rejects(products.get(bad), /expected/, `id ${String(bad)}`);
   }
   for (const bad of ["", "x".repeat(1025), "\ud800", null, undefined, {}] as string[]) {
-    await assert.rejects(cache.set(bad, 1), /accepted|expected/, `key ${String(bad)}`);
+    await assert.rejects(cache.set(bad, 1), /expected/, `key ${String(bad)}`);
   }
-  await assert.rejects(searches.get({ when: () => 1 }), /accepted|expected/);
-  await assert.rejects(cache.deletePattern(""), /accepted|expected/);
-  await assert.rejects(all(cache.keys("")), /accepted|expected/);
+  await assert.rejects(searches.get({ when: () => 1 }), /expected/);
+  await assert.rejects(cache.deletePattern(""), /expected/);
+  await assert.rejects(all(cache.keys("")), /expected/);
   for (const bad of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, "5 minutes", "0s", "-1s", "", "s"]) {
     await assert.rejects(cache.set("k", 1, { ttl: bad as "1s" }), /expected/, `ttl ${bad}`);
     await assert.rejects(cache.expire("k", bad as "1s"), /expected/);
   }
-  await assert.rejects(cache.increment("k", { by: 1.5 }), /accepted|expected/);
-  await assert.rejects(cache.get("k", { timeout: 0 }), /accepted|expected/);
-  assert.throws(() => client.cache({ database: 16 }), /accepted|expected/);
+  await assert.rejects(cache.increment("k", { by: 1.5 }), /expected/);
+  await assert.rejects(cache.get("k", { timeout: 0 }), /expected/);
+  assert.throws(() => client.cache({ database: 16 }), /expected/);
   assert.throws(() => client.service("prodcut" as "product"), /expected.*product/);
   assert.deepEqual(await all(cache.keys()), []);
 });
@@ -689,8 +689,8 @@ contractCase("incrementRateLimit counts in one window whose end it knows", async
   assert.equal(hour.count, 1);
   assert.ok(hour.resetAt.getTime() > first.resetAt.getTime() + 2_900_000);
   assert.equal((await incrementRateLimit("api:203.0.113.8")).count, 1);
-  await assert.rejects(incrementRateLimit(""), /accepted|expected/);
-  await assert.rejects(incrementRateLimit("k", { by: 0 }), /accepted|expected/);
+  await assert.rejects(incrementRateLimit(""), /expected/);
+  await assert.rejects(incrementRateLimit("k", { by: 0 }), /expected/);
 });
 
 for (const algorithm of ["fixed", "sliding", "token-bucket"] as const) {
@@ -732,7 +732,7 @@ contractCase("resetRateLimit forgets what was counted for a key, and counts are 
   assert.deepEqual(await use(), [true, true, true, true]);
 });
 
-contractCase("checkRateLimit names what is accepted when an option is bad", async (client) => {
+contractCase("checkRateLimit names what is expected when an option is bad", async (client) => {
   const { checkRateLimit } = client.service("auth");
   await assert.rejects(checkRateLimit("k", undefined as never), /limit: received undefined, expected/);
   const good = { limit: 5, window: "1m" } as const;
@@ -745,7 +745,7 @@ contractCase("checkRateLimit names what is accepted when an option is bad", asyn
     { algorithm: "leaky" },
   ];
   for (const part of [...bad, { onUnavailable: "shrug" }]) {
-    await assert.rejects(checkRateLimit("k", { ...good, ...part } as never), /accepted|expected/, JSON.stringify(part));
+    await assert.rejects(checkRateLimit("k", { ...good, ...part } as never), /expected/, JSON.stringify(part));
   }
 });
 
@@ -845,8 +845,8 @@ contractCase(
   "connect, ping and health tell that the store answers, close that it is gone",
   async (client, { make }) => {
     for (const timeout of [0, -1, Number.NaN]) {
-      await assert.rejects(client.connect({ timeout }), /accepted|expected/);
-      await assert.rejects(client.health({ timeout }), /accepted|expected/);
+      await assert.rejects(client.connect({ timeout }), /expected/);
+      await assert.rejects(client.health({ timeout }), /expected/);
     }
     await client.connect();
     assert.equal(await client.ping(), true);

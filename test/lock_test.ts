@@ -530,7 +530,7 @@ onWires("withLock", (test) => {
     const run = () => assert.fail("it ran");
     await assert.rejects(dishes.withLock("a", run, { ttl: 0 }), /lock ttl: received 0/);
     await assert.rejects(dishes.withLock("a", run, { wait: "never" as "1s" }), /wait: received "?never/);
-    await assert.rejects(dishes.withLock("", run), /accepted|expected/);
+    await assert.rejects(dishes.withLock("", run), /expected/);
   });
 });
 

@@ -42,11 +42,6 @@ function typeOf(value: unknown): string {
   return value === null ? "null" : Array.isArray(value) ? "array" : typeof value;
 }
 
-/** Throws the error of a value that is not accepted. Prefer {@linkcode invalid}. */
-export function refuse(given: string, accepted: string): never {
-  throw new TypeError(`cannot use ${given}: accepted are ${accepted}`);
-}
-
 /** A rule for an option: the accepted values in words, and a test. */
 export type Rule = readonly [expected: string, test: (value: never) => boolean];
 

@@ -15,7 +15,7 @@
  * @module
  */
 import type { Reply, Script } from "../../drivers/driver.ts";
-import { checkNames, checkWhole, describe, refuse } from "../base/check.ts";
+import { checkNames, checkWhole, invalid } from "../base/check.ts";
 import { isCacheError } from "../base/errors.ts";
 import { type Duration, parseDuration, type Timeout } from "../base/ttl.ts";
 import { rateLimit } from "../lua/rate_limit.ts";
@@ -263,7 +263,7 @@ async function countRate(run: Limiter, sign: number, options: RateCountOptions =
     return { count, resetAt: new Date(Date.now() + ms), available: false };
   }
   const [[ok, room, reset] = [], now] = reply as [number[], number];
-  if (!ok && sign > 0) throw new RangeError(`cannot count ${by} more: accepted are counts up to ${most}`);
+  if (!ok && sign > 0) throw invalid("count more", by, `a count up to ${most}`);
   return { count: most - (room as number), resetAt: new Date(now + (reset as number)), available: true };
 }
 
@@ -279,7 +279,7 @@ async function checkRate(
   const list = (several ? given : [given ?? {}]) as readonly RateLimit[];
   const { cost = 1, onUnavailable } = call;
   if (list.length < 1 || list.length > MOST_LIMITS) {
-    throw new RangeError(`cannot check ${list.length} limits: accepted are 1 to ${MOST_LIMITS}`);
+    throw invalid("check limits", list.length, `1 to ${MOST_LIMITS} of them`);
   }
   checkNames(call, several ? OF_REQUESTS : [...OF_LIMITS, ...OF_REQUESTS], "a rate limit");
   const windows: number[] = [];
@@ -288,13 +288,15 @@ async function checkRate(
     const { limit, algorithm = "fixed" } = one;
     checkWhole(limit, "limit", 1, HIGHEST_LIMIT);
     if (!Object.hasOwn(ALGORITHMS, algorithm)) {
-      refuse(`the algorithm ${describe(algorithm)}`, Object.keys(ALGORITHMS).join(", "));
+      throw invalid("set algorithm", algorithm, `one of ${Object.keys(ALGORITHMS).join(", ")}`);
     }
     const window = windowOf(one.window);
     windows.push(window);
     return `${ALGORITHMS[algorithm]}${window}:${limit}`;
   });
-  if (new Set(names).size < names.length) refuse("one limit twice", "limits that differ in limit, window or algorithm");
+  if (new Set(names).size < names.length) {
+    throw invalid("check limits", list, "limits that differ in limit, window or algorithm");
+  }
   checkWhole(cost, "cost", sign > 0 ? 0 : 1, HIGHEST_LIMIT);
   const reply = await ask(run, cost * sign, names, call);
   const now = reply?.at(-1) as number | undefined;
@@ -329,7 +331,7 @@ async function ask(
   { onUnavailable = "deny", timeout }: LimitOptions,
 ): Promise<(number[] | number)[] | undefined> {
   if (!["allow", "deny", "throw"].includes(onUnavailable)) {
-    refuse(`onUnavailable ${describe(onUnavailable)}`, "allow, deny, throw");
+    throw invalid("set onUnavailable", onUnavailable, "one of allow, deny, throw");
   }
   try {
     const options = { idempotent: cost === 0, ...(timeout !== undefined && { timeout }) };
@@ -344,5 +346,5 @@ async function ask(
 function windowOf(window: Duration): number {
   const ms = parseDuration(window, "window", WINDOWS);
   if (ms !== undefined && ms <= LONGEST_WINDOW) return ms;
-  throw new RangeError(`cannot use the window ${describe(window)}: accepted are ${WINDOWS}`);
+  throw invalid("set window", window, WINDOWS, RangeError);
 }
