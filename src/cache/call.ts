@@ -1,4 +1,4 @@
-/** What the verbs have in common: the options of a call, and what becomes of a failure. */
+/** The common parts of the verbs: the options of a call, and the handling of failures. */
 import type { StoreError } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
 import { hookError, toStoreError } from "../base/foreign_error.ts";
@@ -11,7 +11,7 @@ import type { CacheTelemetry, CallDefaults, Host } from "./context.ts";
 export interface CallOptions {
   /** The deadline of the operation, whatever the store does: milliseconds, or `"2s"`. @default the client's, 500 */
   readonly timeout?: Timeout;
-  /** What to do if the store is away. @default the client's, "miss" */
+  /** The reaction to a store that is away. @default the client's, "miss" */
   readonly onError?: OnError;
 }
 

@@ -1,4 +1,4 @@
-/** What a cache stands on, in groups that say what a function needs. */
+/** The parts that a cache is made of, in groups that say what a function needs. */
 import type { OnError } from "../config/options.ts";
 import type { Policy } from "../config/policy.ts";
 import type { Known } from "../entry/codec.ts";
@@ -16,7 +16,7 @@ import type { ReadScripts } from "./read_scripts.ts";
 // biome-ignore lint/suspicious/noExplicitAny: stands for values of earlier versions
 export type Migrations = Readonly<Record<number, (value: any) => unknown>>;
 
-/** What the caches of one client and database share. */
+/** The parts that the caches of one client and database share. */
 export interface Lane {
   readonly batch: Batch;
   readonly loads: Loads;
@@ -30,10 +30,10 @@ export interface Keys {
   readonly scripts: ReadScripts;
 }
 
-/** How entries live, and what a value must be to become one. */
+/** The rules of entries: their TTLs, and the values that may become one. */
 export interface EntryRules {
   readonly policy: Policy;
-  /** Whether each read starts the TTL again. */
+  /** `true` if each read starts the TTL again. */
   readonly sliding?: boolean;
   readonly schema?: Schema | undefined;
   readonly version?: number | undefined;
@@ -52,14 +52,14 @@ export interface CacheTelemetry {
   readonly target: CacheTarget;
 }
 
-/** What applies to calls that do not say otherwise. */
+/** The options of calls that do not say otherwise. */
 export interface CallDefaults {
   /** Milliseconds until an operation ends. */
   readonly timeout: number;
   readonly onError: OnError;
 }
 
-/** What the application gives. */
+/** The parts that the application provides. */
 export interface Host {
   /** Returns the milliseconds since 1970. */
   readonly now: () => number;
@@ -67,8 +67,8 @@ export interface Host {
 }
 
 /**
- * What a cache stands on; made by the client. One flat object has all groups, because a second load would cost each hit
- * time, and each access bytes at the edge. Functions name the groups that they need.
+ * The parts that a cache is made of; put together by the client. Functions name the groups that they need. All groups
+ * are one flat object, because a second load would cost time on each hit, and bytes at the edge on each access.
  */
 export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, CallDefaults, Host {
   readonly near?: NearCache | undefined;
@@ -76,5 +76,5 @@ export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, Ca
   readonly rateLimits: ((...args: never[]) => object) | undefined;
 }
 
-/** What the caches of one keyspace have in common. */
+/** The context of a keyspace, which each of its caches completes. */
 export type SharedContext = Omit<CacheContext, "target" | "shape" | "counters">;

@@ -5,13 +5,13 @@ import type { Batch } from "../wire/batch.ts";
 import { type CallOptions, failed, timeoutOf } from "./call.ts";
 import type { CacheContext, CacheTelemetry, Keys } from "./context.ts";
 
-/** What caches or collections did in all processes that count together, since their counts were first written. */
+/** The counts of caches or collections in all processes that count together, since they were first written. */
 export interface FleetStats extends Omit<CacheStats, "latency"> {}
 
 /** The counts of {@linkcode FleetStats}. */
 export type FleetSum = Record<(typeof COUNTS)[number], number>;
 
-/** How often a process adds its counts, in milliseconds. It adds the first ones at once, because it may not live long. */
+/** The milliseconds between additions. A process adds its first counts at once, because it may not live long. */
 const EVERY_MS = 10_000;
 
 /**

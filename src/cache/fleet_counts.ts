@@ -16,9 +16,9 @@
 import { Fleet } from "./fleet.ts";
 
 /**
- * Makes what adds the counts of a process to the store's: the option `fleetCounts` of clients of the core, which call it.
+ * Adds the counts of a process to the store's: the option `fleetCounts` of clients of the core, which call it.
  *
- * @returns What adds them.
+ * @returns The part that adds them.
  */
 export function fleetCounts(): object {
   return new Fleet();

@@ -10,7 +10,7 @@ import type { CacheContext } from "./context.ts";
 export interface IncrementOptions extends CallOptions {
   /** The TTL of a counter that has none, in the forms of every TTL. @default the collection's, or CACHE_TTL_DEFAULT */
   readonly ttl?: Ttl;
-  /** How much to add; a safe integer, negative to subtract. @default 1 */
+  /** The number to add; a safe integer, negative to subtract. @default 1 */
   readonly by?: number;
 }
 

@@ -24,7 +24,7 @@ import type { Load } from "./loads.ts";
 import { countRead, type Found, type Purpose } from "./read.ts";
 import { type Entry, entryOf, type Origin, outputOf, write } from "./write.ts";
 
-/** What a loader gets to know, and what it may say of its value. */
+/** The argument of a loader: it says what is known, and takes what the loader says of its value. */
 export interface LoadContext<Out = unknown> {
   /** Aborted at the hard timeout, when no caller waits for the value any more. */
   readonly signal: Signal;
@@ -86,12 +86,12 @@ export class GetOrSet implements Purpose {
     this.#loadDecided = loadDecided;
   }
 
-  /** What the read found. */
+  /** The outcome of the read. */
   get found(): Found {
     return this.#found as Found;
   }
 
-  /** Whether an old value exists for when the loader fails. */
+  /** `true` if an old value exists for when the loader fails. */
   get kept(): boolean {
     const { state, value } = this.found;
     return state === "old" && value !== undefined && this.age < this.policy.failSafeFor;
@@ -259,7 +259,7 @@ async function run(call: GetOrSet, load: Load, reason: LoadReason): Promise<unkn
   }
 }
 
-/** What a loader returned. */
+/** A loader's value, and what it said of it. */
 interface LoaderResult {
   readonly value: unknown;
   readonly said: LoadContext<never>;
@@ -293,10 +293,10 @@ async function callLoader(call: GetOrSet, load: Load): Promise<LoaderResult> {
   }
 }
 
-/** What a load hands out and, if it may be stored, what is written. */
+/** The value that callers get and, if it may be stored, its entry. */
 interface Prepared {
   readonly output: unknown;
-  /** How the value lives. */
+  /** The policy of the value. */
   readonly lives: Policy;
   readonly origin: Origin;
   readonly entry: Entry | Promise<Entry> | undefined;

@@ -22,7 +22,7 @@ export interface LockTurn {
   release?(): Promise<unknown>;
 }
 
-/** What a caller waits for a turn with. */
+/** The terms on which a caller waits for a turn. */
 export interface TurnRequest extends NonNullable<Policy["lock"]> {
   /** Takes the lock over at once instead of waiting, for an early refresh: a fresh value exists. */
   readonly atOnce: boolean;

@@ -6,7 +6,7 @@ import type { CacheContext } from "./context.ts";
 import { GetOrSet, type GetOrSetOptions, type LoadContext } from "./load.ts";
 import { nearHit, Read } from "./read.ts";
 
-/** What a batch loader returns: a Map, or what has its `get`. */
+/** The result of a batch loader: a Map, or an object with its `get`. */
 type Values = Pick<ReadonlyMap<unknown, unknown>, "get"> & Partial<Iterable<readonly [unknown, unknown]>>;
 
 /** A batch loader of any type. */
@@ -124,7 +124,8 @@ function match(context: CacheContext, keys: readonly string[], asked: readonly A
   if (unasked === 0 || lacking === 0) return found;
   if (lacking === asked.length) {
     throw new TypeError(
-      `Cannot use what a loader returned: received ${unasked} values of other ids, expected a Map by ${lacking} ids asked for`,
+      `Cannot use what a loader returned: received ${unasked} values of other ids, ` +
+        `expected a Map by ${lacking} ids asked for`,
     );
   }
   for (const { said } of missing) said.store = false;

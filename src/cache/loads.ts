@@ -7,7 +7,7 @@ export interface Load {
   readonly promise: Promise<unknown>;
   /** The epoch that was read before it started: its value is as old as that. */
   readonly epoch: Epoch;
-  /** Set when the key was written or deleted since, or the load took too long: callers get the result, but it is not stored. */
+  /** `true` once the key was written or deleted, or the load took too long. Then its result is not stored. */
   superseded: boolean;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Rate limits, for clients of the smallest build: the others have them.
+ * Rate limits, for clients of the core: the other clients have them.
  *
  * @example
  * ```ts
@@ -22,27 +22,27 @@ import { rateLimit } from "../lua/rate_limit.ts";
 import type { CallOptions } from "./call.ts";
 
 /**
- * What a limit answers while the store is away: let the request pass, refuse it, or throw the `StoreError`. An event
- * and the error counter tell of it in every case, and `available` is `false`.
+ * The answer of a limit while the store is away: let the request pass, refuse it, or throw the `StoreError`. In every
+ * case an event and the error counter report it, and `available` is `false`.
  */
 export type WhenUnavailable = "allow" | "deny" | "throw";
 
 /** Options of every limit. */
 export interface LimitOptions {
-  /** What to answer while the store is away. @default "deny" */
+  /** The answer while the store is away. @default "deny" */
   readonly onUnavailable?: WhenUnavailable;
-  /** How long the operation may take: milliseconds, or a string with a unit. @default the client's, 500 */
+  /** The deadline of the operation: milliseconds, or a string with a unit. @default the client's, 500 */
   readonly timeout?: Timeout;
 }
 
 /** Options of {@linkcode RateLimits.incrementRateLimit}. */
 export interface RateCountOptions extends LimitOptions {
   /**
-   * How long a window is, up to 30 days; it begins with its first request. Each window of a key has a count of its own.
+   * The length of a window, up to 30 days. It begins with its first request. Each length has a count of its own.
    * @default "1m"
    */
   readonly window?: Duration;
-  /** How much to count: an integer from 1. Giving back takes 0 too, which only looks. @default 1 */
+  /** The amount to count: an integer from 1. Giving back takes 0 too, which only looks. @default 1 */
   readonly by?: number;
 }
 
@@ -50,21 +50,21 @@ export interface RateCountOptions extends LimitOptions {
 export interface RateCount {
   /** The count. While the store is away: `Infinity` with "deny", 0 with "allow". */
   readonly count: number;
-  /** When the window ends, by the store's clock; now when nothing is counted. */
+  /** The end of the window, by the store's clock; now if nothing is counted. */
   readonly resetAt: Date;
-  /** Whether the store answered. */
+  /** `true` if the store answered. */
   readonly available: boolean;
 }
 
 /** A limit. */
 export interface RateLimit {
-  /** How many requests a window takes: an integer from 1 to 1,000,000. */
+  /** The number of requests that a window takes: an integer from 1 to 1,000,000. */
   readonly limit: number;
-  /** How long the window is, up to 30 days. */
+  /** The length of the window, up to 30 days. */
   readonly window: Duration;
   /**
    * `"fixed"`: counts in windows that begin with their first request. `"sliding"`: counts in windows of the clock and
-   * weighs the one before, so that a span of one window's length takes `limit` where requests come evenly, and always
+   * weighs the one before, so that a span of one window's length takes `limit` if requests come evenly, and always
    * less than twice that. `"token-bucket"`: allows bursts of `limit`, refilled evenly. @default "fixed"
    */
   readonly algorithm?: "fixed" | "sliding" | "token-bucket";
@@ -73,7 +73,7 @@ export interface RateLimit {
 /** Options of a request that one or several limits decide on. */
 export interface RateRequestOptions extends LimitOptions {
   /**
-   * How much the request counts: an integer from 0 to 1,000,000. 0 counts nothing and tells whether a request of 1
+   * The cost of the request: an integer from 0 to 1,000,000. 0 counts nothing and finds out whether a request of 1
    * would pass. @default 1
    */
   readonly cost?: number;
@@ -82,59 +82,59 @@ export interface RateRequestOptions extends LimitOptions {
 /** A limit, and the options of its request. */
 export interface RateLimitOptions extends RateLimit, RateRequestOptions {}
 
-/** How a limit stands after a request. */
+/** The state of a limit after a request. */
 export interface RateLimitState {
-  /** Whether the request may pass as far as this limit goes. */
+  /** `true` if the request may pass as far as this limit is concerned. */
   readonly allowed: boolean;
   /** The limit. */
   readonly limit: number;
-  /** How many requests may still pass now. */
+  /** The number of requests that may still pass now. */
   readonly remaining: number;
-  /** When the limit is whole again, by the store's clock. */
+  /** The time when the limit is whole again, by the store's clock. */
   readonly resetAt: Date;
-  /** Seconds, rounded up, until a request of this cost may pass; 0 when it may now, `Infinity` when it never may. */
+  /** Seconds, rounded up, until a request of this cost may pass; 0 if it may now, `Infinity` if it never may. */
   readonly retryAfter: number;
 }
 
-/** What a limit decided. */
+/** The decision of a limit. */
 export interface RateLimitResult extends RateLimitState {
-  /** Whether the store answered. */
+  /** `true` if the store answered. */
   readonly available: boolean;
 }
 
-/** What several limits decided: `allowed` and what stands beside it are those of the limit that decided. */
+/** The decision of several limits. `allowed` and the fields next to it are those of the limit that decided. */
 export interface RateLimitsResult extends RateLimitResult {
   /**
-   * The place in the list of the limit that decided: of those that refuse, the one to wait longest for; if none does,
-   * the one that leaves least.
+   * The index of the limit that decided: of those that refuse, the one with the longest wait; if none refuses, the one
+   * that leaves least.
    */
   readonly decidedBy: number;
-  /** How each limit stands, in the order of the list. */
+  /** The state of each limit, in the order of the list. */
   readonly limits: readonly RateLimitState[];
 }
 
 /**
- * The verbs of rate limits, each one atomic step and one round trip, by the store's clock. What they count is no entry:
- * neither `keys` nor `clear` nor an invalidation finds it, but in the service `auth`, where it stands in the collection
- * `rateLimits`. It ends with its window.
+ * The verbs of rate limits. Each is one atomic step and one round trip, by the store's clock. Counts are not entries:
+ * `keys`, `clear` and invalidations do not find them. The service `auth` is different, because it keeps them in its
+ * collection `rateLimits`. A count ends with its window.
  *
- * Limits of one key never meet where window or algorithm differ. Another `limit` of the same window and algorithm goes
- * on from what was counted, as after a change of configuration, until both are seen to be in use: from then on each has
- * its own count.
+ * Limits of one key are independent if their window or algorithm differs. Another `limit` of the same window and
+ * algorithm, as after a change of configuration, continues from what was counted. Once both are in use, each has a
+ * count of its own.
  *
- * While the store is away they answer what `onUnavailable` says, by default that the request may not pass.
+ * While the store is away, they answer what `onUnavailable` says: by default that the request may not pass.
  *
  * @typeParam K The keys.
  */
 export interface RateLimits<K> {
   /**
-   * Counts a request; the window's end is set once, by its first request. It is never counted twice.
+   * Counts a request. The end of the window is set once, by its first request. A request is never counted twice.
    *
    * @param key What to count by, such as `"api:203.0.113.7"`.
-   * @param options Window, amount, deadline, and what to answer while the store is away.
-   * @returns The count, and when the window ends.
-   * @throws {TypeError | RangeError} For a bad key, window or amount, and for a count beyond 2^53 - 1, which stays as
-   * it was.
+   * @param options Window, amount, deadline, and the answer while the store is away.
+   * @returns The count, and the end of the window.
+   * @throws {TypeError | RangeError} For a bad key, window or amount, and for a count beyond 2^53 - 1. Then nothing is
+   * counted.
    */
   incrementRateLimit(key: K, options?: RateCountOptions): Promise<RateCount>;
   /**
@@ -142,18 +142,17 @@ export interface RateLimits<K> {
    *
    * @param key What was limited.
    * @param limits The limits.
-   * @param options How much to give back (`cost`, from 1), deadline, and what to answer while the store is away.
-   * @returns How the limits stand, and whether a request of 1 would pass.
+   * @param options How much to give back (`cost`, from 1), deadline, and the answer while the store is away.
+   * @returns The state of the limits, and whether a request of 1 would pass.
    * @throws {TypeError | RangeError} For a bad key, limit or option.
    */
   decrementRateLimit(key: K, limits: readonly RateLimit[], options?: RateRequestOptions): Promise<RateLimitsResult>;
   /**
-   * Gives back what a limit counted: for requests that shall not count after all, such as those that went well.
+   * Gives back what a limit counted, for requests that do not count in the end, such as logins that succeeded.
    *
    * @param key What was limited.
-   * @param limit The limit, how much to give back (`cost`, from 1), deadline, and what to answer while the store is
-   * away.
-   * @returns How the limit stands, and whether a request of 1 would pass.
+   * @param limit The limit, how much to give back (`cost`, from 1), deadline, and the answer while the store is away.
+   * @returns The state of the limit, and whether a request of 1 would pass.
    * @throws {TypeError | RangeError} For a bad key or option.
    */
   decrementRateLimit(key: K, limit: RateLimitOptions): Promise<RateLimitResult>;
@@ -161,19 +160,19 @@ export interface RateLimits<K> {
    * Gives back what `incrementRateLimit` counted, never below 0.
    *
    * @param key What was counted by.
-   * @param options Window, amount, deadline, and what to answer while the store is away.
+   * @param options Window, amount, deadline, and the answer while the store is away.
    * @returns The count, and when the window ends.
    * @throws {TypeError | RangeError} For a bad key, window or amount.
    */
   decrementRateLimit(key: K, options?: RateCountOptions): Promise<RateCount>;
   /**
-   * Decides by several limits whether a request may pass: only if all let it. It counts in all of them then, else in
+   * Decides by several limits whether a request may pass. If all of them let it pass, it counts in all of them; else in
    * none.
    *
    * @param key What to limit by, such as `"login:user@example.com"`.
-   * @param limits 1 to 16 limits, each with `limit`, `window` and `algorithm`; no two alike.
-   * @param options Cost, deadline, and what to answer while the store is away.
-   * @returns What was decided, by which limit, and how each stands.
+   * @param limits 1 to 16 limits that differ, each with `limit`, `window` and `algorithm`.
+   * @param options Cost, deadline, and the answer while the store is away.
+   * @returns The decision, the limit that decided, and the state of each.
    * @throws {TypeError | RangeError} For a bad key, limit or option.
    *
    * @example
@@ -191,8 +190,8 @@ export interface RateLimits<K> {
    * Decides whether a request may pass, and counts it if so.
    *
    * @param key What to limit by, such as `"login:user@example.com"`.
-   * @param options Limit, window, algorithm, cost, deadline, and what to answer while the store is away.
-   * @returns What was decided.
+   * @param options Limit, window, algorithm, cost, deadline, and the answer while the store is away.
+   * @returns The decision.
    * @throws {TypeError | RangeError} For a bad key or option.
    */
   checkRateLimit(key: K, options: RateLimitOptions): Promise<RateLimitResult>;
@@ -213,14 +212,14 @@ export type Limiter = (
   options: CallOptions & { readonly idempotent: boolean },
 ) => Promise<Reply>;
 
-/** As they are called in the script. */
+/** The names of the algorithms in the script. */
 const ALGORITHMS: Readonly<Record<string, string>> = { fixed: "f", sliding: "s", "token-bucket": "t" };
 const OF_CALLS = ["onUnavailable", "timeout"];
 const OF_COUNTS = ["window", "by", ...OF_CALLS];
 const OF_REQUESTS = ["cost", ...OF_CALLS];
 const OF_LIMITS = ["limit", "window", "algorithm"];
 
-/** A month: with the highest limit, their product stays an exact integer. */
+/** A month. Its product with the highest limit is still an exact integer. */
 const LONGEST_WINDOW = 30 * 864e5;
 const WINDOWS = 'seconds as a number, or a string such as "30s" "5m" "2h" "1d", above 0 and at most 30 days';
 const HIGHEST_LIMIT = 1e6;
@@ -231,7 +230,7 @@ const MOST_LIMITS = 16;
  *
  * @typeParam K The keys.
  * @param limiter Runs scripts on the state of a key. @throws {TypeError} For a bad key.
- * @param forget Deletes the state of a key, and answers how many there were.
+ * @param forget Deletes the state of a key, and returns how many states existed.
  * @returns The verbs.
  */
 export function rateLimits<K>(
@@ -295,7 +294,7 @@ async function checkRate(
     return `${ALGORITHMS[algorithm]}${window}:${limit}`;
   });
   if (new Set(names).size < names.length) {
-    throw invalid("check limits", list, "limits that differ in limit, window or algorithm");
+    throw invalid("check limits", names.join(), "limits that differ in limit, window or algorithm");
   }
   checkWhole(cost, "cost", sign > 0 ? 0 : 1, HIGHEST_LIMIT);
   const reply = await ask(run, cost * sign, names, call);
@@ -322,7 +321,8 @@ async function checkRate(
 }
 
 /**
- * The script's reply, its texts as numbers; `undefined` when the store is away and the caller chose an answer for that.
+ * Returns the script's reply with its texts as numbers; `undefined` if the store is away and the caller chose an answer
+ * for that.
  */
 async function ask(
   run: Limiter,

@@ -24,7 +24,7 @@ export interface Found {
   readonly physical: string;
   /** When the read began, by `performance.now()`. */
   readonly start: number;
-  /** Whether an entry exists: a fresh one, or one that is kept beyond its TTL. */
+  /** The state of the entry: it does not exist, is fresh, or is kept beyond its TTL. */
   readonly state: "none" | "fresh" | "old";
   readonly value: unknown;
   readonly document: Document | undefined;
@@ -34,17 +34,17 @@ export interface Found {
   readonly epoch: Epoch;
   /** The reply of PTTL, if the read asked for it. */
   readonly left: Reply | undefined;
-  /** Whether the store did not answer. */
+  /** `true` if the store did not answer. */
   readonly failed: boolean;
 }
 
-/** What a read is for. One object may serve many reads. */
+/** The purpose of a read. One object may serve many reads. */
 export interface Purpose {
   /** The operation, as events name it. */
   readonly operation: string;
   /** Which entries are of use: fresh ones, old ones too, or only the heads of entries, without values. */
   readonly wanted: "fresh" | "old" | "head";
-  /** Whether the near cache may keep the value. */
+  /** `true` if the near cache may keep the value. */
   readonly keeps: boolean;
   /** Takes the outcome and settles the caller's promise. Called at most once. Must not throw. */
   end(context: CacheContext, found: Found, resolve: (value: unknown) => void, reject: (error: unknown) => void): void;
@@ -82,7 +82,7 @@ export class Read implements Reader, Found {
   readonly #purpose: Purpose;
   readonly #resolve: (value: unknown) => void;
   readonly #reject: (error: unknown) => void;
-  /** What the near cache knows the read by, if it may keep the value. */
+  /** The near cache's number of the read, if it may keep the value. */
   readonly #mark: number | undefined;
 
   /**

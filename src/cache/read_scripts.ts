@@ -20,7 +20,7 @@ export interface ReadScripts {
   readonly texts: ReadScript;
   /** Reads what is known of entries, without their values, by the script. */
   readonly heads: ReadScript;
-  /** What `get` and `getOrSet` read by. Absent for MGET, which does not check tags: see {@linkcode tagged}. */
+  /** The script of `get` and `getOrSet`. Absent for MGET, which does not check tags: see {@linkcode tagged}. */
   values?: ReadScript | undefined;
 }
 

@@ -7,7 +7,7 @@ import { invalidateEntries } from "./invalidate.ts";
 import { peekHead } from "./read.ts";
 import { unlink } from "./unlink.ts";
 
-/** How many keys a SCAN step looks at. */
+/** The number of keys that a SCAN step looks at. */
 const SCAN_COUNT = 1000;
 
 /** Yields pages of the logical keys that match a pattern. Pages may be empty, and keys may come twice. */

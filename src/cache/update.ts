@@ -10,7 +10,7 @@ import { entryOf, outputOf, write } from "./write.ts";
 
 /** Options of {@linkcode Cache.update}. */
 export interface UpdateOptions extends CallOptions, EntryOptions {
-  /** How many times to try the change before giving up. @default 10 */
+  /** The number of times to try the change before giving up. @default 10 */
   readonly attempts?: number;
 }
 

@@ -11,7 +11,7 @@ import { giveUp, lasting, next, renew, sleep, stopwatch } from "./load_lock.ts";
 export interface LockOptions extends CallOptions {
   /** After how long a holder that died is replaced. A living holder renews the lock. @default "10s" */
   readonly ttl?: Ttl;
-  /** How long to wait for the lock; `false` for not at all. @default "10s" */
+  /** The longest wait for the lock; `false` for none. @default "10s" */
   readonly wait?: Ttl | false;
 }
 

@@ -10,11 +10,11 @@ import { storeEntry } from "../lua/entries.ts";
 import { type CallOptions, failed } from "./call.ts";
 import type { CacheContext, CacheTelemetry, EntryRules } from "./context.ts";
 
-/** What is known of a value besides its policy. */
+/** Facts about a value besides its policy. */
 export interface Origin {
   /** The epoch that was read before it was loaded. @default the store's at the write */
   readonly born?: number;
-  /** How long its load took, in milliseconds. */
+  /** The milliseconds that its load took. */
   readonly load?: number;
   /** The token of the load's lock, which the write gives up. If the token no longer holds it, nothing is written. */
   readonly token?: string | undefined;
@@ -27,14 +27,15 @@ export interface Origin {
 /** A value that may be written: checked, and as text. */
 export interface Entry {
   readonly text: string;
-  /** How long the store keeps it, in milliseconds; 0 for ever. */
+  /** The milliseconds that the store keeps it; 0 for ever. */
   readonly keep: number;
   /** Its tags as the document has them, without the brackets. */
   readonly tags: string;
 }
 
 /**
- * Checks a value. The value itself is stored, not the schema's output, so that the schema accepts it again at each read.
+ * Checks a value. The value itself is stored, not the schema's output, so that the schema accepts it again at each
+ * read.
  *
  * @param context What the cache stands on.
  * @param value The value; not `undefined`.
@@ -123,7 +124,7 @@ export interface Write {
   readonly key: string;
   readonly entry: Entry | Promise<Entry>;
   readonly policy: Policy;
-  /** What is known of the value, if it is more than a caller's `set`. */
+  /** Facts about the value, if it is not a caller's `set`. */
   readonly origin?: Origin;
   /** The operation, for events. */
   readonly operation: string;

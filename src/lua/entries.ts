@@ -52,8 +52,8 @@ end
 `;
 
 /**
- * Defines `fresh`, which returns whether a text has no TTL of its own or is within it. `now` is the caller's time. Reads
- * in TypeScript decide in the same way.
+ * Defines `fresh`, which returns whether a text has no TTL of its own or is within it. `now` is the caller's time.
+ * Reads in TypeScript decide in the same way.
  */
 export const LUA_FRESH: string = `local function fresh(text, now)
   local at, ttl = text:match('^{[^{}]-"at":(%d+),"ttl":(%d+)')
@@ -66,8 +66,8 @@ end
  *
  * - KEYS: the epoch, the entries
  * - ARGV: the prefix of marks; the milliseconds that each read starts again, or 0; 1 for heads only
- * - Returns the epoch, then for each entry its text and its PTTL. The text is nil if the entry is not valid or is no
- *   text. With heads only, it is "0" for a value of another type.
+ * - Returns the epoch, then for each entry its text and its PTTL. The text is nil if the entry is not valid, or not
+ *   a text. With heads only, it is "0" for a value of another type.
  */
 export const read: Script = {
   name: "read",
@@ -134,8 +134,8 @@ return 1`,
 };
 
 /**
- * The mark that is set when everything is invalidated, for near caches that hear of changed keys. No tag is encoded like
- * that.
+ * The mark that is set when everything is invalidated, for near caches that hear of changed keys. No tag is encoded
+ * like that.
  */
 export const EVERYTHING = "*";
 
@@ -285,11 +285,12 @@ return 1`,
  */
 export const increment: Script = {
   name: "increment",
-  sha1: "39c804c65c4c7116920fa3da777311ad3e9010ee",
+  sha1: "5dab36eb55317cc26e5d6324cbb259fa52a92f0a",
   lua: `${LUA_NOW}${LUA_FIND}${LUA_FRESH}local key, epochKey = unpack(KEYS)
 local by, ttl, prefix, time = unpack(ARGV)
 local text = redis.call('GET', key) or ''
-if epochKey and text:find('^{') and (text:find('^{[^{}]-"none":') or not fresh(text, time) or not find(key, redis.call('GET', epochKey), prefix)) then
+if epochKey and text:find('^{') and (text:find('^{[^{}]-"none":') or not fresh(text, time)
+    or not find(key, redis.call('GET', epochKey), prefix)) then
   redis.call('DEL', key)
   text = ''
 end

@@ -27,7 +27,7 @@ import { LUA_NOW } from "./entries.ts";
  */
 export const rateLimit: Script = {
   name: "rateLimit",
-  sha1: "d74a59406f01df9485d0cba5fa674d37b9b20bb1",
+  sha1: "23f0f09574a815009ed42a5d75c06c410b478be4",
   lua: `${LUA_NOW}local key, cost = KEYS[1], tonumber(ARGV[1])
 local all = redis.pcall('HGETALL', key)
 local need, mine, texts, copies, limits, pass, keep, reply = math.max(1, cost), {}, {}, {}, {}, true, 0, {}
@@ -125,7 +125,8 @@ for i, states in ipairs(limits) do
     end
     if s.write and cost ~= 0 then
       redis.call('HSET', key, s.name, ('%.0f %.0f %.0f'):format(s.at, s.n, s.p))
-      keep = math.max(keep, s.kind == 't' and math.ceil(s.n / s.limit) + 1 or s.kind == 's' and (s.at + 2) * s.window - now or s.at - now)
+      local lives = s.kind == 't' and math.ceil(s.n / s.limit) + 1
+      keep = math.max(keep, lives or s.kind == 's' and (s.at + 2) * s.window - now or s.at - now)
     end
   end
   local free, reset, wait = room(states)

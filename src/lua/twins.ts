@@ -70,7 +70,7 @@ const NONE = /^\{[^{}]*?"none":/;
 /** A whole number that INCRBY would take if it were not too large. */
 const WHOLE = /^-?[1-9]\d+$/;
 
-/** How long a mark lasts that no entry asked for: a day. No load from before it is still in flight then. */
+/** The TTL of a mark that no entry asked for: a day. No load from before it is still in flight then. */
 const MARK_MS = 864e5;
 
 /** Every script of the library, with its twin. */
@@ -358,7 +358,7 @@ function limitAt(texts: ReadonlyMap<string, string>, name: string, now: number):
   return { name, own, base, kind, window, limit, at, n, p, write: n > 0 && was > at };
 }
 
-/** Returns how much is left in all states, the milliseconds until they are whole, and until there is room for `need`. */
+/** Returns how much is left in all states, and the milliseconds until they are whole and until `need` has room. */
 function roomOf(states: readonly Limit[], need: number, now: number): [number, number, number] {
   const all = states.map((state) => look(state, need, now));
   const waits = all.map(([free, , wait]) => (free < need ? wait : 0));
