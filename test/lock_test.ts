@@ -13,9 +13,9 @@ import {
   createCacheClient,
   type Driver,
   defineService,
-  type LoadLockOptions,
   StoreError,
 } from "../mod.ts";
+import type { LoadLockOptions } from "../src/config/policy.ts";
 import { gate, handlingAll, onWires } from "./helpers/engine.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type Running, start } from "./helpers/run.ts";

@@ -12,7 +12,6 @@ import {
   type Cache,
   type CacheClient,
   type ClientOptions,
-  type CollectionOf,
   collection,
   createCacheClient,
   defineService,
@@ -29,6 +28,7 @@ import { createCacheClient as createCoreClient } from "../src/core.ts";
 import type { Session } from "../src/services/auth.ts";
 import { type Cart, order } from "../src/services/order.ts";
 import { type Product, product } from "../src/services/product.ts";
+import type { CollectionOf } from "../src/services/service.ts";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 

@@ -1,4 +1,7 @@
-/** The names that every build exports. Types of drivers, rate limits and monitors come from their own subpaths. */
+/**
+ * The names that every build exports. Types of drivers, rate limits and monitors come from their
+ * own subpaths, as do types that only signatures mention.
+ */
 
 export { type Driver, StoreError } from "../../drivers/driver.ts";
 export {
@@ -11,52 +14,35 @@ export {
   isCacheError,
   type SchemaIssue,
 } from "../base/errors.ts";
-export { type Duration, parseTtl, type Timeout, type Ttl, type TtlClasses, type TtlUnit } from "../base/ttl.ts";
+export { type Duration, parseTtl, type Timeout, type Ttl } from "../base/ttl.ts";
 export type { Cache } from "../cache/cache.ts";
 export type { CallOptions, ReadOptions } from "../cache/call.ts";
-export type { Migrations } from "../cache/context.ts";
 export type { FleetStats } from "../cache/fleet.ts";
 export type { IncrementOptions } from "../cache/increment_counter.ts";
-export type { GetOrSetOptions, LoadContext, Loaded } from "../cache/load.ts";
+export type { GetOrSetOptions, LoadContext } from "../cache/load.ts";
 export type { WriteOptions } from "../cache/set.ts";
 export type { UpdateOptions } from "../cache/update.ts";
 export type { Lock, LockOptions } from "../cache/with_lock.ts";
-export type { ConfigOptions, DatabasesMode, DriverName, OnError } from "../config/options.ts";
-export type {
-  CacheDefaults,
-  ClientDefaults,
-  EntryOptions,
-  LoadLockOptions,
-  LoadOptions,
-  NearOptions,
-  TagSource,
-} from "../config/policy.ts";
-export type { AnyClass, SuperClass } from "../entry/codec.ts";
-export type { Id, KeyOf } from "../entry/keyspace.ts";
-export type { Schema, SchemaResult } from "../entry/schema.ts";
+export type { CacheDefaults, ClientDefaults, EntryOptions, LoadOptions, NearOptions } from "../config/policy.ts";
+export type { SuperClass } from "../entry/codec.ts";
+export type { Id } from "../entry/keyspace.ts";
+export type { Schema } from "../entry/schema.ts";
 export type { EncryptionOptions } from "../entry/seal.ts";
 export type { FoodFastServices } from "../services/all.ts";
 export {
   type CollectionDefinition,
-  type CollectionOf,
   type CollectionOptions,
-  type Collections,
   collection,
-  type DefaultsOf,
   defineService,
-  type IdOf,
-  type PlaceholdersOf,
   type PlainId,
-  type ServiceBase,
   type ServiceDefinition,
   type ServiceOf,
-  type SeveralParts,
   withOptions,
   withSchemas,
 } from "../services/service.ts";
-export type { CacheEvent, CacheListener, CacheTarget, LoadReason } from "../telemetry/events.ts";
+export type { CacheEvent, CacheListener } from "../telemetry/events.ts";
 export { type Logger, logTo } from "../telemetry/logger.ts";
 export type { CacheStats } from "../telemetry/stats.ts";
 export type { BreakerOptions } from "../wire/breaker.ts";
 export type { CacheClient } from "./client.ts";
-export type { ClientHooks, ClientOptions, ClientStats, Health, Location, LocationOf } from "./types.ts";
+export type { ClientOptions, ClientStats, Health, Location } from "./types.ts";
