@@ -224,7 +224,7 @@ describe("tags", () => {
       for (const waitUntil of [undefined, () => {}]) {
         for (const [options, message] of [
           [{ tags: fail }, /no tags today/],
-          [{ schema: v.number() }, /cannot write to menu.dishes/],
+          [{ schema: v.number() }, /Cannot write to menu.dishes/],
         ] as const) {
           const events: CacheEvent[] = [];
           const client = make(memory(), { ...(waitUntil && { waitUntil }), encryption: { keys } });

@@ -53,13 +53,13 @@ describe("larder's messages", () => {
       [code, stderr],
       [
         2,
-        'error: option "url" is "redis://***@h:6379/0", percent-encode / ? # % and \\ in its user and password, ' +
+        'error: option "url" is "redis://***@h:6379/0", expected / ? # % and \\ in its user and password ' +
           "as %2F %3F %23 %25 %5C\n",
       ],
     );
     const other = await larder(["list", "product", "--url", "redis://h?database=3"]);
     assert.equal(other.code, 2);
-    assert.match(other.stderr, /leave database out of its query, which takes db and ssl/);
+    assert.match(other.stderr, /expected no database in its query, which takes db and ssl/);
   });
 
   it("copy says how to continue when it was stopped, and then does", async () => {

@@ -74,7 +74,7 @@ describe("larder warm and doctor", () => {
       larder(["warm", "product", "-f", path, "--json", "--dry-run"]),
     ]);
     assert.deepEqual([told.code, told.stdout], [1, "1 value written to product.products, 6 rejects\n"]);
-    assert.match(told.stderr, /^line 2: cannot write to product.products: name: /m);
+    assert.match(told.stderr, /^line 2: Cannot write to product.products: name: /m);
     assert.match(told.stderr, /^line 3: it is not JSON$/m);
     assert.match(told.stderr, /^line 5: it has no "id"/m);
     const values = json.stdout

@@ -38,8 +38,8 @@ export class Refusal extends TypeError {}
 export const ADDRESS_ACCEPTED =
   "memory: redis://host:6379/0 rediss://host:6379/0 unix:/path redis+unix:/path https://host or http://host";
 
-const ENCODE = "percent-encode / ? # % and \\ in its user and password, as %2F %3F %23 %25 %5C";
-const QUOTES = "leave out the quotes around it";
+const ENCODE = "expected / ? # % and \\ in its user and password as %2F %3F %23 %25 %5C";
+const QUOTES = "expected no quotes around it";
 const AZURE =
   "expected a URL instead of another client's connection string: " +
   "rediss://:password@host:6380, the password percent-encoded";
@@ -53,7 +53,7 @@ function reject(reason: string): never {
 /** Throws for text that no setting of an address may be. */
 function checkText(text: string): void {
   if (/^["'`\u201c\u2018]|["'`\u201d\u2019]$/.test(text)) reject(QUOTES);
-  if (/[\t\r\n]/.test(text)) reject("leave out its tabs and line breaks");
+  if (/[\t\r\n]/.test(text)) reject("expected no tabs and line breaks");
   if (/^[^/@]*,\s*\w+\s*=/.test(text)) reject(AZURE);
 }
 
@@ -70,7 +70,7 @@ export function readAddress(given: unknown, accepted: string = ADDRESS_ACCEPTED)
   checkText(text);
   const [, scheme = "", slashes, rest = ""] = /^([a-z][\w+.-]*):(\/\/)?(.*)/i.exec(text) ?? [];
   const name = scheme.toLowerCase();
-  if (name === "memory") return rest === "" ? { driver: "memory" } : reject("memory: takes nothing more");
+  if (name === "memory") return rest === "" ? { driver: "memory" } : reject("expected nothing after memory:");
   const [, mode] = /^(?:redis|valkey)s?[+-](sentinel|cluster)$/.exec(name) ?? [];
   if (mode)
     reject(`${mode === "cluster" ? "clusters are" : "Sentinel is"} not served by this version, expected one host`);
@@ -85,7 +85,7 @@ export function readAddress(given: unknown, accepted: string = ADDRESS_ACCEPTED)
     if (/^(:\d*)?$/.test(place)) reject(`expected ${accepted}; its host is missing`);
     if (place.includes(",")) reject(ONE_HOST);
     const port = /[^:]:([^\]:]+)$/.exec(place)?.[1] ?? 1;
-    if (!(+port >= 1 && +port <= 65535)) reject("a port is 1 to 65535");
+    if (!(+port >= 1 && +port <= 65535)) reject("expected a port from 1 to 65535");
   }
   let url: URL;
   try {
@@ -95,10 +95,9 @@ export function readAddress(given: unknown, accepted: string = ADDRESS_ACCEPTED)
   }
   const username = decoded(url.username) || undefined;
   const password = decoded(url.password) || undefined;
-  if (text.includes("#")) reject("leave out its fragment, or percent-encode the # as %23");
+  if (text.includes("#")) reject("expected no fragment; a # elsewhere is written %23");
   if (name.startsWith("http")) {
-    if (url.search)
-      reject(`${leaveOut(url.searchParams)}: the token is a setting of its own, UPSTASH_REDIS_REST_TOKEN`);
+    if (url.search) reject(`${without(url.searchParams)}; the token is a setting of its own, UPSTASH_REDIS_REST_TOKEN`);
     if (username && (username !== "default" || !password)) {
       reject("a REST store has no users, expected https://default:token@host");
     }
@@ -107,11 +106,12 @@ export function readAddress(given: unknown, accepted: string = ADDRESS_ACCEPTED)
   const { database, tls } = queryOf(url, unix);
   if (unix) return defined({ driver: "node-redis", path: decoded(url.pathname), database });
   const secure = /^(rediss|valkeys)$/.test(name) || undefined;
-  if (secure && tls === false) reject(`${name}:// is with TLS, and its query says without`);
-  const [, path = reject("a database is 0 to 15, as in redis://host:6379/0")] =
+  if (secure && tls === false) reject(`expected ssl=true in its query, because ${name}:// is with TLS`);
+  const [, path = reject("expected a database from 0 to 15, as in redis://host:6379/0")] =
     /^\/?(\d|1[0-5]|)$/.exec(url.pathname) ?? [];
   const named = path === "" ? database : Number(path);
-  if (database !== undefined && named !== database) reject("its path and its query name two databases");
+  if (database !== undefined && named !== database)
+    reject("expected one database, but its path and its query name two");
   return defined({
     driver: "node-redis",
     host: readHost(decoded(url.hostname.replace(/^\[|\]$/g, ""))),
@@ -130,24 +130,25 @@ function queryOf({ searchParams }: URL, unix: boolean): { database?: number | un
   const take = (name: string, accepted: RegExp, what: string): string | undefined => {
     const values = new Set(searchParams.getAll(name).map((value) => value.toLowerCase()));
     const [value] = values;
-    if (value !== undefined && !(values.size === 1 && accepted.test(value))) reject(`${name} in its query is ${what}`);
+    if (value !== undefined && !(values.size === 1 && accepted.test(value)))
+      reject(`expected ${what} as ${name} in its query`);
     others.delete(name);
     return value;
   };
-  const database = take("db", /^(\d|1[0-5])$/, "a database, 0 to 15");
+  const database = take("db", /^(\d|1[0-5])$/, "a database from 0 to 15");
   if (database !== undefined) said.database = Number(database);
   const tls = unix ? undefined : take("ssl", /^(true|false|1|0)$/, "true or false");
   if (tls !== undefined) said.tls = tls === "true" || tls === "1";
   if (others.size > 0)
-    reject(`${leaveOut(others)}, which takes ${unix ? "db" : "db and ssl"}; more are options of nodeRedis`);
+    reject(`${without(others)}, which takes ${unix ? "db" : "db and ssl"}; more are options of nodeRedis`);
   return said;
 }
 
-/** Advises what to leave out of a query. It shows the names of parameters, but nothing that may be a secret. */
-function leaveOut(query: URLSearchParams): string {
+/** Says what must not be in a query. It shows the names of parameters, but nothing that may be a secret. */
+function without(query: URLSearchParams): string {
   // A lone token looks like a name, and one that ends with the = of base64 like a name without a value.
   const shown = [...query].filter(([name, value]) => /^[a-z_-]{1,30}$/i.test(name) && /\w/.test(value));
-  return `leave ${[...new Set(shown.map(([name]) => name))].join(", ") || "what it says"} out of its query`;
+  return `expected no ${[...new Set(shown.map(([name]) => name))].join(", ") || "such parameter"} in its query`;
 }
 
 /**

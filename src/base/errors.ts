@@ -24,7 +24,7 @@ export class CacheConfigError extends CacheError {
    * @param problems One line for each problem.
    */
   constructor(problems: readonly string[]) {
-    super(`cache configuration: ${problems.join("; ")}`);
+    super(`Cannot configure the cache: ${problems.join("; ")}`);
     this.problems = problems;
   }
 }
@@ -51,7 +51,7 @@ export class CacheSchemaError extends CacheError {
    * @param issues The problems.
    */
   constructor(target: string, issues: readonly SchemaIssue[]) {
-    super(`cannot write to ${target}: ${issues.map((i) => `${i.path || "value"}: ${i.message}`).join("; ")}`);
+    super(`Cannot write to ${target}: ${issues.map((i) => `${i.path || "value"}: ${i.message}`).join("; ")}`);
     this.issues = issues;
   }
 }
