@@ -1,4 +1,4 @@
-import { MARKS } from "../base/own_keys.ts";
+import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { sha256Stream } from "../runtime/files.ts";
 import { type ManagedConnection, openManagedConnection } from "./connection.ts";
 import { toTrailer } from "./file.ts";
@@ -104,7 +104,7 @@ const CHUNK_LENGTH = 2 ** 16;
 export async function* inOrder(connection: ManagedConnection): AsyncGenerator<Page, void, void> {
   const source = new Source(connection);
   yield* source.read("*", (key) => !connection.isOwn(key));
-  const epoch = connection.own("clock");
+  const epoch = connection.physical(EPOCH_KEY);
   const [there] = await connection.must([["EXISTS", epoch]]);
   if (there === 0) return;
   yield* source.read(`${MARKS}*`, () => true);

@@ -159,6 +159,8 @@ export class ManagedConnection {
   }
 
   /** Returns the physical key of a logical one. */
+  physical(logical: string): string;
+  physical(logical: Bulk): Bulk;
   physical(logical: Bulk): Bulk {
     if (typeof logical === "string") return this.location.prefix + logical;
     const key = new Uint8Array(this.#prefix.length + logical.length);

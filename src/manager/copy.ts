@@ -1,20 +1,21 @@
 import { invalid } from "../base/check.ts";
+import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import type { LocationOf } from "../client/types.ts";
 import { inOrder } from "./backup.ts";
 import { type ManagedConnection, openManagedConnection, word } from "./connection.ts";
+import { claimEpoch, ensureEpoch, readEpoch } from "./epoch.ts";
 import type { BackupRecord } from "./record.ts";
 import {
   batches,
   Conflicts,
   checkOnConflict,
-  ensureEpoch,
   isEmpty,
   modeOf,
   type OnConflict,
   progress,
   type RestoreProgress,
 } from "./restore.ts";
-import { type Counts, claimEpoch, type Past, readEpoch, Sink } from "./sink.ts";
+import { type Counts, type Past, Sink } from "./sink.ts";
 import type { ManagedClient, Problem, StepOptions, Target } from "./target.ts";
 
 /** Options of {@linkcode copy}. */
@@ -167,7 +168,7 @@ async function* copyLocation(
   const after = await readEpoch(source);
   if (!dryRun && mode === "as-is" && after && after.text !== epoch?.text) {
     if ((await readEpoch(connection))?.text === epoch?.text)
-      await connection.must([["SET", connection.own("clock"), after.text]]);
+      await connection.must([["SET", connection.physical(EPOCH_KEY), after.text]]);
   }
   yield counted();
 }
@@ -178,7 +179,7 @@ function pastOf(connection: ManagedConnection): Past {
     all: async () => (await readEpoch(connection))?.all ?? 0,
     async marks(tags) {
       if (tags.length === 0) return new Map();
-      const replies = await connection.must(tags.map((tag) => ["GET", connection.own(`tag:${tag}`)]));
+      const replies = await connection.must(tags.map((tag) => ["GET", connection.physical(MARKS + tag)]));
       return new Map(tags.flatMap((tag, i) => (replies[i] === null ? [] : [[tag, Number(word(replies[i]))]])));
     },
   };

@@ -3,8 +3,8 @@ import { isStoreError } from "../base/store_error.ts";
 import { type Finding, unavailable, warning } from "./checks/finding.ts";
 import { encryption, keys } from "./checks/keys.ts";
 import { countedRates, eviction, hitRate, memoryUse, slowQueries } from "./checks/load.ts";
-import { commands, nearCaches, scripts, tried } from "./checks/permissions.ts";
-import { authentication, away, databases, replication, SENTINEL, skew, version } from "./checks/server.ts";
+import { commands, nearCaches, scripts, tryCommands } from "./checks/permissions.ts";
+import { authentication, clockSkew, databases, replication, SENTINEL, unreachable, version } from "./checks/server.ts";
 import { type ManagedConnection, openManagedConnection } from "./connection.ts";
 import { type InspectedClient, parseInfo } from "./inspect.ts";
 import type { StepOptions } from "./target.ts";
@@ -55,7 +55,7 @@ export async function* diagnose(
     }
   } catch (error) {
     if (!isStoreError(error)) throw error;
-    yield away(error);
+    yield unreachable(error);
     return;
   }
   try {
@@ -71,7 +71,7 @@ export async function* diagnose(
     const role = await replication(connection, info);
     yield role;
     if (role.evidence === SENTINEL) return;
-    const refused = await tried(client, options);
+    const refused = await tryCommands(client, options);
     yield await databases(client, info, refused, options);
     const token = client.driver === "upstash" ? WRITE_TOKEN : undefined;
     yield scripts(refused, token);
@@ -83,7 +83,7 @@ export async function* diagnose(
     yield hitRate(await countedRates(client, options), info, why);
     yield* keys(client, info, { ...options, sample, bigKey });
     yield await slowQueries(connection, clock);
-    yield await skew(connection, clock);
+    yield await clockSkew(connection, clock);
   } finally {
     await connection.close();
   }

@@ -2,10 +2,11 @@ import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver
 import { invalid } from "../base/check.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { displayText, isOwnBulk, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
+import { claimEpoch, type EpochText, ensureEpoch, readEpoch, toEpoch } from "./epoch.ts";
 import { BackupError, ConflictError } from "./errors.ts";
 import { readBackup, type Trailer } from "./file.ts";
 import { type BackupRecord, type KeyType, SIZE_COMMANDS, type StreamPart } from "./record.ts";
-import { type Counts, claimEpoch, type EpochText, type Item, type Past, readEpoch, Sink, toEpoch } from "./sink.ts";
+import { type Counts, type Item, type Past, Sink } from "./sink.ts";
 import type { Bulk, ManagedClient, Problem, StepOptions, Target } from "./target.ts";
 
 /** The treatment of keys that already exist: they stay, they are replaced, or nothing is written at all. */
@@ -268,12 +269,6 @@ export async function modeOf(
   if ((await readEpoch(connection)) !== undefined) return "now";
   // Entries that exist must not become older than invalidations of the source.
   return empty || !epoch ? "as-is" : "now";
-}
-
-/** Sets the first epoch of a service or database that has none, if the source had one. */
-export async function ensureEpoch(connection: ManagedConnection, theirs: EpochText | undefined): Promise<void> {
-  if (!theirs) return;
-  await connection.must([["SET", connection.own("clock"), `${Date.now() * 1000} 0 0`, "NX"]]);
 }
 
 /** Checks that the store has the types. @throws {TypeError} If it does not. */

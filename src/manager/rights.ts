@@ -21,12 +21,12 @@ export interface Refusals {
  * Runs every command that the library's scripts run, on a key that does not exist. Commands that write fail on their
  * arguments, or have nothing to change.
  */
-export const TRIALS: string = `local r = {}
+export const TRIALS: string = `local key = KEYS[1]
+local errors = {}
 local function try(name, ...)
-  local v = redis.pcall(name, ...)
-  if type(v) == 'table' and v.err then r[#r + 1] = name .. ' ' .. v.err end
+  local reply = redis.pcall(name, ...)
+  if type(reply) == 'table' and reply.err then errors[#errors + 1] = name .. ' ' .. reply.err end
 end
-local key = KEYS[1]
 for _, name in ipairs({'GET', 'PTTL', 'TYPE', 'DEL', 'UNLINK', 'PERSIST'}) do try(name, key) end
 try('SET', key, '', 'XX')
 try('PEXPIRE', key, 1)
@@ -35,7 +35,7 @@ try('HGETALL', key)
 try('HDEL', key, 'none')
 try('HINCRBY', key, 'none', 'none')
 try('TIME')
-return r`;
+return errors`;
 
 const KEYS = /^NOPERM .*access .*\bkeys?\b/i;
 const FORBIDDEN_IN_SCRIPTS = /can't (run|access)|no permissions|ACL failure|unknown .*command/i;

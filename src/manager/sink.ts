@@ -185,9 +185,9 @@ export class Sink {
       for (const tag of head.tags) lasts.set(tag, Math.max(lasts.get(tag) ?? 0, head.expires));
     });
     const wanted = [...lasts.keys()];
-    const mark = (tag: string): string => this.#connection.own(`tag:${tag}`);
+    const mark = (tag: string): string => this.#connection.physical(MARKS + tag);
     const [epoch, ...lefts] = await this.#connection.must([
-      ["GET", this.#connection.own("clock")],
+      ["GET", this.#connection.physical(EPOCH_KEY)],
       ...wanted.map((tag): RawCommand => ["PTTL", mark(tag)]),
     ]);
     const seq = /^\d+/.exec(word(epoch))?.[0] ?? "0";
@@ -351,37 +351,4 @@ function stream(key: Bulk, { entries, end }: StreamPart, last: boolean): RawComm
     commands.push(["XGROUP", "CREATE", key, name, delivered, ...(read === undefined ? [] : ["ENTRIESREAD", read])]);
   }
   return commands;
-}
-
-/** The epoch of a service or database: its text, its value, and its value at the last invalidation of everything. */
-export interface EpochText {
-  readonly text: string;
-  readonly seq: number;
-  readonly all: number;
-}
-
-/** Parses the text of an epoch; `undefined` if it is not one. */
-export function toEpoch(reply: Bulk | null | undefined): EpochText | undefined {
-  if (reply === null || reply === undefined) return undefined;
-  const text = displayText(reply);
-  const [seq = Number.NaN, all = Number.NaN] = text.split(" ").map(Number);
-  return Number.isSafeInteger(seq) && Number.isSafeInteger(all) ? { text, seq, all } : undefined;
-}
-
-/** Reads the epoch of a service or database. */
-export async function readEpoch(connection: ManagedConnection): Promise<EpochText | undefined> {
-  const [reply] = await connection.send([["GET", connection.location.prefix + EPOCH_KEY]]);
-  return typeof reply === "string" || reply instanceof Uint8Array ? toEpoch(reply) : undefined;
-}
-
-/**
- * Sets the epoch of a service or database that has none.
- *
- * @param connection The connection to it.
- * @param epoch The epoch.
- * @returns `true` if its epoch is this one now: it had none, or an earlier run set it.
- */
-export async function claimEpoch(connection: ManagedConnection, epoch: EpochText): Promise<boolean> {
-  const [reply] = await connection.must([["SET", connection.location.prefix + EPOCH_KEY, epoch.text, "NX"]]);
-  return reply !== null || (await readEpoch(connection))?.text === epoch.text;
 }

@@ -13,9 +13,10 @@ const SLOW_QUERY_MS = 10;
 /** The age in milliseconds up to which slow queries count. */
 const RECENT_MS = 86_400_000;
 
-/** The fewest reads of a service by which its hit rate is judged, and the rate below which it is low. */
+/** The fewest reads of a service by which its hit rate is judged. */
 const READS = 100;
 
+/** The hit rate below which it is low. */
 const LOW_RATE = 0.7;
 
 /** Checks the limit of memory and the eviction policy. */
@@ -30,8 +31,8 @@ export function eviction(info: Info, driver: string, why: string): Finding {
   const set = "CONFIG SET maxmemory-policy allkeys-lru";
   const evidence = `maxmemory-policy is ${policy}, maxmemory is ${limit > 0 ? formatBytes(limit) : "not set"}`;
   if (limit === 0) {
-    const why = "otherwise the store grows until the system kills it";
-    return warning(check, evidence, `set maxmemory below the memory of the machine, and ${set}: ${why}`);
+    const advice = `set maxmemory below the memory of the machine, and ${set}`;
+    return warning(check, evidence, `${advice}: otherwise the store grows until the system kills it`);
   }
   if (policy === "noeviction") {
     return { check, level: "error", evidence, advice: `${set}: otherwise every write fails when memory is full` };

@@ -10,7 +10,7 @@ import { type Finding, type Info, unknown, warning } from "./finding.ts";
  * Tries the commands of caches. The trial has its own connection, because a connection is closed after a replica has
  * refused a write on it.
  */
-export async function tried(client: InspectedClient, options: StepOptions): Promise<Refusals> {
+export async function tryCommands(client: InspectedClient, options: StepOptions): Promise<Refusals> {
   const connection = await openManagedConnection(client, { database: 0, ...options });
   try {
     return await refusals(connection);

@@ -9,7 +9,7 @@ import type { StepOptions } from "../target.ts";
 import { type Finding, type Info, unavailable, unknown, warning } from "./finding.ts";
 
 /** Reports a store that does not answer or refuses the login. */
-export function away(error: StoreError): Finding {
+export function unreachable(error: StoreError): Finding {
   if (error.kind === "auth") {
     const advice = "check the user, and the password or token, in the configuration";
     return { check: "authentication", level: "error", evidence: error.message, advice };
@@ -113,7 +113,7 @@ export async function databases(
 }
 
 /** Compares the clocks of the store and of this machine. */
-export async function skew(connection: ManagedConnection, clock: () => number): Promise<Finding> {
+export async function clockSkew(connection: ManagedConnection, clock: () => number): Promise<Finding> {
   const check = "clock";
   const before = clock();
   const [reply] = await connection.send([["TIME"]]);
