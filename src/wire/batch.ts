@@ -263,6 +263,7 @@ export class Batch {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
+  /** Sends what was flushed, in several parts if the driver limits the size of a send. */
   #dispatch(slots: readonly Slot[], driver: Driver, until: number, free?: () => void): void {
     this.#driver = driver;
     const { ordered } = driver.capabilities;
@@ -277,7 +278,7 @@ export class Batch {
       }),
     );
     free?.();
-    const [first] = flights;
+    const first = flights[0];
     if (first?.slots === slots) {
       this.#fly(first, slots);
       return;
