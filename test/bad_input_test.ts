@@ -593,7 +593,7 @@ describe("calls", () => {
     assert.deepEqual(await client.fleetStats(), { product: counts });
   });
 
-  it("invalidateTags refuses options behind single tags, and tags behind a list", async () => {
+  it("invalidateTags refuses several tags that are not a list", async () => {
     const driver = counted();
     const cache = make(driver).cache();
     const variadic = (...given: unknown[]) => cache.invalidateTags(...(given as [Bad, Bad]));

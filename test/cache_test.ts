@@ -34,7 +34,7 @@ async function all(keys: AsyncIterable<string>): Promise<string[]> {
   return list;
 }
 
-/** The keys of entries that a script is sent, given what follows its text: their number, the clock, them, its arguments. */
+/** Returns the keys of entries that a script gets: after its text come the number of keys, the epoch and they. */
 function keysOf([count, , ...rest]: readonly unknown[]): unknown[] {
   return rest.slice(0, Number(count) - 1);
 }
@@ -51,7 +51,7 @@ function pages(): (command: Command) => Reply | undefined {
 }
 
 describe("Cache, scans", () => {
-  it("keys gives each key once when pages are empty and keys come twice", async () => {
+  it("keys yields each key once when pages are empty and keys come twice", async () => {
     const driver = scripted(pages());
     const cache = client(driver).cache();
     await cache.setMany([
@@ -67,7 +67,7 @@ describe("Cache, scans", () => {
     );
   });
 
-  it("keys gives only what get would give", async () => {
+  it("keys yields only what get would return", async () => {
     const driver = scripted(pages());
     const cache = client(driver).cache();
     await cache.set("a", 1, { tags: ["t"] });
@@ -82,7 +82,7 @@ describe("Cache, scans", () => {
     ]);
   });
 
-  it("deletePattern counts what was there, and sends no UNLINK of no keys", async () => {
+  it("deletePattern counts the keys that existed, and sends no UNLINK without keys", async () => {
     const driver = scripted(pages());
     const cache = client(driver).cache();
     await cache.setMany([
@@ -119,7 +119,7 @@ describe("Cache, scans", () => {
 });
 
 describe("Cache, loads", () => {
-  it("getOrSet shares a load within one client, and with no other", async () => {
+  it("getOrSet shares a load within one client, and not with another", async () => {
     const driver = memory();
     const [one, other] = [client(driver), client(driver)];
     let loads = 0;
@@ -152,7 +152,7 @@ describe("Cache, loads", () => {
     }
   });
 
-  it("getOrSet's late result does not undo what another view of the key did", async () => {
+  it("getOrSet does not undo with a late result what another view of the key did", async () => {
     for (const databases of ["numbered", "prefixed"] as const) {
       const caching = client(memory(), { databases });
       const { products, cache, clear, deletePattern } = caching.service("product");
@@ -186,7 +186,7 @@ describe("Cache, loads", () => {
     }
   });
 
-  it("getOrSet hands its write to waitUntil, and answers before that is done", async () => {
+  it("getOrSet hands its write to waitUntil, and resolves before that is done", async () => {
     const handed: Promise<unknown>[] = [];
     let free = (): void => {};
     const gate = new Promise<void>((resolve) => {
@@ -218,7 +218,7 @@ describe("Cache, loads", () => {
     assert.equal(await cache.has("bad"), false);
   });
 
-  it("getOrSet hands out what a loader gives when the store is away, once for all", async () => {
+  it("getOrSet returns what one loader gives to all callers when the store is away", async () => {
     const driver = scripted(() => new StoreError("connection", "gone"));
     const cache = client(driver).cache<number>();
     let loads = 0;
@@ -228,7 +228,7 @@ describe("Cache, loads", () => {
 });
 
 describe("Cache, replies", () => {
-  it("get is a miss, counted and told, when what is stored is no document of ours", async () => {
+  it("get returns a miss, counts it and reports it when the stored text is not a document of ours", async () => {
     for (const text of ["", "S3CRET", "{", "[]", '{"a":1}', "null", "true"]) {
       const events: CacheEvent[] = [];
       const caching = client(scripted(([name]) => (name === "MGET" ? [text, null] : undefined)));

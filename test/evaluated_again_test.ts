@@ -29,7 +29,7 @@ const dish = () =>
   });
 const soup = () => collection({ key: "soup:{id}", schema: v.looseObject({}) });
 
-/** What a module declares each time that it is evaluated. */
+/** Declares what a module declares each time that it is evaluated. */
 const menu = (own: object = {}, ofDishes: object = {}) =>
   defineService({
     name: "menu",
@@ -125,7 +125,7 @@ describe("getCacheClient in a module that is evaluated again and again", () => {
   });
   after(() => redis.stop());
 
-  it("is one client, with a connection a database and one to hear of changes, and a new one once it was closed", async () => {
+  it("returns one client with its connections and one for tracking, and a new client once it was closed", async () => {
     const code = `
       import { collection, defineService } from "${path("core")}";
       const main = "${path("main")}";
@@ -160,7 +160,7 @@ describe("getCacheClient in a module that is evaluated again and again", () => {
     assert.deepEqual(JSON.parse(stdout), { clients: 1, values: ["of copy 0"], connections: 2, renewed: true });
   });
 
-  it("is another client in the build for the edge, which has other wires", async () => {
+  it("returns another client in the build for the edge, which has other drivers", async () => {
     await using main = getCacheClient();
     await using edge = getEdgeClient();
     assert.notEqual(main, edge);

@@ -54,7 +54,7 @@ onWires("statistics of the fleet", (test) => {
     assert.equal(reader.stats().hits, 0);
   });
 
-  test("stay when everything is cleared or invalidated, and are no keys", async ({ make }) => {
+  test("stay when everything is cleared or invalidated, and are not listed as keys", async ({ make }) => {
     const client = make(FLEET);
     await client.service(SHOP).dishes.set("a", 1);
     await client.service(SHOP).dishes.get("a");
@@ -69,7 +69,7 @@ onWires("statistics of the fleet", (test) => {
     assert.deepEqual(await fleetStats(), { ...NOTHING, hits: 1, hitRate: 1, writes: 1 });
   });
 
-  test("ride with what is sent anyway, once in a while", async ({ make }) => {
+  test("leave with other commands, once in a while", async ({ make }) => {
     const run = async (options: object) => {
       const client = make(options);
       const { dishes } = client.service(SHOP);
@@ -130,7 +130,7 @@ onWires("statistics of the fleet", (test) => {
     });
   });
 
-  test("are zeros where nobody counts, and another's of another prefix", async ({ make }) => {
+  test("are zeros when no client counts them, and are separate by prefix", async ({ make }) => {
     const client = make();
     await client.service(SHOP).dishes.set("a", 1);
     await client.close();
@@ -144,7 +144,7 @@ onWires("statistics of the fleet", (test) => {
 });
 
 describe("statistics of the fleet", () => {
-  it("are lost rather than sent twice when nobody knows whether they arrived", { timeout: 60_000 }, async () => {
+  it("are lost rather than sent twice when it is not known whether they arrived", { timeout: 60_000 }, async () => {
     const redis = await startRedis();
     const proxy = await startProxy(redis.port);
     const options = { env: {}, timeout: 5000, breaker: false as const };
@@ -173,7 +173,7 @@ describe("statistics of the fleet", () => {
     }
   });
 
-  it("do not disturb when the store refuses them", async () => {
+  it("disturb no other command when the store refuses them", async () => {
     const inner = memory();
     let refused = 0;
     const driver: Driver = {
@@ -198,7 +198,7 @@ describe("statistics of the fleet", () => {
     assert.equal(client.stats().errors, 0);
   });
 
-  it("answer undefined, or throw, when the store is away", async () => {
+  it("return undefined, or throw, when the store is away", async () => {
     const client = createCacheClient({ env: {}, url: "redis://127.0.0.1:1", timeout: 100 });
     const { fleetStats } = client.service(SHOP);
     assert.equal(await fleetStats(), undefined);

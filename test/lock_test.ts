@@ -74,7 +74,7 @@ function freezer(): { readonly driver: Driver; freeze(): void; thaw(): void } {
   };
 }
 
-/** Whether a promise is still pending after a while. */
+/** Returns whether a promise is still pending after a while. */
 async function waits(promise: Promise<unknown>, ms = 50): Promise<boolean> {
   const pending = Symbol();
   return (await Promise.race([promise, sleep(ms, pending)])) === pending;
@@ -122,7 +122,9 @@ onWires("getOrSet with a lock", (test) => {
     assert.equal(await it.raw(0, "EXISTS", "#larder:lock:k"), 0);
   });
 
-  test("takes the lock over when the wait was too long: the late value is handed out, not stored", async ({ make }) => {
+  test("takes the lock over when the wait was too long, and returns the late value without storing it", async ({
+    make,
+  }) => {
     const [one, two] = [make().cache<string>(), make().cache<string>()];
     const source = gate<string>();
     const started = gate();
@@ -193,7 +195,7 @@ onWires("getOrSet with a lock", (test) => {
     }
   });
 
-  test("gives the lock up when there is nothing to store: the next loads at once", async (it) => {
+  test("gives the lock up when it has nothing to store, so that the next caller loads at once", async (it) => {
     const [one, two] = [it.make().cache<string>(), it.make().cache<string>()];
     const lock = { ttl: "50s", wait: "50s" } as const;
     let nth = 0;
@@ -230,7 +232,7 @@ onWires("getOrSet with a lock", (test) => {
     }
   });
 
-  test("is not undone by what another process wrote, deleted or invalidated meanwhile", async (it) => {
+  test("does not undo what another process wrote, deleted or invalidated since", async (it) => {
     const [one, two] = [it.make().service(kitchen), it.make().service(kitchen)];
     const changes: [string, () => Promise<unknown>, string | undefined][] = [
       ["delete", () => two.dishes.delete("d"), undefined],
@@ -255,14 +257,14 @@ onWires("getOrSet with a lock", (test) => {
       source.open("late");
       assert.equal(await answer, "late", name);
       assert.deepEqual([await one.dishes.get("d"), await two.dishes.get("d")], [expected, expected], name);
-      assert.equal(await two.dishes.getOrSet("d", () => "anew"), expected ?? "anew", name);
+      assert.equal(await two.dishes.getOrSet("d", () => "again"), expected ?? "again", name);
     }
   });
 
-  test("waits for no value where what stands there is of no use", async (it) => {
+  test("does not wait for a value when the stored entry is of no use", async (it) => {
     const service = it.make().service(kitchen);
     const soon = async <T>(call: Promise<T>): Promise<T> => {
-      assert.equal(await waits(call, 20_000), false, "it waits for a lock that nobody holds");
+      assert.equal(await waits(call, 20_000), false, "it waits for a lock that is free");
       return call;
     };
     await service.cache.set("strict:1", { title: "of another schema" });
@@ -278,7 +280,7 @@ onWires("getOrSet with a lock", (test) => {
     assert.equal(await service.timed.get(1), "of now");
   });
 
-  test("takes a value for good that another stored while it was found useless", async (it) => {
+  test("returns a value that another process stored while the old one was found useless", async (it) => {
     const [one, two] = [it.make().service(kitchen), it.make().service(kitchen)];
     await one.cache.set("strict:1", { title: "of another schema" });
     const source = gate<{ name: string }>();
@@ -412,7 +414,7 @@ onWires("withLock", (test) => {
     assert.equal(await caches[1]?.get("k"), undefined);
   });
 
-  test("holds it beyond its ttl while the function runs, and gives it up whatever comes of it", async (it) => {
+  test("holds the lock beyond its ttl while the function runs, and gives it up however that ends", async (it) => {
     const [one, two] = [it.make().cache(), it.make().cache()];
     const done = gate();
     const held = gate();
@@ -450,7 +452,7 @@ onWires("withLock", (test) => {
     assert.equal(await it.raw(0, "EXISTS", "#larder:held:k"), 0);
   });
 
-  test("throws a CacheLockError when the wait is over, and gets the lock when it is free before that", async (it) => {
+  test("throws a CacheLockError when the wait is over, and takes the lock when it is free before that", async (it) => {
     const [one, two] = [it.make().cache(), it.make()];
     const events: CacheEvent["type"][] = [];
     two.subscribe(({ type }) => events.push(type));
@@ -493,7 +495,7 @@ onWires("withLock", (test) => {
     assert.equal(await it.raw(0, "GET", "#larder:held:k"), "another's");
   });
 
-  test("aborts its signal before the function goes on when the process stood still for too long", async (it) => {
+  test("aborts its signal before the function continues when the process was paused for too long", async (it) => {
     let told = false;
     const aborted = await it
       .make()
@@ -537,7 +539,7 @@ onWires("withLock", (test) => {
 onWires(
   "withLock of a process that was stopped",
   (test) => {
-    test("aborts its signal before the function goes on", async ({ options }) => {
+    test("aborts its signal before the function continues", async ({ options }) => {
       const { code, stdout, stderr } = await fixture("stopped", options).ended;
       assert.equal(code, 0, stderr);
       assert.deepEqual(JSON.parse(stdout), { aborted: true });

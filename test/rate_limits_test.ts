@@ -19,7 +19,7 @@ const menu = defineService({
   collections: { dishes: collection<string>({ key: "dish:{id}" }) },
 });
 
-/** Runs with a key of its own, and again when one of the clock's windows began meanwhile. */
+/** Runs with a key of its own, and again if a window of the clock began in between. */
 async function withinWindow(ms: number, run: (key: string) => Promise<void>): Promise<void> {
   for (let i = 0; ; i++) {
     const window = Math.floor(Date.now() / ms);
@@ -35,7 +35,7 @@ async function withinWindow(ms: number, run: (key: string) => Promise<void>): Pr
   }
 }
 
-/** How many of so many requests pass. */
+/** Returns how many of some requests pass. */
 async function passed(limits: Limits, key: string, limit: RateLimit, times: number): Promise<number> {
   let count = 0;
   for (let i = 0; i < times; i++) if ((await limits.checkRateLimit(key, limit)).allowed) count++;
@@ -59,14 +59,14 @@ onWires("rate limits", (test) => {
             if (hour.allowed) passes.hour++;
             if (wider.allowed) passes.wider++;
           }
-          // A bucket fills meanwhile.
+          // A bucket fills in between.
           const more = algorithm === "token-bucket" ? 1 : 0;
           assert.ok(passes.minute >= 5 && passes.minute <= 5 + more, JSON.stringify(passes));
           assert.deepEqual([passes.hour, passes.wider], [20, 30]);
         }),
       ));
 
-    test(`checkRateLimit blocks for no longer than the new window when a window was changed, by ${algorithm}`, async (it) => {
+    test(`checkRateLimit blocks for at most the new window when a window was changed, by ${algorithm}`, async (it) => {
       const { checkRateLimit } = it.make().service("auth");
       for (let i = 0; i < 6; i++) await checkRateLimit("signup:u1", { limit: 5, window: "1d", algorithm });
       const first = await checkRateLimit("signup:u1", { limit: 5, window: "1m", algorithm });
@@ -81,7 +81,7 @@ onWires("rate limits", (test) => {
         const limits = it.make().service("auth");
         const window = "1h";
         assert.equal(await passed(limits, key, { limit: 7, window, algorithm }, 7), 7);
-        // Raised: what is new may pass. Lowered: nobody may until the window lets go of them.
+        // Raised: new requests may pass. Lowered: none may until the window is over.
         assert.equal(await passed(limits, key, { limit: 9, window, algorithm }, 5), 2);
         const lowered = await limits.checkRateLimit(key, { limit: 5, window, algorithm });
         assert.deepEqual([lowered.allowed, lowered.remaining], [false, 0]);
@@ -97,7 +97,7 @@ onWires("rate limits", (test) => {
           { limit: 3, window: "1h", algorithm },
         ] as const;
         assert.equal(await passed(limits, key, reads, 10), 10);
-        // It may be the other one, lowered: nobody is let through beyond it.
+        // It may be the other one, lowered: no request beyond it passes.
         assert.equal(await passed(limits, key, logins, 1), 0);
         assert.equal(await passed(limits, key, reads, 1), 1);
         assert.equal(await passed(limits, key, logins, 5), 3);
@@ -132,7 +132,7 @@ onWires("rate limits", (test) => {
         assert.equal(await passed({ checkRateLimit } as Limits, key, limit, 5), 3);
       }));
 
-    test(`checkRateLimit neither throws nor blocks for ever when it meets states of other builds and clocks, by ${algorithm}`, async (it) => {
+    test(`checkRateLimit takes states of other builds and clocks without an error or a block, by ${algorithm}`, async (it) => {
       const { checkRateLimit } = it.make({ onError: "throw" }).service("auth");
       const limit = { limit: 5, window: "1m", algorithm } as const;
       const old = { fixed: "fixed", sliding: "sliding", "token-bucket": "token-bucket" }[algorithm];
@@ -204,7 +204,7 @@ onWires("rate limits", (test) => {
     const fourth = await checkRateLimit("k", limits, { cost: 4 });
     assert.deepEqual([fourth.decidedBy, fourth.limits.map(({ allowed }) => allowed)], [0, [false, false, true]]);
     await checkRateLimit("k", limits);
-    // A limit beside others is the same as alone.
+    // A limit among others is the same as alone.
     assert.equal((await checkRateLimit("k", limits[0])).allowed, false);
     assert.deepEqual((await checkRateLimit("k", [limits[1], limits[2]])).remaining, 0);
     assert.deepEqual(await remaining(), [0, 0, 97]);
@@ -273,7 +273,7 @@ onWires("rate limits", (test) => {
     assert.deepEqual(await use(), [true]);
   });
 
-  test("every cache, collection and service has limits of its own, which are none of its entries", async (it) => {
+  test("checkRateLimit counts apart for every cache, collection and service, and not in their entries", async (it) => {
     const client = it.make();
     const [cache, nine, shop] = [client.cache(), client.cache({ database: 10 }), client.service(menu)];
     const limit = { limit: 1, window: "1d" } as const;
@@ -412,7 +412,7 @@ describe("options of rate limits", () => {
         await assert.rejects(
           async () => cache[verb]("k", given as never, options as never),
           (error: Error) =>
-            /, expected (\{|a whole number|one of|1 to 16|limits that|milliseconds as a number|seconds .* 30 days$)/.test(
+            /, expected (\{|a whole number|one of|1 to 16|limits that|milliseconds as a|seconds .* 30 days$)/.test(
               error.message,
             ) && /^(Type|Range)Error$/.test(error.name),
           `${verb} ${said}`,
@@ -456,7 +456,7 @@ const sum = (all: readonly Passage[]): number => all.reduce((total, { cost }) =>
 const begins = (passes: readonly Passage[], ms: number): number =>
   passes.reduce((start, { at }) => (at >= start + ms ? at : start), Number.NEGATIVE_INFINITY);
 
-/** What each algorithm promises of what passed a limit. */
+/** Checks the promise of each algorithm about the requests that passed. */
 const PROMISES: Readonly<Record<(typeof ALGORITHMS)[number], (passes: Passage[], limit: number, ms: number) => void>> =
   {
     fixed(passes, limit, ms) {
@@ -494,7 +494,7 @@ const limitOf = fc.record({
 const millis = (window: unknown): number =>
   Number.parseInt(String(window), 10) * (String(window).endsWith("m") ? MINUTE : 1000);
 const named = ({ limit, window, algorithm }: RateLimit): string => `${algorithm} ${window} ${limit}`;
-/** What passes before a request, in ms. */
+/** The milliseconds before a request. */
 const wait = fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 900 }), fc.integer({ min: 0, max: 15_000 }));
 
 describe("the promise of rate limits", () => {
@@ -545,7 +545,7 @@ describe("the promise of rate limits", () => {
     );
   });
 
-  it("holds for both, and for the larger over the change, when one is changed into the other; retryAfter is when it passes", {
+  it("holds for both limits and, over a change, for the larger one; and retryAfter is when a request passes", {
     timeout: 60_000,
   }, async () => {
     const steps = fc.array(fc.record({ wait, cost: fc.constantFrom(1, 1, 2) }), {
@@ -579,7 +579,7 @@ describe("the promise of rate limits", () => {
         const promise = PROMISES[first.algorithm];
         promise(before, first.limit, ms);
         promise(after, changed, ms);
-        // Windows that begin with their first request begin anew with another limit: the last one of before is still
+        // Windows that begin with their first request begin again with another limit: the last one of before is still
         // judged as one.
         const start = first.algorithm === "fixed" ? begins(before, ms) : 0;
         const end = first.algorithm === "fixed" ? start + ms : Number.POSITIVE_INFINITY;

@@ -76,7 +76,7 @@ onWires("getOrSet", (test) => {
     assert.equal(await cache.getOrSet("k", () => 7), 7);
   });
 
-  test("hands out undefined and stores nothing when the loader gives it", async ({ make }) => {
+  test("returns undefined and stores nothing when the loader gives it", async ({ make }) => {
     const client = make();
     const cache = client.cache<number>();
     let loads = 0;
@@ -117,7 +117,7 @@ onWires("getOrSet", (test) => {
     const { taken } = background;
     assert.deepEqual(new Set(await crowd(() => cache.getOrSet("k", load, options))), new Set(["old"]));
     assert.equal(loads, 1);
-    assert.ok(background.taken > taken, "waitUntil was not told of the load");
+    assert.ok(background.taken > taken, "waitUntil did not get the load");
     assert.deepEqual([client.stats().staleHits, client.stats().loads], [CALLERS, 2]);
     source.open("new");
     await background.done();
@@ -198,7 +198,7 @@ onWires("getOrSet", (test) => {
     assert.equal(await answer, "fast");
   });
 
-  test("gives a load up at hardTimeout: nobody is blocked, its late result is dropped", async (it) => {
+  test("gives a load up at hardTimeout, blocks no caller, and drops its late result", async (it) => {
     const cache = it.make().cache<string>();
     const late = gate<string>();
     let signal: AbortSignal | undefined;
@@ -230,7 +230,7 @@ onWires("getOrSet", (test) => {
         cache.getOrSet("hung", () => failing.promise, { hardTimeout: 5 }),
         CacheTimeoutError,
       );
-      failing.fail(new Error("nobody listens any more"));
+      failing.fail(new Error("no caller listens any more"));
     });
     const options = { ttl: "1m", failSafeFor: "1h", hardTimeout: 5 } as const;
     await cache.set("kept", "old", options);
@@ -238,7 +238,7 @@ onWires("getOrSet", (test) => {
     assert.equal(await cache.getOrSet("kept", () => new Promise<string>(() => {}), options), "old");
   });
 
-  test("remembers for negativeTtl that there is nothing, and shows it to nobody", async ({ make }) => {
+  test("remembers for negativeTtl that a value does not exist, and does not list it", async ({ make }) => {
     const [one, two] = [make().cache<number>(), make().cache<number>()];
     let loads = 0;
     const load = () => {
@@ -266,7 +266,7 @@ onWires("getOrSet", (test) => {
     assert.equal(await one.getOrSet("off", () => 1), 1);
   });
 
-  test("renews early what its load's time is near to the end of, once, in the background", async (it) => {
+  test("renews an entry early, once and in the background, when its TTL nears its end", async (it) => {
     const background = new Background();
     const client = it.make({ waitUntil: background.waitUntil });
     const events: CacheEvent[] = [];
@@ -370,7 +370,7 @@ onWires("getOrSet", (test) => {
     assert.equal(await cache.getOrSet("bad", () => "good"), "good");
   });
 
-  test("stores nothing that its loader may not give, and does not block the key", async ({ make }) => {
+  test("stores nothing when the value must not be stored, and does not block the key", async ({ make }) => {
     const cache = make().cache<unknown>();
     await assert.rejects(
       cache.getOrSet("k", () => () => 1),
@@ -379,7 +379,7 @@ onWires("getOrSet", (test) => {
     assert.equal(await cache.getOrSet("k", () => 2), 2);
   });
 
-  test("does not take an entry from the future for fresh, nor for stale where that is off", async (it) => {
+  test("does not return an entry from the future as fresh, nor as stale if that is off", async (it) => {
     const cache = it.make().cache<string>();
     // Early refresh alone gives the entry its times.
     const options = { ttl: "10m", earlyRefresh: true } as const;
@@ -401,7 +401,7 @@ onWires("getOrSet", (test) => {
     assert.equal(await cache.getOrSet("k", () => "last", options), "last");
   });
 
-  test("gives an entry that is over no new life by expire and persist", async (it) => {
+  test("does not revive an entry by expire and persist when its TTL is over", async (it) => {
     const cache = it.make().cache<string>();
     const options = { ttl: "1m", staleFor: "1h" } as const;
     await cache.set("k", "old", options);
@@ -420,7 +420,7 @@ onWires("getOrSet", (test) => {
 });
 
 onWires("getOrSet of two processes", (test) => {
-  test("does not join a load from before another's invalidation, whoever names the tag", async ({ make }) => {
+  test("does not join a load from before another's invalidation, by options or loader", async ({ make }) => {
     const [one, two] = [make().cache<string>(), make().cache<string>()];
     const ways: { key: string; options?: GetOrSetOptions; tags?: string[] }[] = [
       { key: "by-call", options: { tags: ["t"] } },
@@ -468,7 +468,7 @@ onWires("getOrSet of two processes", (test) => {
 });
 
 onWires("getOrSetMany", (test) => {
-  test("finds what a loader gives under other ids of the same key, and stores it", async (it) => {
+  test("finds and stores what a loader gives under other ids of the same key", async (it) => {
     const { products } = it.make({ negativeTtl: "1h" }).service("product");
     const rows = [
       { id: "1", name: "Pho" },
@@ -480,7 +480,7 @@ onWires("getOrSetMany", (test) => {
     const byNumber = (_: unknown[]) => new Map([[3, { id: 3, name: "Banh" }]]) as never;
     assert.deepEqual((await products.getOrSetMany(["3", 4n], byNumber)).get("3"), { id: 3, name: "Banh" });
     const byBigint = () => new Map([[4n, { id: 4, name: "Com" }]]) as never;
-    // It is remembered that there was none: nobody gave another id.
+    // It is remembered as missing, because no other id was given.
     assert.equal((await products.getOrSetMany(["4"], byBigint)).size, 0);
     assert.equal(
       (await products.getOrSetMany(["5", 4], () => new Map([[5n, { id: 5, name: "Che" }]]) as never)).size,
@@ -495,7 +495,7 @@ onWires("getOrSetMany", (test) => {
     assert.deepEqual(await searches.get({ page: 2, q: "pho" }), [7]);
   });
 
-  test("throws when a loader gives values and none that was asked for, and remembers nothing as missing", async (it) => {
+  test("throws when a loader gives only values of other ids, and remembers nothing as missing", async (it) => {
     const events: string[] = [];
     const client = it.make({ negativeTtl: "1h" });
     client.subscribe((event) => void (/error|unasked/.test(event.type) && events.push(event.type)));
@@ -532,7 +532,7 @@ onWires("getOrSetMany", (test) => {
     assert.equal((await cache.getOrSetMany(["d"], () => assert.fail("it is known"))).size, 0);
   });
 
-  test("tells of values that nobody asked for beside ids that got none, which it does not remember as missing", async (it) => {
+  test("reports values of other ids when ids got none, and does not remember those as missing", async (it) => {
     const told: unknown[] = [];
     const client = it.make({ negativeTtl: "1h" });
     client.subscribe((event) => {
@@ -565,11 +565,11 @@ onWires("getOrSetMany", (test) => {
     assert.equal((await cache.getOrSetMany(["a", "b", "e", "f", "none"], () => new Map([...all()]))).size, 4);
     assert.equal((await cache.getOrSetMany(["none"], () => assert.fail("it is known"))).size, 0);
     assert.equal(told.length, 1);
-    // Of what has no more than `get` nobody knows.
+    // An object with `get` alone cannot be searched.
     assert.equal((await cache.getOrSetMany(["g"], () => ({ get: () => undefined }))).size, 0);
   });
 
-  test("runs the loader once for all that are missing, and gives values in the order asked for", async ({ make }) => {
+  test("runs the loader once for all missing ids, and returns values in the order of the ids", async ({ make }) => {
     const client = make();
     const cache = client.cache<string>();
     await cache.set(2, "two");
@@ -596,7 +596,7 @@ onWires("getOrSetMany", (test) => {
     assert.deepEqual([...(await cache.getOrSetMany([], () => assert.fail("nothing is asked for")))], []);
   });
 
-  test("joins loads under way, and two that overlap wait for each other without a deadlock", async ({ make }) => {
+  test("joins loads in flight, and lets two that overlap wait for each other without a deadlock", async ({ make }) => {
     const cache = make().cache<string>();
     const source = gate<string>();
     const started = gate();
@@ -642,7 +642,7 @@ onWires("getOrSetMany", (test) => {
     assert.deepEqual((await cache.getMany(["a", "b", "c"])).size, 0);
   });
 
-  test("renews stale ones by the same run, keeps old ones when it fails, remembers what is not there", async (it) => {
+  test("renews stale values by the same run, keeps old ones when it fails, and remembers missing ones", async (it) => {
     const background = new Background();
     const cache = it.make({ waitUntil: background.waitUntil }).cache<string>();
     const options = { ttl: "1m", staleFor: "1h", failSafeFor: "2h", negativeTtl: "3h", tags: ["all"] } as const;
@@ -675,7 +675,7 @@ onWires("getOrSetMany", (test) => {
     await assert.rejects(cache.getOrSetMany(["a", "b"], down, options), /down/);
   });
 
-  test("loads with lock: true, and all the same when another process has stored one meanwhile", async ({ make }) => {
+  test("loads with lock: true, even when another process has stored one of the values since", async ({ make }) => {
     const [one, two] = [make().cache<string>(), make().cache<string>()];
     let runs = 0;
     const load = async (ids: (string | number)[]) => {
@@ -698,13 +698,13 @@ onWires("getOrSetMany", (test) => {
 describe("getOrSetMany", () => {
   it("runs its loader when another process stores one of the ids between the read and the lock", async () => {
     const driver = memory();
-    const meanwhile = gate();
+    const between = gate();
     let sends = 0;
     // The first send is the read; the second takes the locks.
     const slow: Driver = {
       ...driver,
       async send(...args) {
-        if (++sends === 2) await meanwhile.promise;
+        if (++sends === 2) await between.promise;
         return driver.send(...args);
       },
     };
@@ -715,14 +715,14 @@ describe("getOrSetMany", () => {
       .getOrSetMany(["a", "b"], (ids) => new Map(ids.map((id) => [id, `loaded ${id}`])), { lock: true });
     await eventually(() => sends === 2);
     await two.cache().set("a", "theirs");
-    meanwhile.open();
+    between.open();
     const values = await Promise.race([answer, sleep(5000, new Map())]);
     assert.deepEqual(Object.fromEntries(values), { a: "theirs", b: "loaded b" });
   });
 });
 
 describe("getOrSet when the store fails", () => {
-  it("stores nothing that an invalidation during its load concerns, though its own read failed", async () => {
+  it("stores nothing that an invalidation during its load hit, even when its own read failed", async () => {
     const driver = memory();
     let away = false;
     const flaky: Driver = {
@@ -761,7 +761,7 @@ describe("getOrSet when the store fails", () => {
 describe("options", () => {
   const LEVELS = ["1h", false, undefined] as const;
 
-  /** Whether an entry is served when its TTL is over. */
+  /** Returns whether an entry is served when its TTL is over. */
   async function servesStale(
     levels: readonly (typeof LEVELS)[number][],
     make: (levels: readonly (typeof LEVELS)[number][]) => ClientOptions & { service: ReturnType<typeof declare> },
@@ -799,7 +799,7 @@ describe("options", () => {
   const level = (staleFor: (typeof LEVELS)[number]) => (staleFor === undefined ? {} : { staleFor });
   const all = LEVELS.flatMap((a) => LEVELS.flatMap((b) => LEVELS.flatMap((c) => LEVELS.map((d) => [a, b, c, d]))));
 
-  it("of client, service, collection and call: the nearest that says something holds, false among it", async () => {
+  it("of the call beat those of the collection, service and client, and false is one of them", async () => {
     for (const levels of all) {
       const expected = levels.findLast((one) => one !== undefined) === "1h";
       const declared = await servesStale(levels, ([client, service, own]) => ({
@@ -818,7 +818,7 @@ describe("options", () => {
     }
   });
 
-  it("that are bad are refused by name, wherever they stand", async () => {
+  it("are refused by name when they are bad, wherever they are given", async () => {
     const driver = memory();
     await using client = createCacheClient({ env: {}, driver });
     const cache = client.cache<number>();

@@ -8,9 +8,9 @@ import { acquire, hold, increment, invalidate, read, storeEntry, take, touch } f
 import { twins } from "../src/lua/twins.ts";
 import { type RawClient, type RedisServer, rawClient, startRedis } from "./helpers/redis_server.ts";
 
-/** How long a run is compared, in ms: Redis's expiry goes on while memory's clock stands still. */
+/** The milliseconds that a run is compared for: Redis's expiry goes on while memory's clock stands still. */
 const RUN_LENGTH = 400;
-/** How many steps of each script are compared at least: fewer would mean that the runs were given up. */
+/** The least steps of each script that are compared. Fewer would mean that the runs were given up. */
 const ENOUGH = 500;
 
 interface Call {
@@ -22,7 +22,7 @@ interface Call {
 /** A call of the script, another command, or time that passes. */
 type Step = Call | { readonly command: Command } | { readonly advance: number };
 
-/** What is compared. */
+/** The subject of a comparison. */
 interface Subject {
   /** All keys that calls and commands touch. */
   readonly keys: readonly string[];
@@ -30,7 +30,7 @@ interface Subject {
   /** States that a script may find: another's, one that has lost its TTL, one of the wrong type. */
   readonly found: fc.Arbitrary<Command>;
   readonly advance: fc.Arbitrary<number>;
-  /** Whether all times are whole seconds: then PTTL is rounded up to them, and both sides see the same. */
+  /** `true` if all times are whole seconds. Then PTTL is rounded up to them, and both sides see the same. */
   readonly seconds?: true;
   /** Places of a reply that come from PTTL, which Redis measures with its own clock. */
   readonly measured?: readonly number[];
@@ -43,7 +43,7 @@ const int = (min: number, max: number): fc.Arbitrary<string> => fc.integer({ min
 
 /** Amounts around 2^53 - 1. */
 const large = some("9007199254740991", "9007199254740990", "-9007199254740991", "4503599627370497");
-/** Counters around 2^53 and 2^63, and what is none. */
+/** Counters around 2^53 and 2^63, and texts that are not counters. */
 const huge = fc.oneof(
   large,
   some("9007199254740992", "-9007199254740993", "9007199254740996", "9223372036854775807", "-9223372036854775808"),
@@ -330,7 +330,7 @@ describe("scripts", () => {
     let now = origin;
     const driver: Driver = memory({ clock: () => now });
     const { keys, seconds = false, measured = [] } = subject;
-    /** What stands at the keys: type, text, hash, and the remaining time last. */
+    /** The state of the keys: type, text, hash, and the remaining time last. */
     const states = async (send: (commands: readonly Command[]) => Promise<readonly Reply[]>) => {
       const replies = await send(
         keys.flatMap((key) => ["TYPE", "GET", "HGETALL", "PTTL"].map((name): Command => [name, key])),
@@ -479,7 +479,7 @@ function inRedis(client: RawClient): Send {
   };
 }
 
-/** What the scripts promise, told by examples. */
+/** The promises of the scripts, by examples. */
 function semantics(connect: () => Send): void {
   const HOUR = 3_600_000;
   const DAY = 24 * HOUR;
@@ -516,7 +516,7 @@ function semantics(connect: () => Send): void {
   const about = (ms: number, expected: number): void =>
     assert.ok(ms <= expected && ms > expected - 60_000, `${ms} ms are left, not ${expected}`);
 
-  it("read answers an entry until one of its tags is invalidated, and again when it is written anew", async () => {
+  it("read returns an entry until one of its tags is invalidated, and again once it is written again", async () => {
     const { put, text, invalidate } = open();
     await put("e", ["a", "b"]);
     await put("f", ["b"]);
@@ -559,7 +559,7 @@ function semantics(connect: () => Send): void {
     assert.equal(await text("e"), null);
   });
 
-  it("an entry does not hold when its load began before there was a clock, and its tag was invalidated since", async () => {
+  it("read returns no entry loaded before the epoch existed when its tag was invalidated since", async () => {
     const { put, text, invalidate } = open();
     await invalidate("a");
     await put("e", ["a"], { born: "0" });
@@ -583,7 +583,7 @@ function semantics(connect: () => Send): void {
     assert.notEqual(await text("e"), null);
   });
 
-  it("an entry does not hold when the mark of its tag was evicted, nor do older ones when a new one makes the mark again", async () => {
+  it("read returns no entry when its mark was evicted, nor older ones when a new one makes the mark", async () => {
     const { send, put, text, invalidate } = open();
     await put("e", ["a"]);
     await send("DEL", `${MARKS}a`);
@@ -694,7 +694,7 @@ function semantics(connect: () => Send): void {
     assert.equal(await text("e"), '{"json":2}');
     await run(invalidate, [CLOCK], MARKS, "*");
     assert.equal(await swap(3, "1", '{"json":2}'), 0);
-    assert.equal(await swap(3, "0", ""), 1, "what does not hold is no entry");
+    assert.equal(await swap(3, "0", ""), 1, "an invalid entry counts as missing");
   });
 
   it("store writes nothing when its lock was lost, gives it up when it was not, and breaks any for *", async () => {
@@ -714,7 +714,7 @@ function semantics(connect: () => Send): void {
     assert.equal(await send("GET", LOCK), null);
   });
 
-  it("acquire takes the lock of what is missing, old, from the future or of no use, and takes it again when it is repeated", async () => {
+  it("acquire takes the lock of entries that are missing, old, from the future or useless, also again", async () => {
     const { send, run, put } = open();
     const turn = async (token: string, now = 0, ...useless: string[]) => {
       const reply = await run(acquire, [LOCK, "e", CLOCK], token, HOUR, MARKS, now, ...useless);

@@ -8,7 +8,7 @@ import { Background, type Case, type Gate, gate, onWires } from "./helpers/engin
 const TTL = 10 * 60_000;
 const STALE = 20 * 60_000;
 const SAFE = 40 * 60_000;
-/** What a clock may be ahead without its entries being from the future. */
+/** The tolerance by which a clock may be ahead without its entries being from the future. */
 const SKEW = 1000;
 
 const LIVES = { staleFor: "20m", failSafeFor: "40m", negativeTtl: "10h" } as const;
@@ -42,7 +42,7 @@ function tagOf(id: unknown): string {
   return id === "c" ? "odd" : "even";
 }
 
-/** What happens at a step. */
+/** A step. */
 type Step =
   | {
       readonly do: "get" | "set" | "update" | "delete" | "touch" | "start" | "join";
@@ -72,19 +72,19 @@ interface Pending {
   readonly answer: Promise<Value>;
   /** Callers who may have joined it, and the least version that each may get. */
   readonly joined: { readonly answer: Promise<Value>; readonly least: number }[];
-  /** Its result must not be seen any more by whoever asks now. */
+  /** `true` if a caller that asks now must not see its result. */
   dead: boolean;
   /** Later calls of its client do not join it. */
   left: boolean;
 }
 
-/** What callers may get. */
+/** The model: it knows what callers may get. */
 class Model {
   now: number;
   readonly source: Record<Key, number> = { a: 1, b: 1, c: 1 };
   /** The least version that a read which begins now may give. */
   readonly floor: Record<Key, number> = { a: 0, b: 0, c: 0 };
-  /** What was written, and when: what is served must be young enough. */
+  /** The versions that were written, and when: one that is served must be young enough. */
   readonly written: Record<Key, { v: number; at: number }[]> = { a: [], b: [], c: [] };
   /** Keys that are known to have nothing, perhaps. */
   readonly none: Set<Key> = new Set();
@@ -104,19 +104,19 @@ class Model {
     this.written[key].push({ v, at: this.now });
   }
 
-  /** Whether this version was written so recently. */
+  /** Returns whether this version was written so recently. */
   young(key: Key, v: number, ms: number): boolean {
     return this.written[key].some((one) => one.v === v && this.now - one.at < ms);
   }
 
-  /** Whether it is fresh: not from the future either. */
+  /** Returns whether it is fresh, and not from the future either. */
   fresh(key: Key, v: number): boolean {
     return this.written[key].some(({ v: other, at }) => {
       return other === v && this.now - at < TTL && this.now - at > -SKEW;
     });
   }
 
-  /** A client wrote or removed a key: its own loads do not undo that, and with locks nobody's. */
+  /** A client wrote or removed a key. Its own loads do not undo that; with locks, those of others do not either. */
   changed(by: number, key: Key, breaks: boolean): void {
     this.floor[key] = this.source[key];
     this.none.delete(key);
@@ -287,7 +287,7 @@ class Move implements fc.AsyncCommand<Model, Real> {
         const answer = real.items(step.by).getOrSet(step.key, () => assert.fail("it joins"));
         answer.catch(() => {});
         running?.joined.push({ answer, least: model.least(step.by, step.key) });
-        // Its read is under way: what follows must find it joined.
+        // Its read is in flight: what follows must find it joined.
         await Promise.race([answer.catch(() => {}), real.items(step.by).has(step.key), sleep(1000)]);
         return;
       }
@@ -339,7 +339,8 @@ async function load(model: Model, real: Real, { by, key, how }: Step & { do: "lo
     assert.ok(loads ? how === "nothing" : model.none.has(key), `getOrSet of ${key} gave nothing`);
   } else {
     assert.ok(value.v >= least, `getOrSet of ${key} gave ${value.v}, below ${least}`);
-    // A load gives what the source has; without one it is fresh, with one in the background stale, with one that failed safe.
+    // A load returns the source's value. Without a load it is fresh, with one in the background stale, and with one
+    // that failed safe.
     const fits =
       (loads > 0 && how !== "throws" && value.v === current) ||
       model.fresh(key, value.v) ||
@@ -463,7 +464,7 @@ function steps(): fc.Arbitrary<Iterable<fc.AsyncCommand<Model, Real>>> {
   );
 }
 
-/** How often, by wire. */
+/** The number of runs, by wire. */
 const RUNS = { memory: 400, TCP: 80, REST: 40 } as const;
 
 onWires("an entry's states", (test, wire) => {

@@ -35,7 +35,7 @@ async function list(keys: AsyncIterable<string>): Promise<string[]> {
 }
 
 onWires("invalidateTags", (test, wire) => {
-  test("makes a miss of what carries the tag, for every verb and in every client", async ({ make }) => {
+  test("makes entries with the tag misses, for every verb and in every client", async ({ make }) => {
     const [one, two] = [make().service(dishes), make().service(dishes)];
     const kinds = ["soup", "roll", "soup", "tea"];
     const all = kinds.map((kind, id) => [id, { id, kind }] as const);
@@ -80,7 +80,9 @@ onWires("invalidateTags", (test, wire) => {
     }
   });
 
-  test("is one round trip however many tags, and so is a tagged read, however many keys", async ({ make }) => {
+  test("takes one round trip for any number of tags, as a tagged read does for any number of keys", async ({
+    make,
+  }) => {
     const client = make();
     const { dishes: own, invalidateTags } = client.service(dishes);
     const trips = async (run: () => Promise<unknown>): Promise<number> => {
@@ -146,7 +148,9 @@ onWires("invalidateTags", (test, wire) => {
     }
   });
 
-  test("invalidateAll spares counters, locks and rate limits, and what is written after it holds", async ({ make }) => {
+  test("invalidateAll spares counters, locks and rate limits, and what is written after it is valid", async ({
+    make,
+  }) => {
     const [one, two] = [make(), make()];
     const auth = one.service("auth");
     await auth.incrementRateLimit("login:u");
@@ -219,7 +223,7 @@ onWires("invalidateTags", (test, wire) => {
     assert.equal(await own.get("s"), "user");
   });
 
-  test("does not slide what is known not to be there", async (it) => {
+  test("does not slide an entry of a value that is known not to exist", async (it) => {
     const { found } = it.make().service(sessions);
     let loads = 0;
     const load = () => {
@@ -231,7 +235,7 @@ onWires("invalidateTags", (test, wire) => {
     assert.ok(((await it.raw(10, "PTTL", "found:f")) as number) <= 60_000);
   });
 
-  test("tells of itself, takes no tags for nothing to do, and refuses bad ones", async ({ make }) => {
+  test("reports itself, does nothing without tags, and refuses bad ones", async ({ make }) => {
     const client = make();
     const events: CacheEvent[] = [];
     client.subscribe((event) => events.push(event));
@@ -297,7 +301,7 @@ onWires("invalidateTags", (test, wire) => {
 });
 
 describe("invalidateTags", () => {
-  it("of one keyspace leaves the equal tags of others alone", async () => {
+  it("leaves equal tags of other keyspaces alone", async () => {
     const driver = memory();
     const options = { env: {}, driver, databases: "prefixed" } as const;
     await using one = createCacheClient({ ...options, prefix: "t" });
@@ -310,7 +314,7 @@ describe("invalidateTags", () => {
     assert.deepEqual(await Promise.all(caches.map((cache) => cache.get("k"))), [undefined, undefined, 1, 1]);
   });
 
-  it("answers false, or throws, when the store is away", async () => {
+  it("returns false, or throws, when the store is away", async () => {
     const driver = memory();
     await driver.close();
     await using client = createCacheClient({ env: {}, driver });

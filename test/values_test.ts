@@ -95,7 +95,7 @@ onWires("a value", (test, wire) => {
     assert.ok(same(superjson.parse(text), { ...value, bytes: "+vv8" }), text);
   });
 
-  test("is a corrupt miss where its compressed text was cut short", async (it) => {
+  test("is a corrupt miss when its compressed text was cut short", async (it) => {
     const client = it.make({ compressAbove: 20 });
     const cache = client.cache();
     const value = { text: "phở ".repeat(200) };
@@ -112,7 +112,7 @@ onWires("a value", (test, wire) => {
     assert.deepEqual(await cache.get("key"), value);
   });
 
-  test("is read where superjson wrote it, typed arrays as lists of numbers among it", async (it) => {
+  test("is read when superjson wrote it, with typed arrays as lists of numbers", async (it) => {
     const value = { bytes: new Uint8Array([1, 2]), floats: new Float32Array([0.5]), map: new Map([[1, new Date(5)]]) };
     await it.raw(0, "SET", "key", superjson.stringify(value));
     assert.ok(same(await it.make().cache().get("key"), value));
@@ -147,7 +147,7 @@ onWires("a value", (test, wire) => {
     assert.throws(() => createCacheClient({ ...it.options, superClasses: [5] as never }), /superClasses/);
   });
 
-  test("of a near cache is one reader's own where it cannot be frozen, and any is where readers get copies", async (it) => {
+  test("of a near cache is copied for each reader if it cannot be frozen, or if clone is set", async (it) => {
     class Money {
       cents = 950;
     }
