@@ -108,10 +108,7 @@ export class ValueWriter {
     }
     if (type !== "object") {
       if (places) this.#kind(type);
-      else {
-        this.#met(value);
-        this.#note(type);
-      }
+      else this.#note(type, value);
       return String(value);
     }
     if (this.#open.has(value as object))
@@ -130,7 +127,7 @@ export class ValueWriter {
       if (prototype === null) this.#kind(BARE);
       return this.#fields(value, Object.keys(value), {});
     }
-    if (value instanceof URL && prototype === URL.prototype) return this.#whole(value, "URL", value.href);
+    if (value instanceof URL && prototype === URL.prototype) return this.#whole("URL", value, value.href);
     const name: unknown = prototype.constructor?.name;
     // An Array, Map or Error is one of the language's own, of any realm, if its class stands right above Object.
     const above = Object.getPrototypeOf(prototype);
@@ -153,7 +150,7 @@ export class ValueWriter {
       const stored = this.#classes.get(type);
       if (stored) {
         const { identifier, allowProps = keys } = stored;
-        return this.#within(value, ["class", identifier], () => this.#fields(value, allowProps, {}));
+        return this.#within(["class", identifier], value, () => this.#fields(value, allowProps, {}), 1);
       }
     }
     if (brand === "Promise") this.#refuse("promise");
@@ -176,17 +173,16 @@ export class ValueWriter {
   #builtIn(value: Date & RegExp & Map<unknown, unknown>, brand: string): unknown {
     if (brand === "Date") {
       const copy = new Date(Date.prototype.getTime.call(value));
-      if (!Number.isNaN(copy.getTime())) return this.#whole(value, brand, copy.toISOString());
+      if (!Number.isNaN(copy.getTime())) return this.#whole(brand, value, copy.toISOString());
       this.#kind(NO_DATE);
       return NO_DATE;
     }
     if (brand === "RegExp") {
       if (value.lastIndex !== 0) this.#refuse("a RegExp with a lastIndex");
-      return this.#whole(value, "regexp", String(new RegExp(value)));
+      return this.#whole("regexp", value, String(new RegExp(value)));
     }
-    this.#met(value);
     const rows: unknown[] = [];
-    return this.#typed(brand.toLowerCase(), () => {
+    return this.#within(brand.toLowerCase(), value, () => {
       if (brand === "Set") {
         Set.prototype.forEach.call(value, (item) => {
           rows.push(this.#inside(item, [`${rows.length}`], "(item)", true));
@@ -212,12 +208,13 @@ export class ValueWriter {
     if (Object.hasOwn(value, "name") && (name === type || keys.length === 0)) this.#refuse("a name", "name");
     const caused = Object.hasOwn(value, "cause");
     this.#kind(`${ERROR}${type}${caused ? " cause" : ""}`);
-    return this.#within(value, "Error", () => ({
+    const write = (): unknown => ({
       name,
       message,
       ...(caused && { cause: this.#inside(value.cause, ["cause"], "cause") }),
       stack,
-    }));
+    });
+    return this.#within("Error", value, write, 1);
   }
 
   #bytes(value: ArrayBufferView | ArrayBuffer, brand: string): string {
@@ -236,40 +233,36 @@ export class ValueWriter {
   }
 
   /** Notes a value that superjson reads from its text alone. */
-  #whole(value: object, type: string, text: string): string {
-    this.#met(value);
-    this.#note(type);
+  #whole(type: string, value: object, text: string): string {
+    this.#note(type, value);
     return text;
   }
 
-  /** Writes what is in an error or an instance, which superjson does not change any more once it is made. */
-  #within(value: object, type: unknown, write: () => unknown): unknown {
-    this.#met(value);
-    this.#apart++;
-    const json = this.#typed(type, write);
-    this.#apart--;
-    return json;
-  }
-
-  /** Notes a type at the current path. */
-  #note(type: unknown): Note {
-    const note: Note = [type];
-    if (this.#path.length === 0) this.#root = note;
-    else this.#notes[this.#place(this.#start)] = note;
-    return note;
-  }
-
-  /** Notes a type at the current path, and in its note the types of what is inside. */
-  #typed(type: unknown, write: () => unknown): unknown {
-    const note = this.#note(type);
+  /**
+   * Notes a type at the current path, and in its note the types of what is inside. `apart` is 1 for errors and
+   * instances: superjson does not change what is in them any more once it has made them.
+   */
+  #within(type: unknown, value: object, write: () => unknown, apart = 0): unknown {
+    const note = this.#note(type, value);
     const [notes, start] = [this.#notes, this.#start];
     this.#notes = {};
     this.#start = this.#path.length;
+    this.#apart += apart;
     const json = write();
+    this.#apart -= apart;
     if (!isEmpty(this.#notes)) note.push(this.#notes);
     this.#notes = notes;
     this.#start = start;
     return json;
+  }
+
+  /** Notes a type at the current path, and the place of the value if it can occur again. */
+  #note(type: unknown, value?: unknown): Note {
+    const note: Note = [type];
+    if (this.#path.length === 0) this.#root = note;
+    else this.#notes[this.#place(this.#start)] = note;
+    if (value !== undefined) this.#met(value);
+    return note;
   }
 
   #inside(value: unknown, path: string[], shown: string, apart?: boolean): unknown {
