@@ -65,7 +65,7 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
    * `rateLimits` of `@foodfast/larder/rate-limits`, for the verbs of rate limits; `auth` brings its own. @default none
    */
   readonly rateLimits?: typeof rateLimits;
-  /** `fleetCounts` of `@foodfast/larder/fleet-counts`, for the option `fleetStats`. @default none */
+  /** `fleetCounts` of `@foodfast/larder/fleet-counts`, for the option `fleetStats` and the verb. @default none */
   readonly fleetCounts?: typeof fleetCounts;
   /** `nearCache` of `@foodfast/larder/near-cache`, for the option `near`, here and of services. @default none */
   readonly nearCache?: typeof nearCache;

@@ -100,8 +100,10 @@ describe("the smallest build", () => {
     const client = core.createCacheClient({ driver, fleetCounts, fleetStats: true });
     await client.cache().set("k", 1);
     await client.close();
-    await using reader = core.createCacheClient({ driver });
+    await using reader = core.createCacheClient({ driver, fleetCounts });
     assert.equal((await reader.cache().fleetStats())?.writes, 1);
+    await using bare = core.createCacheClient({ driver });
+    await assert.rejects(bare.cache().fleetStats(), /the option fleetCounts/);
   });
 
   it("refuses options that need a part that it was not passed, by the part's name", () => {

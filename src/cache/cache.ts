@@ -4,7 +4,7 @@ import { type Id, type KeyOf, listOf } from "../entry/keyspace.ts";
 import { type CacheStats, Counters } from "../telemetry/stats.ts";
 import type { CallOptions, ReadOptions } from "./call.ts";
 import type { CacheContext } from "./context.ts";
-import { type FleetStats, fleetStats } from "./fleet.ts";
+import type { FleetStats } from "./fleet.ts";
 import { type IncrementOptions, incrementCounter } from "./increment_counter.ts";
 import { invalidateEntries, invalidateTags } from "./invalidate.ts";
 import { limitsOf } from "./limits_of.ts";
@@ -21,6 +21,7 @@ import type {
   RateRequestOptions,
 } from "./rate_limits.ts";
 import { GET, nearHit, peekHead, Read } from "./read.ts";
+import { readFleet } from "./read_fleet.ts";
 import { runScript } from "./run_script.ts";
 import { clearAll, deletePattern, scanKeys } from "./scan.ts";
 import { set, setMany, type WriteOptions } from "./set.ts";
@@ -422,7 +423,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @returns The counts, zeros if no client has `fleetStats` on; `undefined` if the store is away.
    */
   fleetStats(options?: CallOptions): Promise<FleetStats | undefined> {
-    return fleetStats([this.#context], options);
+    return readFleet([this.#context], options);
   }
 
   /**

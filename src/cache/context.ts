@@ -74,6 +74,8 @@ export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, Ca
   readonly near?: NearCache | undefined;
   /** Makes the verbs of rate limits, if the client has them: the function of that name. */
   readonly rateLimits: ((...args: never[]) => object) | undefined;
+  /** Makes a Fleet, if the client has one: it reads the counts of all processes. */
+  readonly fleetCounts: (() => object) | undefined;
 }
 
 /** The context of a keyspace, which each of its caches completes. */

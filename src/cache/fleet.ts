@@ -62,6 +62,28 @@ export class Fleet {
     this.#last = now;
     for (const [key, args] of news) batch.run(addCounts, [key], args, timeout, false).catch(() => {});
   }
+
+  /**
+   * Reads the counts of all processes.
+   *
+   * @param contexts The caches to take together, of one service.
+   * @param options Deadline and error handling.
+   * @returns Their sum, zeros if no client has `fleetStats` on; `undefined` if the store is away.
+   */
+  async read(contexts: readonly CacheContext[], options?: CallOptions): Promise<FleetStats | undefined> {
+    const [first] = contexts as [CacheContext];
+    const { space, batch, target } = first;
+    const key = space.own(`stats:${target.service}`);
+    const timeout = timeoutOf(first, options);
+    let reply: unknown;
+    try {
+      reply = await batch.send(["HGETALL", key], [key], timeout, true);
+    } catch (error) {
+      return failed(first, "fleetStats", error, options);
+    }
+    const names = new Set(contexts.map((context) => context.target.collection));
+    return parseFleet(reply as string[], (collection) => names.has(collection));
+  }
 }
 
 /** Returns counts of nothing. */
@@ -88,29 +110,4 @@ export function parseFleet(
   }
   const reads = sum.hits + sum.misses;
   return { ...sum, hitRate: reads > 0 ? sum.hits / reads : 0 };
-}
-
-/**
- * Reads the counts of all processes.
- *
- * @param contexts The caches to take together, of one service.
- * @param options Deadline and error handling.
- * @returns Their sum, zeros if no client has `fleetStats` on; `undefined` if the store is away.
- */
-export async function fleetStats(
-  contexts: readonly CacheContext[],
-  options?: CallOptions,
-): Promise<FleetStats | undefined> {
-  const [first] = contexts as [CacheContext];
-  const { space, batch, target } = first;
-  const key = space.own(`stats:${target.service}`);
-  const timeout = timeoutOf(first, options);
-  let reply: unknown;
-  try {
-    reply = await batch.send(["HGETALL", key], [key], timeout, true);
-  } catch (error) {
-    return failed(first, "fleetStats", error, options);
-  }
-  const names = new Set(contexts.map((context) => context.target.collection));
-  return parseFleet(reply as string[], (collection) => names.has(collection));
 }

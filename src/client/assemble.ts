@@ -87,6 +87,7 @@ export class Assembly {
       loads,
       nears,
       rateLimits: this.#setup.rateLimits,
+      fleetCounts: this.#setup.fleetCounts,
       timeout,
       onError,
       space,
@@ -118,7 +119,7 @@ export class Assembly {
       const driver = AT_EDGE ? undefined : () => store.driver();
       const more = { driver, onTracking, now: clock, known, classes: home.configured.config.ttl };
       const { nearCache } = this.#setup;
-      if (!nearCache) throw invalid("make a near cache", nearCache, "the option nearCache, for clients of the core");
+      if (!nearCache) throw invalid("make a near cache", nearCache, "a client of the core with the option nearCache");
       return nearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
     });
     this.lane(home).nears.add(near);

@@ -1,7 +1,8 @@
 import { Cache } from "../cache/cache.ts";
 import type { CallOptions } from "../cache/call.ts";
 import type { CacheContext, EntryRules, SharedContext } from "../cache/context.ts";
-import { type Fleet, fleetStats } from "../cache/fleet.ts";
+import type { Fleet } from "../cache/fleet.ts";
+import { readFleet } from "../cache/read_fleet.ts";
 import { readScriptOf } from "../cache/read_scripts.ts";
 import type { CommonConfig } from "../config/options.ts";
 import { type NearOptions, policyOf } from "../config/policy.ts";
@@ -77,7 +78,7 @@ export function createService<C extends Collections, V extends object>(
     database,
     cache,
     stats: () => Counters.total(counters),
-    fleetStats: (options?: CallOptions) => fleetStats(contexts, options),
+    fleetStats: (options?: CallOptions) => readFleet(contexts, options),
   };
   for (const verb of OF_CACHES) core[verb] = (cache[verb] as () => unknown).bind(cache);
   for (const [collection, declared] of Object.entries(collections)) {

@@ -64,7 +64,7 @@ export class ClientState {
   /** Returns what sends the counts of one database: the clients of requests count together. */
   fleet(place: string): Fleet {
     const make = this.#newFleet;
-    if (!make) throw invalid("count with fleetStats", make, "the option fleetCounts, for clients of the core");
+    if (!make) throw invalid("count with fleetStats", make, "a client of the core with the option fleetCounts");
     return remember(this.#fleets, place, make);
   }
 

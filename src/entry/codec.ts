@@ -66,7 +66,7 @@ export function knowClasses(classes: readonly SuperClass[] = [], sealing?: Seali
 /** Returns the encryption and compression of a client. @throws {TypeError} If it has none. */
 export function sealingOf({ sealing }: Known): Sealing {
   if (sealing) return sealing;
-  throw invalid("encrypt or compress", sealing, "the option sealing, for clients of the core");
+  throw invalid("encrypt or compress", sealing, "a client of the core with the option sealing");
 }
 
 /** Returns the options to seal values with. @throws {TypeError} If the client cannot seal. */
