@@ -22,7 +22,7 @@ const fetchAsIs = (url, init) => fetch(url, init.cache === "no-store" ? { ...ini
  * The parts of the requester that the driver never uses: it sends once, as plain JSON, and its signal is a function.
  */
 const UNUSED_BY_DRIVER = [
-  // The driver checks the URL and the token, and the class below sets the members.
+  // The driver checks the URL and the token, and the function below sets the members.
   [/(?<=class \{\n {2}baseUrl;.*?) {2}constructor\(config\) \{.*?\n {2}\}\n/s, ""],
   [/ {2}mergeTelemetry\(telemetry\) \{.*?\n {2}\}\n/s, ""],
   [/__export\(error_exports, \{.*?\}\);/s, ""],
@@ -31,16 +31,21 @@ const UNUSED_BY_DRIVER = [
   // The driver makes the headers of each request, with the sync token.
   [/mergeHeaders\(this\.headers, req\.headers \?\? \{\}\)/, "this.headers"],
   [/if \(this\.readYourWrites\) \{\s+const newHeader[^}]*\}/, ""],
+  [/req\.path \?\? \[\]/, "req.path"],
+  [/const isEventStream = .*/, ""],
+  [/const signal = .*/, ""],
+  [/const isSignalFunction = .*/, ""],
+  [/isSignalFunction \? signal\(\) : signal/, "req.signal()"],
   [/agent: this\.options\.agent,/, ""],
   [/backend: this\.options\.backend/, ""],
+  // Without repeats, what `fetch` throws is thrown.
+  [/let res = null;.*?(?=if \(!res\.ok\))/s, "const res = await fetch(requestUrl, requestOptions);"],
   // Of an error the driver reads the name and the words of the server.
   [/const truncatedBody = .*/, ""],
   [/`Unable to parse response body: \$\{truncatedBody\}`/, '""'],
   [/, command was: \$\{JSON\.stringify\(req\.body\)\}/, ""],
-  [/else if \(requestOptions\.signal\?\.aborted\)/, "else if (false)"],
-  [/if \(i < this\.retry\.attempts\)/, "if (false)"],
+  // Streams and base64.
   [/if \(isEventStream && req && req\.onMessage && res\.body\)/, "if (false)"],
-  [/const isEventStream = .*/, ""],
   [/(?<=return \{ result: 1 \};.*)if \(this\.options\.responseEncoding === "base64"\)/s, "if (false)"],
 ];
 
@@ -73,8 +78,20 @@ const UNUSED_BY_READER = [
   [/superJson\.allowedErrorProps\.forEach\(prop => \{\s+e\[prop\] = v\[prop\];\s+\}\);/, ""],
   [/if \(typeof BigInt !== 'undefined'\)/, "if (true)"],
   [/ - check https:[^`]*/, ""],
+  // Without these the next line throws, with other words.
+  [/if \(!(?:ctor|transformer|transformation)\) \{\s+throw new Error\([^;]*\);\s+\}/g, ""],
   // A rule for -0, which reads as the one before it.
   [/simpleTransformation\(\(v\) => v === 0 && .*?Number\),/s, ""],
+];
+
+/** The three checks of a path as one. */
+const CHECKS_OF_PATHS = [
+  [
+    /(?<=function validatePath\(path\) \{).*?(?=\n\})/s,
+    `for (const key of path) {
+      if (/^(__proto__|prototype|constructor)$/.test(key)) throw new Error(key + " is not allowed as a property");
+    }`,
+  ],
 ];
 
 /** Writes the reader of superjson, without what writes, to dist/src/entry/superjson.js. */
@@ -102,7 +119,10 @@ async function slimSuperjson() {
       resolveDir: join(folder, "dist"),
     },
     outfile: join(root, "dist/src/entry/superjson.js"),
-    plugins: [edit(/\btransformer\.js$/, (text) => cutWriters(cut(text, UNUSED_BY_READER)))],
+    plugins: [
+      edit(/\baccessDeep\.js$/, (text) => cut(text, CHECKS_OF_PATHS)),
+      edit(/\btransformer\.js$/, (text) => cutWriters(cut(text, UNUSED_BY_READER))),
+    ],
     // None of these is read from outside.
     mangleProps: /^(untransform|annotation|customTransformerRegistry|findByName)$/,
     banner: { js: `/*\nThe reader of superjson ${version}.\n\n${notice}*/` },
