@@ -1,5 +1,5 @@
 // What an application does with the package, so that what it gets is checked too.
-import { collection, createCacheClient, defineService, type Signal } from "@foodfast/larder";
+import { collection, createCacheClient, defineService, type LoadContext } from "@foodfast/larder";
 import { type Bridge, bridge } from "@foodfast/larder/bridge";
 import { createCacheClient as createCoreClient } from "@foodfast/larder/core";
 import { dashboard, listen } from "@foodfast/larder/dashboard";
@@ -7,6 +7,9 @@ import type { Driver } from "@foodfast/larder/drivers/driver";
 import { memory } from "@foodfast/larder/drivers/memory";
 import { clear, finish, type StepOptions } from "@foodfast/larder/manager";
 import { type Monitor, metricsHandler, monitor } from "@foodfast/larder/monitor";
+
+/** The signal of a load: the runtime's own `AbortSignal`, if its types are there. */
+type Signal = LoadContext["signal"];
 
 interface Dish {
   readonly id: number;

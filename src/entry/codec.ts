@@ -30,8 +30,8 @@ export type SuperClass =
 export interface Known {
   /** The classes, for {@linkcode ValueWriter}. */
   readonly classes: ReadonlyMap<unknown, StoredClass>;
-  /** superjson with the classes. */
-  readonly reader: Reader;
+  /** Reads a document by superjson, which knows the classes. */
+  readonly read: (document: { readonly json: unknown; readonly meta: unknown }) => unknown;
   /** Encryption and compression, if the client has them. */
   readonly sealing: Sealing | undefined;
 }
@@ -60,7 +60,7 @@ export function knowClasses(classes: readonly SuperClass[] = [], sealing?: Seali
     stored.set(type, { identifier, allowProps });
     reader.registerClass(type as never, identifier);
   }
-  return { classes: stored, reader, sealing };
+  return { classes: stored, read: (document) => reader.deserialize(document as never, { inPlace: true }), sealing };
 }
 
 /** Returns the encryption and compression of a client. @throws {TypeError} If it has none. */
@@ -156,10 +156,7 @@ export function fromDocument({ json, meta }: Document, known: Known = STANDARD):
   const { kinds = [], values } = meta as Meta;
   const root = { json };
   const errors = revive(root, kinds);
-  return known.reader.deserialize(
-    { json: root.json as never, meta: (errors ? { ...meta, values: withErrors(values) } : meta) as never },
-    { inPlace: true },
-  );
+  return known.read({ json: root.json, meta: errors ? { ...meta, values: withErrors(values) } : meta });
 }
 
 /**
