@@ -7,7 +7,7 @@
 import { invalid } from "../base/check.ts";
 import { ERROR, revive, toError, withErrors } from "./kinds.ts";
 import type { KeyRing, Sealing, SealOptions } from "./seal.ts";
-import { type Reader, readerWith } from "./superjson.ts";
+import { readerWith } from "./superjson.ts";
 import { type Meta, type StoredClass, ValueWriter } from "./value_writer.ts";
 
 /** A class whose instances can be stored. */
