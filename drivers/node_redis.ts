@@ -17,8 +17,8 @@ import { closedError, connectError, ignore } from "./node_redis/errors.ts";
 import { addressOf, checkNodeRedisOptions, type NodeRedisOptions, parseTime } from "./node_redis/options.ts";
 import { Pool } from "./node_redis/pool.ts";
 import { Primary } from "./node_redis/primary.ts";
+import { atAddress, likeClient, type NodeRedisClientOptions, type RedisAddress } from "./node_redis/redis_address.ts";
 import { type Dial, openConnection } from "./node_redis/resp_connection.ts";
-import { atAddress, likeClient, type NodeRedisClientOptions, type RedisAddress } from "./node_redis/target.ts";
 import { TrackingConnection } from "./node_redis/tracking.ts";
 
 export type { NodeRedisClient, NodeRedisOptions, NodeRedisTls } from "./node_redis/options.ts";
@@ -54,18 +54,18 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
       (options.pingInterval ?? 0) === 0 ? undefined : parseTime(options.pingInterval as Timeout, "pingInterval"),
   };
   const pools: (Pool | LentConnection)[] = [];
-  const address = options.client ? (options.client.options as NodeRedisClientOptions | undefined) : addressOf(options);
-  const named = options.database ?? address?.database;
-  const target: RedisAddress = options.client
+  const settings = options.client ? (options.client.options as NodeRedisClientOptions | undefined) : addressOf(options);
+  const named = options.database ?? settings?.database;
+  const address: RedisAddress = options.client
     ? { ...limits, size: 1, ...likeClient(options.client) }
-    : { ...limits, size, ...atAddress(address as NodeRedisOptions, limits.connectTimeout) };
+    : { ...limits, size, ...atAddress(settings as NodeRedisOptions, limits.connectTimeout) };
   if (options.client) {
-    pools[named ?? 0] = new LentConnection(options.client, target.place, ({ code }) => primary.denied(code));
+    pools[named ?? 0] = new LentConnection(options.client, address.endpoint, ({ code }) => primary.denied(code));
   }
-  const watch = new TrackingConnection(target);
+  const tracking = new TrackingConnection(address);
   const primary = new Primary(() => {
     for (const pool of pools) pool?.leave();
-    watch.leave();
+    tracking.leave();
   });
   const own = new Set<Connection>();
   let closed: Promise<unknown> | undefined;
@@ -75,21 +75,21 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
     capabilities: {
       numbered: true,
       scripts: true,
-      ordered: target.size === 1,
+      ordered: address.size === 1,
       // A ready client may lose its connection within a send, reconnect, and send the rest outside of MULTI.
       ...(options.client ? {} : { transactions: "multi" }),
     },
     send(database, commands, sendOptions) {
       if (closed) return Promise.reject(closedError());
-      pools[database] ??= new Pool(target, database, primary);
+      pools[database] ??= new Pool(address, database, primary);
       return pools[database].send(commands, sendOptions);
     },
-    track: (_database, prefix, tracker) => watch.add(prefix, tracker),
-    ...(target.raw && {
+    track: (_database, prefix, tracker) => tracking.add(prefix, tracker),
+    ...(address.raw && {
       async connect(database: number, sendOptions?: SendOptions) {
         if (closed) throw closedError();
         const opened = performance.now();
-        const connection = await connect(target, database, sendOptions, {
+        const connection = await connect(address, database, sendOptions, {
           denied: ({ code }) => primary.denied(code, opened),
           begun: (connection) => (closed ? connection.close() : own.add(connection)),
           gone: (connection) => own.delete(connection),
@@ -99,7 +99,7 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
       },
     }),
     async close() {
-      watch.close();
+      tracking.close();
       closed ??= Promise.all([...pools.map((pool) => pool.close()), ...[...own].map((each) => each.close())]);
       await closed;
     },
@@ -108,7 +108,7 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
 
 /** Opens a connection that belongs to the caller. */
 async function connect(
-  { place, connectTimeout, raw }: RedisAddress,
+  { endpoint, connectTimeout, raw }: RedisAddress,
   database: number,
   options: SendOptions | undefined,
   hooks: Pick<Dial, "begun" | "gone" | "denied">,
@@ -120,7 +120,7 @@ async function connect(
     if (database !== 0) login.unshift(["SELECT", database]);
     if (username || password) login.unshift(["AUTH", ...(username ? [username] : []), password ?? ""]);
     return await openConnection({
-      place,
+      endpoint,
       // Each socket gets a copy, because it writes into its options.
       socket: { ...raw.socket },
       login,
@@ -128,6 +128,6 @@ async function connect(
       ...hooks,
     });
   } catch (error) {
-    throw connectError(error, place, database);
+    throw connectError(error, endpoint, database);
   }
 }

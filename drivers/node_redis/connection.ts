@@ -22,13 +22,13 @@ const heard = new WeakSet<object>();
 /** The connection of a ready client, which belongs to the caller: used while it is ready, never closed. */
 export class LentConnection {
   readonly #client: NodeRedisClient;
-  readonly #place: string;
+  readonly #endpoint: string;
   readonly #connection: PooledConnection;
 
-  constructor(client: NodeRedisClient, place: string, denied: (error: StoreError) => void) {
+  constructor(client: NodeRedisClient, endpoint: string, denied: (error: StoreError) => void) {
     this.#client = client;
-    this.#place = place;
-    this.#connection = new PooledConnection(client, place, denied);
+    this.#endpoint = endpoint;
+    this.#connection = new PooledConnection(client, endpoint, denied);
     if (!heard.has(client)) client.on("error", ignore);
     heard.add(client);
   }
@@ -36,7 +36,7 @@ export class LentConnection {
   send(commands: readonly Command[], options: SendOptions | undefined): Promise<Reply[]> {
     const now = performance.now();
     if (!this.#client.isReady) {
-      return Promise.reject(new StoreError("connection", `The client of Redis at ${this.#place} is not connected`));
+      return Promise.reject(new StoreError("connection", `The client of Redis at ${this.#endpoint} is not connected`));
     }
     // The connection is not ours to drop, but a send that it would only hold back need not be added.
     if (this.#connection.overdue(now)) return Promise.reject(this.#connection.overdueError());
@@ -57,7 +57,7 @@ export class PooledConnection {
   /** True after the server has said that it is the primary. */
   primary = false;
   readonly #client: NodeRedisClient;
-  readonly #place: string;
+  readonly #endpoint: string;
   /** Called with a reply that says that another server should be asked. */
   readonly #denied: (error: StoreError) => void;
   /** Called once, when the connection is lost. Absent for a connection that belongs to the caller. */
@@ -70,9 +70,9 @@ export class PooledConnection {
   #watch: ReturnType<typeof setTimeout> | undefined;
   #pings: ReturnType<typeof setInterval> | undefined;
 
-  constructor(client: NodeRedisClient, place: string, denied: (error: StoreError) => void, onLost?: () => void) {
+  constructor(client: NodeRedisClient, endpoint: string, denied: (error: StoreError) => void, onLost?: () => void) {
     this.#client = client;
-    this.#place = place;
+    this.#endpoint = endpoint;
     this.#denied = denied;
     this.#onLost = onLost;
   }
@@ -99,9 +99,13 @@ export class PooledConnection {
   }
 
   overdueError(): StoreError {
-    return new StoreError("timeout", `Redis at ${this.#place} gave no answer within ${Math.round(this.#patience)} ms`, {
-      repeat: "idempotent",
-    });
+    return new StoreError(
+      "timeout",
+      `Redis at ${this.#endpoint} gave no answer within ${Math.round(this.#patience)} ms`,
+      {
+        repeat: "idempotent",
+      },
+    );
   }
 
   giveUp(): void {
@@ -181,14 +185,14 @@ export class PooledConnection {
       this.#since = performance.now();
       return this.#refused(errorReply(withoutArguments(error.message)));
     }
-    const lost = this.#lost ?? lostError(this.#place, error);
+    const lost = this.#lost ?? lostError(this.#endpoint, error);
     this.lose(lost);
     return lost;
   };
 
   /** Returns the error of a command. An error about the server is also acted upon and explained. */
   #refused(error: StoreError): StoreError {
-    if (!isDenial(error)) return explained(error, this.#place);
+    if (!isDenial(error)) return explained(error, this.#endpoint);
     this.#denied(error);
     if (this.#onLost || error.code === "LOADING") return error;
     const { kind, code, repeat, message } = error;

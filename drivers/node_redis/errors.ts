@@ -21,24 +21,26 @@ export function throwIfRefused(error: unknown): void {
 }
 
 /** Makes the error of a connection that could not be opened. */
-export function connectError(error: unknown, place: string, database: number): StoreError {
+export function connectError(error: unknown, endpoint: string, database: number): StoreError {
   if (error instanceof StoreError) return error;
   if (!isErrorReply(error)) {
-    return new StoreError("connection", `Cannot connect to Redis at ${place}: ${reason(error)}`, { cause: error });
+    return new StoreError("connection", `Cannot connect to Redis at ${endpoint}: ${reason(error)}`, { cause: error });
   }
   const reply = errorReply(withoutArguments(error.message));
   const { kind, code, message } = reply;
   if (isOfCluster(reply)) {
-    return new StoreError("command", `Cannot use database ${database}: ${explained(reply, place).message}`, { code });
+    return new StoreError("command", `Cannot use database ${database}: ${explained(reply, endpoint).message}`, {
+      code,
+    });
   }
   if (/DB index|\bSELECT\b/.test(message)) {
     const prefixed = "set CACHE_DATABASES=prefixed to keep databases apart by key prefix";
     const advice = isNeeded(reply) ? `${SENTINEL}; otherwise ${prefixed}` : prefixed;
-    const text = `Cannot use database ${database} of Redis at ${place}: ${message}; ${advice}`;
+    const text = `Cannot use database ${database} of Redis at ${endpoint}: ${message}; ${advice}`;
     return new StoreError("command", text, { code });
   }
   const attempt = /'select'/i.test(message) ? `use database ${database} of` : "log in to";
-  const text = `Cannot ${attempt} Redis at ${place}: ${message}`;
+  const text = `Cannot ${attempt} Redis at ${endpoint}: ${message}`;
   return new StoreError(kind === "auth" ? "auth" : "connection", text, { code });
 }
 
@@ -50,10 +52,10 @@ function isNeeded(error: StoreError): boolean {
 }
 
 /** Adds advice to an error that shows that the server is not a single Redis: its own words alone do not help. */
-export function explained(error: StoreError, place: string): StoreError {
+export function explained(error: StoreError, endpoint: string): StoreError {
   const { kind, code, repeat, message } = error;
   const why = isOfCluster(error)
-    ? `Redis at ${place} is a node of a cluster, which this driver does not serve yet: ` +
+    ? `Redis at ${endpoint} is a node of a cluster, which this driver does not serve yet: ` +
       "give the address of a single server"
     : isNeeded(error) && `the cache needs this command; ${SENTINEL}`;
   return why ? new StoreError(kind, `${message}: ${why}`, { code, repeat }) : error;

@@ -3,8 +3,8 @@ import { type Command, type Reply, type SendOptions, StoreError } from "../drive
 import { PooledConnection } from "./connection.ts";
 import { closedError, ignore, throwIfRefused } from "./errors.ts";
 import type { Primary } from "./primary.ts";
+import { dial, disconnect, LONGEST_PAUSE, type RedisAddress, SHORTEST_PAUSE } from "./redis_address.ts";
 import { leftError, lostError } from "./resp_connection.ts";
-import { dial, disconnect, LONGEST_PAUSE, type RedisAddress, SHORTEST_PAUSE } from "./target.ts";
 
 /** The extra milliseconds that a connection waits if its callers say themselves whether they still wait. */
 const GRACE = 1000;
@@ -21,7 +21,7 @@ function patience({ timeout }: SendOptions): number | undefined {
 
 /** The connections to one database. */
 export class Pool {
-  readonly #target: RedisAddress;
+  readonly #address: RedisAddress;
   readonly #database: number;
   readonly #primary: Primary;
   /** The moment at which a server was last asked for its role, or a connection was opened. */
@@ -37,8 +37,8 @@ export class Pool {
   #failure: StoreError | undefined;
   #closed = false;
 
-  constructor(target: RedisAddress, database: number, primary: Primary) {
-    this.#target = target;
+  constructor(address: RedisAddress, database: number, primary: Primary) {
+    this.#address = address;
     this.#database = database;
     this.#primary = primary;
   }
@@ -54,7 +54,7 @@ export class Pool {
       else if (!best || connection.pending < best.pending) best = connection;
     }
     if (best) {
-      const grow = best.pending > 0 && this.#connections.length < this.#target.size && now >= this.#pausedUntil;
+      const grow = best.pending > 0 && this.#connections.length < this.#address.size && now >= this.#pausedUntil;
       if (grow && !this.#closed) this.#open();
       if (now - this.#asked > ROLES) this.#askRole(best, timeout, now);
       return best.send(commands, timeout, now);
@@ -75,7 +75,7 @@ export class Pool {
       if (waiting ? !waiting() : timeout !== undefined && performance.now() - now >= timeout) {
         throw new StoreError(
           "timeout",
-          `Redis at ${this.#target.place} could not be reached within ${Math.round(timeout ?? 0)} ms`,
+          `Redis at ${this.#address.endpoint} could not be reached within ${Math.round(timeout ?? 0)} ms`,
         );
       }
       return this.send(commands, options);
@@ -95,7 +95,7 @@ export class Pool {
     this.#replacing = this.#open()
       .then(() => {
         this.#connections = this.#connections.filter((connection) => !old.includes(connection));
-        for (const connection of old) connection.close(leftError(this.#target.place));
+        for (const connection of old) connection.close(leftError(this.#address.endpoint));
       }, ignore)
       .finally(() => {
         this.#replacing = undefined;
@@ -143,12 +143,12 @@ export class Pool {
   }
 
   async #connect(): Promise<PooledConnection> {
-    const { place, connectTimeout, pingInterval } = this.#target;
+    const { endpoint, connectTimeout, pingInterval } = this.#address;
     let lost: ((error: Error) => void) | undefined;
     const opened = performance.now();
     this.#abort = new AbortController();
     const client = await dial(
-      this.#target,
+      this.#address,
       this.#database,
       this.#abort,
       (error) => lost?.(error),
@@ -164,7 +164,7 @@ export class Pool {
     });
     const connection = new PooledConnection(
       client,
-      place,
+      endpoint,
       ({ code }) => this.#deny(connection, code),
       () => {
         this.#connections = this.#connections.filter((other) => other !== connection);
@@ -172,7 +172,7 @@ export class Pool {
       },
     );
     connection.opened = this.#asked = opened;
-    lost = (error) => connection.lose(lostError(place, error));
+    lost = (error) => connection.lose(lostError(endpoint, error));
     if (pingInterval) connection.keepAlive(pingInterval, connectTimeout);
     return connection;
   }

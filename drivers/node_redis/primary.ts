@@ -1,4 +1,4 @@
-import { SHORTEST_PAUSE } from "./target.ts";
+import { SHORTEST_PAUSE } from "./redis_address.ts";
 
 /** The longest pause in milliseconds between two attempts to leave a server that is not the primary. */
 const LONGEST_STAY = 1000;

@@ -15,7 +15,7 @@ import { encodeCommands, ReplyReader } from "./resp.ts";
 /** The options of {@linkcode openConnection}. */
 export interface Dial {
   /** The name of the server for messages. */
-  readonly place: string;
+  readonly endpoint: string;
   /** The options of `net.connect`, or with `tls: true` those of `tls.connect`. */
   readonly socket: { readonly tls?: boolean };
   /** The first commands. All of them must succeed, except the last one, a PING. */
@@ -66,7 +66,7 @@ export async function openConnection(dial: Dial): Promise<Connection> {
 
 class RespConnection implements Connection {
   readonly #socket: Socket;
-  readonly #place: string;
+  readonly #endpoint: string;
   readonly #gone: (connection: Connection) => void;
   readonly #denied: Dial["denied"];
   readonly #waiting: Waiter[] = [];
@@ -79,8 +79,8 @@ class RespConnection implements Connection {
   /** The reason why it takes no more sends, and ends after its pending ones. */
   #left: StoreError | undefined;
 
-  constructor({ socket: options, place, gone, denied }: Dial) {
-    this.#place = place;
+  constructor({ socket: options, endpoint, gone, denied }: Dial) {
+    this.#endpoint = endpoint;
     this.#gone = gone;
     this.#denied = denied;
     this.#socket = options.tls ? connectTls(options as object) : connectTcp(options as { port: number });
@@ -88,15 +88,15 @@ class RespConnection implements Connection {
     this.#socket
       .setNoDelay(true)
       .setKeepAlive(true, 5000)
-      .on("error", (error) => this.#end(lostError(place, error)))
-      .on("end", () => this.#end(lostError(place, new Error("the server closed it"))))
-      .on("close", () => this.#end(lostError(place, new Error("the socket was closed"))))
+      .on("error", (error) => this.#end(lostError(endpoint, error)))
+      .on("end", () => this.#end(lostError(endpoint, new Error("the server closed it"))))
+      .on("close", () => this.#end(lostError(endpoint, new Error("the socket was closed"))))
       .on("data", (chunk) => {
         if (this.#ended) return;
         try {
           reader.read(chunk as unknown as Uint8Array);
         } catch (error) {
-          this.#end(error instanceof StoreError ? error : lostError(place, error));
+          this.#end(error instanceof StoreError ? error : lostError(endpoint, error));
         }
       });
   }
@@ -149,12 +149,12 @@ class RespConnection implements Connection {
   #take(reply: RawReply): void {
     const [waiter] = this.#waiting;
     if (!waiter) {
-      if (!this.#onReply) throw new StoreError("protocol", `Redis at ${this.#place} sent a reply without a command`);
+      if (!this.#onReply) throw new StoreError("protocol", `Redis at ${this.#endpoint} sent a reply without a command`);
       this.#onReply(reply);
       return;
     }
     if (reply instanceof StoreError && isDenial(reply) && !this.#left && this.#denied?.(reply)) {
-      this.#left = leftError(this.#place);
+      this.#left = leftError(this.#endpoint);
     }
     if (waiter.replies.push(reply) < waiter.wanted) return;
     this.#waiting.shift();
@@ -168,7 +168,7 @@ class RespConnection implements Connection {
 
   #late(patience: number): StoreError {
     const timeout = Math.round(patience);
-    return new StoreError("timeout", `Redis at ${this.#place} gave no answer within ${timeout} ms`, {
+    return new StoreError("timeout", `Redis at ${this.#endpoint} gave no answer within ${timeout} ms`, {
       repeat: "idempotent",
       cause: new Error(`no answer within ${timeout} ms`),
     });
@@ -193,16 +193,16 @@ function unsent({ kind, message, cause }: StoreError): StoreError {
 }
 
 /** Makes the error of the pending sends of a connection that was lost. */
-export function lostError(place: string, error: unknown): StoreError {
-  return new StoreError("connection", `The connection to Redis at ${place} was lost: ${reason(error)}`, {
+export function lostError(endpoint: string, error: unknown): StoreError {
+  return new StoreError("connection", `The connection to Redis at ${endpoint} was lost: ${reason(error)}`, {
     repeat: "idempotent",
     cause: error,
   });
 }
 
 /** Makes the error of the pending sends of a connection to a server that is not the primary any more. */
-export function leftError(place: string): StoreError {
-  return new StoreError("connection", `Redis at ${place} is not the primary any more: its connection is replaced`, {
+export function leftError(endpoint: string): StoreError {
+  return new StoreError("connection", `Redis at ${endpoint} is not the primary any more: its connection is replaced`, {
     repeat: "idempotent",
   });
 }

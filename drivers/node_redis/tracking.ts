@@ -2,7 +2,6 @@ import { INVALIDATION_CHANNEL, REDICT_CHANNELS } from "../../src/base/channels.t
 import { unref } from "../../src/base/timers.ts";
 import { errorReply, StoreError, type Tracker, type Tracking } from "../driver.ts";
 import { closedError, isErrorReply } from "./errors.ts";
-import { withoutArguments } from "./resp.ts";
 import {
   dial,
   disconnect,
@@ -11,7 +10,8 @@ import {
   type RedisAddress,
   type ReplyText,
   SHORTEST_PAUSE,
-} from "./target.ts";
+} from "./redis_address.ts";
+import { withoutArguments } from "./resp.ts";
 
 /** The interval in milliseconds between PINGs on the connection for invalidation messages. */
 const PINGS = 10_000;
@@ -29,7 +29,7 @@ interface Watcher {
  * no other way. A subscriber can send no further commands, so a prefix that is not covered needs a new connection.
  */
 export class TrackingConnection {
-  readonly #target: RedisAddress;
+  readonly #address: RedisAddress;
   readonly #watchers = new Set<Watcher>();
   #attempt: AbortController | undefined;
   #client: OwnClient | undefined;
@@ -40,8 +40,8 @@ export class TrackingConnection {
   #pings: ReturnType<typeof setInterval> | undefined;
   #closed = false;
 
-  constructor(target: RedisAddress) {
-    this.#target = target;
+  constructor(address: RedisAddress) {
+    this.#address = address;
   }
 
   add(prefix: string, tracker: Tracker): Tracking {
@@ -89,7 +89,7 @@ export class TrackingConnection {
     let refused: StoreError | undefined;
     try {
       client = await dial(
-        this.#target,
+        this.#address,
         0,
         attempt,
         () => this.#lose(client),
@@ -103,7 +103,7 @@ export class TrackingConnection {
             // As bytes, because node-redis would join all keys to one text on channels that it does not know.
             await client.subscribe(channels, (keys) => this.#tell(keys), true);
           } catch (error) {
-            refused = isErrorReply(error) ? trackingError(error, this.#target.place) : undefined;
+            refused = isErrorReply(error) ? trackingError(error, this.#address.endpoint) : undefined;
             throw refused ?? error;
           }
         },
@@ -142,7 +142,7 @@ export class TrackingConnection {
 
   /** Sends PINGs, because a dead connection looks like one without messages. */
   #keepAlive(client: OwnClient): void {
-    const { pingInterval, connectTimeout } = this.#target;
+    const { pingInterval, connectTimeout } = this.#address;
     const lose = () => this.#lose(client);
     this.#pings = setInterval(() => {
       const late = setTimeout(lose, connectTimeout);
@@ -206,9 +206,9 @@ function shortest(prefixes: readonly string[]): readonly string[] {
 }
 
 /** Makes the error of a server that refuses tracking. */
-function trackingError(error: Error, place: string): StoreError {
+function trackingError(error: Error, endpoint: string): StoreError {
   const { kind, code, repeat, message } = errorReply(withoutArguments(error.message));
   const needs = kind === "auth" ? `; the user needs +client, +subscribe and the channel &${INVALIDATION_CHANNEL}` : "";
-  const text = `Redis at ${place} does not report changes, so near caches keep nothing: ${message}${needs}`;
+  const text = `Redis at ${endpoint} does not report changes, so near caches keep nothing: ${message}${needs}`;
   return new StoreError(kind, text, { code: code || "ERR", repeat });
 }

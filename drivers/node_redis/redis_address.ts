@@ -44,7 +44,7 @@ interface Credentials {
 
 /** A server: opens connections to its databases, and has its name for messages. */
 export interface RedisAddress {
-  readonly place: string;
+  readonly endpoint: string;
   readonly size: number;
   readonly connectTimeout: number;
   readonly pingInterval: number | undefined;
@@ -55,7 +55,7 @@ export interface RedisAddress {
 
 /** Opens a connection and prepares it, within `connectTimeout`. */
 export async function dial(
-  { place, connectTimeout, create }: RedisAddress,
+  { endpoint, connectTimeout, create }: RedisAddress,
   database: number,
   abort: AbortController,
   onError: (error: Error) => void,
@@ -79,7 +79,7 @@ export async function dial(
   } catch (error) {
     // Stops the socket: node-redis itself cannot be stopped while it connects.
     abort.abort();
-    throw connectError(error, place, database);
+    throw connectError(error, endpoint, database);
   } finally {
     clearTimeout(timer);
   }
@@ -89,7 +89,7 @@ export async function dial(
 export function atAddress(
   options: NodeRedisOptions,
   connectTimeout: number,
-): Pick<RedisAddress, "place" | "create" | "raw"> {
+): Pick<RedisAddress, "endpoint" | "create" | "raw"> {
   const { host = "localhost", port = 6379, path, username, password, tls = false } = options;
   const socket = {
     ...(path === undefined ? { host, port } : { path }),
@@ -98,7 +98,7 @@ export function atAddress(
     reconnectStrategy: false,
   };
   return {
-    place: path ?? `${host}:${port}`,
+    endpoint: path ?? `${host}:${port}`,
     raw: { socket, credentials: () => ({ ...defined({ username, password }) }) },
     create: (database, signal) =>
       createClient({
@@ -114,7 +114,7 @@ export function atAddress(
 }
 
 /** Describes the server of a ready client. */
-export function likeClient(client: NodeRedisClient): Pick<RedisAddress, "place" | "create" | "raw"> {
+export function likeClient(client: NodeRedisClient): Pick<RedisAddress, "endpoint" | "create" | "raw"> {
   const {
     socket,
     username,
@@ -130,7 +130,7 @@ export function likeClient(client: NodeRedisClient): Pick<RedisAddress, "place" 
         credentials: () => provider?.credentials?.() ?? defined({ username, password }),
       },
     }),
-    place: socket?.path ?? `${socket?.host ?? "localhost"}:${socket?.port ?? 6379}`,
+    endpoint: socket?.path ?? `${socket?.host ?? "localhost"}:${socket?.port ?? 6379}`,
     create: (database, signal) =>
       client.duplicate({
         // A URL would be read again, and would override the database and the socket.
