@@ -161,4 +161,12 @@ describe("the documentation", () => {
     missing.push(...commands.filter((name) => !/^test$/.test(name) && !page.includes(`\`npm run ${name}`)));
     assert.deepEqual(missing, []);
   });
+
+  it("lists each subpath of the package in the index", () => {
+    const index = readFileSync("docs/README.md", "utf8");
+    const { exports } = JSON.parse(readFileSync("package.json", "utf8"));
+    const paths = Object.keys(exports).filter((path) => path !== "./package.json" && !path.startsWith("./services/"));
+    const missing = paths.filter((path) => !index.includes(`${path.slice(1)}\``));
+    assert.deepEqual(missing, []);
+  });
 });
