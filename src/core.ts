@@ -28,7 +28,7 @@ import type { CommonConfig, DatabasesMode, OnError } from "./config/options.ts";
 import { CLIENT_DEFAULTS, type ClientDefaults, checkDefaults } from "./config/policy.ts";
 import type { Sealing } from "./entry/seal.ts";
 import type { nearCache } from "./near/public.ts";
-import { SERVICE_DATABASES } from "./services/databases.ts";
+import { SERVICE_NAMES } from "./services/databases.ts";
 import { type Logger, listenerOf, warnOnce } from "./telemetry/logger.ts";
 
 /** The options of a client of this build. Nothing is read from the environment. */
@@ -129,15 +129,12 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
   } as unknown as CommonConfig;
   const configured = { config, opening: readyOpening(driver) };
   return new CacheClient({
+    ...(options as unknown as Pick<Setup<object>, "rateLimits" | "fleetCounts" | "nearCache" | "sealing">),
     hooks: options,
     listener: listenerOf(options.logger),
     warn: (message) => warnOnce(options.logger, message),
     services: {},
-    rateLimits: options.rateLimits,
-    fleetCounts: options.fleetCounts as Setup<object>["fleetCounts"],
-    nearCache: options.nearCache as Setup<object>["nearCache"],
-    sealing: options.sealing,
-    reserved: SERVICE_DATABASES,
+    reserved: SERVICE_NAMES,
     configurations: { own: configured, ofService: () => configured },
   });
 }

@@ -30,7 +30,7 @@ function slowToLoad(load: () => Promise<Driver>): CacheClient<object> {
   const configured = { config, opening: { key: "", name: "slow", numbered: true, ready: false, open: load } };
   const configurations = { own: configured, ofService: () => configured };
   const loadClock = () => new LoadClock();
-  const setup: Setup<object> = { hooks: {}, services: {}, reserved: {}, configurations, loadClock };
+  const setup: Setup<object> = { hooks: {}, services: {}, reserved: [], configurations, loadClock };
   return new CacheClient(setup);
 }
 

@@ -17,7 +17,7 @@ import { collectionKeys } from "../src/entry/keyspace.ts";
 import { read, storeEntry } from "../src/lua/entries.ts";
 import { services } from "../src/services/all.ts";
 import { auth } from "../src/services/auth.ts";
-import { SERVICE_DATABASES } from "../src/services/databases.ts";
+import { SERVICE_NAMES } from "../src/services/databases.ts";
 
 /** The design's table: service, database, then collection, key, TTL, variable. */
 const TABLE = `
@@ -58,7 +58,7 @@ describe("services", () => {
     for (const [name, definition] of Object.entries(services)) {
       assert.equal(definition.name, name);
       assert.equal(defineService(definition as never), definition);
-      assert.equal(SERVICE_DATABASES[name], definition.database);
+      assert.equal(SERVICE_NAMES.indexOf(name), definition.database);
       const collections = Object.entries(definition.collections)
         .filter(([collection]) => collection !== "rateLimits")
         .map(([collection, declared]) => {

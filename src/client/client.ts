@@ -379,7 +379,7 @@ export class CacheClient<S extends object = FoodFastServices> {
     const ring = this.#state.ring(configured.config);
     if (ring) return ring;
     const keys = 'CACHE_ENCRYPTION_KEYS (option "encryption")';
-    if (!Object.hasOwn(this.#setup.reserved, name)) {
+    if (!this.#setup.reserved.includes(name)) {
       throw new CacheConfigError([`${keys} is not set, but the service ${name} is encrypted`]);
     }
     // What is in memory alone is stored nowhere.
@@ -392,13 +392,13 @@ export class CacheClient<S extends object = FoodFastServices> {
   #admit(name: string, { configured, database, segment }: Home): void {
     if (configured.config.allowSharedDatabases) return;
     const { reserved } = this.#setup;
-    const own = Object.hasOwn(reserved, name) ? reserved[name] : undefined;
-    let owner = Object.keys(reserved).find((other) => other !== name && reserved[other] === database);
+    const own = reserved.indexOf(name);
+    let owner = own === database ? undefined : reserved[database];
     for (const [other, { home }] of this.#services) {
       if (home.database === database && !(segment && home.segment)) owner ??= other;
     }
-    if ((own ?? database) === database && owner === undefined) return;
+    if (owner === undefined && (own < 0 || own === database)) return;
     const hint = `a database that ${owner} does not have: choose one from 8-15, or set CACHE_ALLOW_SHARED_DATABASES`;
-    throw invalid(`put the service ${name} in a database`, database, own === undefined ? hint : `${own}`, TypeError);
+    throw invalid(`put the service ${name} in a database`, database, own < 0 ? hint : `${own}`, TypeError);
   }
 }

@@ -4,7 +4,7 @@ import { rateLimits } from "../cache/rate_limits.ts";
 import { sealing } from "../entry/seal.ts";
 import { NearCache } from "../near/near_cache.ts";
 import { type FoodFastServices, services } from "../services/all.ts";
-import { SERVICE_DATABASES } from "../services/databases.ts";
+import { SERVICE_NAMES } from "../services/databases.ts";
 import type { ServiceOf } from "../services/service.ts";
 import { listenerOf, warnOnce } from "../telemetry/logger.ts";
 import { LoadClock } from "../wire/load_clock.ts";
@@ -48,7 +48,7 @@ export function entryPoint(wires: DriverFactories): EntryPoint {
       sealing,
       listener: listenerOf(options.logger),
       warn: (message) => warnOnce(options.logger, message),
-      reserved: SERVICE_DATABASES,
+      reserved: SERVICE_NAMES,
       configurations: new EnvironmentConfigurations(options, wires, kept),
     });
   const getCacheClient = (): CacheClient => {

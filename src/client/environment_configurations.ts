@@ -29,7 +29,6 @@ export class EnvironmentConfigurations implements Configurations {
   readonly #factories: DriverFactories;
   readonly #kept: Map<string, Driver | Promise<Driver>>;
   readonly #files = new Map<string, ReadonlyMap<string, string>>();
-  readonly #services = new Map<string, Configured>();
 
   /**
    * @param options The client's options.
@@ -44,12 +43,7 @@ export class EnvironmentConfigurations implements Configurations {
   }
 
   ofService(service: ServiceDefinition): Configured {
-    let configured = this.#services.get(service.name);
-    if (!configured) {
-      configured = this.#configure(service);
-      this.#services.set(service.name, configured);
-    }
-    return configured;
+    return this.#configure(service);
   }
 
   #configure(service?: ServiceDefinition): Configured {

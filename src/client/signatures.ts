@@ -12,7 +12,18 @@
 export type { TtlClasses, TtlUnit } from "../base/ttl.ts";
 export type { Migrations } from "../cache/context.ts";
 export type { Loaded } from "../cache/load.ts";
-export type { ConfigOptions, DatabasesMode, DriverName, OnError } from "../config/options.ts";
+export type {
+  CommonConfig,
+  Config,
+  ConfigOptions,
+  DatabasesMode,
+  DriverName,
+  MemoryConfig,
+  OnError,
+  ParseConfigOptions,
+  RedisConfig,
+  UpstashConfig,
+} from "../config/options.ts";
 export type { LoadLockOptions, TagSource } from "../config/policy.ts";
 export type { AnyClass } from "../entry/codec.ts";
 export type { KeyOf } from "../entry/keyspace.ts";

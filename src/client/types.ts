@@ -132,7 +132,7 @@ export interface Configured {
 /** The configurations of a client: its own, and those of services that have files of their own. */
 export interface Configurations {
   readonly own: Configured;
-  /** Returns the configuration of a service: the same one each time. */
+  /** Returns the configuration of a service. */
   ofService(service: ServiceDefinition): Configured;
 }
 
@@ -146,8 +146,8 @@ export interface Setup<S> {
   readonly warn?: ((message: string) => void) | undefined;
   /** The services that can be asked for by name. */
   readonly services: S;
-  /** The databases that belong to services, by their names. */
-  readonly reserved: Readonly<Record<string, number>>;
+  /** The services to whom the first databases belong, in their order. */
+  readonly reserved: readonly string[];
   /** Makes the verbs of rate limits. */
   readonly rateLimits?: typeof rateLimits | undefined;
   /** Makes what adds the counts of a process to those of all. */

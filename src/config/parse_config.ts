@@ -117,7 +117,9 @@ function gather(
  * @throws {CacheConfigError} With every problem at once, free of passwords, tokens and credentials in URLs.
  *
  * @example
- * ```ts ignore
+ * ```ts
+ * import { parseConfig } from "@foodfast/larder";
+ *
  * const config = parseConfig({ CACHE_URL: "redis://localhost:6379", CACHE_TTL_PRODUCTS: "2h" });
  * console.log(config.driver); // "node-redis"
  * ```

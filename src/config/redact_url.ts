@@ -6,7 +6,9 @@
  * @returns The URL with `***` instead of its secrets.
  *
  * @example
- * ```ts ignore
+ * ```ts
+ * import { redactUrl } from "@foodfast/larder";
+ *
  * redactUrl("redis://app:secret@cache.internal:6379/0"); // "redis://***@cache.internal:6379/0"
  * ```
  */

@@ -3,7 +3,7 @@ import { checkWhole } from "../base/check.ts";
 import type { Timeout } from "../base/ttl.ts";
 import { type FleetStats, parseFleet } from "../cache/fleet.ts";
 import type { ClientStats, Health, Location } from "../client/types.ts";
-import { SERVICE_DATABASES } from "../services/databases.ts";
+import { SERVICE_NAMES } from "../services/databases.ts";
 import { displayText, isOwnBulk, ManagedConnection, openManagedConnection, TIMEOUT_MS, word } from "./connection.ts";
 import { type ServerName, serverName } from "./server.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
@@ -123,7 +123,7 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
 
 /** Returns the locations of the built-in services and of those that the client used, by database. */
 export async function locationsOf(client: Pick<InspectedClient, "locate" | "service" | "stats">): Promise<Location[]> {
-  const names = new Set([...Object.keys(SERVICE_DATABASES), ...Object.keys(client.stats().services)]);
+  const names = new Set([...SERVICE_NAMES, ...Object.keys(client.stats().services)]);
   const locations: Location[] = [];
   for (const service of names) {
     try {

@@ -1,14 +1,14 @@
-/** The databases of the services of Food Fast. */
-export const SERVICE_DATABASES: Readonly<Record<string, number>> = {
-  gateway: 0,
-  product: 1,
-  auth: 2,
-  user: 3,
-  order: 4,
-  analytics: 5,
-  payment: 6,
-  notification: 7,
-};
+/** The services of Food Fast, each in the database whose number is its place in the list. */
+export const SERVICE_NAMES: readonly string[] = [
+  "gateway",
+  "product",
+  "auth",
+  "user",
+  "order",
+  "analytics",
+  "payment",
+  "notification",
+];
 
-/** The database that the services share which name none. */
+/** The database that services share which name none. */
 export const OWN_DATABASE = 8;
