@@ -183,7 +183,8 @@ describe("findCardNumber", () => {
     { last4: "1111", brand: "visa", expiry: { month: 12, year: 2028 }, token: "pm_1OqX2eKZvKYlo2CT4H7Gq9aB" },
     { amount: 411111111, reference: "ORD-2026-0004711", customer: "cus_9s6XKzkNRiz8i3" },
   ]) {
-    it(`findCardNumber answers undefined when given ${typeof value} ${typeof value === "object" ? "" : String(value)}`, () => {
+    const shown = typeof value === "object" ? "" : String(value);
+    it(`findCardNumber returns undefined when given ${typeof value} ${shown}`, () => {
       assert.equal(findCardNumber(value), undefined);
     });
   }

@@ -60,7 +60,7 @@ function assertSilent({ client, events, logged }: { client: CacheClient; events:
   for (const secret of secrets) assert.ok(!shown.includes(secret.slice(0, 9)), `${secret} in ${shown}`);
 }
 
-/** Every way to read a card gives nothing, tells why, and throws nothing. */
+/** Asserts that every way to read a card is a miss with this reason, and throws nothing. */
 async function assertMisses(it: Case, keys: Named | undefined, reason = "sealed"): Promise<void> {
   const all = open(it, keys);
   const { cards } = all.vault;
@@ -69,7 +69,7 @@ async function assertMisses(it: Case, keys: Named | undefined, reason = "sealed"
   assert.deepEqual(await cards.getMany(["1"], strict), new Map());
   assert.deepEqual(all.reasons(), Array(2).fill(`card:1 ${reason}`));
   assert.deepEqual([all.client.stats().corrupt, all.client.stats().errors, all.client.stats().misses], [2, 0, 2]);
-  // It is loaded anew, and not stored here, so that others find what was there.
+  // It is loaded again, and not stored here, so that other clients still find the old entry.
   const load = { token: "loaded" };
   const answer = await cards.getOrSet("1", (context) => {
     assert.equal(context.old, undefined);
@@ -194,7 +194,7 @@ onWires("encryption", (test) => {
       await it.raw(9, "SET", "card:1", text);
       await assertMisses(it, KEYS);
     }
-    // A sealed text beside the plain one changes nothing.
+    // A sealed text next to the plain one changes nothing.
     const all = open(it, KEYS);
     await all.vault.cards.set("1", VALUE);
     const both = (await raw(it, "card:1")).replace("{", '{"json":{"token":"forged"},');
@@ -287,7 +287,7 @@ onWires("compression", (test) => {
     const other = it.make().service(PLAIN);
     assert.deepEqual(await other.packed.get("big"), big);
     assert.deepEqual(await other.packed.getOrSet("small", () => assert.fail("it is there")), VALUE);
-    // Whether it is compressed is told by the entry: others read it all the same.
+    // The entry says whether it is compressed, so clients without the option read it too.
     await it.raw(9, "SET", "card:moved", text);
     assert.deepEqual(await other.cards.get("moved"), big);
   });

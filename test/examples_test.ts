@@ -140,7 +140,7 @@ describe("examples", () => {
   });
 });
 
-/** A configuration that serves `worker.js` beside it, with variables, and lets it reach 127.0.0.1. */
+/** Returns a configuration that serves `worker.js` of its folder, with variables, and lets it reach 127.0.0.1. */
 function workerd(port: number, env: Readonly<Record<string, string>>): string {
   const bindings = Object.entries(env).map(([name, text]) => `(name = "${name}", text = "${text}")`);
   return `

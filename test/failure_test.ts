@@ -141,7 +141,7 @@ async function using(options: ClientOptions, run: (subject: Subject) => Promise<
   }
 }
 
-/** What must hold while the store fails in one way, whatever the way. */
+/** Asserts the behaviour while the store fails, in any one way. */
 async function assertAway(subject: Subject, kind: StoreErrorKind, code = ""): Promise<void> {
   const { client, cache, events, deadline } = subject;
   const seen = (from: number) => events.slice(from).filter(({ type }) => type === "error").length;
@@ -217,14 +217,15 @@ async function proxied(port: number, run: (proxy: FaultProxy) => Promise<void>):
 }
 
 /**
- * What to set where an operation fails in this way: the deadline, and no circuit breaker, so that every failure is the store's own.
+ * Returns the options for operations that fail in one way: a deadline, and no circuit breaker, so that every failure is
+ * the store's own.
  */
 const patience = (kind: StoreErrorKind): ClientOptions => ({
   timeout: kind === "timeout" ? DEADLINE : PATIENCE,
   breaker: false,
 });
 
-/** What must hold once the breaker has seen failures enough: answers come at once, and nothing is sent. */
+/** Asserts the behaviour after the breaker opened: operations end at once, and nothing is sent. */
 async function assertLeftAlone(options: ClientOptions): Promise<void> {
   // It stays open for longer than this takes.
   const breaker = { failures: 3, openFor: 60_000 };
@@ -257,7 +258,7 @@ async function assertLeftAlone(options: ClientOptions): Promise<void> {
   });
 }
 
-/** What must hold where the store is there, though it refuses: it is asked each time. `fail` makes it refuse. */
+/** Asserts that a store that refuses is asked each time. `fail` makes it refuse. */
 async function assertAsked(options: ClientOptions, fail?: () => Promise<void>): Promise<void> {
   await using({ ...options, breaker: { failures: 3, openFor: 60_000 } }, async ({ client, cache, events }) => {
     if (fail) assert.equal(await cache.set("warm", SECRETS.value), true);
@@ -612,7 +613,7 @@ describe("a client over REST", () => {
     { name: "HTML comes instead of JSON", answer: text(200, html, "text/html"), kind: "protocol", retried: true },
     { name: "HTML comes with a failure", answer: text(502, html, "text/html"), kind: "protocol", retried: true },
     {
-      name: "the JSON is no list of replies",
+      name: "the JSON is not a list of replies",
       answer: text(200, '{"result":"S3CRET"}'),
       kind: "protocol",
       retried: true,
@@ -932,7 +933,7 @@ describe("the process", () => {
   /** Milliseconds from the answer to the end of a process: less than node-redis waits for a connection. */
   const EXIT = 3000;
 
-  /** Runs code beside an import of `createCacheClient` in a process of its own, which must end by itself. */
+  /** Runs code that can use `createCacheClient` in a process of its own, which must end by itself. */
   async function run(code: string): Promise<{ output: string; took: number }> {
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
     const mod = new URL(`../mod.${extension}`, import.meta.url).href;
@@ -958,7 +959,7 @@ describe("the process", () => {
     return { output, took: Number(took) };
   }
 
-  /** A client that is not closed, whose calls nobody waits for but one. */
+  /** Returns code with a client that is not closed; it awaits only one of the calls. */
   const script = (options: ClientOptions) => `
     const client = createCacheClient({ env: {}, timeout: 400, logger: console, ...${JSON.stringify(options)} });
     const cache = client.cache();

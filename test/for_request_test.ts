@@ -43,7 +43,7 @@ onWires("forRequest", (test) => {
     const done = one.later.done().then(() => {
       over = true;
     });
-    assert.equal(await other.shop.dishes.getOrSet("a", () => assert.fail("one is under way")), 1);
+    assert.equal(await other.shop.dishes.getOrSet("a", () => assert.fail("one is in flight")), 1);
     assert.equal(other.later.taken, 0);
     assert.equal(over, false);
     source.open(2);

@@ -1,4 +1,4 @@
-/** What takes away works where the store is full and evicts nothing: there, what adds is refused with OOM. */
+/** Deletions work in a store that is full and evicts nothing, although it refuses additions with OOM. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { Reply } from "../drivers/driver.ts";
@@ -95,7 +95,7 @@ for (const wire of ["TCP", "REST"] as const) {
       assert.equal(await product.searches.delete("pho"), 1);
     });
 
-    full("delete of several callers in one tick tells each of its own keys", dishes, async (client) => {
+    full("delete reports to each of several callers in one tick its own keys", dishes, async (client) => {
       const { products } = client.service("product");
       assert.deepEqual(await Promise.all([products.delete(1), products.delete([2, 3])]), [1, 1]);
     });
@@ -115,7 +115,7 @@ for (const wire of ["TCP", "REST"] as const) {
       },
     );
 
-    full("a load that was under way brings nothing back that was cleared", dishes, async (client) => {
+    full("clear is not undone by a load that was in flight", dishes, async (client) => {
       const { products } = make().service("product");
       let release = (): void => {};
       const source = new Promise<void>((resolve) => {
@@ -238,7 +238,7 @@ describe("clear for a user who may run no scripts", () => {
   });
   after(() => redis?.stop());
 
-  it("deletes the keys, and tells what was not done", LIMIT, async () => {
+  it("deletes the keys, and reports the invalidation that failed", LIMIT, async () => {
     const raw = await rawClient(redis.port);
     const url = redis.url.replace("//", "//app:pw@");
     await using client = createCacheClient({ env: {}, url, timeout: 5000 });
@@ -261,7 +261,7 @@ describe("clear for a user who may run no scripts", () => {
     await fill();
     const { code, stdout, stderr } = await larder(["clear", "product", "--yes"], { env: { CACHE_URL: url } });
     assert.deepEqual([code, stdout], [1, "1 key of product deleted\n"]);
-    assert.match(stderr, /^warning: what is loaded meanwhile may come back, .*NOPERM/);
+    assert.match(stderr, /^warning: in-flight loads may store values again, .*NOPERM/);
     raw.close();
   });
 

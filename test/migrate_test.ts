@@ -13,7 +13,7 @@ interface Dish {
 const KEY = { key: "dish:{id}" };
 const place = { name: "shop", database: 9 } as const;
 
-/** What was stored in the course of time: a name; a name and a price; then cents and tags. */
+/** The versions over time: a name; a name and a price; then cents and tags. */
 const FIRST = defineService({ ...place, collections: { dishes: collection<string>(KEY) } });
 const SECOND = defineService({
   ...place,
@@ -38,7 +38,7 @@ const THIRD = defineService({ ...place, collections: { dishes: collection<Dish>(
 
 const SOUP: Dish = { name: "Pho", cents: 0, tags: [] };
 
-/** A client of the third version, and what it tells of versions and of what it could not read. */
+/** Makes a client of the third version, and lists its events about versions and unreadable entries. */
 function latest(it: Case, service = THIRD, options?: ClientOptions) {
   const client = it.make(options);
   const told: string[] = [];
@@ -113,7 +113,7 @@ onWires("versions", (test) => {
     assert.deepEqual(without.told, ["shop.dishes dish:2 1>3 false"]);
   });
 
-  test("make a miss of what a newer one stored, and of what is no version", async (it) => {
+  test("are misses if a newer one stored them, or if theirs is not a version", async (it) => {
     await latest(it).dishes.set("1", SOUP);
     for (const service of [FIRST, SECOND]) {
       const old = latest(it, service as never);

@@ -132,7 +132,7 @@ onWires("rate limits", (test) => {
         assert.equal(await passed({ checkRateLimit } as Limits, key, limit, 5), 3);
       }));
 
-    test(`checkRateLimit takes states of other builds and clocks without an error or a block, by ${algorithm}`, async (it) => {
+    test(`checkRateLimit takes states of other builds without an error or a block, by ${algorithm}`, async (it) => {
       const { checkRateLimit } = it.make({ onError: "throw" }).service("auth");
       const limit = { limit: 5, window: "1m", algorithm } as const;
       const old = { fixed: "fixed", sliding: "sliding", "token-bucket": "token-bucket" }[algorithm];

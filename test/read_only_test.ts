@@ -1,6 +1,5 @@
 /**
- * What a user who may only read can read, by whatever way the store lets it: EVAL_RO, or commands where it may run no
- * scripts.
+ * A user that may only read can read everything: by EVAL_RO, or by commands if it may not run scripts.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
@@ -162,7 +161,7 @@ for (const [title, open] of Object.entries(SHOPS)) {
 }
 
 describe("a read of a user who may read some keys only", () => {
-  it("tells of the keys that it may not read, and leaves the others as they are", LIMIT, async () => {
+  it("reports the keys that it may not read, and reads the others", LIMIT, async () => {
     const shop = await overTcp(["~product:*", "~#larder:*", "+@all"], []);
     await using client = createCacheClient({ env: {}, timeout: 5000, ...shop.reader });
     const errors: string[] = [];

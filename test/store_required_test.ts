@@ -1,4 +1,4 @@
-/** What is said, or refused, where the configuration leaves something out that was probably meant: a store, or keys. */
+/** A configuration without a store or keys that were probably meant is logged, or refused. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,7 +31,7 @@ describe("requireStore", () => {
     return true;
   };
 
-  it("makes it an error that no store is named, by option and by variable, beside every other problem", () => {
+  it("makes a missing store an error, by option and by variable, besides every other problem", () => {
     assert.throws(() => createCacheClient({ env: {}, requireStore: true }), missing);
     assert.throws(() => createCacheClient({ env: { CACHE_REQUIRE_STORE: "1" } }), missing);
     assert.throws(
@@ -73,7 +73,8 @@ describe("createCacheClient over memory", () => {
 
   it("says once that no store is named when variables of a store are set or empty", () => {
     assert.deepEqual(told({ UPSTASH_REDIS_REST_TOKEN: "S3cret" }), [
-      "no store is named (UPSTASH_REDIS_REST_TOKEN is set, but no address): each process caches in its own memory. If that is meant, set CACHE_DRIVER=memory",
+      "no store is named (UPSTASH_REDIS_REST_TOKEN is set, but no address): each process caches in its own memory. " +
+        "If that is meant, set CACHE_DRIVER=memory",
     ]);
     assert.match(told({ CACHE_URL: "" }).join(), /^no store is named \(CACHE_URL is empty\): /);
     assert.match(told({ REDIS_HOST: " " }).join(), /^no store is named \(REDIS_HOST is empty\): /);
@@ -103,7 +104,7 @@ describe("encrypted services without keys", () => {
     createCoreClient({ driver: memory(), sealing, encryption: { keys: { k1: KEY } } }).service(vault);
   });
 
-  it("take the keys of their own file, and a name that nobody knows in a file is an error", () => {
+  it("take the keys of their own file, and refuse an unknown name in a file", () => {
     const folder = mkdtempSync(join(tmpdir(), "larder-keys-"));
     const before = process.cwd();
     try {

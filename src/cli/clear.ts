@@ -75,7 +75,7 @@ export function addClear(program: Command, run: Run): void {
         );
       if (refused !== null)
         shell.output.note(
-          `warning: loads in-flight may store values again, because the store refused a script: ${refused}`,
+          `warning: in-flight loads may store values again, because the store refused a script: ${refused}`,
         );
       return shell.code(stopped, unreadable > 0 || refused !== null);
     }),

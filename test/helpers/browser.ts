@@ -11,7 +11,7 @@ const FLAGS = [
   ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
 ];
 
-/** How long a page may take to be as it is waited for, in milliseconds. */
+/** The longest time to wait for a state of a page, in milliseconds. */
 const PATIENCE = 30_000;
 
 /** Pages of one profile that is new and empty. */
@@ -20,7 +20,7 @@ export interface Tab {
   readonly page: Page;
   /** Opens another page of the same profile. */
   another(): Promise<Page>;
-  /** What went wrong in its pages: errors on their consoles, failed requests, requests to other hosts, dialogs of scripts. */
+  /** Problems of its pages: errors on their consoles, failed requests, requests to other hosts, dialogs of scripts. */
   readonly problems: readonly string[];
   /** Expects problems that match, before they come. */
   allow(pattern: RegExp): void;
@@ -62,7 +62,7 @@ export function startBrowser(): Promise<Browser> {
  * @param browser The browser.
  * @param options The server, and what the page is shown on.
  * @param body What is done.
- * @throws {AssertionError} When something went wrong in the page that was not expected, beside what `body` throws.
+ * @throws {AssertionError} If the page had an unexpected problem; besides the errors of `body`.
  */
 export async function inTab(browser: Browser, options: TabOptions, body: (tab: Tab) => Promise<void>): Promise<void> {
   const { origin, ...shown } = options;
