@@ -11,7 +11,7 @@
  * @module
  */
 
-import { checkNames, checkWhole, invalid, invalidType } from "../src/base/check.ts";
+import { check, checkNames, checkWhole, FLAG, invalid, invalidType } from "../src/base/check.ts";
 import { LONGEST_TIMER } from "../src/base/ttl.ts";
 import { type Command, type Driver, errorReply, type Reply, type SendOptions, StoreError } from "./driver.ts";
 import { redisClient } from "./upstash/client.ts";
@@ -100,9 +100,7 @@ class UpstashDriver implements Driver {
     checkNames(options, ["url", "token", "readYourWrites", "maxBytes", "cache", "client"], "upstash");
     const { maxBytes = 9_900_000, readYourWrites = true } = options;
     checkWhole(maxBytes, "maxBytes of upstash", 1);
-    if (typeof readYourWrites !== "boolean") {
-      throw invalidType("set readYourWrites of upstash", readYourWrites, "true or false");
-    }
+    check(readYourWrites, "readYourWrites of upstash", FLAG);
     this.capabilities = { numbered: false, scripts: true, ordered: false, maxCommands: 1000, maxBytes };
     const misplaced = options.client && ["url", "token", "readYourWrites"].find((name) => name in options);
     if (misplaced) throw invalid("use a ready client with upstash", misplaced, "client, maxBytes, cache");
