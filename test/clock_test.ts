@@ -108,7 +108,7 @@ onWires("a clock that jumps by hours", (test) => {
     assert.deepEqual(await dishes.getOrSet("a", () => assert.fail("it is young")), { at: 1 });
   });
 
-  test("leaves entries that only the store times where they are", async (it) => {
+  test("keeps entries that only the store times", async (it) => {
     const { dishes } = it.make().service(KINDS.plain as never as ReturnType<typeof shop>);
     await dishes.set("a", { at: 1 });
     for (const jump of JUMPS) {

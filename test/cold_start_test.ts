@@ -62,7 +62,7 @@ describe("a cold start", () => {
     const cache = client.cache<number>();
     const first = Promise.all([cache.set("a", 1), cache.increment("n"), cache.get("b")]);
     await sleep(20);
-    // Keys of what waits to be loaded are held: those who come later wait for the same.
+    // Keys of commands that wait for the code are held: later commands wait for the same.
     const later = Promise.all([cache.get("a"), cache.increment("n"), client.cache({ database: 3 }).set("c", 1)]);
     assert.deepEqual(
       [await first, await later],

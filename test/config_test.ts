@@ -15,7 +15,7 @@ function parseConfig(record: Record<string, string | undefined>, settings: Parse
   return parse(record, { ...settings, ttlVariables: [...SERVICE_VARIABLES, ...(settings.ttlVariables ?? [])] });
 }
 
-/** The problems of a configuration; fails when there are none. */
+/** Returns the problems of a configuration; fails if it has none. */
 function problems(record: Record_, settings: ParseConfigOptions = {}): readonly string[] {
   try {
     parseConfig(record, settings);
@@ -27,7 +27,7 @@ function problems(record: Record_, settings: ParseConfigOptions = {}): readonly 
   return assert.fail("no problem was found");
 }
 
-/** What the chosen driver needs. */
+/** Returns the part of a configuration that its driver needs. */
 function wire(config: Config): unknown {
   if (config.driver === "memory") return config.memory;
   return config.driver === "upstash" ? config.upstash : config.redis;
@@ -101,7 +101,7 @@ describe("parseConfig", () => {
   const choices: [string, Record_, Config["driver"], unknown, ParseConfigOptions?][] = [
     ["an empty variable", { REDIS_URL: "", CACHE_DRIVER: "  ", CACHE_NOPE: "" }, "memory", {}],
     ["memory:", { CACHE_URL: "memory:" }, "memory", {}],
-    ["memory: beside Redis", { CACHE_URL: "memory://", REDIS_URL: "redis://h" }, "memory", {}],
+    ["memory: next to Redis", { CACHE_URL: "memory://", REDIS_URL: "redis://h" }, "memory", {}],
     ["a driver alone", { CACHE_DRIVER: "node-redis" }, "node-redis", local],
     ["redis://", { CACHE_URL: "redis://cache" }, "node-redis", { ...local, host: "cache" }],
     ["REDIS_URL", { REDIS_URL: "redis://cache:6390/" }, "node-redis", { ...local, host: "cache", port: 6390 }],
@@ -172,7 +172,7 @@ describe("parseConfig", () => {
     ],
     ["Upstash", rest, "upstash", { url: "https://eu1.upstash.io", token: "AXtoken" }],
     ["Vercel KV", kv, "upstash", { url: "https://kv.upstash.io", token: "KVtoken" }],
-    ["Upstash beside Vercel KV", { ...kv, ...rest }, "upstash", { url: "https://eu1.upstash.io", token: "AXtoken" }],
+    ["Upstash next to Vercel KV", { ...kv, ...rest }, "upstash", { url: "https://eu1.upstash.io", token: "AXtoken" }],
     [
       "https:// with a path",
       { CACHE_URL: "http://localhost:8079/redis/", UPSTASH_REDIS_REST_TOKEN: "t" },
@@ -185,9 +185,9 @@ describe("parseConfig", () => {
       "upstash",
       { url: "https://eu1.upstash.io", token: "t0ken" },
     ],
-    ["Redis beside Upstash", { ...rest, REDIS_URL: "redis://h" }, "node-redis", { ...local, host: "h" }],
+    ["Redis next to Upstash", { ...rest, REDIS_URL: "redis://h" }, "node-redis", { ...local, host: "h" }],
     [
-      "Redis beside Upstash without TCP",
+      "Redis next to Upstash without TCP",
       { ...rest, REDIS_URL: "redis://h" },
       "upstash",
       { url: "https://eu1.upstash.io", token: "AXtoken" },
@@ -195,12 +195,12 @@ describe("parseConfig", () => {
     ],
     ["Redis alone without TCP", { REDIS_URL: "redis://h" }, "node-redis", { ...local, host: "h" }, { tcp: false }],
     [
-      "a driver beside everything",
+      "a driver next to everything",
       { ...rest, REDIS_URL: "redis://h", CACHE_DRIVER: "upstash" },
       "upstash",
       { url: "https://eu1.upstash.io", token: "AXtoken" },
     ],
-    ["memory beside everything", { ...rest, REDIS_URL: "not a URL", CACHE_DRIVER: "memory" }, "memory", {}],
+    ["memory next to everything", { ...rest, REDIS_URL: "not a URL", CACHE_DRIVER: "memory" }, "memory", {}],
   ];
   for (const [name, record, driver, expected, settings] of choices) {
     it(`parseConfig chooses ${driver} when given ${name}`, () => {
@@ -853,7 +853,7 @@ describe("any input", () => {
   });
 });
 
-/** What must not compile; never called. */
+/** Calls that must not compile; never run. */
 export function types(config: Config): unknown[] {
   const bad: ConfigOptions[] = [
     // @ts-expect-error no such driver

@@ -1,4 +1,4 @@
-/** Whose a variable is by its name: this library's, nearly this library's, or another program's. */
+/** The owner of a variable by its name: this library, nearly this library, or another program. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
@@ -26,7 +26,7 @@ function problems(record: Record<string, string>, settings: ParseConfigOptions =
   return [];
 }
 
-/** What other programs call their variables, by whose they are. */
+/** The names of variables of other programs, by program. */
 const OTHERS: Readonly<Record<string, string>> = {
   "Kubernetes, of a service cache":
     "CACHE_SERVICE_HOST CACHE_SERVICE_PORT CACHE_SERVICE_PORT_REDIS CACHE_PORT CACHE_PORT_6379_TCP CACHE_PORT_6379_TCP_PROTO CACHE_PORT_6379_TCP_PORT CACHE_PORT_6379_TCP_ADDR",

@@ -22,7 +22,7 @@ describe("a prefix on a store without databases", () => {
   });
   after(() => redis.stop());
 
-  /** A client as a user who may touch no other keys, and what its store refused. */
+  /** Opens a client as a user that may touch only keys of the prefix, with the errors of its store. */
   function open(options: object = {}): { client: CacheClient; refused: StoreError[] } {
     const place = { env: {}, url: redis.url, username: "shop", password: "pw", timeout: 5000 };
     const client = createCacheClient({ ...place, prefix: "shop", databases: "prefixed", onError: "throw", ...options });
@@ -63,7 +63,7 @@ describe("a prefix on a store without databases", () => {
     }
   });
 
-  it("is followed by the database and by the service where databases are shared", async () => {
+  it("is followed by the database and by the service if databases are shared", async () => {
     await command("FLUSHALL");
     const { client } = open({ allowSharedDatabases: true });
     await using _ = client;
@@ -71,7 +71,7 @@ describe("a prefix on a store without databases", () => {
     assert.ok(((await command("KEYS", "*")) as string[]).includes("shop:db1:product:product:1"));
   });
 
-  it("is no part of what is listed, backed up, restored, copied, counted and cleared", async () => {
+  it("is not part of what is listed, backed up, restored, copied, counted and cleared", async () => {
     await command("FLUSHALL");
     const { client } = open();
     await using _ = client;

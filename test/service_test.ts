@@ -33,7 +33,7 @@ notification 7 templates template:{id} 2h CACHE_TTL_TEMPLATES, preferences notif
 
 const NOW = 1_700_000_000_000;
 
-/** A driver that tells what it was sent; of scripts, the names. */
+/** A driver that records what it was sent; of scripts, the names. */
 function recorded(driver: Driver): Driver & { readonly sent: string[] } {
   const sent: string[] = [];
   return {
@@ -168,7 +168,7 @@ describe("the shared client", () => {
   });
   after(() => client.close());
 
-  it("is one, serves services by name, and is made anew after it was closed", async () => {
+  it("is one, serves services by name, and is made again after it was closed", async () => {
     assert.equal(getCacheClient(), client);
     assert.equal(getCacheService("product"), client.service("product"));
     await client.close();

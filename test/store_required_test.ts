@@ -140,7 +140,7 @@ describe("encrypted services without keys", () => {
     assert.equal(core.lines.length, 1);
   });
 
-  it("of Food Fast say nothing where there are keys, and where values never leave the process", () => {
+  it("of Food Fast say nothing with keys, and if values never leave the process", () => {
     const { lines, logger } = logged();
     createCacheClient({ env: {}, driver: remote(), logger, encryption: { keys: { k1: KEY } } }).service("auth");
     createCacheClient({ env: {}, driver: memory(), logger }).service("auth");

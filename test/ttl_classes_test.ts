@@ -81,7 +81,7 @@ describe("TTLs that have a name", () => {
     }
   }
 
-  it("are taken where collections are declared, and by variables of TTLs", async () => {
+  it("are taken in declarations of collections, and by variables of TTLs", async () => {
     const { client, left, pass } = open({}, { ...ENV, CACHE_TTL_NAMED: "short" });
     const { dishes, named, slides } = client.service(menu);
     await Promise.all([dishes.set(1, 1), named.set(1, 1), slides.set(1, 1)]);
@@ -103,7 +103,7 @@ describe("TTLs that have a name", () => {
     }
   });
 
-  it("are for ever where their variable says so", async () => {
+  it("last forever if their variable says so", async () => {
     const { client, left } = open({}, { CACHE_TTL_LONG: "forever" });
     await client.cache({ database: 9 }).set("k", 1, { ttl: "long" });
     assert.equal(await left("k"), -1);
@@ -181,7 +181,7 @@ describe("TTLs that have a name", () => {
     await assert.rejects(cache.incrementRateLimit("k", { window: "short" }), refused);
   });
 
-  it("are refused where they would be named after themselves, and other names everywhere", () => {
+  it("are refused if they would be named after themselves, and other names everywhere", () => {
     for (const [record, message] of [
       [
         { CACHE_TTL_DEFAULT: "default" },

@@ -97,12 +97,12 @@ async function severalPlaceholders(client: CacheClient): Promise<void> {
   await invoices.get(["acme", 1, 2]);
   // @ts-expect-error a part is text or a number
   await invoices.get(["acme", true]);
-  // @ts-expect-error an id is no text
+  // @ts-expect-error an id is not text
   await invoices.get("acme:1");
   // With the type of values given, names are not known to the compiler, and checked when it runs.
   await lines.get({ tenant: "acme", invoice: 1, line: 2 });
   await lines.get(["acme", 1, 2]);
-  // @ts-expect-error an id is no text
+  // @ts-expect-error an id is not text
   await lines.get("acme:1:2");
   // @ts-expect-error a part is text or a number
   await lines.get({ tenant: "acme", invoice: 1, line: true });
@@ -137,13 +137,13 @@ async function services(client: CacheClient): Promise<void> {
   maybe?.name;
   for await (const id of products.keys("1*")) id.toUpperCase();
 
-  // @ts-expect-error an object is no id of a collection that does not hash
+  // @ts-expect-error an object is not an id of a collection that does not hash
   await products.get({ id: 1 });
-  // @ts-expect-error nothing is no id
+  // @ts-expect-error undefined is not an id
   await products.get(undefined);
-  // @ts-expect-error null is no id
+  // @ts-expect-error null is not an id
   await products.get(null);
-  // @ts-expect-error a boolean is no id
+  // @ts-expect-error a boolean is not an id
   await products.delete(true);
   // @ts-expect-error an id is missing
   await products.get();
@@ -151,7 +151,7 @@ async function services(client: CacheClient): Promise<void> {
   await products.set(1, { id: 1 });
   // @ts-expect-error its name is text
   await products.set(1, { id: 1, name: 5 });
-  // @ts-expect-error nothing is no value
+  // @ts-expect-error undefined is not a value
   await products.set(1, undefined);
   // @ts-expect-error a cart's line has a quantity
   await carts.set("u", { items: [{ productId: 1 }] });
@@ -189,7 +189,7 @@ async function services(client: CacheClient): Promise<void> {
   yes<Equal<typeof back, RateLimitResult>>();
   const allBack = await products.decrementRateLimit(5, limits);
   yes<Equal<typeof allBack, RateLimitsResult>>();
-  // @ts-expect-error one limit tells of no others
+  // @ts-expect-error one limit says nothing of others
   one.decidedBy;
   // @ts-expect-error several limits have one cost
   await auth.checkRateLimit("ip", [{ limit: 1, window: "1m", cost: 2 }]);
@@ -241,7 +241,7 @@ async function ownServices(client: CacheClient): Promise<void> {
   await mine.parsed.set("a", 12);
   // @ts-expect-error the schema has no such field
   await mine.quests.set(1, { id: 1, name: "x" });
-  // @ts-expect-error an object is no id here
+  // @ts-expect-error an object is not an id here
   await mine.points.get({ user: 1 });
   // @ts-expect-error unknown collection
   mine.badges;
@@ -293,9 +293,9 @@ async function batchLoads(client: CacheClient, ids: number[], rows: ReadonlyMap<
   await points.getOrSetMany(["a", "b"], () => rows);
   // @ts-expect-error values of another type
   await points.getOrSetMany(ids, () => new Map([[1, { balance: "1" }]]));
-  // @ts-expect-error a list is no Map
+  // @ts-expect-error a list is not a Map
   await points.getOrSetMany(ids, () => [{ balance: 1 }]);
-  // @ts-expect-error an object is no id here
+  // @ts-expect-error an object is not an id here
   await points.getOrSetMany([{ id: 1 }], () => rows);
 }
 
@@ -317,7 +317,7 @@ async function caches(client: CacheClient): Promise<void> {
   await cache.set("k", { n: "1" });
   // @ts-expect-error pairs of another type
   await cache.setMany([["a", 1]]);
-  // @ts-expect-error an object is no key
+  // @ts-expect-error an object is not a key
   await cache.get({ k: 1 });
   // @ts-expect-error a TTL has a known unit
   await cache.set("k", { n: 1 }, { ttl: "5 minutes" });
@@ -325,7 +325,7 @@ async function caches(client: CacheClient): Promise<void> {
   await cache.set("k", { n: 1 }, { ttl: "5" });
   // @ts-expect-error weeks are no unit
   await cache.expire("k", "1w");
-  // @ts-expect-error never is no TTL
+  // @ts-expect-error "never" is not a TTL
   await cache.expire("k", "never");
   // @ts-expect-error unknown option
   await cache.set("k", { n: 1 }, { expires: "5m" });
@@ -334,7 +334,7 @@ async function caches(client: CacheClient): Promise<void> {
   // @ts-expect-error unknown way to fail
   await cache.get("k", { onError: "ignore" });
   await cache.get("k", { timeout: "50ms" });
-  // @ts-expect-error text without its unit is no deadline
+  // @ts-expect-error text without its unit is not a deadline
   await cache.get("k", { timeout: "50" });
   // @ts-expect-error a database is a number
   client.cache({ database: "9" });
@@ -457,7 +457,7 @@ function options(): void {
 }
 
 describe("types", () => {
-  it("withSchemas and collection throw where the compiler would have refused", () => {
+  it("withSchemas and collection throw if the compiler would have refused", () => {
     assert.throws(() => withSchemas(product, { dishes: v.string() } as never), TypeError);
     assert.throws(() => collection({ ttl: "5m" } as never), TypeError);
     assert.throws(() => collection({ key: "a:{id}", ttl: "5min" as "5m" }), TypeError);

@@ -61,7 +61,7 @@ export class StoreConnection {
 
   /** The driver, opened on the first call. @throws {StoreError} Once the store is closed. */
   driver(): Driver | Promise<Driver> {
-    if (this.#closed) throw new StoreError("closed", "the cache client is closed");
+    if (this.#closed) throw new StoreError("closed", "Cannot use the cache client: it is closed");
     if (this.#driver) return this.#driver;
     const opening = this.#open();
     this.#driver = opening;

@@ -41,7 +41,7 @@ export const payment: ServiceDefinition<{
     const path = findCardNumber(value);
     if (path === undefined) return;
     throw new CardNumberError(
-      `cannot store a card number${path ? ` (at "${path}")` : ""}: store the provider's token and the last four digits`,
+      `Cannot store a card number${path ? ` (at "${path}")` : ""}: expected the provider's token and the last four digits`,
     );
   },
 };
