@@ -57,7 +57,7 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
   /** Lets services share databases. @default false */
   readonly allowSharedDatabases?: boolean;
   /**
-   * Told of failures: anything with `warn(details, message)`; `false` is silence.
+   * Receives failures: anything with `warn(details, message)`; `false` is silence.
    * @default `console.warn`, a line a kind and minute
    */
   readonly logger?: Logger | false;

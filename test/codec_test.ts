@@ -8,7 +8,7 @@ import { decode, encode, knowClasses, type SuperClass, serialize } from "../src/
 import { same } from "./helpers/same.ts";
 import { anyGraph, anyValue, key } from "./helpers/values.ts";
 
-/** What superjson makes of a value; `undefined` where it throws. */
+/** Returns superjson's document and the value it reads from it; `undefined` if it throws. */
 function reference(value: unknown): { text: string; plain: boolean; back: unknown } | undefined {
   try {
     const { meta } = superjson.serialize(value);
@@ -20,7 +20,7 @@ function reference(value: unknown): { text: string; plain: boolean; back: unknow
 }
 
 describe("codec", () => {
-  it("decode gives back an equal value, and superjson's parse too where it has words for all of it", () => {
+  it("decode gives back an equal value, and so does superjson's parse when its format can hold all of it", () => {
     let plain = 0;
     let rich = 0;
     const anything = fc.oneof(
@@ -61,7 +61,7 @@ describe("codec", () => {
     assert.ok(plain > 100 && rich > 100, `${plain} plain, ${rich} rich`);
   });
 
-  it("encode throws or decode gives back an equal value when there is what no document can hold", () => {
+  it("encode throws, or decode gives back an equal value, when parts of the value cannot be stored", () => {
     let refused = 0;
     fc.assert(
       fc.property(anyValue(true), (value) => {
@@ -84,7 +84,7 @@ describe("codec", () => {
     assert.ok(refused > 100, `${refused} refused`);
   });
 
-  it("encode writes superjson's document byte by byte when the value is JSON", () => {
+  it("encode writes superjson's document byte for byte when the value is JSON", () => {
     fc.assert(
       fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
         const theirs = reference(value);
@@ -124,7 +124,7 @@ describe("codec", () => {
     assert.ok(compared.joined > 500 && compared.plain > 500 && compared.errors > 50, JSON.stringify(compared));
   });
 
-  it("decode gives back what superjson throws at when it is plain JSON", () => {
+  it("decode gives back plain JSON that superjson refuses to read", () => {
     for (const text of ['{"constructor":1}', '{"prototype":{"a":[1]}}', '{"__proto__":{"polluted":true}}']) {
       const value = JSON.parse(text);
       assert.equal(encode(value), `{"json":${text}}`);
@@ -186,7 +186,7 @@ describe("codec", () => {
     assert.ok(same(decode(encode(keys)), keys));
   });
 
-  it("decode reads what superjson itself wrote, lists of bytes and paths of its older form among it", () => {
+  it("decode reads documents that superjson wrote, also those with lists of bytes and with older paths", () => {
     const shared = { n: 1 };
     const value: Record<string, unknown> = {
       "a.b\\c": [new Uint8Array([1, 2]), new Float32Array([0.5])],
@@ -201,7 +201,7 @@ describe("codec", () => {
     assert.deepEqual(superjson.parse(older), decode(older));
   });
 
-  it("decode gives back what is met again in Maps, Sets and causes, where superjson mixes it up", () => {
+  it("decode gives back objects that occur again in Maps, Sets and causes, which superjson mixes up", () => {
     const [a, b] = [{ name: "a" }, { name: "b" }];
     const keys = {
       map: new Map<unknown, unknown>([
@@ -247,7 +247,7 @@ describe("codec", () => {
     assert.deepEqual([read.name, read.message], ["Odd", "r"]);
   });
 
-  it("encode takes objects and arrays of another realm, and gives back such of this one", () => {
+  it("encode takes objects and arrays of another realm, and decode gives back those of this realm", () => {
     const theirs = runInNewContext(
       '({ a: [{ b: 1 }], d: new Date(5), m: new Map([[1, new Set([2])]]), e: new TypeError("t") })',
     );
@@ -388,7 +388,7 @@ describe("codec", () => {
     for (const [classes, message] of bad) assert.throws(() => knowClasses(classes as SuperClass[]), message);
   });
 
-  it("decode throws when the text is no document of superjson's", () => {
+  it("decode throws when the text is not a superjson document", () => {
     for (const text of ["", "{", "null", "[]", '"a"', "true", "{}", '{"meta":{}}', "S3CRET"]) {
       assert.throws(() => decode(text), Error, text);
     }
@@ -408,7 +408,7 @@ describe("codec", () => {
     assert.equal(decode("-1"), -1);
   });
 
-  it("decode ends, and changes nothing outside, when what is said of a value is of another one or goes in circles", () => {
+  it("decode ends and changes nothing else when the notes belong to another value or go in circles", () => {
     const ends = (json: unknown, meta: unknown): void => {
       try {
         decode(JSON.stringify({ json, meta }));

@@ -109,7 +109,7 @@ onWires("encryption", (test) => {
     assertSilent(all);
   });
 
-  test("keeps values of any kind, null among them, and what is known not to be there", async (it) => {
+  test("keeps values of any kind, null among them, and the fact that a loader found nothing", async (it) => {
     const service = defineService({
       name: "vault",
       database: 9,
@@ -131,7 +131,7 @@ onWires("encryption", (test) => {
     assert.equal(client.stats().errors, 0);
   });
 
-  test("makes misses, told as corrupt, where the key is another, gone or missing altogether", async (it) => {
+  test("makes corrupt misses when the key is different, gone or missing altogether", async (it) => {
     await open(it, { k1: KEYS.k1 }).vault.cards.set("1", VALUE);
     const text = await raw(it, "card:1");
     await assertMisses(it, { k1: KEYS.k2 });
@@ -189,7 +189,7 @@ onWires("encryption", (test) => {
     await assertMisses(it, KEYS);
   });
 
-  test("makes misses of what somebody put there in plain text", async (it) => {
+  test("makes misses of plain text that another program wrote", async (it) => {
     for (const text of ['{"json":{"token":"forged"}}', '{"json":null,"meta":{"values":["undefined"]}}', '{"json":5}']) {
       await it.raw(9, "SET", "card:1", text);
       await assertMisses(it, KEYS);
@@ -206,7 +206,7 @@ onWires("encryption", (test) => {
     }
   });
 
-  test("makes misses of what was stored before it was turned on, and of what is sealed once it is off", async (it) => {
+  test("makes misses of values from before it was turned on, and of sealed values once it is off", async (it) => {
     const before = it.make().service(PLAIN);
     await before.cards.set("1", VALUE);
     assert.ok((await raw(it, "card:1")).includes(SECRET));
@@ -224,7 +224,7 @@ onWires("encryption", (test) => {
     );
   });
 
-  test("leaves counters as they are, for the store adds to them", async (it) => {
+  test("leaves counters as they are, because the store adds to them", async (it) => {
     const all = open(it, KEYS);
     const { cache } = all.vault;
     assert.equal(await cache.increment("logins"), 1);
@@ -237,7 +237,7 @@ onWires("encryption", (test) => {
     assert.deepEqual(all.reasons(), []);
   });
 
-  test("keeps stale and fail-safe values, and decoded ones near", async (it) => {
+  test("keeps stale and fail-safe values, and decoded values in near caches", async (it) => {
     const all = open(it, KEYS);
     const { kept, near } = all.vault;
     await kept.set("1", VALUE);
@@ -259,7 +259,7 @@ onWires("encryption", (test) => {
     assertSilent(all);
   });
 
-  test("leaves services alone that do not ask for it, and seals those of Food Fast that hold secrets", async (it) => {
+  test("leaves alone services that do not ask for it, and seals those of Food Fast that hold secrets", async (it) => {
     const { client } = open(it, KEYS);
     await client.service("payment").methods.set("u", [{ token: SECRET, last4: "4242" }]);
     await client.service("product").products.set(1, { id: 1, name: "Pho" });
@@ -274,7 +274,7 @@ onWires("compression", (test) => {
   const big: Card = { token: SECRET, notes };
   const plain = JSON.stringify(big).length;
 
-  test("makes what is above its size smaller, and leaves what is below", async (it) => {
+  test("makes values above its size smaller, and leaves the others", async (it) => {
     const { packed, cards } = it.make().service(PLAIN);
     await packed.set("big", big);
     await packed.set("small", VALUE);
@@ -313,7 +313,7 @@ onWires("compression", (test) => {
     assertSilent(all);
   });
 
-  test("makes misses of packed text that cannot be inflated", async (it) => {
+  test("makes misses of compressed text that cannot be inflated", async (it) => {
     const all = open(it);
     for (const text of ['{"packed":""}', '{"packed":"AAAA"}', '{"packed":"%"}', '{"packed":1}', '{"packed":null}']) {
       await it.raw(9, "SET", "packed:1", text);
@@ -336,7 +336,7 @@ onWires("compression", (test) => {
 });
 
 onWires("values in the order they are written", (test) => {
-  test("stand so though some take time to seal", async (it) => {
+  test("keep their order when some take time to seal", async (it) => {
     const client = createCacheClient({ ...it.options, encryption: { keys: KEYS } });
     const { packed } = client.service(VAULT);
     const large = { token: SECRET, notes: "x".repeat(300_000) };

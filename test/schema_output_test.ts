@@ -41,7 +41,7 @@ const output = { id: 1, tags: [], when: new Date(given.when) };
 const bad = { id: "one" } as unknown as typeof given;
 
 onWires("what a schema makes of a value", (test) => {
-  test("is what a miss hands out and a hit does, to all who wait", async (it) => {
+  test("is what a miss and a hit return, also to callers that wait", async (it) => {
     const { dishes, later, near, locked, stale } = it.make().service(MENU);
     for (const cache of [dishes, later, near, locked, stale]) {
       const loading = gate<typeof given>();
@@ -67,7 +67,7 @@ onWires("what a schema makes of a value", (test) => {
     }
   });
 
-  test("is what a miss hands out where the value is not stored", async (it) => {
+  test("is what a miss returns when the value is not stored", async (it) => {
     const background = new Background();
     const { dishes, later } = it.make({ waitUntil: background.waitUntil }).service(MENU);
     for (const cache of [dishes, later]) {
@@ -89,7 +89,7 @@ onWires("what a schema makes of a value", (test) => {
     }
   });
 
-  test("is what update gives its change and answers, and what is stored is what the change gave", async (it) => {
+  test("is what update passes to its change and returns, while the result of the change is stored", async (it) => {
     const { dishes, later } = it.make().service(MENU);
     for (const [cache, key] of [
       [dishes, "dish:1"],
@@ -110,7 +110,7 @@ onWires("what a schema makes of a value", (test) => {
     }
   });
 
-  test("is what a load that fails leaves in place, and what one in the background brings", async (it) => {
+  test("is kept when a load fails, and replaced when a load in the background succeeds", async (it) => {
     const { stale } = it.make().service(MENU);
     await stale.getOrSet(1, () => given);
     it.now += 2000;

@@ -14,14 +14,14 @@ const ring = keyRing({ keys: { k1: KEY } });
 const packing: SealOptions = { compressAbove: 1 };
 const large = JSON.stringify({ json: Array.from({ length: 400 }, (_, id) => ({ id, name: `Phở bò ${id} 🍜` })) });
 
-/** What the store gives back of what was written. */
+/** Returns the document that the store would hold. */
 async function stored(document: string, options: SealOptions, place = PLACE) {
   const fragment = seal(document, options, place);
   assert.ok(fragment);
   return JSON.parse(`{"v":1,${await fragment}}`) as { sealed?: string; packed?: string; json?: unknown };
 }
 
-/** What went wrong; it is a plain Error without text of keys or documents. */
+/** Returns the message of a failure, which must be a plain Error without text of keys or documents. */
 async function failure(run: Promise<unknown>): Promise<string> {
   try {
     await run;
@@ -98,13 +98,13 @@ describe("seal and open", () => {
     );
   });
 
-  it("seal answers undefined at once when there is nothing to do", () => {
+  it("seal returns undefined at once when there is nothing to do", () => {
     assert.equal(seal(large, {}, PLACE), undefined);
     assert.equal(seal(large, { compressAbove: large.length + 1 }, PLACE), undefined);
     assert.ok(seal(large, { compressAbove: large.length }, PLACE));
   });
 
-  it("seal writes AES-GCM as anybody reads it: key id, point, base64 of iv, ciphertext and tag", async () => {
+  it("seal writes AES-GCM that others can read: key id, point, base64 of iv, ciphertext and tag", async () => {
     const { sealed = "" } = await stored('{"json":"phở"}', { ring });
     const [, text = ""] = /^k1\.([A-Za-z0-9+/]+=*)$/.exec(sealed) ?? [];
     const bytes = Buffer.from(text, "base64");
@@ -128,7 +128,7 @@ describe("seal and open", () => {
     assert.match((await stored(large, { ring, compressAbove: large.length + 1 })).sealed ?? "", /^k1\./);
   });
 
-  it("open refuses a compressed text that was cut short at any byte, by whoever inflates it", async () => {
+  it("open refuses a compressed text that was cut short at any byte, with every way to inflate it", async () => {
     const text = await stored(large, packing);
     const bytes = Buffer.from(text.packed ?? "", "base64");
     assert.equal(await open(text, {}, PLACE), large);
@@ -144,13 +144,13 @@ describe("seal and open", () => {
     }
   });
 
-  it("open reads a compressed text of a version that did not store its length, and gives no half of one for it", async () => {
+  it("open reads a compressed text of a version that stored no length, and never returns a part of one", async () => {
     const bytes = deflateRawSync(large);
     assert.equal(await open({ packed: bytes.toString("base64") }, {}, PLACE), large);
     for (let length = 0; length < bytes.length; length++) {
       const packed = bytes.subarray(0, length).toString("base64");
       const opened = await open({ packed }, {}, PLACE).catch(() => large);
-      // What comes out of it is no document: a read takes it for corrupt.
+      // The result is not a document, so a read counts it as corrupt.
       if (opened !== large) assert.throws(() => decode(opened), SyntaxError);
     }
   });
@@ -164,7 +164,7 @@ describe("seal and open", () => {
     }
   });
 
-  it("open reads with the old key what was written before the keys were rotated", async () => {
+  it("open reads values from before a rotation with the old key", async () => {
     const old = await stored(large, { ring });
     const rotated = { ring: keyRing({ keys: { k1: KEY, k2: OTHER }, current: "k2" }) };
     assert.equal(await open(old, rotated, PLACE), large);
@@ -176,14 +176,14 @@ describe("seal and open", () => {
     assert.match(await failure(open(old, ended, PLACE)), /sealed with the key k1: the key is unknown/);
   });
 
-  it("open refuses what was sealed with a key of the same id, or when there are no keys", async () => {
+  it("open refuses a text that another key of the same id sealed, and every text when there are no keys", async () => {
     const text = await stored(large, { ring });
     const changed = /sealed with the key k1: the key is different, or the value was changed or moved/;
     assert.match(await failure(open(text, { ring: keyRing({ keys: { k1: OTHER } }) }, PLACE)), changed);
     assert.match(await failure(open(text, {}, PLACE)), /sealed with the key k1: the key is unknown/);
   });
 
-  it("open refuses what was moved to another place", async () => {
+  it("open refuses a text that was moved to another key", async () => {
     for (const compressAbove of [undefined, 1]) {
       const text = await stored(large, { ring, compressAbove });
       for (const place of ["", "shop:product:2", "shop:product:", `${PLACE} `, `.${PLACE}`, `k1.${PLACE}`]) {
@@ -216,7 +216,7 @@ describe("seal and open", () => {
     for (const end of [".", "~", "!", "AAAA", text]) await failure(open({ sealed: sealed + end }, both, PLACE));
   });
 
-  it("open refuses what is of no known form", async () => {
+  it("open refuses a text of an unknown form", async () => {
     for (const text of [
       {},
       { sealed: null },
@@ -232,7 +232,7 @@ describe("seal and open", () => {
     assert.match(await failure(open({ packed: junk }, {}, PLACE)), /^Cannot open a value: ./);
   });
 
-  it("open refuses what inflates beyond 64 MiB, and inflates what has just as much", async () => {
+  it("open refuses a text that inflates beyond 64 MiB, and inflates one of exactly 64 MiB", async () => {
     const inflate = (size: number) =>
       open({ packed: deflateRawSync(Buffer.alloc(size, 0x20)).toString("base64") }, {}, PLACE);
     assert.match(await failure(inflate(2 ** 26 + 1)), /too large/);
@@ -240,7 +240,7 @@ describe("seal and open", () => {
     assert.equal((await inflate(2 ** 26)).length, 2 ** 26);
   });
 
-  it("seal does not compress where the runtime cannot, and open says so", async () => {
+  it("seal does not compress when the runtime cannot, and open reports it", async () => {
     const { packed } = await stored(large, packing);
     await without("CompressionStream", async () => {
       assert.deepEqual(await stored(large, packing), { v: 1, ...JSON.parse(large) });
