@@ -26,7 +26,9 @@ const SHARED = [
   "defineService",
   "isCacheError",
   "logTo",
+  "parseConfig",
   "parseTtl",
+  "redactUrl",
   "withOptions",
   "withSchemas",
 ];
