@@ -52,15 +52,11 @@ export type AnyLoader = (context: LoadContext<never>) => unknown;
 
 /** One `getOrSet`: the purpose of its read, and what happens then. */
 export class GetOrSet implements Purpose {
-  readonly operation = "get";
-  readonly wanted = "old";
-  readonly keeps = true;
-  readonly context: CacheContext;
-  readonly options: CallOptions | undefined;
-  /** Milliseconds until a step of the store fails. */
-  readonly timeout: number;
-  readonly policy: Policy;
-  readonly loader: AnyLoader;
+  // Declared fields are set once, by the constructor: a hit would pay for a second time.
+  declare readonly context: CacheContext;
+  declare readonly options: CallOptions | undefined;
+  declare readonly policy: Policy;
+  declare readonly loader: AnyLoader;
   #found: Found | undefined;
   #loadDecided: (() => void) | undefined;
 
@@ -79,11 +75,23 @@ export class GetOrSet implements Purpose {
   ) {
     this.context = context;
     this.options = options;
-    this.timeout = timeoutOf(context, options);
+    timeoutOf(context, options);
     this.policy = policyOf(context.policy, options, true);
     checkFunction(loader, "a loader");
     this.loader = loader;
     this.#loadDecided = loadDecided;
+  }
+
+  get operation(): string {
+    return "get";
+  }
+
+  get wanted(): "old" {
+    return "old";
+  }
+
+  get keeps(): boolean {
+    return true;
   }
 
   /** The outcome of the read. */
@@ -210,10 +218,11 @@ async function within(
  * written, though its callers may get it before.
  */
 async function run(call: GetOrSet, load: Load, reason: LoadReason): Promise<unknown> {
-  const { context, found, policy, options, timeout } = call;
+  const { context, found, policy, options } = call;
   const { key } = found;
   let start = performance.now();
   // If the store is away, the write has the rest of the read's deadline.
+  const timeout = timeoutOf(context, options);
   const left = found.failed ? timeout - (start - found.start) : timeout;
   let turn: LockTurn | undefined;
   let writing: Promise<boolean | undefined> | undefined;

@@ -64,17 +64,18 @@ export const GET: Purpose = {
 
 /** A read in flight, and then its outcome: one object a read. */
 export class Read implements Reader, Found {
-  readonly id: Id;
-  readonly key: string;
-  readonly physical: string;
-  readonly space: Keyspace;
+  // Declared fields are set once, by the constructor: a hit would pay for a second time.
+  declare readonly id: Id;
+  declare readonly key: string;
+  declare readonly physical: string;
+  declare readonly space: Keyspace;
+  declare timeout: number;
+  declare epoch: Epoch;
   readonly start: number = performance.now();
-  timeout: number;
   state: Found["state"] = "none";
   value: unknown = undefined;
   document: Document | undefined;
   text: string | null = null;
-  epoch: Epoch;
   left: Reply | undefined;
   failed = false;
   readonly #context: CacheContext;
