@@ -75,6 +75,7 @@ export class GetOrSet implements Purpose {
   ) {
     this.context = context;
     this.options = options;
+    // Options of another type are refused before their names are checked.
     timeoutOf(context, options);
     this.policy = policyOf(context.policy, options, true);
     checkFunction(loader, "a loader");
