@@ -15,6 +15,8 @@ const { publint } = await import("publint");
 const { formatMessage } = await import("publint/utils");
 const { bundleWorker, WORKER_BYTES } = await import("./bundle.mjs");
 const { writeDocs } = await import("./docs.mjs");
+const { checkNames } = await import("./names.mjs");
+const { checkProse } = await import("./prose.mjs");
 const { checkLinks } = await import("./links.mjs");
 const { ASSETS_FILE, dashboardAssets } = await import("./dashboard.mjs");
 
@@ -91,6 +93,8 @@ const queues = [
   [
     ["format and lint", command("biome", "ci", "--colors=off", "--error-on-warnings", ".")],
     ["imports", imports],
+    ["names", () => problems(checkNames())],
+    ["prose", () => problems(checkProse())],
     ["docs", command("deno", "doc", "--quiet", "--lint", ...entries)],
     ["doc examples", () => command("deno", "test", "--quiet", "--doc", "-A", ...examples())()],
     ["reference", () => writeDocs(join(folder, "reference"))],

@@ -150,7 +150,14 @@ function tcpClients(graph) {
     else if (closure(graph, file, true).has("redis")) problems.push(`${file} can load the TCP client`);
   }
   for (const file of ["mod.ts", "src/core.ts", "src/edge.ts"]) {
-    for (const name of ["src/runtime/process.ts", "commander", "@clack/prompts", "@opentelemetry/api"]) {
+    for (const name of [
+      "src/runtime/process.ts",
+      "src/runtime/files.ts",
+      "src/runtime/listen.ts",
+      "commander",
+      "@clack/prompts",
+      "@opentelemetry/api",
+    ]) {
       if (closure(graph, file, true).has(name)) problems.push(`${file} can load ${name}`);
     }
   }
@@ -164,7 +171,18 @@ const OF_TCP = /^drivers\/node_redis\/resp(_connection)?\.ts$/;
 
 function runtimeGlobals(graph) {
   const problems = [];
-  const use = /["'`]node:[a-z]|\b(?:Deno|Bun|process)\s*(?:\?\.|[.[])|typeof\s+(?:Deno|Bun|process)\b/;
+  const use = new RegExp(
+    [
+      /["'`]node:[a-z]/,
+      /\b(?:Deno|Bun|process)\s*(?:\?\.|[.[])/,
+      /\btypeof\s+(?:Deno|Bun|process)\b/,
+      /\b(?:WebSocketPair|EdgeRuntime)\b/,
+      /\bglobalThis\s*(?:\?\.|\.|\[["'`])\s*(?:Deno|Bun|process)\b/,
+      /\{[^{}]*\b(?:Deno|Bun|process)\b[^{}]*\}\s*=\s*globalThis/,
+    ]
+      .map(({ source }) => source)
+      .join("|"),
+  );
   for (const file of graph.keys()) {
     if (RUNTIME.includes(file) || OF_TCP.test(file)) continue;
     const source = readFileSync(join(root, file), "utf8");

@@ -61,7 +61,7 @@ function phrases(file, text) {
   const problems = [];
   const running = flat(text);
   for (const [phrase, plain] of PHRASES) {
-    for (const { 0: found, index } of running.matchAll(new RegExp(phrase, "gi"))) {
+    for (const { 0: found, index } of running.matchAll(new RegExp(phrase.source.replaceAll(" ", "\\s+"), "gi"))) {
       problems.push(`${file}:${lineAt(text, index)} says "${found.replace(/\s+/g, " ")}": ${plain}`);
     }
   }

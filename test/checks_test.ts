@@ -15,7 +15,10 @@ describe("the checks of the house", () => {
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "larder-checks-"));
-    const parts = ["src", "drivers", "scripts", "mod.ts", "package.json", "package-lock.json", "deno.json"];
+    const manifests = ["package.json", "package-lock.json", "deno.json"];
+    const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "findings", "monitoring"];
+    const code = ["mod.ts", "src", "drivers", "scripts", "test", "bench", "examples"];
+    const parts = [...manifests, ...pages, ...code];
     await Promise.all(parts.map((part) => cp(join(ROOT, part), join(folder, part), { recursive: true })));
     await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"));
   });
@@ -48,7 +51,7 @@ describe("the checks of the house", () => {
   }
 
   it("pass for the tree as it is", async () => {
-    for (const name of ["imports", "exports"]) assert.deepEqual((await check(name)).code, 0, name);
+    for (const name of ["imports", "exports", "names", "prose"]) assert.deepEqual((await check(name)).code, 0, name);
   });
 
   it("imports fails for a file in no room", async () => {
@@ -85,6 +88,8 @@ describe("the checks of the house", () => {
       return `${text}\n${deno}\nexport const own: unknown = process.pid;\n`;
     });
     assert.match(output, /src\/base\/check\.ts uses .*: only src\/runtime\/ may/);
+    const edge = 'export const edge: boolean = "EdgeRuntime" in globalThis;\n';
+    assert.match(await checkWith("imports", "src/base/edge.ts", () => edge), /base\/edge\.ts uses EdgeRuntime/);
   });
 
   it("exports fails for a service and for a driver that package.json leaves out", async () => {
@@ -95,6 +100,46 @@ describe("the checks of the house", () => {
     assert.match(await checkWith("exports", "src/services/extra.ts", () => declared), /extra\.ts is not exported/);
     const driver = "export function extra(options: object): Driver {\n  return options as Driver;\n}\n";
     assert.match(await checkWith("exports", "drivers/extra.ts", () => driver), /drivers\/extra\.ts is not exported/);
+  });
+
+  it("names fails for two exported symbols of one name", async () => {
+    const output = await checkWith("names", "src/base/more.ts", () => "export class Keyspace {}\n");
+    assert.match(output, /Keyspace is exported by src\/base\/more\.ts and src\/entry\/keyspace\.ts/);
+  });
+
+  it("prose fails for a phrase to avoid, also over the end of a comment's line, in code and in Markdown", async () => {
+    // Put together, so that this file does not hold them.
+    const [again, instead] = ["an" + "ew", ["in the", "place of"]];
+    const comment = `/** Loads it ${again}. */\nexport const one = 1;\n// A ${instead[0]}\n// ${instead[1]} B.\n`;
+    const output = await checkWith("prose", "src/base/more.ts", () => comment);
+    assert.ok(output.includes(`src/base/more.ts:1 says "${again}": again`), output);
+    assert.ok(output.includes(`src/base/more.ts:3 says "${instead.join(" ")}": instead of`), output);
+    const page = await checkWith("prose", "docs/more.md", () => `# More\n\nIt is loaded ${again}.\n`);
+    assert.ok(page.includes(`docs/more.md:3 says "${again}"`), page);
+  });
+
+  it("prose fails for a doc comment that opens like a question, and for wide lines and cells", async () => {
+    const question = await checkWith(
+      "prose",
+      "src/base/more.ts",
+      () => `/**${" What"} it is. */\nexport const one = 1;\n`,
+    );
+    assert.match(question, /src\/base\/more\.ts:1 opens a doc comment with "What"/);
+    const wide = await checkWith(
+      "prose",
+      "src/base/more.ts",
+      () => `// ${"words ".repeat(20)}\nexport const one = 1;\n`,
+    );
+    assert.match(wide, /src\/base\/more\.ts:1 has 123 columns, more than 120/);
+    const cell = await checkWith("prose", "docs/more.md", () => `| a |\n| --- |\n| ${"words ".repeat(17)}|\n`);
+    assert.match(cell, /docs\/more\.md:3 has a cell of 101 columns, more than 100/);
+  });
+
+  it("prose fails for a README and files of the library that are too long", async () => {
+    const readme = await checkWith("prose", "README.md", (text) => `${text}${"\nA line.\n".repeat(80)}`);
+    assert.match(readme, /README\.md has \d+ lines, more than 150/);
+    const file = await checkWith("prose", "src/base/more.ts", () => "export const one = 1;\n".repeat(451));
+    assert.match(file, /src\/base\/more\.ts has 451 lines, more than 450/);
   });
 
   it("exports fails where package.json and deno.json differ", async () => {
