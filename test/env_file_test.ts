@@ -1,4 +1,4 @@
-/** How often a client reads its files of variables. */
+/** A client reads each of its files of variables once. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

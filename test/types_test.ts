@@ -1,6 +1,6 @@
 /**
- * What must compile and what must not: the compiler runs these tests (`npm run check`). At run time only what declares
- * something runs.
+ * Code that must compile, and code that must not: the compiler runs these tests (`npm run check`). At run time, only
+ * declarations run.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

@@ -41,7 +41,8 @@ export const payment: ServiceDefinition<{
     const path = findCardNumber(value);
     if (path === undefined) return;
     throw new CardNumberError(
-      `Cannot store a card number${path ? ` (at "${path}")` : ""}: expected the provider's token and the last four digits`,
+      `Cannot store a card number${path ? ` (at "${path}")` : ""}: ` +
+        "expected the provider's token and the last four digits",
     );
   },
 };
