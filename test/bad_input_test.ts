@@ -610,38 +610,50 @@ describe("calls", () => {
   });
 });
 
-onWires("increment", (test) => {
-  test("increment starts again when get would miss: after an invalidation, and after the TTL", async (it) => {
-    const client = it.make();
-    const cache = client.cache<number>();
-    await cache.set("k", 5, { ttl: "1h" });
-    assert.equal(await cache.increment("k"), 6);
-    await cache.set("all", 5, { ttl: "1h" });
-    await cache.set("tagged", 5, { tags: ["t"] });
-    assert.equal(await cache.invalidateTags("t"), true);
-    assert.equal(await cache.increment("tagged", { by: 2, ttl: "1m" }), 2);
-    assert.ok(((await cache.ttl("tagged")) as number) <= 60);
-    await cache.set("old", 5, { ttl: "1m", staleFor: "1h" });
-    it.now += 2 * MINUTE;
-    assert.deepEqual([await cache.get("old"), await cache.increment("old", { ttl: "1m" })], [undefined, 1]);
-    assert.ok(((await cache.ttl("old")) as number) <= 60);
-    assert.equal(await cache.invalidateAll(), true);
-    assert.deepEqual([await cache.get("all"), await cache.increment("all"), await cache.get("all")], [undefined, 1, 1]);
-    // What counts already goes on, as limits must.
-    assert.equal(await cache.increment("k"), 7);
-  });
+onWires("increment", (onWire) => {
+  it(
+    "increment starts again when get would miss: after an invalidation, and after the TTL",
+    onWire(async (t) => {
+      const client = t.make();
+      const cache = client.cache<number>();
+      await cache.set("k", 5, { ttl: "1h" });
+      assert.equal(await cache.increment("k"), 6);
+      await cache.set("all", 5, { ttl: "1h" });
+      await cache.set("tagged", 5, { tags: ["t"] });
+      assert.equal(await cache.invalidateTags("t"), true);
+      assert.equal(await cache.increment("tagged", { by: 2, ttl: "1m" }), 2);
+      assert.ok(((await cache.ttl("tagged")) as number) <= 60);
+      await cache.set("old", 5, { ttl: "1m", staleFor: "1h" });
+      t.now += 2 * MINUTE;
+      assert.deepEqual([await cache.get("old"), await cache.increment("old", { ttl: "1m" })], [undefined, 1]);
+      assert.ok(((await cache.ttl("old")) as number) <= 60);
+      assert.equal(await cache.invalidateAll(), true);
+      assert.deepEqual(
+        [await cache.get("all"), await cache.increment("all"), await cache.get("all")],
+        [undefined, 1, 1],
+      );
+      // What counts already goes on, as limits must.
+      assert.equal(await cache.increment("k"), 7);
+    }),
+  );
 
-  test("increment starts again when a negative entry is remembered", async ({ make }) => {
-    const cache = make().cache<number>();
-    assert.equal(await cache.getOrSet("k", () => undefined, { negativeTtl: "1h" }), undefined);
-    assert.equal(await cache.increment("k", { ttl: "1m", onError: "throw" }), 1);
-    assert.equal(await cache.get("k"), 1);
-    assert.ok(((await cache.ttl("k")) as number) <= 60);
-  });
+  it(
+    "increment starts again when a negative entry is remembered",
+    onWire(async ({ make }) => {
+      const cache = make().cache<number>();
+      assert.equal(await cache.getOrSet("k", () => undefined, { negativeTtl: "1h" }), undefined);
+      assert.equal(await cache.increment("k", { ttl: "1m", onError: "throw" }), 1);
+      assert.equal(await cache.get("k"), 1);
+      assert.ok(((await cache.ttl("k")) as number) <= 60);
+    }),
+  );
 
-  test("increment counts on from a valid value, tagged or kept stale", async ({ make }) => {
-    const cache = make().cache<number>();
-    await cache.set("k", 5, { ttl: "1h", staleFor: "1h", tags: ["t"] });
-    assert.equal(await cache.increment("k"), 6);
-  });
+  it(
+    "increment counts on from a valid value, tagged or kept stale",
+    onWire(async ({ make }) => {
+      const cache = make().cache<number>();
+      await cache.set("k", 5, { ttl: "1h", staleFor: "1h", tags: ["t"] });
+      assert.equal(await cache.increment("k"), 6);
+    }),
+  );
 });

@@ -1,4 +1,4 @@
-import { memoryStore, prefixedStore, redisStore, runContract, upstashStore } from "./helpers/contract.ts";
+import { memoryStore, prefixedStore, redisStore, runContract, upstashStore } from "./helpers/contract_stores.ts";
 
 function prefixed(start: () => Promise<{ open(): unknown; close?(): Promise<void> }>) {
   return async () => {

@@ -4,7 +4,7 @@ import { type CacheClient, createCacheClient } from "../mod.ts";
 import { type Dashboard, type DashboardOptions, dashboard } from "../src/dashboard/dashboard.ts";
 import type { Hello, KeyPage, KeyView, SampleMessage, SlowCommands } from "../src/dashboard/messages.ts";
 import type { Finding } from "../src/manager/mod.ts";
-import { type ContractStore, memoryStore, redisStore, upstashStore } from "./helpers/contract.ts";
+import { type ContractStore, memoryStore, redisStore, upstashStore } from "./helpers/contract_stores.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { rawClient, startRedis } from "./helpers/redis_server.ts";
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { it } from "node:test";
 import { inspect } from "node:util";
 import {
   type CacheClient,
@@ -37,20 +38,20 @@ const VALUE: Card = { token: SECRET, notes: "phở 🍜" };
 type Named = Record<string, string>;
 
 /** A client with these keys; what it reports, and what it logs. */
-function open(it: Case, keys?: Named, more: ClientOptions = {}) {
+function open(t: Case, keys?: Named, more: ClientOptions = {}) {
   const events: CacheEvent[] = [];
   const logged: unknown[] = [];
   const log = (...all: unknown[]): void => void logged.push(all);
   const logger = { debug: log, info: log, warn: log, error: log } as unknown as Logger;
-  const client = it.make({ logger, ...(keys && { encryption: { keys } }), ...more });
+  const client = t.make({ logger, ...(keys && { encryption: { keys } }), ...more });
   client.subscribe((event) => events.push(event));
   const reasons = () => events.flatMap((event) => (event.type === "corrupt" ? [`${event.key} ${event.reason}`] : []));
   return { client, vault: client.service(keys || more.encryption ? VAULT : PLAIN), events, logged, reasons };
 }
 
 /** The text that is stored. */
-async function raw(it: Case, key: string): Promise<string> {
-  return String(await it.raw(9, "GET", key));
+async function raw(t: Case, key: string): Promise<string> {
+  return String(await t.raw(9, "GET", key));
 }
 
 /** Fails where anything that a client shows holds a key or a value. */
@@ -61,8 +62,8 @@ function assertSilent({ client, events, logged }: { client: CacheClient; events:
 }
 
 /** Asserts that every way to read a card is a miss with this reason, and throws nothing. */
-async function assertMisses(it: Case, keys: Named | undefined, reason = "sealed"): Promise<void> {
-  const all = open(it, keys);
+async function assertMisses(t: Case, keys: Named | undefined, reason = "sealed"): Promise<void> {
+  const all = open(t, keys);
   const { cards } = all.vault;
   const strict = { onError: "throw" } as const;
   assert.equal(await cards.get("1", strict), undefined);
@@ -81,270 +82,319 @@ async function assertMisses(it: Case, keys: Named | undefined, reason = "sealed"
   assertSilent(all);
 }
 
-onWires("encryption", (test) => {
-  test("stores no value, and gives it back to every verb and process", async (it) => {
-    const all = open(it, KEYS);
-    const { cards } = all.vault;
-    await cards.set("1", VALUE);
-    await cards.setMany([["2", VALUE]]);
-    await cards.getOrSet("3", () => VALUE);
-    await cards.getOrSetMany(["4"], () => new Map([["4", VALUE]]));
-    await cards.update("5", () => VALUE);
-    const other = open(it, KEYS).vault.cards;
-    for (const id of ["1", "2", "3", "4", "5"]) {
-      const text = await raw(it, `card:${id}`);
-      assert.match(text, /^\{("born":\d+,)?("tags":\[[^\]]*\],)?("born":\d+,)?"sealed":"k1\.[A-Za-z0-9+/=]+"\}$/);
-      for (const plain of [SECRET, "token", "notes", "phở", "json"]) assert.ok(!text.includes(plain), text);
-      assert.deepEqual(await other.get(id), VALUE);
-      assert.deepEqual(await other.getOrSet(id, () => assert.fail("it is there")), VALUE);
-    }
-    assert.equal((await other.getMany(["1", "2", "3", "4", "5"])).size, 5);
-    const [first, second] = [await raw(it, "card:1"), await raw(it, "card:2")];
-    assert.notEqual(first, second);
-    assert.equal(await other.has("1"), true);
-    assert.equal(typeof (await other.ttl("1")), "number");
-    assert.equal(await all.vault.invalidateTags(`tag-${SECRET.length}`), true);
-    assert.equal(await other.get("1"), undefined);
-    assert.deepEqual(all.reasons(), []);
-    assertSilent(all);
-  });
+onWires("encryption", (onWire) => {
+  it(
+    "stores no value, and gives it back to every verb and process",
+    onWire(async (t) => {
+      const all = open(t, KEYS);
+      const { cards } = all.vault;
+      await cards.set("1", VALUE);
+      await cards.setMany([["2", VALUE]]);
+      await cards.getOrSet("3", () => VALUE);
+      await cards.getOrSetMany(["4"], () => new Map([["4", VALUE]]));
+      await cards.update("5", () => VALUE);
+      const other = open(t, KEYS).vault.cards;
+      for (const id of ["1", "2", "3", "4", "5"]) {
+        const text = await raw(t, `card:${id}`);
+        assert.match(text, /^\{("born":\d+,)?("tags":\[[^\]]*\],)?("born":\d+,)?"sealed":"k1\.[A-Za-z0-9+/=]+"\}$/);
+        for (const plain of [SECRET, "token", "notes", "phở", "json"]) assert.ok(!text.includes(plain), text);
+        assert.deepEqual(await other.get(id), VALUE);
+        assert.deepEqual(await other.getOrSet(id, () => assert.fail("it is there")), VALUE);
+      }
+      assert.equal((await other.getMany(["1", "2", "3", "4", "5"])).size, 5);
+      const [first, second] = [await raw(t, "card:1"), await raw(t, "card:2")];
+      assert.notEqual(first, second);
+      assert.equal(await other.has("1"), true);
+      assert.equal(typeof (await other.ttl("1")), "number");
+      assert.equal(await all.vault.invalidateTags(`tag-${SECRET.length}`), true);
+      assert.equal(await other.get("1"), undefined);
+      assert.deepEqual(all.reasons(), []);
+      assertSilent(all);
+    }),
+  );
 
-  test("keeps values of any kind, null among them, and the fact that a loader found nothing", async (it) => {
-    const service = defineService({
-      name: "vault",
-      database: 9,
-      encrypted: true,
-      negativeTtl: "1h",
-      collections: { any: collection<unknown>({ key: "any:{id}" }) },
-    });
-    const client = open(it, KEYS).client;
-    const { any } = it.make({ encryption: { keys: KEYS } }).service(service);
-    const values = [null, false, 0, "", 7, [undefined], new Map([["a", new Date(5)]]), 2n ** 70n, new Set([1])];
-    for (const [i, value] of values.entries()) {
-      await any.set(i, value);
-      assert.deepEqual(await any.get(i), value);
-      assert.match(await raw(it, `any:${i}`), /"sealed"/);
-    }
-    assert.equal(await any.getOrSet("none", () => undefined), undefined);
-    assert.equal(await any.getOrSet("none", () => assert.fail("it is remembered")), undefined);
-    assert.equal(await any.has("none"), false);
-    assert.equal(client.stats().errors, 0);
-  });
+  it(
+    "keeps values of any kind, null among them, and the fact that a loader found nothing",
+    onWire(async (t) => {
+      const service = defineService({
+        name: "vault",
+        database: 9,
+        encrypted: true,
+        negativeTtl: "1h",
+        collections: { any: collection<unknown>({ key: "any:{id}" }) },
+      });
+      const client = open(t, KEYS).client;
+      const { any } = t.make({ encryption: { keys: KEYS } }).service(service);
+      const values = [null, false, 0, "", 7, [undefined], new Map([["a", new Date(5)]]), 2n ** 70n, new Set([1])];
+      for (const [i, value] of values.entries()) {
+        await any.set(i, value);
+        assert.deepEqual(await any.get(i), value);
+        assert.match(await raw(t, `any:${i}`), /"sealed"/);
+      }
+      assert.equal(await any.getOrSet("none", () => undefined), undefined);
+      assert.equal(await any.getOrSet("none", () => assert.fail("it is remembered")), undefined);
+      assert.equal(await any.has("none"), false);
+      assert.equal(client.stats().errors, 0);
+    }),
+  );
 
-  test("makes corrupt misses when the key is different, gone or missing altogether", async (it) => {
-    await open(it, { k1: KEYS.k1 }).vault.cards.set("1", VALUE);
-    const text = await raw(it, "card:1");
-    await assertMisses(it, { k1: KEYS.k2 });
-    await assertMisses(it, { k2: KEYS.k2 });
-    await assertMisses(it, undefined);
-    assert.equal(await raw(it, "card:1"), text);
-    assert.deepEqual(await open(it, { k1: KEYS.k1 }).vault.cards.get("1"), VALUE);
-  });
+  it(
+    "makes corrupt misses when the key is different, gone or missing altogether",
+    onWire(async (t) => {
+      await open(t, { k1: KEYS.k1 }).vault.cards.set("1", VALUE);
+      const text = await raw(t, "card:1");
+      await assertMisses(t, { k1: KEYS.k2 });
+      await assertMisses(t, { k2: KEYS.k2 });
+      await assertMisses(t, undefined);
+      assert.equal(await raw(t, "card:1"), text);
+      assert.deepEqual(await open(t, { k1: KEYS.k1 }).vault.cards.get("1"), VALUE);
+    }),
+  );
 
-  test("reads by a key that was rotated out, and writes by the new one", async (it) => {
-    await open(it, { k1: KEYS.k1 }).vault.cards.set("1", VALUE);
-    const both = open(it, { k2: KEYS.k2, k1: KEYS.k1 });
-    assert.deepEqual(await both.vault.cards.get("1"), VALUE);
-    assert.match(await raw(it, "card:1"), /"sealed":"k1\./);
-    await both.vault.cards.update("1", (value) => value && { ...value, notes: "new" });
-    assert.match(await raw(it, "card:1"), /"sealed":"k2\./);
-    assert.equal((await open(it, { k2: KEYS.k2 }).vault.cards.get("1"))?.notes, "new");
-    assert.deepEqual(both.reasons(), []);
-    // An old process does not know the new key yet: for it, that is a miss.
-    await assertMisses(it, { k1: KEYS.k1 });
-    // `current` lets all learn the new key before any writes by it.
-    const learning = open(it, undefined, { encryption: { keys: { k2: KEYS.k2, k1: KEYS.k1 }, current: "k1" } });
-    await learning.vault.cards.set("1", VALUE);
-    assert.match(await raw(it, "card:1"), /"sealed":"k1\./);
-  });
+  it(
+    "reads by a key that was rotated out, and writes by the new one",
+    onWire(async (t) => {
+      await open(t, { k1: KEYS.k1 }).vault.cards.set("1", VALUE);
+      const both = open(t, { k2: KEYS.k2, k1: KEYS.k1 });
+      assert.deepEqual(await both.vault.cards.get("1"), VALUE);
+      assert.match(await raw(t, "card:1"), /"sealed":"k1\./);
+      await both.vault.cards.update("1", (value) => value && { ...value, notes: "new" });
+      assert.match(await raw(t, "card:1"), /"sealed":"k2\./);
+      assert.equal((await open(t, { k2: KEYS.k2 }).vault.cards.get("1"))?.notes, "new");
+      assert.deepEqual(both.reasons(), []);
+      // An old process does not know the new key yet: for it, that is a miss.
+      await assertMisses(t, { k1: KEYS.k1 });
+      // `current` lets all learn the new key before any writes by it.
+      const learning = open(t, undefined, { encryption: { keys: { k2: KEYS.k2, k1: KEYS.k1 }, current: "k1" } });
+      await learning.vault.cards.set("1", VALUE);
+      assert.match(await raw(t, "card:1"), /"sealed":"k1\./);
+    }),
+  );
 
-  test("makes misses of entries that were moved, changed or cut", async (it) => {
-    const { cards, near } = open(it, KEYS).vault;
-    await cards.set("2", VALUE);
-    await near.set("1", VALUE);
-    const moved = [await raw(it, "card:2"), await raw(it, "near:1")];
-    const good = moved[0] as string;
-    const changed = good.replace(
-      /(.{8})"\}$/,
-      (_, end: string) => `${end.replace(/./g, (c) => (c === "A" ? "B" : "A"))}"}`,
-    );
-    const others = [
-      changed,
-      good.replace("k1.", "k1~"),
-      good.replace("k1.", "k2."),
-      good.replace("k1.", "k9."),
-      good.replace(/\.(.{20})[^"]*/, ".$1"),
-      '{"sealed":""}',
-      '{"sealed":"k1."}',
-      '{"sealed":"k1.%%%"}',
-      '{"sealed":7}',
-      '{"sealed":null}',
-      '{"sealed":{"json":{"token":"x"}}}',
-    ];
-    for (const text of [...moved, ...others]) {
-      assert.equal(await it.raw(9, "SET", "card:1", text), "OK");
-      await assertMisses(it, KEYS);
-    }
-    await it.raw(9, "SET", "card:1", good.replace("sealed", "packed"));
-    await assertMisses(it, KEYS);
-  });
+  it(
+    "makes misses of entries that were moved, changed or cut",
+    onWire(async (t) => {
+      const { cards, near } = open(t, KEYS).vault;
+      await cards.set("2", VALUE);
+      await near.set("1", VALUE);
+      const moved = [await raw(t, "card:2"), await raw(t, "near:1")];
+      const good = moved[0] as string;
+      const changed = good.replace(
+        /(.{8})"\}$/,
+        (_, end: string) => `${end.replace(/./g, (c) => (c === "A" ? "B" : "A"))}"}`,
+      );
+      const others = [
+        changed,
+        good.replace("k1.", "k1~"),
+        good.replace("k1.", "k2."),
+        good.replace("k1.", "k9."),
+        good.replace(/\.(.{20})[^"]*/, ".$1"),
+        '{"sealed":""}',
+        '{"sealed":"k1."}',
+        '{"sealed":"k1.%%%"}',
+        '{"sealed":7}',
+        '{"sealed":null}',
+        '{"sealed":{"json":{"token":"x"}}}',
+      ];
+      for (const text of [...moved, ...others]) {
+        assert.equal(await t.raw(9, "SET", "card:1", text), "OK");
+        await assertMisses(t, KEYS);
+      }
+      await t.raw(9, "SET", "card:1", good.replace("sealed", "packed"));
+      await assertMisses(t, KEYS);
+    }),
+  );
 
-  test("makes misses of plain text that another program wrote", async (it) => {
-    for (const text of ['{"json":{"token":"forged"}}', '{"json":null,"meta":{"values":["undefined"]}}', '{"json":5}']) {
-      await it.raw(9, "SET", "card:1", text);
-      await assertMisses(it, KEYS);
-    }
-    // A sealed text next to the plain one changes nothing.
-    const all = open(it, KEYS);
-    await all.vault.cards.set("1", VALUE);
-    const both = (await raw(it, "card:1")).replace("{", '{"json":{"token":"forged"},');
-    await it.raw(9, "SET", "card:1", both);
-    assert.deepEqual(await all.vault.cards.get("1"), VALUE);
-    for (const text of ["", "garbage", "[]", '"x"', "{}", '{"json":']) {
-      await it.raw(9, "SET", "card:1", text);
-      assert.equal(await all.vault.cards.get("1"), undefined, text);
-    }
-  });
+  it(
+    "makes misses of plain text that another program wrote",
+    onWire(async (t) => {
+      for (const text of [
+        '{"json":{"token":"forged"}}',
+        '{"json":null,"meta":{"values":["undefined"]}}',
+        '{"json":5}',
+      ]) {
+        await t.raw(9, "SET", "card:1", text);
+        await assertMisses(t, KEYS);
+      }
+      // A sealed text next to the plain one changes nothing.
+      const all = open(t, KEYS);
+      await all.vault.cards.set("1", VALUE);
+      const both = (await raw(t, "card:1")).replace("{", '{"json":{"token":"forged"},');
+      await t.raw(9, "SET", "card:1", both);
+      assert.deepEqual(await all.vault.cards.get("1"), VALUE);
+      for (const text of ["", "garbage", "[]", '"x"', "{}", '{"json":']) {
+        await t.raw(9, "SET", "card:1", text);
+        assert.equal(await all.vault.cards.get("1"), undefined, text);
+      }
+    }),
+  );
 
-  test("makes misses of values from before it was turned on, and of sealed values once it is off", async (it) => {
-    const before = it.make().service(PLAIN);
-    await before.cards.set("1", VALUE);
-    assert.ok((await raw(it, "card:1")).includes(SECRET));
-    await assertMisses(it, KEYS);
-    const { cards } = open(it, KEYS).vault;
-    assert.deepEqual(await cards.getOrSet("1", () => VALUE), VALUE);
-    assert.ok(!(await raw(it, "card:1")).includes(SECRET));
-    assert.equal(await before.cards.get("1"), undefined);
-    assert.equal(
-      await it
-        .make({ encryption: { keys: KEYS } })
-        .service(PLAIN)
-        .cards.get("1"),
-      undefined,
-    );
-  });
+  it(
+    "makes misses of values from before it was turned on, and of sealed values once it is off",
+    onWire(async (t) => {
+      const before = t.make().service(PLAIN);
+      await before.cards.set("1", VALUE);
+      assert.ok((await raw(t, "card:1")).includes(SECRET));
+      await assertMisses(t, KEYS);
+      const { cards } = open(t, KEYS).vault;
+      assert.deepEqual(await cards.getOrSet("1", () => VALUE), VALUE);
+      assert.ok(!(await raw(t, "card:1")).includes(SECRET));
+      assert.equal(await before.cards.get("1"), undefined);
+      assert.equal(
+        await t
+          .make({ encryption: { keys: KEYS } })
+          .service(PLAIN)
+          .cards.get("1"),
+        undefined,
+      );
+    }),
+  );
 
-  test("leaves counters as they are, because the store adds to them", async (it) => {
-    const all = open(it, KEYS);
-    const { cache } = all.vault;
-    assert.equal(await cache.increment("logins"), 1);
-    assert.equal(await cache.increment("logins", { by: 4 }), 5);
-    assert.equal(await cache.get("logins"), 5);
-    assert.equal(await raw(it, "logins"), "5");
-    await cache.set("sealed", 5);
-    assert.equal(await cache.increment("sealed"), 0);
-    assert.equal(await cache.get("sealed"), 5);
-    assert.deepEqual(all.reasons(), []);
-  });
+  it(
+    "leaves counters as they are, because the store adds to them",
+    onWire(async (t) => {
+      const all = open(t, KEYS);
+      const { cache } = all.vault;
+      assert.equal(await cache.increment("logins"), 1);
+      assert.equal(await cache.increment("logins", { by: 4 }), 5);
+      assert.equal(await cache.get("logins"), 5);
+      assert.equal(await raw(t, "logins"), "5");
+      await cache.set("sealed", 5);
+      assert.equal(await cache.increment("sealed"), 0);
+      assert.equal(await cache.get("sealed"), 5);
+      assert.deepEqual(all.reasons(), []);
+    }),
+  );
 
-  test("keeps stale and fail-safe values, and decoded values in near caches", async (it) => {
-    const all = open(it, KEYS);
-    const { kept, near } = all.vault;
-    await kept.set("1", VALUE);
-    it.now += 60_000;
-    assert.equal(await kept.get("1"), undefined);
-    const down = () => Promise.reject(new Error("down"));
-    assert.deepEqual(await kept.getOrSet("1", down), VALUE);
-    assert.deepEqual(await kept.getOrSet("1", down, { staleFor: false }), VALUE);
-    await assert.rejects(open(it, { k1: KEYS.k2 }).vault.kept.getOrSet("1", down), /down/);
-    await near.set("1", VALUE);
-    await eventually(async () => {
-      assert.deepEqual(await near.get("1"), VALUE);
-      return all.client.stats().nearHits > 0;
-    });
-    assert.ok(Object.isFrozen(await near.get("1")));
-    const wrong = open(it, { k1: KEYS.k2 });
-    for (let i = 0; i < 3; i++) assert.equal(await wrong.vault.near.get("1"), undefined);
-    assert.equal(wrong.client.stats().nearHits, 0);
-    assertSilent(all);
-  });
+  it(
+    "keeps stale and fail-safe values, and decoded values in near caches",
+    onWire(async (t) => {
+      const all = open(t, KEYS);
+      const { kept, near } = all.vault;
+      await kept.set("1", VALUE);
+      t.now += 60_000;
+      assert.equal(await kept.get("1"), undefined);
+      const down = () => Promise.reject(new Error("down"));
+      assert.deepEqual(await kept.getOrSet("1", down), VALUE);
+      assert.deepEqual(await kept.getOrSet("1", down, { staleFor: false }), VALUE);
+      await assert.rejects(open(t, { k1: KEYS.k2 }).vault.kept.getOrSet("1", down), /down/);
+      await near.set("1", VALUE);
+      await eventually(async () => {
+        assert.deepEqual(await near.get("1"), VALUE);
+        return all.client.stats().nearHits > 0;
+      });
+      assert.ok(Object.isFrozen(await near.get("1")));
+      const wrong = open(t, { k1: KEYS.k2 });
+      for (let i = 0; i < 3; i++) assert.equal(await wrong.vault.near.get("1"), undefined);
+      assert.equal(wrong.client.stats().nearHits, 0);
+      assertSilent(all);
+    }),
+  );
 
-  test("leaves alone services that do not ask for it, and seals those of Food Fast that hold secrets", async (it) => {
-    const { client } = open(it, KEYS);
-    await client.service("payment").methods.set("u", [{ token: SECRET, last4: "4242" }]);
-    await client.service("product").products.set(1, { id: 1, name: "Pho" });
-    assert.ok(!String(await it.raw(6, "GET", "payment_methods:u")).includes(SECRET));
-    assert.ok(String(await it.raw(1, "GET", "product:1")).includes("Pho"));
-    assert.equal((await client.service("payment").methods.get("u"))?.[0]?.token, SECRET);
-  });
+  it(
+    "leaves alone services that do not ask for it, and seals those of Food Fast that hold secrets",
+    onWire(async (t) => {
+      const { client } = open(t, KEYS);
+      await client.service("payment").methods.set("u", [{ token: SECRET, last4: "4242" }]);
+      await client.service("product").products.set(1, { id: 1, name: "Pho" });
+      assert.ok(!String(await t.raw(6, "GET", "payment_methods:u")).includes(SECRET));
+      assert.ok(String(await t.raw(1, "GET", "product:1")).includes("Pho"));
+      assert.equal((await client.service("payment").methods.get("u"))?.[0]?.token, SECRET);
+    }),
+  );
 });
 
-onWires("compression", (test) => {
+onWires("compression", (onWire) => {
   const notes = "Phở bò tái nạm, extra basil. ".repeat(60);
   const big: Card = { token: SECRET, notes };
   const plain = JSON.stringify(big).length;
 
-  test("makes values above its size smaller, and leaves the others", async (it) => {
-    const { packed, cards } = it.make().service(PLAIN);
-    await packed.set("big", big);
-    await packed.set("small", VALUE);
-    await cards.set("big", big);
-    const text = await raw(it, "packed:big");
-    assert.match(text, /^\{"packed":"/);
-    assert.ok(text.length < plain / 4, `${text.length} of ${plain}`);
-    assert.ok((await raw(it, "packed:small")).includes(SECRET));
-    assert.ok((await raw(it, "card:big")).includes(notes));
-    const other = it.make().service(PLAIN);
-    assert.deepEqual(await other.packed.get("big"), big);
-    assert.deepEqual(await other.packed.getOrSet("small", () => assert.fail("it is there")), VALUE);
-    // The entry says whether it is compressed, so clients without the option read it too.
-    await it.raw(9, "SET", "card:moved", text);
-    assert.deepEqual(await other.cards.get("moved"), big);
-  });
+  it(
+    "makes values above its size smaller, and leaves the others",
+    onWire(async (t) => {
+      const { packed, cards } = t.make().service(PLAIN);
+      await packed.set("big", big);
+      await packed.set("small", VALUE);
+      await cards.set("big", big);
+      const text = await raw(t, "packed:big");
+      assert.match(text, /^\{"packed":"/);
+      assert.ok(text.length < plain / 4, `${text.length} of ${plain}`);
+      assert.ok((await raw(t, "packed:small")).includes(SECRET));
+      assert.ok((await raw(t, "card:big")).includes(notes));
+      const other = t.make().service(PLAIN);
+      assert.deepEqual(await other.packed.get("big"), big);
+      assert.deepEqual(await other.packed.getOrSet("small", () => assert.fail("it is there")), VALUE);
+      // The entry says whether it is compressed, so clients without the option read it too.
+      await t.raw(9, "SET", "card:moved", text);
+      assert.deepEqual(await other.cards.get("moved"), big);
+    }),
+  );
 
-  test("comes before encryption, and both come back", async (it) => {
-    const all = open(it, KEYS);
-    const { packed, cards } = all.vault;
-    await packed.set("big", big);
-    await packed.set("small", VALUE);
-    await cards.set("big", big);
-    const text = await raw(it, "packed:big");
-    assert.match(text, /^\{"sealed":"k1~/);
-    assert.ok(text.length < plain / 4, `${text.length} of ${plain}`);
-    assert.match(await raw(it, "packed:small"), /^\{"sealed":"k1\./);
-    assert.ok((await raw(it, "card:big")).length > plain);
-    for (const id of ["big", "small"]) {
-      assert.deepEqual(await open(it, KEYS).vault.packed.get(id), id === "big" ? big : VALUE);
-    }
-    assert.equal(await open(it, { k1: KEYS.k2 }).vault.packed.get("big"), undefined);
-    await it.raw(9, "SET", "packed:small", text);
-    assert.equal(await packed.get("small"), undefined);
-    assert.deepEqual(all.reasons(), ["packed:small sealed"]);
-    assertSilent(all);
-  });
+  it(
+    "comes before encryption, and both come back",
+    onWire(async (t) => {
+      const all = open(t, KEYS);
+      const { packed, cards } = all.vault;
+      await packed.set("big", big);
+      await packed.set("small", VALUE);
+      await cards.set("big", big);
+      const text = await raw(t, "packed:big");
+      assert.match(text, /^\{"sealed":"k1~/);
+      assert.ok(text.length < plain / 4, `${text.length} of ${plain}`);
+      assert.match(await raw(t, "packed:small"), /^\{"sealed":"k1\./);
+      assert.ok((await raw(t, "card:big")).length > plain);
+      for (const id of ["big", "small"]) {
+        assert.deepEqual(await open(t, KEYS).vault.packed.get(id), id === "big" ? big : VALUE);
+      }
+      assert.equal(await open(t, { k1: KEYS.k2 }).vault.packed.get("big"), undefined);
+      await t.raw(9, "SET", "packed:small", text);
+      assert.equal(await packed.get("small"), undefined);
+      assert.deepEqual(all.reasons(), ["packed:small sealed"]);
+      assertSilent(all);
+    }),
+  );
 
-  test("makes misses of compressed text that cannot be inflated", async (it) => {
-    const all = open(it);
-    for (const text of ['{"packed":""}', '{"packed":"AAAA"}', '{"packed":"%"}', '{"packed":1}', '{"packed":null}']) {
-      await it.raw(9, "SET", "packed:1", text);
-      assert.equal(await all.vault.packed.get("1", { onError: "throw" }), undefined, text);
-    }
-    // Deno inflates what is cut short to nothing, without an error.
-    assert.equal(all.reasons().length, 5);
-    for (const reason of all.reasons()) assert.match(reason, /^packed:1 (sealed|payload)$/);
-  });
+  it(
+    "makes misses of compressed text that cannot be inflated",
+    onWire(async (t) => {
+      const all = open(t);
+      for (const text of ['{"packed":""}', '{"packed":"AAAA"}', '{"packed":"%"}', '{"packed":1}', '{"packed":null}']) {
+        await t.raw(9, "SET", "packed:1", text);
+        assert.equal(await all.vault.packed.get("1", { onError: "throw" }), undefined, text);
+      }
+      // Deno inflates what is cut short to nothing, without an error.
+      assert.equal(all.reasons().length, 5);
+      for (const reason of all.reasons()) assert.match(reason, /^packed:1 (sealed|payload)$/);
+    }),
+  );
 
-  test("comes from the client's option too, for caches without a service as well", async (it) => {
-    const client = it.make({ compressAbove: 200 });
-    const cache = client.cache<Card>({ database: 9 });
-    await cache.set("big", big);
-    assert.match(await raw(it, "big"), /^\{"packed":"/);
-    assert.deepEqual(await cache.get("big"), big);
-    await client.service(PLAIN).cards.set("big", big);
-    assert.match(await raw(it, "card:big"), /"packed":"/);
-  });
+  it(
+    "comes from the client's option too, for caches without a service as well",
+    onWire(async (t) => {
+      const client = t.make({ compressAbove: 200 });
+      const cache = client.cache<Card>({ database: 9 });
+      await cache.set("big", big);
+      assert.match(await raw(t, "big"), /^\{"packed":"/);
+      assert.deepEqual(await cache.get("big"), big);
+      await client.service(PLAIN).cards.set("big", big);
+      assert.match(await raw(t, "card:big"), /"packed":"/);
+    }),
+  );
 });
 
-onWires("values in the order they are written", (test) => {
-  test("keep their order when some take time to seal", async (it) => {
-    const client = createCacheClient({ ...it.options, encryption: { keys: KEYS } });
-    const { packed } = client.service(VAULT);
-    const large = { token: SECRET, notes: "x".repeat(300_000) };
-    for (let round = 0; round < 5; round++) {
-      const writes = [large, VALUE, large, { token: `last ${round}` }].map((value) => packed.set("1", value));
-      assert.deepEqual(await Promise.all(writes), [true, true, true, true]);
-      assert.deepEqual(await packed.get("1"), { token: `last ${round}` });
-    }
-    await client.close();
-  });
+onWires("values in the order they are written", (onWire) => {
+  it(
+    "keep their order when some take time to seal",
+    onWire(async (t) => {
+      const client = createCacheClient({ ...t.options, encryption: { keys: KEYS } });
+      const { packed } = client.service(VAULT);
+      const large = { token: SECRET, notes: "x".repeat(300_000) };
+      for (let round = 0; round < 5; round++) {
+        const writes = [large, VALUE, large, { token: `last ${round}` }].map((value) => packed.set("1", value));
+        assert.deepEqual(await Promise.all(writes), [true, true, true, true]);
+        assert.deepEqual(await packed.get("1"), { token: `last ${round}` });
+      }
+      await client.close();
+    }),
+  );
 });

@@ -34,90 +34,110 @@ function watch(client: CacheClient): { readonly errors: string[]; readonly hits:
 
 const TOLD = /^waitUntil protocol: The application's waitUntil threw TypeError; .*\(promise\) => context\.waitUntil/;
 
-onWires("a waitUntil that throws", (test) => {
+onWires("a waitUntil that throws", (onWire) => {
   for (const onError of ["miss", "throw"] as const) {
-    test(`costs no loaded value and is reported when onError is ${onError}`, (it) =>
-      handlingAll(async () => {
-        const client = it.make({ waitUntil, onError });
-        const seen = watch(client);
-        assert.equal(await client.cache().getOrSet("k", () => "loaded"), "loaded");
-        await eventually(async () => (await client.cache().get("k")) === "loaded");
-        assert.ok(seen.errors.length > 0);
-        for (const line of seen.errors) assert.match(line, TOLD);
-        assert.equal(client.stats().errors, seen.errors.length);
-      }));
+    it(
+      `costs no loaded value and is reported when onError is ${onError}`,
+      onWire((t) =>
+        handlingAll(async () => {
+          const client = t.make({ waitUntil, onError });
+          const seen = watch(client);
+          assert.equal(await client.cache().getOrSet("k", () => "loaded"), "loaded");
+          await eventually(async () => (await client.cache().get("k")) === "loaded");
+          assert.ok(seen.errors.length > 0);
+          for (const line of seen.errors) assert.match(line, TOLD);
+          assert.equal(client.stats().errors, seen.errors.length);
+        }),
+      ),
+    );
 
-    test(`costs no stale or early value and renews it when onError is ${onError}`, (it) =>
-      handlingAll(async () => {
-        const client = it.make({ waitUntil, onError });
-        const cache = client.cache<string>();
-        const options = { ttl: "1m", staleFor: "1h", earlyRefresh: 1000 } as const;
-        const { random } = Math;
-        try {
-          // The later in its life, the surer.
-          Math.random = () => 1e-300;
-          for (const [name, later] of [
-            ["early", 59_999],
-            ["stale", 61_000],
-          ] as const) {
-            await cache.getOrSet(name, () => new Promise<string>((resolve) => setTimeout(resolve, 5, "old")), options);
-            await eventually(async () => (await cache.get(name)) === "old");
-            it.now += later;
-            const seen = watch(client);
-            const before = client.stats();
-            assert.equal(await cache.getOrSet(name, () => "new", options), "old", name);
-            const after = client.stats();
-            assert.deepEqual([after.hits - before.hits, after.misses - before.misses], [1, 0], name);
-            assert.deepEqual(seen.hits, ["hit"], name);
-            await eventually(async () => (await cache.get(name)) === "new");
-            for (const line of seen.errors) assert.match(line, TOLD);
-            assert.ok(seen.errors.length > 0, name);
+    it(
+      `costs no stale or early value and renews it when onError is ${onError}`,
+      onWire((t) =>
+        handlingAll(async () => {
+          const client = t.make({ waitUntil, onError });
+          const cache = client.cache<string>();
+          const options = { ttl: "1m", staleFor: "1h", earlyRefresh: 1000 } as const;
+          const { random } = Math;
+          try {
+            // The later in its life, the surer.
+            Math.random = () => 1e-300;
+            for (const [name, later] of [
+              ["early", 59_999],
+              ["stale", 61_000],
+            ] as const) {
+              await cache.getOrSet(
+                name,
+                () => new Promise<string>((resolve) => setTimeout(resolve, 5, "old")),
+                options,
+              );
+              await eventually(async () => (await cache.get(name)) === "old");
+              t.now += later;
+              const seen = watch(client);
+              const before = client.stats();
+              assert.equal(await cache.getOrSet(name, () => "new", options), "old", name);
+              const after = client.stats();
+              assert.deepEqual([after.hits - before.hits, after.misses - before.misses], [1, 0], name);
+              assert.deepEqual(seen.hits, ["hit"], name);
+              await eventually(async () => (await cache.get(name)) === "new");
+              for (const line of seen.errors) assert.match(line, TOLD);
+              assert.ok(seen.errors.length > 0, name);
+            }
+          } finally {
+            Math.random = random;
           }
-        } finally {
-          Math.random = random;
-        }
-      }));
+        }),
+      ),
+    );
   }
 
-  test("costs nothing when a load fails or exceeds its soft timeout", (it) =>
-    handlingAll(async () => {
-      const client = it.make({ waitUntil });
-      const cache = client.cache<string>();
-      const options = { ttl: "1m", failSafeFor: "1h", softTimeout: 5 } as const;
-      await cache.set("k", "old", options);
-      it.now += 61_000;
-      const seen = watch(client);
-      const slow = gate<string>();
-      assert.equal(await cache.getOrSet("k", () => slow.promise, options), "old");
-      slow.open("new");
-      await eventually(async () => (await cache.get("k")) === "new");
-      it.now += 61_000;
-      assert.equal(await cache.getOrSet("k", () => Promise.reject(new Error("down")), options), "new");
-      await assert.rejects(
-        cache.getOrSet("none", () => Promise.reject(new Error("down"))),
-        /down/,
-      );
-      for (const line of seen.errors) assert.match(line, TOLD);
-    }));
+  it(
+    "costs nothing when a load fails or exceeds its soft timeout",
+    onWire((t) =>
+      handlingAll(async () => {
+        const client = t.make({ waitUntil });
+        const cache = client.cache<string>();
+        const options = { ttl: "1m", failSafeFor: "1h", softTimeout: 5 } as const;
+        await cache.set("k", "old", options);
+        t.now += 61_000;
+        const seen = watch(client);
+        const slow = gate<string>();
+        assert.equal(await cache.getOrSet("k", () => slow.promise, options), "old");
+        slow.open("new");
+        await eventually(async () => (await cache.get("k")) === "new");
+        t.now += 61_000;
+        assert.equal(await cache.getOrSet("k", () => Promise.reject(new Error("down")), options), "new");
+        await assert.rejects(
+          cache.getOrSet("none", () => Promise.reject(new Error("down"))),
+          /down/,
+        );
+        for (const line of seen.errors) assert.match(line, TOLD);
+      }),
+    ),
+  );
 
-  test("costs nothing when the client is that of a request, or loads are a batch", (it) =>
-    handlingAll(async () => {
-      const client = it.make();
-      const seen = watch(client);
-      const cache = client.forRequest({ waitUntil }).cache<string>();
-      assert.equal(await cache.getOrSet("k", () => "loaded"), "loaded");
-      const many = await cache.getOrSetMany(["a", "b"], (ids) => new Map(ids.map((id) => [id, `of ${id}`])));
-      assert.deepEqual(
-        [...many],
-        [
-          ["a", "of a"],
-          ["b", "of b"],
-        ],
-      );
-      await eventually(async () => (await cache.get("b")) === "of b");
-      for (const line of seen.errors) assert.match(line, TOLD);
-      assert.ok(seen.errors.length > 0);
-    }));
+  it(
+    "costs nothing when the client is that of a request, or loads are a batch",
+    onWire((t) =>
+      handlingAll(async () => {
+        const client = t.make();
+        const seen = watch(client);
+        const cache = client.forRequest({ waitUntil }).cache<string>();
+        assert.equal(await cache.getOrSet("k", () => "loaded"), "loaded");
+        const many = await cache.getOrSetMany(["a", "b"], (ids) => new Map(ids.map((id) => [id, `of ${id}`])));
+        assert.deepEqual(
+          [...many],
+          [
+            ["a", "of a"],
+            ["b", "of b"],
+          ],
+        );
+        await eventually(async () => (await cache.get("b")) === "of b");
+        for (const line of seen.errors) assert.match(line, TOLD);
+        assert.ok(seen.errors.length > 0);
+      }),
+    ),
+  );
 });
 
 describe("a function of the application's that throws", () => {

@@ -33,112 +33,124 @@ async function findings(client: CacheClient, options?: DiagnoseOptions): Promise
   return found;
 }
 
-onWires("manager", (test, wire) => {
-  test("warm writes through the collection, and reports the line of each reject", async ({ make }) => {
-    const client = make();
-    const { products } = client.service("product");
-    const rejects: WarmReject[] = [];
-    async function* items() {
-      for (let i = 1; i <= 300; i++) {
-        if (i === 7) yield { id: i, value: { name: 5 }, line: 70 };
-        else if (i === 200) yield { id: "", value: product(i) };
-        else yield { id: i, value: product(i), tags: ["all"], ...(i === 1 && { ttl: "5s" as const }) };
+onWires("manager", (onWire, wire) => {
+  it(
+    "warm writes through the collection, and reports the line of each reject",
+    onWire(async ({ make }) => {
+      const client = make();
+      const { products } = client.service("product");
+      const rejects: WarmReject[] = [];
+      async function* items() {
+        for (let i = 1; i <= 300; i++) {
+          if (i === 7) yield { id: i, value: { name: 5 }, line: 70 };
+          else if (i === 200) yield { id: "", value: product(i) };
+          else yield { id: i, value: product(i), tags: ["all"], ...(i === 1 && { ttl: "5s" as const }) };
+        }
       }
-    }
-    let last: { written: number; rejected: number } | undefined;
-    for await (const progress of warm(products, items(), { concurrency: 50 })) {
-      rejects.push(...progress.rejects);
-      last = progress;
-    }
-    assert.deepEqual({ written: last?.written, rejected: last?.rejected }, { written: 298, rejected: 2 });
-    assert.deepEqual(
-      rejects.map(({ line }) => line),
-      [70, 200],
-    );
-    assert.equal(rejects[0]?.error.name, "CacheSchemaError");
-    assert.deepEqual(await products.get(300), product(300));
-    assert.ok(Number(await products.ttl(1)) <= 5);
-    assert.ok(Number(await products.ttl(2)) > 3000);
-    await client.service("product").invalidateTags("all");
-    assert.equal(await products.get(300), undefined);
-  });
-
-  test("warm writes the items before the error when its source fails, and stops at a signal", async ({ make }) => {
-    const { products } = make().service("product");
-    async function* failing() {
-      for (let i = 1; i <= 10; i++) yield { id: i, value: product(i) };
-      throw new Error("torn");
-    }
-    await assert.rejects(finish(warm(products, failing())), /torn/);
-    assert.equal((await products.getMany([1, 10, 11])).size, 2);
-    const stop = new AbortController();
-    async function* endless() {
-      for (let i = 100; ; i++) {
-        if (i === 150) stop.abort(new Error("stopped"));
-        yield { id: i, value: product(i) };
+      let last: { written: number; rejected: number } | undefined;
+      for await (const progress of warm(products, items(), { concurrency: 50 })) {
+        rejects.push(...progress.rejects);
+        last = progress;
       }
-    }
-    await assert.rejects(finish(warm(products, endless(), { concurrency: 10, signal: stop.signal })), /stopped/);
-    assert.ok(await products.has(149));
-    assert.ok(!(await products.has(151)));
-    await assert.rejects(
-      finish(warm(products, [], { concurrency: 0 })),
-      /received 0, expected a whole number from 1 to 10000/,
-    );
-  });
-
-  test("inspect counts the keys of each service, and returns the statistics of all processes", async ({ make }) => {
-    for (const databases of wire === "REST" ? (["prefixed"] as const) : (["numbered", "prefixed"] as const)) {
-      const client = make({ databases, fleetStats: true, prefix: "shop" });
-      await client.service("product").products.setMany(
-        [1, 2, 3].map((id) => [id, product(id)]),
-        { tags: ["x"] },
+      assert.deepEqual({ written: last?.written, rejected: last?.rejected }, { written: 298, rejected: 2 });
+      assert.deepEqual(
+        rejects.map(({ line }) => line),
+        [70, 200],
       );
-      await client.service("user").cache.set("a", 1);
-      await client.service("product").products.get(1);
-      await client.close();
-      const other = make({ databases, prefix: "shop" });
-      const { services, fleet, latency, version, driver } = await inspect(other);
-      const keys = Object.fromEntries(services.map(({ service, keys }) => [service, keys]));
-      assert.deepEqual([keys.product, keys.user, keys.order], [3, 1, 0]);
-      assert.equal(services.length, 8);
-      assert.ok(latency !== null && latency >= 0);
-      assert.equal(driver, other.driver);
-      assert.equal(version === null, wire !== "TCP" && version === null);
-      assert.equal(fleet.product?.hits, 1);
-      const bounded = (await inspect(other, { maxKeys: 2 })).services.find(({ service }) => service === "product");
-      assert.deepEqual([bounded?.keys, bounded?.more], [2, true]);
-    }
-  });
+      assert.equal(rejects[0]?.error.name, "CacheSchemaError");
+      assert.deepEqual(await products.get(300), product(300));
+      assert.ok(Number(await products.ttl(1)) <= 5);
+      assert.ok(Number(await products.ttl(2)) > 3000);
+      await client.service("product").invalidateTags("all");
+      assert.equal(await products.get(300), undefined);
+    }),
+  );
 
-  test("diagnose finds no problem of a new store", async ({ make }) => {
-    const client = make();
-    await client.cache().set("a", 1, { ttl: "1h" });
-    const found = await findings(client);
-    assert.deepEqual(Object.keys(found), [
-      "connection",
-      "authentication",
-      "version",
-      "replication",
-      "databases",
-      "scripts",
-      "commands",
-      "near caches",
-      "encryption",
-      "eviction",
-      "memory",
-      "hit rate",
-      "expiry",
-      "big keys",
-      "slow queries",
-      "clock",
-    ]);
-    for (const check of ["connection", "databases", "expiry", "big keys", "clock"] as const) {
-      assert.equal(found[check]?.level, "ok", found[check]?.evidence);
-    }
-    if (wire === "memory") assert.match(found.memory?.evidence ?? "", /not available over memory/);
-    assert.ok(Object.values(found).every(({ level }) => level !== "error"));
-  });
+  it(
+    "warm writes the items before the error when its source fails, and stops at a signal",
+    onWire(async ({ make }) => {
+      const { products } = make().service("product");
+      async function* failing() {
+        for (let i = 1; i <= 10; i++) yield { id: i, value: product(i) };
+        throw new Error("torn");
+      }
+      await assert.rejects(finish(warm(products, failing())), /torn/);
+      assert.equal((await products.getMany([1, 10, 11])).size, 2);
+      const stop = new AbortController();
+      async function* endless() {
+        for (let i = 100; ; i++) {
+          if (i === 150) stop.abort(new Error("stopped"));
+          yield { id: i, value: product(i) };
+        }
+      }
+      await assert.rejects(finish(warm(products, endless(), { concurrency: 10, signal: stop.signal })), /stopped/);
+      assert.ok(await products.has(149));
+      assert.ok(!(await products.has(151)));
+      await assert.rejects(
+        finish(warm(products, [], { concurrency: 0 })),
+        /received 0, expected a whole number from 1 to 10000/,
+      );
+    }),
+  );
+
+  it(
+    "inspect counts the keys of each service, and returns the statistics of all processes",
+    onWire(async ({ make }) => {
+      for (const databases of wire === "REST" ? (["prefixed"] as const) : (["numbered", "prefixed"] as const)) {
+        const client = make({ databases, fleetStats: true, prefix: "shop" });
+        await client.service("product").products.setMany(
+          [1, 2, 3].map((id) => [id, product(id)]),
+          { tags: ["x"] },
+        );
+        await client.service("user").cache.set("a", 1);
+        await client.service("product").products.get(1);
+        await client.close();
+        const other = make({ databases, prefix: "shop" });
+        const { services, fleet, latency, version, driver } = await inspect(other);
+        const keys = Object.fromEntries(services.map(({ service, keys }) => [service, keys]));
+        assert.deepEqual([keys.product, keys.user, keys.order], [3, 1, 0]);
+        assert.equal(services.length, 8);
+        assert.ok(latency !== null && latency >= 0);
+        assert.equal(driver, other.driver);
+        assert.equal(version === null, wire !== "TCP" && version === null);
+        assert.equal(fleet.product?.hits, 1);
+        const bounded = (await inspect(other, { maxKeys: 2 })).services.find(({ service }) => service === "product");
+        assert.deepEqual([bounded?.keys, bounded?.more], [2, true]);
+      }
+    }),
+  );
+
+  it(
+    "diagnose finds no problem of a new store",
+    onWire(async ({ make }) => {
+      const client = make();
+      await client.cache().set("a", 1, { ttl: "1h" });
+      const found = await findings(client);
+      assert.deepEqual(Object.keys(found), [
+        "connection",
+        "authentication",
+        "version",
+        "replication",
+        "databases",
+        "scripts",
+        "commands",
+        "near caches",
+        "encryption",
+        "eviction",
+        "memory",
+        "hit rate",
+        "expiry",
+        "big keys",
+        "slow queries",
+        "clock",
+      ]);
+      for (const check of ["connection", "databases", "expiry", "big keys", "clock"] as const) {
+        assert.equal(found[check]?.level, "ok", found[check]?.evidence);
+      }
+      if (wire === "memory") assert.match(found.memory?.evidence ?? "", /not available over memory/);
+      assert.ok(Object.values(found).every(({ level }) => level !== "error"));
+    }),
+  );
 });
 
 describe("diagnose on a real Redis", () => {

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { collection, createCacheClient, defineService } from "../mod.ts";
 import { inspect } from "../src/manager/mod.ts";
 import { findServices } from "../src/manager/services.ts";
-import { type ContractStore, memoryStore, redisStore, upstashStore } from "./helpers/contract.ts";
+import { type ContractStore, memoryStore, redisStore, upstashStore } from "./helpers/contract_stores.ts";
 import { larder } from "./helpers/larder.ts";
 import { startRedis } from "./helpers/redis_server.ts";
 

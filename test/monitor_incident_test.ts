@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { inspect } from "node:util";
 import { createCacheClient } from "../mod.ts";
 import { type Alert, type AlertRule, FLEET_RULES, type Monitor, monitor } from "../src/monitor/mod.ts";
-import { upstashStore } from "./helpers/contract.ts";
+import { upstashStore } from "./helpers/contract_stores.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type RawClient, rawClient, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";

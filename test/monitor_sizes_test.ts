@@ -7,7 +7,7 @@ import { fleetTimes } from "../src/monitor/fleet_counts.ts";
 import { monitor } from "../src/monitor/mod.ts";
 import { sizesOf } from "../src/monitor/sizes.ts";
 import { Counters, percentile } from "../src/telemetry/stats.ts";
-import { memoryStore, redisStore, upstashStore } from "./helpers/contract.ts";
+import { memoryStore, redisStore, upstashStore } from "./helpers/contract_stores.ts";
 import { rawClient, startRedis } from "./helpers/redis_server.ts";
 
 const LIMIT = { timeout: 60_000 };

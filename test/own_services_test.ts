@@ -6,7 +6,7 @@ import { memory } from "../drivers/memory.ts";
 import { collection, createCacheClient, defineService, type ServiceDefinition } from "../mod.ts";
 import { inspect } from "../src/manager/mod.ts";
 import { findServices } from "../src/manager/services.ts";
-import { type ContractStore, memoryStore, redisStore, upstashStore } from "./helpers/contract.ts";
+import { type ContractStore, memoryStore, redisStore, upstashStore } from "./helpers/contract_stores.ts";
 
 const LIMIT = { timeout: 60_000 };
 

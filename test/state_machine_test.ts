@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { type Cache, type CacheClient, collection, defineService, type ServiceOf } from "../mod.ts";
@@ -149,11 +150,11 @@ class Real {
   readonly it: Case;
   readonly variant: Variant;
 
-  constructor(it: Case, variant: Variant, prefix: string) {
-    this.it = it;
+  constructor(t: Case, variant: Variant, prefix: string) {
+    this.it = t;
     this.variant = variant;
     const { waitUntil } = this.background;
-    this.clients = [0, 1].map(() => it.make({ prefix, waitUntil, timeout: 20_000 }));
+    this.clients = [0, 1].map(() => t.make({ prefix, waitUntil, timeout: 20_000 }));
     this.services = this.clients.map((client) => client.service(variants[variant]) as never);
   }
 
@@ -467,29 +468,32 @@ function steps(): fc.Arbitrary<Iterable<fc.AsyncCommand<Model, Real>>> {
 /** The number of runs, by wire. */
 const RUNS = { memory: 400, TCP: 80, REST: 40 } as const;
 
-onWires("an entry's states", (test, wire) => {
+onWires("an entry's states", (onWire, wire) => {
   for (const variant of ["plain", "locked", "near"] as const) {
     // Over TCP a near cache hears of others' changes a little later; near_cache_test.ts waits for that.
     if (variant === "near" && wire !== "memory") continue;
-    test(`give no caller what is older than the model allows: ${variant}`, async (it) => {
-      let run = 0;
-      await fc.assert(
-        fc.asyncProperty(steps(), async (commands) => {
-          it.now = 1_700_000_000_000;
-          const real = new Real(it, variant, `run${run++}`);
-          const model = new Model(it.now);
-          try {
-            await fc.asyncModelRun(() => ({ model, real }), commands);
-          } finally {
-            for (const { source, answer } of model.pending) {
-              source.fail(DOWN);
-              await answer.catch(() => {});
+    it(
+      `give no caller what is older than the model allows: ${variant}`,
+      onWire(async (t) => {
+        let run = 0;
+        await fc.assert(
+          fc.asyncProperty(steps(), async (commands) => {
+            t.now = 1_700_000_000_000;
+            const real = new Real(t, variant, `run${run++}`);
+            const model = new Model(t.now);
+            try {
+              await fc.asyncModelRun(() => ({ model, real }), commands);
+            } finally {
+              for (const { source, answer } of model.pending) {
+                source.fail(DOWN);
+                await answer.catch(() => {});
+              }
+              await real.close();
             }
-            await real.close();
-          }
-        }),
-        { numRuns: RUNS[wire] },
-      );
-    });
+          }),
+          { numRuns: RUNS[wire] },
+        );
+      }),
+    );
   }
 });

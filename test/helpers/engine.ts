@@ -1,13 +1,13 @@
 /** The ground of the tests of the read-through engine: every wire, a clock to turn, loads to hold. */
 import assert from "node:assert/strict";
 import process from "node:process";
-import { after, before, describe, it } from "node:test";
+import { after, before, describe } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Reply } from "../../drivers/driver.ts";
 import { nodeRedis } from "../../drivers/node_redis.ts";
 import { upstash } from "../../drivers/upstash.ts";
 import { type CacheClient, type ClientOptions, createCacheClient, type Driver } from "../../mod.ts";
-import { type ContractStore, memoryStore, redisStore, upstashStore } from "./contract.ts";
+import { type ContractStore, memoryStore, redisStore, upstashStore } from "./contract_stores.ts";
 
 /** The world of a case. Its clients share one store, as processes do, and one clock for the age of entries. */
 export interface Case {
@@ -21,8 +21,8 @@ export interface Case {
   raw(database: number, name: string, key: string, ...args: (string | number)[]): Promise<Reply>;
 }
 
-/** Declares a case. */
-export type Declare = (title: string, run: (it: Case) => Promise<void>) => void;
+/** Makes the function of a test from that of a case. */
+export type OnWire = (run: (t: Case) => Promise<void>) => () => Promise<void>;
 
 /** A promise that a test settles. */
 export interface Gate<T> {
@@ -39,19 +39,16 @@ const WIRES: Readonly<Record<WireName, () => Promise<ContractStore>>> = {
   REST: () => upstashStore("redis"),
 };
 
-/** Milliseconds that a case may take: bun's own limit is 5 s. */
-const LIMIT = { timeout: 60_000 };
-
 /**
- * Declares cases that hold on every wire.
+ * Describes a subject on every wire.
  *
  * @param title The subject.
- * @param declare Declares them, by the function that it is given.
- * @param wires Where they hold.
+ * @param declare Declares the tests: `it("does X", onWire(async (t) => { ... }))`.
+ * @param wires The wires.
  */
 export function onWires(
   title: string,
-  declare: (test: Declare, wire: WireName) => void,
+  declare: (onWire: OnWire, wire: WireName) => void,
   wires: readonly WireName[] = ["memory", "TCP", "REST"],
 ): void {
   for (const wire of wires) {
@@ -61,21 +58,21 @@ export function onWires(
         store = await WIRES[wire]();
       });
       after(() => store?.close?.());
-      declare((name, run) => void it(name, LIMIT, async () => runCase(await store.open(), run)), wire);
+      declare((run) => async () => runCase(await store.open(), run), wire);
     });
   }
 }
 
 /** Runs one case on a store of its own. */
-async function runCase(given: ClientOptions, run: (it: Case) => Promise<void>): Promise<void> {
+async function runCase(given: ClientOptions, run: (t: Case) => Promise<void>): Promise<void> {
   const options: ClientOptions = { env: {}, timeout: 5000, ...given };
   const clients: CacheClient[] = [];
   let driver: Driver | undefined;
-  const it: Case = {
+  const t: Case = {
     now: 1_700_000_000_000,
     options,
     make(more) {
-      const client = createCacheClient({ ...options, clock: () => it.now, ...more });
+      const client = createCacheClient({ ...options, clock: () => t.now, ...more });
       clients.push(client);
       return client;
     },
@@ -88,7 +85,7 @@ async function runCase(given: ClientOptions, run: (it: Case) => Promise<void>): 
     },
   };
   try {
-    await run(it);
+    await run(t);
   } finally {
     await Promise.all(clients.map((client) => client.close()));
     if (driver !== options.driver) await driver?.close();

@@ -1,7 +1,7 @@
-/** The contract as a bundle inside an edge runtime runs it: one case a call, told by its place in the list. */
+/** The contract as a bundle inside an edge runtime runs it: one case a call, by its index in the list. */
 import { memory } from "../../drivers/memory.ts";
 import { createCacheClient } from "../../mod.ts";
-import { contract } from "../contract.ts";
+import { contract } from "../contract_cases.ts";
 
 /** Where the clients of a run store: the options that choose the wire. */
 export type Wire =

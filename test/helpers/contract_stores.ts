@@ -4,7 +4,7 @@ import { nodeRedis } from "../../drivers/node_redis.ts";
 import { type CacheClient, type ClientOptions, createCacheClient, type Driver } from "../../mod.ts";
 import { bridge } from "../../src/bridge/bridge.ts";
 import type { Listener } from "../../src/runtime/listen.ts";
-import { contract } from "../contract.ts";
+import { contract } from "../contract_cases.ts";
 import { type RedisServer, rawCommand, startRedis } from "./redis_server.ts";
 import { serve } from "./serve.ts";
 
