@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { formatBytes, formatCount } from "../base/format.ts";
 import { backup } from "../manager/mod.ts";
 import { createFile, fileExists, type NewFile } from "../runtime/files.ts";
+import { defineTarget } from "./define_target.ts";
 import {
   addExamples,
   addLocationFlags,
@@ -11,7 +12,6 @@ import {
   noMore,
   takeTarget,
 } from "./flags.ts";
-import { defineTarget } from "./own_service.ts";
 import { noteProblems } from "./problems.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";

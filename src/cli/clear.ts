@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { formatCount } from "../base/format.ts";
 import { clear } from "../manager/mod.ts";
+import { defineTarget } from "./define_target.ts";
 import {
   addExamples,
   addLocationFlags,
@@ -11,7 +12,6 @@ import {
   takeTarget,
 } from "./flags.ts";
 import { rate } from "./output.ts";
-import { defineTarget } from "./own_service.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 

@@ -3,6 +3,7 @@ import { CacheConfigError } from "../base/errors.ts";
 import type { DatabasesMode } from "../config/options.ts";
 import { SETTINGS } from "../config/settings.ts";
 import { copy, type OnConflict } from "../manager/mod.ts";
+import { defineTarget } from "./define_target.ts";
 import { UsageError } from "./errors.ts";
 import {
   addConflictFlag,
@@ -16,7 +17,6 @@ import {
   noMore,
   takeTarget,
 } from "./flags.ts";
-import { defineTarget } from "./own_service.ts";
 import { followRestore } from "./restore.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";

@@ -3,10 +3,10 @@ import { formatBytes, formatCount, formatDuration } from "../base/format.ts";
 import { bytesOf, keyToJson, shownBytes, valueToJson } from "../manager/json.ts";
 import { get, type KeyDetails } from "../manager/mod.ts";
 import { isTerminal } from "../runtime/process.ts";
+import { defineTarget } from "./define_target.ts";
 import { EXIT, UsageError } from "./errors.ts";
 import { addExamples, addLocationFlags, addStoreFlags, type LocationFlags, noMore, takeTarget } from "./flags.ts";
 import { shown } from "./format.ts";
-import { defineTarget } from "./own_service.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 

@@ -3,6 +3,7 @@ import { formatBytes, formatCount, formatDuration } from "../base/format.ts";
 import { keyToJson, shownBytes } from "../manager/json.ts";
 import { type KeyEntry, list } from "../manager/mod.ts";
 import { isTerminal } from "../runtime/process.ts";
+import { defineTarget } from "./define_target.ts";
 import {
   addExamples,
   addLocationFlags,
@@ -13,7 +14,6 @@ import {
   wholeNumber,
 } from "./flags.ts";
 import { shown } from "./format.ts";
-import { defineTarget } from "./own_service.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { formatCount, formatNumber } from "../base/format.ts";
 import { type OnConflict, type RestoreProgress, restore } from "../manager/mod.ts";
 import { readFile } from "../runtime/files.ts";
+import { defineTarget } from "./define_target.ts";
 import { UsageError } from "./errors.ts";
 import {
   addConflictFlag,
@@ -13,7 +14,6 @@ import {
   noMore,
   takeTarget,
 } from "./flags.ts";
-import { defineTarget } from "./own_service.ts";
 import { noteProblems } from "./problems.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags, Shell } from "./shell.ts";

@@ -24,9 +24,9 @@ import {
 } from "../services/service.ts";
 import type { CacheListener, Sending } from "../telemetry/events.ts";
 import { type CacheStats, Counters, type LiveCounters } from "../telemetry/stats.ts";
-import { Assembly, type Home } from "./assemble.ts";
+import { Assembly, type Home } from "./assembly.ts";
+import { ClientState } from "./client_state.ts";
 import { createService } from "./create_service.ts";
-import { ClientState } from "./state.ts";
 import type { StoreConnection } from "./store_connection.ts";
 import type { ClientHooks, ClientStats, Health, Location, LocationOf, Setup } from "./types.ts";
 

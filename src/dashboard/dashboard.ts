@@ -31,9 +31,9 @@ import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { diagnose, type Finding, type Target } from "../manager/mod.ts";
 import type { AlertRule } from "../monitor/mod.ts";
 import { ASSETS } from "./assets.ts";
-import { SharedConnections } from "./connections.ts";
 import { EventStreams } from "./event_streams.ts";
 import { deleteKey, findKeys, requestedKey, slowCommands, viewKey } from "./keys.ts";
+import { SharedConnections } from "./shared_connections.ts";
 import { type WatchedClient, Watcher } from "./watcher.ts";
 
 export type { WebRequest, WebResponse } from "../base/web_types.ts";

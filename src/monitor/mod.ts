@@ -23,11 +23,11 @@ export type { WebRequest, WebResponse } from "../base/web_types.ts";
 export type { BreakerState, Sending } from "../telemetry/events.ts";
 export type { LiveCounters } from "../telemetry/stats.ts";
 export type { BatchStats } from "../wire/batch.ts";
-export { type AlertingRule, type AlertingRules, alertingRules } from "./alerting.ts";
+export { type AlertingRule, type AlertingRules, alertingRules } from "./alerting_rules.ts";
 export type { FleetCounts, FleetTimes } from "./fleet_counts.ts";
 export type { BatchCounts } from "./frames.ts";
-export { type GrafanaDashboard, type GrafanaPanel, grafanaDashboard } from "./grafana.ts";
-export { type MetricsHandlerOptions, metricsHandler } from "./handler.ts";
+export { type GrafanaDashboard, type GrafanaPanel, grafanaDashboard } from "./grafana_dashboard.ts";
+export { type MetricsHandlerOptions, metricsHandler } from "./metrics_handler.ts";
 export {
   Monitor,
   type MonitorEvent,

@@ -10,7 +10,7 @@ import type { NearCache } from "../near/near_cache.ts";
 import { AT_EDGE } from "../runtime/edge.ts";
 import type { CacheTarget } from "../telemetry/events.ts";
 import { Batch } from "../wire/batch.ts";
-import type { ClientState } from "./state.ts";
+import type { ClientState } from "./client_state.ts";
 import { StoreConnection, type StoreLane } from "./store_connection.ts";
 import type { Configured, Setup } from "./types.ts";
 
