@@ -206,24 +206,29 @@ describe("a function of the application's that throws", () => {
     }
   });
 
+  /** A service whose schema throws while `broken` returns true. */
+  const shopWith = (broken: () => boolean) => {
+    const schema: Schema<string, string> = {
+      "~standard": {
+        version: 1,
+        vendor: "test",
+        validate(value) {
+          if (broken()) throw new RangeError(`of ${value}`);
+          return { value: value as string };
+        },
+      },
+    };
+    return defineService({
+      name: "shop",
+      database: 9,
+      collections: { dishes: collection({ key: "dish:{id}", schema, near: { ttl: "1m" } }) },
+    });
+  };
+
   it("schema makes a read one miss, reported by its name, when it throws", () =>
     handlingAll(async () => {
       let broken = false;
-      const schema: Schema<string, string> = {
-        "~standard": {
-          version: 1,
-          vendor: "test",
-          validate(value) {
-            if (broken) throw new RangeError(`of ${value}`);
-            return { value: value as string };
-          },
-        },
-      };
-      const shop = defineService({
-        name: "shop",
-        database: 9,
-        collections: { dishes: collection({ key: "dish:{id}", schema }) },
-      });
+      const shop = shopWith(() => broken);
       await using client = make({});
       const { dishes } = client.service(shop);
       await dishes.set(1, "pho");
@@ -236,5 +241,38 @@ describe("a function of the application's that throws", () => {
       });
       broken = false;
       assert.equal(await dishes.get(1), "pho");
+    }));
+
+  it("getOrSet loads the value when the schema throws on the stored one", () =>
+    handlingAll(async () => {
+      let broken = false;
+      await using client = make({});
+      const { dishes } = client.service(shopWith(() => broken));
+      await dishes.set(1, "pho");
+      // From the second read on, the near cache may keep values.
+      await dishes.get(2);
+      const seen = watch(client);
+      broken = true;
+      const loader = () => {
+        broken = false;
+        return "bun cha";
+      };
+      assert.equal(await dishes.getOrSet(1, loader), "bun cha");
+      assert.deepEqual(seen.hits, ["miss"]);
+      assert.equal(await dishes.get(1), "bun cha");
+    }));
+
+  it("get keeps no value near when the schema throws on the stored one", () =>
+    handlingAll(async () => {
+      let broken = false;
+      await using client = make({});
+      const { dishes } = client.service(shopWith(() => broken));
+      await dishes.set(1, "pho");
+      await dishes.get(2);
+      broken = true;
+      assert.equal(await dishes.get(1), undefined);
+      broken = false;
+      assert.equal(await dishes.get(1), "pho");
+      assert.equal(dishes.stats().nearHits, 0);
     }));
 });

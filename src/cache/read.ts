@@ -164,6 +164,8 @@ export class Read implements Reader, Found {
 
   reject(error: unknown): void {
     this.failed = true;
+    // The entry may have been judged before the schema threw.
+    this.state = "none";
     try {
       failed(this.#context, this.#purpose.operation, error, this.#options);
     } catch (thrown) {
