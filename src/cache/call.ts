@@ -41,7 +41,7 @@ export function throws(defaults: CallDefaults, options: CallOptions | undefined)
 }
 
 /** Counts and reports a failure, then throws it if the caller wants that. */
-export function failed(
+export function reportFailure(
   context: CallDefaults & CacheTelemetry,
   operation: string,
   thrown: unknown,

@@ -2,7 +2,7 @@
 import { addCounts } from "../lua/entries.ts";
 import { type CacheStats, COUNTS, type Counters, PER_OCTAVE } from "../telemetry/stats.ts";
 import type { Batch } from "../wire/batch.ts";
-import { type CallOptions, failed, timeoutOf } from "./call.ts";
+import { type CallOptions, reportFailure, timeoutOf } from "./call.ts";
 import type { CacheContext, CacheTelemetry, Keys } from "./context.ts";
 
 /** The counts of caches or collections in all processes that count together, since they were first written. */
@@ -79,7 +79,7 @@ export class Fleet {
     try {
       reply = await batch.send(["HGETALL", key], [key], timeout, true);
     } catch (error) {
-      return failed(first, "fleetStats", error, options);
+      return reportFailure(first, "fleetStats", error, options);
     }
     const names = new Set(contexts.map((context) => context.target.collection));
     return parseFleet(reply as string[], (collection) => names.has(collection));

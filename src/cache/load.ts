@@ -16,7 +16,7 @@ import { CacheTimeoutError } from "../base/errors.ts";
 import type { Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import { type LoadOptions, type Policy, policyOf } from "../config/policy.ts";
-import { type LoadReason, placeOf } from "../telemetry/events.ts";
+import { type LoadReason, targetName } from "../telemetry/events.ts";
 import { type CallOptions, emit, handOver, type ReadOptions, timeoutOf } from "./call.ts";
 import type { CacheContext, Lane } from "./context.ts";
 import { awaitTurn, type LockTurn } from "./load_lock.ts";
@@ -291,8 +291,8 @@ async function callLoader(call: GetOrSet, load: Load): Promise<LoaderResult> {
     const loading = call.loader(said);
     call.loadDecided();
     const value = await within(loading, hardTimeout, (_, reject) => {
-      const place = placeOf(call.context.target);
-      const error = new CacheTimeoutError(`The loader of ${place} took longer than ${hardTimeout} ms`);
+      const name = targetName(call.context.target);
+      const error = new CacheTimeoutError(`The loader of ${name} took longer than ${hardTimeout} ms`);
       load.superseded = true;
       reject(error);
       control.abort(error);

@@ -48,7 +48,7 @@ export async function awaitTurn(
   const { batch, space, now } = context;
   const { key } = read;
   const token = crypto.randomUUID();
-  const ms = lasting(ttl);
+  const ms = lockTtl(ttl);
   const lock = space.lock(key);
   const until = performance.now() + wait;
   let { epoch } = read;
@@ -56,7 +56,7 @@ export async function awaitTurn(
   let useless = read.state === "none" ? read.text : null;
   let passed = stopwatch(context);
   try {
-    for (let pause = 0; !atOnce; pause = next(pause)) {
+    for (let pause = 0; !atOnce; pause = nextPause(pause)) {
       passed = stopwatch(context);
       const also = [read.physical, space.epochKey];
       const args = [token, ms, space.marksPrefix, Math.floor(now()), ...(useless === null ? [] : [useless])];
@@ -72,7 +72,7 @@ export async function awaitTurn(
       if (pause === 0) emit(context, { type: "lock-wait", key });
       waiting();
       atOnce = performance.now() >= until;
-      if (!atOnce) await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
+      if (!atOnce) await sleep(Math.min(nextPause(pause) * (0.75 + Math.random() / 2), until - performance.now()));
     }
     if (atOnce) {
       passed = stopwatch(context);
@@ -87,7 +87,7 @@ export async function awaitTurn(
 }
 
 /** Returns the pause after a pause, before it is varied at random. */
-export function next(pause: number): number {
+export function nextPause(pause: number): number {
   return Math.min(pause ? pause * 1.5 : PAUSES.first, PAUSES.longest);
 }
 
@@ -163,7 +163,7 @@ export function giveUp({ batch, timeout }: Lane & CallDefaults, lock: string, to
 }
 
 /** Returns the TTL that a lock can have: a timer must be able to wait for it. */
-export function lasting(ttl: number): number {
+export function lockTtl(ttl: number): number {
   return Math.min(ttl, LONGEST_TIMER);
 }
 

@@ -10,9 +10,9 @@ import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
 import { isStoreError } from "../base/store_error.ts";
 import { type Document, fromDocument, parse } from "../entry/codec.ts";
 import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
-import { fits, schemaIssues } from "../entry/schema.ts";
+import { matchesSchema, schemaIssues } from "../entry/schema.ts";
 import type { Reader } from "../wire/batch.ts";
-import { type CallOptions, emit, failed, type ReadOptions, timeoutOf } from "./call.ts";
+import { type CallOptions, emit, type ReadOptions, reportFailure, timeoutOf } from "./call.ts";
 import type { CacheContext, CacheTelemetry } from "./context.ts";
 import { tagged } from "./read_scripts.ts";
 
@@ -167,7 +167,7 @@ export class Read implements Reader, Found {
     // The entry may have been judged before the schema threw.
     this.state = "none";
     try {
-      failed(this.#context, this.#purpose.operation, error, this.#options);
+      reportFailure(this.#context, this.#purpose.operation, error, this.#options);
     } catch (thrown) {
       this.#reject(thrown);
       return;
@@ -239,7 +239,7 @@ export class Read implements Reader, Found {
         return;
       }
     }
-    if (!schema || value === undefined || fits(schema, value)) {
+    if (!schema || value === undefined || matchesSchema(schema, value)) {
       this.#settle(value);
       return;
     }

@@ -1,7 +1,7 @@
 import { isOwnKey } from "../base/own_keys.ts";
 import { isStoreError } from "../base/store_error.ts";
 import { type DecodedId, rawKeys } from "../entry/keyspace.ts";
-import { type CallOptions, failed, throws, timeoutOf } from "./call.ts";
+import { type CallOptions, reportFailure, throws, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import { invalidateEntries } from "./invalidate.ts";
 import { peekHead } from "./read.ts";
@@ -27,7 +27,7 @@ async function* scan(
       const command = ["SCAN", cursor, "MATCH", space.match(glob), "COUNT", SCAN_COUNT] as const;
       [cursor, page] = (await batch.send(command, [], timeout, true)) as unknown as [string, string[]];
     } catch (error) {
-      failed(context, operation, error, options);
+      reportFailure(context, operation, error, options);
       return;
     }
     yield page.map((key) => space.strip(key)).filter((key) => !isOwnKey(key) && (!test || test(shape.decode(key))));

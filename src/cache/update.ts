@@ -2,7 +2,7 @@ import { checkFunction, invalid } from "../base/check.ts";
 import { CacheConflictError } from "../base/errors.ts";
 import { type EntryOptions, policyOf } from "../config/policy.ts";
 import type { Id } from "../entry/keyspace.ts";
-import { placeOf } from "../telemetry/events.ts";
+import { targetName } from "../telemetry/events.ts";
 import { type CallOptions, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import { peek } from "./read.ts";
@@ -44,6 +44,6 @@ export async function update(
     if (written === undefined) return undefined;
     if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, Math.random() * 2 ** Math.min(attempt, 6)));
   }
-  const place = placeOf(context.target);
-  throw new CacheConflictError(`Cannot update ${place}: other writers were faster ${attempts} times`);
+  const name = targetName(context.target);
+  throw new CacheConflictError(`Cannot update ${name}: other writers were faster ${attempts} times`);
 }

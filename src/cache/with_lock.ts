@@ -5,7 +5,7 @@ import type { Signal } from "../base/web_types.ts";
 import { take } from "../lua/entries.ts";
 import { type CallOptions, emit, report, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
-import { giveUp, lasting, next, renew, sleep, stopwatch } from "./load_lock.ts";
+import { giveUp, lockTtl, nextPause, renew, sleep, stopwatch } from "./load_lock.ts";
 
 /** Options of {@linkcode Cache.withLock}. */
 export interface LockOptions extends CallOptions {
@@ -49,7 +49,7 @@ export async function withLock<T>(
   const { batch, space, policy } = context;
   checkFunction(run, "what is to run under a lock");
   const span = (ttl: Ttl, what: string): number => parseTtl(ttl, what, policy.classes) ?? Number.POSITIVE_INFINITY;
-  const ms = lasting(span(options.ttl ?? "10s", "lock ttl"));
+  const ms = lockTtl(span(options.ttl ?? "10s", "lock ttl"));
   const wait = options.wait === false ? 0 : span(options.wait ?? "10s", "wait");
   const timeout = timeoutOf(context, options);
   const lock = space.own(`held:${key}`);
@@ -57,7 +57,7 @@ export async function withLock<T>(
   const until = performance.now() + wait;
   let fence = 0;
   let passed: () => number;
-  for (let pause = 0; ; pause = next(pause)) {
+  for (let pause = 0; ; pause = nextPause(pause)) {
     passed = stopwatch(context);
     try {
       fence = (await batch.run(take, [lock], [id, ms], timeout, true, [space.own("fence")])) as number;
@@ -69,7 +69,7 @@ export async function withLock<T>(
     if (performance.now() >= until) {
       throw new CacheLockError(`Cannot lock ${describe(key)}: another holder had it for ${Math.round(wait)} ms`);
     }
-    await sleep(Math.min(next(pause) * (0.75 + Math.random() / 2), until - performance.now()));
+    await sleep(Math.min(nextPause(pause) * (0.75 + Math.random() / 2), until - performance.now()));
   }
   const control = new AbortController();
   const { signal } = control;

@@ -5,9 +5,9 @@ import { CacheSchemaError } from "../base/errors.ts";
 import type { Policy } from "../config/policy.ts";
 import { encode, sealingOf } from "../entry/codec.ts";
 import { encodeTag, type Id } from "../entry/keyspace.ts";
-import { fits, type SchemaResult, schemaIssues } from "../entry/schema.ts";
+import { matchesSchema, type SchemaResult, schemaIssues } from "../entry/schema.ts";
 import { storeEntry } from "../lua/entries.ts";
-import { type CallOptions, failed } from "./call.ts";
+import { type CallOptions, reportFailure } from "./call.ts";
 import type { CacheContext, CacheTelemetry, EntryRules } from "./context.ts";
 
 /** Facts about a value besides its policy. */
@@ -49,7 +49,7 @@ export function outputOf(
   stored = true,
 ): unknown {
   if (stored) refuse?.(value);
-  if (!schema || fits(schema, value)) return value;
+  if (!schema || matchesSchema(schema, value)) return value;
   const judge = (result: SchemaResult<unknown>): unknown => {
     if (result.issues) throw new CacheSchemaError(`${target.service}.${target.collection}`, schemaIssues(result));
     return result.value;
@@ -190,7 +190,7 @@ async function save(context: CacheContext, { text, keep, tags }: Entry, write: W
     if (written) counters.writes++;
     return written;
   } catch (error) {
-    return failed(context, write.operation, error, write.options);
+    return reportFailure(context, write.operation, error, write.options);
   } finally {
     // A near cache may have read the old value in between.
     nears.forget(physical);

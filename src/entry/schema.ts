@@ -59,16 +59,17 @@ interface Simple {
  *
  * @returns `false` also if only running the schema would show it.
  */
-export function fits(schema: Schema | Simple, value: unknown): boolean {
+export function matchesSchema(schema: Schema | Simple, value: unknown): boolean {
   const { kind, type, pipe, async, check, wrapped, entries, default: otherwise } = schema as Simple;
   if (kind !== "schema" || pipe || async) return false;
   if (type === "string" || type === "boolean") return typeof value === type;
   if (type === "number") return Number.isFinite(value);
   if (type === "custom") return check?.(value) === true;
-  if (type === "optional" && wrapped) return value === undefined ? otherwise === undefined : fits(wrapped, value);
+  if (type === "optional" && wrapped)
+    return value === undefined ? otherwise === undefined : matchesSchema(wrapped, value);
   if (type !== "loose_object" || !entries || typeof value !== "object" || value === null) return false;
   for (const key in entries) {
-    if (!fits(entries[key] as Simple, (value as Record<string, unknown>)[key])) return false;
+    if (!matchesSchema(entries[key] as Simple, (value as Record<string, unknown>)[key])) return false;
   }
   return true;
 }

@@ -28,7 +28,7 @@ import {
 import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
 import { checkNames } from "../base/check.ts";
 import { toStoreError } from "../base/foreign_error.ts";
-import { type CacheEvent, type CacheListener, placeOf, type Sending } from "../telemetry/events.ts";
+import { type CacheEvent, type CacheListener, type Sending, targetName } from "../telemetry/events.ts";
 import { COUNTS, type LiveCounters } from "../telemetry/stats.ts";
 import { HELP, snake } from "./series.ts";
 
@@ -140,7 +140,7 @@ export function openTelemetry(client: TracedClient, options: OpenTelemetryOption
     const { service, collection } = event;
     const attributes: Attributes = { "larder.service": service, "larder.collection": collection };
     const failure = event.type === "load-error" ? { "error.type": nameOf(event.error) } : undefined;
-    const name = `load ${placeOf({ service, collection })}`;
+    const name = `load ${targetName({ service, collection })}`;
     const startTime = Date.now() - event.duration;
     const span = tracer.startSpan(name, { startTime, attributes: { ...attributes, ...failure } });
     if (failure) span.setStatus({ code: SpanStatusCode.ERROR });

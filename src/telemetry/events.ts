@@ -13,7 +13,7 @@ export interface CacheTarget {
 }
 
 /** Returns a target as it stands in messages. */
-export const placeOf = ({ service, collection }: CacheTarget): string =>
+export const targetName = ({ service, collection }: CacheTarget): string =>
   collection === "" ? service : `${service}.${collection}`;
 
 /** The reason why a loader runs: no value, a stale value, or one that will soon be stale. */
