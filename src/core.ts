@@ -79,7 +79,7 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
 /** The rules of the options that only this build has. */
 const RULES: Readonly<Record<string, Rule>> = {
   driver: ["a driver", (value: Driver) => typeof value?.send === "function"],
-  ttls: ["TTLs by name", (value: unknown) => typeof value === "object"],
+  ttls: ["TTLs by name", (value: unknown) => Object(value) === value],
   rateLimits: FUNCTION,
   fleetCounts: FUNCTION,
   nearCache: FUNCTION,
@@ -115,14 +115,14 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
   }
   if (problems.length > 0) throw new CacheConfigError(problems);
   checkDefaults(options);
-  const { driver, database = driver.database ?? 0, timeout = 500, ttls = {} } = options;
+  const { driver, database = driver.database ?? 0, ttls = {} } = options;
   const { CACHE_TTL_SHORT = "5m", CACHE_TTL_LONG = "2h" } = ttls;
   const named = { ...TTL_CLASSES, short: parseTtl(CACHE_TTL_SHORT), long: parseTtl(CACHE_TTL_LONG) };
   const ttl = { ...named, default: parseTtl(options.ttl ?? "1h", "ttl", named) };
   const config = {
     ...common,
     database,
-    timeout: millisecondsOf(timeout),
+    timeout: millisecondsOf(common.timeout),
     ttl,
     defaults: options,
     ttls: new Map(Object.entries(ttls).map(([name, value]) => [name, parseTtl(value, name, ttl)])),

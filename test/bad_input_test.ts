@@ -319,6 +319,15 @@ describe("declarations", () => {
     });
   }
 
+  it("createCacheClient of the core refuses ttls that are not an object, by its name", () => {
+    for (const ttls of [null, "1h", 5] as Bad[]) {
+      assert.throws(() => createCoreClient({ driver: memory(), ttls }), {
+        name: "CacheConfigError",
+        message: /option ttls is .*, expected TTLs by name/,
+      });
+    }
+  });
+
   it("declarations refuse options that belong elsewhere, and list their own", () => {
     const key = "a:{id}";
     assert.throws(

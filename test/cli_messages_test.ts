@@ -102,7 +102,7 @@ describe("larder's messages", () => {
     for (const bad of ["0", "25d", "soon", "2147483648"]) {
       const { code, stderr } = await larder(["list", "product", "--timeout", bad], { env });
       assert.equal(code, 2, bad);
-      assert.match(stderr, /--timeout <ms>.*Expected milliseconds from 1 to 2147483647, or a time such as 30s/);
+      assert.match(stderr, /--timeout <time>.*Expected milliseconds from 1 to 2147483647, or a time such as 30s/);
     }
     assert.ok(silent.stderr.includes(redis.url.slice("redis://".length)), silent.stderr);
     assert.equal(silent.code, 3);

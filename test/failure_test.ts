@@ -5,7 +5,7 @@ import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { inspect } from "node:util";
-import type { Command } from "../drivers/driver.ts";
+import { type Command, type Driver, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 // Loaded ahead of the first call, whose deadline loading would take up.
 import "../drivers/node_redis.ts";
@@ -15,9 +15,9 @@ import {
   type Cache,
   type CacheClient,
   type CacheEvent,
+  type CallOptions,
   type ClientOptions,
   createCacheClient,
-  type StoreError,
 } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { storeEntry } from "../src/lua/entries.ts";
@@ -892,6 +892,34 @@ describe("verbs of services while the store is away", () => {
       );
       await assert.rejects(client.service("auth").revokeUser("u", { onError: "throw" }), { name: "StoreError" });
     });
+  });
+
+  it("invalidate verbs answer false, or throw, when the store takes only a part of them", async () => {
+    const store = memory();
+    const driver: Driver = {
+      ...store,
+      async send(database, commands, options) {
+        const replies = await store.send(database, commands, options);
+        return replies.map((reply, i) =>
+          commands[i]?.[0] === "UNLINK" ? new StoreError("command", "NOPERM no permissions to run UNLINK") : reply,
+        );
+      },
+    };
+    const verbs: ((client: CacheClient, options?: CallOptions) => Promise<boolean>)[] = [
+      (client, options) => client.service("product").invalidateProduct(1, options),
+      (client, options) => client.service("product").invalidateCategory(1, options),
+      (client, options) => client.service("order").invalidateOrder(1, { ...options, userId: "u" }),
+      (client, options) => client.service("user").invalidateUser(1, options),
+    ];
+    for (const verb of verbs) {
+      const call = (onError: "miss" | "throw" | undefined, options?: CallOptions): Promise<boolean> =>
+        verb(createCacheClient({ env: {}, driver, logger: false, ...(onError && { onError }) }), options);
+      assert.equal(await call(undefined), false);
+      assert.equal(await call("throw", { onError: "miss" }), false);
+      await assert.rejects(call("throw"), { name: "StoreError" });
+      // An option that is undefined is left out.
+      await assert.rejects(call("throw", { onError: undefined } as never), { name: "StoreError" });
+    }
   });
 
   it("a client that throws by default does so, and a call can want misses", async () => {

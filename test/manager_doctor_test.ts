@@ -470,6 +470,16 @@ describe("diagnose tries the commands of caches", () => {
     assert.equal((await findings(client)).authentication?.evidence, "the user is default");
   });
 
+  it("diagnose says that the store has no keys and no reads when it is empty", { timeout: 60_000 }, async () => {
+    const { url } = await start();
+    await using client = createCacheClient({ env: {}, url, timeout: 5000, logger: false });
+    const found = await findings(client);
+    for (const check of ["expiry", "big keys"] as const) {
+      assert.deepEqual([found[check]?.level, found[check]?.evidence], ["info", "the store has no keys"]);
+    }
+    assert.deepEqual([found["hit rate"]?.level, found["hit rate"]?.evidence], ["info", "the store had no reads yet"]);
+  });
+
   it("diagnose finds values of auth and payment in plain text", { timeout: 60_000 }, async () => {
     const { url } = await start();
     const keys = { keys: { k1: new Uint8Array(32).fill(1) } };

@@ -22,7 +22,11 @@ export function addDashboard(program: Command, run: Run): void {
         "and prints the URL to open. Ctrl-C ends it, with exit code 0.",
     )
     .option("--write", "allow the page to delete keys; otherwise it only reads")
-    .option("--interval <seconds>", "the time between two samples of the store (default: 2, over REST 30)", seconds)
+    .option(
+      "--interval <time>",
+      "the time between samples: seconds, or a time such as 1m (default: 2, over REST 30)",
+      seconds,
+    )
     .option("--page-token <token>", "the token in the URL (default: random)");
   addStoreFlags(addServerFlags(command, 8378));
   addExamples(command, "dashboard", "dashboard --write --url redis://localhost:6379");

@@ -25,7 +25,7 @@ export function wholeNumber(min: number, max: number = Number.MAX_SAFE_INTEGER):
   };
 }
 
-/** Adds the deadline of a step: milliseconds, or a time with its unit. */
+/** Adds the deadline of a step: milliseconds, or a time with a unit. */
 export function addTimeoutFlag(command: Command): Command {
   const parse = (given: string): number => {
     const milliseconds = /^\d+$/.test(given) ? Number(given) : millisecondsOf(given);
@@ -33,17 +33,17 @@ export function addTimeoutFlag(command: Command): Command {
     throw new InvalidArgumentError(`Expected milliseconds from 1 to ${LONGEST_TIMER}, or a time such as 30s.`);
   };
   return command.option(
-    "--timeout <ms>",
+    "--timeout <time>",
     `the deadline of a step: milliseconds, or a time such as 30s (default: ${TIMEOUT_MS})`,
     parse,
   );
 }
 
-/** Parses the seconds of an option. */
+/** Parses a time of an option, seconds or a time with a unit, and returns it in seconds. */
 export function seconds(given: string): number {
-  const number = Number(given);
-  if (/^\d+(\.\d+)?$/.test(given) && number >= 0.1 && number <= 86_400) return number;
-  throw new InvalidArgumentError("Expected seconds from 0.1 to 86400.");
+  const time = /^\d+(\.\d+)?$/.test(given) ? Number(given) : millisecondsOf(given) / 1000;
+  if (time >= 0.1 && time <= 86_400) return time;
+  throw new InvalidArgumentError("Expected seconds from 0.1 to 86400, or a time such as 30s or 5m.");
 }
 
 /** The heading of a command's own options. */

@@ -11,7 +11,7 @@ import type { CommonFlags } from "./shell.ts";
 import { watch } from "./watch.ts";
 
 interface Flags extends CommonFlags {
-  /** `true` without a number. */
+  /** In seconds; `true` without a value. */
   readonly watch?: number | true;
   readonly maxKeys?: number;
 }
@@ -25,7 +25,11 @@ export function addStats(program: Command, run: Run): void {
       "Shows hit rate, latency, memory, evictions, the keys of each service, and the statistics of processes that " +
         "have fleetStats on. With --watch, it shows the current numbers and the alerts again and again.",
     )
-    .option("-w, --watch [seconds]", "repeat every so many seconds (default: 2, over REST 30)", seconds)
+    .option(
+      "-w, --watch [time]",
+      "refresh this often: seconds, or a time such as 1m (default: 2, over REST 30)",
+      seconds,
+    )
     .option(
       "--max-keys <number>",
       `the most keys to count for each service, without --watch (default: ${MOST_KEYS})`,

@@ -14,7 +14,7 @@ import { EnvironmentConfigurations } from "./environment_configurations.ts";
 import type { ClientOptions } from "./types.ts";
 
 /** Copies of the package with the same number share a client. A change that breaks its callers raises the number. */
-const COMPATIBLE = 1;
+const COMPATIBLE = 2;
 
 /** The functions of `mod.ts` and of the edge build, each with its own drivers. */
 export interface EntryPoint {

@@ -105,7 +105,7 @@ export const order: ServiceDefinition<
     updateCart: (userId, change, options) => carts.update(userId, change, options),
     async invalidateOrder(id, options) {
       const userId = options?.userId ?? (await orders.get(id, options))?.userId;
-      return taken({ ...defaults, ...options }, (each) => [
+      return taken(defaults, options, (each) => [
         orders.delete(id, each),
         statuses.delete(id, each),
         userId === undefined ? cache.invalidateTags(["histories"], each) : histories.delete(userId, each),

@@ -3,6 +3,7 @@ import type { CallOptions } from "../cache/call.ts";
 import type { Id } from "../entry/keyspace.ts";
 import { idSchema } from "./id.ts";
 import type { CollectionDefinition, PlainId, ServiceDefinition } from "./service.ts";
+import { taken } from "./taken.ts";
 
 /** A product of the catalogue. Further fields are kept. */
 export interface Product {
@@ -37,7 +38,7 @@ export interface ProductVerbs {
    *
    * @param id The product.
    * @param options `categoryId`, when the caller knows it; deadline of each step, and error handling.
-   * @returns Whether the store took it.
+   * @returns Whether the store took it; `false` when it is away.
    */
   invalidateProduct(id: PlainId, options?: CallOptions & { readonly categoryId?: PlainId }): Promise<boolean>;
   /**
@@ -45,7 +46,7 @@ export interface ProductVerbs {
    *
    * @param id The category.
    * @param options Deadline and error handling.
-   * @returns Whether the store took it.
+   * @returns Whether the store took it; `false` when it is away.
    */
   invalidateCategory(id: PlainId, options?: CallOptions): Promise<boolean>;
 }
@@ -82,18 +83,17 @@ export const product: ServiceDefinition<
       tags: ["categories"],
     },
   },
-  verbs: ({ cache, products, categories }): ProductVerbs => ({
+  verbs: ({ cache, products, categories }, defaults): ProductVerbs => ({
     async invalidateProduct(id, options) {
       const category = options?.categoryId ?? (await products.get(id, options))?.categoryId;
-      const tags = category === undefined ? ["searches", "categories"] : ["searches"];
-      // Issued together, they leave together.
-      const gone = [products.delete(id, options), category !== undefined && categories.delete(category, options)];
-      const [taken] = await Promise.all([cache.invalidateTags(tags, options), ...gone]);
-      return taken;
+      return taken(defaults, options, (each) => [
+        products.delete(id, each),
+        ...(category === undefined
+          ? [cache.invalidateTags(["searches", "categories"], each)]
+          : [cache.invalidateTags("searches", each), categories.delete(category, each)]),
+      ]);
     },
-    async invalidateCategory(id, options) {
-      const [taken] = await Promise.all([cache.invalidateTags(["searches"], options), categories.delete(id, options)]);
-      return taken;
-    },
+    invalidateCategory: (id, options) =>
+      taken(defaults, options, (each) => [cache.invalidateTags("searches", each), categories.delete(id, each)]),
   }),
 };

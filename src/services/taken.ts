@@ -4,20 +4,23 @@ import type { CallOptions } from "../cache/call.ts";
 /**
  * Issues operations together, so that they leave in one round trip.
  *
- * @param options The options of the call, laid over the client's.
- * @param issue Issues the operations with the options that it is given.
- * @returns Whether the store took all of them.
+ * @param defaults The client's options of calls.
+ * @param options The options of the call.
+ * @param issue Issues the operations with the options that it receives.
+ * @returns `true` if the store took all of them.
  * @throws {StoreError} If it did not, and `onError` is `"throw"`.
  */
 export async function taken(
-  options: CallOptions,
+  defaults: Required<CallOptions>,
+  options: CallOptions | undefined,
   issue: (options: CallOptions) => readonly Promise<unknown>[],
 ): Promise<boolean> {
+  const { onError = defaults.onError } = options ?? {};
   try {
     await Promise.all(issue({ ...options, onError: "throw" }));
     return true;
   } catch (error) {
-    if (options.onError === "throw" || !isStoreError(error)) throw error;
+    if (onError === "throw" || !isStoreError(error)) throw error;
     return false;
   }
 }

@@ -63,7 +63,7 @@ export const user: ServiceDefinition<
   },
   verbs: ({ profiles, preferences, addresses }, defaults): UserVerbs => ({
     invalidateUser: (id, options) =>
-      taken({ ...defaults, ...options }, (each) => [
+      taken(defaults, options, (each) => [
         profiles.delete(id, each),
         preferences.delete(id, each),
         addresses.delete(id, each),

@@ -85,7 +85,8 @@ export async function* keys(
   let hidden = false;
   const examples: string[] = [];
   const big: { name: string; size: number }[] = [];
-  for (const database of await databasesInUse(client, info)) {
+  const databases = await databasesInUse(client, info);
+  for (const database of databases) {
     // All keys, those of other programs included, because they share the memory.
     const location = { ...(await client.locate({ database })), prefix: "" };
     const connection = await usable({ locate: async () => location }, { database, ...options });
@@ -117,12 +118,13 @@ export async function* keys(
       await connection.close();
     }
   }
-  if (seen === 0 && (hidden || opened === 0)) {
-    yield unknown("expiry", HIDDEN);
-    yield unknown("big keys", HIDDEN);
+  if (seen === 0) {
+    const why = hidden || opened < databases.length ? HIDDEN : "the store has no keys";
+    yield unknown("expiry", why);
+    yield unknown("big keys", why);
     return;
   }
-  const share = lasting / Math.max(seen, 1);
+  const share = lasting / seen;
   const evidence = `${lasting} of ${seen} keys have no TTL${lasting > 0 ? `, such as ${examples.join(", ")}` : ""}`;
   yield lasting === 0
     ? { check: "expiry", level: "ok", evidence }

@@ -31,15 +31,15 @@ export function eviction(info: Info, driver: string, why: string): Finding {
   const set = "CONFIG SET maxmemory-policy allkeys-lru";
   const evidence = `maxmemory-policy is ${policy}, maxmemory is ${limit > 0 ? formatBytes(limit) : "not set"}`;
   if (limit === 0) {
-    const advice = `set maxmemory below the memory of the machine, and ${set}`;
+    const advice = `set maxmemory below the memory of the machine, and run ${set}`;
     return warning(check, evidence, `${advice}: otherwise the store grows until the system kills it`);
   }
   if (policy === "noeviction") {
-    return { check, level: "error", evidence, advice: `${set}: otherwise every write fails when memory is full` };
+    return { check, level: "error", evidence, advice: `run ${set}: otherwise every write fails when memory is full` };
   }
   if (policy === "allkeys-lru") return { check, level: "ok", evidence };
   if (/-(random|ttl)$/.test(policy)) {
-    return warning(check, evidence, `${set}: this policy also evicts entries that are in use`);
+    return warning(check, evidence, `run ${set}: this policy also evicts entries that are in use`);
   }
   return { check, level: "info", evidence, advice: `${set} is recommended for caches` };
 }
@@ -106,7 +106,8 @@ export function hitRate(rates: readonly Rate[], info: Info, why: string): Findin
   const hits = Number(info.get("keyspace_hits") ?? Number.NaN);
   const reads = hits + Number(info.get("keyspace_misses"));
   if (Number.isNaN(reads)) return { ...unknown(check, why), advice };
-  const share = reads > 0 ? `${formatPercent(hits / reads)} of ${reads} reads` : "no reads";
+  if (reads === 0) return { ...unknown(check, "the store had no reads yet"), advice };
+  const share = `${formatPercent(hits / reads)} of ${reads} reads`;
   const evidence = `${share} by the server's count, which is misleading because it includes the library's own reads`;
   return { check, level: "info", evidence, advice };
 }
@@ -122,10 +123,10 @@ export async function slowQueries(connection: ManagedConnection, clock: () => nu
   const names = [...new Set(slow.map(({ name }) => name))].slice(0, 5).join(", ");
   const longest = (slow[0]?.took ?? 0).toFixed(0);
   return slow.length === 0
-    ? { check, level: "ok", evidence: `none of 10 ms or more in the last day` }
+    ? { check, level: "ok", evidence: `none of ${SLOW_QUERY_MS} ms or more in the last day` }
     : warning(
         check,
-        `${slow.length} of 10 ms or more in the last day, the slowest took ${longest} ms (${names})`,
+        `${slow.length} of ${SLOW_QUERY_MS} ms or more in the last day, the slowest took ${longest} ms (${names})`,
         "read and delete in smaller parts; SLOWLOG GET shows the keys",
       );
 }
