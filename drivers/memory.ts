@@ -6,7 +6,7 @@
  * - The commands of one send run without a pause in between. Sends run in the order in which they were issued.
  * - An expired entry is never seen. Its memory is freed when the entry is asked for, or when one of the writes finds
  *   it: each write looks at the next few entries.
- * - Lives are measured by elapsed time, so setting the system clock changes none. If an injected clock is set back by
+ * - TTLs are measured by elapsed time, so setting the system clock changes none. If an injected clock is set back by
  *   more than a second, the elapsed time is unknown: texts and windows that expire end at once. Other hashes, which
  *   count for sliding limits and token buckets, go on as if no time had passed.
  * - Entries and bytes of all databases are bounded. Beyond a bound, the least recently used entry is evicted.

@@ -81,7 +81,7 @@ function subtract(store: MemoryStore, args: Args): Reply {
   return add(store, args[1], -by);
 }
 
-/** Removes the entry at a key. Returns whether there was one. */
+/** Removes the entry at a key. Returns whether one existed. */
 function removeKey(store: MemoryStore, key: string): boolean {
   const entry = store.find(key);
   if (entry) store.remove(entry);

@@ -8,11 +8,11 @@ import { CLOCK_SKEW_MS } from "../../src/base/own_keys.ts";
 const DRIFT = 50;
 
 /**
- * The time of the embedded store, while the system clock is set back and forward:
+ * The time of the embedded store, also while the system clock is set back and forward:
  *
  * - `now` never goes back. Next to `Date.now`, a monotonic clock measures elapsed time, so setting the clock back
- *   changes nothing. What the system clock is ahead of it has elapsed too, because the monotonic clock may stand still
- *   while the machine sleeps.
+ *   changes nothing. If the system clock is ahead of it, that time has elapsed too, because the monotonic clock may
+ *   stand still while the machine sleeps.
  * - `wall` is the time of the system clock, for moments that callers give and read.
  * - An injected clock stands alone. Each step forward is elapsed time. After a step back by more than a second the
  *   elapsed time is unknown. While the clock throws or returns something else than a number, time stands still.

@@ -38,7 +38,7 @@ export class LentConnection {
     if (!this.#client.isReady) {
       return Promise.reject(new StoreError("connection", `The client of Redis at ${this.#endpoint} is not connected`));
     }
-    // The connection is not ours to drop, but a send that it would only hold back need not be added.
+    // The connection belongs to the caller, so it is not dropped. But it takes no sends while its replies are overdue.
     if (this.#connection.overdue(now)) return Promise.reject(this.#connection.overdueError());
     return this.#connection.send(commands, options?.timeout, now);
   }

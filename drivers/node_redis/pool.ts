@@ -6,14 +6,14 @@ import type { Primary } from "./primary.ts";
 import { dial, disconnect, LONGEST_PAUSE, type RedisAddress, SHORTEST_PAUSE } from "./redis_address.ts";
 import { leftError, lostError } from "./resp_connection.ts";
 
-/** The extra milliseconds that a connection waits if its callers say themselves whether they still wait. */
+/** The extra milliseconds that a connection waits for a send with `waiting`. */
 const GRACE = 1000;
 /** The interval in milliseconds at which a server in use is asked whether it is still the primary. */
 const ROLES = 10_000;
 
 /**
- * Returns how long a connection waits for a send whose callers say themselves whether they still wait: longer than its
- * timeout, because the reply may already be in a socket that a busy process has not read yet.
+ * Returns how long a connection waits for a send with `waiting`: longer than its timeout, because the reply may already
+ * be in a socket that a busy process has not read yet.
  */
 function patience({ timeout }: SendOptions): number | undefined {
   return timeout && Math.min(timeout + GRACE, LONGEST_TIMER);
@@ -29,7 +29,7 @@ export class Pool {
   /** The attempt to replace the open connections. */
   #replacing: Promise<void> | undefined;
   #connections: readonly PooledConnection[] = [];
-  /** The attempt to connect. All sends share it. */
+  /** The attempt to connect, which all sends share. */
   #attempt: Promise<PooledConnection> | undefined;
   #abort: AbortController | undefined;
   #failures = 0;

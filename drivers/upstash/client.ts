@@ -1,7 +1,6 @@
 /**
- * The client package of the REST wire, of which only the requester is used. The package gives it with all commands:
- * `npm run build` replaces this file by a function that makes what the driver uses of the requester, 13 kB less of a
- * Worker.
+ * The client package of the REST wire, of which only the requester is used. `npm run build` replaces this file by a
+ * function that makes the requester without the commands of the package, which saves 13 kB in a Worker.
  */
 import { Redis } from "@upstash/redis/cloudflare";
 

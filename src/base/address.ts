@@ -1,13 +1,13 @@
 /**
- * The address of a store: reads URLs and host names for the configuration and for drivers. Everything that an address
- * says is either honoured or rejected.
+ * Reads the addresses of stores, URLs and host names, for the configuration and for drivers. Every part of an address
+ * is either honoured or rejected.
  *
  * @module
  */
 
 import { defined } from "./defined.ts";
 
-/** The parts of an address, named as the options that say the same. */
+/** The parts of an address, under the names of the options that set the same. */
 export interface Address {
   /** The driver that serves the address. */
   readonly driver: "memory" | "node-redis" | "upstash";
@@ -25,13 +25,15 @@ export interface Address {
   readonly username?: string;
   /** The password. */
   readonly password?: string;
-  /** True for encrypted TCP; left out if the address does not say. */
+  /** True for encrypted TCP; absent if the address does not say. */
   readonly tls?: boolean;
   /** The database. */
   readonly database?: number;
 }
 
-/** The reason why an address is rejected, with a remedy. It shows nothing of the address but names of settings. */
+/**
+ * The reason why an address is rejected, with a remedy. It shows names of settings, but no other part of the address.
+ */
 export class Refusal extends TypeError {}
 
 /** The accepted forms. */
@@ -50,7 +52,7 @@ function reject(reason: string): never {
   throw new Refusal(reason);
 }
 
-/** Throws for text that no setting of an address may be. */
+/** Throws for text that cannot be an address or a host name, such as text in quotes. */
 function checkText(text: string): void {
   if (/^["'`\u201c\u2018]|["'`\u201d\u2019]$/.test(text)) reject(QUOTES);
   if (/[\t\r\n]/.test(text)) reject("expected no tabs and line breaks");
@@ -81,10 +83,10 @@ export function readAddress(given: unknown, accepted: string = ADDRESS_ACCEPTED)
   if (!unix) {
     const at = rest.lastIndexOf("@");
     if (/[/\\?#]|%(?![\da-f]{2})/i.test(rest.slice(0, Math.max(at, 0)))) reject(ENCODE);
-    const [place = ""] = rest.slice(at + 1).split(/[/?#]/, 1);
-    if (/^(:\d*)?$/.test(place)) reject(`expected ${accepted}; its host is missing`);
-    if (place.includes(",")) reject(ONE_HOST);
-    const port = /[^:]:([^\]:]+)$/.exec(place)?.[1] ?? 1;
+    const [server = ""] = rest.slice(at + 1).split(/[/?#]/, 1);
+    if (/^(:\d*)?$/.test(server)) reject(`expected ${accepted}; its host is missing`);
+    if (server.includes(",")) reject(ONE_HOST);
+    const port = /[^:]:([^\]:]+)$/.exec(server)?.[1] ?? 1;
     if (!(+port >= 1 && +port <= 65535)) reject("expected a port from 1 to 65535");
   }
   let url: URL;
@@ -144,7 +146,7 @@ function queryOf({ searchParams }: URL, unix: boolean): { database?: number | un
   return said;
 }
 
-/** Says what must not be in a query. It shows the names of parameters, but nothing that may be a secret. */
+/** Names the parameters that a query must not have. It shows nothing that may be a secret. */
 function without(query: URLSearchParams): string {
   // A lone token looks like a name, and one that ends with the = of base64 like a name without a value.
   const shown = [...query].filter(([name, value]) => /^[a-z_-]{1,30}$/i.test(name) && /\w/.test(value));
@@ -152,7 +154,7 @@ function without(query: URLSearchParams): string {
 }
 
 /**
- * Reads a host name. A name that is not ASCII becomes the one that DNS knows.
+ * Reads a host name. A name that is not ASCII is converted to the ASCII form that DNS uses.
  *
  * @param given The name, or an IP address.
  * @returns The name in ASCII.

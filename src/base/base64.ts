@@ -8,14 +8,14 @@ interface WithBuffer {
   };
 }
 
-/** Encodes bytes as base64, with the fastest way that the engine has. */
+/** Encodes bytes as base64, in the fastest way that the runtime offers. */
 export function toBase64(bytes: Uint8Array): string {
   const own = bytes as { toBase64?(): string };
   if (own.toBase64) return own.toBase64();
   const { Buffer } = globalThis as WithBuffer;
   if (Buffer) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64");
   let binary = "";
-  // Every engine takes as many arguments.
+  // Every engine accepts this number of arguments.
   for (let at = 0; at < bytes.length; at += 8192) {
     binary += String.fromCharCode.apply(null, bytes.subarray(at, at + 8192) as unknown as number[]);
   }

@@ -49,13 +49,13 @@ export type Rule = readonly [expected: string, test: (value: never) => boolean];
 export type Rules = Readonly<Record<string, Rule | undefined>>;
 
 /**
- * Throws if options are not an object, or have a name that is not known.
+ * Throws if options are not an object, or have an unknown name.
  *
  * @param options The options.
- * @param known The names that are known.
+ * @param known The known names.
  * @param what What the options belong to, for the message.
  * @param also What is accepted instead of an object, for the message.
- * @throws {TypeError} With the unknown name, and with those that are known.
+ * @throws {TypeError} With the unknown name and the known ones.
  */
 export function checkNames(options: unknown, known: readonly string[], what: string, also = ""): void {
   const isObject = typeOf(options) === "object";
@@ -66,7 +66,7 @@ export function checkNames(options: unknown, known: readonly string[], what: str
 }
 
 /**
- * Throws if options have a name that is not known, or a value that its rule does not accept.
+ * Throws if options have an unknown name, or a value that its rule does not accept.
  *
  * @param options The options; those that are `undefined` count as left out.
  * @param rules The known options.
@@ -82,7 +82,7 @@ export function checkOptions(options: unknown, rules: Rules, what: string): void
 }
 
 /**
- * Throws if a value is not what a rule says: a RangeError for numbers, otherwise a TypeError. The message does not show
+ * Throws if a rule does not accept a value: a RangeError for numbers, otherwise a TypeError. The message does not show
  * text, because it may be a secret in the wrong place.
  */
 export function check(value: unknown, name: string, [expected, test]: Rule): void {

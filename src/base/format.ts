@@ -1,16 +1,16 @@
 const GROUPED = new Intl.NumberFormat("en");
 
-/** Returns a number of things: `1 key`, `12,000 keys`. */
+/** Formats a count with its noun: `1 key`, `12,000 keys`. */
 export function formatCount(number: number, one: string, many: string = `${one}s`): string {
   return `${GROUPED.format(number)} ${number === 1 ? one : many}`;
 }
 
-/** Returns a number with its digits in groups: `12,000`. */
+/** Formats a number with its digits in groups: `12,000`. */
 export function formatNumber(number: number): string {
   return GROUPED.format(number);
 }
 
-/** Returns a number of bytes in units of 1024: `1.2 KiB`. */
+/** Formats a number of bytes in units of 1024: `1.2 KiB`. */
 export function formatBytes(size: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let value = size;
@@ -22,7 +22,7 @@ export function formatBytes(size: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** Returns a time in milliseconds by its two largest units: `1h 5m`, `350ms`. */
+/** Formats a time in milliseconds by its two largest units: `1h 5m`, `350ms`. */
 export function formatDuration(milliseconds: number): string {
   if (milliseconds < 1000) return `${Math.round(milliseconds)}ms`;
   let left = Math.floor(milliseconds / 1000);
@@ -44,12 +44,12 @@ const UNITS = [
   ["s", 1],
 ] as const;
 
-/** Returns a share of one as `97.3 %`, with `digits` after the point. */
+/** Formats a fraction of 1 as a percentage with `digits` after the point: `97.3 %`. */
 export function formatPercent(share: number, digits = 1): string {
   return `${(share * 100).toFixed(digits)} %`;
 }
 
-/** Shows how long an operation took, in milliseconds: `0.42 ms`, `350 ms`, `1.2 s`. */
+/** Formats the duration of an operation, in milliseconds: `0.42 ms`, `350 ms`, `1.2 s`. */
 export function formatLatency(milliseconds: number): string {
   if (milliseconds < 9.995) return `${Number(milliseconds.toFixed(2))} ms`;
   if (milliseconds < 99.95) return `${Number(milliseconds.toFixed(1))} ms`;

@@ -1,4 +1,4 @@
-/** Returns the value of a key; makes it when it is asked for first. */
+/** Returns the value of a key, which the first call makes. */
 export function remember<K, V>(values: Map<K, V>, key: K, make: () => V): V {
   let value = values.get(key);
   if (value === undefined) {

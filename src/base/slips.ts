@@ -1,5 +1,5 @@
 /**
- * Counts the slips between two names: letters that are inserted, left out, changed, or swapped with their neighbour.
+ * Counts the typing slips between two names: letters inserted, left out, changed, or swapped with their neighbour.
  *
  * @param a One name.
  * @param b The other name.

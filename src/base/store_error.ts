@@ -1,4 +1,4 @@
-/** Errors of a store and of the driver in front of it, and the questions that the library asks about them. */
+/** The errors of stores and drivers, and the functions that classify them. */
 
 import { CacheError } from "./errors.ts";
 
@@ -10,8 +10,7 @@ import { CacheError } from "./errors.ts";
  * - `"timeout"`: no answer in time
  * - `"auth"`: wrong password, token or permissions
  * - `"limit"`: too many requests, or a request that is too large
- * - `"protocol"`: an answer that is not what the protocol says; or a function of the application's, such as
- *   `waitUntil`, threw
+ * - `"protocol"`: an answer that violates the protocol; or a function of the application, such as `waitUntil`, threw
  * - `"closed"`: the client was closed
  */
 export type StoreErrorKind = "command" | "connection" | "timeout" | "auth" | "limit" | "protocol" | "closed";
@@ -52,7 +51,7 @@ export class StoreError extends CacheError {
   }
 }
 
-/** Codes of errors that pass by themselves. The store has not executed the command. */
+/** Codes of temporary errors. The store has not executed the command. */
 const PASSING = /^(LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|BUSY|READONLY)$/;
 /** Finds the code of a refusal in the error of a script before Redis 7. The script has changed nothing. */
 const OF_SCRIPT =
@@ -94,7 +93,7 @@ export function isDenial({ code }: StoreError): boolean {
   return /^(READONLY|MASTERDOWN|LOADING)$/.test(code);
 }
 
-/** Errors with which only the node of a cluster answers. */
+/** Errors that only a node of a cluster returns. */
 const OF_CLUSTERS = /^(CROSSSLOT|MOVED|ASK|CLUSTERDOWN)\b|not allowed in cluster mode/;
 
 /**
@@ -117,12 +116,12 @@ export function unknownCommand({ message }: StoreError): string | undefined {
   return /^ERR unknown command[ '`]*([^'`]*)/i.exec(message)?.[1];
 }
 
-/** Returns whether a store refused a command to this user, or to all users: another command may do. */
+/** Returns whether a store refused a command to this user, or to all users. Another command may be allowed. */
 export function isForbidden(error: StoreError): boolean {
   return error.code === "NOPERM" || unknownCommand(error) !== undefined;
 }
 
-/** Returns whether a store answered with a refusal: another command may succeed. */
+/** Returns whether a store answered, but refused the command. Another command may succeed. */
 export function isRefusal(error: unknown): error is StoreError {
   return isStoreError(error) && (error.kind === "command" || error.kind === "auth");
 }

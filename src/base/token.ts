@@ -25,7 +25,7 @@ export function sameToken(given: string, token: string): boolean {
   return difference === 0;
 }
 
-/** Returns the URL of a request. For HTTP/1.0 without a Host, as of simple health probes, Bun has only the path. */
+/** Returns the URL of a request. Without a Host header, as simple health probes send it, Bun has only the path. */
 export function urlOf(request: Request): URL {
   return new URL(request.url, "http://localhost");
 }

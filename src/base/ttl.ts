@@ -25,13 +25,13 @@ export interface TtlClasses {
   readonly long: number | undefined;
 }
 
-/** The TTLs that stand if the configuration does not change them. */
+/** The defaults of the named TTLs. */
 export const TTL_CLASSES: TtlClasses = { default: 36e5, short: 3e5, long: 72e5 };
 
 /** A time limit: a number of milliseconds, or a string with its unit (`"500ms" "30s" "2m"`). At most 2147483647 ms. */
 export type Timeout = number | `${number}${TtlUnit}`;
 
-/** Returns in words what is accepted as a length of time, including the given names of TTLs. */
+/** Describes the accepted lengths of time, including the given names of TTLs. */
 export function durations(...names: readonly (keyof TtlClasses)[]): string {
   const more = names.map((name) => `"${name}", `).join("");
   const spans = 'seconds as a number, a string such as "500ms" "30s" "5m" "2h" "1d", above 0 and at most 100 years';
@@ -48,7 +48,7 @@ const TIMEOUT_ACCEPTED =
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
 const MAX = 36_525 * 864e5;
 
-/** The longest delay of a timer in milliseconds. Timers take a longer one for 1 ms. */
+/** The longest delay of a timer in milliseconds. Timers treat a longer one as 1 ms. */
 export const LONGEST_TIMER = 0x7fffffff;
 
 /**

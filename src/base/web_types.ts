@@ -1,8 +1,8 @@
 /**
  * Types of the web platform in public functions, which also work in applications without DOM types.
  *
- * Each is the type that the runtime's own types call by that name: those of a browser, of Node, Bun, Deno or Workers.
- * A missing name would be an error in our declarations, so a type with the members that we use takes its place.
+ * Each is the global type of that name, as the types of a browser, Node, Bun, Deno or Workers declare it. If none
+ * declares it, the name would be an error in our declarations, so a type with the members that we use replaces it.
  */
 
 // biome-ignore-start lint/suspicious/noExplicitAny: these types have to fit every implementation.

@@ -59,7 +59,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * Makes a cache; a client calls this.
    *
    * @internal
-   * @param context What the cache stands on.
+   * @param context The parts of the cache.
    */
   constructor(context: CacheContext) {
     this.#context = context;
@@ -411,13 +411,13 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     return clearAll(this.#context, options);
   }
 
-  /** Counts what this cache or collection did since this client was made. */
+  /** Returns the statistics of this cache or collection since this client was made. */
   stats(): CacheStats {
     return Counters.total([this.#context.counters]);
   }
 
   /**
-   * Reads what it did in all processes whose clients have `fleetStats` on.
+   * Reads the counts of this cache or collection in all processes whose clients have `fleetStats` on.
    *
    * @param options Deadline and error handling.
    * @returns The counts, zeros if no client has `fleetStats` on; `undefined` if the store is away.
@@ -434,7 +434,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @param args The script's arguments.
    * @param options Deadline, and `idempotent`: whether the script may be sent again if it is not known whether it ran.
    * @returns The script's reply.
-   * @throws {StoreError} Whenever it fails. What to return then is for the verb to decide.
+   * @throws {StoreError} Whenever it fails. The verb decides what to return then.
    */
   async run(
     script: Script,

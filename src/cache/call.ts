@@ -67,7 +67,7 @@ export function emit({ events, target }: CacheTelemetry, event: Untargeted<Cache
   events.emit({ ...event, ...target } as CacheEvent);
 }
 
-/** Waits for a reply and counts how long it took. If the store fails, that is counted and reported too, and thrown. */
+/** Waits for a reply and counts how long it took. If the store fails, counts and reports the failure and throws it. */
 export async function timed<T>(context: CacheTelemetry, operation: string, sent: Promise<T>): Promise<T> {
   const start = performance.now();
   let reply: T;
@@ -80,7 +80,7 @@ export async function timed<T>(context: CacheTelemetry, operation: string, sent:
   return reply;
 }
 
-/** Does the same, but returns `undefined` instead of throwing, unless the caller wants that. */
+/** Waits as {@linkcode timed} does, but returns `undefined` for a failure, unless the caller wants it thrown. */
 export function settle<T>(
   context: CallDefaults & CacheTelemetry,
   operation: string,
@@ -100,14 +100,14 @@ export function settle<T>(
 export function handOver(context: Host & CacheTelemetry, work: Promise<unknown>): void {
   const { waitUntil } = context;
   if (!waitUntil) return;
-  const tell = (thrown: unknown): void => {
+  const fail = (thrown: unknown): void => {
     const hint = '; it is called without a "this": hand over (promise) => context.waitUntil(promise)';
     report(context, "waitUntil", hookError("waitUntil", thrown, thrown instanceof TypeError ? hint : ""));
   };
   try {
     const answer: unknown = waitUntil(work);
-    if (answer instanceof Promise) answer.catch(tell);
+    if (answer instanceof Promise) answer.catch(fail);
   } catch (thrown) {
-    tell(thrown);
+    fail(thrown);
   }
 }

@@ -23,7 +23,7 @@ export interface Lane {
   readonly nears: Nears;
 }
 
-/** Where the keys live, and how entries are read. */
+/** The keyspace, the form of its keys, and the ways to read entries. */
 export interface Keys {
   readonly space: Keyspace;
   readonly shape: KeyShape;
@@ -45,7 +45,7 @@ export interface EntryRules {
   readonly refuse?: ((value: unknown) => void) | undefined;
 }
 
-/** Where a cache reports what it does. */
+/** The events and counters of a cache. */
 export interface CacheTelemetry {
   readonly events: Events;
   readonly counters: Counters;
@@ -72,9 +72,9 @@ export interface Host {
  */
 export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, CallDefaults, Host {
   readonly near?: NearCache | undefined;
-  /** Makes the verbs of rate limits, if the client has them: the function of that name. */
+  /** Makes the verbs of rate limits, if the client has them: `rateLimits` of `rate_limits.ts`. */
   readonly rateLimits: ((...args: never[]) => object) | undefined;
-  /** Makes a Fleet, if the client has one: it reads the counts of all processes. */
+  /** Makes a `Fleet`, which reads the counts of all processes, if the client has them: `fleetCounts`. */
   readonly fleetCounts: (() => object) | undefined;
 }
 

@@ -9,14 +9,14 @@ import type { CacheContext, CacheTelemetry, Keys } from "./context.ts";
 export interface FleetStats extends Omit<CacheStats, "latency"> {}
 
 /** The counts of {@linkcode FleetStats}. */
-export type FleetSum = Record<(typeof COUNTS)[number], number>;
+type FleetSum = Record<(typeof COUNTS)[number], number>;
 
 /** The milliseconds between additions. A process adds its first counts at once, because it may not live long. */
 const EVERY_MS = 10_000;
 
 /**
- * Returns what is added of counters, by name: the counts, and as `t0` and so on how many operations took from 2^0 to
- * 2^1 microseconds and so on.
+ * Returns the numbers of counters that are added in the store, by name: the counts, and as `t0`, `t1` and so on how
+ * many operations took 1 to 2 microseconds, 2 to 4 microseconds and so on.
  */
 function numbersOf(counters: Counters): Record<string, number> {
   const numbers: Record<string, number> = {};
@@ -38,7 +38,7 @@ export class Fleet {
   }[] = [];
   #last = Number.NEGATIVE_INFINITY;
 
-  /** Counts what a cache's counters count from now on: once, even if many clients of requests have the cache. */
+  /** Includes the counters of a cache from now on. Counters that the clients of several requests share count once. */
   add({ space, counters, target }: Pick<Keys, "space"> & CacheTelemetry): void {
     if (this.#sources.some((source) => source.counters === counters)) return;
     const key = space.own(`stats:${target.service}`);
@@ -87,7 +87,7 @@ export class Fleet {
 }
 
 /** Returns counts of nothing. */
-export function noCounts(): FleetSum {
+function noCounts(): FleetSum {
   return Object.fromEntries(COUNTS.map((name) => [name, 0])) as FleetSum;
 }
 

@@ -6,7 +6,7 @@ import { increment as script } from "../lua/entries.ts";
 import { type CallOptions, settle, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 
-/** Options of {@linkcode Cache.incrementCounter}. */
+/** Options of {@linkcode Cache.increment}. */
 export interface IncrementOptions extends CallOptions {
   /** The TTL of a counter that has none, in the forms of every TTL. @default the collection's, or CACHE_TTL_DEFAULT */
   readonly ttl?: Ttl;
@@ -14,7 +14,7 @@ export interface IncrementOptions extends CallOptions {
   readonly by?: number;
 }
 
-/** Adds to a counter: see {@linkcode Cache.incrementCounter}. */
+/** Adds to a counter: see {@linkcode Cache.increment}. */
 export async function incrementCounter(
   context: CacheContext,
   id: Id,

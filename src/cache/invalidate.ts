@@ -21,7 +21,7 @@ export async function invalidateTags(
 /**
  * Moves the keyspace's epoch on.
  *
- * @param context What the cache stands on.
+ * @param context The parts of the cache.
  * @param tags The tags whose entries become misses; `undefined` for all entries.
  * @param options Deadline and error handling.
  * @returns Whether the store did it.

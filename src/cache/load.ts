@@ -24,13 +24,13 @@ import type { Load } from "./loads.ts";
 import { countRead, type Found, type Purpose } from "./read.ts";
 import { type Entry, entryOf, type Origin, outputOf, write } from "./write.ts";
 
-/** The argument of a loader: it says what is known, and takes what the loader says of its value. */
+/** The argument of a loader: it has the old value and a signal, and takes the TTL and tags of the new value. */
 export interface LoadContext<Out = unknown> {
   /** Aborted at the hard timeout, when no caller waits for the value any more. */
   readonly signal: Signal;
   /** The old value, if one is kept. */
   readonly old: Out | undefined;
-  /** Set it to give the value a TTL of its own. */
+  /** Set it to give this value its own TTL. */
   ttl: Ttl | undefined;
   /** Add to it to tag the value. */
   readonly tags: string[];
@@ -50,9 +50,9 @@ export type Loaded<Out, V> = unknown extends Out ? V : undefined extends V ? Out
 /** A loader of any type. */
 export type AnyLoader = (context: LoadContext<never>) => unknown;
 
-/** One `getOrSet`: the purpose of its read, and what happens then. */
+/** One `getOrSet`: the purpose of its read, and what follows the read. */
 export class GetOrSet implements Purpose {
-  // Declared fields are set once, by the constructor: a hit would pay for a second time.
+  // With `declare`, fields are set only once, by the constructor. A hit would pay for setting them twice.
   declare readonly context: CacheContext;
   declare readonly options: CallOptions | undefined;
   declare readonly policy: Policy;
@@ -61,7 +61,7 @@ export class GetOrSet implements Purpose {
   #loadDecided: (() => void) | undefined;
 
   /**
-   * @param context What the cache stands on.
+   * @param context The parts of the cache.
    * @param options How the value is kept fresh and loaded, deadline and error handling.
    * @param loader The loader.
    * @param loadDecided Called once, when it is known whether the loader runs for this key.
@@ -100,7 +100,7 @@ export class GetOrSet implements Purpose {
     return this.#found as Found;
   }
 
-  /** `true` if an old value exists for when the loader fails. */
+  /** `true` if an old value may be returned when the loader fails. */
   get kept(): boolean {
     const { state, value } = this.found;
     return state === "old" && value !== undefined && this.age < this.policy.failSafeFor;
@@ -115,7 +115,7 @@ export class GetOrSet implements Purpose {
     return state === "old" ? Math.max(0, age) : age;
   }
 
-  /** Reports that it is known whether the loader runs for this key: at once or, if it waits for a lock, later. */
+  /** Reports that the loader runs for this key, that it need not run, or that it waits for a lock. */
   loadDecided(): void {
     this.#loadDecided?.();
     this.#loadDecided = undefined;
@@ -128,7 +128,7 @@ export class GetOrSet implements Purpose {
     if (state === "fresh") {
       countRead(context, found, true);
       const { load } = found.document ?? {};
-      // XFetch: an entry seems older by a random share of what its load takes.
+      // XFetch: the entry counts as older by a random multiple of the duration of its load.
       if (load && policy.earlyRefresh > 0 && this.age - load * policy.earlyRefresh * Math.log(Math.random()) >= 0) {
         this.#refresh("early");
       }
@@ -164,7 +164,7 @@ function begin(call: GetOrSet, reason: LoadReason): Load {
   const { epoch, physical } = call.found;
   const running = loads.get(physical);
   if (running) {
-    // A later invalidation may hit its value, because its loader may still add tags.
+    // A load from before an invalidation is not joined: its loader may still add a tag that was invalidated.
     if (running.epoch.seq >= epoch.seq) {
       call.loadDecided();
       return running;
@@ -196,7 +196,7 @@ async function orKept({ context, policy, found }: GetOrSet, { promise }: Load): 
 
 const LATE = Symbol();
 
-/** Waits for a promise; settles by `late` if it takes longer than some milliseconds. */
+/** Waits for a promise. If it takes longer than `ms`, `late` settles the result. */
 async function within(
   promise: unknown,
   ms: number,
@@ -244,19 +244,19 @@ async function run(call: GetOrSet, load: Load, reason: LoadReason): Promise<unkn
     };
     const loaded = await callLoader(call, load).catch(fail);
     const duration = performance.now() - start;
-    const { output, entry, lives, origin } = await prepare(call, load, turn, loaded, duration, left).catch(fail);
+    const { output, entry, policy: own, origin } = await prepare(call, load, turn, loaded, duration, left).catch(fail);
     emit(context, { type: "load-end", key, duration, stored: entry !== undefined });
     if (entry === undefined) return output;
     writing = write(context, {
       key,
       entry: entry instanceof Promise ? entry.catch(fail) : entry,
-      policy: lives,
+      policy: own,
       origin,
       operation: "set",
       timeout: left,
       options,
       begin() {
-        // The write gives the lock up: a renewal after it would find it lost.
+        // The write gives up the lock, and a renewal after that would report it as lost.
         if (!load.superseded) turn?.stop?.();
         return !load.superseded;
       },
@@ -269,10 +269,10 @@ async function run(call: GetOrSet, load: Load, reason: LoadReason): Promise<unkn
   }
 }
 
-/** A loader's value, and what it said of it. */
+/** A loader's value, and its argument with what the loader set. */
 interface LoaderResult {
   readonly value: unknown;
-  readonly said: LoadContext<never>;
+  readonly argument: LoadContext<never>;
 }
 
 /** Calls the loader, and waits for it until the hard timeout. */
@@ -280,7 +280,7 @@ async function callLoader(call: GetOrSet, load: Load): Promise<LoaderResult> {
   const { hardTimeout } = call.policy;
   const { state, value } = call.found;
   const control = new AbortController();
-  const said: LoadContext<never> = {
+  const argument: LoadContext<never> = {
     signal: control.signal,
     old: (state === "old" ? value : undefined) as undefined,
     ttl: undefined,
@@ -288,7 +288,7 @@ async function callLoader(call: GetOrSet, load: Load): Promise<LoaderResult> {
     store: true,
   };
   try {
-    const loading = call.loader(said);
+    const loading = call.loader(argument);
     call.loadDecided();
     const value = await within(loading, hardTimeout, (_, reject) => {
       const name = targetName(call.context.target);
@@ -297,7 +297,7 @@ async function callLoader(call: GetOrSet, load: Load): Promise<LoaderResult> {
       reject(error);
       control.abort(error);
     });
-    return { value, said };
+    return { value, argument };
   } finally {
     call.loadDecided();
   }
@@ -306,8 +306,8 @@ async function callLoader(call: GetOrSet, load: Load): Promise<LoaderResult> {
 /** The value that callers get and, if it may be stored, its entry. */
 interface Prepared {
   readonly output: unknown;
-  /** The policy of the value. */
-  readonly lives: Policy;
+  /** The policy of the value, with the TTL that the loader set. */
+  readonly policy: Policy;
   readonly origin: Origin;
   readonly entry: Entry | Promise<Entry> | undefined;
 }
@@ -317,21 +317,21 @@ async function prepare(
   { context, found, policy }: GetOrSet,
   load: Load,
   turn: LockTurn | undefined,
-  { value, said }: LoaderResult,
+  { value, argument }: LoaderResult,
   duration: number,
   left: number,
 ): Promise<Prepared> {
-  const stored = said.store && (value !== undefined || policy.negativeTtl > 0) && !load.superseded && left >= 1;
+  const stored = argument.store && (value !== undefined || policy.negativeTtl > 0) && !load.superseded && left >= 1;
   const origin: Origin = {
     load: duration,
-    tags: said.tags,
+    tags: argument.tags,
     born: (turn ?? found).epoch.seq,
     token: turn?.token,
   };
-  const lives = said.ttl === undefined ? policy : policyOf(policy, { ttl: said.ttl });
+  const own = argument.ttl === undefined ? policy : policyOf(policy, { ttl: argument.ttl });
   const output = value === undefined ? value : await outputOf(context, value, stored);
-  const entry = stored ? entryOf(context, found.id, found.key, value, lives, origin, true) : undefined;
-  return { output, entry, lives, origin };
+  const entry = stored ? entryOf(context, found.id, found.key, value, own, origin, true) : undefined;
+  return { output, entry, policy: own, origin };
 }
 
 /** Ends a load once its value is written, and gives up its lock if the write did not. */

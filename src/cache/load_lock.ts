@@ -11,9 +11,9 @@ import { type Found, judge } from "./read.ts";
 /** The first and the longest pause between two attempts to take a lock that another process holds, in milliseconds. */
 const PAUSES = { first: 20, longest: 250 };
 
-/** A turn to load. Without a token it is one without a lock, because the store is away. */
+/** A turn to load. It has no token if the store is away: then the load runs without a lock. */
 export interface LockTurn {
-  /** The keyspace's epoch when the turn came: what is loaded now is as old as that. */
+  /** The keyspace's epoch when the turn came. The loaded value carries it. */
   readonly epoch: Epoch;
   readonly token?: string;
   /** Ends the renewal. */
@@ -34,7 +34,7 @@ export interface TurnRequest extends NonNullable<Policy["lock"]> {
 /**
  * Waits until another process has stored its value, or it is this caller's turn to load.
  *
- * @param context What the cache stands on.
+ * @param context The parts of the cache.
  * @param read The read that found no fresh value, or one to refresh.
  * @param request How long the lock lasts, and how long to wait before it is taken over. Then the value of the process
  * that held it is not stored.
@@ -52,7 +52,7 @@ export async function awaitTurn(
   const lock = space.lock(key);
   const until = performance.now() + wait;
   let { epoch } = read;
-  // An entry of another schema, version or encryption key is not waited for.
+  // An entry that this process cannot use, for example one of another schema, does not end the wait.
   let useless = read.state === "none" ? read.text : null;
   let passed = stopwatch(context);
   try {
@@ -105,14 +105,14 @@ export function stopwatch({ now }: Host): () => number {
  * renewal that the store confirmed. After a pause of the process this is known at once, without a store that may be
  * away.
  *
- * @param context What the cache stands on.
+ * @param context The parts of the cache.
  * @param key The logical key, for the event.
  * @param lock The lock's key.
  * @param token The holder's token.
  * @param ms The lock's TTL.
  * @param passed Measures the time since the lock was asked for.
  * @param lost Called when it is lost.
- * @returns `stop`, which ends the renewal, and `look`, which checks the time.
+ * @returns `stop`, which ends the renewal, and `check`, which reports the lock as lost if its time is over.
  */
 export function renew(
   context: CacheContext,
@@ -122,7 +122,7 @@ export function renew(
   ms: number,
   passed: () => number,
   lost?: () => void,
-): { stop(): void; look(): void } {
+): { stop(): void; check(): void } {
   const { batch, timeout } = context;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let state: "held" | "lost" | "given up" = "held";
@@ -134,14 +134,14 @@ export function renew(
     emit(context, { type: "lock-lost", key });
     lost?.();
   };
-  const look = (): void => {
+  const check = (): void => {
     if (passed() >= ms) end("lost");
   };
   const arm = (): void => {
     timer = setTimeout(beat, Math.max(0, Math.min(ms / 3, ms - passed())));
   };
   const beat = (): void => {
-    look();
+    check();
     if (state !== "held") return;
     arm();
     const since = stopwatch(context);
@@ -154,7 +154,7 @@ export function renew(
     );
   };
   arm();
-  return { stop: () => end("given up"), look };
+  return { stop: () => end("given up"), check };
 }
 
 /** Gives a lock up, if the token still holds it. Never rejects. */
@@ -162,7 +162,7 @@ export function giveUp({ batch, timeout }: Lane & CallDefaults, lock: string, to
   return batch.run(hold, [lock], [token, 0], timeout, true).catch(() => {});
 }
 
-/** Returns the TTL that a lock can have: a timer must be able to wait for it. */
+/** Limits the TTL of a lock to what a timer can wait. */
 export function lockTtl(ttl: number): number {
   return Math.min(ttl, LONGEST_TIMER);
 }

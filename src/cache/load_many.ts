@@ -12,7 +12,7 @@ type Values = Pick<ReadonlyMap<unknown, unknown>, "get"> & Partial<Iterable<read
 /** A batch loader of any type. */
 export type AnyBatchLoader = (ids: unknown[], said: LoadContext<never>) => Values | Promise<Values>;
 
-/** An id that is to be loaded. */
+/** A request to load an id. */
 interface Asked {
   readonly id: unknown;
   readonly said: LoadContext<never>;

@@ -1,4 +1,4 @@
-/** The loads in flight and the near caches of one client and database: what a write or an invalidation must reach. */
+/** The loads in flight and the near caches of one client and database, which every write and invalidation affects. */
 import type { Epoch, Keyspace } from "../entry/keyspace.ts";
 import type { NearCache } from "../near/near_cache.ts";
 
@@ -18,7 +18,7 @@ export class Nears extends Set<NearCache> {
     for (const near of this) near.forget(key);
   }
 
-  /** Forgets what an invalidation hit that a read found out about. */
+  /** Forgets what may be invalid, after a read has brought a later epoch: another process has invalidated entries. */
   outdate(space: Keyspace): void {
     for (const near of this) near.outdate(space);
   }
@@ -39,13 +39,13 @@ export class Loads extends Map<string, Load> {
     this.#nears = nears;
   }
 
-  /** Drops a key's load, so that its result is not stored over what is written or deleted now, and its near values. */
+  /** Drops a key's load and near values, so that neither undoes the write or deletion that follows. */
   supersede(key: string): void {
     this.#drop(key, this.get(key));
     this.#nears.forget(key);
   }
 
-  /** Drops all loads of a keyspace, and its near values: all of them, or those that carry one of the tags. */
+  /** Drops all loads of a keyspace, and its near values: all of them, or only those that carry one of the tags. */
   supersedeAll(space: Keyspace, tags?: readonly string[]): void {
     for (const [key, load] of this) if (key.startsWith(space.prefix)) this.#drop(key, load);
     this.#nears.invalidate(space, tags);

@@ -42,7 +42,7 @@ export interface RateCountOptions extends LimitOptions {
    * @default "1m"
    */
   readonly window?: Duration;
-  /** The amount to count: an integer from 1. Giving back takes 0 too, which only looks. @default 1 */
+  /** The amount: an integer from 1. `decrementRateLimit` also takes 0, which only reads the count. @default 1 */
   readonly by?: number;
 }
 

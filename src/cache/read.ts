@@ -1,7 +1,7 @@
 /**
  * A read, from its reply to the value: whether the entry is valid and fresh, what it decodes to, and whether the schema
  * accepts that. `get` and `getOrSet` make a `Read` themselves, because a hit should pass few frames; other verbs
- * `peek`. What becomes of the outcome is for the {@linkcode Purpose} to say. Nothing outside this file changes a read.
+ * `peek`. The {@linkcode Purpose} decides what happens with the outcome. Nothing outside this file changes a read.
  */
 import type { Reply } from "../../drivers/driver.ts";
 import type { SchemaIssue } from "../base/errors.ts";
@@ -24,7 +24,7 @@ export interface Found {
   readonly physical: string;
   /** When the read began, by `performance.now()`. */
   readonly start: number;
-  /** The state of the entry: it does not exist, is fresh, or is kept beyond its TTL. */
+  /** The state of the entry: missing or unusable, fresh, or kept beyond its TTL. */
   readonly state: "none" | "fresh" | "old";
   readonly value: unknown;
   readonly document: Document | undefined;
@@ -34,7 +34,7 @@ export interface Found {
   readonly epoch: Epoch;
   /** The reply of PTTL, if the read asked for it. */
   readonly left: Reply | undefined;
-  /** `true` if the store did not answer. */
+  /** `true` if the store did not answer, or the schema threw. */
   readonly failed: boolean;
 }
 
@@ -42,7 +42,7 @@ export interface Found {
 export interface Purpose {
   /** The operation, as events name it. */
   readonly operation: string;
-  /** Which entries are of use: fresh ones, old ones too, or only the heads of entries, without values. */
+  /** Which entries are useful: fresh ones, old ones too, or only the heads, which are entries without their values. */
   readonly wanted: "fresh" | "old" | "head";
   /** `true` if the near cache may keep the value. */
   readonly keeps: boolean;
@@ -64,7 +64,7 @@ export const GET: Purpose = {
 
 /** A read in flight, and then its outcome: one object a read. */
 export class Read implements Reader, Found {
-  // Declared fields are set once, by the constructor: a hit would pay for a second time.
+  // With `declare`, fields are set only once, by the constructor. A hit would pay for setting them twice.
   declare readonly id: Id;
   declare readonly key: string;
   declare readonly physical: string;
@@ -83,11 +83,11 @@ export class Read implements Reader, Found {
   readonly #purpose: Purpose;
   readonly #resolve: (value: unknown) => void;
   readonly #reject: (error: unknown) => void;
-  /** The near cache's number of the read, if it may keep the value. */
+  /** The number that the near cache gave the read, if it may keep the value. */
   readonly #mark: number | undefined;
 
   /**
-   * @param context What the cache stands on.
+   * @param context The parts of the cache.
    * @param id The id.
    * @param key Its logical key.
    * @param options Deadline and error handling.
@@ -148,7 +148,7 @@ export class Read implements Reader, Found {
         return;
       }
       if (left === undefined && tags) {
-        // MGET brought it, which does not check tags.
+        // The entry came by MGET, which does not check tags.
         const script = tagged(this.#context.scripts);
         if (born < this.epoch.seq) {
           this.timeout = Math.max(1, this.timeout - (performance.now() - this.start));
@@ -175,7 +175,7 @@ export class Read implements Reader, Found {
     this.#finish();
   }
 
-  /** Fails after the reply has arrived: then the schema is to blame. */
+  /** Rejects with an error that came up after the reply. If the cache has a schema, the schema threw it. */
   #fail(error: unknown): void {
     this.reject(this.#context.schema && !isStoreError(error) ? hookError("schema", error) : error);
   }
@@ -252,7 +252,7 @@ export class Read implements Reader, Found {
     else accept(result);
   }
 
-  /** Returns the value in its present form; `undefined` if no steps lead there. */
+  /** Upgrades a value to the present version. Returns `undefined` if no steps lead there. */
   #migrate(old: unknown, from: number, to: number): unknown {
     const { migrate = {} } = this.#context;
     let value: unknown = from < to ? old : undefined;
@@ -288,7 +288,7 @@ export class Read implements Reader, Found {
 
   #finish(): void {
     const { near, now } = this.#context;
-    if (near) this.value = near.keep(this.#mark, this, now);
+    near?.keep(this.#mark, this, now);
     this.#purpose.end(this.#context, this, this.#resolve, this.#reject);
   }
 }
@@ -308,7 +308,7 @@ export function nearHit(context: CacheContext, id: Id, options: ReadOptions | un
   return store.value(entry);
 }
 
-/** Makes the purpose of a read that only finds out. */
+/** Makes the purpose of a read that returns its outcome and has no other effect. */
 function peeking(operation: string, wanted: Purpose["wanted"]): Purpose {
   return { operation, wanted, keeps: false, end: (_, found, resolve) => resolve(found) };
 }
@@ -316,11 +316,11 @@ function peeking(operation: string, wanted: Purpose["wanted"]): Purpose {
 /**
  * Reads an entry for another verb than `get` and `getOrSet`.
  *
- * @param context What the cache stands on.
+ * @param context The parts of the cache.
  * @param key The logical key.
  * @param operation The operation, for events.
  * @param options Deadline and error handling.
- * @param wanted What is of use of the entry. @default "fresh"
+ * @param wanted Whether the value is read, or only the head. @default "fresh"
  * @returns The outcome.
  */
 export function peek(
@@ -337,7 +337,7 @@ export function peek(
   });
 }
 
-/** Reads what is known of an entry, without its value, and counts how long that took. */
+/** Reads the head of an entry, and counts how long that took. */
 export async function peekHead(
   context: CacheContext,
   key: string,
@@ -349,7 +349,7 @@ export async function peekHead(
   return found;
 }
 
-/** Judges a text that came with the reply of another command, as a `getOrSet` would. */
+/** Judges a text that came with the reply of another command, as the read of a `getOrSet` would. */
 export function judge(context: CacheContext, key: string, reply: readonly [Reply, Reply, Reply]): Promise<Found> {
   return new Promise((resolve, reject) => {
     new Read(context, key, key, undefined, peeking("getOrSet", "fresh"), resolve, reject).resolve(...reply);

@@ -5,7 +5,7 @@ import type { CacheContext } from "./context.ts";
 /**
  * Runs a script that changes a key.
  *
- * @param context What the cache stands on.
+ * @param context The parts of the cache.
  * @param script The script.
  * @param logical The logical key, the script's only key.
  * @param args The script's arguments.

@@ -74,7 +74,7 @@ export async function deletePattern(
   return count + ((await unlinking) ?? 0);
 }
 
-/** Deletes every key of a cache or collection: see {@linkcode Cache.clearAll}. */
+/** Deletes every key of a cache or collection: see {@linkcode Cache.clear}. */
 export async function clearAll(context: CacheContext, options: CallOptions | undefined): Promise<number> {
   timeoutOf(context, options);
   let refused: unknown;

@@ -55,13 +55,13 @@ export async function setMany(
   return written.filter(Boolean).length;
 }
 
-/** Adds to an error of ours which of several values it is about. */
+/** Adds the name of the entry to an error of this library. */
 function named(error: unknown, which: string): unknown {
   if (error instanceof TypeError || error instanceof RangeError || isCacheError(error)) error.message += ` (${which})`;
   return error;
 }
 
-/** Throws for `undefined`, which is a miss. */
+/** Throws for `undefined`, which means a miss. */
 function checkStored(value: unknown): void {
   if (value === undefined) throw invalid("store a value", value, "any other value, because undefined is a miss");
 }

@@ -7,7 +7,7 @@ import type { CacheContext } from "./context.ts";
 /**
  * Gives an entry a TTL, or takes it away.
  *
- * @param context What the cache stands on.
+ * @param context The parts of the cache.
  * @param operation The operation, for events.
  * @param id The id.
  * @param ms The TTL in milliseconds; 0 takes it away.

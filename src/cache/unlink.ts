@@ -4,7 +4,7 @@ import type { CacheContext } from "./context.ts";
 /**
  * Deletes keys. A load in flight does not bring them back.
  *
- * @param context What the cache stands on.
+ * @param context The parts of the cache.
  * @param operation The operation, for events.
  * @param logical The logical keys.
  * @param options Deadline and error handling.

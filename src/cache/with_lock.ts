@@ -32,7 +32,7 @@ export interface Lock {
 /**
  * Runs a function while no other caller holds the lock of a key.
  *
- * @param context What the cache stands on.
+ * @param context The parts of the cache.
  * @param key The logical key.
  * @param run The function.
  * @param options How long the lock lasts and how long to wait.
@@ -73,12 +73,12 @@ export async function withLock<T>(
   }
   const control = new AbortController();
   const { signal } = control;
-  const { stop, look } = renew(context, key, lock, id, ms, passed, () => {
+  const { stop, check } = renew(context, key, lock, id, ms, passed, () => {
     control.abort(new CacheLockError(`Lost the lock of ${describe(key)}: it was not renewed within ${ms} ms`));
   });
   // After a pause of the process, the function may run on before the timer that would abort the signal.
   const aborted = (): boolean => {
-    look();
+    check();
     return Reflect.get(AbortSignal.prototype, "aborted", signal);
   };
   const throwIfAborted = (): void => {

@@ -37,7 +37,7 @@ export interface Entry {
  * Checks a value. The value itself is stored, not the schema's output, so that the schema accepts it again at each
  * read.
  *
- * @param context What the cache stands on.
+ * @param context The parts of the cache.
  * @param value The value; not `undefined`.
  * @param stored Whether it is to be stored.
  * @returns What a read of it would return, the schema's output; a promise only if the schema returns one.
@@ -61,12 +61,12 @@ export function outputOf(
 /**
  * Checks a value and makes its entry.
  *
- * @param context What the cache stands on.
+ * @param context The parts of the cache.
  * @param id Its id, for the function that gives the tags.
  * @param key Its logical key.
  * @param value The value; `undefined` for one that is known not to exist.
- * @param policy How it lives.
- * @param origin What else is known of it.
+ * @param policy Its TTLs, tags and the like.
+ * @param origin Further facts about it.
  * @param checked Whether {@linkcode outputOf} has checked it. @default false
  * @returns The entry.
  * @throws {TypeError | CacheSchemaError} For a value or tags that cannot be stored.
@@ -118,7 +118,7 @@ function tagsOf({ tags: source }: Policy, id: Id, value: unknown, { tags = [] }:
   return all.length === 0 ? "" : [...new Set(all)].map((tag) => `"${encodeTag(tag)}"`).join();
 }
 
-/** A write that may start. */
+/** A requested write. */
 export interface Write {
   /** The logical key. */
   readonly key: string;
@@ -138,14 +138,14 @@ export interface Write {
   begin?(): boolean;
 }
 
-/** The last entry of each cache that took time to make, as sealed ones do: later writes come after it. */
+/** The last entry of each cache that is made asynchronously, as sealed ones are. Later ones are written after it. */
 const preparing = new WeakMap<CacheContext, Promise<unknown>>();
 
 /**
- * Writes an entry: at once, or when it is ready, after those of the same cache that were begun before. Near caches
- * forget the key before and after.
+ * Writes an entry at once. An entry that is made asynchronously is written when it and all earlier ones of the cache
+ * are ready. Near caches forget the key.
  *
- * @param context What the cache stands on.
+ * @param context The parts of the cache.
  * @param write What to write.
  * @returns Whether it was written: `false` if its lock was lost or another text is stored than was expected;
  * `undefined` if the store is away, or if `begin` returned `false`.
@@ -176,7 +176,7 @@ async function save(context: CacheContext, { text, keep, tags }: Entry, write: W
     const command: Command = keep > 0 ? ["SET", physical, whole, "PX", keep] : ["SET", physical, whole];
     sent = batch.send(command, [physical], timeout, true);
   } else {
-    // Where loads take locks, other writes break them, so that no load of another process overwrites this value.
+    // A write breaks the lock of a load, so that no load of another process overwrites this value.
     const locks = token !== undefined || policy.lock !== undefined;
     const also = locks ? [space.epochKey, space.lock(key)] : [space.epochKey];
     const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", space.marksPrefix, tags];
@@ -185,7 +185,7 @@ async function save(context: CacheContext, { text, keep, tags }: Entry, write: W
   }
   try {
     const written = (await sent) !== 0;
-    // Updates and loads are more than their write.
+    // The latency of an update or a load is more than that of its write.
     if (!origin) counters.time(performance.now() - start);
     if (written) counters.writes++;
     return written;

@@ -104,13 +104,13 @@ export function serialize(value: unknown, known: Known = STANDARD): { json: unkn
   return new ValueWriter(known.classes).write(value);
 }
 
-/** A stored document: the value in superjson's format, and the facts of its entry before it. */
+/** A stored document: the facts of the entry, then the value in superjson's format. */
 export interface Document {
   /** The epoch of its keyspace when it was loaded. */
   readonly born?: number;
-  /** Its tags, as in the keys of their marks. */
+  /** Its tags, encoded as in the keys of their marks. */
   readonly tags?: readonly string[];
-  /** The time of its writing by the writer's clock. Absent if the expiry of the key says all. */
+  /** The time at which it was written, by the writer's clock. Absent if the expiry of the key alone decides. */
   readonly at?: number;
   /** The milliseconds from `at` for which it is fresh. */
   readonly ttl?: number;
@@ -188,5 +188,5 @@ function isPlain(value: unknown, seen: Set<object>): boolean {
   return Object.getOwnPropertySymbols(value).length === 0;
 }
 
-/** Without classes of the application. */
+/** The values that a client without classes can store. */
 const STANDARD = knowClasses();

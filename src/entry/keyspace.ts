@@ -4,7 +4,7 @@
  *     [CACHE_PREFIX:] [db{n}:] [service:] logical key
  *
  * In a prefix `:`, `%` and lone surrogates are percent-encoded; in an id everything but letters, digits and `_-.~@`. So
- * no two ways of joining parts give one key, and no id reaches another collection.
+ * different parts never make the same key, and no id reaches the keys of another collection.
  */
 import { escapeGlob, globMatch } from "../../drivers/glob.ts";
 import { invalid } from "../base/check.ts";
@@ -15,7 +15,7 @@ import { EPOCH_KEY, isOwnKey, MARKS, OWN } from "../base/own_keys.ts";
 export const MAX_ID_LENGTH = 1024;
 
 /** The key patterns that are accepted, in words. */
-export const KEYS_ACCEPTED = 'a key such as "product:{id}", or "order:{tenant}:{id}" by collection()';
+const KEYS_ACCEPTED = 'a key such as "product:{id}", or "order:{tenant}:{id}" by collection()';
 
 /** The longest tag, in characters of its encoded form. */
 const MAX_TAG_LENGTH = 256;
@@ -35,7 +35,7 @@ export interface Epoch {
 /** The types of ids. Objects are hashed, whatever the order of their keys. */
 export type Id = string | number | bigint | object;
 
-/** Ids as `keys` gives them: text, or objects of texts for ids of several placeholders. */
+/** The ids that `keys` yields: text, or objects of texts for ids of several placeholders. */
 export type KeyOf<K> = [K] extends [string | number | bigint]
   ? string
   : [Id] extends [K]
@@ -44,7 +44,7 @@ export type KeyOf<K> = [K] extends [string | number | bigint]
       ? never
       : { readonly [N in keyof K]: string };
 
-/** A physical home for keys. */
+/** A set of physical keys with one prefix in one database, such as those of a service. */
 export class Keyspace {
   /** The database that commands are sent to. */
   readonly database: number;
@@ -81,7 +81,7 @@ export class Keyspace {
     return this.own(`lock:${logical}`);
   }
 
-  /** Notes the text of the epoch that a read brought. */
+  /** Reads the text of the epoch that a command brought, and remembers the latest one. */
   noteEpoch(text: unknown): Epoch {
     if (text === this.lastEpoch.text || (text !== null && typeof text !== "string")) return this.lastEpoch;
     const [value = 0, all = 0, first] = text?.split(" ").map(Number) ?? [];
@@ -124,12 +124,12 @@ export interface KeyShape {
   match(pattern: string): { glob: string; test?: (id: DecodedId) => boolean };
 }
 
-/** Returns several ids as a list; one id of several parts, which is a list itself, in a list. */
+/** Returns ids as a list. A single id becomes a list of one, also if it is itself a list of parts. */
 export function listOf<K>({ parts }: KeyShape, ids: K | readonly K[]): readonly K[] {
   return Array.isArray(ids) && !(parts && ids.length > 0 && typeof ids[0] !== "object") ? ids : [ids as K];
 }
 
-/** Keys as they are: the shape of a cache without collections. */
+/** The shape of a cache without collections, whose ids are the keys. */
 export const rawKeys: KeyShape = {
   encode(id) {
     const key = Number.isFinite(id) || typeof id === "bigint" ? String(id) : id;
@@ -172,7 +172,7 @@ export function decodeText(text: string): string {
   );
 }
 
-/** A tag as it stands in keys and documents. @throws {TypeError} For one that is empty, too long or no string. */
+/** Encodes a tag for keys and documents. @throws {TypeError} For one that is empty, too long or no string. */
 export function encodeTag(tag: unknown): string {
   const text = typeof tag === "string" ? encodeText(tag) : "";
   if (text !== "" && text.length <= MAX_TAG_LENGTH) return text;
@@ -180,8 +180,8 @@ export function encodeTag(tag: unknown): string {
 }
 
 /**
- * Percent-encodes what could mean something in a key or a glob; lone surrogates become `%uXXXX`, so that no two ids
- * meet.
+ * Percent-encodes the characters that have a meaning in keys or globs. Lone surrogates become `%uXXXX`, so that
+ * different ids stay different.
  */
 function encodeText(text: string): string {
   return text.replace(/[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]|[^\w.~@\u0080-\uffff-]/g, (char) => {
@@ -195,7 +195,7 @@ function percent(char: string): string {
   return code < 128 ? `%${hex.padStart(2, "0")}` : `%u${hex.padStart(4, "0")}`;
 }
 
-/** Returns an id as it stands in keys. */
+/** Encodes an id for a key. */
 export function encodeId(id: unknown): string {
   if (Number.isSafeInteger(id)) return String(id);
   if (typeof id === "number" ? Number.isFinite(id) : typeof id === "string" || typeof id === "bigint") {
@@ -206,7 +206,7 @@ export function encodeId(id: unknown): string {
   throw invalid("use an id", id, `a finite number or ${text}`, TypeError);
 }
 
-/** Returns the hash of an id, one for equal values. */
+/** Returns the hash of an id. Equal ids have the same hash. */
 export function hashId(id: unknown): string {
   if (
     id === "" ||
@@ -219,7 +219,7 @@ export function hashId(id: unknown): string {
   return sha256(canonical(id)).slice(0, 40);
 }
 
-/** One text for equal values, whatever the order of keys; different types never meet. */
+/** Returns one text for equal values, whatever the order of their keys, and another one for every other value. */
 function canonical(value: unknown): string {
   if (typeof value === "bigint") return `${value}n`;
   if (value instanceof Date) return `@${value.getTime()}`;
@@ -239,7 +239,7 @@ function canonical(value: unknown): string {
   return text;
 }
 
-/** A glob over encoded ids that matches at least what `pattern` matches over ids: `?` and classes widen to `*`. */
+/** Returns a glob over encoded ids that matches at least what the pattern matches: `?` and classes become `*`. */
 export function idGlob(pattern: string): string {
   // In a class, Redis takes any character as the end of a range, "]" and "\" too.
   return pattern.replace(/\\.|\[\^?(?:\\.|[^\]\\]-.|[^\]])*\]?|\?|\*|[^\\[?*]+|\\/gsu, (part) => {
@@ -248,7 +248,7 @@ export function idGlob(pattern: string): string {
   });
 }
 
-/** Throws for a pattern that is empty or not a string. */
+/** Returns a pattern. @throws {TypeError} If it is empty or not a string. */
 export function checkPattern(pattern: unknown): string {
   if (typeof pattern !== "string" || pattern === "" || !pattern.isWellFormed()) {
     throw invalid("match keys", pattern, 'a glob that is not empty, such as "12*"', TypeError);

@@ -1,6 +1,6 @@
 /**
  * The kinds of values that superjson's format cannot hold: bytes, invalid dates, the class of an error, objects without
- * a prototype, and what occurs again where superjson cannot join it to its first occurrence.
+ * a prototype, and repeated values that superjson cannot link to their first occurrence.
  *
  * A document lists them in `meta.kinds`, as `[kind, ...path]`. superjson ignores the list: its own `parse` returns the
  * rest of the value, with base64 instead of bytes.
@@ -10,7 +10,7 @@ import { fromBase64 } from "../base/base64.ts";
 /** The kind of a value, and the path to it in `json`. */
 export type Kind = readonly [kind: string, ...path: string[]];
 
-/** The brands of what is stored as base64. */
+/** The brands of values that are stored as base64. */
 export const BYTES: RegExp =
   /^((Big)?(Ui|I)nt(8|8Clamped|16|32|64)Array|Float(16|32|64)Array|DataView|(Shared)?ArrayBuffer)$/;
 /** The names of the language's errors that can be stored. */
@@ -32,7 +32,7 @@ type Fields = Record<string, unknown>;
 /**
  * Puts the values of all kinds into a document, in place.
  *
- * @param root What holds the document's `json`.
+ * @param root The object that holds the document's `json`.
  * @param kinds The document's kinds.
  * @returns Whether one of them is an error: superjson then needs {@linkcode withErrors} and {@linkcode toError}.
  * @throws {Error} If the kinds do not fit the document.
@@ -54,7 +54,7 @@ export function revive(root: { json: unknown }, kinds: readonly Kind[]): boolean
   return errors;
 }
 
-/** Returns what stands at a path. @throws {SyntaxError} If no object stands there. */
+/** Returns the object at a path. @throws {SyntaxError} If the path leads to none. */
 function objectAt(from: unknown, path: readonly string[]): Fields {
   let value = from;
   for (const key of path) {
@@ -88,7 +88,7 @@ export function withErrors(notes: unknown): unknown {
   return [type === "Error" ? ["custom", ERROR] : type, ...(inner ? [withErrors(inner)] : [])];
 }
 
-/** Makes an error of its json, which {@linkcode revive} marked with its kind. */
+/** Makes an error from its json, which {@linkcode revive} marked with its kind. */
 export function toError(json: object): Error {
   const { name, message, stack, cause, [OF_ERROR]: kind } = json as Fields & { readonly [OF_ERROR]?: string };
   const [type = "", caused] = (kind ?? "").split(" ");

@@ -33,7 +33,7 @@ export type SchemaResult<Out> =
       }[];
     };
 
-/** Returns the issues without the value: messages of some validators quote what they received, so that part is cut. */
+/** Returns the issues without the value: some validators quote it in their messages, so that part is cut. */
 export function schemaIssues(result: SchemaResult<unknown>): SchemaIssue[] {
   return (result.issues ?? []).map(({ message, path = [] }) => ({
     path: path.map((part) => String(typeof part === "object" ? part.key : part)).join("."),

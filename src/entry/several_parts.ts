@@ -29,7 +29,7 @@ export function severalParts(pattern: string, hashed = false): KeyShape | undefi
     },
     match(pattern) {
       if (checkPattern(pattern) === "*") return { glob: `${prefix}*` };
-      // A colon behind a backslash, or in a class, is part of an id.
+      // A colon after a backslash, or in a class, is part of an id.
       const parts: string[] = pattern.match(/(?:\\.|\[\^?(?:\\.|[^\]\\]-.|[^\]])*\]|[^:])+/gsu) ?? [];
       if (parts.length !== names.length || parts.join(":") !== pattern) {
         throw invalid("match keys", pattern, `"*", or a glob for each of ${names.join(":")}`);

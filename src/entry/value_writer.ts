@@ -1,12 +1,12 @@
 /**
- * Writes a value in superjson's format, or refuses it with the path of what would not come back equal.
+ * Writes a value in superjson's format, or refuses it with the path of the part that would not come back equal.
  *
  * The document is the one that superjson itself writes with `dedupe`, which the tests compare byte by byte, except that
  *
  * - bytes are base64, because superjson writes lists of numbers, and cannot read a Buffer, a BigInt64Array or a NaN
  *   among floats;
- * - what occurs again is written again where superjson's reader could not join it to its first occurrence: in a Set, as
- *   the key of a Map, in an error or an instance of a class;
+ * - a repeated value is written again if superjson's reader could not link it to its first occurrence: in a Set, as the
+ *   key of a Map, in an error or an instance of a class;
  * - `meta.kinds` lists what superjson's format cannot hold.
  */
 import { toBase64 } from "../base/base64.ts";
@@ -34,7 +34,7 @@ type Notes = Record<string, Note>;
 
 type Fields = Record<string, unknown>;
 
-/** One walk over one value. */
+/** Writes one value. Each value needs a writer of its own. */
 export class ValueWriter {
   readonly #classes: ReadonlyMap<unknown, StoredClass>;
   readonly #kinds: Kind[] = [];
@@ -45,13 +45,13 @@ export class ValueWriter {
   #root: Note | undefined;
   #notes: Notes = {};
   #start = 0;
-  /** The paths of each object. superjson joins bigints and NaN too. */
+  /** The paths of each object. superjson links repeated bigints and NaN too. */
   readonly #places = new Map<unknown, string[]>();
   /** The text of bytes, and the index of their kind. */
   readonly #texts = new Map<object, readonly [text: string, kind: number]>();
   /** The objects around the current path. */
   readonly #open = new Set<object>();
-  /** The number of them that are errors or instances, inside which superjson joins nothing. */
+  /** The number of them that are errors or instances, inside which superjson links nothing. */
   #apart = 0;
 
   /** @param classes The classes to accept. */
@@ -87,7 +87,7 @@ export class ValueWriter {
     return isEmpty(meta) ? { json } : { json, meta: { ...meta, v: 1 } };
   }
 
-  /** `apart`: superjson could not join the value to its first occurrence here. */
+  /** `apart`: superjson could not link the value to its first occurrence here. */
   #json(value: unknown, apart = this.#apart > 0): unknown {
     const type = typeof value;
     if (type === "string" || type === "boolean" || value === null) return value;
@@ -129,7 +129,7 @@ export class ValueWriter {
     }
     if (value instanceof URL && prototype === URL.prototype) return this.#whole("URL", value, value.href);
     const name: unknown = prototype.constructor?.name;
-    // An Array, Map or Error is one of the language's own, of any realm, if its class stands right above Object.
+    // An Array, Map or Error is the language's own, of any realm, if its class inherits directly from Object.
     const above = Object.getPrototypeOf(prototype);
     const keys = Object.keys(value);
     if (Array.isArray(value)) {
@@ -163,7 +163,7 @@ export class ValueWriter {
     this.#noSymbols(value);
     this.#met(value);
     for (const key of keys) {
-      // superjson refuses to go through them.
+      // superjson refuses paths with these names.
       if (/^(__proto__|constructor|prototype)$/.test(key)) this.#refuse("a property of this name", key);
       (json as Fields)[key] = this.#inside((value as Fields)[key], [key], key);
     }
@@ -240,7 +240,7 @@ export class ValueWriter {
 
   /**
    * Notes a type at the current path, and in its note the types of what is inside. `apart` is 1 for errors and
-   * instances: superjson does not change what is in them any more once it has made them.
+   * instances: once superjson has made them, it no longer changes their contents.
    */
   #within(type: unknown, value: object, write: () => unknown, apart = 0): unknown {
     const note = this.#note(type, value);

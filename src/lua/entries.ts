@@ -21,10 +21,10 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 /**
  * Defines `find`, which returns an entry's text and tags if no invalidation is later than the entry, and `outlive`,
  * which keeps the marks of tags longer than an entry and, if `born` is given, makes those that are missing. Marks last
- * twice as long as they must. Otherwise every write of an entry would write its marks too, and near caches hear of
- * that. A script reads each mark once.
+ * twice as long as they must. Otherwise every write of an entry would write its marks too, and near caches would get a
+ * message for each. A script reads each mark once.
  */
-export const LUA_FIND: string = `local marks = {}
+const LUA_FIND: string = `local marks = {}
 local function find(key, epoch, prefix)
   local text = redis.pcall('GET', key)
   if type(text) ~= 'string' then return false end
@@ -55,7 +55,7 @@ end
  * Defines `fresh`, which returns whether a text has no TTL of its own or is within it. `now` is the caller's time.
  * Reads in TypeScript decide in the same way.
  */
-export const LUA_FRESH: string = `local function fresh(text, now)
+const LUA_FRESH: string = `local function fresh(text, now)
   local at, ttl = text:match('^{[^{}]-"at":(%d+),"ttl":(%d+)')
   return not at or (now - at < tonumber(ttl) and now - at > -${CLOCK_SKEW_MS})
 end
@@ -134,8 +134,7 @@ return 1`,
 };
 
 /**
- * The mark that is set when everything is invalidated, for near caches that hear of changed keys. No tag is encoded
- * like that.
+ * The mark that is set when everything is invalidated, so that near caches get a message. No encoded tag looks like it.
  */
 export const EVERYTHING = "*";
 

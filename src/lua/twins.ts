@@ -365,7 +365,7 @@ function roomOf(states: readonly Limit[], need: number, now: number): [number, n
   return [Math.min(...all.map(([free]) => free)), Math.max(...all.map(([, reset]) => reset)), Math.max(...waits)];
 }
 
-/** Returns the same of one state. The time to wait has no meaning if there is room. */
+/** Returns the same for one state. The time to wait has no meaning if the state has room. */
 function look({ kind, window, limit, at, n, p }: Limit, need: number, now: number): [number, number, number] {
   if (kind === "t") {
     const level = limit * window - n;

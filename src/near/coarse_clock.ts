@@ -1,14 +1,17 @@
 import { unref } from "../base/timers.ts";
 
-/** The number of calls that get one time. A loop over hits never ends its turn, so time must go on without that. */
+/**
+ * The number of calls that get one time. A loop over hits never yields to the event loop, so the time must advance
+ * without it.
+ */
 const CALLS = 256;
 
 /**
- * Makes a clock that is read once per event-loop turn, because reading a clock costs more than a near hit. In runtimes
- * whose timers end with a request its time would stand still.
+ * Makes a clock that reads another one once per event-loop turn, because reading a clock costs more than a near hit. It
+ * would stand still in runtimes whose timers end with their request.
  *
  * @param now The clock, in milliseconds.
- * @returns A clock that lags by a millisecond or by the rest of a longer turn, and by 255 calls at most.
+ * @returns A clock that lags by a millisecond, or by the rest of a longer turn, but never by more than 255 calls.
  */
 export function coarseClock(now: () => number): () => number {
   let time = 0;

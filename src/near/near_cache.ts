@@ -54,7 +54,7 @@ export class NearCache {
   #state: "new" | "opening" | "open" | "closed" = "new";
   #tracked = false;
 
-  /** @param setup Its options and what it works with. */
+  /** @param setup The options, and the parts that it uses. */
   constructor(setup: NearSetup) {
     const { options, now = SYSTEM_CLOCK, known } = setup;
     const { maxEntries = 10_000, maxBytes = 2 ** 24, clone = false, ttl } = options;
@@ -69,7 +69,7 @@ export class NearCache {
     this.#ttl = (ttl === undefined ? 5000 : parseTtl(ttl, "near.ttl", setup.classes)) ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Handles a later epoch that a read brought. Without invalidation messages, it may concern any older entry. */
+  /** Handles a later epoch that a read brought. Without invalidation messages, any older entry may be invalid. */
   outdate({ prefix, lastEpoch }: Keyspace): void {
     if (!this.#tracked && prefix === this.#setup.space.prefix) this.store.outdate(lastEpoch.seq, lastEpoch.all);
   }
@@ -82,22 +82,21 @@ export class NearCache {
   }
 
   /**
-   * Keeps what a read brought, if it may.
+   * Keeps the value of a read, if it may, and freezes a value that readers share.
    *
    * @param mark What {@linkcode begin} returned; `undefined` for a read whose value may not be kept.
-   * @param read What the read brought.
+   * @param read The outcome of the read.
    * @param clock The clock of entries, in milliseconds.
-   * @returns The value to hand out. A value that is kept and shared is frozen.
    */
-  keep(mark: number | undefined, read: NearRead, clock: () => number): unknown {
+  keep(mark: number | undefined, read: NearRead, clock: () => number): void {
     const { left, text, document, state, value, id } = read;
     if (mark === undefined || !this.store.live || state !== "fresh" || typeof left !== "number" || text === null)
-      return value;
+      return;
     const from = this.#now();
     const { at, ttl = 0, tags = [] } = document ?? {};
     let span = left < 0 ? this.#ttl : Math.min(left, this.#ttl);
     if (at !== undefined) span = Math.min(span, at + ttl - clock());
-    return this.store.put(mark, {
+    this.store.put(mark, {
       id: typeof id === "object" ? undefined : id,
       key: read.physical,
       value,

@@ -2,8 +2,8 @@
  * The near cache's store: decoded values in the memory of this process, in front of the wire.
  *
  * - **Hits.** A hit is one look-up by the id as the caller wrote it. No key is built, and nothing is moved.
- * - **Eviction.** Entries and bytes are bounded. The hand of SIEVE passes over the entries, from the oldest to the
- *   newest and round. An entry that was hit since the hand last passed stays; the first that was not is evicted.
+ * - **Eviction.** Entries and bytes are bounded. The hand of SIEVE moves over the entries from the oldest to the
+ *   newest, again and again. An entry that was hit since the hand last passed stays; the first other one is evicted.
  * - **Coherence.** A value is kept only if its key was not dropped while the read was in flight. Drops are numbered,
  *   and a read remembers the number at which it left, so a read that is given up leaves nothing behind. The last few
  *   thousand drops are remembered; a read that left before those is not kept.
@@ -108,7 +108,7 @@ export class NearStore {
     this.#now = options.now;
   }
 
-  /** True while values are kept and served. To set it drops everything. @default true */
+  /** True while values are kept and served. Setting it drops everything. @default true */
   get live(): boolean {
     return this.#live;
   }
@@ -320,7 +320,7 @@ export class NearStore {
     this.#bytes -= entry.bytes;
   }
 
-  /** Moves the hand on, from the oldest entry to the newest and round, until it has evicted one. */
+  /** Moves the hand on until it has evicted an entry. After the newest entry, it starts again with the oldest. */
   #evict(): void {
     for (;;) {
       this.#hand ??= this.#keys.values();
@@ -347,7 +347,7 @@ function plain(id: NearId): string | number {
  * false if it does not.
  */
 function deepFreeze(value: unknown): boolean {
-  // A loop over a set also visits what is added on the way.
+  // A loop over a set also visits items that are added during the loop.
   const all = new Set<object>();
   const add = (item: unknown): void => {
     if (typeof item === "object" && item !== null) all.add(item);

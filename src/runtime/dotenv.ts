@@ -7,7 +7,7 @@ const LINE =
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\r", t: "\t" };
 
 /**
- * Reads the text of a dotenv file: lines of `NAME=value`, optionally after `export`, and `#` comments. A comment behind
+ * Reads the text of a dotenv file: lines of `NAME=value`, optionally after `export`, and `#` comments. A comment after
  * an unquoted value needs a space before it. Single quotes and backticks enclose literal values, double quotes values
  * with the escapes `\n \r \t \" \\`. Nothing is expanded. The last of several values of a name counts.
  *

@@ -17,7 +17,7 @@ export interface ReadEnvironmentOptions {
   readonly directory?: string;
   /** The values of files that were read before, by path, so that no file is read twice. @default no file is kept */
   readonly files?: Map<string, ReadonlyMap<string, string>>;
-  /** Takes the names of the variables that the files hold. */
+  /** The set to which the names of the variables in the files are added. @default none */
   readonly inFiles?: Set<string>;
 }
 

@@ -1,4 +1,4 @@
-/** The error of a file operation, in words for a person. */
+/** The error of a file operation, in plain words instead of the system's code. */
 export class FileError extends Error {
   /** Always `"FileError"`. */
   override name = "FileError";

@@ -18,7 +18,7 @@ export function variable(name: string): string | undefined {
   try {
     return process.env[name] || undefined;
   } catch {
-    // Deno without the permission for it.
+    // Deno denies the permission for it.
     return undefined;
   }
 }

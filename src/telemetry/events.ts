@@ -12,7 +12,7 @@ export interface CacheTarget {
   readonly collection: string;
 }
 
-/** Returns a target as it stands in messages. */
+/** Returns the name of a target for messages. */
 export const targetName = ({ service, collection }: CacheTarget): string =>
   collection === "" ? service : `${service}.${collection}`;
 

@@ -46,7 +46,7 @@ export function listenerOf(logger: Logger | false | undefined): CacheListener | 
   return logTo(logger);
 }
 
-const told = new WeakMap<Logger, Set<string>>();
+const warned = new WeakMap<Logger, Set<string>>();
 
 /**
  * Warns of a state that lasts for as long as the process runs. Each logger gets a message once.
@@ -58,9 +58,9 @@ const told = new WeakMap<Logger, Set<string>>();
 export function warnOnce(logger: Logger | false | undefined, message: string, details: object = {}): void {
   if (logger === false) return;
   const to = logger ?? CONSOLE;
-  const known = told.get(to) ?? new Set();
+  const known = warned.get(to) ?? new Set();
   if (known.has(message)) return;
-  told.set(to, known.add(message));
+  warned.set(to, known.add(message));
   warn(to, details, message);
 }
 

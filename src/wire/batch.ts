@@ -16,8 +16,8 @@
  *   overtaken is not repeated.
  * - **Rights.** If this user may not run the script that reads, EVAL_RO runs it (Redis 7). If that is refused too,
  *   plain commands do its work. What worked is remembered.
- * - **Deadlines** cover connecting, queueing, sending and the reply. `deadlines.ts` says when they stand still. The
- *   connection goes on opening within its own time after the last caller has given up.
+ * - **Deadlines** cover connecting, queueing, sending and the reply. `deadlines.ts` says when they stand still. After
+ *   the last caller has given up, the connection goes on opening within its own time.
  * - **Repetition.** What may be repeated is repeated within the deadline. If the server has forgotten a script, the
  *   script is sent again as EVAL, behind the rest of its batch.
  */
@@ -44,7 +44,7 @@ import {
 export type { BatchOptions, BatchStats, ReadRights } from "./batch_options.ts";
 export type { Caller, Reader, ReadScript } from "./slot.ts";
 
-/** The number of checks after which a tick ends that never falls silent. */
+/** The number of checks after which a tick ends, even if commands keep coming. */
 const MAX_CHECKS = 100;
 /** Its reactions run in the microtask queue. In Node they cost less than those of `queueMicrotask`. */
 const RESOLVED = Promise.resolve();
@@ -252,7 +252,7 @@ export class Batch {
     }
   }
 
-  /** Ends a flush: all of its slots have their answer, or get the error. */
+  /** Ends a flush, of which all slots have their answer or now get the error. */
   #land(slots: readonly Slot[], error?: unknown): void {
     if (error) this.#failAll(slots, error);
     const last = this.#flushed.pop() as readonly Slot[];

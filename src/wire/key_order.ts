@@ -8,7 +8,7 @@ import type { StoreError } from "../../drivers/driver.ts";
 import { type Deadlines, timeoutError } from "./deadlines.ts";
 import type { Slot } from "./slot.ts";
 
-/** The count of one write in flight; a read counts 1, and there are never so many of those. */
+/** The weight of a write in flight. A read weighs 1, and the reads in flight never weigh as much as one write. */
 const WRITE = 1e6;
 
 /** A call that waits for earlier ones for its keys. */
@@ -21,7 +21,7 @@ interface HeldCall {
 /** Holds calls back while earlier ones for their keys are in flight. */
 export class KeyOrder {
   readonly #deadlines: Deadlines;
-  /** For each key the commands in flight that later ones must wait for. */
+  /** The weight of the commands in flight for each key. */
   readonly #busy = new Map<string, number>();
   #held: HeldCall[] = [];
   readonly #heldKeys = new Set<string>();

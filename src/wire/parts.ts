@@ -1,12 +1,12 @@
 /**
- * The parts of a flush: what one send may not hold leaves in several.
+ * The parts of a flush: what is too large for one send leaves in several sends.
  *
  * @module
  */
 import { type Capabilities, StoreError } from "../../drivers/driver.ts";
 import type { Slot } from "./slot.ts";
 
-/** Cuts the slots into what one send may hold. */
+/** Cuts the slots into parts that fit into one send each. */
 export function split(slots: readonly Slot[], capabilities: Capabilities): (readonly Slot[])[] {
   const { maxCommands = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY } = capabilities;
   if (slots.length <= maxCommands && maxBytes === Number.POSITIVE_INFINITY) return [slots];

@@ -9,7 +9,7 @@ import type { BatchOptions } from "./batch_options.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { Slot } from "./slot.ts";
 
-/** The slots of a batch that are to be repeated. */
+/** The slots of a batch that will be repeated. */
 export class Repeats {
   readonly #options: BatchOptions;
   readonly #deadlines: Deadlines;

@@ -1,6 +1,6 @@
 /**
- * Slots: one command of a batch each, with the callers that wait for its reply. A class a kind, because reads share a
- * command by their keys, deletions by concatenating theirs, and other commands not at all.
+ * Slots: each is one command of a batch, with the callers that wait for its reply. Each kind has its own class, because
+ * reads share a command by their keys, deletions by joining theirs, and other commands not at all.
  *
  * @module
  */
@@ -41,7 +41,7 @@ export interface ReadScript {
 /** The command that reads with a {@linkcode ReadScript}. With MGET, plain commands do the work of the script. */
 export type ReadBy = "EVAL" | "EVAL_RO" | "MGET";
 
-/** A command that is to be sent, and its callers. */
+/** A command to send, and its callers. */
 export abstract class Slot {
   /** The keys whose order matters. */
   readonly keys: string[];
