@@ -19,7 +19,7 @@ export {
 /** One Redis command: its name, then its arguments. */
 export type Command = readonly [name: string, ...args: (string | number)[]];
 
-/** One reply. If a command fails, its error stands in its place. Nil is `null`, and maps are flat lists. */
+/** One reply. That of a failed command is its error. Nil is `null`, and maps are flat lists. */
 export type Reply = string | number | null | StoreError | readonly Reply[];
 
 /** The abilities of a driver. */
@@ -28,7 +28,7 @@ export interface Capabilities {
   readonly numbered: boolean;
   /** True if the store runs Lua scripts, or their twins. */
   readonly scripts: boolean;
-  /** True if sends that overlap in time are executed in the order in which they were issued. */
+  /** True if overlapping sends are executed in the order in which they were issued. */
   readonly ordered: boolean;
   /**
    * Transactions. `"multi"`: a send of MULTI, the commands and EXEC is one transaction, of which nothing runs if a

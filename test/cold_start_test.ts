@@ -12,7 +12,7 @@ import { promisify } from "node:util";
 import { type Driver, StoreError } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { createCacheClient } from "../mod.ts";
-import { loadDriver, tellOf, toStoreError } from "../src/base/foreign_error.ts";
+import { describeError, loadDriver, toStoreError } from "../src/base/foreign_error.ts";
 import { CacheClient } from "../src/client/client.ts";
 import type { Setup } from "../src/client/types.ts";
 import { parseConfig } from "../src/config/parse_config.ts";
@@ -217,9 +217,9 @@ describe("an error of foreign code", () => {
       'Could not resolve: "redis". Maybe you need to install the package',
       'No such module "node:net"',
     ]) {
-      assert.equal(tellOf(new Error(`${message}\nS3CRET`)), `Error: ${message}`);
+      assert.equal(describeError(new Error(`${message}\nS3CRET`)), `Error: ${message}`);
     }
-    assert.equal(tellOf(new Error("WRONG value: Cannot find module S3CRET")), "Error");
+    assert.equal(describeError(new Error("WRONG value: Cannot find module S3CRET")), "Error");
   });
 
   it("appears in the event, the log line and health when a driver throws it", async () => {

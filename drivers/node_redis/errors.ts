@@ -4,7 +4,7 @@ import { ErrorReply } from "redis";
 import { unknownCommand } from "../../src/base/store_error.ts";
 import { errorReply, isOfCluster, StoreError } from "../driver.ts";
 import { withoutArguments } from "./resp.ts";
-import { reason } from "./resp_connection.ts";
+import { REFUSED, reason } from "./resp_connection.ts";
 
 /**
  * Returns whether an error is a reply of the server. Each version of node-redis has its own classes, so the text
@@ -17,7 +17,7 @@ export function isErrorReply(error: unknown): error is Error {
 
 /** Throws an error reply to PING if it refuses the connection. Any other reply shows that the connection works. */
 export function throwIfRefused(error: unknown): void {
-  if (!isErrorReply(error) || /^(NOAUTH|DENIED|ERR max)/.test(error.message)) throw error;
+  if (!isErrorReply(error) || REFUSED.test(error.message)) throw error;
 }
 
 /** Makes the error of a connection that could not be opened. */

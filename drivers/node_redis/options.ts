@@ -123,9 +123,9 @@ export function checkNodeRedisOptions(options: NodeRedisOptions): void {
  */
 export function addressOf({ url, ...options }: NodeRedisOptions): NodeRedisOptions {
   try {
-    const { driver = "node-redis", ...said }: Partial<Address> = url === undefined ? {} : readAddress(url, URLS);
+    const { driver = "node-redis", ...parts }: Partial<Address> = url === undefined ? {} : readAddress(url, URLS);
     if (driver !== "node-redis") throw new TypeError(`expected ${URLS}`);
-    const { host, ...rest } = { ...said, ...defined(options) };
+    const { host, ...rest } = { ...parts, ...defined(options) };
     return { ...rest, ...(host !== undefined && { host: readHost(host) }) };
   } catch (error) {
     throw new TypeError(`Cannot use the address of nodeRedis: ${(error as Error).message}`);

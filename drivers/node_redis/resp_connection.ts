@@ -30,6 +30,9 @@ export interface Dial {
   readonly denied?: (error: StoreError) => boolean;
 }
 
+/** The error replies to PING by which a server refuses a connection. Any other reply shows that it works. */
+export const REFUSED: RegExp = /^(NOAUTH|DENIED|ERR max)/;
+
 /** A pending send. */
 interface Waiter {
   readonly replies: RawReply[];
@@ -53,8 +56,7 @@ export async function openConnection(dial: Dial): Promise<Connection> {
   try {
     const replies = await connection.login(dial);
     for (const [index, reply] of replies.entries()) {
-      // Any reply to PING shows that the connection works, except those that refuse it.
-      const harmless = index === replies.length - 1 && !/^(NOAUTH|DENIED|ERR max)/.test((reply as Error)?.message);
+      const harmless = index === replies.length - 1 && !REFUSED.test((reply as Error)?.message);
       if (reply instanceof StoreError && !harmless) throw new Error(reply.message);
     }
     return connection;

@@ -101,7 +101,7 @@ export class TrackingConnection {
             await client.sendCommand(["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", ...names]);
             const channels = (await isRedict(client)) ? REDICT_CHANNELS : INVALIDATION_CHANNEL;
             // As bytes, because node-redis would join all keys to one text on channels that it does not know.
-            await client.subscribe(channels, (keys) => this.#tell(keys), true);
+            await client.subscribe(channels, (keys) => this.#notify(keys), true);
           } catch (error) {
             refused = isErrorReply(error) ? trackingError(error, this.#address.endpoint) : undefined;
             throw refused ?? error;
@@ -131,7 +131,7 @@ export class TrackingConnection {
     this.#serve();
   }
 
-  #tell(bytes: readonly ReplyText[] | null): void {
+  #notify(bytes: readonly ReplyText[] | null): void {
     const keys = bytes?.map(String);
     for (const { up, prefix, tracker } of this.#watchers) {
       if (!up) continue;

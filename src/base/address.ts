@@ -127,7 +127,7 @@ export function readAddress(given: unknown, accepted: string = ADDRESS_ACCEPTED)
 
 /** Reads the database and TLS from a query. */
 function queryOf({ searchParams }: URL, unix: boolean): { database?: number | undefined; tls?: boolean | undefined } {
-  const said: { database?: number | undefined; tls?: boolean | undefined } = {};
+  const settings: { database?: number | undefined; tls?: boolean | undefined } = {};
   const others = new URLSearchParams(searchParams);
   const take = (name: string, accepted: RegExp, what: string): string | undefined => {
     const values = new Set(searchParams.getAll(name).map((value) => value.toLowerCase()));
@@ -138,12 +138,12 @@ function queryOf({ searchParams }: URL, unix: boolean): { database?: number | un
     return value;
   };
   const database = take("db", /^(\d|1[0-5])$/, "a database from 0 to 15");
-  if (database !== undefined) said.database = Number(database);
+  if (database !== undefined) settings.database = Number(database);
   const tls = unix ? undefined : take("ssl", /^(true|false|1|0)$/, "true or false");
-  if (tls !== undefined) said.tls = tls === "true" || tls === "1";
+  if (tls !== undefined) settings.tls = tls === "true" || tls === "1";
   if (others.size > 0)
     reject(`${without(others)}, which takes ${unix ? "db" : "db and ssl"}; more are options of nodeRedis`);
-  return said;
+  return settings;
 }
 
 /** Names the parameters that a query must not have. It shows nothing that may be a secret. */

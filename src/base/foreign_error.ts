@@ -2,15 +2,19 @@
 
 import { isStoreError, StoreError } from "./store_error.ts";
 
-/** Makes the error of an application's function that threw. It shows what {@linkcode tellOf} returns. */
+/** Makes the error of an application's function that threw. It shows what {@linkcode describeError} returns. */
 export function hookError(name: string, thrown: unknown, hint = ""): StoreError {
-  return new StoreError("protocol", `The application's ${name} threw ${tellOf(thrown)}${hint}`, { cause: thrown });
+  return new StoreError("protocol", `The application's ${name} threw ${describeError(thrown)}${hint}`, {
+    cause: thrown,
+  });
 }
 
 /** Returns a thrown value as a {@linkcode StoreError}: others become the cause of one of kind `"connection"`. */
 export function toStoreError(error: unknown): StoreError {
   if (isStoreError(error)) return error;
-  return new StoreError("connection", `The driver failed without a store error: ${tellOf(error)}`, { cause: error });
+  return new StoreError("connection", `The driver failed without a store error: ${describeError(error)}`, {
+    cause: error,
+  });
 }
 
 /** Messages of runtimes and bundles about code that they cannot load. They contain names of modules and files only. */
@@ -27,7 +31,7 @@ const NOT_LOADED = new RegExp(
  * @param error The thrown value.
  * @returns The name and code of the error and of its cause, or the type of another value.
  */
-export function tellOf(error: unknown): string {
+export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return `a value of type ${typeof error}`;
   const { message, cause } = error;
   const line = `${message}`.split("\n")[0] ?? "";

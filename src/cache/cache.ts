@@ -227,7 +227,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    *
    * @param tags One tag, or several.
    * @param options Deadline and error handling.
-   * @returns Whether the store did it.
+   * @returns Whether the store confirmed it.
    * @throws {TypeError} For a bad tag, and for several tags that are not a list.
    */
   invalidateTags(tags: string | readonly string[], options?: CallOptions): Promise<boolean> {
@@ -239,7 +239,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * limits stay.
    *
    * @param options Deadline and error handling.
-   * @returns Whether the store did it.
+   * @returns Whether the store confirmed it.
    */
   invalidateAll(options?: CallOptions): Promise<boolean> {
     return invalidateEntries(this.#context, undefined, options);
@@ -325,9 +325,9 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
   }
 
   /**
-   * Adds to a counter, and sets the TTL of a counter that has none, in one atomic step that is never sent twice. A
-   * whole number that was set continues to count while `get` would return it. Counters have no tags, and no
-   * invalidation ends them.
+   * Adds to a counter, and sets the TTL of a counter that has none, in one atomic step that is never sent twice. If
+   * `set` wrote a whole number, the counter goes on from it as long as `get` would return it. Counters have no tags,
+   * and no invalidation ends them.
    *
    * @param id The key or id.
    * @param options How much, TTL, deadline and error handling.

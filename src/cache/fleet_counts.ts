@@ -1,5 +1,5 @@
 /**
- * Counts of all processes together, for clients of the core: the other clients have them.
+ * Counts of all processes together, an option of clients of the core. The other clients include them.
  *
  * @example
  * ```ts

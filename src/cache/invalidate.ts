@@ -10,7 +10,7 @@ export async function invalidateTags(
   tags: string | readonly string[],
   options: CallOptions | undefined,
 ): Promise<boolean> {
-  // A call with several tags that are not a list would pass for one with options.
+  // Otherwise the second of several tags would be taken as the options.
   if (typeof options === "string" || Array.isArray(options)) {
     throw invalid("invalidate tags", options, "a tag or a list of tags, then options");
   }
@@ -24,7 +24,7 @@ export async function invalidateTags(
  * @param context The parts of the cache.
  * @param tags The tags whose entries become misses; `undefined` for all entries.
  * @param options Deadline and error handling.
- * @returns Whether the store did it.
+ * @returns Whether the store confirmed it.
  */
 export async function invalidateEntries(
   context: CacheContext,
@@ -39,7 +39,7 @@ export async function invalidateEntries(
   const epoch = await settle(context, "invalidate", sent, options);
   if (epoch === undefined) return false;
   space.noteEpoch(epoch);
-  // What was read in between may be from before.
+  // A near cache may have kept an old value in between.
   nears.invalidate(space, names);
   events.emit({ type: "invalidate", service: target.service, ...(tags && { tags }) });
   return true;

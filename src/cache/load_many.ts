@@ -10,12 +10,12 @@ import { nearHit, Read } from "./read.ts";
 type Values = Pick<ReadonlyMap<unknown, unknown>, "get"> & Partial<Iterable<readonly [unknown, unknown]>>;
 
 /** A batch loader of any type. */
-export type AnyBatchLoader = (ids: unknown[], said: LoadContext<never>) => Values | Promise<Values>;
+export type AnyBatchLoader = (ids: unknown[], argument: LoadContext<never>) => Values | Promise<Values>;
 
 /** A request to load an id. */
 interface Asked {
   readonly id: unknown;
-  readonly said: LoadContext<never>;
+  readonly argument: LoadContext<never>;
   readonly resolve: (value: unknown) => void;
 }
 
@@ -54,9 +54,9 @@ export async function getOrSetMany(
       return (
         near ??
         new Promise((resolve, reject) => {
-          const load = (said: LoadContext<never>) =>
+          const load = (argument: LoadContext<never>) =>
             new Promise((resolve) => {
-              asked.push({ id, said, resolve });
+              asked.push({ id, argument, resolve });
               if (open <= 0) run();
             });
           const call = new GetOrSet(context, options, load, decided);
@@ -82,15 +82,15 @@ async function loadAll(
   const [first] = asked as [Asked];
   const values = await loader(
     asked.map(({ id }) => id),
-    first.said,
+    first.argument,
   );
   if (typeof values?.get !== "function") throw invalidType("use what a loader returned", values, "a Map by id");
-  const { ttl, tags = [], store } = first.said;
+  const { ttl, tags = [], store } = first.argument;
   checkTags(tags);
-  for (const { said } of asked) {
-    said.ttl = ttl;
-    said.store = store;
-    if (said !== first.said) said.tags.push(...tags);
+  for (const { argument } of asked) {
+    argument.ttl = ttl;
+    argument.store = store;
+    if (argument !== first.argument) argument.tags.push(...tags);
   }
   return match(context, keys, asked, values);
 }
@@ -128,7 +128,7 @@ function match(context: CacheContext, keys: readonly string[], asked: readonly A
         `expected a Map by ${lacking} ids asked for`,
     );
   }
-  for (const { said } of missing) said.store = false;
+  for (const { argument } of missing) argument.store = false;
   emit(context, { type: "load-unasked", missing: lacking, unasked });
   return found;
 }

@@ -1,5 +1,5 @@
 /**
- * Rate limits, for clients of the core: the other clients have them.
+ * Rate limits, an option of clients of the core. The other clients include them.
  *
  * @example
  * ```ts
@@ -90,7 +90,7 @@ export interface RateLimitState {
   readonly limit: number;
   /** The number of requests that may still pass now. */
   readonly remaining: number;
-  /** The time when the limit is whole again, by the store's clock. */
+  /** The time when the whole limit is available again, by the store's clock. */
   readonly resetAt: Date;
   /** Seconds, rounded up, until a request of this cost may pass; 0 if it may now, `Infinity` if it never may. */
   readonly retryAfter: number;
@@ -105,8 +105,8 @@ export interface RateLimitResult extends RateLimitState {
 /** The decision of several limits. `allowed` and the fields next to it are those of the limit that decided. */
 export interface RateLimitsResult extends RateLimitResult {
   /**
-   * The index of the limit that decided: of those that refuse, the one with the longest wait; if none refuses, the one
-   * that leaves least.
+   * The index of the limit that decided: of those that refuse, the one with the longest wait. If none refuses, it is
+   * the one with the fewest remaining requests.
    */
   readonly decidedBy: number;
   /** The state of each limit, in the order of the list. */

@@ -217,7 +217,7 @@ export class Read implements Reader, Found {
     try {
       return parse(text);
     } catch {
-      this.#tell("payload");
+      this.#reportCorrupt("payload");
       return undefined;
     }
   }
@@ -272,7 +272,7 @@ export class Read implements Reader, Found {
   }
 
   #corrupt(reason: "payload" | "schema" | "sealed", issues?: readonly SchemaIssue[]): void {
-    this.#tell(reason, issues);
+    this.#reportCorrupt(reason, issues);
     this.#drop();
   }
 
@@ -281,7 +281,7 @@ export class Read implements Reader, Found {
     this.#finish();
   }
 
-  #tell(reason: "payload" | "schema" | "sealed", issues: readonly SchemaIssue[] = []): void {
+  #reportCorrupt(reason: "payload" | "schema" | "sealed", issues: readonly SchemaIssue[] = []): void {
     this.#context.counters.corrupt++;
     emit(this.#context, { type: "corrupt", key: this.key, reason, issues });
   }

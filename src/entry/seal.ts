@@ -1,6 +1,6 @@
 /**
- * Encryption and compression of stored text, by WebCrypto and CompressionStream. Clients of the core take it as an
- * option; the other clients have it.
+ * Encryption and compression of stored text, by WebCrypto and CompressionStream. It is an option of clients of
+ * the core. The other clients include it.
  *
  * A document `{"json":...,"meta":...}` becomes `"sealed":"<key id>.<base64>"`. The base64 holds the initialization
  * vector, the ciphertext and the tag of AES-GCM; `~` instead of the point means that the text inside is compressed.
@@ -53,13 +53,13 @@ export interface SealOptions {
   readonly compressAbove?: number | undefined;
 }
 
-/** Encryption and compression, for the clients that have them. */
+/** The functions for encryption and compression. */
 export interface Sealing {
-  /** As {@linkcode keyRing}. */
+  /** See {@linkcode keyRing}. */
   readonly keyRing: typeof keyRing;
-  /** As {@linkcode seal}. */
+  /** See {@linkcode seal}. */
   readonly seal: typeof seal;
-  /** As {@linkcode open}. */
+  /** See {@linkcode open}. */
   readonly open: typeof open;
 }
 

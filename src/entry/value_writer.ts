@@ -46,7 +46,7 @@ export class ValueWriter {
   #notes: Notes = {};
   #start = 0;
   /** The paths of each object. superjson links repeated bigints and NaN too. */
-  readonly #places = new Map<unknown, string[]>();
+  readonly #paths = new Map<unknown, string[]>();
   /** The text of bytes, and the index of their kind. */
   readonly #texts = new Map<object, readonly [text: string, kind: number]>();
   /** The objects around the current path. */
@@ -72,7 +72,7 @@ export class ValueWriter {
     const values = this.#root ?? (isEmpty(this.#notes) ? undefined : this.#notes);
     const equalities: Record<string, string[]> = {};
     let ofRoot: string[] | undefined;
-    for (const [met, [first, ...others]] of this.#places) {
+    for (const [met, [first, ...others]] of this.#paths) {
       if (others.length === 0) continue;
       if (met === value) ofRoot = others;
       else equalities[first as string] = others;
@@ -101,13 +101,13 @@ export class ValueWriter {
       this.#note(type);
       return value === 0 ? "-0" : String(value);
     }
-    const places = this.#places.get(value);
-    if (places && !apart) {
-      places.push(this.#place());
+    const paths = this.#paths.get(value);
+    if (paths && !apart) {
+      paths.push(this.#pathText());
       return null;
     }
     if (type !== "object") {
-      if (places) this.#kind(type);
+      if (paths) this.#kind(type);
       else this.#note(type, value);
       return String(value);
     }
@@ -256,11 +256,11 @@ export class ValueWriter {
     return json;
   }
 
-  /** Notes a type at the current path, and the place of the value if it can occur again. */
+  /** Notes a type at the current path, and the path of the value if it can occur again. */
   #note(type: unknown, value?: unknown): Note {
     const note: Note = [type];
     if (this.#path.length === 0) this.#root = note;
-    else this.#notes[this.#place(this.#start)] = note;
+    else this.#notes[this.#pathText(this.#start)] = note;
     if (value !== undefined) this.#met(value);
     return note;
   }
@@ -275,7 +275,7 @@ export class ValueWriter {
   }
 
   #met(value: unknown): void {
-    if (!this.#places.has(value)) this.#places.set(value, [this.#place()]);
+    if (!this.#paths.has(value)) this.#paths.set(value, [this.#pathText()]);
   }
 
   #kind(kind: string): void {
@@ -283,7 +283,7 @@ export class ValueWriter {
   }
 
   /** Returns the current path as superjson writes it. */
-  #place(start = 0): string {
+  #pathText(start = 0): string {
     return this.#path
       .slice(start)
       .map((key) => key.replace(/[\\.]/g, "\\$&"))
@@ -297,8 +297,8 @@ export class ValueWriter {
 
   #refuse(what: string, ...inside: string[]): never {
     const path = [...this.#shown, ...inside].join(".");
-    const place = this.#shown.length > 0 || path ? ` at "${path}"` : "";
-    throw invalid(`store the value${place}`, undefined, STORABLE, TypeError, what);
+    const where = this.#shown.length > 0 || path ? ` at "${path}"` : "";
+    throw invalid(`store the value${where}`, undefined, STORABLE, TypeError, what);
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Near caches, for clients of the core: the other clients have them.
+ * Near caches, an option of clients of the core. The other clients include them.
  *
  * @example
  * ```ts

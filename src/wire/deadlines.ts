@@ -1,7 +1,7 @@
 /**
  * The deadlines of a batch: one timer for all slots in flight, set to the first deadline among them.
  *
- * At a cold start, deadlines stand still twice: while the driver's code loads (see {@linkcode LoadClock}), and, until
+ * At a cold start, deadlines stand still twice: while the driver's code loads (see `load_clock.ts`), and, until
  * the store has answered for the first time, while the process does not get to run. Several processes that start at
  * once compete for the processor, and they would lose calls to that. A timer that fires late shows such a stall. A
  * store that is away does not lengthen deadlines.

@@ -56,7 +56,7 @@ export abstract class Slot {
   script: Script | undefined;
   /** Its position in the order of the calls. */
   order = 0;
-  /** The moment when its callers stop waiting, on the clock of {@linkcode Deadlines}. */
+  /** The moment when its callers stop waiting, on the clock of `deadlines.ts`. */
   until = 0;
   /** The state of the command: `"waiting"` also before it is repeated, `"over"` once it is not sent again. */
   progress: "waiting" | "sent" | "over" = "waiting";
