@@ -5,7 +5,7 @@
  * ```ts
  * import { createCacheClient } from "@foodfast/larder";
  *
- * await using client = createCacheClient(); // the environment names the store; memory when it names none
+ * await using client = createCacheClient(); // the store that the environment names, otherwise memory
  * const product = client.service("product");
  * const pho = await product.products.getOrSet(123, () => ({ id: 123, name: "Pho" }));
  * console.log(pho?.name); // "Pho"

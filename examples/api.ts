@@ -33,7 +33,7 @@ async function answer(client: CacheClient, request: Request, address: string): P
     from = "miss";
     return loadProduct(id);
   };
-  // For 5 minutes after its TTL it is served while it is renewed, for a day when the database is away.
+  // After its TTL, a product is served for 5 minutes while it is renewed, and for a day if the database is away.
   const fresh = { staleFor: "5m", failSafeFor: "1d" } as const;
   const product = await client.service("product").products.getOrSet(id, load, fresh);
   if (!product) return json(404, { error: "Not Found" }, { ...headers, "x-cache": from });

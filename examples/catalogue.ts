@@ -79,7 +79,7 @@ function toFood(row: Row): Food {
   return {
     id: row.code,
     name: row.name,
-    // The tables know no prices: protein and fat are what costs.
+    // The tables have no prices, so the price follows from protein and fat.
     price: Math.round(100 + 20 * ((per100g.protein ?? 0) + (per100g.fat ?? 0))) / 100,
     categoryId: slug(row.grup),
     scientificName: row.scie,

@@ -11,9 +11,9 @@ import { type Food, readCatalogue } from "./catalogue.ts";
 const VISITS = 4000;
 /** Visitors served at a time. */
 const SHOPPERS = 16;
-/** For stores that are far away: the shop closes after so many milliseconds. */
+/** The time after which the shop closes, in milliseconds, even if a distant store is slow. */
 const OPENING_HOURS = 4000;
-/** A price changes every so many visits. */
+/** The number of visits from one change of a price to the next. */
 const PRICE_CHANGE = 1000;
 const PREFIX = "quickstart";
 
@@ -115,7 +115,7 @@ function openDatabase(foods: readonly Food[]) {
   };
 }
 
-/** Serves the visits, so many at a time; answers how long each took in milliseconds, by kind. */
+/** Serves the visits, several at a time. Returns the times that they took by kind, in milliseconds. */
 async function serve(
   visits: readonly Visit[],
   answers: Partial<Record<Kind, (visit: Visit) => Promise<unknown>>>,
@@ -251,7 +251,7 @@ async function main(): Promise<void> {
 
   const cleared = (await clear()).reduce((sum, count) => sum + count, 0);
   console.log(
-    `\n  Cleared ${cleared} keys, invalidated ones among them. The same elsewhere, by the environment alone:`,
+    `\n  Cleared ${cleared} keys, including invalidated ones. To use another store, change only the environment:`,
   );
   console.log(`  ${dim("REDIS_URL=redis://127.0.0.1:6379 npm start")}`);
   console.log(`  ${dim("UPSTASH_REDIS_REST_URL=https://... UPSTASH_REDIS_REST_TOKEN=... npm start")}`);

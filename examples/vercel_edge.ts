@@ -19,7 +19,7 @@ export default function handler(
   request: Request,
   context: { waitUntil(promise: Promise<unknown>): void },
 ): Promise<Response> {
-  // What is in flight must not be shared between requests: each has a client of its own.
+  // Requests must not share work that is in flight, so each has a client of its own.
   const client = shared.forRequest({ waitUntil: context.waitUntil.bind(context) });
   return api(client, request, request.headers.get("x-real-ip") ?? "unknown");
 }

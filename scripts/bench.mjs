@@ -22,9 +22,7 @@ const benches = files("bench", /^bench\/[^/]+\.ts$/).filter(
   (file) => names.length === 0 || names.some((name) => file.includes(name)),
 );
 if (benches.length === 0) {
-  console.error(
-    `Cannot bench ${names.join(" ") || "anything"}: accepted are ${files("bench", /\.ts$/).join(" ") || "none"}`,
-  );
+  console.error(`Cannot bench ${names.join(" ") || "anything"}: expected one of ${files("bench", /\.ts$/).join(" ")}`);
   process.exit(1);
 }
 for (const file of benches) {

@@ -1,4 +1,4 @@
-// Compiles everything into dist/, with the folders as they are, and removes what no longer has a source.
+// Compiles everything into the same folders below dist/, and removes files that no longer have a source.
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { slimPackages } from "./slim.mjs";
@@ -7,7 +7,7 @@ import { files, root, run } from "./tools.mjs";
 const DISPOSAL = '/// <reference lib="esnext.disposable" />\n';
 const TSC = join(root, "node_modules/typescript/bin/tsc");
 
-/** Compiles; answers `{ code, output }` of the compiler. */
+/** Compiles. Returns `{ code, output }` of the compiler. */
 export async function build() {
   // By its path: older compilers, for the check of the published types, have a command of the same name.
   const { code, output } = await run(process.execPath, [TSC, "--listEmittedFiles"]);
@@ -29,8 +29,8 @@ export async function build() {
 }
 
 /**
- * Lets declarations with `Symbol.asyncDispose` name the library of TypeScript that has it, as those of @types/node do:
- * applications need not. It is not in the sources, because JSR takes no such line.
+ * Adds a reference to TypeScript's library of `Symbol.asyncDispose` to the declarations that use it, as @types/node
+ * does, so that applications need not configure it. The sources do not have it, because JSR refuses such lines.
  */
 function nameDisposal() {
   for (const file of files("dist/src", /\.d\.ts$/)) {

@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import * as esbuild from "esbuild";
 import { root } from "./tools.mjs";
 
-/** The most bytes that it may have, minified and gzipped. */
+/** The maximum number of bytes that it may have, minified and gzipped. */
 export const WORKER_BYTES = 35_232;
 
 /**

@@ -9,16 +9,16 @@ import { files, root, run } from "./tools.mjs";
 const APPLICATION = "scripts/consumer";
 /** Milliseconds that one compiler may take. */
 const TIMEOUT = 180_000;
-/** From the first one that knows all that the declarations use, to the one that the project is built with. */
+/** From the oldest one that understands the declarations to the one that builds the project. */
 const COMPILERS = ["typescript54", "typescript59", "typescript60", "typescript"];
-/** Where an application stands; Workers have no types of the DOM. */
+/** The kinds of applications. Workers have no types of the DOM. */
 const PROJECTS = {
   node16: { module: "node16", lib: ["es2022"], types: [] },
   nodenext: { module: "nodenext", lib: ["es2022"], types: ["node"], typeRoots: [join(root, "node_modules/@types")] },
   bundler: { module: "esnext", moduleResolution: "bundler", lib: ["es2022", "dom"], types: [] },
   worker: { module: "esnext", moduleResolution: "bundler", customConditions: ["workerd"], lib: ["es2022"], types: [] },
 };
-/** The part of the application for where there are types of the web platform: of the DOM, or of Node. */
+/** The part of the application that needs types of the web platform, from the DOM or from Node. */
 const WEB = "web.ts";
 const projectFile = (name) => `tsconfig.${name}.json`;
 

@@ -1,4 +1,4 @@
-// package.json, deno.json, package-lock.json and the files say the same.
+// Checks that package.json, deno.json, package-lock.json and the files agree.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { files, root } from "./tools.mjs";

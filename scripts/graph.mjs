@@ -1,4 +1,4 @@
-// Who imports whom: one way, without cycles, as CONTRIBUTING.md says. Type imports count as imports.
+// Checks that imports go one way, without cycles, as CONTRIBUTING.md says. Type imports count as imports.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import { bin, files, root, run } from "./tools.mjs";
 
 /**
  * The rooms from the bottom up: a file imports its own room and those that stand above it in this list. The first
- * pattern that fits places a file. No pattern takes whatever is left: a file in no room is an error.
+ * pattern that matches a file decides its room. A file in no room is an error.
  */
 const ROOMS = [
   room("base"),
@@ -30,7 +30,7 @@ const OF_DRIVERS = /^(drivers\/|src\/base\/)/;
 /** The one import upwards: the memory driver runs twins instead of Lua, and a bundle without it must not carry them. */
 const UPWARDS = { from: /^drivers\/memory[/.]/, to: "src/lua/twins.ts" };
 
-/** The most levels of rooms, counted along the longest chain of imports. */
+/** The maximum number of levels of rooms, counted along the longest chain of imports. */
 const LEVELS = 13;
 
 function place(file) {
@@ -194,7 +194,7 @@ function runtimeGlobals(graph) {
   return problems;
 }
 
-/** Returns what is wrong with the imports, a line each, and how many levels the rooms stand on. */
+/** Returns the problems of the imports, one per line, and the number of levels of rooms. */
 export async function checkGraph() {
   const graph = await read();
   const { most, problems } = levels(graph);

@@ -9,7 +9,7 @@ const APART = /^src\/(cli\/|dashboard\/page\/)/;
 const DOORS = /^src\/(core|edge|main)\.ts$/;
 const EXPORTED = /^export (?:declare |abstract |async )*(?:function\*?|class|const|interface|type|enum|let) (\w+)/gm;
 
-/** Returns what is wrong with the names of exported symbols, a line each. */
+/** Returns the problems of the names of exported symbols, one per line. */
 export function checkNames() {
   const places = new Map();
   for (const file of ["mod.ts", ...files("src", /\.ts$/), ...files("drivers", /\.ts$/)]) {

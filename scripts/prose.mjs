@@ -24,11 +24,11 @@ const PHRASES = [
 /** Doc comments open with a verb or a noun. */
 const OPENING = /\/\*\*[\s*]*(?:What|How|Whether|Who|Whose)\b/g;
 
-/** The most columns of a line, and of a table's cell. */
+/** The maximum width of a line, and of a table's cell. */
 const COLUMNS = 120;
 const CELL = 100;
 const README_LINES = 150;
-/** The most lines of a file of the library. */
+/** The maximum length of a file of the library. */
 const FILE_LINES = 450;
 
 /** Files that a script writes, and tables. */
@@ -97,7 +97,7 @@ function columns(file, text) {
   return problems;
 }
 
-/** Returns what is wrong with the project's English, a line each. */
+/** Returns the problems of the project's English, one per line. */
 export function checkProse() {
   const problems = [];
   for (const file of texts()) {

@@ -2,7 +2,7 @@
 // and its output, if the report is missing or leaves something out.
 import { readFileSync } from "node:fs";
 
-// Node leaves `>` as it is in attributes, so a tag ends only outside quotes.
+// Node does not escape `>` in attributes, so a tag ends only outside quotes.
 const TAG = /<!--[\s\S]*?-->|<(\/?)(testsuite|testcase|failure|error|skipped)((?:\s+[\w:.-]+="[^"]*")*)\s*(\/?)>/g;
 const TEST_FILE = /\b(?:dist\/)?test\/[\w/-]*\.[jt]s(?::\d+)?/;
 /** Lines of a failure that say nothing: places outside the repository, what assertion errors carry, code frames. */

@@ -30,10 +30,10 @@ function installed() {
   );
 }
 
-/** Installs the devDependencies where they are missing or not those of the lockfile. */
+/** Installs the devDependencies if they are missing or differ from the lockfile. */
 export function setupPackages() {
   if (!installed() && !sh("npm", ["ci", "--no-audit", "--no-fund"])) {
-    stop("npm ci failed: the registry must be reachable; package-lock.json names what is installed");
+    stop("npm ci failed: the registry must be reachable; package-lock.json lists the packages");
   }
   // Bun's package has no working command until its install script has run, and npm may refuse install scripts.
   if (!answers(bin("bun")) && !(sh(process.execPath, ["node_modules/bun/install.js"]) && answers(bin("bun")))) {
@@ -41,7 +41,7 @@ export function setupPackages() {
   }
 }
 
-/** Installs a package of Debian where that needs no question. */
+/** Installs a Debian package if that needs no confirmation. */
 function apt(name) {
   if (process.getuid?.() !== 0 || !answers("apt-get")) return false;
   console.log(`${name} is missing: installing it with apt-get`);
@@ -50,7 +50,7 @@ function apt(name) {
   return install() || (sh("apt-get", ["update", "-qq"]) && install());
 }
 
-/** Finds redis-server, or installs it where that needs no question. */
+/** Finds redis-server, or installs it if that needs no confirmation. */
 export function setupRedis() {
   const server = process.env.REDIS_SERVER || "redis-server";
   if (answers(server)) return;
@@ -61,7 +61,7 @@ export function setupRedis() {
   stop(`The tests need a redis-server on the PATH or in REDIS_SERVER: ${how}`);
 }
 
-/** Finds Chromium, or installs it where that needs no question. */
+/** Finds Chromium, or installs it if that needs no confirmation. */
 export function setupChromium() {
   const given = process.env.CHROMIUM;
   if (given && !answers(given)) stop(`CHROMIUM is ${JSON.stringify(given)}, which does not start`);

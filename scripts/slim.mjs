@@ -1,5 +1,5 @@
-// Puts what is used of two packages into dist/, because the bundler of a Worker could drop none of the rest. It is the
-// code of the packages, bundled from where they are installed, without the parts that are cut below.
+// Writes the used parts of two packages into dist/, because a Worker's bundler cannot drop the rest. The code is that
+// of the installed packages, without the parts that are cut below.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./tools.mjs";
@@ -11,9 +11,8 @@ export async function slimPackages() {
 }
 
 /**
- * In Next.js, sends the requests that no cache may answer with the `fetch` of the runtime. Its own `fetch` looks at
- * what a page sends, and `no-store` makes an error of a page that Next.js keeps: over TCP the page would be kept.
- * Elsewhere the field means nothing.
+ * In Next.js, sends requests with `no-store` by the runtime's own `fetch`. The `fetch` of Next.js fails a page that it
+ * renders ahead if the page sends such a request, which a page over TCP may do. Other platforms ignore the field.
  */
 const FETCH = `
 const fetchAsIs = (url, init) => fetch(url, init.cache === "no-store" ? { ...init, next: { internal: true } } : init);`;

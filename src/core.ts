@@ -1,6 +1,5 @@
 /**
- * The smallest build: a client without drivers and services of its own. A bundle carries only those that are handed to
- * it.
+ * The smallest build: a client without built-in drivers and services. A bundle contains only those that it imports.
  *
  * @example
  * ```ts
@@ -58,7 +57,7 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
   readonly allowSharedDatabases?: boolean;
   /**
    * Receives failures: anything with `warn(details, message)`; `false` is silence.
-   * @default `console.warn`, a line a kind and minute
+   * @default `console.warn`, at most one of a kind per minute
    */
   readonly logger?: Logger | false;
   /**

@@ -1,4 +1,4 @@
-/** The entry for servers: every wire. */
+/** The entry for servers, with every driver. */
 
 import type { CacheClient } from "./client/client.ts";
 import { memoryFactory, upstashFactory } from "./client/driver_factories.ts";
@@ -31,8 +31,8 @@ const main = entryPoint({ memory: memoryFactory, "node-redis": tcpFactory, upsta
 export const createCacheClient: (options?: ClientOptions) => CacheClient = main.createCacheClient;
 
 /**
- * Returns the client that this process shares. It is made from the environment when it is first asked for, and again
- * after it was closed. Modules that are evaluated more than once get the same one, as do several copies of this
+ * Returns the client that this process shares. It is made from the environment on the first call, and again after it
+ * was closed. Modules that are evaluated more than once get the same one, as do several copies of this
  * package: hot reload and the layers of Next.js open no further connections.
  *
  * @returns The client.

@@ -163,10 +163,10 @@ describe("services", () => {
     for (const database of [-1, 16, 1.5, Number.NaN]) assert.throws(define({ database }), /0 to 15/);
     assert.throws(
       define({ collections: { cache: collection({ key: "a:{id}" }) } }),
-      /a name that every service does not have already/,
+      /a name that no verb of services has/,
     );
     const twins = { a: collection({ key: "k:{id}" }), b: collection({ key: "k:{name}" }) };
-    assert.throws(define({ collections: twins }), /another start than that of a, k:/);
+    assert.throws(define({ collections: twins }), /a pattern that does not start with k:, as that of a does/);
     for (const key of ["", "k", "k:", "{id}", "k:{id}:{id}", "k:{id}{x}", "k*:{id}", "a:b:{id}"]) {
       assert.throws(() => collection({ key }), /product:\{id\}/, key);
     }

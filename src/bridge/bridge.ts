@@ -62,14 +62,15 @@ export interface BridgeOptions {
    * REST
    */
   readonly database?: number;
-  /** The most bytes in one request's body. @default 10_000_000 */
+  /** The maximum number of bytes in one request's body. @default 10_000_000 */
   readonly maxBytes?: number;
-  /** The most commands in one pipeline or transaction. @default 100_000 */
+  /** The maximum number of commands in one pipeline or transaction. @default 100_000 */
   readonly maxCommands?: number;
-  /** The most connections for transactions. Further transactions wait. @default 8 */
+  /** The maximum number of connections for transactions. Further transactions wait. @default 8 */
   readonly maxTransactions?: number;
   /**
-   * The most streams (subscriptions, MONITOR), each with a connection of its own; 0 for none. @default 1000
+   * The maximum number of streams (subscriptions, MONITOR), each with a connection of its own; 0 for none. @default
+   * 1000
    */
   readonly maxStreams?: number;
   /**

@@ -6,12 +6,12 @@
 
 import { type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 
-/** The most bytes that are buffered for a slow client. */
+/** The maximum number of bytes that are buffered for a slow client. */
 const MOST_WAITING = 8_000_000;
 
 /** Options of {@linkcode CommandStreams}. */
 export interface CommandStreamsOptions {
-  /** The most concurrent streams. */
+  /** The maximum number of concurrent streams. */
   readonly most: number;
   /** The milliseconds after which a comment keeps a silent stream alive. */
   readonly heartbeat: number;

@@ -8,8 +8,8 @@
 export type Argument = string | Uint8Array;
 
 /**
- * Commands that block a connection or change its state, that leave the database, or that administer the server. On
- * POST and HOST: Redis closes the connection, because it takes them for an attack from a browser.
+ * Commands that block a connection or change its state, that leave the database, or that administer the server. POST
+ * and HOST: are among them, because Redis treats them as an attack by a browser, and closes the connection.
  */
 const BLOCKED = words(
   `SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE SSUBSCRIBE SUNSUBSCRIBE MONITOR SYNC PSYNC REPLCONF

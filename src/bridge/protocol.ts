@@ -25,7 +25,7 @@ export interface ProtocolOptions {
   readonly database: number;
   /** The deadline of one send in milliseconds, connecting and waiting included. */
   readonly timeout: number;
-  /** The most connections for transactions. */
+  /** The maximum number of connections for transactions. */
   readonly transactions: number;
 }
 
@@ -45,13 +45,13 @@ export interface Protocol {
   /** Opens a connection. Absent if the driver cannot open connections. */
   connect?(): Promise<Connection>;
   /**
-   * Sends a command that belongs to no database over a new connection, past commands that wait. Absent if the driver
+   * Sends a command that belongs to no database over a new connection, ahead of waiting commands. Absent if the driver
    * cannot open connections.
    *
    * @throws {StoreError} If the store did not answer.
    */
   sendAside?(command: RawCommand): Promise<RawReply>;
-  /** Waits for commands in-flight, then closes the connections. Later commands fail. */
+  /** Waits for in-flight commands, then closes the connections. Later commands fail. */
   close(): Promise<void>;
 }
 
@@ -107,7 +107,7 @@ interface Line {
   pending: number;
 }
 
-/** The most shared connections, and the commands in-flight on each at which another one is opened. */
+/** The maximum number of shared connections, and the in-flight commands on each at which another one is opened. */
 const LINES = 4;
 const BUSY = 500;
 /** The number of times that a command is sent again which was refused before it ran. */

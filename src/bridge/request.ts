@@ -8,7 +8,7 @@ import { type RawCommand, StoreError } from "../../drivers/driver.ts";
 import { type Argument, blocked, isRead } from "./commands.ts";
 import { parseJson } from "./json.ts";
 
-/** Thrown for a request whose response is an error as a whole. */
+/** Thrown for a request whose whole response is an error. */
 export class RequestError extends Error {
   /** The HTTP status. */
   readonly status: number;

@@ -16,7 +16,10 @@ import type { RawCommand, RawReply } from "../../drivers/driver.ts";
 import type { Protocol } from "./protocol.ts";
 
 const FLAG = "allow-key-locking";
-/** The most scripts whose two SHA-1s are remembered. Others are answered with NOSCRIPT, and clients send their text. */
+/**
+ * The maximum number of scripts whose two SHA-1s are remembered. Others are answered with NOSCRIPT, and clients send
+ * their text.
+ */
 const MOST = 10_000;
 
 const encoder = new TextEncoder();

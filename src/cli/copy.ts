@@ -44,7 +44,7 @@ export function addCopy(program: Command, run: Run): void {
     .description(
       "Copies the keys of a service, or of all databases, from one store to another. The stores may keep databases " +
         "apart in different ways, such as a numbered Redis and a prefixed Upstash. " +
-        "Settings of a store that are not given are those of the environment.",
+        "Settings of a store that are not given come from the environment.",
     )
     .argument("[service]", "the service")
     .option("-a, --all", "the keys of all databases")

@@ -8,8 +8,8 @@ import type { Shell } from "./shell.ts";
 import type { OpenedStore } from "./store.ts";
 
 /**
- * Makes the service of a target known to clients, if an application defined it. Its database is known from the shared
- * statistics in the stores. Without any, the service is taken for one that names no database, and the command says so.
+ * Makes the service of a target known to clients, if an application defined it. Its database comes from the shared
+ * statistics in the stores. Without any, the command assumes that the service names no database, and says so.
  *
  * @param shell The command's shell.
  * @param stores The stores, connected.

@@ -26,7 +26,11 @@ export function addDoctor(program: Command, run: Run): void {
         "permissions, near caches, encryption, eviction, memory, hit rate, expiry, big keys, slow queries and clock. " +
         "It changes nothing. The exit code is 1 if it finds a problem, and 3 if the store is away.",
     )
-    .option("--sample <number>", `the most keys of each database that are read (default: ${SAMPLE})`, wholeNumber(1))
+    .option(
+      "--sample <number>",
+      `the maximum number of keys of each database that are read (default: ${SAMPLE})`,
+      wholeNumber(1),
+    )
     .option("--big-key <bytes>", `the size in bytes from which a key is big (default: ${BIG_KEY})`, wholeNumber(1));
   addStoreFlags(command);
   addExamples(command, "doctor", "doctor --url rediss://cache.example:6379 --json");

@@ -53,7 +53,7 @@ const OPTIONS = "Options:";
 export function addOutputFlags(command: Command): Command {
   return command
     .optionsGroup("Output:")
-    .option("--json", "print JSON: one value, or one a line")
+    .option("--json", "print JSON: one value, or one per line")
     .option("-q, --quiet", "do not show progress")
     .option("--no-color", "do not use colours, as with NO_COLOR in the environment");
 }

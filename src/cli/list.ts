@@ -30,7 +30,7 @@ export function addList(program: Command, run: Run): void {
     .description("Lists the keys of a service, or those that match a pattern: type, TTL, size and key.")
     .argument("[service]", "the service")
     .argument("[pattern]", "only the keys that match, such as 'product:*'")
-    .option("-l, --limit <number>", "the most keys to list", wholeNumber(1))
+    .option("-l, --limit <number>", "the maximum number of keys to list", wholeNumber(1))
     .addOption(
       new Option("--sort <what>", "order by name, by size from the largest, or by TTL from the shortest").choices([
         "key",

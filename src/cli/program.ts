@@ -43,9 +43,9 @@ export async function larder(args: readonly string[]): Promise<number> {
     });
   program.addHelpText(
     "after",
-    `\nThe store is that of the environment (${STORES.join(", ")}) or of .env.cache,\n` +
-      "unless --url names one.\n" +
-      "Exit codes: 0 success, 1 a failure or a problem found, 2 wrong usage, 3 the store is away, 130 after Ctrl-C.\n",
+    `\nWithout --url, the store comes from the environment (${STORES.join(", ")})\n` +
+      "or from .env.cache.\n" +
+      "Exit codes: 0 success, 1 a failure or a problem found, 2 wrong usage, 3 the store is away, 130 after Ctrl-C.",
   );
   addExamples(program, "list product 'product:*'", "clear product", "serve");
   const run: Run = async (flags, work) => {

@@ -29,8 +29,8 @@ export function addRestore(program: Command, run: Run): void {
     .command("restore")
     .summary("write the keys of a backup to a service")
     .description(
-      "Writes the keys of a backup to a service of any store, in any database mode. Keys expire at the same time as " +
-        "they would have. A damaged file is refused before anything is written. " +
+      "Writes the keys of a backup to a service of any store, in any database mode. Keys keep their time of " +
+        "expiry. A damaged file is refused before anything is written. " +
         "After an interruption, the same command continues from there.",
     )
     .argument("[service]", "the service to write to")

@@ -5,7 +5,7 @@ import { type CommonFlags, Shell } from "./shell.ts";
 /** Runs a command's work with its flags. The work returns the exit code. */
 export type Run = (flags: CommonFlags, work: (shell: Shell) => Promise<number>) => Promise<void>;
 
-/** The most milliseconds that stores may take to close. */
+/** The longest time that stores may take to close, in milliseconds. */
 const CLOSING_MS = 2000;
 
 /**

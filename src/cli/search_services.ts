@@ -9,7 +9,7 @@ const EVERY = { tcp: 60_000, rest: 3_600_000 };
 const SOON = 5000;
 
 /**
- * Searches for services that applications defined, again and again, so that they are shown by their names.
+ * Searches repeatedly for services that applications defined, so that they are shown by their names.
  *
  * @param client The client.
  * @param signal Ends the searches.

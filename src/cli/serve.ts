@@ -56,7 +56,7 @@ export function addServe(program: Command, run: Run): void {
       output.note(`Serving ${name}; Ctrl-C ends it`);
       if (client.driver === "memory")
         output.note(
-          "The embedded store has strings and hashes, but no Lua; --url redis://... serves every command of a Redis",
+          "The embedded store has strings and hashes, but no Lua; --url redis://... serves every command of Redis",
         );
       await serveUntilStopped(shell, server, host);
       return 0;

@@ -28,11 +28,11 @@ export interface ServedHandler extends FetchHandler {
   close(): Promise<void>;
 }
 
-/** The most milliseconds that requests in-flight may take to end. */
+/** The longest time that in-flight requests may take to end, in milliseconds. */
 const GRACE_MS = 3000;
 const LAST_MS = 50;
 
-/** Starts a server. When it is closed, requests in-flight are completed first. */
+/** Starts a server. When it is closed, in-flight requests are completed first. */
 export async function startServer(handler: ServedHandler, hostname: string, port: number): Promise<Listener> {
   let open = 0;
   let closing = false;

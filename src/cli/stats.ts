@@ -23,7 +23,7 @@ export function addStats(program: Command, run: Run): void {
     .summary("show hit rate, latency, memory and the keys of each service")
     .description(
       "Shows hit rate, latency, memory, evictions, the keys of each service, and the statistics of processes that " +
-        "have fleetStats on. With --watch, it shows the current numbers and the alerts again and again.",
+        "have fleetStats on. With --watch, it keeps showing the current numbers and the alerts.",
     )
     .option(
       "-w, --watch [time]",
@@ -32,7 +32,7 @@ export function addStats(program: Command, run: Run): void {
     )
     .option(
       "--max-keys <number>",
-      `the most keys to count for each service, without --watch (default: ${MOST_KEYS})`,
+      `the maximum number of keys to count for each service, without --watch (default: ${MOST_KEYS})`,
       wholeNumber(1),
     );
   addStoreFlags(command);

@@ -65,7 +65,7 @@ export function reachStore(flags: StoreFlags): OpenedStore {
 }
 
 /** Returns the configuration of the flags and the environment. */
-export function configOf(options: ClientOptions): Config {
+function configOf(options: ClientOptions): Config {
   const inFiles = new Set<string>();
   const names = [...CONFIG_VARIABLES, ...SERVICE_VARIABLES];
   return parseConfig(readEnvironment({ names, inFiles }), { options, inFiles, ttlVariables: SERVICE_VARIABLES });

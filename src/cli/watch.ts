@@ -1,4 +1,4 @@
-/** Implements `larder stats --watch`, which shows the monitor's numbers again and again. */
+/** Implements `larder stats --watch`, which keeps showing the monitor's numbers. */
 import type { View } from "../dashboard/messages.ts";
 import { Watcher } from "../dashboard/watcher.ts";
 import { isTerminal, variable } from "../runtime/process.ts";
@@ -9,8 +9,8 @@ import type { Shell } from "./shell.ts";
 import { untilStopped } from "./stop.ts";
 
 /**
- * Shows the caches until Ctrl-C: a frame that is redrawn on a terminal, a line for each sample in a pipe, or a view a
- * line in JSON. If the store does not answer, the output says so, and goes on when it does again.
+ * Shows the caches until Ctrl-C: on a terminal a frame that is redrawn, in a pipe a line for each sample, with `--json`
+ * a view on each line. If the store does not answer, the output says so, and continues when it does.
  *
  * @param shell The command's shell.
  * @param every The seconds between samples. @default 2; 30 over REST, where commands are billed

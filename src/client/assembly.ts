@@ -14,15 +14,15 @@ import type { ClientState } from "./client_state.ts";
 import { StoreConnection, type StoreLane } from "./store_connection.ts";
 import type { Configured, Setup } from "./types.ts";
 
-/** The home of keys: a database, a part of it if it is shared, and the configuration. */
+/** The database and the configuration of a service, or of caches without a service. */
 export interface Home {
   readonly configured: Configured;
   readonly database: number;
-  /** The start of the keys of one service among several; may be empty. */
+  /** The name that a service's keys start with if it shares its database; otherwise empty. */
   readonly segment: string;
 }
 
-/** Assembles what the caches of a client stand on. */
+/** Makes the parts that the caches of a client share: stores, lanes, keyspaces, contexts and near caches. */
 export class Assembly {
   readonly stores: Map<string, StoreConnection>;
   readonly #setup: Setup<object>;
@@ -41,7 +41,7 @@ export class Assembly {
     return remember(this.stores, opening.key, make);
   }
 
-  /** Returns what is gathered for the database of a home. */
+  /** Returns the batch, loads, near caches and counts of a home's database. */
   lane({ configured, database }: Home): StoreLane {
     const { config, opening } = configured;
     const store = this.store(configured);
@@ -59,7 +59,7 @@ export class Assembly {
         onLeave:
           fleet &&
           (() => {
-            // Counts are never sent twice: while the last send failed, as a breaker knows, they wait.
+            // Counts must not be sent twice, so they wait while the breaker sees sends fail.
             if (!breaker?.failing) fleet.ride(batch, config.timeout);
           }),
         sends,
@@ -77,7 +77,7 @@ export class Assembly {
     return new Keyspace(database, { numbered, prefix: configured.config.prefix, segment });
   }
 
-  /** Returns what the caches of a home have in common. */
+  /** Returns the parts of a context that all caches of a home share. */
   context(home: Home): SharedContext {
     const { batch, loads, nears } = this.lane(home);
     const { timeout, onError, ttl, defaults } = home.configured.config;

@@ -44,7 +44,7 @@ export class CacheClient<S extends object = FoodFastServices> {
   /** The home of the unnamed cache. */
   readonly #home: Home;
   readonly #services = new Map<string, { definition: ServiceDefinition; service: ServiceBase; home: Home }>();
-  /** The services by declaration; a declaration that was made again has an object of its own. */
+  /** The services by declaration. A declaration that was evaluated again has its own service object. */
   readonly #declared = new WeakMap<ServiceDefinition, ServiceBase>();
   readonly #caches = new Map<number, Cache<string | number>>();
   #closed = false;
@@ -83,8 +83,8 @@ export class CacheClient<S extends object = FoodFastServices> {
   /**
    * Returns a service: its collections and verbs. A module that is evaluated more than once (hot reload, the layers of
    * Next.js, a second copy of a package) makes its declaration again. That is the same service, with the same keys,
-   * counts, loads and near caches, and with the schemas and functions of the declaration that is passed. All else in
-   * the two declarations must be equal.
+   * counts, loads and near caches, and with the schemas and functions of the declaration that is passed. All else
+   * in the two declarations must be equal.
    *
    * @param service The name of a Food Fast service or of one that was declared (then the latest declaration counts), or
    * a declaration made by `defineService`.
@@ -223,8 +223,7 @@ export class CacheClient<S extends object = FoodFastServices> {
    * Opens the connection ahead of the first operation.
    *
    * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
-   * @throws {StoreError} When the store does not answer in time, whatever `onError` says. A refusal
-   * of PING to this user counts as an answer.
+   * @throws {StoreError} When the store does not answer in time, whatever `onError` says. A refused PING is an answer.
    */
   async connect(options: { readonly timeout?: Timeout } = {}): Promise<void> {
     const timeout = timeoutOf(this.#home.configured.config, options);
@@ -239,7 +238,7 @@ export class CacheClient<S extends object = FoodFastServices> {
    * Asks the store for a sign of life.
    *
    * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
-   * @returns Whether it answered, even with a refusal. {@linkcode CacheClient.health} finds out whether it can be used.
+   * @returns `true` if it answered, even with a refusal. {@linkcode CacheClient.health} checks reads and writes too.
    */
   async ping(options: { readonly timeout?: Timeout } = {}): Promise<boolean> {
     timeoutOf(this.#home.configured.config, options);
@@ -314,7 +313,7 @@ export class CacheClient<S extends object = FoodFastServices> {
     return [...counters, ["cache", [...rest.values()]]];
   }
 
-  /** Counts what the client, its services and their sends did since this client was made. */
+  /** Returns the counts of operations and sends since this client was made. */
   stats(): ClientStats {
     const { counters, wire } = this.#state;
     const services: Record<string, CacheStats> = {};
@@ -323,11 +322,11 @@ export class CacheClient<S extends object = FoodFastServices> {
   }
 
   /**
-   * Reads what the services of this client did in all processes whose clients have `fleetStats` on.
+   * Reads the counts of this client's services in all processes whose clients have `fleetStats` on.
    *
    * @param options Deadline and error handling.
-   * @returns The counts of each service that this client has used, zeros if no client has `fleetStats` on; without
-   * services whose store is away.
+   * @returns The counts of each service that this client has used: zeros if no client has `fleetStats` on. Services
+   * whose store is away are left out.
    */
   async fleetStats(options?: CallOptions): Promise<Readonly<Record<string, FleetStats>>> {
     const all: Record<string, FleetStats> = {};
@@ -341,7 +340,7 @@ export class CacheClient<S extends object = FoodFastServices> {
 
   /**
    * Waits for the operations that were issued, then closes the connections. A ready driver stays open. Later operations
-   * behave as with a store that is away.
+   * behave as if the store were away.
    */
   async close(): Promise<void> {
     this.#closed = true;
@@ -362,7 +361,7 @@ export class CacheClient<S extends object = FoodFastServices> {
     throw invalid("use a service", name, `one of ${expected}`, TypeError);
   }
 
-  /** Returns the home of a service: a database that it shares with others, unless it names one of its own. */
+  /** Returns the home of a service: the database that it names, otherwise the one that services share. */
   #homeOf(definition: ServiceDefinition): Home {
     const { name, database = OWN_DATABASE } = definition;
     const configured = this.#setup.configurations.ofService(definition);
@@ -372,7 +371,7 @@ export class CacheClient<S extends object = FoodFastServices> {
 
   /**
    * Returns the encryption keys of a service.
-   * @throws {CacheConfigError} If a service of one's own needs them and has none.
+   * @throws {CacheConfigError} If an application's own service is encrypted and no keys are set.
    */
   #ringOf({ name, encrypted }: ServiceDefinition, { configured }: Home): KeyRing | undefined {
     if (!encrypted) return undefined;
@@ -382,7 +381,7 @@ export class CacheClient<S extends object = FoodFastServices> {
     if (!this.#setup.reserved.includes(name)) {
       throw new CacheConfigError([`${keys} is not set, but the service ${name} is encrypted`]);
     }
-    // What is in memory alone is stored nowhere.
+    // Values of the memory driver never leave the process.
     if (this.#assembly.store(configured).name !== "memory")
       this.#setup.warn?.(`values of auth and payment are stored in plain text: ${keys} is not set`);
     return undefined;

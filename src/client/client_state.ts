@@ -13,7 +13,7 @@ import { Breaker } from "../wire/breaker.ts";
 import type { Opening, StoreConnection } from "./store_connection.ts";
 import type { Setup } from "./types.ts";
 
-/** The state that the clients of requests share with the client that they were made of. */
+/** The state that a client shares with the clients for requests that it makes. */
 export class ClientState {
   readonly events: Events = new Events();
   readonly sends: Events<Sending> = new Events();
@@ -61,25 +61,25 @@ export class ClientState {
     }
   }
 
-  /** Returns what sends the counts of one database: the clients of requests count together. */
-  fleet(place: string): Fleet {
+  /** Returns the sender of one database's counts. Clients for requests count together. */
+  fleet(key: string): Fleet {
     const make = this.#newFleet;
     if (!make) throw invalid("count with fleetStats", make, "a client of the core with the option fleetCounts");
-    return remember(this.#fleets, place, make);
+    return remember(this.#fleets, key, make);
   }
 
-  /** Returns the keys that a configuration names. */
+  /** Returns the encryption keys of a configuration, if it has any. */
   ring({ defaults: { encryption } }: CommonConfig): KeyRing | undefined {
     if (!encryption) return undefined;
     return remember(this.#rings, JSON.stringify(encryption), () => sealingOf(this.known).keyRing(encryption));
   }
 
-  /** Returns what a store lets this user read by. */
+  /** Returns the record of the commands that this user may read with, for all databases of a store. */
   rights(key: string): ReadRights {
     return remember(this.#rights, key, () => ({ readBy: "EVAL" }));
   }
 
-  /** Returns the circuit breaker of a store, if it is to have one. */
+  /** Returns the circuit breaker of a store, unless the configuration turns it off. */
   breaker({ key, name }: Opening, { defaults }: CommonConfig): Breaker | undefined {
     if (defaults.breaker === false) return undefined;
     const options = defaults.breaker ?? {};

@@ -33,7 +33,7 @@ export interface ServiceSetup {
 }
 
 /**
- * Makes a service of its declaration.
+ * Makes a service from its declaration.
  *
  * @param definition The declaration.
  * @param setup What the client gives.
@@ -46,7 +46,7 @@ export function createService<C extends Collections, V extends object>(
   const { name, collections, refuse } = definition;
   const { context, database, counters, ring } = setup;
   const { ttls, defaults } = setup.config;
-  // The service is made again by each client for a request, and for a declaration that is made again; they count
+  // Each client for a request makes the service again, as does each evaluation of its module. All of them count
   // together.
   const counter = (collection = ""): Counters => {
     const known = counters.find((one) => one.collection === collection);
@@ -90,7 +90,7 @@ export function createService<C extends Collections, V extends object>(
     const nearby =
       near && !sliding ? setup.near(target, key.slice(0, key.indexOf(":") + 1), near === true ? {} : near) : undefined;
     const slide = sliding && lives.ttl < Number.POSITIVE_INFINITY ? lives.ttl : 0;
-    // If MGET is known to be not enough, the first read need not find that out.
+    // Tagged and near entries need the read script instead of MGET. The first read need not find that out.
     const tagged = typeof lives.tags === "function" || lives.tags.length > 0;
     const texts = tagged || nearby ? scripts.texts : undefined;
     const values = slide > 0 ? readScriptOf(context.space, slide) : texts;

@@ -20,22 +20,22 @@ const COMPATIBLE = 2;
 export interface EntryPoint {
   /** Makes a client. */
   createCacheClient(options?: ClientOptions): CacheClient;
-  /** The client that the process shares, by all copies of the package in it. */
+  /** Returns the client that all copies of the package in this process share. */
   getCacheClient(): CacheClient;
-  /** A service on the shared client. */
+  /** Returns a service on the shared client. */
   getCacheService<N extends keyof FoodFastServices>(name: N): ServiceOf<FoodFastServices[N]>;
 }
 
 /**
- * Makes the entry functions over the wires of a build.
+ * Makes the entry functions of a build.
  *
- * @param wires The wires that can be opened by name.
+ * @param factories The drivers that can be opened by name.
  * @returns The functions.
  */
-export function entryPoint(wires: DriverFactories): EntryPoint {
-  // Every copy of this module must find it, and hot reload and bundlers make many. Each kind of build has its own.
-  const place = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(wires)}`);
-  const copies = globalThis as { [place: symbol]: CacheClient | undefined };
+export function entryPoint(factories: DriverFactories): EntryPoint {
+  // On globalThis, because hot reload and bundlers make several copies of this module. Each build has its own client.
+  const key = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(factories)}`);
+  const copies = globalThis as { [key: symbol]: CacheClient | undefined };
   const kept = new Map<string, Driver | Promise<Driver>>();
   const createCacheClient = (options: ClientOptions = {}): CacheClient =>
     new CacheClient({
@@ -49,13 +49,13 @@ export function entryPoint(wires: DriverFactories): EntryPoint {
       listener: listenerOf(options.logger),
       warn: (message) => warnOnce(options.logger, message),
       reserved: SERVICE_NAMES,
-      configurations: new EnvironmentConfigurations(options, wires, kept),
+      configurations: new EnvironmentConfigurations(options, factories, kept),
     });
   const getCacheClient = (): CacheClient => {
-    let client = copies[place];
+    let client = copies[key];
     if (!client || client.closed) {
       client = createCacheClient();
-      copies[place] = client;
+      copies[key] = client;
     }
     return client;
   };

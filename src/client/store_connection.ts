@@ -32,9 +32,9 @@ export class StoreConnection {
   readonly name: string;
   /** `true` if databases are numbered; otherwise they are key prefixes. */
   readonly numbered: boolean;
-  /** Keeps commands from it while it fails. */
+  /** The circuit breaker, which holds commands back while the store fails. */
   readonly breaker: Breaker | undefined;
-  /** The error by which it refuses to report changes, if it does. */
+  /** The error with which the store refused to report changed keys, if it did. */
   untold: StoreError | undefined;
   readonly #open: () => Driver | Promise<Driver>;
   readonly #ready: boolean;
@@ -83,7 +83,7 @@ export class StoreConnection {
     return remember(this.#lanes, database, () => make(database));
   }
 
-  /** Waits for what was issued, at most `timeout` ms, then closes the driver. */
+  /** Waits for the issued commands, at most `timeout` ms, then closes the driver. */
   async close(timeout: number): Promise<void> {
     if (this.#closed) return;
     const lanes = [...this.#lanes.values()];

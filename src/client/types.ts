@@ -55,7 +55,7 @@ export interface ClientHooks {
 /** The options of a client. All but the functions can be set by environment variables too. */
 export interface ClientOptions extends ConfigOptions, ClientHooks {
   /**
-   * Takes warnings of failures, at most one of a kind per second: a pino logger, `console`, or anything with
+   * Receives warnings about failures, at most one of a kind per second: a pino logger, `console`, or anything with
    * `warn(details, message)`. `false` is silence. @default `console.warn`, at most one of a kind per minute
    */
   readonly logger?: Logger | false;
@@ -85,7 +85,7 @@ export interface Health {
   /** The reason that reads, or else writes, do not work, without secrets. */
   readonly error?: string;
   /**
-   * The words in which the store refuses to report changes, so that near caches keep nothing. Absent if it reports
+   * The store's error if it refuses to report changed keys, so that near caches keep nothing. Absent if it reports
    * them, or was not asked to.
    */
   readonly near?: string;
@@ -146,11 +146,11 @@ export interface Setup<S> {
   readonly warn?: ((message: string) => void) | undefined;
   /** The services that can be asked for by name. */
   readonly services: S;
-  /** The services to whom the first databases belong, in their order. */
+  /** The names of the services that own databases 0, 1, 2 and so on. */
   readonly reserved: readonly string[];
   /** Makes the verbs of rate limits. */
   readonly rateLimits?: typeof rateLimits | undefined;
-  /** Makes what adds the counts of a process to those of all. */
+  /** Makes the sender that adds the counts of this process to those of all processes. */
   readonly fleetCounts?: (() => Fleet) | undefined;
   /** Makes near caches. */
   readonly nearCache?: ((setup: NearSetup) => NearCache) | undefined;

@@ -2,7 +2,7 @@
 import type { Config } from "./options.ts";
 
 /**
- * Describes the characters around a password or a token that are seldom meant. No part of the secret is shown.
+ * Describes characters around a password or a token that are probably a mistake. No part of the secret is shown.
  *
  * @param secret The password or the token.
  * @returns A predicate such as `"stands in quotes"`; `undefined` for nothing odd.
@@ -14,8 +14,8 @@ export function oddSecret(secret: string): string | undefined {
 }
 
 /**
- * Describes the odd secrets of a configuration. They are used as they are, and a store that refuses them says only that
- * they are wrong.
+ * Describes the odd secrets of a configuration. The client sends them unchanged, and a store that refuses them says
+ * only that they are wrong.
  *
  * @param config The configuration.
  * @returns A sentence for each, without the secret.

@@ -16,7 +16,7 @@ export type OnError = "miss" | "throw";
 /** The options of a client that are variables too. Each beats its variable. */
 export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   /**
-   * The driver, by name, or ready: then the client does not close it. Variable `CACHE_DRIVER`.
+   * The driver by name, or a ready driver, which the client does not close. Variable `CACHE_DRIVER`.
    * @default that of the URL, then the one that the environment names
    */
   readonly driver?: DriverName | Driver;
@@ -60,9 +60,9 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   readonly retries?: number;
   /** The database of the unnamed cache, 0-15. Variable `REDIS_DB`. @default 0 */
   readonly database?: number;
-  /** The most entries of the memory driver. Variable `CACHE_MAX_ENTRIES`. @default the driver's */
+  /** The maximum number of entries of the memory driver. Variable `CACHE_MAX_ENTRIES`. @default the driver's */
   readonly maxEntries?: number;
-  /** The most bytes of the memory driver. Variable `CACHE_MAX_BYTES`. @default the driver's */
+  /** The maximum number of bytes of the memory driver. Variable `CACHE_MAX_BYTES`. @default the driver's */
   readonly maxBytes?: number;
   /** Lets services share databases. Variable `CACHE_ALLOW_SHARED_DATABASES`. @default false */
   readonly allowSharedDatabases?: boolean;
@@ -102,9 +102,9 @@ export interface UpstashConfig {
 
 /** The bounds of the memory driver; those that are left out are its own defaults. */
 export interface MemoryConfig {
-  /** The most entries. */
+  /** The maximum number of entries. */
   readonly maxEntries?: number;
-  /** The most bytes. */
+  /** The maximum number of bytes. */
   readonly maxBytes?: number;
 }
 

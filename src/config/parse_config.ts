@@ -1,5 +1,5 @@
 /**
- * Makes the configuration from options and variables: one pure schema, made of the table of settings.
+ * Makes the configuration from options and variables, by one pure schema that is built from the table of settings.
  *
  * An option beats the environment, and an address among the options (`url`, `host`, a ready driver) beats the whole
  * address of the environment. A URL beats the variables `REDIS_*`, which fill in the parts that it leaves out. With
@@ -107,9 +107,9 @@ function gather(
  *
  * The driver is `CACHE_DRIVER`, else that of `CACHE_URL`, else node-redis when `REDIS_URL` or `REDIS_HOST` is set, else
  * upstash when `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL` is set, else memory. URLs of other drivers are not looked
- * at. An empty variable is unset. An undeclared TTL variable is accepted, unless its name is a slip of a known one.
- * Other unknown `CACHE_*` are passed over, because other programs have such names too, unless they are nearly one of
- * this library's; in its own files they are problems.
+ * at. An empty variable is unset. An undeclared TTL variable is accepted, unless its name looks like a typo of a known
+ * one. Other unknown `CACHE_*` variables are ignored, because other programs use such names too. They are problems if
+ * they look like a typo of a known name, or stand in the library's own files.
  *
  * @param record The variables, such as `process.env`; only those of this library are looked at.
  * @param settings The client's options, the TTL variables of an application's services, whether there is TCP.
@@ -233,7 +233,7 @@ function driverOf(url = ""): DriverName {
 /** Shows the value of a setting without its secrets. */
 function show(key: string, value: unknown): string {
   if (/^(password|token|encryption)$/.test(key)) return "***";
-  // Of options with names of their own, these tell which was meant.
+  // For these objects, the names in them say more than the type.
   if (/^(lock|near|breaker)$/.test(key) && Object(value) === value)
     return `{ ${Object.keys(value as object).join(", ")} }`;
   const url = typeof value === "string" && (key === "url" || /[@=]|:\/\//.test(value));

@@ -7,9 +7,9 @@ import type { BreakerOptions } from "../wire/breaker.ts";
 
 /** Options of a near cache, which keeps decoded values in this process. */
 export interface NearOptions {
-  /** The most entries. @default 10_000 */
+  /** The maximum number of entries. @default 10_000 */
   readonly maxEntries?: number;
-  /** The most bytes, by the length of the stored texts. @default 16 MiB */
+  /** The maximum number of bytes, by the length of the stored texts. @default 16 MiB */
   readonly maxBytes?: number;
   /**
    * The longest that a value is served without asking the store. The clock is read once per event-loop turn, so a
@@ -205,8 +205,8 @@ const OF_CALLS = ["timeout", "onError", "near", "attempts"];
  * Lays options over a policy.
  *
  * @param base The policy that the options change.
- * @param options The options; others than a policy's are passed over.
- * @param ofCall Whether those that no call has are errors. @default false
+ * @param options The options; names that are not a policy's are ignored.
+ * @param ofCall `true` to refuse names that no call takes. @default false
  * @returns The policy.
  * @throws {TypeError | RangeError} For a bad option, by its name.
  */
@@ -226,7 +226,7 @@ export function policyOf(base: Policy, options: LoadOptions | undefined, ofCall 
 }
 
 /**
- * Checks what is declared of entries; names are the caller's to check.
+ * Checks the values of the options of entries. The caller checks their names.
  *
  * @param options The options.
  * @throws {TypeError | RangeError} For a bad option, by its name.
@@ -258,7 +258,7 @@ function between(value: number, name: string, most: number): number {
 }
 
 /** Throws for bad options of a near cache. */
-export function checkNear(options: unknown): void {
+function checkNear(options: unknown): void {
   if (typeof options === "boolean") return;
   checkNames(options, ["maxEntries", "maxBytes", "ttl", "clone"], "near", "true, false or ");
   const { ttl, clone = false } = options as NearOptions;

@@ -1,6 +1,6 @@
 /**
- * Takes the secrets out of a URL: user, password, query and fragment. Of what has not the form of a URL, at most the
- * scheme is left.
+ * Removes the secrets from a URL: user, password, query and fragment. If the text does not have the form of a URL, at
+ * most its scheme remains.
  *
  * @param url The URL, malformed or not.
  * @returns The URL with `***` instead of its secrets.

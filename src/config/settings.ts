@@ -14,21 +14,21 @@ import { COMMON, type CommonName, oneOf } from "./common.ts";
 import type { ConfigOptions } from "./options.ts";
 import { type ClientDefaults, checkDefaults } from "./policy.ts";
 
-/** All that is said of an option and its variable. */
+/** Everything about an option and its variable. */
 export interface Setting {
   /** The environment variable of the same meaning. */
   readonly variable: string;
   /** The accepted values, in words. */
   readonly expected: string;
-  /** Returns the value of an option, or of a variable's text. Throws for what is not accepted. */
+  /** Returns the value of an option, or of a variable's text. Throws for values that are not accepted. */
   readonly read: (given: unknown) => unknown;
-  /** The value that stands if neither the option nor the variable is set. */
+  /** The value if neither the option nor the variable is set. */
   readonly fallback?: unknown;
   /** Its line in the documentation. */
   readonly about: string;
 }
 
-/** Makes a setting of a rule; `fromText` turns the text of a variable into what the rule tests. */
+/** Makes a setting from a rule; `fromText` turns the text of a variable into what the rule tests. */
 function byRule(
   variable: string,
   [expected, test]: Rule,
@@ -43,13 +43,13 @@ function byRule(
   return { variable, expected, read, fallback, about };
 }
 
-/** Makes a setting of an option that every build takes. */
+/** Makes the setting of an option that every build takes. */
 function common(name: CommonName, variable: string, about: string, fromText?: (text: string) => unknown): Setting {
   const [rule, fallback] = COMMON[name];
   return byRule(variable, rule, about, fromText, fallback);
 }
 
-/** Makes a setting of an option that holds for all entries, or for the store. */
+/** Makes the setting of an option that applies to all entries, or to the store. */
 function ofEntries(name: keyof ClientDefaults, variable: string, expected: string, about: string): Setting {
   const read = (given: unknown): unknown => {
     const value = typeof given === "string" ? ofText(name, given) : given;
@@ -85,8 +85,8 @@ function flag(text: string): unknown {
 }
 
 /**
- * Makes a setting of a TTL, whose seconds may be text. `Infinity` means no expiry, because `undefined` means not set.
- * One of `names` stands for itself until its length is known.
+ * Makes the setting of a TTL, whose seconds may be text. `Infinity` means no expiry, because `undefined` means not set.
+ * One of `names` is kept as a name until its length is known.
  */
 function ttl(variable: string, names: readonly (keyof TtlClasses)[], about: string, fallback?: string): Setting {
   const read = (given: unknown): number | keyof TtlClasses => {
@@ -130,7 +130,7 @@ export const SETTINGS: Readonly<Record<keyof ConfigOptions, Setting>> = {
   password: byRule("REDIS_PASSWORD", TEXT, "the password"),
   tls: byRule("REDIS_TLS", FLAG, "encrypts TCP", flag),
   pool: byRule("REDIS_POOL_SIZE", whole(1, 100), "TCP connections to each database", number, 1),
-  prefix: common("prefix", "CACHE_PREFIX", "what every key starts with, a colon after it"),
+  prefix: common("prefix", "CACHE_PREFIX", "the start of every key, followed by a colon"),
   databases: common("databases", "CACHE_DATABASES", "how databases are kept apart"),
   database: common("database", "REDIS_DB", "the database of the unnamed cache", number),
   timeout: common("timeout", "CACHE_TIMEOUT_MS", "the deadline of an operation: milliseconds, or 2s", milliseconds),
@@ -142,14 +142,19 @@ export const SETTINGS: Readonly<Record<keyof ConfigOptions, Setting>> = {
     expected: FLAG[0],
   },
   requireStore: byRule("CACHE_REQUIRE_STORE", FLAG, "makes it an error that no store is named", flag, false),
-  maxEntries: byRule("CACHE_MAX_ENTRIES", whole(1), "the most entries of the embedded store", number),
-  maxBytes: byRule("CACHE_MAX_BYTES", whole(1), "the most bytes of the embedded store", number),
-  staleFor: ofEntries("staleFor", "CACHE_STALE_FOR", SPAN, "serves a value so long after its TTL, while it is renewed"),
+  maxEntries: byRule("CACHE_MAX_ENTRIES", whole(1), "the maximum number of entries in the embedded store", number),
+  maxBytes: byRule("CACHE_MAX_BYTES", whole(1), "the maximum number of bytes in the embedded store", number),
+  staleFor: ofEntries(
+    "staleFor",
+    "CACHE_STALE_FOR",
+    SPAN,
+    "how long after its TTL a value is served while it is renewed",
+  ),
   failSafeFor: ofEntries(
     "failSafeFor",
     "CACHE_FAIL_SAFE_FOR",
     SPAN,
-    "serves a value so long after its TTL if the loader fails",
+    "how long after its TTL a value is served if the loader fails",
   ),
   negativeTtl: ofEntries(
     "negativeTtl",

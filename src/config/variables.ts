@@ -1,12 +1,12 @@
-/** The names of variables: those that are known, and what is nearly one of them. */
+/** The known variables, and typos of their names. */
 
 import { slips } from "../base/slips.ts";
 import { SETTINGS, TTL_SETTINGS } from "./settings.ts";
 
-/** The starts of the names of Upstash's variables: its own, and those of its integration in Vercel. */
+/** The prefixes of Upstash's variables: its own, and those of its integration in Vercel. */
 export const REST = ["UPSTASH_REDIS_REST", "KV_REST_API"] as const;
 
-/** The variables that `parseConfig` knows, those of services aside. */
+/** The variables that `parseConfig` knows, without those of services. */
 export const CONFIG_VARIABLES: readonly string[] = [
   ...Object.values(SETTINGS).map(({ variable }) => variable),
   "REDIS_URL",
@@ -14,13 +14,13 @@ export const CONFIG_VARIABLES: readonly string[] = [
   ...Object.keys(TTL_SETTINGS),
 ];
 
-/** The starts of names that must be known in the library's own files. */
+/** Matches names that must be known if they stand in the library's own files. */
 export const OURS: RegExp = /^(CACHE|REDIS|UPSTASH_REDIS_REST|KV_REST_API)_/;
 
-/** The ends of names that Kubernetes and Docker set for a service and its ports. */
+/** Matches names that Kubernetes and Docker set for a service and its ports. */
 export const LINK: RegExp = /_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)?)$/;
 
-/** Returns a name without the ending that is left out most. */
+/** Returns a name without the ending that is forgotten most often. */
 const stem = (name: string): string => name.replace(/_(MS|FOR)$/, "");
 const farOf = (name: string, other: string): number => Math.min(slips(name, other), slips(stem(name), stem(other)));
 
@@ -31,7 +31,7 @@ export function nearest(name: string, known: readonly string[]): string {
 }
 
 /**
- * Returns whether a name is so near to another that hardly another program uses it. Names of TTLs must be nearer,
+ * Returns whether a name is so similar to another that it is probably a typo of it. Names of TTLs must be more similar,
  * because applications choose them.
  */
 export function isSlip(name: string, other: string): boolean {

@@ -182,7 +182,7 @@ async function answer(request: Request, context: Context): Promise<Response> {
   return api(route.slice(4), request, await parametersOf(request, url), context);
 }
 
-/** The most bytes of a request's body. */
+/** The maximum number of bytes of a request's body. */
 const MOST_BYTES = 2 ** 20;
 
 /** Reads the parameters of a request: from its URL, or from its body, because keys may be longer than a URL. */

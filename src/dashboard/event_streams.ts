@@ -9,7 +9,9 @@ export type About = Omit<Hello, "history" | "log" | "view">;
 
 /** The time between comments that keep an idle stream open, in milliseconds: Bun.serve ends one after 10 s. */
 const HEARTBEAT_MS = 5000;
-/** The most bytes that wait for a slow page. Beyond them its stream is ended, and the page opens another. */
+/**
+ * The maximum number of bytes that wait for a slow page. Beyond them its stream is ended, and the page opens another.
+ */
 const MOST_WAITING = 4_000_000;
 
 const encoder = new TextEncoder();

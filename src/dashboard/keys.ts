@@ -25,7 +25,7 @@ export type FindOptions = Target & {
 
 /** The time to look for a page, in milliseconds. Then the browser shows the progress, and asks for more. */
 const BUDGET_MS = 200;
-/** The most keys that one command scans, because other clients wait for it. */
+/** The maximum number of keys that one command scans, because other clients wait for it. */
 const MOST = 5000;
 
 /**
@@ -76,9 +76,9 @@ export async function findKeys(client: ManagedClient, options: FindOptions): Pro
   }
 }
 
-/** The most bytes of a string that are read, because longer reads hold up other clients. */
+/** The maximum number of bytes of a string that are read, because longer reads hold up other clients. */
 const MOST_BYTES = 2 ** 21;
-/** The most characters of a value that are shown. */
+/** The maximum number of characters of a value that are shown. */
 const MOST_CHARACTERS = 200_000;
 
 /**
@@ -160,7 +160,7 @@ export async function deleteKey(
   }
 }
 
-/** The most slow commands that are shown, arguments of each, and characters of an argument. */
+/** The maximum numbers of slow commands, of arguments of each, and of characters of an argument that are shown. */
 const SLOW = 32;
 const ARGUMENTS = 4;
 const CHARACTERS = 80;

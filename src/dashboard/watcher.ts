@@ -35,10 +35,10 @@ export interface WatcherOptions {
 
 const TIMEOUT_MS = 2000;
 
-/** The most points that are kept: an hour, with one every two seconds. */
+/** The maximum number of points that are kept: an hour, with one every two seconds. */
 const MOST_POINTS = 1800;
 const HOUR_MS = 3_600_000;
-/** The most alerts that are kept. */
+/** The maximum number of alerts that are kept. */
 const MOST_ALERTS = 50;
 /** The time between measurements of the keys' memory, in milliseconds: longer over REST, where scans are billed. */
 const SIZES_EVERY = { tcp: 60_000, rest: 600_000 };
@@ -46,7 +46,7 @@ const SIZES_EVERY = { tcp: 60_000, rest: 600_000 };
 const SIZES_SOON = { tcp: 3000, rest: 60_000 };
 /** The number of keys of each service that are measured. */
 const SAMPLED = 20;
-/** The most keys that are scanned in a database that services share. */
+/** The maximum number of keys that are scanned in a database that services share. */
 const SCANNED = { tcp: 100_000, rest: 10_000 };
 
 /** Watches a client. */
@@ -186,7 +186,7 @@ export class Watcher {
     if (!this.#closed) this.#events.emit(event);
   }
 
-  /** Measures sizes now and then, without holding up samples. */
+  /** Measures sizes from time to time, without delaying samples. */
   #measure(now: number): void {
     const of = this.#rest ? "rest" : "tcp";
     const unknown = this.#view?.services.some(({ keys, memory, unnamed }) => keys && memory === null && !unnamed);

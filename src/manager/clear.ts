@@ -6,12 +6,12 @@ import { type ManagedConnection, openManagedConnection, word } from "./connectio
 import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
 
 /**
- * The fewest and the most keys that one step scans and deletes. Commands of other clients wait while the store runs a
- * step, and each step costs a round trip. So the steps for a store nearby are small.
+ * The minimum and maximum number of keys that one step scans and deletes. Commands of other clients wait while the
+ * store runs a step, and each step costs a round trip. So the steps for a store nearby are small.
  */
 const LEAST = 60;
 const MOST = 1000;
-/** The number of keys a step for each millisecond of a round trip. A store handles them in a fifth of that time. */
+/** The keys per step for each millisecond of a round trip. A store handles them in a fifth of that time. */
 const KEYS_A_MS = 250;
 
 /** Options of {@linkcode clear}. */
@@ -31,7 +31,7 @@ export interface ClearProgress {
   readonly unreadable: number;
   /**
    * The store's error if it refused to invalidate the service first; otherwise `null`. The keys are deleted anyway, but
-   * a load in-flight in another process may store one of them again.
+   * an in-flight load of another process may store one of them again.
    */
   readonly refused: string | null;
   /** `true` in the last progress. */
@@ -40,8 +40,8 @@ export interface ClearProgress {
 
 /**
  * Deletes the keys of a service or a database, or those of them that match a glob. It never deletes keys of another
- * service, nor the library's own keys, which record invalidations. A whole service is invalidated first, so that loads
- * in-flight in other processes bring no value back. Other keys that are written at the same time may stay.
+ * service, nor the library's own keys, which record invalidations. A whole service is invalidated first, so that
+ * in-flight loads of other processes bring no value back. Other keys that are written at the same time may stay.
  *
  * @param client The client.
  * @param options The service or database, and the glob.
@@ -83,7 +83,7 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
   }
 }
 
-/** Returns the number of keys a step, by the shortest of three round trips. */
+/** Returns the number of keys per step, from the shortest of three round trips. */
 async function pageSizeOf(connection: ManagedConnection): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
   for (let i = 0; i < 3; i++) {

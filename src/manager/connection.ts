@@ -23,7 +23,7 @@ const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 const OWN_OF_SERVICE = new RegExp(`^[\\w-]+:${OWN}`);
 const OWN_BYTES = encoder.encode(OWN);
 
-/** The most bytes that one character takes in JSON; by it, the size of a request is estimated. */
+/** The maximum number of bytes that one character takes in JSON; by it, the size of a request is estimated. */
 const BYTES_A_CHARACTER = 6;
 
 /** Returns a key or value as text; `undefined` for bytes that are not UTF-8. */
@@ -46,7 +46,7 @@ export function displayText(bulk: Bulk): string {
   return typeof bulk === "string" ? bulk : lenient.decode(bulk);
 }
 
-/** Returns the text of a reply that the server itself words, such as a type or a number: never a user's bytes. */
+/** Returns the text of a reply that the server itself writes, such as a type or a number: never a user's bytes. */
 export function word(reply: RawReply | undefined): string {
   return reply instanceof Uint8Array ? lenient.decode(reply) : String(reply ?? "");
 }

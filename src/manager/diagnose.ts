@@ -18,7 +18,9 @@ export const BIG_KEY: number = 2 ** 20;
 
 /** Options of {@linkcode diagnose}. */
 export interface DiagnoseOptions extends StepOptions {
-  /** The most keys of each database that are checked for a missing TTL and for their size. @default 10_000 */
+  /**
+   * The maximum number of keys of each database that are checked for a missing TTL and for their size. @default 10_000
+   */
   readonly sample?: number | undefined;
   /** The size in bytes from which a key is big. @default 1 MiB */
   readonly bigKey?: number | undefined;

@@ -11,7 +11,10 @@ export type GetOptions = Target &
   StepOptions & {
     /** The key, without the prefix. */
     readonly key: Bulk;
-    /** The most bytes that are read of a string. Of a longer one, the beginning is returned as stored. @default all */
+    /**
+     * The maximum number of bytes that are read of a string. Of a longer one, the beginning is returned as stored.
+     * @default all
+     */
     readonly maxBytes?: number | undefined;
   };
 
@@ -107,7 +110,7 @@ export async function get(client: ManagedClient, options: GetOptions): Promise<K
   }
 }
 
-/** The most elements of a collection. */
+/** The maximum number of elements of a collection. */
 const MOST = 1000;
 
 /** The commands that read a type: its number of elements, all elements, and the first elements. */

@@ -29,7 +29,7 @@ export const MOST_KEYS = 1_000_000;
 
 /** Options of {@linkcode inspect}. */
 export interface InspectOptions extends StepOptions {
-  /** The most keys that are counted for each service. @default 1_000_000 */
+  /** The maximum number of keys that are counted for each service. @default 1_000_000 */
   readonly maxKeys?: number | undefined;
 }
 
@@ -87,7 +87,7 @@ export interface ServiceKeys {
  * Reads the state of the store and of the caches on it.
  *
  * @param client The client.
- * @param options The most keys that are counted, and the options of the steps.
+ * @param options The maximum number of keys that are counted, and the options of the steps.
  * @returns The numbers of the server and of each service.
  * @throws {StoreError} When the store does not answer.
  */
@@ -195,7 +195,7 @@ export function serverOf(info: ReadonlyMap<string, string>): ServerNumbers {
 
 /** The number of keys that one step reads. */
 const PAGE = 1000;
-/** The most keys of a database that are counted one by one, so that the library's own are left out. */
+/** The maximum number of keys of a database that are counted one by one, so that the library's own are left out. */
 const COUNTED = 10_000;
 
 /** The contents of a location: the number of keys, and whether shared statistics exist. */

@@ -12,7 +12,7 @@ export type ListOptions = Target &
   StepOptions & {
     /** A glob over the keys, without the prefix. @default "*" */
     readonly pattern?: string | undefined;
-    /** The most keys that are returned. @default all */
+    /** The maximum number of keys that are returned. @default all */
     readonly limit?: number | undefined;
     /**
      * The order: by name, by size from the largest, or by TTL from the shortest. Sorting keeps `limit` keys in memory.

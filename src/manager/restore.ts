@@ -95,7 +95,7 @@ export async function* restore(
       return ["SET", connection.own(MARKER), text, "PX", MARKER_MS];
     };
     if (!dryRun) {
-      // Each run has its own name, because commands of the last run may still be in-flight.
+      // Each run has its own name, because in-flight commands of the last run may still arrive.
       const rest: RawCommand[] = left ? [["UNLINK", connection.own(left.name)]] : [];
       await connection.must([...rest, note(marker?.counts ?? {})]);
       if (mode === "as-is" && epoch && !(await claimEpoch(connection, epoch)) && !marker) mode = "now";

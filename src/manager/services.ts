@@ -16,7 +16,7 @@ const PAGE = 1000;
 
 /** Options of {@linkcode findServices}. */
 export interface FindServicesOptions extends StepOptions {
-  /** The most keys that are scanned in each database of the store. @default 100_000 */
+  /** The maximum number of keys that are scanned in each database of the store. @default 100_000 */
   readonly most?: number;
 }
 
@@ -65,7 +65,7 @@ function register(client: InspectedClient, locations: readonly Location[], key: 
     const [segment = "", name = ""] = key.startsWith(prefix) ? key.slice(prefix.length).split(`${OWN}stats:`) : [];
     // Caches without a service count under this name.
     if (name === "cache" || (segment !== "" && (segment !== `${name}:` || number !== OWN_DATABASE))) continue;
-    // A service without a database of its own has its name before its keys.
+    // The keys of a service that shares its database start with its name.
     const shared = segment !== "";
     try {
       client.service(defineService({ name, ...(!shared && { database: number }), collections: {} }) as never);

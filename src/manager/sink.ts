@@ -13,7 +13,7 @@ import { asText, displayText, isOwnBulk, type ManagedConnection, word } from "./
 import type { BackupRecord, StreamPart } from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
 
-/** The most elements of one command. */
+/** The maximum number of elements of one command. */
 const ELEMENTS = 1000;
 /** The TTL of a key that is being built, in case the operation is interrupted: a day. */
 const DAY_MS = 864e5;

@@ -26,7 +26,7 @@ export interface SlowEntry {
  * Reads the slow log.
  *
  * @param connection The connection.
- * @param count The most entries.
+ * @param count The maximum number of entries.
  * @returns The entries, the latest first; `undefined` if the store has no slow log, or this user may not read it.
  * @throws {StoreError} When the store does not answer.
  */

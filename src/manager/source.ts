@@ -104,7 +104,7 @@ export class Source {
     if (again.length === 0) return;
     if (tries > 0) yield* this.keys(again, tries - 1);
     else {
-      for (const key of again) report(key, "its type changes again and again");
+      for (const key of again) report(key, "its type keeps changing");
       yield { records: [], problems };
     }
   }

@@ -1,4 +1,4 @@
-/** The judge of rules: remembers which alerts fire. */
+/** Judges rules, and remembers which alerts fire. */
 import { describeMetric, formatMetric, RULE_METRICS, type Scope } from "./rule_metrics.ts";
 import type { Alert, CheckedRule } from "./rules.ts";
 
@@ -11,7 +11,7 @@ interface State {
   alert: Alert | undefined;
 }
 
-/** Judges rules again and again. Each alert is reported twice: when it begins to fire, and when it is resolved. */
+/** Judges rules with each sample. Each alert is reported twice: when it begins to fire, and when it is resolved. */
 export class Judge {
   readonly #rules: readonly CheckedRule[];
   readonly #states = new Map<string, State>();

@@ -19,18 +19,21 @@ export interface AlertRule {
   readonly above?: number;
   /** Fires below this value. */
   readonly below?: number;
-  /** The fewest operations in the window: reads for a hit rate, timed operations for a latency. @default 1 */
+  /**
+   * The minimum number of operations in the window: reads for a hit rate, timed operations for a latency. @default 1
+   */
   readonly minSamples?: number;
   /** The time that the value must stay beyond the threshold before the alert fires. @default at once */
   readonly for?: Duration;
   /**
-   * The value at which the alert is resolved. Away from the threshold, it keeps an alert from firing again and again.
+   * The value at which the alert is resolved. At some distance from the threshold, it
+   * keeps an alert from firing repeatedly.
    * @default the threshold
    */
   readonly clear?: number;
   /** The importance. @default "warning" */
   readonly severity?: Severity;
-  /** The service that is watched, or `"*"` for each service by itself. @default all services together */
+  /** The service that is watched, or `"*"` for each service separately. @default all services together */
   readonly service?: string;
   /** The collection that is watched; `service` names its service. */
   readonly collection?: string;

@@ -11,7 +11,8 @@ import { counted, type Sample, sampleDifference } from "./series.ts";
  * @param now The current frame.
  * @param rule The rule.
  * @param service The service that it is judged for, if it is judged for one.
- * @param breakerOpen Whether a circuit breaker is not closed.
+ * @param breakerOpen `true` while a circuit breaker is not closed.
+ * @returns The scope.
  */
 export function scopeOf(
   frames: Frames,

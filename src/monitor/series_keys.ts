@@ -1,6 +1,6 @@
 /** Keys that name a series: a service and one of its collections. */
 
-/** The most series that are kept apart. Further ones are counted together as the service `other`. */
+/** The maximum number of series that are kept apart. Further ones are counted together as the service `other`. */
 export const MAX_SERIES = 200;
 const OTHER = "other ";
 

@@ -16,7 +16,10 @@ export interface Size {
 
 /** Options of {@linkcode sizesOf}. */
 export interface SizesOptions {
-  /** The most keys that are scanned in a database that services share; the rest is estimated. @default 100_000 */
+  /**
+   * The maximum number of keys that are scanned in a database that services share; the rest is estimated. @default
+   * 100_000
+   */
   readonly most?: number;
   /** The number of keys of each service whose memory is measured. @default 0 */
   readonly sample?: number;

@@ -4,7 +4,7 @@ import type { BreakerState, CacheEvent, Sending } from "../telemetry/events.ts";
 import { Tally } from "./series.ts";
 import { seriesKey } from "./series_keys.ts";
 
-/** The most circuit breakers that are remembered: one for each driver. */
+/** The maximum number of circuit breakers that are remembered: one for each driver. */
 const MAX_BREAKERS = 16;
 
 /** Counts events and traffic since the monitor was made. */

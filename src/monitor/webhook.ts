@@ -24,7 +24,7 @@ export interface WebhookOptions {
   readonly retries?: number;
 }
 
-/** The most alerts that wait to be sent. Further ones are dropped, and reported to the logger. */
+/** The maximum number of alerts that wait to be sent. Further ones are dropped, and reported to the logger. */
 const WAITING = 100;
 /** The pause before the first retry, in milliseconds; it doubles with each. */
 const PAUSE_MS = 250;

@@ -47,7 +47,7 @@ export const auth: ServiceDefinition<
       sliding: true,
       hashed: true,
       schema: v.looseObject({ userId: idSchema }),
-      // An application's own sessions may say otherwise whose they are.
+      // An application's own schema may name the user differently.
       tags: ({ userId }: Partial<Session>) => (userId === undefined ? [] : [userTag(userId)]),
     },
     permissions: {

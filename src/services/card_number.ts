@@ -1,8 +1,8 @@
 /**
  * Finds payment card numbers (PANs) in values, so that none is stored: digits with the prefix and the length of a brand
- * and a valid check digit, in one piece or in the groups in which cards print them. What only looks like one is left
- * alone: masked numbers, UUIDs, IBANs, barcodes, phone numbers with a `+`, decimal fractions, digits inside a word or a
- * token.
+ * and a valid check digit, in one piece or in the groups in which cards print them. Text that only looks like one is
+ * ignored: masked numbers, UUIDs, IBANs, barcodes, phone numbers with a `+`, decimal fractions, digits inside a word or
+ * a token.
  *
  * @module
  */
@@ -87,7 +87,7 @@ function hasCardNumber(text: string): boolean {
   const plain = normal
     .replace(/\p{Zs}/gu, " ")
     .replace(/\p{Pd}/gu, "-")
-    .replace(/%B(?=\d)/g, " ") // How the magnetic stripe's first track begins
+    .replace(/%B(?=\d)/g, " ") // The start of the magnetic stripe's first track
     .replace(UUID, "x")
     .replace(IBAN, (iban) => (isIban(iban) ? "x" : iban))
     .replace(/[a-z\d]+/gi, (word) => (/[a-z]/i.test(word) ? "x" : word))

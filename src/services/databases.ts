@@ -1,4 +1,4 @@
-/** The services of Food Fast, each in the database whose number is its place in the list. */
+/** The services of Food Fast. The index of each is its database. */
 export const SERVICE_NAMES: readonly string[] = [
   "gateway",
   "product",
@@ -10,5 +10,5 @@ export const SERVICE_NAMES: readonly string[] = [
   "notification",
 ];
 
-/** The database that services share which name none. */
+/** The database that services without one of their own share. */
 export const OWN_DATABASE = 8;

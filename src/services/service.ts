@@ -117,9 +117,9 @@ export interface ServiceBase extends RateLimits<PlainId> {
   readonly invalidateTags: Cache["invalidateTags"];
   /** Makes every entry a miss, and returns whether the store took it. Counters, locks and rate limits stay. */
   invalidateAll(options?: CallOptions): Promise<boolean>;
-  /** Counts what the service and its collections did since this client was made. */
+  /** Returns the counts of the service and its collections since this client was made. */
   stats(): CacheStats;
-  /** Reads what they did in all processes whose clients have `fleetStats` on; `undefined` if the store is away. */
+  /** Reads their counts in all processes whose clients have `fleetStats` on; `undefined` if the store is away. */
   fleetStats(options?: CallOptions): Promise<FleetStats | undefined>;
 }
 
@@ -127,7 +127,7 @@ export interface ServiceBase extends RateLimits<PlainId> {
 export type ServiceCore<C extends Collections> = ServiceBase & { readonly [N in keyof C]: CollectionOf<C[N]> };
 
 /**
- * A declared service; of any type if nothing is said.
+ * A declared service. Without type arguments, any service.
  *
  * @typeParam C Its collections.
  * @typeParam V Its verbs.
@@ -233,7 +233,7 @@ function checkDeclared(options: CacheDefaults, known: readonly string[], what: s
   if (Array.isArray(options.tags)) options.tags.forEach(encodeTag);
 }
 
-/** The verbs of a service's generic cache that are the service's too. */
+/** The verbs of a service's generic cache that the service has too. */
 export const OF_CACHES = [
   "incrementRateLimit",
   "decrementRateLimit",
@@ -296,18 +296,23 @@ export function defineService<const C extends Collections, V extends object = Re
     const { key } = declared;
     checkCollection(declared);
     if (RESERVED.includes(collection)) {
-      throw invalid(`name a collection of ${name}`, collection, "a name that every service does not have already");
+      throw invalid(`name a collection of ${name}`, collection, "a name that no verb of services has");
     }
     const prefix = key.slice(0, key.indexOf(":"));
     const other = taken.get(prefix);
-    if (other) throw invalid(`declare ${name}.${collection}`, key, `another start than that of ${other}, ${prefix}:`);
+    if (other)
+      throw invalid(
+        `declare ${name}.${collection}`,
+        key,
+        `a pattern that does not start with ${prefix}:, as that of ${other} does`,
+      );
     taken.set(prefix, collection);
   }
   return definition;
 }
 
 /**
- * Declares a service again, with schemas of the application's own instead of those of some collections.
+ * Declares a service again, with the application's own schemas for some collections.
  *
  * @param definition The service, such as `product`.
  * @param schemas The schemas by collection.
@@ -391,9 +396,9 @@ export function difference(first: unknown, second: unknown, path = ""): string |
 }
 
 /**
- * Declares a service again, with defaults of the application's own for the entries of all its collections, or of some.
- * They beat those of the declaration and of the client; options of a call beat them. A client takes this service or the
- * one that it is made of, not both.
+ * Declares a service again, with the application's own defaults for the entries of all its collections, or of some.
+ * They beat those of the original declaration and of the client; options of a call beat them. A client takes this
+ * declaration or the original one, not both.
  *
  * @param definition The service, such as `product`.
  * @param options The defaults of all its collections and, in `collections`, of single ones.

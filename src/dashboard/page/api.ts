@@ -29,7 +29,7 @@ export class AskError extends Error {
  * @param name The endpoint, such as `"slow"`.
  * @param query The parameters: in the URL for GET, otherwise in the body.
  * @param init The method, and a signal that cancels the request.
- * @throws {AskError} If the server refuses or is away. The reason of an aborted signal is thrown as it is.
+ * @throws {AskError} If the server refuses or is away. The reason of an aborted signal is thrown unchanged.
  */
 export async function ask<Answer>(
   name: string,

@@ -18,7 +18,7 @@ export interface DetailsActions {
   tell(message: string): void;
 }
 
-/** The most bytes of a value that is refreshed with each sample. */
+/** The maximum number of bytes of a value that is refreshed with each sample. */
 const RENEWED = 100_000;
 
 /** The pane. */

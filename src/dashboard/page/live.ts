@@ -8,7 +8,7 @@ export type Connection = "connecting" | "open" | "lost" | "refused";
 
 /** The time for which points are kept, in milliseconds. */
 const KEPT = 3_600_000;
-/** The most alerts that are kept. */
+/** The maximum number of alerts that are kept. */
 const LOG = 50;
 /** The pause before a stream is opened again, in milliseconds. */
 const AGAIN = 3000;
@@ -72,7 +72,7 @@ export class Live {
     };
   }
 
-  /** Finds out why a stream was refused: the browser reconnects by itself only if the server was away. */
+  /** Finds out why a stream was refused: the browser reconnects automatically only if the server was away. */
   async #closed(source: EventSource): Promise<void> {
     const status = await fetch("./app.css", { method: "HEAD", cache: "no-store" }).then(
       (answer) => answer.status,

@@ -14,7 +14,7 @@ const OWN_ANYWHERE = new RegExp(`(^|:)${OWN}`);
 /** The keys of services whose values should be encrypted. */
 const SECRETS = { auth: ["session:*", "token:*"], payment: ["payment_methods:*", "transaction:*"] } as const;
 
-/** The most keys of a pattern that are read. */
+/** The maximum number of keys of a pattern that are read. */
 const LOOKED_AT = 20;
 
 /**

@@ -13,7 +13,7 @@ const SLOW_QUERY_MS = 10;
 /** The age in milliseconds up to which slow queries count. */
 const RECENT_MS = 86_400_000;
 
-/** The fewest reads of a service by which its hit rate is judged. */
+/** The minimum number of reads of a service by which its hit rate is judged. */
 const READS = 100;
 
 /** The hit rate below which it is low. */

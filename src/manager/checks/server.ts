@@ -20,7 +20,7 @@ export function unreachable(error: StoreError): Finding {
   return { check: "connection", level: "error", evidence: error.message, advice };
 }
 
-/** Checks who is logged in, and if the server requires a password. */
+/** Checks the login, and if the server requires a password. */
 export async function authentication(connection: ManagedConnection): Promise<Finding> {
   const check = "authentication";
   if (connection.location.driver.name === "memory")
