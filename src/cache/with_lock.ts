@@ -5,7 +5,7 @@ import type { Signal } from "../base/web_types.ts";
 import { take } from "../lua/entries.ts";
 import { type CallOptions, emit, report, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
-import { giveUp, lockTtl, nextPause, renew, sleep, stopwatch } from "./load_lock.ts";
+import { giveUpLock, lockTtl, nextPause, renewLock, stopwatch, waitAfter } from "./renew_lock.ts";
 
 /** Options of {@linkcode Cache.withLock}. */
 export interface LockOptions extends CallOptions {
@@ -69,11 +69,11 @@ export async function withLock<T>(
     if (performance.now() >= until) {
       throw new CacheLockError(`Cannot lock ${describe(key)}: another holder had it for ${Math.round(wait)} ms`);
     }
-    await sleep(Math.min(nextPause(pause) * (0.75 + Math.random() / 2), until - performance.now()));
+    await waitAfter(pause, until);
   }
   const control = new AbortController();
   const { signal } = control;
-  const { stop, check } = renew(context, key, lock, id, ms, passed, () => {
+  const { stop, check } = renewLock(context, key, lock, id, ms, passed, () => {
     control.abort(new CacheLockError(`Lost the lock of ${describe(key)}: it was not renewed within ${ms} ms`));
   });
   // After a pause of the process, the function may run on before the timer that would abort the signal.
@@ -89,6 +89,6 @@ export async function withLock<T>(
     return await run({ token: fence, signal });
   } finally {
     stop();
-    await giveUp(context, lock, id);
+    await giveUpLock(context, lock, id);
   }
 }

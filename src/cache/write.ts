@@ -146,25 +146,25 @@ const preparing = new WeakMap<CacheContext, Promise<unknown>>();
  * are ready. Near caches forget the key.
  *
  * @param context The parts of the cache.
- * @param write What to write.
+ * @param request The entry, and how to write it.
  * @returns Whether it was written: `false` if its lock was lost or another text is stored than was expected;
  * `undefined` if the store is away, or if `begin` returned `false`.
  * @throws {StoreError} If the store is away and the caller wants that thrown.
  */
-export function write(context: CacheContext, write: Write): Promise<boolean | undefined> {
-  const { entry } = write;
-  if (!(entry instanceof Promise)) return save(context, entry, write);
+export function write(context: CacheContext, request: Write): Promise<boolean | undefined> {
+  const { entry } = request;
+  if (!(entry instanceof Promise)) return save(context, entry, request);
   const ready = Promise.resolve(preparing.get(context)).then(() => entry);
   preparing.set(
     context,
     ready.catch(() => {}),
   );
-  return ready.then((made) => save(context, made, write));
+  return ready.then((made) => save(context, made, request));
 }
 
-async function save(context: CacheContext, { text, keep, tags }: Entry, write: Write): Promise<boolean | undefined> {
+async function save(context: CacheContext, { text, keep, tags }: Entry, request: Write): Promise<boolean | undefined> {
   const { batch, loads, nears, space, counters } = context;
-  const { key, policy, origin, timeout, begin } = write;
+  const { key, policy, origin, timeout, begin } = request;
   const { born, token, expected } = origin ?? {};
   const physical = space.key(key);
   if (!begin) loads.supersede(physical);
@@ -176,7 +176,7 @@ async function save(context: CacheContext, { text, keep, tags }: Entry, write: W
     const command: Command = keep > 0 ? ["SET", physical, whole, "PX", keep] : ["SET", physical, whole];
     sent = batch.send(command, [physical], timeout, true);
   } else {
-    // A write breaks the lock of a load, so that no load of another process overwrites this value.
+    // If loads take locks, a write breaks them, so that no load of another process overwrites this value.
     const locks = token !== undefined || policy.lock !== undefined;
     const also = locks ? [space.epochKey, space.lock(key)] : [space.epochKey];
     const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", space.marksPrefix, tags];
@@ -190,7 +190,7 @@ async function save(context: CacheContext, { text, keep, tags }: Entry, write: W
     if (written) counters.writes++;
     return written;
   } catch (error) {
-    return reportFailure(context, write.operation, error, write.options);
+    return reportFailure(context, request.operation, error, request.options);
   } finally {
     // A near cache may have read the old value in between.
     nears.forget(physical);
