@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { type CacheClient, createCacheClient } from "../mod.ts";
+import { type CacheClient, createCacheClient, defineService } from "../mod.ts";
 import { type Dashboard, type DashboardOptions, dashboard } from "../src/dashboard/dashboard.ts";
 import type { Hello, KeyPage, KeyView, SampleMessage, SlowCommands } from "../src/dashboard/messages.ts";
 import type { Finding } from "../src/manager/mod.ts";
@@ -383,6 +383,15 @@ for (const [name, start] of [
         assert.equal(await products.has(2), true);
         const own = "/api/key?service=product&key=%23larder:clock";
         assert.equal((await refused(page, own, { method: "DELETE" }))[0], 400);
+        // Services that share database 8 keep these keys below their names.
+        const menu = client.service(defineService({ name: "menu", collections: { dishes: { key: "dish:{id}" } } }));
+        await menu.dishes.set(1, "Pho");
+        await menu.invalidateAll();
+        const shared = "database=8&key=menu:%23larder:clock";
+        assert.equal((await refused(page, `/api/key?${shared}`, { method: "DELETE" }))[0], 400);
+        const { keys } = await read<KeyPage>(page, "/api/keys?database=8&match=menu:%23larder:clock");
+        assert.deepEqual(keys, []);
+        assert.equal(await menu.dishes.get(1), undefined);
       });
     });
   });

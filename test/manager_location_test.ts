@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { createCacheClient, defineService } from "../mod.ts";
+import { clear, finish } from "../src/manager/mod.ts";
 
 describe("client.locate", () => {
   const driver = memory();
@@ -56,5 +57,21 @@ describe("client.locate", () => {
     );
     await client.close();
     await assert.rejects(client.locate({ database: 1 }), { name: "StoreError", kind: "closed" });
+  });
+});
+
+describe("clear", () => {
+  it("clear of a database keeps the library's own keys of the services that share it", async () => {
+    const store = memory();
+    await using client = createCacheClient({ env: {}, driver: store, allowSharedDatabases: true });
+    const menu = client.service(
+      defineService({ name: "menu", database: 9, collections: { dishes: { key: "dish:{id}" } } }),
+    );
+    await menu.dishes.set(1, "Pho", { ttl: "1h" });
+    await menu.invalidateAll();
+    await menu.dishes.set(2, "Bun", { ttl: "1h" });
+    const { keys } = await finish(clear(client, { database: 9 }));
+    assert.equal(keys, 2);
+    assert.deepEqual(await store.send(9, [["EXISTS", "menu:#larder:clock"]]), [1]);
   });
 });

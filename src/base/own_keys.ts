@@ -11,6 +11,9 @@ export const OWN = "#larder:";
 /** The key of a keyspace's epoch. It was named before the term was chosen, and stored data keeps the name. */
 export const EPOCH_KEY = "#larder:clock";
 
+/** The start of the names of the keys that hold the counts of all processes, a service's name after it. */
+export const STATS = "stats:";
+
 /** The start of the keys of tag marks: each holds the epoch of the tag's last invalidation. */
 export const MARKS = "#larder:tag:";
 

@@ -1,4 +1,5 @@
 /** Statistics of all processes together: each process adds its counts to the store's, with what it sends anyway. */
+import { STATS } from "../base/own_keys.ts";
 import { addCounts } from "../lua/entries.ts";
 import { type CacheStats, COUNTS, type Counters, PER_OCTAVE } from "../telemetry/stats.ts";
 import type { Batch } from "../wire/batch.ts";
@@ -41,7 +42,7 @@ export class Fleet {
   /** Includes the counters of a cache from now on. Counters that the clients of several requests share count once. */
   add({ space, counters, target }: Pick<Keys, "space"> & CacheTelemetry): void {
     if (this.#sources.some((source) => source.counters === counters)) return;
-    const key = space.own(`stats:${target.service}`);
+    const key = space.own(STATS + target.service);
     this.#sources.push({ counters, name: target.collection, key, sent: numbersOf(counters) });
   }
 
@@ -73,7 +74,7 @@ export class Fleet {
   async read(contexts: readonly CacheContext[], options?: CallOptions): Promise<FleetStats | undefined> {
     const [first] = contexts as [CacheContext];
     const { space, batch, target } = first;
-    const key = space.own(`stats:${target.service}`);
+    const key = space.own(STATS + target.service);
     const timeout = timeoutOf(first, options);
     let reply: unknown;
     try {

@@ -3,7 +3,7 @@ import type { RawReply } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import { toBase64 } from "../base/base64.ts";
 import { OWN } from "../base/own_keys.ts";
-import { asText, isOwnBulk, openManagedConnection, word } from "../manager/connection.ts";
+import { asText, openManagedConnection, word } from "../manager/connection.ts";
 import { bytesOf, shownBytes, valueToJson } from "../manager/json.ts";
 import { entryReader } from "../manager/list.ts";
 import { get, type KeyDetails, type ManagedClient, type Target } from "../manager/mod.ts";
@@ -57,7 +57,8 @@ export async function findKeys(client: ManagedClient, options: FindOptions): Pro
     };
     const glob = /[*?[]/.test(match);
     // A key that is given in full is found at once, however many keys there are.
-    if (match !== "" && options.cursor === "0" && !isOwnBulk(match)) await add([connection.physical(match)]);
+    const whole = connection.physical(match);
+    if (match !== "" && options.cursor === "0" && connection.isEntry(whole)) await add([whole]);
     const pattern = match === "" ? "*" : glob ? match : `*${escapeGlob(match)}*`;
     const start = performance.now();
     let { cursor } = options;
@@ -144,11 +145,11 @@ export async function deleteKey(
   options: Target & { readonly key: Bulk; readonly timeout: number },
 ): Promise<Deleted> {
   const { key } = options;
-  if (key.length === 0 || isOwnBulk(key)) {
-    throw new TypeError(`Cannot delete this key: expected one that is not empty and does not start with ${OWN}`);
-  }
   const connection = await openManagedConnection(client, options);
   try {
+    if (key.length === 0 || !connection.isEntry(connection.physical(key))) {
+      throw new TypeError(`Cannot delete this key: expected one that is not empty and does not start with ${OWN}`);
+    }
     if (!connection.carries(key)) {
       const { name } = connection.location.driver;
       throw new TypeError(`Cannot delete a key of bytes over ${name}: expected a key of text`);

@@ -11,7 +11,6 @@ import { showsLife } from "../base/store_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Location, LocationOf } from "../client/types.ts";
-import { OWN_DATABASE } from "../services/databases.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 
 const encoder = new TextEncoder();
@@ -69,8 +68,8 @@ export class ManagedConnection {
   readonly bytes: boolean;
   readonly #connection: Connection | undefined;
   readonly #prefix: Uint8Array;
-  /** `true` for the database that services share, as a whole. */
-  readonly #shared: boolean;
+  /** `true` for a whole database, which services may share. */
+  readonly #whole: boolean;
   readonly #signal: Signal | undefined;
   /** The deadline of one step, in milliseconds. */
   readonly timeout: number;
@@ -81,7 +80,7 @@ export class ManagedConnection {
     this.exact = connection !== undefined || location.driver.name === "memory";
     this.#connection = connection;
     this.#prefix = encoder.encode(location.prefix);
-    this.#shared = location.service === undefined && location.number === OWN_DATABASE;
+    this.#whole = location.service === undefined;
     this.#signal = signal;
     this.timeout = parseTimeout(timeout, "timeout");
   }
@@ -184,7 +183,7 @@ export class ManagedConnection {
   /** Returns whether a physical key is an application's, not the library's. */
   isEntry(physical: Bulk): boolean {
     // Services that share the database keep the library's keys below their names.
-    return !this.isOwn(physical) && !(this.#shared && OWN_OF_SERVICE.test(displayText(this.logical(physical))));
+    return !this.isOwn(physical) && !(this.#whole && OWN_OF_SERVICE.test(displayText(this.logical(physical))));
   }
 
   /** Returns whether the driver can send a key or value. */
@@ -259,4 +258,9 @@ export async function openManagedConnection(
   const location = await client.locate({ service, database });
   const connection = await location.driver.connect?.(location.database, { timeout });
   return new ManagedConnection(location, connection, signal, timeout);
+}
+
+/** Returns a client that finds the whole database of a location: all keys in the store, whatever they start with. */
+export function wholeOf(location: Location): ManagedClient {
+  return { locate: async () => ({ ...location, prefix: "" }) };
 }

@@ -1,10 +1,19 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { checkWhole } from "../base/check.ts";
+import { STATS } from "../base/own_keys.ts";
 import type { Timeout } from "../base/ttl.ts";
 import { type FleetStats, parseFleet } from "../cache/fleet.ts";
 import type { ClientStats, Health, Location } from "../client/types.ts";
 import { SERVICE_NAMES } from "../services/databases.ts";
-import { displayText, isOwnBulk, ManagedConnection, openManagedConnection, TIMEOUT_MS, word } from "./connection.ts";
+import {
+  displayText,
+  isOwnBulk,
+  ManagedConnection,
+  openManagedConnection,
+  TIMEOUT_MS,
+  wholeOf,
+  word,
+} from "./connection.ts";
 import { type ServerName, serverName } from "./server.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 
@@ -149,7 +158,7 @@ async function fleetOf(
   const found = locations.map(async (location): Promise<[string, FleetStats]> => {
     const connection = new ManagedConnection(location, undefined, signal, timeout ?? TIMEOUT_MS);
     const there = counts.get(location)?.fleet === true;
-    const [reply] = there ? await connection.must([["HGETALL", connection.own(`stats:${location.service}`)]]) : [[]];
+    const [reply] = there ? await connection.must([["HGETALL", connection.own(STATS + location.service)]]) : [[]];
     return [location.service as string, parseFleet((reply as RawReply[]).map(word))];
   });
   return Object.fromEntries(await Promise.all(found));
@@ -219,15 +228,11 @@ async function countKeys(
   }
   for (const group of groups.values()) {
     const [first] = group as [Location];
-    const whole = { ...first, prefix: "" };
-    const connection = await openManagedConnection(
-      { locate: async () => whole },
-      { database: first.number, ...options },
-    );
+    const connection = await openManagedConnection(wholeOf(first), { database: first.number, ...options });
     try {
       // MEMORY is the only command that reads a key without counting a hit or a miss. Stores without it do not count.
       const marks = group.map(
-        ({ prefix, service }): RawCommand => ["MEMORY", "USAGE", `${prefix}${connection.own(`stats:${service}`)}`],
+        ({ prefix, service }): RawCommand => ["MEMORY", "USAGE", prefix + connection.own(STATS + service)],
       );
       const [size, ...found] = await connection.send([["DBSIZE"], ...marks]);
       if (size instanceof StoreError) throw size;

@@ -1,11 +1,11 @@
 /** Discovers the services that applications defined, by the statistics that their processes share in the store. */
 
-import { OWN } from "../base/own_keys.ts";
+import { OWN, STATS } from "../base/own_keys.ts";
 import { isRefusal } from "../base/store_error.ts";
 import type { Location } from "../client/types.ts";
 import { OWN_DATABASE } from "../services/databases.ts";
 import { defineService } from "../services/service.ts";
-import { displayText, type ManagedConnection, openManagedConnection } from "./connection.ts";
+import { displayText, type ManagedConnection, openManagedConnection, wholeOf } from "./connection.ts";
 import type { InspectedClient } from "./inspect.ts";
 import type { StepOptions } from "./target.ts";
 
@@ -39,14 +39,14 @@ export async function findServices(
     groups.set(location.database, [...(groups.get(location.database) ?? []), location]);
   }
   for (const locations of groups.values()) {
-    const whole = { ...(locations[0] as Location), prefix: "" };
+    const [first] = locations as [Location];
     let connection: ManagedConnection | undefined;
     try {
-      connection = await openManagedConnection({ locate: async () => whole }, { database: whole.number, ...options });
+      connection = await openManagedConnection(wholeOf(first), { database: first.number, ...options });
       const [size] = await connection.send([["DBSIZE"]]);
       if (size === 0) continue;
       let left = most;
-      for await (const page of connection.scan(`*${OWN}stats:*`, PAGE)) {
+      for await (const page of connection.scan(`*${OWN}${STATS}*`, PAGE)) {
         for (const key of page) register(client, locations, displayText(key));
         left -= PAGE;
         if (left <= 0) break;
@@ -62,7 +62,7 @@ export async function findServices(
 
 function register(client: InspectedClient, locations: readonly Location[], key: string): void {
   for (const { prefix, number } of locations) {
-    const [segment = "", name = ""] = key.startsWith(prefix) ? key.slice(prefix.length).split(`${OWN}stats:`) : [];
+    const [segment = "", name = ""] = key.startsWith(prefix) ? key.slice(prefix.length).split(OWN + STATS) : [];
     // Caches without a service count under this name.
     if (name === "cache" || (segment !== "" && (segment !== `${name}:` || number !== OWN_DATABASE))) continue;
     // The keys of a service that shares its database start with its name.

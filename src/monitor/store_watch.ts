@@ -1,6 +1,7 @@
 /** Asks the store for its own numbers, without the client's batches, so that no service counts these commands. */
 import type { RawReply } from "../../drivers/driver.ts";
 import { toStoreError } from "../base/foreign_error.ts";
+import { STATS } from "../base/own_keys.ts";
 import type { Location, LocationOf } from "../client/types.ts";
 import { ManagedConnection } from "../manager/connection.ts";
 import { infoNumber, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
@@ -146,7 +147,7 @@ export class StoreWatch {
     const read = async (service: string): Promise<[string, FleetCounts] | undefined> => {
       try {
         const connection = await this.#connection({ service });
-        const key = connection.own(`stats:${service}`);
+        const key = connection.own(STATS + service);
         // HGETALL of a missing key counts as a keyspace miss; MEMORY USAGE does not.
         const [memory] = this.#counting.has(service) ? [] : await connection.send([["MEMORY", "USAGE", key]]);
         const [reply] = memory === null ? [[]] : await connection.must([["HGETALL", key]]);

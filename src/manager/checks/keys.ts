@@ -2,7 +2,7 @@ import { StoreError } from "../../../drivers/driver.ts";
 import { formatBytes } from "../../base/format.ts";
 import { OWN } from "../../base/own_keys.ts";
 import { isRefusal } from "../../base/store_error.ts";
-import { displayText, type ManagedConnection, word } from "../connection.ts";
+import { displayText, type ManagedConnection, wholeOf, word } from "../connection.ts";
 import type { InspectedClient } from "../inspect.ts";
 import { entryReader } from "../list.ts";
 import type { Bulk, StepOptions } from "../target.ts";
@@ -88,8 +88,7 @@ export async function* keys(
   const databases = await databasesInUse(client, info);
   for (const database of databases) {
     // All keys, those of other programs included, because they share the memory.
-    const location = { ...(await client.locate({ database })), prefix: "" };
-    const connection = await usable({ locate: async () => location }, { database, ...options });
+    const connection = await usable(wholeOf(await client.locate({ database })), { database, ...options });
     if (!connection) continue;
     opened++;
     const readEntries = entryReader(connection);

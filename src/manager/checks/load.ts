@@ -1,5 +1,6 @@
 import type { RawReply } from "../../../drivers/driver.ts";
 import { formatBytes, formatPercent } from "../../base/format.ts";
+import { STATS } from "../../base/own_keys.ts";
 import { parseFleet } from "../../cache/fleet.ts";
 import { type ManagedConnection, word } from "../connection.ts";
 import { type InspectedClient, locationsOf } from "../inspect.ts";
@@ -73,7 +74,7 @@ export async function countedRates(client: InspectedClient, options: StepOptions
     const connection = await usable(client, { service, ...options });
     if (!connection) continue;
     try {
-      const [reply] = await connection.send([["HGETALL", connection.own(`stats:${service}`)]]);
+      const [reply] = await connection.send([["HGETALL", connection.own(STATS + service)]]);
       const { hits, misses, hitRate } = parseFleet(Array.isArray(reply) ? (reply as RawReply[]).map(word) : []);
       if (hits + misses > 0) rates.push({ service, reads: hits + misses, rate: hitRate });
     } finally {
