@@ -110,7 +110,7 @@ export interface Tracker {
    * Announces that the store refuses to report changes: a command is forbidden, renamed or unknown, or a permission is
    * missing. The driver asks again and again; {@linkcode up} follows when the store agrees.
    *
-   * @param error The words of the store, and what is missing.
+   * @param error The reason that the store gave, and the permissions that are missing.
    */
   refused?(error: StoreError): void;
 }

@@ -33,7 +33,7 @@ export interface UpstashClient {
 /** The cache modes of a request: the values of the field `cache` of `fetch`. */
 export type UpstashCacheMode = "default" | "no-store" | "reload" | "no-cache" | "force-cache";
 
-/** The options that stand next to an address and next to a ready client. */
+/** The options that may accompany an address as well as a ready client. */
 export interface UpstashLimits {
   /** The most bytes in one request, as JSON. The default is below 10 MB, the limit of most plans. @default 9_900_000 */
   readonly maxBytes?: number;

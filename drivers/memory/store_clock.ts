@@ -14,8 +14,8 @@ const DRIFT = 50;
  *   changes nothing. If the system clock is ahead of it, that time has elapsed too, because the monotonic clock may
  *   stand still while the machine sleeps.
  * - `wall` is the time of the system clock, for moments that callers give and read.
- * - An injected clock stands alone. Each step forward is elapsed time. After a step back by more than a second the
- *   elapsed time is unknown. While the clock throws or returns something else than a number, time stands still.
+ * - An injected clock is the only clock. Each step forward is elapsed time. After a step back by more than a second the
+ *   elapsed time is unknown. While the clock throws or returns anything but a number, time stands still.
  */
 export class StoreClock {
   /** The store's own time in whole milliseconds. */

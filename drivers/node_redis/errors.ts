@@ -1,4 +1,4 @@
-/** The errors of the TCP wire, and advice on what causes them. */
+/** The errors of the TCP driver, with advice about their causes. */
 
 import { ErrorReply } from "redis";
 import { unknownCommand } from "../../src/base/store_error.ts";

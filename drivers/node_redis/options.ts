@@ -117,7 +117,7 @@ export function checkNodeRedisOptions(options: NodeRedisOptions): void {
 }
 
 /**
- * Returns the options, completed by what the URL says.
+ * Returns the options, completed from the URL.
  *
  * @throws {TypeError} For a URL that cannot be honoured. The message shows nothing of the URL.
  */
@@ -132,7 +132,7 @@ export function addressOf({ url, ...options }: NodeRedisOptions): NodeRedisOptio
   }
 }
 
-/** Clients that only look like one of node-redis, by what they alone have. */
+/** Similar clients that do not fit, by a member that only they have. */
 const OTHERS: Readonly<Record<string, string>> = {
   isCluster: "a client of ioredis",
   slots: "a cluster client of node-redis",

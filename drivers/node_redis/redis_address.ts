@@ -15,7 +15,7 @@ export interface ReplyText {
   toString(): string;
 }
 
-/** The members of its own clients that the driver uses. */
+/** The members that the driver uses of clients that it makes itself. */
 export interface OwnClient extends NodeRedisClient {
   connect(): Promise<unknown>;
   disconnect(): Promise<unknown>;

@@ -2,7 +2,7 @@
 
 import { isStoreError, StoreError } from "./store_error.ts";
 
-/** Makes the error of an application's function that threw. It shows what {@linkcode describeError} returns. */
+/** Makes the error of an application's function that threw, in the words of {@linkcode describeError}. */
 export function hookError(name: string, thrown: unknown, hint = ""): StoreError {
   return new StoreError("protocol", `The application's ${name} threw ${describeError(thrown)}${hint}`, {
     cause: thrown,

@@ -79,7 +79,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
     const context = this.#context;
     const near = nearHit(context, id, options);
     if (near) return near as Promise<NoInfer<T> | undefined>;
-    // What throws in here rejects. The read leaves from outside, one frame nearer to the wire.
+    // An error thrown in here rejects the promise. The read starts outside, which saves a frame.
     let read: Read | undefined;
     const result = new Promise<NoInfer<T> | undefined>((resolve, reject) => {
       read = new Read(context, id, context.shape.encode(id), options, GET, resolve, reject);
@@ -189,8 +189,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
   }
 
   /**
-   * Reads, changes and writes a value atomically. If another writer came between, it starts again with what is stored
-   * then.
+   * Reads, changes and writes a value atomically. If another process writes in between, the change starts again with
+   * the new value.
    *
    * @param id The key or id.
    * @param change Returns the new value for the current one (`undefined` for a miss). It may run several times.
@@ -343,7 +343,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * Counts a request in a window that begins with its first request: see {@linkcode RateLimits.incrementRateLimit}.
    *
    * @param id What to count by. The count has nothing to do with the key's value.
-   * @param options Window, amount, deadline, and what to answer while the store is away.
+   * @param options Window, amount, deadline, and the answer while the store is away.
    * @returns The count, and when the window ends.
    */
   async incrementRateLimit(id: K, options?: RateCountOptions): Promise<RateCount> {
@@ -365,7 +365,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    *
    * @param id What to limit by. The counts have nothing to do with the key's value.
    * @param limits 1 to 16 limits that differ.
-   * @param options Cost, deadline, and what to answer while the store is away.
+   * @param options Cost, deadline, and the answer while the store is away.
    * @returns The decision, the limit that decided, and the state of each.
    */
   checkRateLimit(id: K, limits: readonly RateLimit[], options?: RateRequestOptions): Promise<RateLimitsResult>;
@@ -399,7 +399,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
 
   /**
    * Deletes every key of this cache or collection, and no other. For a whole service or database it first invalidates
-   * everything in one step, so that no load in flight in another process brings anything back. If the store refuses
+   * everything in one step, so that no load in flight in another process restores a value. If the store refuses
    * only that step, for example to a user that may not run scripts, the keys are deleted all the same, and an `error`
    * event of `invalidate` reports it.
    *

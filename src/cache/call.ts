@@ -94,8 +94,8 @@ export function settle<T>(
 }
 
 /**
- * Hands work that goes on after the response to the application's `waitUntil`, if there is one. What that throws is
- * reported and has no other effect.
+ * Hands work that goes on after the response to the application's `waitUntil`, if the application has one. An error of
+ * `waitUntil` is reported and has no other effect.
  */
 export function handOver(context: Host & CacheTelemetry, work: Promise<unknown>): void {
   const { waitUntil } = context;

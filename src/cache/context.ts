@@ -1,4 +1,4 @@
-/** The parts that a cache is made of, in groups that say what a function needs. */
+/** The parts of a cache, in groups, so that each function can name those that it needs. */
 import type { OnError } from "../config/options.ts";
 import type { Policy } from "../config/policy.ts";
 import type { Known } from "../entry/codec.ts";

@@ -1,4 +1,4 @@
-/** Statistics of all processes together: each process adds its counts to the store's, with what it sends anyway. */
+/** Statistics of all processes together: each process adds its counts to the store's, along with other commands. */
 import { STATS } from "../base/own_keys.ts";
 import { addCounts } from "../lua/entries.ts";
 import { type CacheStats, COUNTS, type Counters, PER_OCTAVE } from "../telemetry/stats.ts";
@@ -29,7 +29,7 @@ function numbersOf(counters: Counters): Record<string, number> {
   return numbers;
 }
 
-/** Adds what a process counts to the store's counts. */
+/** Adds the counts of this process to those in the store, and reads the sums. */
 export class Fleet {
   readonly #sources: {
     readonly counters: Counters;
@@ -93,7 +93,7 @@ function noCounts(): FleetSum {
 }
 
 /**
- * Adds up what processes counted for a service.
+ * Adds up the counts of a service in all processes.
  *
  * @param fields The store's hash: names and numbers in turn.
  * @param takes Whether a collection's counts are taken; takes the other numbers, such as `t0`, too. @default all

@@ -312,7 +312,7 @@ interface Prepared {
   readonly entry: Entry | Promise<Entry> | undefined;
 }
 
-/** Checks what a loader returned, and makes its entry if it is to be stored. */
+/** Checks a loaded value, and makes its entry if it will be stored. */
 async function prepare(
   { context, found, policy }: GetOrSet,
   load: Load,

@@ -1,4 +1,4 @@
-/** The parts that the locks of `getOrSet` and `withLock` share: renewal, and the pauses between attempts to take one. */
+/** The shared parts of the locks of `getOrSet` and `withLock`: renewal, and pauses between attempts to take a lock. */
 import { LONGEST_TIMER } from "../base/ttl.ts";
 import { hold } from "../lua/entries.ts";
 import { emit } from "./call.ts";

@@ -65,7 +65,7 @@ export function outputOf(
  * @param id Its id, for the function that gives the tags.
  * @param key Its logical key.
  * @param value The value; `undefined` for one that is known not to exist.
- * @param policy Its TTLs, tags and the like.
+ * @param policy The policy for it, such as TTL and tags.
  * @param origin Further facts about it.
  * @param checked Whether {@linkcode outputOf} has checked it. @default false
  * @returns The entry.

@@ -131,7 +131,7 @@ async function write(document: string, large: boolean, ring: KeyRing | undefined
       bytes = await pump(bytes, new CompressionStream("deflate-raw"), bytes.length * 0.75 - 9);
       mark = "~";
     } catch {
-      // It saves too little, or the runtime cannot compress: the document stays as it is.
+      // It saves too little, or the runtime cannot compress. The document stays uncompressed.
     }
   }
   if (!ring) return mark === "~" ? `"packed":"${toBase64(bytes)}","size":${bytes.length}` : document.slice(1, -1);

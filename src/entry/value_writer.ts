@@ -7,7 +7,7 @@
  *   among floats;
  * - a repeated value is written again if superjson's reader could not link it to its first occurrence: in a Set, as the
  *   key of a Map, in an error or an instance of a class;
- * - `meta.kinds` lists what superjson's format cannot hold.
+ * - `meta.kinds` lists the values that superjson's format cannot hold.
  */
 import { toBase64 } from "../base/base64.ts";
 import { invalid } from "../base/check.ts";
@@ -27,7 +27,7 @@ export interface Meta {
   readonly kinds?: readonly Kind[];
 }
 
-/** superjson's annotation of a value: its type, and the notes of what is inside it. */
+/** superjson's annotation of a value: its type, and the notes of the values inside it. */
 type Note = [type: unknown, inner?: Notes];
 /** Notes by path, from the closest annotated value around them. */
 type Notes = Record<string, Note>;
@@ -239,7 +239,7 @@ export class ValueWriter {
   }
 
   /**
-   * Notes a type at the current path, and in its note the types of what is inside. `apart` is 1 for errors and
+   * Notes a type at the current path, and in its note the types of the values inside. `apart` is 1 for errors and
    * instances: once superjson has made them, it no longer changes their contents.
    */
   #within(type: unknown, value: object, write: () => unknown, apart = 0): unknown {

@@ -6,7 +6,7 @@
  * while none of its tags has a later mark, so no two processes need to agree on the time.
  *
  * The epoch's key holds two numbers: the epoch, and the epoch of the last invalidation of everything. Until the first
- * invalidation it holds a third number, which says that what was loaded before the epoch existed is as good as new. A
+ * invalidation it holds a third number, which marks values from before the epoch existed as valid. A
  * tag without a mark invalidates, because marks are made with the entries and outlive them: a mark is only gone if the
  * store evicted it.
  */
@@ -179,7 +179,7 @@ end
  *
  * - KEYS: the lock, the entry, the epoch
  * - ARGV: the token; the milliseconds that the lock lasts; the prefix of marks; the caller's time in milliseconds; a
- *   text that is of no use to the caller, if it knows one
+ *   text that the caller cannot use, if it knows one
  * - Returns whether the lock was taken, the epoch, the entry's text or nil, its PTTL
  */
 export const acquire: Script = {

@@ -6,7 +6,7 @@ import { LUA_NOW } from "./entries.ts";
  * Counts a request in all limits of a key if all of them have room for it, else in none, in one step.
  *
  * - KEYS: a hash with the state of every limit of the key
- * - ARGV: what the request costs (0 looks, below 0 gives back); the limits, each as its algorithm, its window in
+ * - ARGV: the cost of the request (0 only reads, below 0 gives back); the limits, each as its algorithm, its window in
  *   milliseconds and its limit, such as `f60000:5`
  * - Returns for each limit `ok room reset wait` as text: whether it has room (for 1 if the cost is not above 0), how
  *   much is left, the milliseconds until it is whole, and until it would have room (-1 for never). The store's time

@@ -31,7 +31,7 @@ export interface NearSetup {
   readonly classes: TtlClasses;
 }
 
-/** The outcome of a read, reduced to what is needed here. */
+/** The parts of a read's outcome that a near cache needs. */
 export interface NearRead {
   readonly state: string;
   readonly id: Id;

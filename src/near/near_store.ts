@@ -164,9 +164,9 @@ export class NearStore {
   }
 
   /**
-   * Notes that a read leaves for the store. Nothing is held, so a read that brings no value needs no end.
+   * Numbers a read that starts now. Nothing is kept for it, so a read without a value needs no end.
    *
-   * @returns The mark to give to {@linkcode put}.
+   * @returns The mark for {@linkcode put}.
    */
   begin(): ReadMark {
     return this.#live ? ++this.#count : -1;
@@ -247,7 +247,7 @@ export class NearStore {
   }
 
   /**
-   * Drops the entries that carry one of the tags, and keeps no read in flight, whatever it brings.
+   * Drops the entries that carry one of the tags, and keeps no value of reads that are in flight.
    *
    * @param tags The names of the tags.
    * @returns The number of entries that were dropped.
@@ -277,7 +277,7 @@ export class NearStore {
   }
 
   /**
-   * Drops everything, and keeps no read in flight.
+   * Drops everything, and keeps no value of reads that are in flight.
    *
    * @returns The number of entries that were dropped.
    */

@@ -101,7 +101,7 @@ function permits(deno: NonNullable<EnvironmentRuntime["Deno"]>, permission: obje
   return state === "granted" && !partial;
 }
 
-/** The globals of the runtimes that have variables and files, reduced to what is used here. */
+/** The used part of the globals of runtimes that have variables and files. */
 interface EnvironmentRuntime {
   readonly Deno?: {
     readonly permissions: { querySync(permission: object): { readonly state: string; readonly partial?: boolean } };

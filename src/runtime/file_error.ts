@@ -13,7 +13,7 @@ export class FileError extends Error {
    */
   constructor(action: string, cause: unknown) {
     const { code = "", message = `${cause}` } = (cause ?? {}) as { code?: string; message?: string };
-    // Deno gives some errors no code, so its own words are used.
+    // Some errors of Deno have no code, so their message is used.
     super(`Cannot ${action}: ${WORDS[code] ?? message.replace(/ \(os error \d+\)$/, "")}`, { cause });
     this.code = code;
   }

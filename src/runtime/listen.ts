@@ -82,7 +82,7 @@ export async function listen(handler: FetchHandler, options: ListenOptions = {})
   );
 }
 
-/** The globals of the runtimes that can listen, reduced to what {@linkcode listen} uses. */
+/** The used part of the globals of runtimes that can listen. */
 interface ServingRuntime {
   readonly Deno?: {
     serve(

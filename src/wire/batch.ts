@@ -18,8 +18,8 @@
  *   plain commands do its work. What worked is remembered.
  * - **Deadlines** cover connecting, queueing, sending and the reply. `deadlines.ts` says when they stand still. After
  *   the last caller has given up, the connection goes on opening within its own time.
- * - **Repetition.** What may be repeated is repeated within the deadline. If the server has forgotten a script, the
- *   script is sent again as EVAL, behind the rest of its batch.
+ * - **Repetition.** Commands that may be repeated are repeated within the deadline. If the server has forgotten a
+ *   script, the script is sent again as EVAL, after the rest of its batch.
  */
 import { type Command, type Driver, isDenial, type Reply, type Script, type StoreError } from "../../drivers/driver.ts";
 import { toStoreError } from "../base/foreign_error.ts";
@@ -57,7 +57,7 @@ interface Flight {
   attempt: number;
   /** Frees the keys of the slots, if they were claimed. */
   free: (() => void) | undefined;
-  /** Called at the end, if the flight is a part of what was flushed. */
+  /** Called at the end, if the flush left in several parts. */
   done: (() => void) | undefined;
 }
 
@@ -97,7 +97,7 @@ export class Batch {
     RESOLVED.then(this.#check);
   };
 
-  /** @param options The driver and what the batch reports to. */
+  /** @param options The driver, and the counters and listeners of the batch. */
   constructor(options: BatchOptions) {
     this.#options = options;
     this.#rights = options.rights ?? { readBy: "EVAL" };
@@ -167,7 +167,7 @@ export class Batch {
       return;
     }
     if (this.#written.size > 0 && (this.#written.has(physical) || this.#written.has(space.epochKey))) {
-      // A command from before a write does not read what was written.
+      // A read that joined a command from before the write would miss the new value.
       this.#reads = undefined;
       this.#written.clear();
     }
@@ -263,7 +263,7 @@ export class Batch {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
-  /** Sends what was flushed, in several parts if the driver limits the size of a send. */
+  /** Sends the slots of a flush, in several parts if the driver limits the size of a send. */
   #dispatch(slots: readonly Slot[], driver: Driver, until: number, free?: () => void): void {
     this.#driver = driver;
     const { ordered } = driver.capabilities;
@@ -355,7 +355,7 @@ export class Batch {
           cause = reply;
           if (reply.code !== "NOSCRIPT") this.#repeats.add(slot);
         } else if (slot.idempotent && again?.some((other) => other.reloaded && other.precedes(slot))) {
-          // What follows a script that the store had forgotten is repeated behind it.
+          // Commands that follow a script that the store had forgotten are repeated after it.
           again.push(slot);
         } else if (!slot.writes && cause && isDenial(cause) && again?.some((other) => other.precedes(slot))) {
           // A replica answers reads, but without the writes that it refused before.
@@ -390,7 +390,7 @@ export class Batch {
     else this.#land(flight.slots);
   }
 
-  /** Reads again, if a script was refused, by what a user with fewer rights may run. */
+  /** Reads again by a command that needs fewer rights, after a script was refused. */
   #askForLess(slot: ReadSlot): void {
     const { callers, readScript, readBy, until, settled } = slot;
     if (!readScript || settled) return;

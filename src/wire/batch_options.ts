@@ -34,7 +34,7 @@ export interface ReadRights {
   readBy: ReadBy;
 }
 
-/** Counts of what went over the wire. */
+/** Counts of commands and sends. */
 export interface BatchStats {
   /** Commands sent, repeated ones included. */
   commands: number;

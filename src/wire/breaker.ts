@@ -121,7 +121,7 @@ export class Breaker {
     this.#failed++;
     if (this.#state === "half-open") this.#open(error, Math.min(this.#pause * 2, this.#maxOpenFor));
     else if (this.#failed >= this.#failures) this.#open(error, this.#openFor);
-    // A lost connection fails everything in flight at once, while each timeout is a wait of its own.
+    // A lost connection fails everything in flight at once, so that counts once. Each timeout counts.
     else if (error.kind !== "timeout") this.#since = this.#now();
   }
 

@@ -36,7 +36,7 @@ export class Deadlines {
   #stalled = 0;
 
   /**
-   * @param flushed What was flushed and still has slots without a reply.
+   * @param flushed The slots of each flush in which some have no answer yet.
    * @param breaker Learns of a flush of which all deadlines have passed.
    * @param clock Monotonic milliseconds.
    */
@@ -102,7 +102,7 @@ export class Deadlines {
   readonly #ring = (): void => {
     this.#timer = undefined;
     const stall = this.#clock.now() - this.#due;
-    // What arrived during the stall is handled before a deadline passes.
+    // Replies that arrived during the stall must be handled before a deadline passes.
     if (!this.warm && stall >= STEP && this.#stalled < LONGEST_STALL) this.#stalled += stall;
     const now = this.now();
     let next = Number.POSITIVE_INFINITY;

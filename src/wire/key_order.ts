@@ -42,7 +42,7 @@ export class KeyOrder {
     return keys.some((key) => this.#heldKeys.has(key) || (this.#busy.get(key) ?? 0) >= (write ? 1 : WRITE));
   }
 
-  /** Starts a call with what is left of its timeout when its keys are free, or rejects it at its deadline. */
+  /** Starts a call with the rest of its timeout when its keys are free, or rejects it at its deadline. */
   hold(
     keys: readonly string[],
     write: boolean,

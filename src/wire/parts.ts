@@ -1,5 +1,5 @@
 /**
- * The parts of a flush: what is too large for one send leaves in several sends.
+ * The parts of a flush: one that is too large for one send leaves in several.
  *
  * @module
  */
@@ -32,7 +32,7 @@ export function split(slots: readonly Slot[], capabilities: Capabilities): (read
   return parts;
 }
 
-/** Sends the parts together. If the wire keeps no order, a part waits for earlier ones with a key of its own. */
+/** Sends the parts together. If the wire keeps no order, a part waits for earlier ones that share a key with it. */
 export async function sendParts<P extends { readonly slots: readonly Slot[] }>(
   parts: readonly P[],
   ordered: boolean,

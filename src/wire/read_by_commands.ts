@@ -3,7 +3,8 @@ import type { Reader, ReadScript } from "./slot.ts";
 
 /**
  * Reads a key as a {@linkcode ReadScript} would, for users that may not run scripts. If the entry is older than the
- * last invalidation, the marks of its tags are read in a second round trip. What is invalidated in between is a miss.
+ * last invalidation, the marks of its tags are read in a second round trip. An entry that is invalidated in between is
+ * a miss.
  *
  * @param reader The key and its keyspace.
  * @param readScript The script whose work is done.
