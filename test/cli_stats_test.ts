@@ -185,11 +185,11 @@ describe("the picture of stats --watch", () => {
     const resolved: Alert = { ...alert, state: "resolved", message: "it is well", at: 1_800_000 };
     assert.deepEqual(picture({ view, name, resolved }, painted), [
       "redis://127.0.0.1:6379  Redis 7.0.15  01:00:00Z",
-      "store      answers in 0.30 ms, 1,235 commands/s, 1 client",
+      "store      answers in 0.3 ms, 1,235 commands/s, 1 client",
       "memory     ██████████████████░░ 9.0 MiB of 10.0 MiB (90.0 %), allkeys-lru",
       "evictions  12, 3,400 expired",
       "hit rate   ████████████░░░░░░░░ 60.0 % of 100 reads in the last minute, the target is 70 %",
-      "latency    p50 0.25 ms, p95 2.5 ms, p99 1s",
+      "latency    p50 0.25 ms, p95 2.5 ms, p99 1.5 s",
       "breaker    closed, of this command",
       "! memory: memory: 90.0 %, above 80.0 %, since 00:00:00Z",
       "resolved at 00:30:00Z: it is well",

@@ -1,6 +1,6 @@
 /** The picture and the line that `stats --watch` shows. */
 
-import { formatBytes, formatCount, formatDuration, formatNumber, formatPercent } from "../base/format.ts";
+import { formatBytes, formatCount, formatLatency, formatNumber, formatPercent } from "../base/format.ts";
 import type { ServiceView, StoreView, View } from "../dashboard/messages.ts";
 import type { Alert } from "../monitor/mod.ts";
 import { HIT_RATE, MEMORY } from "../monitor/targets.ts";
@@ -144,11 +144,9 @@ function services({ counted, services }: View): string[] {
   return table(head, rows, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
-/** Returns a time in milliseconds as text; short ones with more digits. */
+/** Returns a time in milliseconds as text, which may be unknown. */
 export function time(milliseconds: number | null): string {
-  if (milliseconds === null) return UNKNOWN;
-  if (milliseconds >= 1000) return formatDuration(milliseconds);
-  return `${milliseconds < 1 ? milliseconds.toFixed(2) : milliseconds.toFixed(1)} ms`;
+  return milliseconds === null ? UNKNOWN : formatLatency(milliseconds);
 }
 
 /** Returns the time of day in UTC, as in the lines for a pipe. */

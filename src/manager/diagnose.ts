@@ -1,4 +1,5 @@
 import { checkWhole } from "../base/check.ts";
+import { formatLatency } from "../base/format.ts";
 import { isStoreError } from "../base/store_error.ts";
 import { type Finding, unavailable, warning } from "./checks/finding.ts";
 import { encryption, keys } from "./checks/keys.ts";
@@ -61,7 +62,7 @@ export async function* diagnose(
     return;
   }
   try {
-    const took = `${client.driver} answered in ${latency.toFixed(1)} ms`;
+    const took = `${client.driver} answered in ${formatLatency(latency)}`;
     yield latency > SLOW_MS
       ? warning("connection", took, "move the store closer to the application, or find out why it is busy")
       : { check: "connection", level: "ok", evidence: took };

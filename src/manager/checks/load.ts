@@ -1,5 +1,5 @@
 import type { RawReply } from "../../../drivers/driver.ts";
-import { formatBytes, formatPercent } from "../../base/format.ts";
+import { formatBytes, formatLatency, formatPercent } from "../../base/format.ts";
 import { STATS } from "../../base/own_keys.ts";
 import { parseFleet } from "../../cache/fleet.ts";
 import { type ManagedConnection, word } from "../connection.ts";
@@ -122,12 +122,12 @@ export async function slowQueries(connection: ManagedConnection, clock: () => nu
     .filter(({ at, took }) => took >= SLOW_QUERY_MS && clock() - at < RECENT_MS)
     .sort((a, b) => b.took - a.took);
   const names = [...new Set(slow.map(({ name }) => name))].slice(0, 5).join(", ");
-  const longest = (slow[0]?.took ?? 0).toFixed(0);
+  const longest = formatLatency(slow[0]?.took ?? 0);
   return slow.length === 0
     ? { check, level: "ok", evidence: `none of ${SLOW_QUERY_MS} ms or more in the last day` }
     : warning(
         check,
-        `${slow.length} of ${SLOW_QUERY_MS} ms or more in the last day, the slowest took ${longest} ms (${names})`,
+        `${slow.length} of ${SLOW_QUERY_MS} ms or more in the last day, the slowest took ${longest} (${names})`,
         "read and delete in smaller parts; SLOWLOG GET shows the keys",
       );
 }

@@ -1,4 +1,5 @@
 import { type RawReply, StoreError } from "../../../drivers/driver.ts";
+import { formatLatency } from "../../base/format.ts";
 import { CLOCK_SKEW_MS } from "../../base/own_keys.ts";
 import { isForbidden, isStoreError } from "../../base/store_error.ts";
 import { type ManagedConnection, openManagedConnection, word } from "../connection.ts";
@@ -122,7 +123,7 @@ export async function clockSkew(connection: ManagedConnection, clock: () => numb
   const [seconds, micros] = (reply as RawReply[]).map(word);
   const theirs = Number(seconds) * 1000 + Number(micros) / 1000;
   const off = theirs - (before + after) / 2;
-  const evidence = `the store's clock is ${Math.abs(off).toFixed(0)} ms ${off < 0 ? "behind" : "ahead"}`;
+  const evidence = `the store's clock is ${formatLatency(Math.round(Math.abs(off)))} ${off < 0 ? "behind" : "ahead"}`;
   return Math.abs(off) > CLOCK_SKEW_MS
     ? warning(check, evidence, "synchronise both clocks (NTP): entry ages are computed from them")
     : { check, level: "ok", evidence };
