@@ -124,6 +124,21 @@ describe("codec", () => {
     assert.ok(compared.joined > 500 && compared.plain > 500 && compared.errors > 50, JSON.stringify(compared));
   });
 
+  it("decode keeps keys with backslashes apart when documents of one shape follow each other", () => {
+    const keys = ["\\\\", "\\.", "\\x", "a\\\\b", "a\\bc", "\\", ".", 'a\\"', "\\u005c", "\n\\", "\\\n"];
+    for (const first of keys) {
+      for (const second of keys) {
+        for (const key of [first, second]) {
+          const value = { before: 1, [key]: [1], after: new Set([key]) };
+          assert.deepStrictEqual(decode(encode(value)), value);
+          assert.deepStrictEqual(decode(encode({ [key]: 1 })), { [key]: 1 });
+          const joined = { set: new Set([1]), [key]: new Set([2]) };
+          assert.deepStrictEqual(decode(encode(joined)), joined);
+        }
+      }
+    }
+  });
+
   it("decode gives back plain JSON that superjson refuses to read", () => {
     for (const text of ['{"constructor":1}', '{"prototype":{"a":[1]}}', '{"__proto__":{"polluted":true}}']) {
       const value = JSON.parse(text);

@@ -5,6 +5,7 @@
  * {@linkcode decode} is JSON.parse. {@linkcode ValueWriter} writes all other values, and superjson reads them.
  */
 import { invalid } from "../base/check.ts";
+import { readJson } from "../base/read_json.ts";
 import { ERROR, revive, toError, withErrors } from "./kinds.ts";
 import type { KeyRing, Sealing, SealOptions } from "./seal.ts";
 import { readerWith } from "./superjson.ts";
@@ -138,14 +139,14 @@ export interface Document {
  * @throws {SyntaxError} If the text is something else.
  */
 export function parse(text: string): Document | number {
-  const document = JSON.parse(text);
+  const document = readJson(text) as Document | number | null;
   if (typeof document === "number") return document;
   if (
     typeof document !== "object" ||
     document === null ||
     !("json" in document || "sealed" in document || "packed" in document)
   ) {
-    throw new SyntaxError("Cannot read a value: expected a superjson document");
+    throw new SyntaxError("Expected a superjson document");
   }
   return document;
 }

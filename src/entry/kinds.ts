@@ -61,7 +61,7 @@ function objectAt(from: unknown, path: readonly string[]): Fields {
     value = Object(value) === value && Object.hasOwn(value as object, key) ? (value as Fields)[key] : undefined;
   }
   if (Object(value) === value) return value as Fields;
-  throw new SyntaxError("a path leads nowhere");
+  throw new SyntaxError("unknown path");
 }
 
 function ofKind(kind: string, text: string): unknown {
@@ -71,7 +71,7 @@ function ofKind(kind: string, text: string): unknown {
   const bytes = fromBase64(text);
   if (kind === "Uint8Array") return bytes;
   if (kind === "ArrayBuffer") return bytes.buffer;
-  if (!BYTES.test(kind)) throw new TypeError("no known kind");
+  if (!BYTES.test(kind)) throw new TypeError("unknown kind");
   const type = globally(kind);
   if (kind !== "SharedArrayBuffer") return new type(bytes.buffer);
   const buffer = new type(bytes.length) as SharedArrayBuffer;
@@ -92,7 +92,7 @@ export function withErrors(notes: unknown): unknown {
 export function toError(json: object): Error {
   const { name, message, stack, cause, [OF_ERROR]: kind } = json as Fields & { readonly [OF_ERROR]?: string };
   const [type = "", caused] = (kind ?? "").split(" ");
-  if (!ERRORS.test(type)) throw new TypeError("no known error");
+  if (!ERRORS.test(type)) throw new TypeError("unknown kind");
   const error = new (globally(type))(message, caused ? { cause } : undefined) as Error;
   if (error.name !== name) error.name = String(name);
   error.stack = String(stack);
