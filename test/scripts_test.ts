@@ -373,7 +373,11 @@ describe("scripts", () => {
       const [after, before] = [await states(ours), await states(real)];
       if (passed() > RUN_LENGTH) return compared;
       for (const [i, key] of keys.entries()) {
-        assertSame(after[i] as Reply, before[i] as Reply, [3], passed, () => `${key} after ${said()}`);
+        const left = (after[i] as Reply[])[3] as number;
+        if (left >= 0 && left <= RUN_LENGTH) {
+          // A script gave it so short a time that it may be over in Redis, while memory's clock stands still.
+          await Promise.all([ours([["DEL", key]]), real([["DEL", key]])]);
+        } else assertSame(after[i] as Reply, before[i] as Reply, [3], passed, () => `${key} after ${said()}`);
       }
       compared++;
     }
