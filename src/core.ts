@@ -109,8 +109,10 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
   for (const [name, value] of Object.entries({ ...NONE, ...options })) {
     const rule = rules[name];
     if (OTHERS.includes(name) || (rule && name !== "driver" && value === undefined)) continue;
-    const [expected, fits] = rule ?? [`one of the options ${[...Object.keys(rules), ...OTHERS].join(", ")}`];
-    if (!fits?.(value as never)) problems.push(`option ${name} is ${describe(value)}, expected ${expected}`);
+    const [expected, fits] = rule ?? [`one of ${[...Object.keys(rules), ...OTHERS].join(", ")}`];
+    // What an unknown option holds may be a secret, such as the password in a url.
+    const received = rule ? describe(value) : "unknown";
+    if (!fits?.(value as never)) problems.push(`option ${name} is ${received}, expected ${expected}`);
   }
   if (problems.length > 0) throw new CacheConfigError(problems);
   checkDefaults(options);

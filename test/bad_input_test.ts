@@ -328,6 +328,69 @@ describe("declarations", () => {
     }
   });
 
+  it("createCacheClient of the core names an unknown option, and shows nothing of what it holds", () => {
+    for (const name of ["url", "token", "password"]) {
+      assert.throws(
+        () => createCoreClient({ driver: memory(), [name]: "redis://u:secret@h" } as Bad),
+        (error: Error) =>
+          error.message.includes(`option ${name} is unknown, expected one of driver, ttls, `) &&
+          !error.message.includes("secret"),
+      );
+    }
+  });
+
+  it("createCacheClient refuses what is not an object of options, such as a URL, and shows nothing of it", () => {
+    for (const options of ["redis://u:secret@h", null, 5] as Bad[]) {
+      assert.throws(
+        () => createCacheClient(options),
+        (error: Error) =>
+          /^Cannot set the options of a client: received a value of type \w+, expected an object such as \{ url: /.test(
+            error.message,
+          ),
+      );
+    }
+  });
+
+  it("withLock refuses unknown options by their names", async () => {
+    await using client = make();
+    await assert.rejects(
+      client.cache().withLock("a", () => 1, { tll: "1s" } as Bad),
+      {
+        name: "TypeError",
+        message: 'Cannot set the options of withLock: received "tll", expected { ttl, wait, timeout, onError }',
+      },
+    );
+  });
+
+  it("defineService refuses a declaration without a name, and what is not a declaration", () => {
+    const expected = /^Cannot name a service: received undefined, expected letters, digits, _ and -$/;
+    assert.throws(() => defineService({ collections: {} } as Bad), { name: "TypeError", message: expected });
+    for (const bad of [undefined, null, "menu"] as Bad[]) {
+      assert.throws(() => defineService(bad), { name: "TypeError", message: /^Cannot name a service: / });
+      assert.throws(() => collection(bad), { name: "TypeError", message: /^Cannot declare a collection: / });
+    }
+    assert.throws(() => withOptions("product" as Bad, {}), {
+      message: /^Cannot give a service options: received "product", expected what defineService declares$/,
+    });
+  });
+
+  it("getMany and getOrSetMany refuse a string, which is not a list of ids", async () => {
+    await using client = make();
+    const message = 'Cannot use ids: received "dish", expected a list';
+    await assert.rejects(client.cache().getMany("dish" as Bad), { name: "TypeError", message });
+    await assert.rejects(
+      client.cache().getOrSetMany("dish" as Bad, () => new Map()),
+      { name: "TypeError", message },
+    );
+  });
+
+  it("checkRateLimit refuses what is not an object of options, such as a window alone", async () => {
+    await using client = make();
+    await assert.rejects(client.cache().checkRateLimit("a", 5 as Bad, "1 m" as Bad), {
+      message: /received a value of type/,
+    });
+  });
+
   it("declarations refuse options that belong elsewhere, and list their own", () => {
     const key = "a:{id}";
     assert.throws(

@@ -168,5 +168,24 @@ for (const near of [false, true]) {
       assert.equal(await orders.invalidateTags([JSON.stringify(id)]), true);
       assert.equal(await orders.get(id), undefined);
     });
+
+    it("gives the function of tags an object when the caller gives a tuple", async () => {
+      await using client = createCacheClient({ driver: memory(), env: {}, near, onError: "throw" });
+      const { orders } = client.service(shop);
+      const tag = JSON.stringify({ tenant: "acme", id: 1 });
+      const writes = [
+        () => orders.set(["acme", 1], { total: 1 }),
+        () => orders.setMany([[["acme", 1], { total: 1 }]]),
+        () => orders.update(["acme", 1], () => ({ total: 1 })),
+        () => orders.getOrSet(["acme", 1], () => ({ total: 1 })),
+        () => orders.getOrSetMany([["acme", 1] as const], ([id]) => new Map([[id as never, { total: 1 }]])),
+      ];
+      for (const write of writes) {
+        await write();
+        assert.deepEqual(await orders.get(["acme", 1]), { total: 1 });
+        assert.equal(await orders.invalidateTags(tag), true);
+        assert.equal(await orders.get(["acme", 1]), undefined, `${write}`);
+      }
+    });
   });
 }

@@ -73,9 +73,9 @@ const billing = defineService({
     invoices: collection({
       key: "invoice:{tenant}:{id}",
       schema: Invoice,
-      tags: ({ total }, id) => ["tenant" in id ? `${id.tenant}` : `${id[0]}`, total.toFixed()],
+      tags: ({ total }, { tenant, id }) => [`${tenant}`, `${id}`, total.toFixed()],
     }),
-    lines: collection<number>({ key: "line:{tenant}:{invoice}:{line}" }),
+    lines: collection<number>({ key: "line:{tenant}:{invoice}:{line}", tags: (_, { tenant }) => [`${tenant}`] }),
   },
 });
 

@@ -1,6 +1,6 @@
 /** `getOrSetMany`: one run of a batch loader for the loads of several keys. */
 import { checkFunction, checkTags, invalidType } from "../base/check.ts";
-import type { Id } from "../entry/keyspace.ts";
+import { type Id, idsOf } from "../entry/keyspace.ts";
 import { emit } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import { GetOrSet, type GetOrSetOptions, type LoadContext } from "./load.ts";
@@ -31,7 +31,7 @@ export async function getOrSetMany(
   options: GetOrSetOptions | undefined,
 ): Promise<Map<unknown, unknown>> {
   const { batch, shape, scripts } = context;
-  const list = [...new Set(ids)];
+  const list = [...new Set(idsOf(ids))];
   const keys = list.map((id) => shape.encode(id));
   checkFunction(loader, "a loader");
   let open = keys.length;

@@ -280,7 +280,11 @@ async function checkRate(
   if (list.length < 1 || list.length > MOST_LIMITS) {
     throw invalid("check limits", list.length, `1 to ${MOST_LIMITS} of them`);
   }
-  checkNames(call, several ? OF_REQUESTS : [...OF_LIMITS, ...OF_REQUESTS], "a rate limit");
+  checkNames(
+    several || typeof given === "object" ? call : given,
+    several ? OF_REQUESTS : [...OF_LIMITS, ...OF_REQUESTS],
+    "a rate limit",
+  );
   const windows: number[] = [];
   const names = list.map((one) => {
     if (several) checkNames(one, OF_LIMITS, "one of several limits");

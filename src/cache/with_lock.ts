@@ -1,4 +1,4 @@
-import { checkFunction, describe } from "../base/check.ts";
+import { checkFunction, checkNames, describe } from "../base/check.ts";
 import { CacheLockError } from "../base/errors.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
@@ -48,6 +48,7 @@ export async function withLock<T>(
 ): Promise<T> {
   const { batch, space, policy } = context;
   checkFunction(run, "what is to run under a lock");
+  checkNames(options, ["ttl", "wait", "timeout", "onError"], "withLock");
   const span = (ttl: Ttl, what: string): number => parseTtl(ttl, what, policy.classes) ?? Number.POSITIVE_INFINITY;
   const ms = lockTtl(span(options.ttl ?? "10s", "lock ttl"));
   const wait = options.wait === false ? 0 : span(options.wait ?? "10s", "wait");

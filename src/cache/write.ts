@@ -4,7 +4,7 @@ import { checkTags } from "../base/check.ts";
 import { CacheSchemaError } from "../base/errors.ts";
 import type { Policy } from "../config/policy.ts";
 import { encode, sealingOf } from "../entry/codec.ts";
-import { encodeTag, type Id } from "../entry/keyspace.ts";
+import { encodeTag, type Id, type KeyShape } from "../entry/keyspace.ts";
 import { matchesSchema, type SchemaResult, schemaIssues } from "../entry/schema.ts";
 import { storeEntry } from "../lua/entries.ts";
 import { type CallOptions, reportFailure } from "./call.ts";
@@ -92,7 +92,7 @@ export function entryOf(
   if (version !== 1) head += `"version":${version},`;
   if (none) head += '"none":1,';
   const make = (): Entry | Promise<Entry> => {
-    const tags = tagsOf(policy, id, value, origin);
+    const tags = tagsOf(context.shape, policy, id, value, origin);
     const finish = (body: string): Entry => ({
       text: head ? `{${head}${body.slice(1)}` : body,
       keep: keep < Number.POSITIVE_INFINITY ? keep : 0,
@@ -109,9 +109,13 @@ export function entryOf(
 /** superjson's document of `undefined`. */
 const NOTHING = '{"json":null,"meta":{"values":["undefined"]}}';
 
-function tagsOf({ tags: source }: Policy, id: Id, value: unknown, { tags = [] }: Origin): string {
+function tagsOf({ names }: KeyShape, { tags: source }: Policy, id: Id, value: unknown, { tags = [] }: Origin): string {
   let all = source;
-  if (typeof all === "function") all = value === undefined ? [] : (all(value, id) ?? []);
+  if (typeof all === "function") {
+    // A tuple becomes an object: a function that reads its parts by name gives one id the same tags in both forms.
+    const parts = names && Array.isArray(id) ? Object.fromEntries(names.map((name, i) => [name, id[i]])) : id;
+    all = value === undefined ? [] : (all(value, parts) ?? []);
+  }
   checkTags(all);
   checkTags(tags);
   if (tags.length > 0) all = [...all, ...tags];

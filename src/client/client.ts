@@ -397,7 +397,7 @@ export class CacheClient<S extends object = FoodFastServices> {
       if (home.database === database && !(segment && home.segment)) owner ??= other;
     }
     if (owner === undefined && (own < 0 || own === database)) return;
-    const hint = `a database that ${owner} does not have: choose one from 8-15, or set CACHE_ALLOW_SHARED_DATABASES`;
+    const hint = `a database without the service ${owner}: choose 8-15, or set CACHE_ALLOW_SHARED_DATABASES`;
     throw invalid(`put the service ${name} in a database`, database, own < 0 ? hint : `${own}`, TypeError);
   }
 }

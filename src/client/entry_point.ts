@@ -1,4 +1,5 @@
 import type { Driver } from "../../drivers/driver.ts";
+import { invalidType } from "../base/check.ts";
 import { Fleet } from "../cache/fleet.ts";
 import { rateLimits } from "../cache/rate_limits.ts";
 import { sealing } from "../entry/seal.ts";
@@ -37,8 +38,11 @@ export function entryPoint(factories: DriverFactories): EntryPoint {
   const key = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(factories)}`);
   const copies = globalThis as { [key: symbol]: CacheClient | undefined };
   const kept = new Map<string, Driver | Promise<Driver>>();
-  const createCacheClient = (options: ClientOptions = {}): CacheClient =>
-    new CacheClient({
+  const createCacheClient = (options: ClientOptions = {}): CacheClient => {
+    if (typeof options !== "object" || options === null) {
+      throw invalidType("set the options of a client", options, 'an object such as { url: "redis://localhost:6379" }');
+    }
+    return new CacheClient({
       hooks: options,
       services,
       rateLimits,
@@ -51,6 +55,7 @@ export function entryPoint(factories: DriverFactories): EntryPoint {
       reserved: SERVICE_NAMES,
       configurations: new EnvironmentConfigurations(options, factories, kept),
     });
+  };
   const getCacheClient = (): CacheClient => {
     let client = copies[key];
     if (!client || client.closed) {

@@ -33,6 +33,7 @@ export type {
   Collections,
   DefaultsOf,
   IdOf,
+  NamedParts,
   PlaceholdersOf,
   ServiceBase,
   SeveralParts,

@@ -114,8 +114,8 @@ export type DecodedId = string | Readonly<Record<string, string>>;
 
 /** The functions between ids and logical keys. */
 export interface KeyShape {
-  /** `true` if an id has several parts, so that a list of them is one id. */
-  readonly parts?: boolean;
+  /** The names of the parts if an id has several, so that a list of parts is one id. */
+  readonly names?: readonly string[];
   /** Returns the logical key. @throws {TypeError} For an id that is empty, too long or of no accepted type. */
   encode(id: Id): string;
   /** Returns the id of a logical key. */
@@ -124,9 +124,15 @@ export interface KeyShape {
   match(pattern: string): { glob: string; test?: (id: DecodedId) => boolean };
 }
 
+/** Returns ids as a list. @throws {TypeError} For a string, whose characters would be taken for ids. */
+export function idsOf<K>(ids: Iterable<K>): K[] {
+  if (typeof ids === "string") throw invalid("use ids", ids, "a list");
+  return [...ids];
+}
+
 /** Returns ids as a list. A single id becomes a list of one, also if it is itself a list of parts. */
-export function listOf<K>({ parts }: KeyShape, ids: K | readonly K[]): readonly K[] {
-  return Array.isArray(ids) && !(parts && ids.length > 0 && typeof ids[0] !== "object") ? ids : [ids as K];
+export function listOf<K>({ names }: KeyShape, ids: K | readonly K[]): readonly K[] {
+  return Array.isArray(ids) && !(names && ids.length > 0 && typeof ids[0] !== "object") ? ids : [ids as K];
 }
 
 /** The shape of a cache without collections, whose ids are the keys. */

@@ -36,6 +36,13 @@ export type IdOf<Key extends string, Names extends readonly string[] = Placehold
       ? { readonly [Name in Names[number]]: PlainId } | { readonly [I in keyof Names]: PlainId }
       : PlainId;
 
+/**
+ * The form of ids that functions of tags get: objects, not tuples.
+ *
+ * @typeParam K The ids.
+ */
+export type NamedParts<K> = Exclude<K, readonly unknown[]>;
+
 /** The declaration of a collection. */
 export interface CollectionOptions<
   Out = unknown,
@@ -71,9 +78,12 @@ export interface CollectionOptions<
   readonly hashed?: Hashed;
   /**
    * The tags by which `invalidateTags` finds an entry: a list, or a function of the value that is written and its id.
+   * If the id has several parts, the function gets it as an object, also if the caller gave a tuple.
    * @default none
    */
-  readonly tags?: TagSource<NoInfer<Exclude<In, undefined>>, Hashed extends false ? IdOf<Key> : Id> | undefined;
+  readonly tags?:
+    | TagSource<NoInfer<Exclude<In, undefined>>, Hashed extends false ? NamedParts<IdOf<Key>> : Id>
+    | undefined;
 }
 
 /** A declared collection. */
@@ -201,7 +211,7 @@ export function collection<Out = unknown, In = Out, Hashed extends boolean = fal
   options: CollectionOptions<Out, In, Hashed>,
 ): CollectionDefinition<Hashed extends true ? Id : PlainId, NoInfer<Out>, NoInfer<In>>;
 export function collection(options: CollectionOptions): CollectionDefinition {
-  checkCollection(options);
+  checkCollection(options ?? {});
   const keys = severalParts(options.key, options.hashed);
   return keys ? { ...options, keys } : options;
 }
@@ -275,8 +285,8 @@ const RESERVED: readonly string[] = [...OF_CACHES, "name", "database", "cache", 
 export function defineService<const C extends Collections, V extends object = Record<never, never>>(
   definition: ServiceDefinition<C, V>,
 ): ServiceDefinition<C, V> {
-  const { name, database, collections } = definition;
-  if (!/^[\w-]+$/.test(name)) {
+  const { name, database, collections } = definition ?? {};
+  if (!/^[\w-]+$/.test(name ?? "")) {
     throw invalid("name a service", name, "letters, digits, _ and -", TypeError);
   }
   if (database !== undefined && !(Number.isInteger(database) && database >= 0 && database <= 15)) {
@@ -367,7 +377,7 @@ export interface DefaultsOf<D> extends Omit<CacheDefaults, "tags"> {
   readonly ttl?: Ttl;
   /** The tags: a list, or a function of the value that is written and its id. */
   readonly tags?: D extends CollectionDefinition<infer K, infer _Out, infer In>
-    ? TagSource<Exclude<In, undefined>, K> | undefined
+    ? TagSource<Exclude<In, undefined>, NamedParts<K>> | undefined
     : TagSource | undefined;
 }
 
@@ -422,6 +432,8 @@ export function withOptions<D extends ServiceDefinition>(
     readonly collections?: { readonly [N in keyof D["collections"]]?: DefaultsOf<D["collections"][N]> };
   },
 ): D {
+  if (typeof definition !== "object")
+    throw invalid("give a service options", definition, "what defineService declares");
   const { collections: own = {}, ...all } = options;
   checkDeclared(all, SERVICE_DEFAULTS, definition.name);
   const collections: Record<string, CollectionDefinition> = { ...definition.collections };
