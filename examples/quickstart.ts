@@ -130,7 +130,7 @@ async function serve(
         const visit = visits[next++] as Visit;
         const answer = answers[visit.kind];
         if (!answer) continue;
-        // Visitors come in by the event loop, as requests do.
+        // Visits arrive in turns of the event loop, as requests do.
         await setImmediate();
         const begun = performance.now();
         await answer(visit);

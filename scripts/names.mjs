@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { files, root } from "./tools.mjs";
 
-/** Each command of `larder` exports its own `command`, and the dashboard's page is a bundle of its own. */
+/** The command and the dashboard's page are programs of their own, whose names applications never see. */
 const APART = /^src\/(cli\/|dashboard\/page\/)/;
 /** Each door of the library makes its own client. */
 const DOORS = /^src\/(core|edge|main)\.ts$/;

@@ -74,7 +74,7 @@ describe("createCacheClient over memory", () => {
   it("says once that no store is named when variables of a store are set or empty", () => {
     assert.deepEqual(told({ UPSTASH_REDIS_REST_TOKEN: "S3cret" }), [
       "no store is named (UPSTASH_REDIS_REST_TOKEN is set, but no address): each process caches in its own memory. " +
-        "If that is meant, set CACHE_DRIVER=memory",
+        "If this is intended, set CACHE_DRIVER=memory",
     ]);
     assert.match(told({ CACHE_URL: "" }).join(), /^no store is named \(CACHE_URL is empty\): /);
     assert.match(told({ REDIS_HOST: " " }).join(), /^no store is named \(REDIS_HOST is empty\): /);

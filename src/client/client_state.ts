@@ -53,7 +53,7 @@ export class ClientState {
     try {
       const now = clock();
       if (Number.isFinite(now)) return now;
-      throw new RangeError("it answered no finite number");
+      throw new RangeError("it returned no finite number");
     } catch (thrown) {
       const error = hookError("clock", thrown);
       this.events.emit({ type: "error", operation: "clock", error, service: "cache", collection: "" });

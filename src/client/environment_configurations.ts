@@ -15,12 +15,12 @@ const OTHER_OPTIONS = ["clock", "logger", "waitUntil", "superClasses", "env"];
 
 const NOWHERE =
   "no store is named, and the environment cannot be read: each process caches in its own memory. " +
-  "Name it by the option url; on Deno permit --allow-env, in a Worker hand over its env";
+  "Name one by the option url; on Deno allow --allow-env, in a Worker pass its env";
 
-/** The variables that name a store. A user that sets one, even to nothing, does not mean the memory of each process. */
+/** The variables that name a store. Setting one, even to nothing, suggests that memory is not intended. */
 const MEANT = /^(CACHE_URL|REDIS_(URL|HOST|USERNAME|PASSWORD)|(UPSTASH_REDIS_REST|KV_REST_API)_(URL|TOKEN))$/;
 
-const MEMORY = "If that is meant, set CACHE_DRIVER=memory";
+const MEMORY = "If this is intended, set CACHE_DRIVER=memory";
 
 /** The configurations of a client that reads the environment and the files `.env.cache*`, each file once. */
 export class EnvironmentConfigurations implements Configurations {

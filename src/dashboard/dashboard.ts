@@ -246,7 +246,7 @@ function targetOf(query: URLSearchParams): Target {
   throw new RequestError(400, "Cannot choose keys: expected a service, such as service=product, or database=0 to 15");
 }
 
-/** Returns whether the page itself sent a request. Cookies do not tell apart the ports of a machine. */
+/** Returns whether the page itself sent a request. Browsers send a cookie to every port of a machine. */
 function ofOwnPage({ headers }: Request, { host }: URL): boolean {
   const [site, origin] = [headers.get("sec-fetch-site"), headers.get("origin")];
   if (site !== null) return site === "same-origin" || site === "none";
@@ -269,7 +269,7 @@ function cookieOf(token: string): string {
   return `larder_${sha256(token).slice(0, 8)}`;
 }
 
-/** The policy: the browser runs only our script, asks only this server, and makes no HTML from text. */
+/** The policy: the browser runs only the page's script, connects only to this server, and makes no HTML from text. */
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +

@@ -29,7 +29,7 @@ export interface Trailer {
  * @param isKey Returns whether a record counts as a key. The library's own do not.
  * @param end Receives the trailer when the whole file is verified.
  * @returns The records, in pages.
- * @throws {BackupError} For a file that is not as it was written, at the latest after the last record.
+ * @throws {BackupError} For a file that was changed or cut off, at the latest after the last record.
  */
 export async function* readBackup(
   chunks: AsyncIterable<Uint8Array>,

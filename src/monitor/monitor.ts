@@ -399,7 +399,7 @@ function spanOf(duration: Duration, name: string): number {
   return span;
 }
 
-/** Returns the name of a window: as it was written, numbers with their unit. */
+/** Returns the name of a window: the string that was given, or a number of seconds with its unit. */
 function nameOf(window: Duration): string {
   return typeof window === "number" ? `${window}s` : window;
 }

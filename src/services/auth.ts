@@ -22,7 +22,7 @@ export interface AuthVerbs extends RateLimits<PlainId> {
    *
    * @param userId The user.
    * @param options Deadline and error handling.
-   * @returns Whether the store took it; `false` when it is away: then nothing was revoked.
+   * @returns `true` if the store took it; `false` if it is away, so nothing was revoked.
    */
   revokeUser(userId: string | number, options?: CallOptions): Promise<boolean>;
 }

@@ -57,7 +57,7 @@ export interface OrderVerbs {
    *
    * @param id The order.
    * @param options `userId`, when the caller knows it; deadline of each step, and error handling.
-   * @returns Whether the store took it; `false` when it is away.
+   * @returns `true` if the store took it; `false` if it is away, or took only a part.
    */
   invalidateOrder(id: PlainId, options?: CallOptions & { readonly userId?: PlainId }): Promise<boolean>;
 }

@@ -38,7 +38,7 @@ export interface ProductVerbs {
    *
    * @param id The product.
    * @param options `categoryId`, when the caller knows it; deadline of each step, and error handling.
-   * @returns Whether the store took it; `false` when it is away.
+   * @returns `true` if the store took it; `false` if it is away, or took only a part.
    */
   invalidateProduct(id: PlainId, options?: CallOptions & { readonly categoryId?: PlainId }): Promise<boolean>;
   /**
@@ -46,7 +46,7 @@ export interface ProductVerbs {
    *
    * @param id The category.
    * @param options Deadline and error handling.
-   * @returns Whether the store took it; `false` when it is away.
+   * @returns `true` if the store took it; `false` if it is away, or took only a part.
    */
   invalidateCategory(id: PlainId, options?: CallOptions): Promise<boolean>;
 }

@@ -25,7 +25,7 @@ export interface UserVerbs {
    *
    * @param id The user.
    * @param options Deadline and error handling.
-   * @returns Whether the store took it; `false` when it is away.
+   * @returns `true` if the store took it; `false` if it is away, or took only a part.
    */
   invalidateUser(id: PlainId, options?: CallOptions): Promise<boolean>;
 }

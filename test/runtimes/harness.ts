@@ -57,7 +57,7 @@ export function saysUntold(ask: () => Promise<unknown>): void {
     const [line, ...more] = (await ask()) as string[];
     assert.match(
       line ?? "",
-      /^larder: no store is named, and the environment cannot be read: .*in a Worker hand over its env/,
+      /^larder: no store is named, and the environment cannot be read: .*in a Worker pass its env/,
     );
     assert.deepEqual(more, ["memory", "memory", "memory", "memory", "memory"]);
   });

@@ -5,7 +5,7 @@ import { ask, reason } from "./api.ts";
 import { type Child, fill, h, icon, say } from "./dom.ts";
 import { ago, bytes, clock, duration, formatCount, grouped } from "./format.ts";
 import { jsonNodes } from "./json.ts";
-import type { KeyOf, Whose } from "./route.ts";
+import type { KeyOf, Owner } from "./route.ts";
 import { line, marked, markedValue } from "./text.ts";
 
 /** Actions of the pane. */
@@ -27,7 +27,7 @@ export class Details {
   readonly element: HTMLElement;
   readonly #actions: DetailsActions;
   readonly #title = h("h2", { class: "code", tabindex: -1 });
-  readonly #whose = h("p", { class: "whose" });
+  readonly #owner = h("p", { class: "owner" });
   readonly #note = h("p", { class: "note" });
   readonly #facts = h("dl", { class: "facts" });
   readonly #value = h("pre", { class: "code", tabindex: 0, "aria-label": "Value" });
@@ -73,7 +73,7 @@ export class Details {
     this.element = h(
       "aside",
       { id: "details", "aria-label": "The open key", hidden: true },
-      h("header", {}, back, h("div", {}, this.#title, this.#whose), close),
+      h("header", {}, back, h("div", {}, this.#title, this.#owner), close),
       h(
         "div",
         { class: "buttons" },
@@ -99,17 +99,17 @@ export class Details {
   /**
    * Opens a key.
    *
-   * @param whose The service or database.
+   * @param owner The service or database.
    * @param key The key.
    * @param name The key as text.
    */
-  open(whose: Whose, key: KeyOf, name: string): void {
+  open(owner: Owner, key: KeyOf, name: string): void {
     this.#abort.abort();
-    this.#query = { ...whose, ...key };
+    this.#query = { ...owner, ...key };
     this.#name = name;
     this.#view = undefined;
     fill(this.#title, ...marked(name));
-    say(this.#whose, ownerOf(whose));
+    say(this.#owner, ownerName(owner));
     this.#empty("Reading…");
     this.element.hidden = false;
     this.element.scrollTop = 0;
@@ -276,8 +276,8 @@ export class Details {
 }
 
 /** Returns the service or database as text. */
-export function ownerOf(whose: Whose): string {
-  return "service" in whose ? line(whose.service) : `database ${line(whose.database)}`;
+export function ownerName(owner: Owner): string {
+  return "service" in owner ? line(owner.service) : `database ${line(owner.database)}`;
 }
 
 function cutOf({ text, characters, bytes: stored }: KeyView): string {

@@ -2,15 +2,15 @@
 /** The key browser: search, list, details. */
 import type { Deleted, KeyRow } from "../messages.ts";
 import { ask, reason } from "./api.ts";
-import { Details, ownerOf } from "./details.ts";
+import { Details, ownerName } from "./details.ts";
 import type { Confirm } from "./dialogs.ts";
 import { attribute, fill, h, icon, say, style } from "./dom.ts";
 import { formatCount, grouped } from "./format.ts";
 import type { Live } from "./live.ts";
 import { Results } from "./results.ts";
-import { go, type KeyOf, type Route, type Whose } from "./route.ts";
+import { go, type KeyOf, type Owner, type Route } from "./route.ts";
 import { type FoundKey, idOf, Search } from "./search.ts";
-import { whose } from "./services.ts";
+import { ownerOf } from "./services.ts";
 import { line, short } from "./text.ts";
 
 /** The pause after the last keystroke before a search begins, in milliseconds. */
@@ -105,7 +105,7 @@ export class Keys {
       return;
     }
     this.update();
-    const from = this.#route.whose;
+    const from = this.#route.owner;
     if (!from) return;
     // The text that is being typed is kept.
     if (route.match !== this.#shown) this.#input.value = route.match;
@@ -123,10 +123,10 @@ export class Keys {
     this.#details.allow({ remove: hello?.writable === true, refresh: billed });
     if (this.#route.view !== "keys") return;
     this.#pickable();
-    if (!this.#route.whose && !view) say(this.#status, "Waiting for the first sample");
-    if (!this.#route.whose && view) {
+    if (!this.#route.owner && !view) say(this.#status, "Waiting for the first sample");
+    if (!this.#route.owner && view) {
       const first = view.services.find(({ keys }) => keys) ?? view.services[0];
-      if (first) go({ ...this.#route, whose: whose(first) }, true);
+      if (first) go({ ...this.#route, owner: ownerOf(first) }, true);
       return;
     }
     if (view && this.#seen !== view.at) {
@@ -165,14 +165,14 @@ export class Keys {
 
   #pickable(): void {
     const { view } = this.#live;
-    const from = this.#route.whose;
+    const from = this.#route.owner;
     const choices = (view?.services ?? []).map((one) => ({
-      value: JSON.stringify(whose(one)),
+      value: JSON.stringify(ownerOf(one)),
       label: `${line(one.service)}${one.keys === null ? "" : ` (${grouped(one.keys)})`}`,
     }));
     const current = from && JSON.stringify(from);
     if (from && current && !choices.some(({ value }) => value === current)) {
-      choices.push({ value: current, label: ownerOf(from) });
+      choices.push({ value: current, label: ownerName(from) });
     }
     const options = JSON.stringify(choices);
     if (options !== this.#options && document.activeElement !== this.#picker) {
@@ -183,7 +183,7 @@ export class Keys {
   }
 
   #pick(): void {
-    go({ view: "keys", match: this.#input.value, whose: JSON.parse(this.#picker.value) as Whose });
+    go({ view: "keys", match: this.#input.value, owner: JSON.parse(this.#picker.value) as Owner });
   }
 
   #typed(): void {
@@ -194,10 +194,10 @@ export class Keys {
 
   #look(): void {
     clearTimeout(this.#timer);
-    const { view, whose, match, open } = this.#route;
-    if (!whose || view !== "keys") return;
+    const { view, owner, match, open } = this.#route;
+    if (!owner || view !== "keys") return;
     const wanted = this.#input.value;
-    go({ view, whose, match: wanted, ...(wanted === match && open && { open }) }, true);
+    go({ view, owner, match: wanted, ...(wanted === match && open && { open }) }, true);
   }
 
   /** Searches for the text in the field, even if it did not change. */
@@ -215,7 +215,7 @@ export class Keys {
     event.preventDefault();
   }
 
-  #begin(from: Whose, match: string, wanted: string): void {
+  #begin(from: Owner, match: string, wanted: string): void {
     this.#search?.stop();
     this.#searched = wanted;
     const search: Search = new Search(from, match, () => search === this.#search && this.#changed(search));
@@ -262,10 +262,10 @@ export class Keys {
     style(bar, "width", total ? `${Math.min(100, (scanned / total) * 100)}%` : "0%");
   }
 
-  /** Returns about how many keys there are to scan. */
+  /** Returns the approximate number of keys to scan. */
   #total(): number | null {
-    const wanted = JSON.stringify(this.#route.whose);
-    return this.#live.view?.services.find((one) => JSON.stringify(whose(one)) === wanted)?.keys ?? null;
+    const wanted = JSON.stringify(this.#route.owner);
+    return this.#live.view?.services.find((one) => JSON.stringify(ownerOf(one)) === wanted)?.keys ?? null;
   }
 
   #open(row: FoundKey): void {
@@ -273,17 +273,17 @@ export class Keys {
       this.#tell("Cannot open this key: it is not UTF-8, and the driver carries only text");
       return;
     }
-    const { whose, match } = this.#route;
-    if (!whose) return;
+    const { owner, match } = this.#route;
+    if (!owner) return;
     const open = keyOf(row);
     // One step back closes the key, no matter how many were opened.
-    go({ view: "keys", whose, match, open }, this.#route.open !== undefined);
+    go({ view: "keys", owner, match, open }, this.#route.open !== undefined);
     if (getComputedStyle(this.#details.element).position === "fixed") this.#details.focus();
   }
 
   #opened: string | undefined;
 
-  #openAt(from: Whose, open: KeyOf | undefined): void {
+  #openAt(from: Owner, open: KeyOf | undefined): void {
     const wanted = open && JSON.stringify([from, open]);
     if (wanted === this.#opened) return;
     this.#opened = wanted;
@@ -297,27 +297,27 @@ export class Keys {
   }
 
   async #remove(name: string): Promise<void> {
-    const { whose, open } = this.#route;
-    if (!whose || !open) return;
-    const owner = ownerOf(whose);
+    const { owner, open } = this.#route;
+    if (!owner || !open) return;
+    const shown = ownerName(owner);
     const label = short(name);
-    if (!(await this.#confirm.ask(name, `the ${"service" in whose ? "service " : ""}${owner}`))) return;
+    if (!(await this.#confirm.ask(name, `the ${"service" in owner ? "service " : ""}${shown}`))) return;
     try {
-      const { deleted } = await ask<Deleted>("key", { ...whose, ...open }, { method: "DELETE" });
-      this.#forget(whose, open);
-      this.#tell(deleted ? `Deleted ${label} of ${owner}` : `${label} of ${owner} was already gone`);
+      const { deleted } = await ask<Deleted>("key", { ...owner, ...open }, { method: "DELETE" });
+      this.#forget(owner, open);
+      this.#tell(deleted ? `Deleted ${label} of ${shown}` : `${label} of ${shown} was already gone`);
     } catch (error) {
       this.#tell(`Cannot delete ${label}: ${reason(error)}`);
     }
   }
 
-  #forget(whose: Whose, open: KeyOf): void {
+  #forget(owner: Owner, open: KeyOf): void {
     const id = idOf(open);
     this.#results.leave(id);
     this.#search?.remove(id);
     if (this.#search) this.#changed(this.#search);
     const here = this.#route;
-    if (JSON.stringify([here.whose, here.open]) !== JSON.stringify([whose, open])) return;
+    if (JSON.stringify([here.owner, here.open]) !== JSON.stringify([owner, open])) return;
     this.close();
     if (!this.#results.focus()) this.focusSearch();
   }

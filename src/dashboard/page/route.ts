@@ -2,7 +2,7 @@
 /** The routes of the page. They are kept in the location's hash, so that a reload and the back button work. */
 
 /** The owner of keys, a service or a database, as parameters of a request. */
-export type Whose = { readonly service: string } | { readonly database: string };
+export type Owner = { readonly service: string } | { readonly database: string };
 
 /** A key, as parameters of a request. */
 export type KeyOf = { readonly key: string } | { readonly key64: string };
@@ -12,7 +12,7 @@ export interface Route {
   /** The view. */
   readonly view: "overview" | "keys";
   /** The owner of the listed keys; `undefined` before one was chosen. */
-  readonly whose?: Whose;
+  readonly owner?: Owner;
   /** The search. */
   readonly match: string;
   /** The open key. */
@@ -29,14 +29,14 @@ export function parseRoute(hash: string): Route {
   return {
     view: "keys",
     match: query.get("match") ?? "",
-    ...(service ? { whose: { service } } : database ? { whose: { database } } : {}),
+    ...(service ? { owner: { service } } : database ? { owner: { database } } : {}),
     ...(key64 ? { open: { key64 } } : key ? { open: { key } } : {}),
   };
 }
 
 /** Returns the hash of a route. */
-export function hashOf({ view, whose, match, open }: Route): string {
-  const query = new URLSearchParams({ ...whose, ...(match && { match }), ...open }).toString();
+export function hashOf({ view, owner, match, open }: Route): string {
+  const query = new URLSearchParams({ ...owner, ...(match && { match }), ...open }).toString();
   return `#${view}${view === "keys" && query ? `?${query}` : ""}`;
 }
 

@@ -2,7 +2,7 @@
 /** A search for keys: page by page, until there are enough rows for the screen. */
 import type { KeyPage, KeyRow } from "../messages.ts";
 import { ask, reason } from "./api.ts";
-import type { Whose } from "./route.ts";
+import type { Owner } from "./route.ts";
 
 /** A row of the results. */
 export interface FoundKey extends KeyRow {
@@ -26,7 +26,7 @@ export class Search {
   running = false;
   /** The reason why it stopped, if the server refused. */
   error: string | undefined;
-  readonly #whose: Whose;
+  readonly #owner: Owner;
   readonly #match: string;
   readonly #changed: () => void;
   readonly #seen = new Set<string>();
@@ -38,12 +38,12 @@ export class Search {
   /**
    * Creates a search.
    *
-   * @param whose The service or database.
+   * @param owner The service or database.
    * @param match The text or pattern.
    * @param changed Called when there is more to show.
    */
-  constructor(whose: Whose, match: string, changed: () => void) {
-    this.#whose = whose;
+  constructor(owner: Owner, match: string, changed: () => void) {
+    this.#owner = owner;
     this.#match = match;
     this.#changed = changed;
   }
@@ -70,7 +70,7 @@ export class Search {
     this.#changed();
     try {
       while (this.#cursor !== null && this.rows.length < enough) {
-        const query = { ...this.#whose, match: this.#match, cursor: this.#cursor, limit: STEP };
+        const query = { ...this.#owner, match: this.#match, cursor: this.#cursor, limit: STEP };
         const page = await ask<KeyPage>("keys", query, { signal });
         if (signal.aborted) return;
         this.#keep(page);

@@ -4,11 +4,11 @@ import { HIT_RATE } from "../../monitor/targets.ts";
 import type { ServiceView, View } from "../messages.ts";
 import { attribute, h, keyed, type Row, say, style } from "./dom.ts";
 import { bytes, grouped, NONE, percent, took } from "./format.ts";
-import { hashOf, type Whose } from "./route.ts";
+import { hashOf, type Owner } from "./route.ts";
 import { line } from "./text.ts";
 
 /** Returns the owner of a service's keys. */
-export function whose({ service, database, unnamed }: ServiceView): Whose {
+export function ownerOf({ service, database, unnamed }: ServiceView): Owner {
   return unnamed ? { database: String(database) } : { service };
 }
 
@@ -76,7 +76,7 @@ const SOURCE = {
 } as const;
 
 function serviceRow(first: ServiceView): Row<ServiceView> {
-  const link = h("a", { href: hashOf({ view: "keys", whose: whose(first), match: "" }) }, line(first.service));
+  const link = h("a", { href: hashOf({ view: "keys", owner: ownerOf(first), match: "" }) }, line(first.service));
   const level = h("span", { class: "level" });
   const bar = h("span", { class: "bar", "aria-hidden": "true" }, level);
   const cells = COLUMNS.map(([head, rank]) => {
