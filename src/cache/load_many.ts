@@ -1,5 +1,5 @@
 /** `getOrSetMany`: one run of a batch loader for the loads of several keys. */
-import { checkFunction, checkTags, invalidType } from "../base/check.ts";
+import { checkFunction, checkTags, invalid, invalidType } from "../base/check.ts";
 import { type Id, idsOf } from "../entry/keyspace.ts";
 import { emit } from "./call.ts";
 import type { CacheContext } from "./context.ts";
@@ -123,10 +123,8 @@ function match(context: CacheContext, keys: readonly string[], asked: readonly A
   const [lacking, unasked] = [missing.length, given.size];
   if (unasked === 0 || lacking === 0) return found;
   if (lacking === asked.length) {
-    throw new TypeError(
-      `Cannot use what a loader returned: received ${unasked} values of other ids, ` +
-        `expected a Map by ${lacking} ids asked for`,
-    );
+    const received = `${unasked} values of other ids`;
+    throw invalid("use what a loader returned", values, `a Map by ${lacking} ids asked for`, TypeError, received);
   }
   for (const { argument } of missing) argument.store = false;
   emit(context, { type: "load-unasked", missing: lacking, unasked });

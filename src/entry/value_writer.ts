@@ -1,7 +1,7 @@
 /**
  * Writes a value in superjson's format, or refuses it with the path of the part that would not come back equal.
  *
- * The document is the one that superjson itself writes with `dedupe`, which the tests compare byte by byte, except that
+ * The document is the one that superjson itself writes with `dedupe`, with which the tests compare it, except that
  *
  * - bytes are base64, because superjson writes lists of numbers, and cannot read a Buffer, a BigInt64Array or a NaN
  *   among floats;
