@@ -11,5 +11,5 @@ const CONFUSED: boolean = JSON.stringify(JSON.parse(DOT)) !== DOT;
 /** Parses JSON, with the keys of the text on every runtime. @throws {SyntaxError} If the text is something else. */
 export function readJson(text: string): unknown {
   // Escaped in another way, a backslash looks like no key.
-  return JSON.parse(CONFUSED ? text.replace(/\\\\/g, "\\u005c") : text);
+  return JSON.parse(CONFUSED && text.includes("\\\\") ? text.replace(/\\\\/g, "\\u005c") : text);
 }
