@@ -75,17 +75,17 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
   readonly sealing?: Sealing;
 }
 
+const OBJECT: Rule = ["an object", (value: unknown) => Object(value) === value];
+
 /** The rules of the options that only this build has. */
 const RULES: Readonly<Record<string, Rule>> = {
   driver: ["a driver", (value: Driver) => typeof value?.send === "function"],
-  ttls: ["TTLs by name", (value: unknown) => Object(value) === value],
+  ttls: OBJECT,
   rateLimits: FUNCTION,
   fleetCounts: FUNCTION,
   nearCache: FUNCTION,
-  sealing: ["an object", (value: unknown) => typeof value === "object"],
+  sealing: OBJECT,
 };
-
-const NONE: object = { driver: undefined };
 
 /** Options that are checked when they are used. */
 const OTHERS = ["ttl", ...CLIENT_DEFAULTS, "waitUntil", "clock", "superClasses", "logger"];
@@ -106,7 +106,7 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
     rules[name] = rule;
     common[name] = options?.[name as CommonName] ?? fallback;
   }
-  for (const [name, value] of Object.entries({ ...NONE, ...options })) {
+  for (const [name, value] of Object.entries({ ...({ driver: undefined } as object), ...options })) {
     const rule = rules[name];
     if (OTHERS.includes(name) || (rule && name !== "driver" && value === undefined)) continue;
     const [expected, fits] = rule ?? [`one of ${[...Object.keys(rules), ...OTHERS].join(", ")}`];

@@ -413,7 +413,7 @@ describe("dashboard's answers", () => {
         /^Cannot choose keys: expected a service, such as service=product, or database=0 to 15$/,
       );
       await bad("/api/keys?service=product&database=1", 400, /expected a service, such as service=/);
-      await bad("/api/keys?service=prodct", 400, /Cannot use a service: received "prodct", expected one of gateway/);
+      await bad("/api/keys?service=prodct", 400, /Cannot use a service: received "prodct", expected gateway/);
       await bad(
         "/api/keys?database=16",
         400,

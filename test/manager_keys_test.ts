@@ -179,7 +179,7 @@ onWires("manager", (onWire, wire) => {
     "clear, list and get refuse bad arguments",
     onWire(async ({ make }) => {
       const client = make();
-      await assert.rejects(finish(clear(client, { service: "nope" })), /received "nope", expected one of gateway/);
+      await assert.rejects(finish(clear(client, { service: "nope" })), /received "nope", expected gateway/);
       await assert.rejects(
         finish(clear(client, { service: "product", database: 9 } as unknown as Target)),
         /received both a service and a database, expected one of them/,

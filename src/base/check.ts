@@ -27,6 +27,19 @@ export function invalidType(action: string, value: unknown, expected: string): E
   return invalid(action, value, expected, TypeError, `a value of type ${typeOf(value)}`);
 }
 
+/**
+ * Returns a part that clients of the core get by an option, so that bundles without it stay small.
+ *
+ * @param part The part, if the client has it.
+ * @param action The attempted action that needs it.
+ * @param option The name of the option.
+ * @throws {TypeError} If the client does not have it.
+ */
+export function needed<T>(part: T | undefined, action: string, option: string): T {
+  if (part) return part;
+  throw invalid(action, part, `a client of the core with the option ${option}`);
+}
+
 /** Returns whether an error was made by {@linkcode invalid} or {@linkcode invalidType}. */
 export function isInvalid(error: unknown): error is TypeError | RangeError {
   return error instanceof Error && ARGUMENT in error;

@@ -1,4 +1,4 @@
-import { invalid } from "../base/check.ts";
+import { needed } from "../base/check.ts";
 import type { CallOptions } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import type { Fleet, FleetStats } from "./fleet.ts";
@@ -13,6 +13,5 @@ export async function readFleet(
   options?: CallOptions,
 ): Promise<FleetStats | undefined> {
   const make = contexts[0]?.fleetCounts as (() => Fleet) | undefined;
-  if (!make) throw invalid("read fleetStats", make, "a client of the core with the option fleetCounts");
-  return make().read(contexts, options);
+  return needed(make, "read fleetStats", "fleetCounts")().read(contexts, options);
 }

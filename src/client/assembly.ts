@@ -1,5 +1,5 @@
 import type { StoreError } from "../../drivers/driver.ts";
-import { invalid } from "../base/check.ts";
+import { needed } from "../base/check.ts";
 import { remember } from "../base/remember.ts";
 import type { SharedContext } from "../cache/context.ts";
 import { Loads, Nears } from "../cache/loads.ts";
@@ -118,8 +118,7 @@ export class Assembly {
     const near = remember(nears, location, () => {
       const driver = AT_EDGE ? undefined : () => store.driver();
       const more = { driver, onTracking, now: clock, known, classes: home.configured.config.ttl };
-      const { nearCache } = this.#setup;
-      if (!nearCache) throw invalid("make a near cache", nearCache, "a client of the core with the option nearCache");
+      const nearCache = needed(this.#setup.nearCache, "make a near cache", "nearCache");
       return nearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
     });
     this.lane(home).nears.add(near);

@@ -329,13 +329,10 @@ export class CacheClient<S extends object = FoodFastServices> {
    * whose store is away are left out.
    */
   async fleetStats(options?: CallOptions): Promise<Readonly<Record<string, FleetStats>>> {
-    const all: Record<string, FleetStats> = {};
-    const read = async (name: string, service: ServiceBase): Promise<void> => {
-      const stats = await service.fleetStats(options);
-      if (stats) all[name] = stats;
-    };
-    await Promise.all([...this.#services].map(([name, { service }]) => read(name, service)));
-    return all;
+    const all = [...this.#services].map(
+      async ([name, { service }]) => [name, await service.fleetStats(options)] as const,
+    );
+    return Object.fromEntries((await Promise.all(all)).filter((entry): entry is [string, FleetStats] => !!entry[1]));
   }
 
   /**
@@ -357,8 +354,7 @@ export class CacheClient<S extends object = FoodFastServices> {
     const named = this.#setup.services as Readonly<Record<string, ServiceDefinition>>;
     const definition = Object.hasOwn(named, name) ? named[name] : this.#services.get(name)?.definition;
     if (definition) return definition;
-    const expected = [...Object.keys(named), "what defineService declares"].join(", ");
-    throw invalid("use a service", name, `one of ${expected}`, TypeError);
+    throw invalid("use a service", name, [...Object.keys(named), "a declared service"].join(", "), TypeError);
   }
 
   /** Returns the home of a service: the database that it names, otherwise the one that services share. */
@@ -371,6 +367,7 @@ export class CacheClient<S extends object = FoodFastServices> {
 
   /**
    * Returns the encryption keys of a service.
+   *
    * @throws {CacheConfigError} If an application's own service is encrypted and no keys are set.
    */
   #ringOf({ name, encrypted }: ServiceDefinition, { configured }: Home): KeyRing | undefined {

@@ -1,4 +1,4 @@
-import { checkFunction, invalid } from "../base/check.ts";
+import { checkFunction, needed } from "../base/check.ts";
 import { hookError } from "../base/foreign_error.ts";
 import { remember } from "../base/remember.ts";
 import type { Fleet } from "../cache/fleet.ts";
@@ -63,8 +63,7 @@ export class ClientState {
 
   /** Returns the sender of one database's counts. Clients for requests count together. */
   fleet(key: string): Fleet {
-    const make = this.#newFleet;
-    if (!make) throw invalid("count with fleetStats", make, "a client of the core with the option fleetCounts");
+    const make = needed(this.#newFleet, "count with fleetStats", "fleetCounts");
     return remember(this.#fleets, key, make);
   }
 

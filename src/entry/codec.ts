@@ -4,7 +4,7 @@
  * Most cached values are plain JSON. For them {@linkcode encode} is JSON.stringify after one look at the value, and
  * {@linkcode decode} is JSON.parse. {@linkcode ValueWriter} writes all other values, and superjson reads them.
  */
-import { invalid } from "../base/check.ts";
+import { invalid, needed } from "../base/check.ts";
 import { readJson } from "../base/read_json.ts";
 import { ERROR, revive, toError, withErrors } from "./kinds.ts";
 import type { KeyRing, Sealing, SealOptions } from "./seal.ts";
@@ -66,8 +66,7 @@ export function knowClasses(classes: readonly SuperClass[] = [], sealing?: Seali
 
 /** Returns the encryption and compression of a client. @throws {TypeError} If it has none. */
 export function sealingOf({ sealing }: Known): Sealing {
-  if (sealing) return sealing;
-  throw invalid("encrypt or compress", sealing, "a client of the core with the option sealing");
+  return needed(sealing, "encrypt or compress", "sealing");
 }
 
 /** Returns the options to seal values with. @throws {TypeError} If the client cannot seal. */

@@ -86,11 +86,11 @@ export const product: ServiceDefinition<
   verbs: ({ cache, products, categories }, defaults): ProductVerbs => ({
     async invalidateProduct(id, options) {
       const category = options?.categoryId ?? (await products.get(id, options))?.categoryId;
+      const tags = category === undefined ? ["searches", "categories"] : "searches";
       return taken(defaults, options, (each) => [
+        cache.invalidateTags(tags, each),
         products.delete(id, each),
-        ...(category === undefined
-          ? [cache.invalidateTags(["searches", "categories"], each)]
-          : [cache.invalidateTags("searches", each), categories.delete(category, each)]),
+        category === undefined || categories.delete(category, each),
       ]);
     },
     invalidateCategory: (id, options) =>

@@ -432,8 +432,7 @@ export function withOptions<D extends ServiceDefinition>(
     readonly collections?: { readonly [N in keyof D["collections"]]?: DefaultsOf<D["collections"][N]> };
   },
 ): D {
-  if (typeof definition !== "object")
-    throw invalid("give a service options", definition, "what defineService declares");
+  if (typeof definition !== "object") throw invalid("give a service options", definition, "a declared service");
   const { collections: own = {}, ...all } = options;
   checkDeclared(all, SERVICE_DEFAULTS, definition.name);
   const collections: Record<string, CollectionDefinition> = { ...definition.collections };

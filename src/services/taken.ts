@@ -13,14 +13,13 @@ import type { CallOptions } from "../cache/call.ts";
 export async function taken(
   defaults: Required<CallOptions>,
   options: CallOptions | undefined,
-  issue: (options: CallOptions) => readonly Promise<unknown>[],
+  issue: (options: CallOptions) => readonly unknown[],
 ): Promise<boolean> {
-  const { onError = defaults.onError } = options ?? {};
   try {
     await Promise.all(issue({ ...options, onError: "throw" }));
     return true;
   } catch (error) {
-    if (onError === "throw" || !isStoreError(error)) throw error;
+    if ((options?.onError ?? defaults.onError) === "throw" || !isStoreError(error)) throw error;
     return false;
   }
 }
