@@ -370,7 +370,7 @@ it("the table of databases is enforced unless the configuration permits sharing"
   await client.service(loyalty).points.set("u", 5);
   assert.equal(client.service(loyalty), client.service(loyalty));
   assert.throws(() => client.service(low), /8-15/);
-  assert.throws(() => client.service(rival), /a database that loyalty does not have/);
+  assert.throws(() => client.service(rival), /a database without the service loyalty/);
   assert.throws(
     () => client.service(defineService({ name: "product", database: 9, collections: {} })),
     /received 9, expected 1$/,
@@ -725,7 +725,10 @@ it("resetRateLimit forgets what was counted for a key, and counts are apart from
 
 it("checkRateLimit names what is expected when an option is bad", async (client) => {
   const { checkRateLimit } = client.service("auth");
-  await assert.rejects(checkRateLimit("k", undefined as never), /limit: received undefined, expected/);
+  await assert.rejects(
+    checkRateLimit("k", undefined as never),
+    /rate limit: received a value of type undefined, expected/,
+  );
   const good = { limit: 5, window: "1m" } as const;
   const bad = [
     { limit: 0 },
