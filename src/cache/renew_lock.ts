@@ -5,11 +5,12 @@ import { emit } from "./call.ts";
 import type { CacheContext, CallDefaults, Host, Lane } from "./context.ts";
 
 /** The first and the longest pause between two attempts to take a lock that another process holds, in milliseconds. */
-const PAUSES = { first: 20, longest: 250 };
+const FIRST_PAUSE = 20;
+const LONGEST_PAUSE = 250;
 
 /** Returns the pause that follows a pause, in milliseconds. */
 export function nextPause(pause: number): number {
-  return Math.min(pause ? pause * 1.5 : PAUSES.first, PAUSES.longest);
+  return Math.min(pause ? pause * 1.5 : FIRST_PAUSE, LONGEST_PAUSE);
 }
 
 /**
