@@ -357,7 +357,7 @@ describe("declarations", () => {
       client.cache().withLock("a", () => 1, { tll: "1s" } as Bad),
       {
         name: "TypeError",
-        message: 'Cannot set the options of withLock: received "tll", expected { ttl, wait, timeout, onError }',
+        message: 'Cannot set the options of withLock: received "tll", expected { wait, ttl, timeout, onError }',
       },
     );
   });
@@ -544,7 +544,7 @@ describe("calls", () => {
       await assert.rejects(cache.getOrSet("k", bad), says(/a loader/, type));
       await assert.rejects(cache.getOrSetMany(["k"], bad), says(/a loader/, type));
       await assert.rejects(cache.update("k", bad), says(/a change/, type));
-      await assert.rejects(cache.withLock("k", bad), says(/under a lock/, type));
+      await assert.rejects(cache.withLock("k", bad), says(/the function of withLock/, type));
     }
     assert.equal(driver.sent, 0);
   });

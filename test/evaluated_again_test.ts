@@ -76,7 +76,7 @@ describe("service with two declarations of one name", () => {
       const first = client.service(menu());
       const message =
         "Cannot use the service menu: received another declaration, " +
-        `expected the declaration that the client has (${differs}); restart after a change`;
+        `expected that of the client (${differs}); restart after a change`;
       assert.throws(() => client.service(second), { name: "TypeError", message });
       assert.equal(client.service("menu" as never), first);
     }

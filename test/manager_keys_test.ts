@@ -4,7 +4,17 @@ import { after, before, describe, it } from "node:test";
 import type { Connection } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { type CacheClient, createCacheClient, defineService } from "../mod.ts";
-import { clear, finish, get, type KeyEntry, type ListOptions, list, type Target } from "../src/manager/mod.ts";
+import {
+  clear,
+  copy,
+  finish,
+  get,
+  type KeyEntry,
+  type ListOptions,
+  list,
+  restore,
+  type Target,
+} from "../src/manager/mod.ts";
 import { gate, onWires } from "./helpers/engine.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 
@@ -251,5 +261,31 @@ describe("manager on keys of every type and of any bytes over TCP", () => {
     assert.equal((await finish(clear(client, { database: 9 }))).keys, 8);
     assert.deepEqual(await connection.send([["DBSIZE"]]), [0]);
     await driver.close();
+  });
+});
+
+describe("options of the manager", () => {
+  it("clear, copy, list and restore refuse an unknown option, and delete nothing", async () => {
+    await using client = createCacheClient({ driver: "memory", env: {} });
+    await using other = createCacheClient({ driver: "memory", env: {} });
+    await client.cache({ database: 9 }).set("a", 1);
+    // biome-ignore lint/suspicious/noExplicitAny: the compiler would refuse it
+    const bad: any = { database: 9, dryrun: true };
+    for (const run of [
+      () => finish(clear(client, bad)),
+      () => finish(copy(client, other, bad)),
+      () => finish(restore(client, bad)),
+      () => keysOf(client, bad),
+    ]) {
+      await assert.rejects(run, {
+        name: "TypeError",
+        message: /^Cannot set the options of \w+: received "dryrun", expected \{ service, database, /,
+      });
+      await assert.rejects(
+        finish(clear(client, undefined as never)),
+        /Cannot set the options of clear: received a value/,
+      );
+    }
+    assert.equal(await client.cache({ database: 9 }).get("a"), 1);
   });
 });

@@ -188,6 +188,10 @@ describe("metricsHandler", () => {
     assert.equal((await handler(ask("/"))).status, 404);
     assert.equal((await handler(ask("/metrics/x"))).status, 404);
     assert.equal((await handler(ask("/metrics", { method: "POST" }))).headers.get("allow"), "GET, HEAD");
+    assert.throws(
+      () => metricsHandler(client as never),
+      /Cannot serve metrics: received a value of type object, expected /,
+    );
     for (const token of ["", "a b", "\n", 1]) {
       assert.throws(() => metricsHandler(watch, { token: token as string }), /Cannot set a token/);
     }

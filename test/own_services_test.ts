@@ -158,8 +158,8 @@ describe("a service of one's own", () => {
     const refused = (database: number, owner: string) => ({
       name: "TypeError",
       message:
-        `Cannot put the service games in a database: received ${database}, expected a database without the service ` +
-        `${owner}: choose 8-15, or set CACHE_ALLOW_SHARED_DATABASES`,
+        `Cannot put the service games in a database: received ${database}, expected one from 8-15 without the service ` +
+        `${owner}, or CACHE_ALLOW_SHARED_DATABASES`,
     });
     assert.throws(() => client.service(named("games", 9)), refused(9, "loyalty"));
     assert.throws(() => client.service(named("games", 8)), refused(8, "menu"));
@@ -176,7 +176,7 @@ describe("a service of one's own", () => {
     client.service(defineService({ name: "loyalty", database: 8, collections: {} }));
     assert.throws(
       () => client.service(own("menu")),
-      /put the service menu in a database: received 8, expected a database without the service loyalty/,
+      /put the service menu in a database: received 8, expected one from 8-15 without the service loyalty/,
     );
   });
 });

@@ -1,6 +1,6 @@
 import type { Reply, Script } from "../../drivers/driver.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
-import { type Id, idsOf, type KeyOf, listOf } from "../entry/keyspace.ts";
+import { foundOf, type Id, idsOf, type KeyOf, listOf } from "../entry/keyspace.ts";
 import { type CacheStats, Counters } from "../telemetry/stats.ts";
 import type { CallOptions, ReadOptions } from "./call.ts";
 import type { CacheContext } from "./context.ts";
@@ -97,13 +97,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    */
   async getMany<T extends Out = Out>(ids: Iterable<K>, options?: ReadOptions): Promise<Map<K, NoInfer<T>>> {
     const list = idsOf(ids);
-    const values = await Promise.all(list.map((id) => this.get<T>(id, options)));
-    const found = new Map<K, T>();
-    list.forEach((id, i) => {
-      const value = values[i];
-      if (value !== undefined) found.set(id, value);
-    });
-    return found;
+    return foundOf(list, await Promise.all(list.map((id) => this.get<T>(id, options))));
   }
 
   /**

@@ -1,6 +1,6 @@
 /** `getOrSetMany`: one run of a batch loader for the loads of several keys. */
 import { checkFunction, checkTags, invalid, invalidType } from "../base/check.ts";
-import { type Id, idsOf } from "../entry/keyspace.ts";
+import { foundOf, type Id, idsOf } from "../entry/keyspace.ts";
 import { emit } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import { GetOrSet, type GetOrSetOptions, type LoadContext } from "./load.ts";
@@ -69,7 +69,7 @@ export async function getOrSetMany(
       );
     }),
   );
-  return new Map(list.flatMap((id, i) => (values[i] === undefined ? [] : [[id, values[i]]])));
+  return foundOf(list, values);
 }
 
 /** Runs a batch loader, and returns the value of each id. */

@@ -28,7 +28,7 @@ export async function update(
   const operation = "update";
   checkFunction(change, "a change");
   if (!(typeof attempts === "number" && attempts >= 1)) {
-    throw invalid("update", attempts, "attempts from 1 on", RangeError);
+    throw invalid("update", attempts, "attempts from 1 on");
   }
   for (let attempt = 0; attempt < attempts; attempt++) {
     const found = await peek(context, key, operation, options);

@@ -47,8 +47,8 @@ export async function withLock<T>(
   options: LockOptions = {},
 ): Promise<T> {
   const { batch, space, policy } = context;
-  checkFunction(run, "what is to run under a lock");
-  checkNames(options, ["ttl", "wait", "timeout", "onError"], "withLock");
+  checkFunction(run, "the function of withLock");
+  checkNames(options, ["wait", "ttl", "timeout", "onError"], "withLock");
   const span = (ttl: Ttl, what: string): number => parseTtl(ttl, what, policy.classes) ?? Number.POSITIVE_INFINITY;
   const ms = lockTtl(span(options.ttl ?? "10s", "lock ttl"));
   const wait = options.wait === false ? 0 : span(options.wait ?? "10s", "wait");
@@ -68,7 +68,7 @@ export async function withLock<T>(
     if (fence > 0) break;
     if (pause === 0) emit(context, { type: "lock-wait", key });
     if (performance.now() >= until) {
-      throw new CacheLockError(`Cannot lock ${describe(key)}: another holder had it for ${Math.round(wait)} ms`);
+      throw new CacheLockError(`Cannot lock ${describe(key)}: not free within ${Math.round(wait)} ms`);
     }
     await waitAfter(pause, until);
   }

@@ -109,13 +109,10 @@ export function entryOf(
 /** superjson's document of `undefined`. */
 const NOTHING = '{"json":null,"meta":{"values":["undefined"]}}';
 
-function tagsOf({ names }: KeyShape, { tags: source }: Policy, id: Id, value: unknown, { tags = [] }: Origin): string {
+function tagsOf(shape: KeyShape, { tags: source }: Policy, id: Id, value: unknown, { tags = [] }: Origin): string {
   let all = source;
-  if (typeof all === "function") {
-    // A tuple becomes an object: a function that reads its parts by name gives one id the same tags in both forms.
-    const parts = names && Array.isArray(id) ? Object.fromEntries(names.map((name, i) => [name, id[i]])) : id;
-    all = value === undefined ? [] : (all(value, parts) ?? []);
-  }
+  // A function that reads the parts of an id by name gives a tuple and an object the same tags.
+  if (typeof all === "function") all = value === undefined ? [] : (all(value, shape.named?.(id) ?? id) ?? []);
   checkTags(all);
   checkTags(tags);
   if (tags.length > 0) all = [...all, ...tags];

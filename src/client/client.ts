@@ -109,7 +109,7 @@ export class CacheClient<S extends object = FoodFastServices> {
     if (same) return same;
     const differs = known && difference(known.definition, definition);
     if (differs) {
-      const expected = `the declaration that the client has (${differs}); restart after a change`;
+      const expected = `that of the client (${differs}); restart after a change`;
       throw invalid(`use the service ${definition.name}`, definition, expected, TypeError, "another declaration");
     }
     const home = this.#homeOf(definition);
@@ -394,7 +394,7 @@ export class CacheClient<S extends object = FoodFastServices> {
       if (home.database === database && !(segment && home.segment)) owner ??= other;
     }
     if (owner === undefined && (own < 0 || own === database)) return;
-    const hint = `a database without the service ${owner}: choose 8-15, or set CACHE_ALLOW_SHARED_DATABASES`;
+    const hint = `one from 8-15 without the service ${owner}, or CACHE_ALLOW_SHARED_DATABASES`;
     throw invalid(`put the service ${name} in a database`, database, own < 0 ? hint : `${own}`, TypeError);
   }
 }

@@ -114,8 +114,8 @@ export type DecodedId = string | Readonly<Record<string, string>>;
 
 /** The functions between ids and logical keys. */
 export interface KeyShape {
-  /** The names of the parts if an id has several, so that a list of parts is one id. */
-  readonly names?: readonly string[];
+  /** Returns an id of several parts as an object. Without it, ids have one part, and a list is several ids. */
+  named?(id: Id): Id;
   /** Returns the logical key. @throws {TypeError} For an id that is empty, too long or of no accepted type. */
   encode(id: Id): string;
   /** Returns the id of a logical key. */
@@ -130,9 +130,19 @@ export function idsOf<K>(ids: Iterable<K>): K[] {
   return [...ids];
 }
 
+/** Returns the values that exist, by id, in the order of the ids. */
+export function foundOf<K, V>(ids: readonly K[], values: readonly (V | undefined)[]): Map<K, V> {
+  const found = new Map<K, V>();
+  ids.forEach((id, i) => {
+    const value = values[i];
+    if (value !== undefined) found.set(id, value);
+  });
+  return found;
+}
+
 /** Returns ids as a list. A single id becomes a list of one, also if it is itself a list of parts. */
-export function listOf<K>({ names }: KeyShape, ids: K | readonly K[]): readonly K[] {
-  return Array.isArray(ids) && !(names && ids.length > 0 && typeof ids[0] !== "object") ? ids : [ids as K];
+export function listOf<K>({ named }: KeyShape, ids: K | readonly K[]): readonly K[] {
+  return Array.isArray(ids) && !(named && ids.length > 0 && typeof ids[0] !== "object") ? ids : [ids as K];
 }
 
 /** The shape of a cache without collections, whose ids are the keys. */

@@ -14,7 +14,7 @@ export function severalParts(pattern: string, hashed = false): KeyShape | undefi
   const names = braces.split("}:{");
   if (new Set(names).size < Math.max(names.length, 2)) return undefined;
   return {
-    names,
+    named: (id) => (Array.isArray(id) ? Object.fromEntries(names.map((name, i) => [name, id[i]])) : (id as object)),
     encode(id) {
       const list = Array.isArray(id);
       if (typeof id !== "object" || id === null || Object.keys(id).length !== names.length) {

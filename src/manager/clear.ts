@@ -3,7 +3,7 @@ import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { checkPattern } from "../entry/keyspace.ts";
 import { EVERYTHING, invalidate } from "../lua/entries.ts";
 import { type ManagedConnection, openManagedConnection, word } from "./connection.ts";
-import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
+import { type Bulk, checkStepNames, type ManagedClient, type StepOptions, type Target } from "./target.ts";
 
 /**
  * The minimum and maximum number of keys that one step scans and deletes. Commands of other clients wait while the
@@ -50,6 +50,7 @@ export interface ClearProgress {
  * @throws {StoreError} When the store does not answer. Keys deleted before stay deleted.
  */
 export async function* clear(client: ManagedClient, options: ClearOptions): AsyncGenerator<ClearProgress, void, void> {
+  checkStepNames(options, ["pattern", "dryRun"], "clear");
   const pattern = checkPattern(options.pattern ?? "*");
   const connection = await openManagedConnection(client, options);
   let keys = 0;

@@ -16,7 +16,7 @@ import {
   type RestoreProgress,
 } from "./restore.ts";
 import { type Counts, type Past, Sink } from "./sink.ts";
-import type { ManagedClient, Problem, StepOptions, Target } from "./target.ts";
+import { checkStepNames, type ManagedClient, type Problem, type StepOptions, type Target } from "./target.ts";
 
 /** Options of {@linkcode copy}. */
 export type CopyOptions = (
@@ -53,6 +53,7 @@ export async function* copy(
   to: ManagedClient,
   options: CopyOptions,
 ): AsyncGenerator<CopyProgress, void, void> {
+  checkStepNames(options, ["all", "onConflict", "dryRun"], "copy");
   const { service, database, onConflict = "fail", dryRun = false } = options;
   checkOnConflict(onConflict);
   const all = service === undefined && database === undefined && "all" in options && options.all;

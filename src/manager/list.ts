@@ -2,7 +2,7 @@ import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver
 import { checkWhole, invalid } from "../base/check.ts";
 import { checkPattern } from "../entry/keyspace.ts";
 import { asText, displayText, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
-import type { Bulk, ManagedClient, StepOptions, Target } from "./target.ts";
+import { type Bulk, checkStepNames, type ManagedClient, type StepOptions, type Target } from "./target.ts";
 
 /** The number of keys that one step reads. */
 const PAGE = 500;
@@ -48,6 +48,7 @@ export interface KeyEntry {
  * @throws {StoreError} When the store does not answer.
  */
 export async function* list(client: ManagedClient, options: ListOptions): AsyncGenerator<KeyEntry, void, void> {
+  checkStepNames(options, ["pattern", "limit", "sort"], "list");
   const { limit = Number.POSITIVE_INFINITY, sort } = options;
   const pattern = checkPattern(options.pattern ?? "*");
   if (limit !== Number.POSITIVE_INFINITY) checkWhole(limit, "limit", 1);

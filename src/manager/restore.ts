@@ -7,7 +7,14 @@ import { BackupError, ConflictError } from "./errors.ts";
 import { readBackup, type Trailer } from "./file.ts";
 import { type BackupRecord, type KeyType, SIZE_COMMANDS, type StreamPart } from "./record.ts";
 import { type Counts, type Item, type Past, Sink } from "./sink.ts";
-import type { Bulk, ManagedClient, Problem, StepOptions, Target } from "./target.ts";
+import {
+  type Bulk,
+  checkStepNames,
+  type ManagedClient,
+  type Problem,
+  type StepOptions,
+  type Target,
+} from "./target.ts";
 
 /** The treatment of keys that already exist: they stay, they are replaced, or nothing is written at all. */
 export type OnConflict = "skip" | "replace" | "fail";
@@ -69,6 +76,7 @@ export async function* restore(
   client: ManagedClient,
   options: RestoreOptions,
 ): AsyncGenerator<RestoreProgress, void, void> {
+  checkStepNames(options, ["read", "onConflict", "dryRun"], "restore");
   const { read, onConflict = "fail", dryRun = false } = options;
   checkOnConflict(onConflict);
   const connection = await openManagedConnection(client, options);

@@ -1,5 +1,6 @@
 /** The options and types that all functions of the manager share. */
 
+import { checkNames } from "../base/check.ts";
 import type { Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Location, LocationOf } from "../client/types.ts";
@@ -9,6 +10,11 @@ import type { ServiceDefinition } from "../services/service.ts";
 export type Target =
   | { readonly service: string | ServiceDefinition; readonly database?: undefined }
   | { readonly service?: undefined; readonly database: number };
+
+/** Throws for an unknown option: a misspelt `pattern` or `dryRun` would delete all keys. */
+export function checkStepNames(options: unknown, own: readonly string[], what: string): void {
+  checkNames(options, ["service", "database", ...own, "signal", "timeout"], what);
+}
 
 /** Options of the steps of a long operation. */
 export interface StepOptions {

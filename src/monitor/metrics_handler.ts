@@ -1,5 +1,5 @@
 /** A fetch handler for metrics, health and readiness. */
-import { checkNames } from "../base/check.ts";
+import { checkNames, invalidType } from "../base/check.ts";
 import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { AT_EDGE } from "../runtime/edge.ts";
@@ -42,6 +42,7 @@ export function metricsHandler(
   options: MetricsHandlerOptions = {},
 ): (request: WebRequest) => Promise<WebResponse> {
   checkNames(options, ["token"], "metricsHandler");
+  if (typeof monitor?.ready !== "function") throw invalidType("serve metrics", monitor, "what monitor(client) returns");
   const { token } = options;
   if (token !== undefined) checkToken(token);
   let asked = Number.NEGATIVE_INFINITY;
