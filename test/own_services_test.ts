@@ -158,8 +158,8 @@ describe("a service of one's own", () => {
     const refused = (database: number, owner: string) => ({
       name: "TypeError",
       message:
-        `Cannot put the service games in a database: received ${database}, expected one from 8-15 without the service ` +
-        `${owner}, or CACHE_ALLOW_SHARED_DATABASES`,
+        `Cannot put the service games in a database: received ${database}, expected one from 8-15 without the ` +
+        `service ${owner}, or CACHE_ALLOW_SHARED_DATABASES`,
     });
     assert.throws(() => client.service(named("games", 9)), refused(9, "loyalty"));
     assert.throws(() => client.service(named("games", 8)), refused(8, "menu"));
