@@ -374,6 +374,19 @@ describe("declarations", () => {
     });
   });
 
+  it("a service refuses verbs that are no function, and a verb with the name of a collection", () => {
+    const collections = { dishes: collection<string>({ key: "dish:{id}" }) };
+    assert.throws(() => defineService({ name: "menu", collections, verbs: {} as Bad }), {
+      name: "TypeError",
+      message: "Cannot call verbs of menu: received a value of type object, expected a function",
+    });
+    const verbs = () => ({ dishes: () => 1 });
+    assert.throws(() => make().service(defineService({ name: "menu", collections, verbs })), {
+      name: "TypeError",
+      message: 'Cannot name a verb of menu: received "dishes", expected a name that no collection has',
+    });
+  });
+
   it("getMany and getOrSetMany refuse a string, which is not a list of ids", async () => {
     await using client = make();
     const message = 'Cannot use ids: received "dish", expected a list';

@@ -1,3 +1,4 @@
+import { invalid } from "../base/check.ts";
 import { Cache } from "../cache/cache.ts";
 import type { CallOptions } from "../cache/call.ts";
 import type { CacheContext, EntryRules, SharedContext } from "../cache/context.ts";
@@ -109,5 +110,10 @@ export function createService<C extends Collections, V extends object>(
     });
   }
   const service = core as unknown as ServiceCore<C>;
-  return Object.assign(service, definition.verbs?.(service, { timeout: context.timeout, onError: context.onError }));
+  const verbs = definition.verbs?.(service, { timeout: context.timeout, onError: context.onError });
+  for (const verb in verbs) {
+    if (Object.hasOwn(collections, verb))
+      throw invalid(`name a verb of ${name}`, verb, "a name that no collection has");
+  }
+  return Object.assign(service, verbs);
 }

@@ -1,4 +1,4 @@
-import { checkNames, describe, invalid, invalidType } from "../base/check.ts";
+import { checkFunction, checkNames, describe, invalid, invalidType } from "../base/check.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
 import type { Cache } from "../cache/cache.ts";
 import type { CallOptions } from "../cache/call.ts";
@@ -301,6 +301,7 @@ export function defineService<const C extends Collections, V extends object = Re
   if (Object(collections) !== collections) {
     throw invalidType(`set collections of the service ${name}`, collections, "{ name: collection({ key, ... }) }");
   }
+  if (definition.verbs !== undefined) checkFunction(definition.verbs, `verbs of ${name}`);
   const taken = new Map<string, string>();
   for (const [collection, declared] of Object.entries(collections)) {
     const { key } = declared;
