@@ -23,7 +23,7 @@ import {
   type ServiceOf,
 } from "../services/service.ts";
 import type { CacheListener, Sending } from "../telemetry/events.ts";
-import { type CacheStats, Counters, type LiveCounters } from "../telemetry/stats.ts";
+import { Counters, type LiveCounters } from "../telemetry/stats.ts";
 import { Assembly, type Home } from "./assembly.ts";
 import { ClientState } from "./client_state.ts";
 import { createService } from "./create_service.ts";
@@ -316,8 +316,7 @@ export class CacheClient<S extends object = FoodFastServices> {
   /** Returns the counts of operations and sends since this client was made. */
   stats(): ClientStats {
     const { counters, wire } = this.#state;
-    const services: Record<string, CacheStats> = {};
-    for (const [name, own] of counters) services[name] = Counters.total(own);
+    const services = Object.fromEntries([...counters].map(([name, own]) => [name, Counters.total(own)]));
     return { ...Counters.total(this.counters().flatMap(([, own]) => own)), services, wire: { ...wire } };
   }
 
