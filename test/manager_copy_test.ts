@@ -2,14 +2,55 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
-import { type CacheClient, createCacheClient } from "../mod.ts";
+import { type CacheClient, collection, createCacheClient, defineService } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { backup, ConflictError, type CopyOptions, copy, finish, list, type Problem } from "../src/manager/mod.ts";
 import type { Listener } from "../src/runtime/listen.ts";
 import { assertSame, backedUp } from "./helpers/backup_file.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
+import { onWires } from "./helpers/engine.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
+
+const MENU = defineService({ name: "menu", collections: { dishes: collection<string>({ key: "dish:{id}" }) } });
+
+onWires("copy of services that share a database", (onWire) => {
+  it(
+    "copy keeps entries of the destination valid when it skips, and copies valid ones",
+    onWire(async ({ make }) => {
+      const [from, to] = [make({ prefix: "from" }), make({ prefix: "to" })];
+      const [source, target] = [from.service(MENU).dishes, to.service(MENU).dishes];
+      await target.set(1, "own");
+      await source.set(2, "dead");
+      await from.service(MENU).invalidateAll();
+      await source.set(3, "valid");
+      await from.cache({ database: 8 }).set("plain", 1);
+      await source.set(1, "theirs");
+      await assert.rejects(finish(copy(from, to, { all: true })), /^ConflictError: .*\(menu:dish:1\)/);
+      const { written, skipped } = await finish(copy(from, to, { all: true, onConflict: "skip" }));
+      assert.deepEqual([written, skipped], [2, 1]);
+      assert.deepEqual([await target.get(1), await target.get(2), await target.get(3)], ["own", undefined, "valid"]);
+      assert.equal(await to.cache({ database: 8 }).get("plain"), 1);
+    }),
+  );
+
+  it(
+    "copy does not revive invalidated entries of the destination when it replaces",
+    onWire(async ({ make }) => {
+      const [from, to] = [make({ prefix: "from" }), make({ prefix: "to" })];
+      const [source, target] = [from.service(MENU).dishes, to.service(MENU).dishes];
+      await from.service(MENU).invalidateTags("any");
+      await source.set(1, "theirs");
+      await target.set(1, "own");
+      await target.set(2, "dead");
+      await to.service(MENU).invalidateAll();
+      await finish(copy(from, to, { database: 8, onConflict: "replace" }));
+      assert.deepEqual([await target.get(1), await target.get(2)], ["theirs", undefined]);
+      await to.service(MENU).invalidateAll();
+      assert.equal(await target.get(1), undefined);
+    }),
+  );
+});
 
 describe("copy", () => {
   let from: RedisServer;

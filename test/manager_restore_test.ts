@@ -9,8 +9,8 @@ import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import type { RawCommand } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
-import { type CacheClient, createCacheClient } from "../mod.ts";
-import { BackupError, clear, finish, type OnConflict, restore } from "../src/manager/mod.ts";
+import { type CacheClient, createCacheClient, defineService } from "../mod.ts";
+import { BackupError, clear, copy, finish, type OnConflict, restore } from "../src/manager/mod.ts";
 import { assertSame, BackupFile, backedUp, restored } from "./helpers/backup_file.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
 import { onWires } from "./helpers/engine.ts";
@@ -18,6 +18,7 @@ import { eventually } from "./helpers/eventually.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
 
+const MENU = defineService({ name: "menu", collections: {} });
 const MODES: readonly OnConflict[] = ["skip", "replace", "fail"];
 
 onWires("manager", (onWire, wire) => {
@@ -74,6 +75,34 @@ onWires("manager", (onWire, wire) => {
       assert.equal(await raw(10, "EXISTS", "#larder:restore"), 0);
       await other.invalidateTags("a");
       assert.equal(await other.get("kept"), undefined);
+    }),
+  );
+
+  it(
+    "restore refuses a whole database when services that share it are in the file and the destination",
+    onWire(async ({ make }) => {
+      const [from, to] = [make({ prefix: "from" }), make({ prefix: "to" })];
+      await from.service(MENU).invalidateAll();
+      await from.service(MENU).cache.set("a", 1);
+      const file = await backedUp(from, { database: 8 });
+      await to.service(MENU).cache.set("own", 2);
+      for (const onConflict of MODES) {
+        await assert.rejects(
+          restored(to, 8, file, onConflict),
+          /^TypeError: Cannot restore database 8 as a whole: .*, expected each service by its name: menu$/,
+        );
+      }
+      const cache = to.service(MENU).cache;
+      assert.deepEqual([await cache.get("a"), await cache.get("own")], [undefined, 2]);
+      // Its epoch alone counts too. The file goes to an empty store, and from there to this one.
+      await to.service(MENU).invalidateAll();
+      await finish(clear(to, { database: 8 }));
+      await assert.rejects(restored(to, 8, file, "replace"), /expected each service by its name: menu$/);
+      const empty = make({ prefix: "empty" });
+      await restored(empty, 8, file);
+      assert.equal(await empty.service(MENU).cache.get("a"), 1);
+      await finish(copy(empty, to, { service: "menu" }));
+      assert.equal(await cache.get("a"), 1);
     }),
   );
 

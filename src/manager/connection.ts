@@ -11,6 +11,7 @@ import { showsLife } from "../base/store_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Location, LocationOf } from "../client/types.ts";
+import { OWN_DATABASE } from "../services/databases.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 
 const encoder = new TextEncoder();
@@ -19,7 +20,7 @@ const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Matches the library's own keys of a service, below its name. */
-const OWN_OF_SERVICE = new RegExp(`^[\\w-]+:${OWN}`);
+const OWN_OF_SERVICE = new RegExp(`^([\\w-]+):${OWN}`);
 const OWN_BYTES = encoder.encode(OWN);
 
 /** The maximum number of bytes that one character takes in JSON; by it, the size of a request is estimated. */
@@ -38,6 +39,11 @@ export function asText(bulk: Bulk): string | undefined {
 /** Returns whether a logical key, as text or bytes, is one of the library's own. */
 export function isOwnBulk(logical: Bulk): boolean {
   return typeof logical === "string" ? isOwnKey(logical) : OWN_BYTES.every((byte, i) => logical[i] === byte);
+}
+
+/** Returns the name of the service if a logical key of a whole database is one of the library's own below a name. */
+export function ownerOf(logical: Bulk): string | undefined {
+  return OWN_OF_SERVICE.exec(displayText(logical))?.[1];
 }
 
 /** Returns a key or value as text to display. Bytes that are not UTF-8 become U+FFFD. */
@@ -70,6 +76,8 @@ export class ManagedConnection {
   readonly #prefix: Uint8Array;
   /** `true` for a whole database, which services may share. */
   readonly #whole: boolean;
+  /** The starts of physical keys that are left out of scans. */
+  #without: readonly string[] = [];
   readonly #signal: Signal | undefined;
   /** The deadline of one step, in milliseconds. */
   readonly timeout: number;
@@ -88,6 +96,39 @@ export class ManagedConnection {
   /** The name of the service or database in messages. */
   get name(): string {
     return this.location.service ?? `database ${this.location.number}`;
+  }
+
+  /** `true` for the whole of the database that services without one of their own share. */
+  get shared(): boolean {
+    return this.#whole && this.location.number === OWN_DATABASE;
+  }
+
+  /** Finds the services that share this database, by the library's own keys below their names. */
+  async findShared(): Promise<string[]> {
+    const names = new Set<string>();
+    if (!this.shared) return [];
+    for await (const page of this.scan(`*:${OWN}*`, 1000)) {
+      for (const key of page) {
+        const name = ownerOf(this.logical(key));
+        if (name !== undefined) names.add(name);
+      }
+    }
+    return [...names];
+  }
+
+  /**
+   * Splits a database into services that share it, and then the keys that belong to none of them.
+   *
+   * @param names The names of the services.
+   * @returns Connections that use this one, so they need not be closed.
+   */
+  split(names: readonly string[]): ManagedConnection[] {
+    const { prefix } = this.location;
+    const part = (location: Location): ManagedConnection =>
+      new ManagedConnection(location, this.#connection, this.#signal, this.timeout);
+    const rest = part(this.location);
+    rest.#without = names.map((name) => `${prefix}${name}:`);
+    return [...names.map((service) => part({ ...this.location, service, prefix: `${prefix}${service}:` })), rest];
   }
 
   /**
@@ -183,7 +224,7 @@ export class ManagedConnection {
   /** Returns whether a physical key is an application's, not the library's. */
   isEntry(physical: Bulk): boolean {
     // Services that share the database keep the library's keys below their names.
-    return !this.isOwn(physical) && !(this.#whole && OWN_OF_SERVICE.test(displayText(this.logical(physical))));
+    return !this.isOwn(physical) && !(this.#whole && ownerOf(this.logical(physical)) !== undefined);
   }
 
   /** Returns whether the driver can send a key or value. */
@@ -221,8 +262,12 @@ export class ManagedConnection {
     while (next) {
       const [cursor, keys] = (await next)[0] as [RawReply, Bulk[]];
       next = word(cursor) === "0" ? undefined : ask(word(cursor));
-      yield keys;
+      yield this.#without.length === 0 ? keys : keys.filter((key) => !this.#leavesOut(displayText(key)));
     }
+  }
+
+  #leavesOut(key: string): boolean {
+    return this.#without.some((start) => key.startsWith(start));
   }
 
   /** Closes the connection. */

@@ -38,7 +38,8 @@ export interface CopyProgress extends RestoreProgress {
 
 /**
  * Copies the keys of a service, a database, or all sixteen databases to the same service or database of another store.
- * The stores may keep databases apart in different ways. Keys are written as {@linkcode restore} writes them.
+ * The stores may keep databases apart in different ways. Services that share a database are copied one by one, each by
+ * its own record of invalidations. Keys are written as {@linkcode restore} writes them.
  *
  * @param from The client of the store to read.
  * @param to The client of the store to write.
@@ -69,21 +70,30 @@ export async function* copy(
       const { source, sink: connection } = ways;
       try {
         at = source.location.number;
+        const names = new Set([...(await source.findShared()), ...(await connection.findShared())]);
+        const [parts, sinks] = [source.split([...names]), connection.split([...names])];
         if (phase === "check") {
           const conflicts = new Conflicts(connection);
-          for await (const page of source.scan("*", PAGE)) {
-            const keys = page.filter((key) => !source.isOwn(key) && !source.doubtful(key));
-            await conflicts.find(keys.map((key) => connection.physical(source.logical(key))));
-            checked += keys.length;
-            yield { ...progress({ phase, keys: checked }), database: at };
+          for (const part of parts) {
+            for await (const page of part.scan("*", PAGE)) {
+              const keys = page.filter((key) => !part.isOwn(key) && !part.doubtful(key));
+              await conflicts.find(keys.map((key) => connection.physical(source.logical(key))));
+              checked += keys.length;
+              yield { ...progress({ phase, keys: checked }), database: at };
+            }
           }
           conflicts.refuse();
           continue;
         }
-        const start = { ...sums };
-        for await (const { counts, problems } of copyLocation(source, connection, onConflict === "replace", dryRun)) {
-          for (const name of Object.keys(sums) as (keyof Counts)[]) sums[name] = start[name] + counts[name];
-          yield { ...progress({ phase, ...sums, problems }), database: at };
+        for (const [i, part] of parts.entries()) {
+          const start = { ...sums };
+          const below = part.location.prefix.slice(source.location.prefix.length);
+          const steps = copyLocation(part, sinks[i] as ManagedConnection, onConflict === "replace", dryRun);
+          for await (const { counts, problems: found } of steps) {
+            for (const name of Object.keys(sums) as (keyof Counts)[]) sums[name] = start[name] + counts[name];
+            const problems = found.map(({ key, reason }) => ({ key: below + key, reason }));
+            yield { ...progress({ phase, ...sums, problems }), database: at };
+          }
         }
       } finally {
         await Promise.all([source.close(), connection.close()]);

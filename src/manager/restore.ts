@@ -1,7 +1,7 @@
 import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
-import { displayText, isOwnBulk, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
+import { displayText, isOwnBulk, type ManagedConnection, openManagedConnection, ownerOf, word } from "./connection.ts";
 import { claimEpoch, type EpochText, ensureEpoch, readEpoch, toEpoch } from "./epoch.ts";
 import { BackupError, ConflictError } from "./errors.ts";
 import { readBackup, type Trailer } from "./file.ts";
@@ -67,7 +67,8 @@ export interface RestoreProgress {
  * @param client The client.
  * @param options The service or database, the file, and the treatment of keys that already exist.
  * @returns The progress.
- * @throws {TypeError | RangeError} For a service or database that does not exist.
+ * @throws {TypeError | RangeError} For a service or database that does not exist. Also for a whole database if services
+ * that share it are in the file, with invalidations, and in the store. Nothing was written.
  * @throws {BackupError} For a file that is damaged or is not a backup. Nothing was written.
  * @throws {ConflictError} For keys that already exist, with `"fail"`. Nothing was written.
  * @throws {StoreError} When the store does not answer. The operation can be repeated.
@@ -93,7 +94,10 @@ export async function* restore(
     const { sha256, keys: total } = survey.trailer as Trailer;
     await checkTypes(connection, survey.types);
     const marker = !dryRun && left?.sha256 === sha256 && left.onConflict === onConflict ? left : undefined;
-    if (!marker) survey.refuseConflicts();
+    if (!marker) {
+      await survey.refuseShared();
+      survey.refuseConflicts();
+    }
     const { epoch } = survey;
     let mode: Mode = marker?.mode ?? (await modeOf(connection, empty, epoch));
     const name = `${MARKER}:${sha256.slice(0, 8)}${Math.random().toString(36).slice(2, 10)}`;
@@ -197,6 +201,8 @@ class Survey {
   trailer: Trailer | undefined;
   readonly types: Set<KeyType> = new Set();
   readonly #connection: ManagedConnection;
+  /** The services in the file that share the database and have an epoch of their own. */
+  readonly #services: Set<string> = new Set();
   readonly #conflicts: Conflicts | undefined;
 
   constructor(connection: ManagedConnection, conflicts: boolean) {
@@ -215,6 +221,10 @@ class Survey {
       if (more) continue;
       if (!isOwnBulk(key)) {
         this.keys++;
+        if (this.#connection.shared && displayText(key).endsWith(`:${EPOCH_KEY}`)) {
+          const name = ownerOf(key);
+          if (name !== undefined) this.#services.add(name);
+        }
         if (expires > Date.now()) keys.push(key);
       } else if (key === EPOCH_KEY) {
         this.epoch = toEpoch(value as Bulk);
@@ -225,6 +235,26 @@ class Survey {
     }
     if (marks) this.marks ??= new Map();
     await this.#conflicts?.find(keys.map((key) => this.#connection.physical(key)));
+  }
+
+  /** Throws if a service would get the epoch of the file, by which its keys in the store would be judged wrongly. */
+  async refuseShared(): Promise<void> {
+    if (this.#services.size === 0) return;
+    const existing = new Set<string>();
+    for await (const page of this.#connection.scan("*:*", STEP_KEYS)) {
+      for (const key of page) {
+        const text = displayText(this.#connection.logical(key));
+        const [name = ""] = text.split(":", 1);
+        // Statistics and locks do not depend on the epoch.
+        const counts = ownerOf(text) === undefined || text.endsWith(EPOCH_KEY);
+        if (counts && this.#services.has(name)) existing.add(name);
+      }
+      if (existing.size === this.#services.size) break;
+    }
+    if (existing.size === 0) return;
+    const action = `restore ${this.#connection.name} as a whole`;
+    const expected = `each service by its name: ${[...existing].join(", ")}`;
+    throw invalid(action, existing, expected, TypeError, "services that are in the store already");
   }
 
   /** Throws if keys exist that must not. @throws {ConflictError} With the first of them. */
