@@ -370,7 +370,7 @@ it("the table of databases is enforced unless the configuration permits sharing"
   await client.service(loyalty).points.set("u", 5);
   assert.equal(client.service(loyalty), client.service(loyalty));
   assert.throws(() => client.service(low), /8-15/);
-  assert.throws(() => client.service(rival), /a database without the service loyalty/);
+  assert.throws(() => client.service(rival), /8-15 without the service loyalty/);
   assert.throws(
     () => client.service(defineService({ name: "product", database: 9, collections: {} })),
     /received 9, expected 1$/,

@@ -59,7 +59,7 @@ describe("Deno's permissions", () => {
   });
 
   it("make a client warn that no store is named when variables may not be read, and only then", async () => {
-    const line = /^larder: no store is named, and the environment cannot be read: .*on Deno permit --allow-env/;
+    const line = /^larder: no store is named, and the environment cannot be read: .*on Deno allow --allow-env/;
     for (const [flags, options, expected] of [
       [[], {}, line],
       [["--allow-env=HOME"], {}, line],
