@@ -117,9 +117,9 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
   if (problems.length > 0) throw new CacheConfigError(problems);
   checkDefaults(options);
   const { driver, database = driver.database ?? 0, ttls = {} } = options;
-  const { CACHE_TTL_SHORT = "5m", CACHE_TTL_LONG = "2h" } = ttls;
+  const { CACHE_TTL_SHORT = "short", CACHE_TTL_LONG = "long" } = ttls;
   const named = { ...TTL_CLASSES, short: parseTtl(CACHE_TTL_SHORT), long: parseTtl(CACHE_TTL_LONG) };
-  const ttl = { ...named, default: parseTtl(options.ttl ?? "1h", "ttl", named) };
+  const ttl = { ...named, default: parseTtl(options.ttl ?? "default", "ttl", named) };
   const config = {
     ...common,
     database,

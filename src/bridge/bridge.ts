@@ -25,6 +25,7 @@
 
 import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { check, checkOptions, checkWhole, invalid, type Rule, type Rules, whole } from "../base/check.ts";
+import { RequestError } from "../base/request_error.ts";
 import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
@@ -32,16 +33,7 @@ import { CommandStreams } from "./command_streams.ts";
 import { mayListen } from "./commands.ts";
 import { openProtocol, type Protocol } from "./protocol.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
-import {
-  forbidden,
-  parseBody,
-  parsePath,
-  parseQuery,
-  parseSegments,
-  RequestError,
-  readBody,
-  toCommand,
-} from "./request.ts";
+import { forbidden, parseBody, parsePath, parseQuery, parseSegments, readBody, toCommand } from "./request.ts";
 import { serveScripts } from "./scripts.ts";
 
 export type { WebRequest, WebResponse } from "../base/web_types.ts";

@@ -5,20 +5,9 @@
  */
 
 import { type RawCommand, StoreError } from "../../drivers/driver.ts";
+import { RequestError } from "../base/request_error.ts";
 import { type Argument, blocked, isRead } from "./commands.ts";
 import { parseJson } from "./json.ts";
-
-/** Thrown for a request whose whole response is an error. */
-export class RequestError extends Error {
-  /** The HTTP status. */
-  readonly status: number;
-
-  /** Makes an error with an HTTP status. */
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
 
 /** Reads a request's body. @throws {RequestError} When it is too large or breaks off. */
 export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array> {

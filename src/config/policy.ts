@@ -154,7 +154,7 @@ type Parsed = Omit<Policy, "classes">;
 const POLICY: {
   readonly [N in keyof Parsed]: readonly [Parsed[N], (value: never, name: string, classes: TtlClasses) => Parsed[N]];
 } = {
-  ttl: [36e5, lasting],
+  ttl: [TTL_CLASSES.default ?? Number.POSITIVE_INFINITY, lasting],
   staleFor: [0, span],
   failSafeFor: [0, span],
   negativeTtl: [0, span],

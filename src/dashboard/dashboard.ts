@@ -24,6 +24,7 @@
 import { checkOptions, FLAG, type Rules, TEXT } from "../base/check.ts";
 import { formatBytes } from "../base/format.ts";
 import { sha256 } from "../base/hash.ts";
+import { RequestError } from "../base/request_error.ts";
 import { isStoreError } from "../base/store_error.ts";
 import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
 import { type Duration, parseTimeout, type Timeout } from "../base/ttl.ts";
@@ -139,16 +140,6 @@ interface Context {
   readonly timeout: number;
   readonly connections: SharedConnections;
   readonly streams: EventStreams;
-}
-
-/** The error of a request that is refused. */
-class RequestError extends Error {
-  readonly status: number;
-
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
 }
 
 async function answer(request: Request, context: Context): Promise<Response> {
