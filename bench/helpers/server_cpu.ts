@@ -1,0 +1,66 @@
+/**
+ * Measures the processor time that a redis-server takes for each operation: user and system time of INFO cpu, over a
+ * run. A server that is asked less at a time by a slower client looks dearer, so both sides of a comparison should send
+ * as many commands at a time.
+ *
+ * @module
+ */
+import type { RawClient } from "../../test/helpers/redis_server.ts";
+import { quantile, verdict, type Work } from "./compare.ts";
+
+/** The two sides of {@linkcode compareServerCpu}, and how to measure them. */
+export interface CpuComparison {
+  /** The question, such as `"500 concurrent sets"`. */
+  readonly title: string;
+  /** The unit that a time counts, such as `"set"`. */
+  readonly unit: string;
+  /** The units of one time. @default 1 */
+  readonly units?: number;
+  readonly ours: Work;
+  readonly theirs: Work;
+  /** The peer, with its version. */
+  readonly peer: string;
+  /** The greatest ratio; none when it is measured for information. */
+  readonly bar?: number;
+  /** The times that each side of a round does its work: as many as take the server some 20 ms or more. */
+  readonly times: number;
+  /** The number of measured rounds. @default 15 */
+  readonly rounds?: number;
+}
+
+/** Answers the microseconds that the server took for one unit. Nothing else may use the server in between. */
+export async function serverCpu(server: RawClient, work: Work, times: number, units = 1): Promise<number> {
+  const start = await usedCpu(server);
+  await work(times);
+  return ((await usedCpu(server)) - start) / (times * units);
+}
+
+/** Measures, prints and answers the median ratio of our microseconds to the peer's, in alternating rounds. */
+export async function compareServerCpu(server: RawClient, comparison: CpuComparison): Promise<number> {
+  const { title, unit, units = 1, ours, theirs, peer, bar, times, rounds = 15 } = comparison;
+  const ratios: number[] = [];
+  const spent: [number[], number[]] = [[], []];
+  // In the first round, compilers warm up.
+  for (let round = 0; round <= rounds; round++) {
+    const pair = [0, 0];
+    for (const side of round % 2 === 0 ? [0, 1] : [1, 0]) {
+      pair[side] = await serverCpu(server, side === 0 ? ours : theirs, times, units);
+      if (round > 0) spent[side]?.push(pair[side]);
+    }
+    if (round > 0) ratios.push((pair[0] as number) / (pair[1] as number));
+  }
+  const ratio = quantile(ratios, 0.5);
+  const cost = (side: 0 | 1): string => `${quantile(spent[side], 0.5).toFixed(2)} us/${unit}`;
+  const spread = `quartiles ${quantile(ratios, 0.25).toFixed(2)}-${quantile(ratios, 0.75).toFixed(2)}`;
+  const measured = `${ratio.toFixed(2)} (${spread} of ${rounds} rounds; ours ${cost(0)}, ${peer} ${cost(1)})`;
+  if (bar === undefined) console.log(`  ${title}\n    for information: ${measured}`);
+  else verdict(title, `${bar.toFixed(1)} or less`, measured, ratio <= bar);
+  return ratio;
+}
+
+/** Answers the microseconds of the processor that a server has used since it started. */
+async function usedCpu(server: RawClient): Promise<number> {
+  const text = String(await server.command("INFO", "cpu"));
+  const seconds = (name: string): number => Number(new RegExp(`^${name}:([\\d.]+)`, "m").exec(text)?.[1]);
+  return (seconds("used_cpu_user") + seconds("used_cpu_sys")) * 1e6;
+}
