@@ -5,7 +5,7 @@ import { createCacheClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { product } from "../test/fixtures/product.ts";
 import { serve } from "../test/helpers/serve.ts";
-import { heading, verdict, version } from "./helpers/compare.ts";
+import { heading, information, verdict, version } from "./helpers/compare.ts";
 
 const CALLERS = 1000;
 heading(
@@ -31,7 +31,7 @@ async function count(title: string, bar: number | undefined, work: () => Promise
   const start = performance.now();
   await work();
   const took = `${(performance.now() - start).toFixed(1)} ms`;
-  if (bar === undefined) return console.log(`  ${title}\n    for information: ${requests} / ${commands} (${took})`);
+  if (bar === undefined) return information(title, `${requests} / ${commands} (${took})`);
   verdict(title, `${bar} / ${bar}`, `${requests} / ${commands} (${took})`, requests === bar && commands === bar);
 }
 

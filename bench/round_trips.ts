@@ -1,7 +1,7 @@
 // How many round trips does a getOrSet cost?
 import assert from "node:assert/strict";
 import { type CacheClient, collection, createCacheClient, defineService } from "../mod.ts";
-import { heading, verdict } from "./helpers/compare.ts";
+import { heading, information, verdict } from "./helpers/compare.ts";
 import { openWires } from "./helpers/wires.ts";
 
 const menu = defineService({
@@ -41,7 +41,7 @@ for (const wire of wires) {
     for (const id of IDS) trips.push(await count(client, of, id, options, stored));
     if ("bar" in more)
       verdict(`${wire.name}: ${name}`, `${more.bar}`, trips.join(", "), Math.max(...trips) <= more.bar);
-    else console.log(`  ${wire.name}: ${name}\n    for information: ${trips.join(", ")}`);
+    else information(`${wire.name}: ${name}`, trips.join(", "));
   }
 }
 await close();

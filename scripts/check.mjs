@@ -18,6 +18,7 @@ const { writeDocs } = await import("./docs.mjs");
 const { checkNames } = await import("./names.mjs");
 const { checkProse } = await import("./prose.mjs");
 const { checkLinks } = await import("./links.mjs");
+const { benchPage, PAGE_FILE, readBenchResults } = await import("./bench_page.mjs");
 const { ASSETS_FILE, dashboardAssets } = await import("./dashboard.mjs");
 
 /** Milliseconds that one command may take. */
@@ -88,6 +89,11 @@ async function page() {
   return problems(same ? [] : [`${ASSETS_FILE} is not of src/dashboard/page/: run \`node scripts/dashboard.mjs\``]);
 }
 
+function results() {
+  const same = readFileSync(join(root, PAGE_FILE), "utf8") === benchPage(readBenchResults());
+  return problems(same ? [] : [`${PAGE_FILE} is not of bench/results.json: run \`node scripts/bench_page.mjs\``]);
+}
+
 /** Two queues of about the same length, one for each core: checks of the sources, and checks that need a build. */
 const queues = [
   [
@@ -95,6 +101,7 @@ const queues = [
     ["imports", imports],
     ["names", () => problems(checkNames())],
     ["prose", () => problems(checkProse())],
+    ["bench page", results],
     ["docs", command("deno", "doc", "--quiet", "--lint", ...entries)],
     ["doc examples", () => command("deno", "test", "--quiet", "--doc", "-A", ...examples())()],
     ["reference", () => writeDocs(join(folder, "reference"))],

@@ -5,9 +5,13 @@ import { files, root } from "./tools.mjs";
 
 /** The Markdown files whose links are checked, as paths from the repository's root. */
 export function markdownFiles() {
-  return ["README.md", "CONTRIBUTING.md", ...files("docs", /\.md$/), ...files("examples", /\.md$/)].filter(
-    (path) => !path.includes("node_modules/"),
-  );
+  return [
+    "README.md",
+    "CONTRIBUTING.md",
+    "bench/README.md",
+    ...files("docs", /\.md$/),
+    ...files("examples", /\.md$/),
+  ].filter((path) => !path.includes("node_modules/"));
 }
 
 /** Returns the anchors of a Markdown text, as GitHub makes them of its headings. */

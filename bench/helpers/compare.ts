@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 import process from "node:process";
 
 /** Does the thing `times` times. */
@@ -44,6 +44,24 @@ export function version(name: string): string {
   return `${name} ${JSON.parse(readFileSync(`node_modules/${name}/package.json`, "utf8")).version}`;
 }
 
+/** The parts of a row of results that not every row has. */
+interface RowParts {
+  /** The bar in words; none when it is measured for information. */
+  readonly bar?: string;
+  /** True if the bar is reached. */
+  readonly ok?: boolean;
+  /** The peer, with its version. */
+  readonly peer?: string | undefined;
+}
+
+/** Adds a row to the file of results that `npm run bench` names. What stands in brackets is a detail of it. */
+function keep(title: string, result: string, parts: RowParts): void {
+  const file = process.env.BENCH_ROWS;
+  if (!file) return;
+  const [, measured = result, detail] = /^([^(]+?) \((.*)\)$/s.exec(result) ?? [];
+  appendFileSync(file, `${JSON.stringify({ title, ...parts, measured, detail })}\n`);
+}
+
 /** Prints what is measured, on what, and how to read it. */
 export function heading(question: string, reading: string): void {
   console.log(`${question}\n${runtime}. ${reading}`);
@@ -54,9 +72,29 @@ export function ratioHeading(question: string): void {
   heading(question, "A ratio is our rate over the peer's in the same round: above 1 we are faster. Read the median.");
 }
 
-/** Prints one line of the verdict. */
-export function verdict(title: string, bar: string, measured: string, ok: boolean): void {
+/**
+ * Prints one line of the verdict, and keeps it.
+ *
+ * @param title The part of the question that it answers.
+ * @param bar The bar in words, such as `"1.3 or less"`.
+ * @param measured The result. What stands in brackets at its end is left out of the table of results.
+ * @param ok True if the bar is reached.
+ * @param peer The peer, with its version.
+ */
+export function verdict(title: string, bar: string, measured: string, ok: boolean, peer?: string): void {
   console.log(`  ${title}\n    bar: ${bar}, measured: ${measured}, ${ok ? "ok" : "MISSED"}`);
+  keep(title, measured, { bar, ok, peer });
+}
+
+/** Prints and keeps what is measured for information. */
+export function information(title: string, measured: string, peer?: string): void {
+  console.log(`  ${title}\n    for information: ${measured}`);
+  keep(title, measured, { peer });
+}
+
+/** Prints and keeps the verdict on what we need over what the peer needs: time, bytes or processor time. */
+export function atMost(title: string, most: number, ratio: number, detail: string, peer: string): void {
+  verdict(title, `${most} or less`, `${ratio.toFixed(2)} (${detail})`, ratio <= most, peer);
 }
 
 /** Measures, prints and answers the median ratio. */
@@ -78,8 +116,8 @@ export async function compare(comparison: Comparison): Promise<number> {
   const rate = (side: 0 | 1): string => `${(quantile(times[side], 0.5) * 1000).toFixed(2)} us/${unit}`;
   const spread = `quartiles ${quantile(ratios, 0.25).toFixed(2)}-${quantile(ratios, 0.75).toFixed(2)}`;
   const measured = `${ratio.toFixed(2)} (${spread} of ${rounds} rounds; ours ${rate(0)}, ${peer} ${rate(1)})`;
-  if (bar === undefined) console.log(`  ${title}\n    for information: ${measured}`);
-  else verdict(title, bar.toFixed(1), measured, ratio >= bar);
+  if (bar === undefined) information(title, measured, peer);
+  else verdict(title, `${Number.isInteger(bar) ? bar.toFixed(1) : bar} or more`, measured, ratio >= bar, peer);
   return ratio;
 }
 
