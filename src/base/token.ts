@@ -14,7 +14,7 @@ export function checkToken(token: unknown, name = "a token"): asserts token is s
 }
 
 /** Returns the token of `Authorization: Bearer <token>`; empty without one. */
-export function bearerOf(request: Request): string {
+export function bearerOf(request: { readonly headers: Pick<Headers, "get"> }): string {
   return /^bearer +(.*)$/i.exec(request.headers.get("authorization") ?? "")?.[1] ?? "";
 }
 
@@ -26,6 +26,6 @@ export function sameToken(given: string, token: string): boolean {
 }
 
 /** Returns the URL of a request. Without a Host header, as simple health probes send it, Bun has only the path. */
-export function urlOf(request: Request): URL {
+export function urlOf(request: { readonly url: string }): URL {
   return new URL(request.url, "http://localhost");
 }

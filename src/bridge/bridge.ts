@@ -29,6 +29,7 @@ import { RequestError } from "../base/request_error.ts";
 import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
+import { fetchHandler, type PlainRequest, type PlainResponse } from "../runtime/handler.ts";
 import { CommandStreams } from "./command_streams.ts";
 import { mayListen } from "./commands.ts";
 import { openProtocol, type Protocol } from "./protocol.ts";
@@ -120,13 +121,13 @@ export function bridge(options: BridgeOptions): Bridge {
   );
   const streams = new CommandStreams({ most: options.maxStreams ?? 1000, heartbeat, timeout });
   const context = { options, protocol, streams };
-  const handler = async (request: Request): Promise<Response> => {
+  const handler = fetchHandler(async (request) => {
     try {
       return await answer(request, context);
     } catch (error) {
       return failure(error);
     }
-  };
+  });
   return Object.assign(handler, {
     async close(): Promise<void> {
       streams.close();
@@ -142,7 +143,7 @@ interface Context {
   readonly streams: CommandStreams;
 }
 
-async function answer(request: Request, context: Context): Promise<Response> {
+async function answer(request: PlainRequest, context: Context): Promise<PlainResponse> {
   const { options, protocol } = context;
   const url = urlOf(request);
   if (request.method === "OPTIONS" && request.headers.has("access-control-request-method")) return preflight(request);
@@ -172,7 +173,7 @@ async function answer(request: Request, context: Context): Promise<Response> {
   return respond(reply instanceof Error ? 400 : 200, format.type, format.one(reply));
 }
 
-function chooseFormat(request: Request, url: URL): Format {
+function chooseFormat(request: PlainRequest, url: URL): Format {
   const base64 = request.headers.get("upstash-encoding") === "base64";
   const name = request.headers.get("upstash-response-format") ?? "json";
   if (name === "json") return base64 ? base64Json : plainJson;
@@ -183,7 +184,7 @@ function chooseFormat(request: Request, url: URL): Format {
 }
 
 /** Checks the token of a request. Returns whether it is the token that may only read. */
-function authorize(request: Request, url: URL, { token, readOnlyToken }: BridgeOptions): boolean {
+function authorize(request: PlainRequest, url: URL, { token, readOnlyToken }: BridgeOptions): boolean {
   const given = request.headers.has("authorization") ? bearerOf(request) : (url.searchParams.get("_token") ?? "");
   const full = sameToken(given, token);
   const reads = readOnlyToken !== undefined && sameToken(given, readOnlyToken);
@@ -233,11 +234,11 @@ function toStream(url: URL): readonly string[] | undefined {
 }
 
 async function answerStream(
-  request: Request,
+  request: PlainRequest,
   command: readonly string[],
   readOnly: boolean,
   { protocol, streams }: Context,
-): Promise<Response> {
+): Promise<PlainResponse> {
   const [name = "", channel = ""] = command;
   const { connect } = protocol;
   if (!connect)
@@ -249,17 +250,18 @@ async function answerStream(
   return respond(200, "text/event-stream", events);
 }
 
-function preflight(request: Request): Response {
+function preflight(request: PlainRequest): PlainResponse {
   const wanted = request.headers.get("access-control-request-headers") ?? "authorization, content-type";
-  return new Response(null, {
+  return {
     status: 204,
+    body: null,
     headers: {
       "access-control-allow-origin": "*",
       "access-control-allow-methods": "HEAD, GET, POST, PUT",
       "access-control-allow-headers": wanted,
       "access-control-max-age": "86400",
     },
-  });
+  };
 }
 
 const DRIVER: Rule = [
@@ -289,17 +291,21 @@ function checkBridgeOptions(options: BridgeOptions): void {
 
 const STATUS: Partial<Record<StoreError["kind"], number>> = { command: 400, limit: 429, timeout: 504, protocol: 502 };
 
-function failure(error: unknown): Response {
+function failure(error: unknown): PlainResponse {
   if (error instanceof RequestError) return fail(error.status, error.message);
   if (error instanceof StoreError) return fail(STATUS[error.kind] ?? 503, error.message);
   return fail(500, "The bridge failed");
 }
 
-function fail(status: number, error: string): Response {
+function fail(status: number, error: string): PlainResponse {
   return respond(status, "application/json", new TextEncoder().encode(JSON.stringify({ error })));
 }
 
-function respond(status: number, type: string, body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>): Response {
+function respond(
+  status: number,
+  type: string,
+  body: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>,
+): PlainResponse {
   const headers: Record<string, string> = {
     "content-type": type,
     "cache-control": "no-store",
@@ -310,5 +316,5 @@ function respond(status: number, type: string, body: Uint8Array<ArrayBuffer> | R
   // Without a length, the response would be sent in chunks.
   if (body instanceof Uint8Array) headers["content-length"] = `${body.length}`;
   if (status === 405) headers.allow = "HEAD, GET, POST, PUT";
-  return new Response(body, { status, headers });
+  return { status, headers, body };
 }

@@ -6,16 +6,16 @@
 
 import { type RawCommand, StoreError } from "../../drivers/driver.ts";
 import { RequestError } from "../base/request_error.ts";
+import type { PlainRequest } from "../runtime/handler.ts";
 import { type Argument, blocked, isRead } from "./commands.ts";
 import { parseJson } from "./json.ts";
 
 /** Reads a request's body. @throws {RequestError} When it is too large or breaks off. */
-export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array> {
+export async function readBody(request: PlainRequest, maxBytes: number): Promise<Uint8Array> {
   const declared = request.headers.get("content-length");
   if (Number(declared) > maxBytes) throw tooLarge();
-  if (!request.body) return new Uint8Array();
   try {
-    if (declared === null) return await readParts(request.body, maxBytes);
+    if (declared === null) return request.body ? await readParts(request.body, maxBytes) : new Uint8Array();
     const body = new Uint8Array(await request.arrayBuffer());
     if (body.length > maxBytes) throw tooLarge();
     return body;

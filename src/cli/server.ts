@@ -1,7 +1,8 @@
 /** The servers of `larder serve` and `larder dashboard`. */
 import type { Command } from "commander";
 import { toBase64 } from "../base/base64.ts";
-import { type FetchHandler, type Listener, listen } from "../runtime/listen.ts";
+import { type FetchHandler, wrapHandler } from "../runtime/handler.ts";
+import { type Listener, listen } from "../runtime/listen.ts";
 import { Failure } from "./errors.ts";
 import { wholeNumber } from "./flags.ts";
 import type { Shell } from "./shell.ts";
@@ -37,16 +38,16 @@ export async function startServer(handler: ServedHandler, hostname: string, port
   let open = 0;
   let closing = false;
   let last: (() => void) | undefined;
-  const counted: FetchHandler = async (request) => {
+  const counted = wrapHandler(handler, async (answer) => {
     if (closing) return new Response(JSON.stringify({ error: "the server is stopping" }), { status: 503 });
     open++;
     try {
-      return await handler(request);
+      return await answer();
     } finally {
       open--;
       if (open === 0) last?.();
     }
-  };
+  });
   let listener: Listener;
   try {
     listener = await listen(counted, { hostname, port });

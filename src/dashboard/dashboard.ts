@@ -31,6 +31,7 @@ import { type Duration, parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { diagnose, type Finding, type Target } from "../manager/mod.ts";
 import type { AlertRule } from "../monitor/mod.ts";
+import { fetchHandler, type PlainRequest } from "../runtime/handler.ts";
 import { ASSETS } from "./assets.ts";
 import { EventStreams } from "./event_streams.ts";
 import { deleteKey, findKeys, requestedKey, slowCommands, viewKey } from "./keys.ts";
@@ -114,7 +115,7 @@ export function dashboard(client: WatchedClient, options: DashboardOptions): Das
       interval: watcher.interval,
     })),
   };
-  const handler = async (request: Request): Promise<Response> => {
+  const handler = fetchHandler(async (request) => {
     try {
       const response = await answer(request, context);
       if (request.method !== "HEAD") return response;
@@ -123,7 +124,7 @@ export function dashboard(client: WatchedClient, options: DashboardOptions): Das
     } catch (error) {
       return failure(error, request);
     }
-  };
+  });
   const close = async (): Promise<void> => {
     context.streams.close();
     await Promise.all([watcher.close(), context.connections.close()]);
@@ -142,7 +143,7 @@ interface Context {
   readonly streams: EventStreams;
 }
 
-async function answer(request: Request, context: Context): Promise<Response> {
+async function answer(request: PlainRequest, context: Context): Promise<Response> {
   const url = urlOf(request);
   const { path, token } = context;
   const isPage = url.pathname === path;
@@ -177,7 +178,7 @@ async function answer(request: Request, context: Context): Promise<Response> {
 const MOST_BYTES = 2 ** 20;
 
 /** Reads the parameters of a request: from its URL, or from its body, because keys may be longer than a URL. */
-async function parametersOf(request: Request, url: URL): Promise<URLSearchParams> {
+async function parametersOf(request: PlainRequest, url: URL): Promise<URLSearchParams> {
   if (!/^(POST|DELETE)$/.test(request.method)) return url.searchParams;
   const long = new RequestError(413, `Cannot read the request: expected a body of at most ${formatBytes(MOST_BYTES)}`);
   if (Number(request.headers.get("content-length")) > MOST_BYTES) throw long;
@@ -186,7 +187,7 @@ async function parametersOf(request: Request, url: URL): Promise<URLSearchParams
   return body === "" ? url.searchParams : new URLSearchParams(body);
 }
 
-async function api(route: string, request: Request, query: URLSearchParams, context: Context): Promise<Response> {
+async function api(route: string, request: PlainRequest, query: URLSearchParams, context: Context): Promise<Response> {
   const { client, connections, streams, timeout, write } = context;
   switch (route) {
     case "events":
@@ -238,7 +239,7 @@ function targetOf(query: URLSearchParams): Target {
 }
 
 /** Returns whether the page itself sent a request. Browsers send a cookie to every port of a machine. */
-function ofOwnPage({ headers }: Request, { host }: URL): boolean {
+function ofOwnPage({ headers }: PlainRequest, { host }: URL): boolean {
   const [site, origin] = [headers.get("sec-fetch-site"), headers.get("origin")];
   if (site !== null) return site === "same-origin" || site === "none";
   // A proxy that ends TLS changes the scheme, but not the host.
@@ -246,7 +247,7 @@ function ofOwnPage({ headers }: Request, { host }: URL): boolean {
 }
 
 /** Returns whether a request carries the token: in its URL, as a bearer token, or by the cookie. */
-function authorized(request: Request, given: string | null, token: string): boolean {
+function authorized(request: PlainRequest, given: string | null, token: string): boolean {
   if (given !== null) return sameToken(given, token);
   if (request.headers.has("authorization")) return sameToken(bearerOf(request), token);
   const name = cookieOf(token);
@@ -272,7 +273,7 @@ function asset(name: string): Response {
   return respond(200, found.body, found.type, { "content-security-policy": POLICY });
 }
 
-function failure(error: unknown, { headers }: Request): Response {
+function failure(error: unknown, { headers }: PlainRequest): Response {
   if (error instanceof RequestError) {
     // A person sees this in a browser.
     if (headers.get("accept")?.includes("text/html")) return respond(error.status, error.message, "text/plain");
