@@ -47,7 +47,7 @@ export class NodeRequest implements PlainRequest {
     };
   }
 
-  /** The body as a stream; `null` if there is none. */
+  /** The body as a stream; `null` without one. */
   get body(): ReadableStream<Uint8Array> | null {
     if (!this.#hasBody) return null;
     this.#body ??= toStream(this.#incoming);
