@@ -1,6 +1,8 @@
-// Compiles everything into the same folders below dist/, and removes files that no longer have a source.
+// Compiles everything into the same folders below dist/, removes files that no longer have a source, and bundles the
+// npm package.
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { bundlePackage, PACKAGE_FOLDER } from "./package.mjs";
 import { slimPackages } from "./slim.mjs";
 import { files, root, run } from "./tools.mjs";
 
@@ -18,12 +20,13 @@ export async function build() {
   if (emitted.size > 0) {
     for (const file of files("dist", /./)) {
       const path = join(root, file);
-      if (!emitted.has(resolve(path))) rmSync(path);
+      if (!emitted.has(resolve(path)) && !file.startsWith(PACKAGE_FOLDER)) rmSync(path);
     }
   }
   if (code === 0) {
     nameDisposal();
     await slimPackages();
+    await bundlePackage();
   }
   return { code, output: lines.filter((line) => !line.startsWith("TSFILE: ")).join("\n") };
 }

@@ -1,6 +1,7 @@
 // Checks that package.json, deno.json, package-lock.json and the files agree.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { PACKAGE_FOLDER } from "./package.mjs";
 import { files, root } from "./tools.mjs";
 
 const json = (file) => JSON.parse(readFileSync(join(root, file), "utf8"));
@@ -22,7 +23,9 @@ export function checkExports() {
   const { "./package.json": _, ...entries } = npm.exports;
   same("exports", Object.keys(entries).join(" "), Object.keys(deno.exports).join(" "));
   for (const [subpath, conditions] of Object.entries(entries)) {
-    const { workerd, "edge-light": edge, ...main } = conditions;
+    const { workerd, "edge-light": edge, node, ...main } = conditions;
+    const bundle = `./${PACKAGE_FOLDER}/${subpath === "." ? "mod" : subpath.slice(2).replaceAll("/", "-")}.js`;
+    if (node !== bundle) problems.push(`${subpath}: the condition node gives ${node}, expected ${bundle}`);
     for (const [name, { types, default: file }] of Object.entries({ main, workerd, edge })
       .filter(([, target]) => target !== undefined)
       .map(([name, target]) => [name, target])) {

@@ -4,12 +4,20 @@
  * @module
  */
 
+import { upstash } from "../drivers/upstash.ts";
 import type { CacheClient } from "./client/client.ts";
-import { memoryFactory, upstashFactory } from "./client/driver_factories.ts";
+import type { DriverFactory } from "./client/driver_factory.ts";
 import { entryPoint } from "./client/entry_point.ts";
+import { memoryFactory } from "./client/memory_factory.ts";
 import type { ClientOptions } from "./client/types.ts";
+import type { Config } from "./config/options.ts";
 import type { FoodFastServices } from "./services/all.ts";
 import type { ServiceOf } from "./services/service.ts";
+
+const upstashFactory: DriverFactory = {
+  numbered: false,
+  open: (config) => upstash((config as Extract<Config, { driver: "upstash" }>).upstash),
+};
 
 // A client lives as long as its request there; the embedded store lives as long as the isolate.
 const edge = entryPoint({ memory: { ...memoryFactory, kept: true }, upstash: upstashFactory });

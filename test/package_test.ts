@@ -1,0 +1,125 @@
+/** The npm package, installed in an application on this runtime. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { after, before, describe, it } from "node:test";
+import { installPackage } from "./helpers/package.ts";
+import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
+import { start } from "./helpers/run.ts";
+
+const LIMIT = { timeout: 60_000 };
+const entries = Object.entries(
+  (JSON.parse(readFileSync("deno.json", "utf8")) as { exports: Record<string, string> }).exports,
+);
+const names = entries.map(([subpath]) => `@foodfast/larder${subpath.slice(1)}`);
+
+describe("the npm package", () => {
+  const folder = mkdtempSync(join(tmpdir(), "larder-package-"));
+  let redis: RedisServer;
+  before(async () => {
+    redis = await startRedis();
+    await installPackage(folder, ["@opentelemetry/api"]);
+  });
+  after(async () => {
+    await redis?.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** Runs a module of the application. Returns what it prints. */
+  async function run(code: string): Promise<string> {
+    const file = join(folder, "app.mjs");
+    writeFileSync(file, code);
+    const { code: status, stdout, stderr } = await start(process.execPath, [...runtime(), file]).ended;
+    assert.equal(status, 0, stderr);
+    return stdout;
+  }
+
+  const runtime = () => ("Deno" in globalThis ? ["run", "-A", "--quiet"] : []);
+
+  it("exports from every entry what the entry's source exports", LIMIT, async () => {
+    const own = await Promise.all(
+      entries.map(async ([subpath, source]) => {
+        const file = import.meta.url.endsWith(".js") ? source.replace(/\.ts$/, ".js") : source;
+        return [subpath, Object.keys(await import(new URL(`../${file}`, import.meta.url).href)).sort()];
+      }),
+    );
+    const found = await run(`
+      const found = [];
+      for (const name of ${JSON.stringify(names)}) {
+        found.push([name.replace("@foodfast/larder", "."), Object.keys(await import(name)).sort()]);
+      }
+      console.log(JSON.stringify(found));`);
+    assert.deepEqual(JSON.parse(found), own);
+    assert.ok(own.length > 20);
+  });
+
+  it("has one copy of every class and function, whatever entries an application imports", LIMIT, async () => {
+    const twice = await run(`
+      const seen = new Map();
+      const twice = [];
+      for (const entry of ${JSON.stringify(names)}) {
+        for (const [name, value] of Object.entries(await import(entry))) {
+          if (seen.has(name) && seen.get(name) !== value) twice.push(name + " of " + entry);
+          seen.set(name, value);
+        }
+      }
+      console.log(twice.join());`);
+    // Each door has its own.
+    assert.equal(twice.trim(), "createCacheClient of @foodfast/larder/core");
+  });
+
+  it("serves over every store without the client packages, and throws its own errors", LIMIT, async () => {
+    const told = await run(`
+      import { createCacheClient, isCacheError, StoreError } from "@foodfast/larder";
+      import { nodeRedis } from "@foodfast/larder/drivers/node-redis";
+      const url = ${JSON.stringify(redis.url)};
+      const told = [];
+      for (const options of [{ driver: "memory" }, { url }, { driver: nodeRedis({ url }) }]) {
+        const client = createCacheClient({ env: {}, timeout: "20s", ...options });
+        const { products } = client.service("product");
+        told.push(client.driver, await products.set(1, { id: 1, name: "Pho" }), (await products.get(1)).name);
+        await client.close();
+        if (options.driver?.send) await options.driver.close();
+      }
+      const away = createCacheClient({ env: {}, url: "redis://127.0.0.1:1", logger: false });
+      const error = await away.cache().get("k", { onError: "throw" }).catch((error) => error);
+      told.push(error instanceof StoreError, isCacheError(error), error.kind);
+      await away.close();
+      console.log(told.join());`);
+    const served = ["memory", "node-redis", "node-redis"].flatMap((name) => [name, true, "Pho"]);
+    assert.equal(told.trim(), [...served, true, true, "connection"].join());
+  });
+
+  it("shows the names of functions in stack traces", LIMIT, async () => {
+    const stack = await run(`
+      import { parseConfig } from "@foodfast/larder";
+      try {
+        parseConfig({ CACHE_DRIVER: "nothing" });
+      } catch (error) {
+        console.log(error.stack);
+      }`);
+    assert.match(stack, /\bparseConfig\b.*\bshared\.js:\d+/);
+  });
+
+  it("has the command", LIMIT, async () => {
+    const bin = join(folder, "node_modules/@foodfast/larder/dist/npm/cli.js");
+    const { code, stdout, stderr } = await start(process.execPath, [...runtime(), bin, "list", "product"], {
+      CACHE_URL: redis.url,
+    }).ended;
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /product:1/);
+  });
+
+  it("names the license of each package that is in a bundle", () => {
+    const home = join(folder, "node_modules/@foodfast/larder/dist/npm");
+    const licenses = (file: string) => {
+      const text = readFileSync(join(home, file), "utf8");
+      return [...text.matchAll(/^(?:Parts|The \w+) of (\S+) v?\d/gm)].map(([, name]) => name);
+    };
+    assert.deepEqual(licenses("shared.js"), ["superjson", "valibot"]);
+    assert.deepEqual(licenses("drivers-upstash.js"), ["@upstash/redis"]);
+    assert.ok(licenses("drivers-node-redis.js").includes("@redis/client"));
+  });
+});
