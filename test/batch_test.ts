@@ -131,7 +131,7 @@ describe("Batch, one tick", () => {
   it("read joins reads by one script, with their PTTL, but not across a write of their key", async () => {
     const { driver, batch, set } = make();
     await Promise.all([batch.send(["SET", "a", "{}", "PX", 9000], ["a"], 1000, true), set("b", "[]")]);
-    const one = { script: read, epochKey: "clock", args: ["tag:", 0, 0] };
+    const one: ReadScript = { script: read, epochKey: "clock", args: ["tag:", 0, 1] };
     const two = { ...one };
     const look = (key: string, by = one) => replyOf(batch, key, { by });
     const [a, b, again, c, other, , later] = await Promise.all([
@@ -158,10 +158,10 @@ describe("Batch, one tick", () => {
     assert.deepEqual(
       driver.sends[1]?.map(([name, , ...rest]) => [name, ...rest]),
       [
-        ["EVAL", 4, "clock", "a", "b", "c", "tag:", 0, 0],
-        ["EVALSHA", 2, "clock", "a", "tag:", 0, 0],
+        ["EVAL", 4, "clock", "a", "b", "c", "tag:", 0, 1],
+        ["EVALSHA", 2, "clock", "a", "tag:", 0, 1],
         ["SET", "{}"],
-        ["EVALSHA", 2, "clock", "b", "tag:", 0, 0],
+        ["EVALSHA", 2, "clock", "b", "tag:", 0, 1],
       ],
     );
   });
@@ -368,7 +368,7 @@ describe("Batch, scripts", () => {
     it(`read sees the write of a script of its tick when the store had forgotten it and ${wire}`, async () => {
       const { driver, batch, count, get, set, wire } = make({ ordered });
       await count("a");
-      const by = { script: read, epochKey: "clock", args: ["tag:", 0, 0] };
+      const by: ReadScript = { script: read, epochKey: "clock", args: ["tag:", 0, 1] };
       const look = async (key: string) => (await replyOf(batch, key, { by }))[0];
       await look("a");
       await driver.store.send(0, [["SCRIPT", "FLUSH"]]);

@@ -63,7 +63,7 @@ describe("Cache, scans", () => {
     assert.deepEqual(await all(cache.keys()), ["a", "b", "c"]);
     assert.deepEqual(
       driver.sent.map(([name, at, ...rest]) => (name === "SCAN" ? at : [...keysOf(rest), rest.at(-1)])),
-      ["0", ["a", "b", 1], "18446744073709551614", "7", ["c", 1], "9"],
+      ["0", ["a", "b", 2], "18446744073709551614", "7", ["c", 2], "9"],
     );
   });
 

@@ -39,6 +39,7 @@ const PROMISES: Readonly<Record<string, (url: string, owner: string) => Promise<
     const { products, searches } = client.service("product");
     assert.deepEqual(await searches.get("pho"), [1]);
     assert.equal(await products.has(3), false);
+    assert.ok(Number(await products.ttl(1)) > 0);
     const sent: string[] = [];
     client.onSend(({ commands }) => void sent.push(...commands.map(([name]) => name)));
     assert.deepEqual(await searches.get("pho"), [1]);

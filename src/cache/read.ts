@@ -11,7 +11,7 @@ import { isStoreError } from "../base/store_error.ts";
 import { type Document, fromDocument, parse } from "../entry/codec.ts";
 import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
 import { matchesSchema, schemaIssues } from "../entry/schema.ts";
-import type { Reader } from "../wire/batch.ts";
+import type { Reader, ReadScript } from "../wire/batch.ts";
 import { type CallOptions, emit, type ReadOptions, reportFailure, timeoutOf } from "./call.ts";
 import type { CacheContext, CacheTelemetry } from "./context.ts";
 import { tagged } from "./read_scripts.ts";
@@ -32,7 +32,7 @@ export interface Found {
   readonly text: string | null;
   /** The keyspace's epoch at the read. */
   readonly epoch: Epoch;
-  /** The reply of PTTL, if the read asked for it. */
+  /** The reply of PTTL; `null` from a script that did not ask for it, absent from MGET. */
   readonly left: Reply | undefined;
   /** `true` if the store did not answer, or the schema threw. */
   readonly failed: boolean;
@@ -320,7 +320,7 @@ function peeking(operation: string, wanted: Purpose["wanted"]): Purpose {
  * @param key The logical key.
  * @param operation The operation, for events.
  * @param options Deadline and error handling.
- * @param wanted Whether the value is read, or only the head. @default "fresh"
+ * @param script How to read, and whether only the head. @default whole texts
  * @returns The outcome.
  */
 export function peek(
@@ -328,12 +328,11 @@ export function peek(
   key: string,
   operation: string,
   options: CallOptions | undefined,
-  wanted: "fresh" | "head" = "fresh",
+  script: ReadScript = context.scripts.texts,
 ): Promise<Found> {
-  const { batch, scripts } = context;
   return new Promise((resolve, reject) => {
-    const read = new Read(context, key, key, options, peeking(operation, wanted), resolve, reject);
-    batch.read(read, wanted === "head" ? scripts.heads : scripts.texts);
+    const wanted = script.args[2] ? "head" : "fresh";
+    context.batch.read(new Read(context, key, key, options, peeking(operation, wanted), resolve, reject), script);
   });
 }
 
@@ -344,7 +343,7 @@ export async function peekHead(
   operation: string,
   options: CallOptions | undefined,
 ): Promise<Found> {
-  const found = await peek(context, key, operation, options, "head");
+  const found = await peek(context, key, operation, options, context.scripts.heads);
   if (!found.failed) context.counters.time(performance.now() - found.start);
   return found;
 }

@@ -7,18 +7,20 @@ import type { ReadScript } from "../wire/batch.ts";
  *
  * @param space The keyspace.
  * @param slide The TTL that each read starts again, in milliseconds; 0 for none.
- * @param headsOnly `true` to leave out the values.
+ * @param what 0 for texts, 1 for texts and their remaining TTLs, 2 for texts without the values, and those TTLs.
  * @returns The script and its arguments, for the batch.
  */
-export function readScriptOf(space: Keyspace, slide = 0, headsOnly = false): ReadScript {
-  return { script: read, epochKey: space.epochKey, args: [space.marksPrefix, slide, headsOnly ? 1 : 0] };
+export function readScriptOf(space: Keyspace, slide = 0, what: 0 | 1 | 2 = 0): ReadScript {
+  return { script: read, epochKey: space.epochKey, args: [space.marksPrefix, slide, what] };
 }
 
 /** The scripts by which a cache reads. Reads of one tick that share a script are one command. */
 export interface ReadScripts {
   /** Reads whole entries. */
   readonly texts: ReadScript;
-  /** Reads entries without their values. */
+  /** Reads whole entries and their remaining TTLs, for near caches. */
+  readonly near: ReadScript;
+  /** Reads entries without their values, and their remaining TTLs. */
   readonly heads: ReadScript;
   /** The script of `get` and `getOrSet`. Absent for MGET, which does not check tags: see {@linkcode tagged}. */
   values?: ReadScript | undefined;
@@ -29,7 +31,7 @@ export interface ReadScripts {
  * not.
  */
 export function readScriptsOf(space: Keyspace): ReadScripts {
-  return { texts: readScriptOf(space), heads: readScriptOf(space, 0, true) };
+  return { texts: readScriptOf(space), near: readScriptOf(space, 0, 1), heads: readScriptOf(space, 0, 2) };
 }
 
 /** Switches a cache to the script for good, because a tagged entry was read. */

@@ -154,7 +154,7 @@ export class CacheClient<S extends object = FoodFastServices> {
         target,
         shape: rawKeys,
         counters: remember(this.#state.rest, database, () => new Counters()),
-        scripts: { ...context.scripts, values: near ? context.scripts.texts : undefined },
+        scripts: { ...context.scripts, values: near ? context.scripts.near : undefined },
         near: near ? this.#assembly.near(home, context.space, target, "", near === true ? {} : near) : undefined,
         sealing: sealOptions(this.#state.known, undefined, compressAbove),
       };

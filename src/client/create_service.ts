@@ -93,7 +93,7 @@ export function createService<C extends Collections, V extends object>(
     const slide = sliding && lives.ttl < Number.POSITIVE_INFINITY ? lives.ttl : 0;
     // Tagged and near entries need the read script instead of MGET. The first read need not find that out.
     const tagged = typeof lives.tags === "function" || lives.tags.length > 0;
-    const texts = tagged || nearby ? scripts.texts : undefined;
+    const texts = nearby ? scripts.near : tagged ? scripts.texts : undefined;
     const values = slide > 0 ? readScriptOf(context.space, slide) : texts;
     core[collection] = make({
       schema,

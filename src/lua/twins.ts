@@ -35,15 +35,18 @@ function textAt(store: TwinStore, key: string): string | null {
 /** Returns the text of an entry; `null` if an invalidation is later than the entry. */
 function find(store: TwinStore, key: string, epoch: Reply, prefix: string): string | null {
   const text = textAt(store, key);
-  if (text === null) return null;
+  return text === null || !valid(store, text, epoch, prefix) ? null : text;
+}
+
+/** Returns whether no invalidation is later than the entry of a text. */
+function valid(store: TwinStore, text: string, epoch: Reply, prefix: string): boolean {
   const [, bornText = "0", tags] = HEAD.exec(text) ?? [];
   const born = Number(bornText);
-  if (epoch && text.startsWith("{") && born < Number(String(epoch).split(" ")[1])) return null;
-  const holds = names(tags).every((tag) => {
+  if (epoch && text.startsWith("{") && born < Number(String(epoch).split(" ")[1])) return false;
+  return names(tags).every((tag) => {
     const mark = store.call("GET", prefix + tag);
     return mark !== null && Number(mark) <= born;
   });
-  return holds ? text : null;
 }
 
 /** Keeps the marks of tags longer than an entry and, if `born` is given, makes those that are missing. */
@@ -77,22 +80,23 @@ const MARK_MS = 864e5;
 export const twins: readonly TwinnedScript[] = [
   {
     ...read,
-    twin(store, [epochKey = "", ...keys], [prefix = "", slide = "", headsOnly = ""]) {
-      const epoch = store.call("GET", epochKey);
+    twin(store, [epochKey = "", ...keys], [prefix = "", slide = "", what = ""]) {
+      const epoch = textAt(store, epochKey);
       return [
         epoch,
         ...keys.flatMap((key) => {
-          let text = find(store, key, epoch, prefix);
+          let text = textAt(store, key);
+          if (what === "2") {
+            const [, head] = /^(\{.*?)"(?:json|sealed|packed)":/s.exec(text ?? "") ?? [];
+            if (head) text = `${head}"json":null}`;
+            if (text === null && store.call("TYPE", key) !== "none") text = "0";
+          }
+          if (text !== null && !valid(store, text, epoch, prefix)) text = null;
           if (text !== null && slide !== "0" && !NONE.test(text)) {
             store.call("PEXPIRE", key, slide);
             outlive(store, HEAD.exec(text)?.[2], Number(slide), prefix);
           }
-          if (headsOnly === "1") {
-            const [, head] = /^(\{.*?)"(?:json|sealed|packed)":/s.exec(text ?? "") ?? [];
-            if (head) text = `${head}"json":null}`;
-            if (text === null && !/string|none/.test(String(store.call("TYPE", key)))) text = "0";
-          }
-          return [text, store.call("PTTL", key)];
+          return what === "0" ? [text] : [text, store.call("PTTL", key)];
         }),
       ];
     },

@@ -27,7 +27,7 @@ local function try(name, ...)
   local reply = redis.pcall(name, ...)
   if type(reply) == 'table' and reply.err then errors[#errors + 1] = name .. ' ' .. reply.err end
 end
-for _, name in ipairs({'GET', 'PTTL', 'TYPE', 'DEL', 'UNLINK', 'PERSIST'}) do try(name, key) end
+for _, name in ipairs({'MGET', 'GET', 'PTTL', 'DEL', 'UNLINK', 'PERSIST'}) do try(name, key) end
 try('SET', key, '', 'XX')
 try('PEXPIRE', key, 1)
 try('INCRBY', key, 'none')
@@ -56,8 +56,8 @@ export async function refusals(connection: ManagedConnection): Promise<Refusals>
     connection.scanCommand("0", `${OWN}doctor`, 1),
   ];
   const scripts: RawCommand[] = [
-    ["EVAL", read.lua, 2, epoch, key, marks, 0, 1],
-    ["EVALSHA", read.sha1, 2, epoch, key, marks, 0, 1],
+    ["EVAL", read.lua, 2, epoch, key, marks, 0, 2],
+    ["EVALSHA", read.sha1, 2, epoch, key, marks, 0, 2],
     ["EVAL", TRIALS, 1, key],
   ];
   const replies = await connection.send([...direct, ...scripts]);

@@ -13,13 +13,13 @@ import type { Reader, ReadScript } from "./slot.ts";
  */
 export async function readByCommands(
   { physical, space }: Reader,
-  { args: [marksPrefix, , headsOnly] }: ReadScript,
+  { args: [marksPrefix, , what] }: ReadScript,
   send: (...command: Command) => Promise<Reply>,
 ): Promise<[text: Reply, epoch: Reply, left: Reply]> {
   const [found, left] = await Promise.all([send("MGET", physical, space.epochKey), send("PTTL", physical)]);
   const [stored = null, epoch = null] = found as Reply[];
   // A key that holds no text exists nevertheless: PTTL knows it.
-  const text = stored ?? (headsOnly && left !== -2 ? "0" : null);
+  const text = stored ?? (what === 2 && left !== -2 ? "0" : null);
   const [, born, tags] = /^{"born":(\d+),"tags":\[([^\]]+)/.exec(`${text}`) ?? [];
   const [seq, , untouched] = `${epoch}`.split(" ");
   if (tags && !untouched && Number(born) < Number(seq)) {

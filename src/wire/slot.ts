@@ -12,7 +12,10 @@ export const MAX_KEYS = 1000;
 
 /** A pending caller. Exactly one of its methods is called, exactly once; neither may throw. */
 export interface Caller {
-  /** Takes the reply. The epoch comes with every read, the answer of PTTL with those by a {@linkcode ReadScript}. */
+  /**
+   * Takes the reply. The epoch comes with every read. What is left comes with those by a {@linkcode ReadScript}: the
+   * answer of PTTL, or `null` if it was not asked for.
+   */
   resolve(reply: Reply, epoch?: Reply, left?: Reply): void;
   /** Takes the error instead. */
   reject(error: StoreError): void;
@@ -30,12 +33,15 @@ export interface Reader extends Caller {
 
 /** A way to read that needs a script. Reads of one tick that share the object are one command. */
 export interface ReadScript {
-  /** Answers the epoch, then for each key its text and its PTTL. */
+  /** Answers the epoch, then for each key its text and, if it is asked for, its PTTL. */
   readonly script: Script;
   /** The key of the epoch, which is the script's first key. */
   readonly epochKey: string;
-  /** The script's arguments: the prefix of tag marks, the milliseconds that a read slides to or 0, 1 for heads only. */
-  readonly args: readonly (string | number)[];
+  /**
+   * The script's arguments: the prefix of tag marks, the milliseconds that a read slides to or 0, and 0 for texts, 1
+   * for texts and PTTL, 2 for heads and PTTL.
+   */
+  readonly args: readonly [marksPrefix: string, slide: number, what: 0 | 1 | 2];
 }
 
 /** The command that reads with a {@linkcode ReadScript}. With MGET, plain commands do the work of the script. */
@@ -165,17 +171,19 @@ export class ReadSlot extends Slot {
     const all = [epochKey, ...keys];
     if (this.readBy === "EVAL") return evaluate(script, known, all, args);
     // A command that only reads cannot slide a TTL.
-    return evaluate(script, known, all, [args[0] as string, 0, args[2] as number], "_RO");
+    return evaluate(script, known, all, [args[0], 0, args[2]], "_RO");
   }
 
   protected override answer(reply: Reply): void {
     const values = reply as readonly Reply[];
     const { callers, keys, readScript } = this;
     const shared = callers.length > keys.length;
+    const timed = readScript?.args[2];
     for (let i = 0; i < callers.length; i++) {
       const reader = callers[i] as Reader;
       const at = shared ? (this.#indexes?.get(reader.physical) as number) : i;
-      if (readScript) reader.resolve(values[2 * at + 1] ?? null, values[0], values[2 * at + 2]);
+      if (timed) reader.resolve(values[2 * at + 1] ?? null, values[0], values[2 * at + 2]);
+      else if (readScript) reader.resolve(values[at + 1] ?? null, values[0], null);
       else {
         const epochAt = keys.length + this.#epochKeys.indexOf(reader.space.epochKey);
         reader.resolve(values[at] ?? null, values[epochAt] ?? null);
