@@ -12,8 +12,9 @@ import { bin, files, root, run } from "./tools.mjs";
  */
 const ROOMS = [
   room("base"),
+  room("runtime"),
   ["the driver contract", /^drivers\/(driver|glob)\.ts$/],
-  ...["lua", "entry", "telemetry", "runtime", "wire", "config", "near", "cache", "services"].map(room),
+  ...["lua", "entry", "telemetry", "wire", "config", "near", "cache", "services"].map(room),
   ["drivers", /^drivers\/(memory|node_redis|upstash)(\/|\.ts$)/],
   room("client"),
   ["doors", /^src\/(core|edge|main)\.ts$/],

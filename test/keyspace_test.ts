@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { globMatch } from "../drivers/glob.ts";
 import { memory } from "../drivers/memory.ts";
 import { collection, createCacheClient, defineService } from "../mod.ts";
-import { collectionKeys, Keyspace, MAX_ID_LENGTH, rawKeys } from "../src/entry/keyspace.ts";
+import { collectionKeys, type Id, Keyspace, MAX_ID_LENGTH, rawKeys } from "../src/entry/keyspace.ts";
 
 /** Characters that mean something in keys, in globs or in encodings, and others. */
 const piece = fc.constantFrom(..."ab:%*?[]^\\-{}/ .~@é日🍜\u0000\n", "\ud800", "\udc00", "%25", "%u0041", "db1:");
@@ -121,6 +121,33 @@ describe("collectionKeys", () => {
     for (const bad of ["", Number.NaN, null, undefined, true, { f: () => 1 }, { m: new Map() }, { s: Symbol("s") }]) {
       assert.throws(() => hashed.encode(bad as string), /expected/, String(bad));
     }
+  });
+});
+
+describe("the keys of hashed ids", () => {
+  it("encode keeps them, so that entries of earlier processes are found", () => {
+    const ids: readonly (readonly [Id, string])[] = [
+      ["pho", "f077e5209e58a6ff591093e41239f00505ecced7"],
+      ["\ud800phở 🍜", "17fd488d6b91475a8975646c0ee75d566df7e23d"],
+      ['a"b\\c\n\u2028', "0757017bcdcf367bb27df7ac38f0a8bdb967e20d"],
+      [7, "7902699be42c8a8e46fbbb4501726517e86b22c5"],
+      [-0, "5feceb66ffc86f38d952786c6d696c79c2dbc239"],
+      [1.5e300, "ba5b9d007ed3bac3aed4e53fff4395ec6e034ab0"],
+      [12345678901234567890n, "ac396d3ffc8d84724d6ef6ab396e6f5c352a5696"],
+      [
+        { text: "pho", page: 1, filters: { open: true, cuisine: ["thai", null, false] } },
+        "b24d9a9f138469d3d58a7215c9a281f82042f1bf",
+      ],
+      [{ b: 1, a: undefined, "10": 2, "9": 3, 'é"': 4 }, "b47a9d35e96588366f773125d910fe71870160e0"],
+      [[], "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d"],
+      [[[1, "1"], {}], "3b1fae52e4b8ceade4ebf3394e4d37de7ed99fa8"],
+      // biome-ignore lint/suspicious/noSparseArray: a hole has a text of its own
+      [[, 1], "2b3646f1ef5cf8b30a71b9e140e89b77da7eb435"],
+      [{ at: new Date(1234), n: [Number.NaN, Infinity, -0], x: 9n }, "c694fa49e0348b6f2500951d9db4df37f7648a9d"],
+      [Object.assign(Object.create(null), { z: 1, a: {} }), "818628aabccf3d87b013f60fbcbd36db69f94338"],
+    ];
+    const { encode } = collectionKeys("search:{hash}", true);
+    for (const [id, hash] of ids) assert.equal(encode(id), `search:${hash}`);
   });
 });
 

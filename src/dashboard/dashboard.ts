@@ -23,7 +23,6 @@
  */
 import { checkOptions, FLAG, type Rules, TEXT } from "../base/check.ts";
 import { formatBytes } from "../base/format.ts";
-import { sha256 } from "../base/hash.ts";
 import { RequestError } from "../base/request_error.ts";
 import { isStoreError } from "../base/store_error.ts";
 import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
@@ -32,6 +31,7 @@ import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { diagnose, type Finding, type Target } from "../manager/mod.ts";
 import type { AlertRule } from "../monitor/mod.ts";
 import { fetchHandler, type PlainRequest } from "../runtime/handler.ts";
+import { sha256 } from "../runtime/sha256.ts";
 import { ASSETS } from "./assets.ts";
 import { EventStreams } from "./event_streams.ts";
 import { deleteKey, findKeys, requestedKey, slowCommands, viewKey } from "./keys.ts";

@@ -8,8 +8,8 @@
  */
 import { escapeGlob, globMatch } from "../../drivers/glob.ts";
 import { invalid } from "../base/check.ts";
-import { sha256 } from "../base/hash.ts";
 import { EPOCH_KEY, isOwnKey, MARKS, OWN } from "../base/own_keys.ts";
+import { sha256 } from "../runtime/sha256.ts";
 
 /** The longest id, in characters of its encoded form. */
 export const MAX_ID_LENGTH = 1024;
@@ -224,35 +224,31 @@ export function encodeId(id: unknown): string {
 
 /** Returns the hash of an id. Equal ids have the same hash. */
 export function hashId(id: unknown): string {
-  if (
-    id === "" ||
-    id === null ||
-    (typeof id === "number" && !Number.isFinite(id)) ||
-    (typeof id !== "object" && typeof id !== "string" && typeof id !== "number" && typeof id !== "bigint")
-  ) {
-    throw invalid("use an id", id, "a finite number, an object or a string that is not empty", TypeError);
+  const type = typeof id;
+  if ((id && (type === "object" || type === "string")) || type === "bigint" || Number.isFinite(id)) {
+    return sha256(canonical(id)).slice(0, 40);
   }
-  return sha256(canonical(id)).slice(0, 40);
+  throw invalid("use an id", id, "a finite number, an object or a string that is not empty", TypeError);
 }
 
 /** Returns one text for equal values, whatever the order of their keys, and another one for every other value. */
 function canonical(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
   if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "number" || typeof value === "boolean" || value === null) return `${value}`;
   if (value instanceof Date) return `@${value.getTime()}`;
   if (Array.isArray(value)) return `[${value.map(canonical)}]`;
-  if (typeof value === "object" && value !== null) {
-    const prototype = Object.getPrototypeOf(value);
-    if (prototype === null || Object.getPrototypeOf(prototype) === null) {
-      const record = value as Record<string, unknown>;
-      const keys = Object.keys(record).filter((key) => record[key] !== undefined);
-      return `{${keys.sort().map((key) => `${JSON.stringify(key)}:${canonical(record[key])}`)}}`;
+  const prototype = typeof value === "object" && Object.getPrototypeOf(value);
+  if (prototype === null || (prototype && Object.getPrototypeOf(prototype) === null)) {
+    const record = value as Record<string, unknown>;
+    let text = "";
+    for (const key of Object.keys(record).sort()) {
+      const item = record[key];
+      if (item !== undefined) text += `${(text ? "," : "") + JSON.stringify(key)}:${canonical(item)}`;
     }
+    return `{${text}}`;
   }
-  const text = typeof value === "number" ? String(value) : JSON.stringify(value);
-  if (text === undefined || (typeof value === "object" && value !== null)) {
-    throw invalid("hash an id", value, "JSON values, Date and BigInt in it", TypeError);
-  }
-  return text;
+  throw invalid("hash an id", value, "JSON values, Date and BigInt in it", TypeError);
 }
 
 /** Returns a glob over encoded ids that matches at least what the pattern matches: `?` and classes become `*`. */
