@@ -1,5 +1,5 @@
 /**
- * The TCP driver: Redis through node-redis (`redis` on npm, version 4), with a pool of connections for each database.
+ * The TCP driver: Redis through node-redis (`redis` on npm, version 4), with connections that all databases share.
  *
  * node-redis reconnects by itself and holds commands back until then, for as long as it takes. A cache needs the
  * opposite, so both are off: a connection lives until it is lost or does not answer in time, and the next send opens
@@ -12,13 +12,21 @@
 
 import type { Timeout } from "../src/base/ttl.ts";
 import type { Connection, Driver, RawCommand, SendOptions } from "./driver.ts";
-import { LentConnection } from "./node_redis/connection.ts";
-import { closedError, connectError, ignore } from "./node_redis/errors.ts";
+import { ClientConnection, LentConnection } from "./node_redis/client_connection.ts";
+import { closedError, connectError, ignore, throwIfRefused } from "./node_redis/errors.ts";
 import { addressOf, checkNodeRedisOptions, type NodeRedisOptions, parseTime } from "./node_redis/options.ts";
-import { Pool } from "./node_redis/pool.ts";
+import { type OpenConnection, Pool } from "./node_redis/pool.ts";
 import { Primary } from "./node_redis/primary.ts";
-import { atAddress, likeClient, type NodeRedisClientOptions, type RedisAddress } from "./node_redis/redis_address.ts";
-import { type Dial, openConnection } from "./node_redis/resp_connection.ts";
+import {
+  atAddress,
+  dial,
+  likeClient,
+  type NodeRedisClientOptions,
+  type RedisAddress,
+  withinTimeout,
+} from "./node_redis/redis_address.ts";
+import { type Dial, lostError, openConnection } from "./node_redis/resp_connection.ts";
+import { SocketConnection } from "./node_redis/socket_connection.ts";
 import { TrackingConnection } from "./node_redis/tracking.ts";
 
 export type { NodeRedisClient, NodeRedisOptions, NodeRedisTls } from "./node_redis/options.ts";
@@ -81,8 +89,9 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
     },
     send(database, commands, sendOptions) {
       if (closed) return Promise.reject(closedError());
-      pools[database] ??= new Pool(address, database, primary);
-      return pools[database].send(commands, sendOptions);
+      const pool = options.client ? database : 0;
+      pools[pool] ??= new Pool(address, primary, (options.client ? overClient : overSocket)(address, primary));
+      return pools[pool].send(database, commands, sendOptions);
     },
     track: (_database, prefix, tracker) => tracking.add(prefix, tracker),
     ...(address.raw && {
@@ -103,6 +112,41 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
       closed ??= Promise.all([...pools.map((pool) => pool.close()), ...[...own].map((each) => each.close())]);
       await closed;
     },
+  };
+}
+
+/** Returns a function that opens a connection to all databases. */
+function overSocket(address: RedisAddress, primary: Primary): OpenConnection {
+  return async (database, abort, hooks) => {
+    const { endpoint, raw } = address;
+    const connection = new SocketConnection(endpoint, { ...raw?.socket, signal: abort.signal }, hooks);
+    const login = (await raw?.credentials()) ?? {};
+    const onRole = primary.doubted ? (role: unknown) => primary.see(role) : undefined;
+    await withinTimeout(address, database, abort, () => connection.open(login, database, onRole));
+    return connection;
+  };
+}
+
+/** Returns a function that opens a duplicate of a ready client, for one database. */
+function overClient(address: RedisAddress, primary: Primary): OpenConnection {
+  return async (database, abort, hooks) => {
+    const { endpoint } = address;
+    let connection: ClientConnection | undefined;
+    const client = await dial(
+      address,
+      database,
+      abort,
+      (error) => connection?.lose(lostError(endpoint, error)),
+      // Any reply will do. Without one, some proxies accept for servers that are gone, and a full server stays
+      // unnoticed.
+      async (client) => {
+        const role = primary.doubted && client.sendCommand(["ROLE"]).catch(ignore);
+        await client.sendCommand(["PING"]).catch(throwIfRefused);
+        if (role) primary.see(await role);
+      },
+    );
+    connection = new ClientConnection(client, endpoint, hooks);
+    return connection;
   };
 }
 

@@ -314,7 +314,8 @@ describe("a client over TCP", () => {
     {
       name: "something that is not Redis answers",
       mode: { replace: "HTTP/1.1 400 Bad Request\r\n\r\n" },
-      kind: "timeout",
+      kind: "connection",
+      retried: true,
     },
   ];
   for (const { name, mode, kind, code, retried } of faults) {

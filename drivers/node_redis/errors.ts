@@ -1,8 +1,8 @@
 /** The errors of the TCP driver, with advice about their causes. */
 
-import { ErrorReply } from "redis";
 import { unknownCommand } from "../../src/base/store_error.ts";
 import { errorReply, isOfCluster, StoreError } from "../driver.ts";
+import { ErrorReply } from "./client.ts";
 import { withoutArguments } from "./resp.ts";
 import { REFUSED, reason } from "./resp_connection.ts";
 
@@ -28,20 +28,23 @@ export function connectError(error: unknown, endpoint: string, database: number)
   }
   const reply = errorReply(withoutArguments(error.message));
   const { kind, code, message } = reply;
+  if (isOfCluster(reply) || /DB index|\bSELECT\b/i.test(message)) return selectError(reply, endpoint, database);
+  const text = `Cannot log in to Redis at ${endpoint}: ${message}`;
+  return new StoreError(kind === "auth" ? "auth" : "connection", text, { code });
+}
+
+/** Makes the error of a database that the server refused. */
+export function selectError(reply: StoreError, endpoint: string, database: number): StoreError {
+  const { kind, code, message } = reply;
   if (isOfCluster(reply)) {
-    return new StoreError("command", `Cannot use database ${database}: ${explained(reply, endpoint).message}`, {
-      code,
-    });
-  }
-  if (/DB index|\bSELECT\b/.test(message)) {
-    const prefixed = "set CACHE_DATABASES=prefixed to keep databases apart by key prefix";
-    const advice = isNeeded(reply) ? `${SENTINEL}; otherwise ${prefixed}` : prefixed;
-    const text = `Cannot use database ${database} of Redis at ${endpoint}: ${message}; ${advice}`;
+    const text = `Cannot use database ${database}: ${explained(reply, endpoint).message}`;
     return new StoreError("command", text, { code });
   }
-  const attempt = /'select'/i.test(message) ? `use database ${database} of` : "log in to";
-  const text = `Cannot ${attempt} Redis at ${endpoint}: ${message}`;
-  return new StoreError(kind === "auth" ? "auth" : "connection", text, { code });
+  const text = `Cannot use database ${database} of Redis at ${endpoint}: ${message}`;
+  if (kind === "auth") return new StoreError("auth", text, { code });
+  const prefixed = "set CACHE_DATABASES=prefixed to keep databases apart by key prefix";
+  const advice = isNeeded(reply) ? `${SENTINEL}; otherwise ${prefixed}` : prefixed;
+  return new StoreError("command", `${text}; ${advice}`, { code });
 }
 
 const SENTINEL = "if a Sentinel answers here, give the address of the server that it watches";

@@ -54,7 +54,10 @@ export interface NodeRedisOptions {
   readonly password?: string;
   /** True for an encrypted connection, or its settings. @default true for `rediss://`, otherwise false */
   readonly tls?: boolean | NodeRedisTls;
-  /** `size`: the most connections for each database. Another one is opened if all are busy. @default { size: 1 } */
+  /**
+   * `size`: the most connections, which all databases share. Another one is opened if all are busy.
+   * @default { size: 1 }
+   */
   readonly pool?: { readonly size?: number };
   /** The longest time to open a connection, login included: milliseconds, or `"5s"`. @default 5000 */
   readonly connectTimeout?: Timeout;

@@ -1,10 +1,10 @@
 import { LONGEST_TIMER } from "../../src/base/ttl.ts";
 import { type Command, type Reply, type SendOptions, StoreError } from "../driver.ts";
-import { PooledConnection } from "./connection.ts";
-import { closedError, ignore, throwIfRefused } from "./errors.ts";
+import type { ConnectionHooks, SharedConnection } from "./connection.ts";
+import { closedError, ignore } from "./errors.ts";
 import type { Primary } from "./primary.ts";
-import { dial, disconnect, LONGEST_PAUSE, type RedisAddress, SHORTEST_PAUSE } from "./redis_address.ts";
-import { leftError, lostError } from "./resp_connection.ts";
+import { LONGEST_PAUSE, type RedisAddress, SHORTEST_PAUSE } from "./redis_address.ts";
+import { leftError } from "./resp_connection.ts";
 
 /** The extra milliseconds that a connection waits for a send with `waiting`. */
 const GRACE = 1000;
@@ -19,35 +19,40 @@ function patience({ timeout }: SendOptions): number | undefined {
   return timeout && Math.min(timeout + GRACE, LONGEST_TIMER);
 }
 
-/** The connections to one database. */
+/** Opens a connection, of which the given database is needed first. The signal ends the attempt. */
+export type OpenConnection = (
+  database: number,
+  abort: AbortController,
+  hooks: ConnectionHooks,
+) => Promise<SharedConnection>;
+
+/** The connections that the databases of a driver share, or those to one database. */
 export class Pool {
   readonly #address: RedisAddress;
-  readonly #database: number;
+  readonly #openConnection: OpenConnection;
   readonly #primary: Primary;
-  /** The moment at which a server was last asked for its role, or a connection was opened. */
-  #asked = 0;
   /** The attempt to replace the open connections. */
   #replacing: Promise<void> | undefined;
-  #connections: readonly PooledConnection[] = [];
+  #connections: readonly SharedConnection[] = [];
   /** The attempt to connect, which all sends share. */
-  #attempt: Promise<PooledConnection> | undefined;
+  #attempt: Promise<SharedConnection> | undefined;
   #abort: AbortController | undefined;
   #failures = 0;
   #pausedUntil = 0;
   #failure: StoreError | undefined;
   #closed = false;
 
-  constructor(address: RedisAddress, database: number, primary: Primary) {
+  constructor(address: RedisAddress, primary: Primary, openConnection: OpenConnection) {
     this.#address = address;
-    this.#database = database;
     this.#primary = primary;
+    this.#openConnection = openConnection;
   }
 
-  send(commands: readonly Command[], options: SendOptions | undefined): Promise<Reply[]> {
+  send(database: number, commands: readonly Command[], options: SendOptions | undefined): Promise<Reply[]> {
     const now = performance.now();
     const timeout = options?.waiting ? patience(options) : options?.timeout;
-    if (this.#replacing) return this.#sendAfter(this.#replacing, commands, options, now);
-    let best: PooledConnection | undefined;
+    if (this.#replacing) return this.#sendAfter(this.#replacing, database, commands, options, now);
+    let best: SharedConnection | undefined;
     // Losing a connection replaces the list, so the loop continues over the list with which it started.
     for (const connection of this.#connections) {
       if (connection.overdue(now)) connection.giveUp();
@@ -55,16 +60,17 @@ export class Pool {
     }
     if (best) {
       const grow = best.pending > 0 && this.#connections.length < this.#address.size && now >= this.#pausedUntil;
-      if (grow && !this.#closed) this.#open();
-      if (now - this.#asked > ROLES) this.#askRole(best, timeout, now);
-      return best.send(commands, timeout, now);
+      if (grow && !this.#closed) this.#open(database);
+      if (now - best.asked > ROLES) this.#askRole(best, database, timeout, now);
+      return best.send(database, commands, timeout, now);
     }
     if (now < this.#pausedUntil && this.#failure) return Promise.reject(this.#failure);
-    return this.#sendAfter(this.#open(), commands, options, now);
+    return this.#sendAfter(this.#open(database), database, commands, options, now);
   }
 
   #sendAfter(
     opened: Promise<unknown>,
+    database: number,
     commands: readonly Command[],
     options: SendOptions | undefined,
     now: number,
@@ -78,7 +84,7 @@ export class Pool {
           `Redis at ${this.#address.endpoint} could not be reached within ${Math.round(timeout ?? 0)} ms`,
         );
       }
-      return this.send(commands, options);
+      return this.send(database, commands, options);
     });
   }
 
@@ -92,7 +98,7 @@ export class Pool {
   leave(): void {
     const old = this.#connections;
     if (this.#replacing || old.length === 0) return;
-    this.#replacing = this.#open()
+    this.#replacing = this.#open(0)
       .then(() => {
         this.#connections = this.#connections.filter((connection) => !old.includes(connection));
         for (const connection of old) connection.close(leftError(this.#address.endpoint));
@@ -106,24 +112,24 @@ export class Pool {
    * Asks for the role of the server along with a send, because a process that only reads gets no error from a server
    * that was demoted. If the command is not allowed, it is not sent again.
    */
-  #askRole(connection: PooledConnection, timeout: number | undefined, now: number): void {
-    this.#asked = now;
-    connection.send([["ROLE"]], timeout, now).then(([reply]) => {
+  #askRole(connection: SharedConnection, database: number, timeout: number | undefined, now: number): void {
+    connection.asked = now;
+    connection.send(database, [["ROLE"]], timeout, now).then(([reply]) => {
       const role = Array.isArray(reply) ? reply[0] : undefined;
-      if (role === undefined) this.#asked = Number.POSITIVE_INFINITY;
+      if (role === undefined) connection.asked = Number.POSITIVE_INFINITY;
       else if (role === "master") connection.primary = true;
       else if (connection.primary) this.#deny(connection, "READONLY");
     }, ignore);
   }
 
-  #deny(connection: PooledConnection, code: string): void {
+  #deny(connection: SharedConnection, code: string): void {
     if (this.#primary.denied(code, connection.opened)) this.leave();
   }
 
-  #open(): Promise<PooledConnection> {
+  #open(database: number): Promise<SharedConnection> {
     if (this.#attempt) return this.#attempt;
     if (this.#closed) return Promise.reject(closedError());
-    const attempt = this.#connect();
+    const attempt = this.#connect(database);
     this.#attempt = attempt;
     // Registered first, so that callers that wait for the attempt find the connection in the list before later sends.
     attempt.then(
@@ -142,37 +148,21 @@ export class Pool {
     return attempt;
   }
 
-  async #connect(): Promise<PooledConnection> {
-    const { endpoint, connectTimeout, pingInterval } = this.#address;
-    let lost: ((error: Error) => void) | undefined;
+  async #connect(database: number): Promise<SharedConnection> {
+    const { connectTimeout, pingInterval } = this.#address;
     const opened = performance.now();
-    this.#abort = new AbortController();
-    const client = await dial(
-      this.#address,
-      this.#database,
-      this.#abort,
-      (error) => lost?.(error),
-      // Any reply will do. Without one, some proxies accept for servers that are gone, and a full server stays
-      // unnoticed.
-      async (client) => {
-        const role = this.#primary.doubted && client.sendCommand(["ROLE"]).catch(ignore);
-        await client.sendCommand(["PING"]).catch(throwIfRefused);
-        if (role) this.#primary.see(await role);
+    const abort = new AbortController();
+    this.#abort = abort;
+    let connection: SharedConnection | undefined;
+    connection = await this.#openConnection(database, abort, {
+      denied: ({ code }) => connection && this.#deny(connection, code),
+      lost: () => {
+        this.#connections = this.#connections.filter((other) => other !== connection);
       },
-    ).finally(() => {
+    }).finally(() => {
       this.#abort = undefined;
     });
-    const connection = new PooledConnection(
-      client,
-      endpoint,
-      ({ code }) => this.#deny(connection, code),
-      () => {
-        this.#connections = this.#connections.filter((other) => other !== connection);
-        disconnect(client);
-      },
-    );
-    connection.opened = this.#asked = opened;
-    lost = (error) => connection.lose(lostError(endpoint, error));
+    connection.opened = connection.asked = opened;
     if (pingInterval) connection.keepAlive(pingInterval, connectTimeout);
     return connection;
   }

@@ -1,8 +1,8 @@
 /** Connections of node-redis to one server: at an address, or like a ready client. */
 
-import { createClient } from "redis";
 import { defined } from "../../src/base/defined.ts";
 import { unref } from "../../src/base/timers.ts";
+import { loadClient } from "./client.ts";
 import { connectError, ignore } from "./errors.ts";
 import type { NodeRedisClient, NodeRedisOptions } from "./options.ts";
 
@@ -37,7 +37,7 @@ export interface NodeRedisClientOptions extends Credentials {
 }
 
 /** The user and the password of a login. */
-interface Credentials {
+export interface Credentials {
   readonly username?: string;
   readonly password?: string;
 }
@@ -48,34 +48,45 @@ export interface RedisAddress {
   readonly size: number;
   readonly connectTimeout: number;
   readonly pingInterval: number | undefined;
-  create(database: number, signal: AbortSignal): OwnClient;
-  /** The options of the socket and the login, for connections without node-redis. Absent if they are unknown. */
+  create(database: number, signal: AbortSignal): Promise<OwnClient>;
+  /** The options of the socket and the login, for connections without a client. Absent if they are unknown. */
   readonly raw?: { readonly socket: object; readonly credentials: () => Credentials | Promise<Credentials> };
 }
 
-/** Opens a connection and prepares it, within `connectTimeout`. */
+/** Opens a client, and prepares it, within `connectTimeout`. */
 export async function dial(
-  { endpoint, connectTimeout, create }: RedisAddress,
+  address: RedisAddress,
   database: number,
   abort: AbortController,
   onError: (error: Error) => void,
   prepare: (client: OwnClient) => Promise<unknown>,
 ): Promise<OwnClient> {
-  const { signal } = abort;
-  const client = create(database, signal);
+  const client = await address.create(database, abort.signal);
   client.on("error", onError);
   client.unref();
+  await withinTimeout(address, database, abort, () => client.connect().then(() => prepare(client)));
+  return client;
+}
+
+/** Opens a connection by a function, within `connectTimeout`. */
+export async function withinTimeout(
+  { endpoint, connectTimeout }: RedisAddress,
+  database: number,
+  abort: AbortController,
+  open: () => Promise<unknown>,
+): Promise<void> {
+  const { signal } = abort;
   let timer: ReturnType<typeof setTimeout> | undefined;
   try {
+    if (signal.aborted) throw signal.reason;
     await Promise.race([
-      client.connect().then(() => prepare(client)),
+      open(),
       new Promise<never>((_, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason));
         timer = setTimeout(() => reject(new Error(`no answer within ${connectTimeout} ms`)), connectTimeout);
         unref(timer);
       }),
     ]);
-    return client;
   } catch (error) {
     // Stops the socket: node-redis itself cannot be stopped while it connects.
     abort.abort();
@@ -100,8 +111,8 @@ export function atAddress(
   return {
     endpoint: path ?? `${host}:${port}`,
     raw: { socket, credentials: () => ({ ...defined({ username, password }) }) },
-    create: (database, signal) =>
-      createClient({
+    create: async (database, signal) =>
+      (await loadClient()).createClient({
         // Each client gets a copy, because node-redis fills in its defaults. The signal is passed on to the socket.
         socket: { ...socket, signal } as object,
         ...(username === undefined ? {} : { username }),
@@ -131,7 +142,7 @@ export function likeClient(client: NodeRedisClient): Pick<RedisAddress, "endpoin
       },
     }),
     endpoint: socket?.path ?? `${socket?.host ?? "localhost"}:${socket?.port ?? 6379}`,
-    create: (database, signal) =>
+    create: async (database, signal) =>
       client.duplicate({
         // A URL would be read again, and would override the database and the socket.
         url: undefined,

@@ -37,7 +37,10 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   readonly password?: string;
   /** Encrypts TCP. Variable `REDIS_TLS`. @default false */
   readonly tls?: boolean;
-  /** `size`: the number of TCP connections to each database, 1-100. Variable `REDIS_POOL_SIZE`. @default { size: 1 } */
+  /**
+   * `size`: the number of TCP connections, 1-100, which all databases share. Variable `REDIS_POOL_SIZE`.
+   * @default { size: 1 }
+   */
   readonly pool?: { readonly size?: number };
   /** The start of every key, followed by a `:`. Variable `CACHE_PREFIX`. @default "" */
   readonly prefix?: string;
@@ -88,7 +91,7 @@ export interface RedisConfig {
   readonly password?: string;
   /** Encrypts TCP. */
   readonly tls: boolean;
-  /** The number of connections to each database. */
+  /** The number of connections, which all databases share. */
   readonly poolSize: number;
 }
 

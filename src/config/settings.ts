@@ -129,7 +129,7 @@ export const SETTINGS: Readonly<Record<keyof ConfigOptions, Setting>> = {
   username: byRule("REDIS_USERNAME", TEXT, "the ACL user"),
   password: byRule("REDIS_PASSWORD", TEXT, "the password"),
   tls: byRule("REDIS_TLS", FLAG, "encrypts TCP", flag),
-  pool: byRule("REDIS_POOL_SIZE", whole(1, 100), "TCP connections to each database", number, 1),
+  pool: byRule("REDIS_POOL_SIZE", whole(1, 100), "TCP connections, which all databases share", number, 1),
   prefix: common("prefix", "CACHE_PREFIX", "the start of every key, followed by a colon"),
   databases: common("databases", "CACHE_DATABASES", "how databases are kept apart"),
   database: common("database", "REDIS_DB", "the database of the unnamed cache", number),

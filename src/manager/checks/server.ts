@@ -16,7 +16,7 @@ export function unreachable(error: StoreError): Finding {
     return { check: "authentication", level: "error", evidence: error.message, advice };
   }
   const advice = /max number of clients/.test(error.message)
-    ? "raise maxclients on the server, or open fewer connections: each process opens REDIS_POOL_SIZE for each database"
+    ? "raise maxclients on the server, or open fewer: REDIS_POOL_SIZE in each process, and one for near caches"
     : "check that the store is running, its address and port, and the network in between";
   return { check: "connection", level: "error", evidence: error.message, advice };
 }
