@@ -94,7 +94,9 @@ function write(bundles) {
       seen.add(module);
     }
     const [, command = "", code] = /^(#!.*\n)?(.*)$/s.exec(text);
-    writeFileSync(path, command + noticesOf(modules) + code);
+    // Comments for editors stand in the declarations. To skip them takes a runtime a tenth of the time to load.
+    const bare = code.replace(/^[ \t]*\/\*\*.*?\*\/\n/gms, "");
+    writeFileSync(path, command + noticesOf(modules) + bare);
     written.add(basename(path));
   }
   for (const file of readdirSync(join(root, PACKAGE_FOLDER))) {

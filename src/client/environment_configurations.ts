@@ -1,5 +1,6 @@
 import type { Driver } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
+import { remember } from "../base/remember.ts";
 import type { Config } from "../config/options.ts";
 import { parseConfig } from "../config/parse_config.ts";
 import { CONFIG_VARIABLES } from "../config/variables.ts";
@@ -29,6 +30,8 @@ export class EnvironmentConfigurations implements Configurations {
   readonly #factories: DriverFactories;
   readonly #kept: Map<string, Driver | Promise<Driver>>;
   readonly #files = new Map<string, ReadonlyMap<string, string>>();
+  /** The configurations by what was read. Most services are configured like the client. */
+  readonly #made = new Map<string, Configured>();
 
   /**
    * @param options The client's options.
@@ -47,14 +50,26 @@ export class EnvironmentConfigurations implements Configurations {
   }
 
   #configure(service?: ServiceDefinition): Configured {
-    const { env, logger } = this.#options;
-    const ttlVariables = [...SERVICE_VARIABLES, ...variablesOf(service?.collections ?? {})];
+    const { env } = this.#options;
+    const further = variablesOf(service?.collections ?? {}).filter((name) => !SERVICE_VARIABLES.includes(name));
+    const ttlVariables = [...SERVICE_VARIABLES, ...further];
     const names = [...CONFIG_VARIABLES, ...ttlVariables];
     const inFiles = new Set<string>();
     const files = this.#files;
     const record = env
       ? strings(env)
       : readEnvironment({ names, inFiles, files, ...(service && { service: service.name }) });
+    const read = JSON.stringify([record, [...inFiles], further]);
+    return remember(this.#made, read, () => this.#parse(record, names, ttlVariables, inFiles));
+  }
+
+  #parse(
+    record: Record<string, string>,
+    names: readonly string[],
+    ttlVariables: readonly string[],
+    inFiles: ReadonlySet<string>,
+  ): Configured {
+    const { env, logger } = this.#options;
     const tcp = "node-redis" in this.#factories;
     const config = parseConfig(record, {
       options: this.#options,

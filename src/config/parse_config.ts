@@ -133,9 +133,9 @@ export function parseConfig(
   const { given, labels, ttlNames, api } = gather(record, settings, problems);
   const say = (key: string, message: string) => problems.push(`${labels[key]} is ${show(key, given[key])}, ${message}`);
 
-  const table: Record<string, Setting> = { ...SETTINGS };
-  for (const name of ttlNames) table[name] = TTL_SETTINGS[name as keyof typeof TTL_SETTINGS] ?? ttlSetting(name);
-  const result = v.safeParse(schemaOf(table), given);
+  const table: Record<string, Setting> = { ...SETTINGS, ...TTL_SETTINGS };
+  for (const name of ttlNames) if (given[name] !== undefined) table[name] ??= ttlSetting(name);
+  const result = v.safeParse(schemaOf(table, given), given);
   const values = result.output as Partial<Address> & Record<string, unknown>;
   for (const { path, message } of result.issues ?? []) {
     const key = path?.[0]?.key as string;
@@ -206,9 +206,16 @@ export function parseConfig(
   } as unknown as Config;
 }
 
-/** Makes the schema of a table of settings: one problem for each value that its setting does not accept. */
-function schemaOf(table: Readonly<Record<string, Setting>>): v.GenericSchema<Record<string, unknown>> {
-  const entries = Object.entries(table).map(([name, { expected, read }]) => {
+/**
+ * Makes the schema of what was given, of a table of settings: one problem for each value that its setting does not
+ * accept.
+ */
+function schemaOf(
+  table: Readonly<Record<string, Setting>>,
+  given: Readonly<Record<string, unknown>>,
+): v.GenericSchema<Record<string, unknown>> {
+  const settings = Object.entries(table).filter(([name]) => given[name] !== undefined);
+  const entries = settings.map(([name, { expected, read }]) => {
     const schema = v.pipe(
       v.unknown(),
       v.rawTransform(({ dataset, addIssue, NEVER }) => {
@@ -220,7 +227,7 @@ function schemaOf(table: Readonly<Record<string, Setting>>): v.GenericSchema<Rec
         }
       }),
     );
-    return [name, v.optional(schema)];
+    return [name, schema];
   });
   return v.object(Object.fromEntries(entries));
 }
