@@ -37,6 +37,12 @@ export interface Capabilities {
    * @default none
    */
   readonly transactions?: "multi" | "atomic";
+  /**
+   * True if the store charges for each command, of which a script is one. A `set` is then a script: SET and the GET
+   * before it are two.
+   * @default false
+   */
+  readonly billed?: boolean;
   /** The most commands in one send. @default no limit */
   readonly maxCommands?: number;
   /** The most bytes in one send, measured as JSON. @default no limit */

@@ -101,7 +101,7 @@ class UpstashDriver implements Driver {
     const { maxBytes = 9_900_000, readYourWrites = true } = options;
     checkWhole(maxBytes, "maxBytes of upstash", 1);
     check(readYourWrites, "readYourWrites of upstash", FLAG);
-    this.capabilities = { numbered: false, scripts: true, ordered: false, maxCommands: 1000, maxBytes };
+    this.capabilities = { numbered: false, scripts: true, ordered: false, billed: true, maxCommands: 1000, maxBytes };
     const misplaced = options.client && ["url", "token", "readYourWrites"].find((name) => name in options);
     if (misplaced) throw invalid("use a ready client with upstash", misplaced, "client, maxBytes, cache");
     this.#requester = quiet(options.client ?? connect(options), options.cache);

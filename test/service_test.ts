@@ -126,7 +126,10 @@ describe("services", () => {
     const driver = recorded(memory());
     const client = createCacheClient({ driver, env: { CACHE_TTL_CUSTOM: "forever" } });
     await client.service(custom).declared.set(1, 1);
-    assert.deepEqual(driver.sent, ['8: store 2 a:1 #larder:clock {"json":1} 0  * #larder:tag: ']);
+    assert.deepEqual(driver.sent, [
+      "8: GET #larder:clock",
+      '8: store 2 a:1 #larder:clock {"json":1} 0  * #larder:tag: ',
+    ]);
     assert.deepEqual(await driver.send(8, [["PTTL", "a:1"]]), [-1]);
   });
 

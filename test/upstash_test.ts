@@ -87,7 +87,7 @@ describe("upstash over the bridge", () => {
   it("upstash says what it can do", () => {
     assert.equal(driver.name, "upstash");
     const { maxBytes, ...capabilities } = driver.capabilities;
-    assert.deepEqual(capabilities, { numbered: false, scripts: true, ordered: false, maxCommands: 1000 });
+    assert.deepEqual(capabilities, { numbered: false, scripts: true, ordered: false, billed: true, maxCommands: 1000 });
     assert.ok(maxBytes && maxBytes > 9_000_000 && maxBytes <= 10_000_000);
     assert.equal(upstash({ url: server.url, token: TOKEN, maxBytes: 1_000_000 }).capabilities.maxBytes, 1_000_000);
   });

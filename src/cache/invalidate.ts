@@ -34,6 +34,7 @@ export async function invalidateEntries(
   const { batch, loads, nears, space, events, target } = context;
   const names = tags?.map(encodeTag);
   loads.supersedeAll(space, names);
+  if (!names) space.forgetEpoch();
   const args = [space.marksPrefix, ...(names ?? [EVERYTHING])];
   const sent = batch.run(script, [space.epochKey], args, timeoutOf(context, options), true);
   const epoch = await settle(context, "invalidate", sent, options);

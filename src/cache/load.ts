@@ -21,8 +21,9 @@ import { type CallOptions, emit, handOver, type ReadOptions, timeoutOf } from ".
 import type { CacheContext, Lane } from "./context.ts";
 import { awaitTurn, type LockTurn } from "./load_lock.ts";
 import type { Load } from "./loads.ts";
+import { type Entry, entryOf, type Origin, outputOf } from "./make_entry.ts";
 import { countRead, type Found, type Purpose } from "./read.ts";
-import { type Entry, entryOf, type Origin, outputOf, write } from "./write.ts";
+import { write } from "./write.ts";
 
 /** The argument of a loader: it has the old value and a signal, and takes the TTL and tags of the new value. */
 export interface LoadContext<Out = unknown> {

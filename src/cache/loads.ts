@@ -15,7 +15,7 @@ export interface Load {
 export class Nears extends Set<NearCache> {
   /** Forgets a physical key. */
   forget(key: string): void {
-    for (const near of this) near.forget(key);
+    if (this.size > 0) for (const near of this) near.forget(key);
   }
 
   /** Forgets what may be invalid, after a read has brought a later epoch: another process has invalidated entries. */
@@ -41,7 +41,7 @@ export class Loads extends Map<string, Load> {
 
   /** Drops a key's load and near values, so that neither undoes the write or deletion that follows. */
   supersede(key: string): void {
-    this.#drop(key, this.get(key));
+    if (this.size > 0) this.#drop(key, this.get(key));
     this.#nears.forget(key);
   }
 

@@ -4,24 +4,27 @@ import { type EntryOptions, policyOf } from "../config/policy.ts";
 import type { Id } from "../entry/keyspace.ts";
 import { type CallOptions, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
-import { entryOf, type Write, write } from "./write.ts";
+import { entryOf } from "./make_entry.ts";
+import { start, type Write, write } from "./write.ts";
 
 /** Options of writes. */
 export interface WriteOptions extends CallOptions, EntryOptions {}
 
 /** Writes a value: see {@linkcode Cache.set}. */
-export async function set(
+export function set(
   context: CacheContext,
   id: Id,
   value: unknown,
   options: WriteOptions | undefined,
 ): Promise<boolean> {
-  const key = context.shape.encode(id);
-  const timeout = timeoutOf(context, options);
-  const policy = policyOf(context.policy, options, true);
-  checkStored(value);
-  const entry = entryOf(context, id, key, value, policy);
-  return (await write(context, { key, entry, policy, operation: "set", timeout, options })) ?? false;
+  return new Promise((resolve, reject) => {
+    const key = context.shape.encode(id);
+    const timeout = timeoutOf(context, options);
+    const policy = policyOf(context.policy, options, true);
+    checkStored(value);
+    const entry = entryOf(context, id, key, value, policy);
+    start(context, { key, entry, policy, operation: "set", timeout, options }, resolve as never, reject);
+  });
 }
 
 /** Writes several values, all of which are made before the first is written: see {@linkcode Cache.setMany}. */

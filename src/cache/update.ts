@@ -5,8 +5,9 @@ import type { Id } from "../entry/keyspace.ts";
 import { targetName } from "../telemetry/events.ts";
 import { type CallOptions, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
+import { entryOf, outputOf } from "./make_entry.ts";
 import { peek } from "./read.ts";
-import { entryOf, outputOf, write } from "./write.ts";
+import { write } from "./write.ts";
 
 /** Options of {@linkcode Cache.update}. */
 export interface UpdateOptions extends CallOptions, EntryOptions {

@@ -1,123 +1,13 @@
-/** A write, from a value to the store: the one path of `set`, `setMany`, `update` and loads. */
-import type { Command, Reply } from "../../drivers/driver.ts";
-import { checkTags } from "../base/check.ts";
-import { CacheSchemaError } from "../base/errors.ts";
+/** A write, from an entry to the store: the one path of `set`, `setMany`, `update` and loads. */
+import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
+import { toStoreError } from "../base/foreign_error.ts";
 import type { Policy } from "../config/policy.ts";
-import { encode, sealingOf } from "../entry/codec.ts";
-import { encodeTag, type Id, type KeyShape } from "../entry/keyspace.ts";
-import { matchesSchema, type SchemaResult, schemaIssues } from "../entry/schema.ts";
+import type { Epoch } from "../entry/keyspace.ts";
 import { storeEntry } from "../lua/entries.ts";
+import { evaluate, Slot } from "../wire/batch.ts";
 import { type CallOptions, reportFailure } from "./call.ts";
-import type { CacheContext, CacheTelemetry, EntryRules } from "./context.ts";
-
-/** Facts about a value besides its policy. */
-export interface Origin {
-  /** The epoch that was read before it was loaded. @default the store's at the write */
-  readonly born?: number;
-  /** The milliseconds that its load took. */
-  readonly load?: number;
-  /** The token of the load's lock, which the write gives up. If the token no longer holds it, nothing is written. */
-  readonly token?: string | undefined;
-  /** The text that must still be stored; `null` for no entry. */
-  readonly expected?: string | null;
-  /** Tags besides the policy's. */
-  readonly tags?: readonly string[];
-}
-
-/** A value that may be written: checked, and as text. */
-export interface Entry {
-  readonly text: string;
-  /** The milliseconds that the store keeps it; 0 for ever. */
-  readonly keep: number;
-  /** Its tags as the document has them, without the brackets. */
-  readonly tags: string;
-}
-
-/**
- * Checks a value. The value itself is stored, not the schema's output, so that the schema accepts it again at each
- * read.
- *
- * @param context The parts of the cache.
- * @param value The value; not `undefined`.
- * @param stored Whether it is to be stored.
- * @returns What a read of it would return, the schema's output; a promise only if the schema returns one.
- * @throws {CacheSchemaError} For a value that the schema rejects.
- */
-export function outputOf(
-  { schema, refuse, target }: EntryRules & CacheTelemetry,
-  value: unknown,
-  stored = true,
-): unknown {
-  if (stored) refuse?.(value);
-  if (!schema || matchesSchema(schema, value)) return value;
-  const judge = (result: SchemaResult<unknown>): unknown => {
-    if (result.issues) throw new CacheSchemaError(`${target.service}.${target.collection}`, schemaIssues(result));
-    return result.value;
-  };
-  const result = schema["~standard"].validate(value);
-  return result instanceof Promise ? result.then(judge) : judge(result);
-}
-
-/**
- * Checks a value and makes its entry.
- *
- * @param context The parts of the cache.
- * @param id Its id, for the function that gives the tags.
- * @param key Its logical key.
- * @param value The value; `undefined` for one that is known not to exist.
- * @param policy The policy for it, such as TTL and tags.
- * @param origin Further facts about it.
- * @param checked Whether {@linkcode outputOf} has checked it. @default false
- * @returns The entry.
- * @throws {TypeError | CacheSchemaError} For a value or tags that cannot be stored.
- */
-export function entryOf(
-  context: CacheContext,
-  id: Id,
-  key: string,
-  value: unknown,
-  policy: Policy,
-  origin: Origin = {},
-  checked = false,
-): Entry | Promise<Entry> {
-  const none = value === undefined;
-  const { sealing, sliding, version = 1, known } = context;
-  const ttl = none ? policy.negativeTtl : Math.max(1, Math.round(policy.ttl * (1 - policy.jitter * Math.random())));
-  // A sliding entry has no age, because each read starts its TTL again.
-  const kept = none || sliding ? 0 : Math.max(policy.staleFor, policy.failSafeFor);
-  const timed = ttl < Number.POSITIVE_INFINITY && !none && !sliding && (kept > 0 || policy.earlyRefresh > 0);
-  const keep = ttl + kept;
-  let head = timed ? `"at":${Math.floor(context.now())},"ttl":${ttl},` : "";
-  if (timed && origin.load !== undefined) head += `"load":${Math.ceil(origin.load)},`;
-  if (version !== 1) head += `"version":${version},`;
-  if (none) head += '"none":1,';
-  const make = (): Entry | Promise<Entry> => {
-    const tags = tagsOf(context.shape, policy, id, value, origin);
-    const finish = (body: string): Entry => ({
-      text: head ? `{${head}${body.slice(1)}` : body,
-      keep: keep < Number.POSITIVE_INFINITY ? keep : 0,
-      tags,
-    });
-    const document = none ? NOTHING : encode(value, known);
-    const sealed = sealing && sealingOf(known).seal(document, sealing, `${context.target.service}:${key}`);
-    return sealed ? sealed.then((body) => finish(body ? `{${body}}` : document)) : finish(document);
-  };
-  const output = none || checked ? undefined : outputOf(context, value);
-  return output instanceof Promise ? output.then(make) : make();
-}
-
-/** superjson's document of `undefined`. */
-const NOTHING = '{"json":null,"meta":{"values":["undefined"]}}';
-
-function tagsOf(shape: KeyShape, { tags: source }: Policy, id: Id, value: unknown, { tags = [] }: Origin): string {
-  let all = source;
-  // A function that reads the parts of an id by name gives a tuple and an object the same tags.
-  if (typeof all === "function") all = value === undefined ? [] : (all(value, shape.named?.(id) ?? id) ?? []);
-  checkTags(all);
-  checkTags(tags);
-  if (tags.length > 0) all = [...all, ...tags];
-  return all.length === 0 ? "" : [...new Set(all)].map((tag) => `"${encodeTag(tag)}"`).join();
-}
+import type { CacheContext } from "./context.ts";
+import type { Entry, Origin } from "./make_entry.ts";
 
 /** A requested write. */
 export interface Write {
@@ -153,41 +43,69 @@ const preparing = new WeakMap<CacheContext, Promise<unknown>>();
  * @throws {StoreError} If the store is away and the caller wants that thrown.
  */
 export function write(context: CacheContext, request: Write): Promise<boolean | undefined> {
+  return new Promise((resolve, reject) => start(context, request, resolve, reject));
+}
+
+/** Does what {@linkcode write} does, and settles a promise of the caller's. */
+export function start(
+  context: CacheContext,
+  request: Write,
+  resolve: (written: boolean | undefined) => void,
+  reject: (error: unknown) => void,
+): void {
   const { entry } = request;
-  if (!(entry instanceof Promise)) return save(context, entry, request);
+  if (!(entry instanceof Promise)) {
+    save(context, entry, request, resolve, reject);
+    return;
+  }
   const ready = Promise.resolve(preparing.get(context)).then(() => entry);
   preparing.set(
     context,
     ready.catch(() => {}),
   );
-  return ready.then((made) => save(context, made, request));
+  ready.then((made) => save(context, made, request, resolve, reject)).catch(reject);
 }
 
-async function save(context: CacheContext, { text, keep, tags }: Entry, request: Write): Promise<boolean | undefined> {
-  const { batch, loads, nears, space, counters } = context;
-  const { key, policy, origin, timeout, begin } = request;
-  const { born, token, expected } = origin ?? {};
+function save(
+  context: CacheContext,
+  entry: Entry,
+  request: Write,
+  resolve: (written: boolean | undefined) => void,
+  reject: (error: unknown) => void,
+): void {
+  const { batch, loads, space } = context;
+  const { key, policy, origin, begin } = request;
   const physical = space.key(key);
   if (!begin) loads.supersede(physical);
-  else if (!begin()) return undefined;
-  const start = performance.now();
-  let sent: Promise<Reply>;
-  if (born !== undefined && tags === "" && token === undefined) {
-    const whole = born > 0 ? `{"born":${born},${text.slice(1)}` : text;
-    const command: Command = keep > 0 ? ["SET", physical, whole, "PX", keep] : ["SET", physical, whole];
-    sent = batch.send(command, [physical], timeout, true);
-  } else {
-    // If loads take locks, a write breaks them, so that no load of another process overwrites this value.
-    const locks = token !== undefined || policy.lock !== undefined;
-    const also = locks ? [space.epochKey, space.lock(key)] : [space.epochKey];
-    const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", space.marksPrefix, tags];
-    if (expected !== undefined) args.push(expected === null ? "0" : "1", expected ?? "");
-    sent = batch.run(storeEntry, [physical], args, timeout, expected === undefined && token === undefined, also);
+  else if (!begin()) {
+    resolve(undefined);
+    return;
   }
+  // If loads take locks, a write breaks them, so that no load of another process overwrites this value.
+  const plain = origin ? origin.born !== undefined && origin.token === undefined : policy.lock === undefined;
+  if (plain && entry.tags === "") batch.write(new PlainWrite(context, physical, entry, request, resolve, reject));
+  else saveByScript(context, physical, entry, request).then(resolve, reject);
+}
+
+async function saveByScript(
+  context: CacheContext,
+  physical: string,
+  { text, keep, tags }: Entry,
+  request: Write,
+): Promise<boolean | undefined> {
+  const { batch, nears, space, counters } = context;
+  const { key, policy, origin = {}, timeout } = request;
+  const { born, token, expected } = origin;
+  const locks = token !== undefined || policy.lock !== undefined;
+  const also = locks ? [space.epochKey, space.lock(key)] : [space.epochKey];
+  const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", space.marksPrefix, tags];
+  if (expected !== undefined) args.push(expected === null ? "0" : "1", expected ?? "");
+  const idempotent = expected === undefined && token === undefined;
+  const start = performance.now();
   try {
-    const written = (await sent) !== 0;
+    const written = (await batch.run(storeEntry, [physical], args, timeout, idempotent, also)) !== 0;
     // The latency of an update or a load is more than that of its write.
-    if (!origin) counters.time(performance.now() - start);
+    if (!request.origin) counters.time(performance.now() - start);
     if (written) counters.writes++;
     return written;
   } catch (error) {
@@ -195,5 +113,140 @@ async function save(context: CacheContext, { text, keep, tags }: Entry, request:
   } finally {
     // A near cache may have read the old value in between.
     nears.forget(physical);
+  }
+}
+
+/**
+ * A write by SET, of an entry without tags that gives up and breaks no lock: one object a call.
+ *
+ * Its entry carries the latest epoch that this client knows. The epoch of the store is read just before it, in the same
+ * send, so an invalidation that comes after the write is later than both. If everything was invalidated before, and
+ * this client did not know that yet, the entry is a miss for all readers. Then it is written again with the epoch that
+ * was read, unless something else is stored by now.
+ *
+ * While no epoch is known, and where each command is billed, a script stores the entry with the store's own. A user who
+ * may not run scripts learns the epoch by that attempt.
+ *
+ * A load knows the epoch from before it started, and asks for none.
+ */
+class PlainWrite extends Slot {
+  readonly #context: CacheContext;
+  readonly #entry: Entry;
+  readonly #request: Write;
+  readonly #resolve: (written: boolean | undefined) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #start: number = performance.now();
+  /** The latest epoch that was known when the command left. */
+  #last: Epoch | undefined;
+  /** The text that was sent. */
+  #text = "";
+
+  /**
+   * @param context The parts of the cache.
+   * @param physical The physical key.
+   * @param entry The entry.
+   * @param request The write.
+   * @param resolve Resolves the caller's promise.
+   * @param reject Rejects it.
+   */
+  constructor(
+    context: CacheContext,
+    physical: string,
+    entry: Entry,
+    request: Write,
+    resolve: (written: boolean | undefined) => void,
+    reject: (error: unknown) => void,
+  ) {
+    super([physical], request.timeout, true);
+    this.#context = context;
+    this.#entry = entry;
+    this.#request = request;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    if (request.origin === undefined) this.epochKey = context.space.epochKey;
+  }
+
+  override prepare(billed: boolean): void {
+    if (this.epochKey === undefined || !(billed || this.#context.space.lastEpoch.text === undefined)) return;
+    this.script = storeEntry;
+    if (billed) this.epochKey = undefined;
+  }
+
+  override withoutScript(epoch: Reply | undefined): boolean {
+    if (this.script === undefined || this.epochKey === undefined || epoch instanceof Error) return false;
+    this.#context.space.noteEpoch(epoch);
+    this.script = undefined;
+    return true;
+  }
+
+  override render(known: boolean): Command {
+    const { text, keep } = this.#entry;
+    const key = this.keys[0] as string;
+    const { space } = this.#context;
+    if (this.script) {
+      return evaluate(this.script, known, [key, space.epochKey], [text, keep, "", "*", space.marksPrefix, ""]);
+    }
+    this.#last = space.lastEpoch;
+    const born = this.#request.origin?.born ?? this.#last.seq;
+    this.#text = born > 0 ? `{"born":${born},${text.slice(1)}` : text;
+    return keep > 0 ? ["SET", key, this.#text, "PX", keep] : ["SET", key, this.#text];
+  }
+
+  override settle(reply: Reply, epoch: Reply = null): void {
+    if (this.settled) return;
+    if (this.epochKey !== undefined && !(reply instanceof Error)) {
+      if (epoch instanceof Error) {
+        this.fail(epoch);
+        return;
+      }
+      const { space, nears } = this.#context;
+      const before = space.lastEpoch;
+      const { seq, all } = space.noteEpoch(epoch, this.#last);
+      if (space.lastEpoch !== before) nears.outdate(space);
+      if (this.#last && (all > this.#last.seq || seq < this.#last.seq)) {
+        this.#repair(seq);
+        return;
+      }
+    }
+    if (reply instanceof Error) this.fail(reply);
+    else this.#end();
+  }
+
+  override fail(error: StoreError): void {
+    if (this.settled) return;
+    this.settled = true;
+    const { origin, operation, options } = this.#request;
+    this.#context.nears.forget(this.keys[0] as string);
+    try {
+      reportFailure(this.#context, operation, error, options);
+      this.#resolve(origin ? undefined : false);
+    } catch (thrown) {
+      this.#reject(thrown);
+    }
+  }
+
+  /** Gives the entry the epoch from before it was written, if it is still stored. */
+  #repair(born: number): void {
+    const { batch, space } = this.#context;
+    const { text, keep } = this.#entry;
+    const left = Math.max(1, this.timeout - (performance.now() - this.#start));
+    const args = [text, keep, born, "", space.marksPrefix, "", "2", this.#text];
+    const sent = batch.run(storeEntry, this.keys, args, left, true, [space.epochKey]);
+    sent.then(
+      () => this.#end(),
+      (error) => this.fail(toStoreError(error)),
+    );
+  }
+
+  #end(): void {
+    if (this.settled) return;
+    this.settled = true;
+    const { counters, nears } = this.#context;
+    // The latency of a load is more than that of its write.
+    if (this.#request.origin === undefined) counters.time(performance.now() - this.#start);
+    counters.writes++;
+    // A near cache may have read the old value in between.
+    nears.forget(this.keys[0] as string);
+    this.#resolve(true);
   }
 }

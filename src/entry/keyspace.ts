@@ -27,10 +27,13 @@ export function limitKey(logical: string): string {
 
 /** The epoch of a keyspace: its number, and the number at the last invalidation of everything. */
 export interface Epoch {
-  readonly text: string | null;
+  /** Its text; `null` if it does not exist, `undefined` if it was never seen. */
+  readonly text: string | null | undefined;
   readonly seq: number;
   readonly all: number;
 }
+
+const UNSEEN: Epoch = { text: undefined, seq: 0, all: 0 };
 
 /** The types of ids. Objects are hashed, whatever the order of their keys. */
 export type Id = string | number | bigint | object;
@@ -55,7 +58,7 @@ export class Keyspace {
   /** The start of the keys of tags' marks. */
   readonly marksPrefix: string;
   /** The epoch as it was last seen. */
-  lastEpoch: Epoch = { text: null, seq: 0, all: 0 };
+  lastEpoch: Epoch = UNSEEN;
   readonly #glob: string;
 
   /**
@@ -81,16 +84,26 @@ export class Keyspace {
     return this.own(`lock:${logical}`);
   }
 
-  /** Reads the text of the epoch that a command brought, and remembers the latest one. */
-  noteEpoch(text: unknown): Epoch {
+  /**
+   * Reads the text of the epoch that a command brought, and remembers the latest one.
+   *
+   * @param text The text.
+   * @param last The latest one when the command left. If the store has an earlier one, it has lost what came after it.
+   */
+  noteEpoch(text: unknown, last?: Epoch): Epoch {
     if (text === this.lastEpoch.text || (text !== null && typeof text !== "string")) return this.lastEpoch;
     const [value = 0, all = 0, first] = text?.split(" ").map(Number) ?? [];
     // A third number says that nothing was invalidated yet, so loads from before the epoch was made are valid.
     const seq = first === undefined ? value : 0;
     const epoch = { text, seq, all };
     // Replies of overlapping sends may come out of order.
-    if (seq >= this.lastEpoch.seq || text === null) this.lastEpoch = epoch;
+    if (seq >= this.lastEpoch.seq || text === null || this.lastEpoch === last) this.lastEpoch = epoch;
     return epoch;
+  }
+
+  /** Forgets the epoch, because it is about to move on. */
+  forgetEpoch(): void {
+    this.lastEpoch = UNSEEN;
   }
 
   /** Returns the physical key. */

@@ -113,17 +113,18 @@ return reply`,
  * - KEYS: the entry, the epoch, the lock if the collection has one
  * - ARGV: the text; the milliseconds to live, or 0; the epoch that it is born at, or "" for the present one; the token
  *   of the lock that must be held and is given up, "*" to break a lock, or ""; the prefix of marks; the tags as the
- *   document has them; "1" and the text that must still be stored, or "0" for no entry, or nothing
+ *   document has them; "1" and the text that must still be stored and valid, "2" and one that must still be stored,
+ *   "0" for no valid entry, or nothing
  * - Returns 1; 0 if the lock was lost or another text is stored
  */
 export const storeEntry: Script = {
   name: "store",
-  sha1: "f49e685d575dbc90999e306ac088c5d15a03163d",
+  sha1: "a26899e541b2d41bc5a9a6236041abeb0751bd24",
   lua: `${LUA_FIND}local key, epochKey, lock = unpack(KEYS)
 local body, ms, born, token, prefix, tags, known, expected = unpack(ARGV)
 if lock and token ~= '*' and redis.call('GET', lock) ~= token then return 0 end
 local epoch = redis.call('GET', epochKey)
-if known and find(key, epoch, prefix) ~= (known == '1' and expected) then return 0 end
+if known and find(key, known ~= '2' and epoch, prefix) ~= (known ~= '0' and expected) then return 0 end
 if tags ~= '' and not epoch then
   ${LUA_NOW}epoch = ('%.0f 0 0'):format(now * 1000)
   redis.call('SET', epochKey, epoch)

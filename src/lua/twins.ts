@@ -107,7 +107,9 @@ export const twins: readonly TwinnedScript[] = [
       const [text = "", ms = "", bornText = "", token = "", prefix = "", tags = "", known, expected] = args;
       if (lock && token !== "*" && store.call("GET", lock) !== token) return 0;
       let epoch = store.call("GET", epochKey) as string | null;
-      if (known && find(store, key, epoch, prefix) !== (known === "1" ? expected : null)) return 0;
+      if (known && find(store, key, known === "2" ? null : epoch, prefix) !== (known === "0" ? null : expected)) {
+        return 0;
+      }
       if (tags && !epoch) {
         epoch = `${store.now * 1000} 0 0`;
         store.call("SET", epochKey, epoch);

@@ -29,6 +29,7 @@ import { Deadlines, timeoutError } from "./deadlines.ts";
 import { KeyOrder } from "./key_order.ts";
 import { sendParts, split } from "./parts.ts";
 import { readByCommands } from "./read_by_commands.ts";
+import { render } from "./render.ts";
 import { Repeats } from "./repeats.ts";
 import {
   CommandSlot,
@@ -42,7 +43,7 @@ import {
 } from "./slot.ts";
 
 export type { BatchOptions, BatchStats, ReadRights } from "./batch_options.ts";
-export type { Caller, Reader, ReadScript } from "./slot.ts";
+export { type Caller, evaluate, type Reader, type ReadScript, Slot } from "./slot.ts";
 
 /** The number of checks after which a tick ends, even if commands keep coming. */
 const MAX_CHECKS = 100;
@@ -133,6 +134,16 @@ export class Batch {
    */
   send(command: Command, keys: readonly string[], timeout: number, idempotent: boolean): Promise<Reply> {
     return this.#add(new CommandSlot(keys, timeout, idempotent, command));
+  }
+
+  /** Sends a command that answers to its own callers. */
+  write(slot: Slot): void {
+    if (this.#order.conflicts(slot.keys, true)) this.#hold(slot);
+    else {
+      if (this.#reads) this.#written.add(slot.keys[0] as string);
+      this.#push(slot);
+      this.#quiet = false;
+    }
   }
 
   /**
@@ -266,7 +277,8 @@ export class Batch {
   /** Sends the slots of a flush, in several parts if the driver limits the size of a send. */
   #dispatch(slots: readonly Slot[], driver: Driver, until: number, free?: () => void): void {
     this.#driver = driver;
-    const { ordered } = driver.capabilities;
+    const { ordered, billed = false } = driver.capabilities;
+    for (const slot of slots) slot.prepare(billed);
     const flights = split(slots, driver.capabilities).map(
       (part): Flight => ({
         slots: part,
@@ -299,17 +311,13 @@ export class Batch {
       const failure = toStoreError(error);
       // If all deadlines have passed, the breaker knows of the failure already.
       if (slots.some((slot) => !slot.settled || slot.timeout < 100)) breaker?.fail(failure, sent);
-      this.#settle(
-        flight,
-        slots,
-        slots.map(() => failure),
-      );
+      this.#settle(flight, slots, failure);
     };
     try {
       const timeout = flight.until - this.#deadlines.now();
       // All callers have their answer, so nothing may be sent.
       if (timeout <= 0) throw timeoutError((slots[0] as Slot).timeout);
-      const commands = this.#render(slots);
+      const commands = render(slots, this.#known);
       wire.commands += commands.length;
       wire.roundTrips++;
       const { driver } = flight;
@@ -328,28 +336,18 @@ export class Batch {
     }
   }
 
-  #render(slots: readonly Slot[]): Command[] {
-    let fresh: Set<string> | undefined;
-    return slots.map((slot) => {
-      slot.progress = "sent";
-      if (!slot.script) return slot.render(false);
-      const { sha1 } = slot.script;
-      fresh ??= new Set();
-      const known = this.#known.has(sha1) || fresh.has(sha1);
-      fresh.add(sha1);
-      return slot.render(known);
-    });
-  }
-
   /** Hands out the replies, and sends again what may be repeated. Never throws. */
-  #settle(flight: Flight, slots: readonly Slot[], replies: readonly Reply[]): void {
+  #settle(flight: Flight, slots: readonly Slot[], replies: readonly Reply[] | StoreError): void {
     try {
       let again: Slot[] | undefined;
       let cause: StoreError | undefined;
-      for (let i = 0; i < slots.length; i++) {
-        const slot = slots[i] as Slot;
-        const reply = replies[i] ?? null;
-        if (reply instanceof Error && this.#mayRepeat(slot, reply, flight.attempt <= this.#options.retries)) {
+      const failed = replies instanceof Error;
+      let at = 0;
+      for (const slot of slots) {
+        if (slot.epochAt === at) at++;
+        const reply = failed ? replies : (replies[at++] ?? null);
+        const epoch = failed ? replies : replies[slot.epochAt];
+        if (reply instanceof Error && this.#mayRepeat(slot, reply, epoch, flight.attempt <= this.#options.retries)) {
           again ??= [];
           again.push(slot);
           cause = reply;
@@ -365,7 +363,7 @@ export class Batch {
           this.#repeats.remove(slot);
           if (!(reply instanceof Error)) this.#executed(slot);
           else if (slot instanceof ReadSlot && isForbidden(reply)) this.#askForLess(slot);
-          slot.settle(reply);
+          slot.settle(reply, epoch);
         }
       }
       if (!again || !cause) {
@@ -428,7 +426,8 @@ export class Batch {
     }
   }
 
-  #mayRepeat(slot: Slot, error: StoreError, more: boolean): boolean {
+  #mayRepeat(slot: Slot, error: StoreError, epoch: Reply | undefined, more: boolean): boolean {
+    if (isForbidden(error) && slot.withoutScript(epoch)) return true;
     if (error.code === "NOSCRIPT" && slot.script && !slot.reloaded) {
       slot.reloaded = true;
       this.#known.delete(slot.script.sha1);

@@ -9,9 +9,11 @@ import type { Slot } from "./slot.ts";
 /** Cuts the slots into parts that fit into one send each. */
 export function split(slots: readonly Slot[], capabilities: Capabilities): (readonly Slot[])[] {
   const { maxCommands = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY } = capabilities;
-  if (slots.length <= maxCommands && maxBytes === Number.POSITIVE_INFINITY) return [slots];
+  // At worst, each write asks for an epoch.
+  if (slots.length * 2 <= maxCommands && maxBytes === Number.POSITIVE_INFINITY) return [slots];
   const parts: Slot[][] = [];
   let size = 0;
+  let count = 0;
   for (const slot of slots) {
     const bytes = bytesOf(slot) + 2;
     if (bytes > maxBytes) {
@@ -21,12 +23,15 @@ export function split(slots: readonly Slot[], capabilities: Capabilities): (read
       continue;
     }
     const part = parts.at(-1);
-    if (part && part.length < maxCommands && size + bytes <= maxBytes) {
+    const commands = slot.epochKey ? 2 : 1;
+    if (part && count + commands <= maxCommands && size + bytes <= maxBytes) {
       part.push(slot);
       size += bytes;
+      count += commands;
     } else {
       parts.push([slot]);
       size = bytes + 2;
+      count = commands;
     }
   }
   return parts;
@@ -56,6 +61,7 @@ export async function sendParts<P extends { readonly slots: readonly Slot[] }>(
 /** Returns the size of a command as JSON: a little more than it has, never less. */
 function bytesOf(slot: Slot): number {
   let bytes = 22 + (slot.script ? slot.script.lua.length * 2 : 0);
+  if (slot.epochKey) bytes += 22 + slot.epochKey.length * 6;
   for (const arg of slot.render(true)) {
     if (typeof arg === "number") bytes += 26;
     // Short texts are counted at their worst, six bytes a character, because that is faster than to encode them.

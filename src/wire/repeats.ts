@@ -5,6 +5,7 @@
  * @module
  */
 import type { StoreError } from "../../drivers/driver.ts";
+import { isForbidden } from "../base/store_error.ts";
 import type { BatchOptions } from "./batch_options.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { Slot } from "./slot.ts";
@@ -48,7 +49,7 @@ export class Repeats {
   /** Waits before slots are sent again. Rejects the callers of those that may not be, and returns the others. */
   async wait(again: readonly Slot[], attempt: number, cause: StoreError, until: number): Promise<readonly Slot[]> {
     const { wire, onRetry } = this.#options;
-    const forgotten = cause.code === "NOSCRIPT";
+    const forgotten = cause.code === "NOSCRIPT" || isForbidden(cause);
     // The driver has already left a server that ceased to be the primary.
     const atOnce = forgotten || (attempt === 1 && (cause.kind === "connection" || cause.code === "READONLY"));
     const pause = atOnce ? 0 : 15 * 2 ** attempt * this.#jitter;

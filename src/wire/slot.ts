@@ -72,6 +72,10 @@ export abstract class Slot {
   overtaken = false;
   /** True once the store was found to have forgotten the script. */
   reloaded = false;
+  /** The key of the epoch that is read before the command in the same send, if it needs one. */
+  epochKey: string | undefined;
+  /** The place of that epoch among the replies of its send; -1 for none. */
+  epochAt = -1;
 
   constructor(keys: string[], timeout: number, idempotent: boolean, script?: Script) {
     this.keys = keys;
@@ -93,8 +97,16 @@ export abstract class Slot {
     return false;
   }
 
-  /** Hands the reply to the callers, unless they have an answer already. */
-  settle(reply: Reply): void {
+  /** Called before the command leaves for the first time. The store may charge for each command. */
+  prepare(_billed: boolean): void {}
+
+  /** Called if a script was refused. Returns true if the slot does without it from now on. */
+  withoutScript(_epoch: Reply | undefined): boolean {
+    return false;
+  }
+
+  /** Hands the reply to the callers, unless they have an answer already. The epoch comes if it was asked for. */
+  settle(reply: Reply, _epoch?: Reply): void {
     if (reply instanceof Error) this.fail(reply);
     else if ((!this.writes || this.callers.length > 1) && !Array.isArray(reply)) {
       // Reads, and deletions of several callers, have one reply for each key.
@@ -259,7 +271,8 @@ export class CommandSlot extends Slot {
   }
 }
 
-function evaluate(
+/** Returns the command that runs a script: by its hash if the store knows it. */
+export function evaluate(
   { sha1, lua }: Script,
   known: boolean,
   keys: readonly string[],
