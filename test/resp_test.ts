@@ -45,10 +45,22 @@ function concat(...parts: Uint8Array[]): Uint8Array {
 
 /** Returns the replies that a reader finds in chunks. */
 function read(...chunks: Uint8Array[]): RawReply[] {
+  return readAs(false, chunks);
+}
+
+/** Returns the replies that a reader finds in chunks, strings as bytes or as text. */
+function readAs(text: boolean, chunks: readonly Uint8Array[]): RawReply[] {
   const replies: RawReply[] = [];
-  const reader = new ReplyReader((reply) => void replies.push(reply));
+  const reader = new ReplyReader((reply) => void replies.push(reply), text);
   for (const chunk of chunks) reader.read(chunk);
   return replies;
+}
+
+/** A reply as a reader of text has it. */
+function asText(reply: RawReply): RawReply {
+  if (reply instanceof Uint8Array) return Buffer.from(reply).toString();
+  if (typeof reply === "bigint") return Number(reply);
+  return Array.isArray(reply) ? reply.map(asText) : reply;
 }
 
 const { tree } = fc.letrec<{ tree: RawReply }>((tie) => ({
@@ -58,6 +70,9 @@ const { tree } = fc.letrec<{ tree: RawReply }>((tie) => ({
     fc.string({ unit: "grapheme" }).filter((text) => !/[\r\n]/.test(text)),
     fc.uint8Array({ maxLength: 40 }),
     fc.constant(bytes("\r\n$1\r\n\r\n")),
+    // Long strings are decoded in another way than short ones.
+    fc.string({ unit: "binary", minLength: 100, maxLength: 400 }).map((text) => bytes(`\ufeff${text}`)),
+    fc.uint8Array({ minLength: 250, maxLength: 300 }),
     fc.maxSafeInteger(),
     fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).filter((n) => n > 2n ** 53n || n < -(2n ** 53n)),
     fc.constantFrom("WRONGTYPE Operation against a key", "ERR no").map(errorReply),
@@ -78,6 +93,7 @@ describe("ReplyReader", () => {
           at += size;
         }
         assert.deepEqual(read(...chunks), replies);
+        for (const cut of [[wire], chunks]) assert.deepEqual(readAs(true, cut), replies.map(asText));
       }),
       { numRuns: 500 },
     );

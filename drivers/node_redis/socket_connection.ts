@@ -120,6 +120,7 @@ export class SocketConnection extends SharedConnection {
     timeout: number | undefined,
     now: number,
   ): Promise<Reply[]> {
+    if (this.gone) return Promise.reject(this.gone);
     this.begin(commands.length, timeout, now);
     return new Promise((resolve, reject) => {
       this.#place({ database, commands, replies: [], resolve, reject, selecting: false }, now);
@@ -140,9 +141,9 @@ export class SocketConnection extends SharedConnection {
     }
   }
 
-  /** Sends commands of the connection itself. */
+  /** Sends commands of the connection itself, for which it waits as long as for others. */
   #ask(commands: readonly Command[]): Promise<Reply[]> {
-    this.begin(commands.length, undefined, performance.now());
+    this.begin(commands.length, this.pending === 0 ? undefined : 0, performance.now());
     return new Promise((resolve, reject) => {
       this.#write({ database: undefined, commands, replies: [], resolve, reject, selecting: false, own: true });
     });
