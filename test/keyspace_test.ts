@@ -5,6 +5,7 @@ import { globMatch } from "../drivers/glob.ts";
 import { memory } from "../drivers/memory.ts";
 import { collection, createCacheClient, defineService } from "../mod.ts";
 import { collectionKeys, type Id, Keyspace, MAX_ID_LENGTH, rawKeys } from "../src/entry/keyspace.ts";
+import { hashInScript } from "../src/runtime/sha256.ts";
 
 /** Characters that mean something in keys, in globs or in encodings, and others. */
 const piece = fc.constantFrom(..."ab:%*?[]^\\-{}/ .~@é日🍜\u0000\n", "\ud800", "\udc00", "%25", "%u0041", "db1:");
@@ -148,6 +149,38 @@ describe("the keys of hashed ids", () => {
     ];
     const { encode } = collectionKeys("search:{hash}", true);
     for (const [id, hash] of ids) assert.equal(encode(id), `search:${hash}`);
+  });
+
+  it("encode hashes what is spelled out key by key, whatever stands in an id", () => {
+    const key = fc.oneof(fc.string({ unit: "binary", maxLength: 3 }), fc.constantFrom("10", "9", "a", "__proto__"));
+    const { value } = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 4 },
+        fc.oneof(fc.jsonValue({ maxDepth: 1 }), fc.double(), fc.bigInt(), fc.date(), fc.constantFrom("\ud800", -0)),
+        fc.array(tie("value"), { maxLength: 3 }),
+        fc.dictionary(key, fc.option(tie("value"), { nil: undefined }), { maxKeys: 4 }),
+      ),
+    }));
+    const spelled = (part: unknown): string => {
+      if (typeof part === "bigint") return `${part}n`;
+      if (typeof part === "number") return String(part);
+      if (part instanceof Date) return `@${part.getTime()}`;
+      if (typeof part !== "object" || part === null) return JSON.stringify(part);
+      if (Array.isArray(part)) return `[${part.map(spelled)}]`;
+      const items = Object.entries(part).filter(([, item]) => item !== undefined);
+      items.sort(([a], [b]) => (a < b ? -1 : 1));
+      return `{${items.map(([name, item]) => `${JSON.stringify(name)}:${spelled(item)}`)}}`;
+    };
+    const { encode } = collectionKeys("search:{hash}", true);
+    fc.assert(
+      fc.property(value, (id) => {
+        assert.equal(
+          encode({ id } as object),
+          `search:${hashInScript("sha256", `{"id":${spelled(id)}}`).slice(0, 40)}`,
+        );
+      }),
+      { numRuns: 2000 },
+    );
   });
 });
 

@@ -192,7 +192,8 @@ function flush(databases: (store: MemoryStore) => readonly Database[]): Run {
 
 function evaluate(store: MemoryStore, args: Args): Reply {
   const bySha = args[0].toUpperCase() === "EVALSHA";
-  const total = Number(integer(args[2]));
+  // Each read of tagged entries comes here.
+  const total = /^[0-9]$/.test(args[2]) ? +args[2] : Number(integer(args[2]));
   if (total > args.length - 3) throw errorReply("ERR Number of keys can't be greater than number of args");
   if (total < 0) throw errorReply("ERR Number of keys can't be negative");
   const script = bySha ? store.scripts.get(args[1].toLowerCase()) : scriptOf(store, args[1]);
@@ -385,9 +386,13 @@ export function enqueue(store: MemoryStore, command: readonly (string | number)[
   return "QUEUED";
 }
 
+function isText(arg: string | number): boolean {
+  return typeof arg === "string";
+}
+
 /** Runs one command. @throws {StoreError} If the command fails. */
 export function run(store: MemoryStore, command: readonly (string | number)[]): Reply {
   const found = lookUp(command);
-  const texts = command.every((arg) => typeof arg === "string") ? command : command.map(String);
+  const texts = command.every(isText) ? command : command.map(String);
   return found(store, texts as readonly string[] as Args);
 }

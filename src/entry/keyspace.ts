@@ -246,22 +246,40 @@ export function hashId(id: unknown): string {
 
 /** Returns one text for equal values, whatever the order of their keys, and another one for every other value. */
 function canonical(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
+  try {
+    return JSON.stringify(sorted(value));
+  } catch {
+    // Spelled out part by part.
+  }
   if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "number" || typeof value === "boolean" || value === null) return `${value}`;
+  if (typeof value === "number") return `${value}`;
   if (value instanceof Date) return `@${value.getTime()}`;
   if (Array.isArray(value)) return `[${value.map(canonical)}]`;
-  const prototype = typeof value === "object" && Object.getPrototypeOf(value);
-  if (prototype === null || (prototype && Object.getPrototypeOf(prototype) === null)) {
-    const record = value as Record<string, unknown>;
-    let text = "";
-    for (const key of Object.keys(record).sort()) {
-      const item = record[key];
-      if (item !== undefined) text += `${(text ? "," : "") + JSON.stringify(key)}:${canonical(item)}`;
-    }
-    return `{${text}}`;
+  if (isRecord(value)) {
+    const keys = Object.keys(value).filter((key) => value[key] !== undefined);
+    return `{${keys.sort().map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`)}}`;
   }
   throw invalid("hash an id", value, "JSON values, Date and BigInt in it", TypeError);
+}
+
+/** Returns a copy with its keys in order. @throws For a part that JSON cannot tell from others, or would put first. */
+function sorted(value: unknown): unknown {
+  if (typeof value === "string" || typeof value === "boolean" || value === null || Number.isFinite(value)) return value;
+  if (Array.isArray(value)) return Array.from(value, sorted);
+  if (!isRecord(value)) throw value;
+  const copy: Record<string, unknown> = {};
+  for (const key of Object.keys(value).sort()) {
+    // Objects have digits ahead of other keys, and no key of the second name.
+    if (key < ":" || key === "__proto__") throw key;
+    if (value[key] !== undefined) copy[key] = sorted(value[key]);
+  }
+  return copy;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** Returns a glob over encoded ids that matches at least what the pattern matches: `?` and classes become `*`. */
