@@ -1,6 +1,6 @@
 /**
- * The one table of options: each with its variable, what it accepts, its default and its line in the documentation.
- * The types of the options and the table of the documentation are checked against it.
+ * The one table of options: each with its variable, what it accepts and its default. The types of the options and the
+ * table of the documentation, which says what each is for, are checked against it.
  *
  * @module
  */
@@ -24,15 +24,12 @@ export interface Setting {
   readonly read: (given: unknown) => unknown;
   /** The value if neither the option nor the variable is set. */
   readonly fallback?: unknown;
-  /** Its line in the documentation. */
-  readonly about: string;
 }
 
 /** Makes a setting from a rule; `fromText` turns the text of a variable into what the rule tests. */
 function byRule(
   variable: string,
   [expected, test]: Rule,
-  about: string,
   fromText: (text: string) => unknown = (text) => text,
   fallback?: unknown,
 ): Setting {
@@ -40,17 +37,17 @@ function byRule(
     const value = typeof given === "string" ? fromText(given) : given;
     return test(value as never) ? value : reject();
   };
-  return { variable, expected, read, fallback, about };
+  return { variable, expected, read, fallback };
 }
 
 /** Makes the setting of an option that every build takes. */
-function common(name: CommonName, variable: string, about: string, fromText?: (text: string) => unknown): Setting {
+function common(name: CommonName, variable: string, fromText?: (text: string) => unknown): Setting {
   const [rule, fallback] = COMMON[name];
-  return byRule(variable, rule, about, fromText, fallback);
+  return byRule(variable, rule, fromText, fallback);
 }
 
 /** Makes the setting of an option that applies to all entries, or to the store. */
-function ofEntries(name: keyof ClientDefaults, variable: string, expected: string, about: string): Setting {
+function ofEntries(name: keyof ClientDefaults, variable: string, expected: string): Setting {
   const read = (given: unknown): unknown => {
     const value = typeof given === "string" ? ofText(name, given) : given;
     checkDefaults({ [name]: value });
@@ -59,7 +56,7 @@ function ofEntries(name: keyof ClientDefaults, variable: string, expected: strin
     if (name === "fleetStats" && typeof value !== "boolean") reject();
     return value;
   };
-  return { variable, expected, read, about };
+  return { variable, expected, read };
 }
 
 function ofText(name: keyof ClientDefaults, text: string): unknown {
@@ -88,17 +85,17 @@ function flag(text: string): unknown {
  * Makes the setting of a TTL, whose seconds may be text. `Infinity` means no expiry, because `undefined` means not set.
  * One of `names` is kept as a name until its length is known.
  */
-function ttl(variable: string, names: readonly (keyof TtlClasses)[], about: string, fallback?: string): Setting {
+function ttl(variable: string, names: readonly (keyof TtlClasses)[], fallback?: string): Setting {
   const read = (given: unknown): number | keyof TtlClasses => {
     const duration = (/^\d+$/.test(`${given}`) ? Number(given) : given) as Duration;
     return names.find((name) => name === given) ?? parseDuration(duration, "ttl") ?? Number.POSITIVE_INFINITY;
   };
-  return { variable, expected: durations(...names), read, fallback: fallback && read(fallback), about };
+  return { variable, expected: durations(...names), read, fallback: fallback && read(fallback) };
 }
 
 /** Returns the setting of a TTL variable of a service, which may name one of the general ones. */
 export function ttlSetting(variable: string): Setting {
-  return ttl(variable, ["default", "short", "long"], "the TTL of collections that name this variable");
+  return ttl(variable, ["default", "short", "long"]);
 }
 
 const FLAG: Rule = ["true, false, 1 or 0", (value: unknown) => typeof value === "boolean"];
@@ -108,116 +105,59 @@ const LIMIT = `${COMMON.timeout[0][0]}, or false`;
 
 /** The options of a client that are variables too. */
 export const SETTINGS: Readonly<Record<keyof ConfigOptions, Setting>> = {
-  driver: byRule(
-    "CACHE_DRIVER",
-    oneOf("memory", "node-redis", "upstash"),
-    "the driver, by name or ready; by default that of the URL",
-  ),
+  driver: byRule("CACHE_DRIVER", oneOf("memory", "node-redis", "upstash")),
   url: {
     variable: "CACHE_URL",
     expected: ADDRESS_ACCEPTED,
     read: readAddress,
-    about: "the address of the store; REDIS_URL, UPSTASH_REDIS_REST_URL and KV_REST_API_URL work too",
   },
-  token: byRule(
-    "UPSTASH_REDIS_REST_TOKEN",
-    ["a token without spaces", (value: unknown) => typeof value === "string" && /^[!-~]+$/.test(value)],
-    "the token of a REST store; KV_REST_API_TOKEN works too",
-  ),
-  host: { variable: "REDIS_HOST", expected: "a host", read: readHost, about: "the host of Redis" },
-  port: byRule("REDIS_PORT", whole(1, 65535), "the TCP port of Redis", number),
-  username: byRule("REDIS_USERNAME", TEXT, "the ACL user"),
-  password: byRule("REDIS_PASSWORD", TEXT, "the password"),
-  tls: byRule("REDIS_TLS", FLAG, "encrypts TCP", flag),
-  pool: byRule("REDIS_POOL_SIZE", whole(1, 100), "TCP connections, which all databases share", number, 1),
-  prefix: common("prefix", "CACHE_PREFIX", "the start of every key, followed by a colon"),
-  databases: common("databases", "CACHE_DATABASES", "how databases are kept apart"),
-  database: common("database", "REDIS_DB", "the database of the unnamed cache", number),
-  timeout: common("timeout", "CACHE_TIMEOUT_MS", "the deadline of an operation: milliseconds, or 2s", milliseconds),
-  onError: common("onError", "CACHE_ON_ERROR", "the answer while the store is away: a miss, or an error"),
-  ttl: ttl("CACHE_TTL_DEFAULT", ["short", "long"], "the TTL if nothing else gives one", "1h"),
-  retries: common("retries", "CACHE_RETRIES", "how often a command that can be repeated is sent again", number),
+  token: byRule("UPSTASH_REDIS_REST_TOKEN", [
+    "a token without spaces",
+    (value: unknown) => typeof value === "string" && /^[!-~]+$/.test(value),
+  ]),
+  host: { variable: "REDIS_HOST", expected: "a host", read: readHost },
+  port: byRule("REDIS_PORT", whole(1, 65535), number),
+  username: byRule("REDIS_USERNAME", TEXT),
+  password: byRule("REDIS_PASSWORD", TEXT),
+  tls: byRule("REDIS_TLS", FLAG, flag),
+  pool: byRule("REDIS_POOL_SIZE", whole(1, 100), number, 1),
+  prefix: common("prefix", "CACHE_PREFIX"),
+  databases: common("databases", "CACHE_DATABASES"),
+  database: common("database", "REDIS_DB", number),
+  timeout: common("timeout", "CACHE_TIMEOUT_MS", milliseconds),
+  onError: common("onError", "CACHE_ON_ERROR"),
+  ttl: ttl("CACHE_TTL_DEFAULT", ["short", "long"], "1h"),
+  retries: common("retries", "CACHE_RETRIES", number),
   allowSharedDatabases: {
-    ...common("allowSharedDatabases", "CACHE_ALLOW_SHARED_DATABASES", "lets services share a database", flag),
+    ...common("allowSharedDatabases", "CACHE_ALLOW_SHARED_DATABASES", flag),
     expected: FLAG[0],
   },
-  requireStore: byRule("CACHE_REQUIRE_STORE", FLAG, "makes it an error that no store is named", flag, false),
-  maxEntries: byRule("CACHE_MAX_ENTRIES", whole(1), "the maximum number of entries in the embedded store", number),
-  maxBytes: byRule("CACHE_MAX_BYTES", whole(1), "the maximum number of bytes in the embedded store", number),
-  staleFor: ofEntries(
-    "staleFor",
-    "CACHE_STALE_FOR",
-    SPAN,
-    "how long after its TTL a value is served while it is renewed",
-  ),
-  failSafeFor: ofEntries(
-    "failSafeFor",
-    "CACHE_FAIL_SAFE_FOR",
-    SPAN,
-    "how long after its TTL a value is served if the loader fails",
-  ),
-  negativeTtl: ofEntries(
-    "negativeTtl",
-    "CACHE_NEGATIVE_TTL",
-    SPAN,
-    "how long it is remembered that the loader gave undefined",
-  ),
-  softTimeout: ofEntries(
-    "softTimeout",
-    "CACHE_SOFT_TIMEOUT_MS",
-    LIMIT,
-    "after how long a caller gets the old value while the load goes on: milliseconds, or 2s",
-  ),
-  hardTimeout: ofEntries(
-    "hardTimeout",
-    "CACHE_HARD_TIMEOUT_MS",
-    LIMIT,
-    "after how long a load is aborted: milliseconds, or 2s",
-  ),
-  jitter: ofEntries("jitter", "CACHE_JITTER", "a share from 0 to 1", "the share by which TTLs are shortened at random"),
-  earlyRefresh: ofEntries(
-    "earlyRefresh",
-    "CACHE_EARLY_REFRESH",
-    "true, false or a number up to 1000",
-    "renews a value before its TTL ends",
-  ),
-  lock: ofEntries("lock", "CACHE_LOCK", "true, false or { ttl, wait }", "lets only one process load a key"),
-  near: ofEntries(
-    "near",
-    "CACHE_NEAR",
-    "true, false or { maxEntries, maxBytes, ttl, clone }",
-    "keeps decoded values in the process",
-  ),
-  compressAbove: ofEntries(
-    "compressAbove",
-    "CACHE_COMPRESS_ABOVE",
-    "a number of characters, or false",
-    "the length from which documents are compressed",
-  ),
+  requireStore: byRule("CACHE_REQUIRE_STORE", FLAG, flag, false),
+  maxEntries: byRule("CACHE_MAX_ENTRIES", whole(1), number),
+  maxBytes: byRule("CACHE_MAX_BYTES", whole(1), number),
+  staleFor: ofEntries("staleFor", "CACHE_STALE_FOR", SPAN),
+  failSafeFor: ofEntries("failSafeFor", "CACHE_FAIL_SAFE_FOR", SPAN),
+  negativeTtl: ofEntries("negativeTtl", "CACHE_NEGATIVE_TTL", SPAN),
+  softTimeout: ofEntries("softTimeout", "CACHE_SOFT_TIMEOUT_MS", LIMIT),
+  hardTimeout: ofEntries("hardTimeout", "CACHE_HARD_TIMEOUT_MS", LIMIT),
+  jitter: ofEntries("jitter", "CACHE_JITTER", "a share from 0 to 1"),
+  earlyRefresh: ofEntries("earlyRefresh", "CACHE_EARLY_REFRESH", "true, false or a number up to 1000"),
+  lock: ofEntries("lock", "CACHE_LOCK", "true, false or { ttl, wait }"),
+  near: ofEntries("near", "CACHE_NEAR", "true, false or { maxEntries, maxBytes, ttl, clone }"),
+  compressAbove: ofEntries("compressAbove", "CACHE_COMPRESS_ABOVE", "a number of characters, or false"),
   encryption: ofEntries(
     "encryption",
     "CACHE_ENCRYPTION_KEYS",
     "keys of 16 or 32 bytes in base64, as id:key,id:key or { keys, current }",
-    "the keys that encrypt the values of auth, payment and services with encrypted: true",
   ),
-  breaker: ofEntries(
-    "breaker",
-    "CACHE_BREAKER",
-    "false or { failures, openFor, maxOpenFor }",
-    "the circuit breaker of the store",
-  ),
-  fleetStats: ofEntries(
-    "fleetStats",
-    "CACHE_FLEET_STATS",
-    "true or false",
-    "adds counts to those of all processes, every 10 s",
-  ),
+  breaker: ofEntries("breaker", "CACHE_BREAKER", "false or { failures, openFor, maxOpenFor }"),
+  fleetStats: ofEntries("fleetStats", "CACHE_FLEET_STATS", "true or false"),
 };
 
 /** The general TTLs that are variables only. */
 export const TTL_SETTINGS: Readonly<Record<"CACHE_TTL_SHORT" | "CACHE_TTL_LONG", Setting>> = {
-  CACHE_TTL_SHORT: ttl("CACHE_TTL_SHORT", [], 'the TTL "short"', "5m"),
-  CACHE_TTL_LONG: ttl("CACHE_TTL_LONG", [], 'the TTL "long"', "2h"),
+  CACHE_TTL_SHORT: ttl("CACHE_TTL_SHORT", [], "5m"),
+  CACHE_TTL_LONG: ttl("CACHE_TTL_LONG", [], "2h"),
 };
 
 function reject(): never {
