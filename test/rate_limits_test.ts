@@ -556,7 +556,7 @@ describe("the promise of rate limits", () => {
     await fc.assert(
       fc.asyncProperty(lists, requests, async (calls, steps) => {
         let now = 1_700_000_000_000;
-        await using client = createCacheClient({ env: {}, driver: memory({ clock: () => now }) });
+        await using client = createCacheClient({ env: {}, driver: memory({ clock: () => now }), clock: () => now });
         const cache = client.cache();
         const passes = new Map<string, Passage[]>();
         for (const { wait, cost, which } of steps) {
@@ -599,7 +599,7 @@ describe("the promise of rate limits", () => {
     await fc.assert(
       fc.asyncProperty(limitOf, fc.constantFrom(4, 6, 7, 20), steps, steps, async (first, changed, old, young) => {
         let now = 1_700_000_000_000;
-        await using client = createCacheClient({ env: {}, driver: memory({ clock: () => now }) });
+        await using client = createCacheClient({ env: {}, driver: memory({ clock: () => now }), clock: () => now });
         const cache = client.cache();
         const [ms, later] = [millis(first.window), { ...first, limit: changed }];
         const [before, after]: [Passage[], Passage[]] = [[], []];

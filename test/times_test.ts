@@ -76,10 +76,14 @@ const OPTIONS: Readonly<Record<string, Readonly<Record<string, Take>>>> = {
         .withLock("k", () => 1, { wait }),
   },
   "src/cache/increment_counter.ts ttl": { increment: (ttl) => open().cache().increment("n", { ttl }) },
-  "src/cache/rate_limits.ts timeout": {
+  "src/cache/rate_limit_types.ts timeout": {
     checkRateLimit: (timeout) => open().service("auth").checkRateLimit("a", { limit: 1, window: "1m", timeout }),
   },
-  "src/cache/rate_limits.ts window": {
+  "src/cache/rate_limit_types.ts rememberFor": {
+    checkRateLimit: (rememberFor) =>
+      open().service("auth").checkRateLimit("a", { limit: 1, window: "1m", rememberFor }),
+  },
+  "src/cache/rate_limit_types.ts window": {
     checkRateLimit: (window) => open().service("auth").checkRateLimit("a", { limit: 1, window }),
     incrementRateLimit: (window) => open().service("auth").incrementRateLimit("a", { window }),
   },
@@ -116,7 +120,7 @@ const OPTIONS: Readonly<Record<string, Readonly<Record<string, Take>>>> = {
 
 /** Declarations that hold what another option above gives. */
 const SAME = [
-  "src/cache/rate_limits.ts window of RateLimit",
+  "src/cache/rate_limit_types.ts window of RateLimit",
   "src/dashboard/watcher.ts interval",
   "src/manager/inspect.ts timeout",
 ];

@@ -19,6 +19,7 @@ import type {
   RateLimits,
   RateLimitsResult,
   RateRequestOptions,
+  rateLimits,
 } from "./rate_limits.ts";
 import { GET, nearHit, peekHead, Read } from "./read.ts";
 import { readFleet } from "./read_fleet.ts";
@@ -418,6 +419,11 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    */
   fleetStats(options?: CallOptions): Promise<FleetStats | undefined> {
     return readFleet([this.#context], options);
+  }
+
+  /** Makes the verbs of rate limits whose states are keys of this collection, for a service's own. @internal */
+  limitsBy(make: typeof rateLimits): RateLimits<K> {
+    return make<K>(this.#context, (id) => this.#context.shape.encode(id));
   }
 
   /**

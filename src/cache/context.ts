@@ -72,6 +72,8 @@ export interface Host {
  */
 export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, CallDefaults, Host {
   readonly near?: NearCache | undefined;
+  /** Returns a memory of all caches of a store and database, also of clients for requests; the first one makes it. */
+  readonly remembered: <T extends object>(make: () => T) => T;
   /** Makes the verbs of rate limits, if the client has them: `rateLimits` of `rate_limits.ts`. */
   readonly rateLimits: ((...args: never[]) => object) | undefined;
   /** Makes a `Fleet`, which reads the counts of all processes, if the client has them: `fleetCounts`. */

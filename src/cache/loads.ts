@@ -11,8 +11,11 @@ export interface Load {
   superseded: boolean;
 }
 
+/** A memory that forgets what any cache of the same client and database writes: a near cache, or that of refusals. */
+type Nearby = Pick<NearCache, "forget" | "outdate" | "invalidate"> & Partial<Pick<NearCache, "close">>;
+
 /** The near caches of one client and database: each forgets what any of the caches writes. */
-export class Nears extends Set<NearCache> {
+export class Nears extends Set<Nearby> {
   /** Forgets a physical key. */
   forget(key: string): void {
     if (this.size > 0) for (const near of this) near.forget(key);

@@ -87,6 +87,10 @@ export class Assembly {
       loads,
       nears,
       rateLimits: this.#setup.rateLimits,
+      remembered: (make) =>
+        remember(this.#state.remembered, `${home.configured.opening.key} ${home.database}`, make) as ReturnType<
+          typeof make
+        >,
       fleetCounts: this.#setup.fleetCounts,
       timeout,
       onError,

@@ -33,6 +33,8 @@ export class ClientState {
   readonly #newFleet: (() => Fleet) | undefined;
   readonly #fleets: Map<string, Fleet> = new Map();
   readonly #rights: Map<string, ReadRights> = new Map();
+  /** The memories that the caches of a store and database share, by both. */
+  readonly remembered: Map<string, object> = new Map();
   /** The connections to stores, if requests may share them. */
   stores: Map<string, StoreConnection> | undefined;
 

@@ -90,7 +90,7 @@ export class StoreConnection {
     for (const { batch, fleet } of lanes) fleet?.ride(batch, timeout, true);
     await Promise.all(lanes.map(({ batch }) => batch.idle(timeout)));
     this.#closed = true;
-    await Promise.all(lanes.flatMap(({ nears }) => [...nears].map((near) => near.close())));
+    await Promise.all(lanes.flatMap(({ nears }) => [...nears].map((near) => near.close?.())));
     if (this.#ready) return;
     await (await Promise.resolve(this.#driver).catch(() => undefined))?.close();
   }

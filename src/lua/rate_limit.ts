@@ -3,22 +3,19 @@ import type { Script } from "../../drivers/driver.ts";
 import { LUA_NOW } from "./entries.ts";
 
 /**
- * Counts a request in all limits of a key if all of them have room for it, else in none, in one step.
+ * Counts a request in all limits of a key if all of them have room for it, else in none, in one step. Several keys are
+ * several requests, one after the other.
  *
- * - KEYS: a hash with the state of every limit of the key
- * - ARGV: the cost of the request (0 only reads, below 0 gives back); the limits, each as its algorithm, its window in
+ * - KEYS: for each request, a hash with the state of every limit of its key
+ * - ARGV: the cost of each request (0 only reads, below 0 gives back); the limits, each as its algorithm, its window in
  *   milliseconds and its limit, such as `f60000:5`
- * - Returns for each limit `ok room reset wait` as text: whether it has room (for 1 if the cost is not above 0), how
- *   much is left, the milliseconds until it is whole, and until it would have room (-1 for never). The store's time
- *   comes last.
+ * - Returns a text for each request: `now pass`, the store's time and 1 if all limits had room (for 1 if the cost is
+ *   not above 0), and for each limit `,` and its state, followed by that of its copy. `limit_state.ts` says what they
+ *   mean.
  *
- * Algorithm `f` counts in windows that begin with their first request, and `c` is `f` without a limit to speak of. `s`
- * counts in aligned windows and weighs the window before. `t` is a bucket that fills evenly.
- *
- * The state of a limit is a field of its name, `at n p`. For `f` these are the window's end and the count; for `s` the
- * window's number, its count, and the count of the window before; for `t` the time, and how much is missing, in tokens
- * times window. All arithmetic is on integers, so that Lua and its twin agree to the last digit. After a clock was set
- * back, a state may be from the future: it is moved to now.
+ * The state of a limit is a field of its name, `at n p`. All arithmetic is on integers, so that Lua and its twin agree
+ * to the last digit. After a clock was set back, a state may be from the future: it is moved to now. The TTL of a key
+ * is set when the time moves until which a state is needed, so about once in a window.
  *
  * A limit without a state may have replaced another one: the state of the same algorithm and window that counts most,
  * and is not asked for now. It continues from a copy of that state, such as `f60000:5<20`, which counts along and must
@@ -27,120 +24,126 @@ import { LUA_NOW } from "./entries.ts";
  */
 export const rateLimit: Script = {
   name: "rateLimit",
-  sha1: "23f0f09574a815009ed42a5d75c06c410b478be4",
-  lua: `${LUA_NOW}local key, cost = KEYS[1], tonumber(ARGV[1])
-local all = redis.pcall('HGETALL', key)
-local need, mine, texts, copies, limits, pass, keep, reply = math.max(1, cost), {}, {}, {}, {}, true, 0, {}
-if all.err then
-  if not all.err:find('WRONGTYPE') then return all end
-  if cost > 0 then redis.call('DEL', key) end
-  all = {}
-end
-local function load(name)
+  sha1: "822909d866ccb17703fea2b4c1a2d6d5f3994570",
+  each: true,
+  lua: `${LUA_NOW}local cost = tonumber(ARGV[1])
+local need, specs, mine, replies = math.max(1, cost), {}, {}, {}
+local function parse(name)
   local own, base, kind, window, limit = name:match('^(((%l)(%d+):)(%d+))')
-  if not own then return end
-  local at, n, p = (texts[name] or ''):match('^(%d+) (%d+) (%d+)$')
-  window, limit, at, n, p = tonumber(window), tonumber(limit), tonumber(at or 0), tonumber(n or 0), tonumber(p or 0)
-  local s = {name = name, own = own, base = base, kind = kind, window = window, limit = limit}
-  if kind == 's' then
-    s.at = math.floor(now / window)
-    if at < s.at then n, p = 0, at == s.at - 1 and n or 0 end
-  elseif kind == 't' then
-    s.at = now
-    n = math.max(0, n - math.max(0, now - at) * limit)
+  return own and {name = name, own = own, base = base, kind = kind, window = tonumber(window), limit = tonumber(limit)}
+end
+local function ends(s, at, n)
+  local window = s.window
+  if s.kind == 's' then return (at + 2) * window end
+  return s.kind == 't' and (math.floor((at + math.ceil(n / s.limit)) / window) + 1) * window or at
+end
+local function load(s, text)
+  local at, n, p = (text or ''):match('^(%d+) (%d+) (%d+)$')
+  local window, to = s.window, now
+  at, n, p = tonumber(at or 0), tonumber(n or 0), tonumber(p or 0)
+  s.ends = text and ends(s, at, n)
+  if s.kind == 's' then
+    to = math.floor(now / window)
+    if at < to then n, p = 0, at == to - 1 and n or 0 end
+  elseif s.kind == 't' then
+    n = math.max(0, n - math.max(0, now - at) * s.limit)
   else
     if at <= now then n = 0 end
-    s.at = n > 0 and math.min(at, now + window) or now + window
+    to = n > 0 and math.min(at, now + window) or now + window
   end
-  s.n, s.p, s.write = n, p, n > 0 and at > s.at
+  s.at, s.n, s.p, s.write = to, n, p, n > 0 and at > to
   return s
 end
-local function look(s)
-  local n, p, window, limit = s.n, s.p, s.window, s.limit
-  if s.kind == 't' then
-    local level = limit * window - n
-    return math.floor(level / window), math.ceil(n / limit), math.ceil((need * window - level) / limit)
-  elseif s.kind == 's' then
-    local rest, free = (s.at + 1) * window - now, (limit - n - need) * window
-    local wait = rest
-    if p > 0 and free >= 0 then
-      wait = rest - math.floor(free / p)
-    elseif n > 0 then
-      wait = rest + window - math.min(window, math.floor((limit - need) * window / n))
-    end
-    return math.floor(((limit - n) * window - p * rest) / window), n > 0 and rest + window or p > 0 and rest or 0, wait
-  end
-  return limit - n, n > 0 and s.at - now or 0, s.at - now
+local function full(s)
+  local left, window = s.limit - s.n, s.window
+  if s.kind == 's' then return (left - need) * window < s.p * ((s.at + 1) * window - now) end
+  if s.kind == 't' then return s.limit * window - s.n < need * window end
+  return left < need
 end
-local function room(states)
-  local free, reset, wait = 1 / 0, 0, 0
-  for _, s in ipairs(states) do
-    local f, r, w = look(s)
-    free, reset = math.min(free, f), math.max(reset, r)
-    if f < need then wait = math.max(wait, w) end
-  end
-  return free, reset, wait
-end
-for i = 2, #ARGV do mine[ARGV[i]] = true end
-for i = 1, #all, 2 do
-  local name = all[i]
-  local own, base, from = name:match('^((%l%d+:)%d+)<(%d+)$')
-  if own and cost ~= 0 and mine[base .. from] then
-    redis.call('HDEL', key, name)
-  else
-    texts[name] = all[i + 1]
-    if own then copies[own] = name end
-  end
-end
-for i = 2, #ARGV do
-  local name = ARGV[i]
-  local own, best = load(name)
-  if texts[name] then
-    best = copies[name] and load(copies[name])
-    if best and best.n + best.p <= own.n + own.p then
-      if cost ~= 0 then redis.call('HDEL', key, best.name) end
+local function copy(s, key, all, texts, name)
+  local best
+  if texts[s.name] then
+    best = name and load(parse(name), texts[name])
+    if best and best.n + best.p <= s.n + s.p then
+      if cost ~= 0 then redis.call('HDEL', key, name) end
       best = nil
     end
-  else
-    for j = 1, #all, 2 do
-      local s = texts[all[j]] and load(all[j])
-      if s and s.base == own.base and not mine[s.own] and s.n + s.p > (best and best.n + best.p or 0) then best = s end
-    end
-    if best then
-      best.name, best.limit, best.write, own.write = name .. '<' .. best.limit, own.limit, true, true
-      best.n = math.min(best.n, own.kind == 't' and own.limit * own.window or own.limit)
-      best.p = math.min(best.p, own.limit)
+    return best
+  end
+  for i = 1, #all, 2 do
+    local c = texts[all[i]] and parse(all[i])
+    if c and c.base == s.base and not mine[c.own] then
+      load(c, texts[all[i]])
+      if c.n + c.p > (best and best.n + best.p or 0) then best = c end
     end
   end
-  limits[i - 1] = {own, best}
-  pass = pass and room(limits[i - 1]) >= need
+  if best then
+    best.name, best.limit, best.ends, best.write, s.write = s.name .. '<' .. best.limit, s.limit, nil, true, true
+    best.n = math.min(best.n, s.kind == 't' and s.limit * s.window or s.limit)
+    best.p = math.min(best.p, s.limit)
+  end
+  return best
 end
-local counts = cost < 0 or cost > 0 and pass
-for i, states in ipairs(limits) do
-  for _, s in ipairs(states) do
-    if counts then
-      s.n = s.n + (s.kind == 't' and cost * s.window or cost)
-      if s.n < 0 then s.n, s.p = 0, math.max(0, s.p + s.n) end
-      s.write = s.write or cost > 0 or texts[s.name]
-    end
-    if s.write and cost ~= 0 then
-      redis.call('HSET', key, s.name, ('%.0f %.0f %.0f'):format(s.at, s.n, s.p))
-      local lives = s.kind == 't' and math.ceil(s.n / s.limit) + 1
-      keep = math.max(keep, lives or s.kind == 's' and (s.at + 2) * s.window - now or s.at - now)
+for i = 2, #ARGV do
+  specs[i - 1] = parse(ARGV[i])
+  mine[ARGV[i]] = true
+end
+for k, key in ipairs(KEYS) do
+  local all = redis.pcall('HGETALL', key)
+  local texts, copies, others, pass, keep, sets = {}, {}, false, true, 0, {key}
+  if all.err then
+    if not all.err:find('WRONGTYPE') then return all end
+    if cost > 0 then redis.call('DEL', key) end
+    all = {}
+  end
+  for i = 1, #all, 2 do
+    local name = all[i]
+    texts[name] = all[i + 1]
+    if not mine[name] then
+      others = true
+      local own, base, from = name:match('^((%l%d+:)%d+)<(%d+)$')
+      if own and cost ~= 0 and mine[base .. from] then
+        redis.call('HDEL', key, name)
+        texts[name] = nil
+      elseif own then
+        copies[own] = name
+      end
     end
   end
-  local free, reset, wait = room(states)
-  local ok = cost > 0 and pass or free >= need
-  if ok then wait = 0 elseif need > states[1].limit then wait = -1 end
-  reply[i] = ('%d %.0f %.0f %.0f'):format(ok and 1 or 0, math.max(0, free), reset, wait)
-end
-if keep > 0 then
-  for i = 1, #all > 64 and #all or 0, 2 do
-    local s = texts[all[i]] and load(all[i])
-    if s and not mine[s.own] and s.n + s.p == 0 then redis.call('HDEL', key, all[i]) end
+  for _, s in ipairs(specs) do
+    load(s, texts[s.name])
+    s.copy = others and copy(s, key, all, texts, copies[s.name])
+    pass = pass and not full(s) and not (s.copy and full(s.copy))
   end
-  if redis.call('PTTL', key) < keep then redis.call('PEXPIRE', key, keep) end
+  local reply = now .. (pass and ' 1' or ' 0')
+  for _, own in ipairs(specs) do
+    local s, mark = own, ','
+    while s do
+      if cost < 0 or cost > 0 and pass then
+        s.n = s.n + (s.kind == 't' and cost * s.window or cost)
+        if s.n < 0 then s.n, s.p = 0, math.max(0, s.p + s.n) end
+        s.write = s.write or cost > 0 or texts[s.name]
+      end
+      local text = ('%d %d %d'):format(s.at, s.n, s.p)
+      reply = reply .. mark .. text
+      if s.write and cost ~= 0 then
+        sets[#sets + 1] = s.name
+        sets[#sets + 1] = text
+        local to = ends(s, s.at, s.n)
+        if to ~= s.ends then keep = math.max(keep, to - now) end
+      end
+      s, mark = s == own and own.copy, ' '
+    end
+  end
+  if sets[2] then redis.call('HSET', unpack(sets)) end
+  if keep > 0 then
+    for i = 1, #all > 64 and #all or 0, 2 do
+      local s = texts[all[i]] and parse(all[i])
+      if s and not mine[s.own] and load(s, texts[all[i]]).n + s.p == 0 then redis.call('HDEL', key, all[i]) end
+    end
+    if redis.call('PTTL', key) < keep then redis.call('PEXPIRE', key, keep) end
+  end
+  replies[k] = reply
 end
-reply[#reply + 1] = now
-return reply`,
+return replies`,
 };

@@ -18,6 +18,7 @@ import {
   touch,
   unlinkEach,
 } from "./entries.ts";
+import { type Limit, type LimitState, roomOf, stateAt } from "./limit_state.ts";
 import { rateLimit } from "./rate_limit.ts";
 
 const HEAD = /^\{"born":(\d+)(?:,"tags":\[([^\]]*))?/;
@@ -233,75 +234,7 @@ export const twins: readonly TwinnedScript[] = [
   },
   {
     ...rateLimit,
-    twin(store, [key = ""], [costText = "", ...asked]) {
-      const cost = Number(costText);
-      const need = Math.max(1, cost);
-      const { now } = store;
-      const texts = new Map<string, string>();
-      const copies = new Map<string, string>();
-      const fields = fieldsAt(store, key, cost > 0);
-      for (const [name, text] of fields) {
-        const [, own, base, from] = /^(([a-z]\d+:)\d+)<(\d+)$/.exec(name) ?? [];
-        if (own && cost !== 0 && asked.includes(`${base}${from}`)) {
-          store.call("HDEL", key, name);
-        } else {
-          texts.set(name, text);
-          if (own) copies.set(own, name);
-        }
-      }
-      const limits = asked.map((name) => {
-        const own = limitAt(texts, name, now) as Limit;
-        let best: Limit | undefined;
-        if (texts.has(name)) {
-          best = limitAt(texts, copies.get(name) ?? "", now);
-          if (best && best.n + best.p <= own.n + own.p) {
-            if (cost !== 0) store.call("HDEL", key, best.name);
-            best = undefined;
-          }
-        } else {
-          for (const other of texts.keys()) {
-            const state = limitAt(texts, other, now);
-            if (state?.base !== own.base || asked.includes(state.own)) continue;
-            if (state.n + state.p > (best ? best.n + best.p : 0)) best = state;
-          }
-          if (best) {
-            best.name = `${name}<${best.limit}`;
-            best.limit = own.limit;
-            best.write = own.write = true;
-            best.n = Math.min(best.n, own.kind === "t" ? own.limit * own.window : own.limit);
-            best.p = Math.min(best.p, own.limit);
-          }
-        }
-        return best ? [own, best] : [own];
-      });
-      const pass = limits.every((states) => roomOf(states, need, now)[0] >= need);
-      let keep = 0;
-      const replies = limits.map((states) => {
-        for (const state of states) {
-          const { kind, window, limit } = state;
-          if (cost < 0 || (cost > 0 && pass)) {
-            state.n += kind === "t" ? cost * window : cost;
-            if (state.n < 0) [state.n, state.p] = [0, Math.max(0, state.p + state.n)];
-            state.write ||= cost > 0 || texts.has(state.name);
-          }
-          if (!state.write || cost === 0) continue;
-          store.call("HSET", key, state.name, `${state.at} ${state.n} ${state.p}`);
-          const lives = { t: Math.ceil(state.n / limit) + 1, s: (state.at + 2) * window - now }[kind];
-          keep = Math.max(keep, lives ?? state.at - now);
-        }
-        const [free, reset, wait] = roomOf(states, need, now);
-        const ok = (cost > 0 && pass) || free >= need;
-        return `${ok ? 1 : 0} ${Math.max(0, free)} ${reset} ${ok ? 0 : need > (states[0] as Limit).limit ? -1 : wait}`;
-      });
-      if (keep > 0) {
-        for (const name of fields.length > 32 ? texts.keys() : []) {
-          const state = limitAt(texts, name, now);
-          if (state && !asked.includes(state.own) && state.n + state.p === 0) store.call("HDEL", key, name);
-        }
-        if ((store.call("PTTL", key) as number) < keep) store.call("PEXPIRE", key, keep);
-      }
-      return [...replies, time(store)];
-    },
+    twin: (store, keys, [cost, ...asked]) => keys.map((key) => countInLimits(store, key, Number(cost), asked)),
   },
 ];
 
@@ -316,18 +249,98 @@ function own(store: TwinStore, lock: string, token: string, ms: string): 0 | 1 {
   return store.call("SET", lock, token, "PX", ms, "NX") !== null || store.call("GET", lock) === token ? 1 : 0;
 }
 
-/** The state of a limit at a moment. */
-interface Limit {
+/** The state of a limit at a moment, by its name. */
+interface NamedState {
   name: string;
   readonly own: string;
   readonly base: string;
-  readonly kind: string;
-  readonly window: number;
-  limit: number;
-  readonly at: number;
+  readonly limit: Limit;
+  at: number;
   n: number;
   p: number;
+  /** The moment until which the stored state is needed. */
+  ends: number | undefined;
   write: boolean;
+}
+
+/** Runs {@linkcode rateLimit} for one key. */
+function countInLimits(store: TwinStore, key: string, cost: number, asked: readonly string[]): string {
+  const need = Math.max(1, cost);
+  const { now } = store;
+  const texts = new Map<string, string>();
+  const copies = new Map<string, string>();
+  const fields = fieldsAt(store, key, cost > 0);
+  for (const [name, text] of fields) {
+    const [, own, base, from] = /^(([a-z]\d+:)\d+)<(\d+)$/.exec(name) ?? [];
+    if (own && cost !== 0 && asked.includes(`${base}${from}`)) {
+      store.call("HDEL", key, name);
+    } else {
+      texts.set(name, text);
+      if (own) copies.set(own, name);
+    }
+  }
+  const limits = asked.map((name) => {
+    const own = limitAt(texts, name, now) as NamedState;
+    let best: NamedState | undefined;
+    if (texts.has(name)) {
+      best = limitAt(texts, copies.get(name) ?? "", now);
+      if (best && best.n + best.p <= own.n + own.p) {
+        if (cost !== 0) store.call("HDEL", key, best.name);
+        best = undefined;
+      }
+    } else {
+      for (const other of texts.keys()) {
+        const state = limitAt(texts, other, now);
+        if (state?.base !== own.base || asked.includes(state.own)) continue;
+        if (state.n + state.p > (best ? best.n + best.p : 0)) best = state;
+      }
+      if (best) {
+        const { kind, limit, window } = own.limit;
+        const most = kind === "t" ? limit * window : limit;
+        own.write = true;
+        best = {
+          ...best,
+          name: `${name}<${best.limit.limit}`,
+          limit: own.limit,
+          n: Math.min(best.n, most),
+          p: Math.min(best.p, limit),
+          ends: undefined,
+          write: true,
+        };
+      }
+    }
+    return best ? [own, best] : [own];
+  });
+  const pass = limits.flat().every(({ limit, at, n, p }) => roomOf(limit, [at, n, p], need, now)[0] >= need);
+  let keep = 0;
+  const written: string[] = [];
+  const replies = limits.map((states) =>
+    states.map((state) => {
+      const { kind, window } = state.limit;
+      if (cost < 0 || (cost > 0 && pass)) {
+        state.n += kind === "t" ? cost * window : cost;
+        if (state.n < 0) [state.n, state.p] = [0, Math.max(0, state.p + state.n)];
+        state.write ||= cost > 0 || texts.has(state.name);
+      }
+      const text = `${state.at} ${state.n} ${state.p}`;
+      if (!state.write || cost === 0) return text;
+      written.push(state.name, text);
+      const ends = endOf(state.limit, [state.at, state.n, state.p]);
+      if (ends !== state.ends) keep = Math.max(keep, ends - now);
+      return text;
+    }),
+  );
+  if (written.length > 0) store.call("HSET", key, ...written);
+  if (keep > 0) {
+    for (const name of fields.length > 32 ? texts.keys() : []) {
+      const state = limitAt(texts, name, now);
+      if (state && !asked.includes(state.own) && state.n + state.p === 0) store.call("HDEL", key, name);
+    }
+    if ((store.call("PTTL", key) as number) < keep) store.call("PEXPIRE", key, keep);
+  }
+  const seen = time(store);
+  const head = `${now} ${pass ? 1 : 0}${seen === now ? "" : ` ${seen}`}`;
+  return [head, ...replies.map((texts) => texts.join(" "))].join();
 }
 
 /** Returns the fields of a hash with their texts. With `write`, a value of another type is deleted. */
@@ -342,46 +355,24 @@ function fieldsAt(store: TwinStore, key: string, write: boolean): [name: string,
   return flat.flatMap((name, i) => (i % 2 ? [] : [[name, flat[i + 1] as string]]));
 }
 
-function limitAt(texts: ReadonlyMap<string, string>, name: string, now: number): Limit | undefined {
+function limitAt(texts: ReadonlyMap<string, string>, name: string, now: number): NamedState | undefined {
   const [, own = "", base = "", kind = "", ...sizes] = /^((([a-z])(\d+):)(\d+))/.exec(name) ?? [];
   if (own === "") return undefined;
-  const [window = 0, limit = 0] = sizes.map(Number);
+  const [window = 0, most = 0] = sizes.map(Number);
+  const limit = { kind, window, limit: most };
+  const text = texts.get(name);
   const [was = 0, count = 0, before = 0] =
     /^(\d+) (\d+) (\d+)$/
-      .exec(texts.get(name) ?? "")
+      .exec(text ?? "")
       ?.slice(1)
       .map(Number) ?? [];
-  let [at, n, p] = [now, count, before];
-  if (kind === "s") {
-    at = Math.floor(now / window);
-    if (was < at) [n, p] = [0, was === at - 1 ? n : 0];
-  } else if (kind === "t") {
-    n = Math.max(0, n - Math.max(0, now - was) * limit);
-  } else {
-    if (was <= now) n = 0;
-    at = n > 0 ? Math.min(was, now + window) : now + window;
-  }
-  return { name, own, base, kind, window, limit, at, n, p, write: n > 0 && was > at };
+  const [at, n, p] = stateAt(limit, [was, count, before], now);
+  const ends = text === undefined ? undefined : endOf(limit, [was, count, before]);
+  return { name, own, base, limit, at, n, p, ends, write: n > 0 && was > at };
 }
 
-/** Returns how much is left in all states, and the milliseconds until they are whole and until `need` has room. */
-function roomOf(states: readonly Limit[], need: number, now: number): [number, number, number] {
-  const all = states.map((state) => look(state, need, now));
-  const waits = all.map(([free, , wait]) => (free < need ? wait : 0));
-  return [Math.min(...all.map(([free]) => free)), Math.max(...all.map(([, reset]) => reset)), Math.max(...waits)];
-}
-
-/** Returns the same for one state. The time to wait has no meaning if the state has room. */
-function look({ kind, window, limit, at, n, p }: Limit, need: number, now: number): [number, number, number] {
-  if (kind === "t") {
-    const level = limit * window - n;
-    return [Math.floor(level / window), Math.ceil(n / limit), Math.ceil((need * window - level) / limit)];
-  }
-  if (kind !== "s") return [limit - n, n > 0 ? at - now : 0, at - now];
-  const rest = (at + 1) * window - now;
-  const free = (limit - n - need) * window;
-  let wait = rest;
-  if (p > 0 && free >= 0) wait = rest - Math.floor(free / p);
-  else if (n > 0) wait = rest + window - Math.min(window, Math.floor(((limit - need) * window) / n));
-  return [Math.floor(((limit - n) * window - p * rest) / window), n > 0 ? rest + window : p > 0 ? rest : 0, wait];
+/** Returns the moment until which a state is needed, or a little more. */
+function endOf({ kind, window, limit }: Limit, [at, n]: LimitState): number {
+  if (kind === "s") return (at + 2) * window;
+  return kind === "t" ? (Math.floor((at + Math.ceil(n / limit)) / window) + 1) * window : at;
 }

@@ -62,10 +62,7 @@ export const auth: ServiceDefinition<
   encrypted: true,
   verbs: ({ cache, rateLimits: limits }): AuthVerbs => ({
     // Its states are keys of this collection, which the service's other verbs find.
-    ...rateLimits<PlainId>(
-      (key) => (script, args, options) => limits.run(script, key, args, options),
-      (key, options) => limits.delete(key, options),
-    ),
+    ...limits.limitsBy(rateLimits),
     revokeUser: async (userId, options) => cache.invalidateTags([userTag(userId)], options),
   }),
 };

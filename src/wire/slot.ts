@@ -9,6 +9,8 @@ import { unlinkEach } from "../lua/entries.ts";
 
 /** The most keys of one MGET or UNLINK: longer ones hold up a server's other clients. */
 export const MAX_KEYS = 1000;
+/** The most keys of one script that runs for each of them, because each takes longer. */
+const MAX_RUNS = 100;
 
 /** A pending caller. Exactly one of its methods is called, exactly once; neither may throw. */
 export interface Caller {
@@ -264,10 +266,25 @@ export class CommandSlot extends Slot {
     this.#also = also;
   }
 
+  override join(last: Slot): boolean {
+    const { script, keys, callers, timeout, idempotent } = this;
+    if (!script?.each || !(last instanceof CommandSlot) || last.script !== script) return false;
+    if (last.timeout !== timeout || last.idempotent !== idempotent || last.keys.length >= MAX_RUNS) return false;
+    if (last.#args !== this.#args && `${last.#args}` !== `${this.#args}`) return false;
+    last.keys.push(...keys);
+    last.callers.push(...callers);
+    return true;
+  }
+
   override render(known: boolean): Command {
     const { keys, script } = this;
     if (!script) return this.#args as Command;
     return evaluate(script, known, this.#also ? [...keys, ...this.#also] : keys, this.#args);
+  }
+
+  protected override answer(reply: Reply): void {
+    if (!this.script?.each) super.answer(reply);
+    else for (const [i, caller] of this.callers.entries()) caller.resolve((reply as readonly Reply[])[i] ?? null);
   }
 }
 
