@@ -174,7 +174,7 @@ describe("a read of a user who may read some keys only", () => {
     assert.deepEqual(errors, ["NOPERM"]);
     sent.length = 0;
     assert.ok(await products.has(1));
-    assert.match(sent.join(), /^EVAL(SHA)?$/);
+    assert.equal(sent.join(), "MGET,GETRANGE");
     await shop.close();
   });
 });

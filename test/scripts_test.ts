@@ -196,7 +196,7 @@ const entries = {
 const entryCalls = {
   read: fc.record({
     keys: fc.array(entry, { maxLength: 3 }).map((all) => [CLOCK, ...all]),
-    args: fc.tuple(some(MARKS), ttlOrNone, some("0", "1", "2")),
+    args: fc.tuple(some(MARKS), ttlOrNone, some("0", "1", "2", "3")),
   }),
   store: fc
     .record({
@@ -496,7 +496,11 @@ function semantics(connect: () => Send): void {
       return reply;
     };
     const look = async (key: string, slide = 0, heads = 0) => {
-      const [clock, text, left] = (await run(read, [CLOCK, key], MARKS, slide, heads + 1)) as [Reply, Reply, number];
+      const [clock, text, left] = (await run(read, [CLOCK, key], MARKS, slide, 2 * heads + 1)) as [
+        Reply,
+        Reply,
+        number,
+      ];
       return { clock: clock as string | null, seq: String(clock ?? "0").split(" ")[0] as string, text, left };
     };
     return {

@@ -287,7 +287,8 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    */
   async ttl(id: K, options?: CallOptions): Promise<number | "forever" | undefined> {
     const context = this.#context;
-    const { state, document, left } = await peekHead(context, context.shape.encode(id), "ttl", options);
+    const { ttls } = context.scripts;
+    const { state, document, left } = await peekHead(context, context.shape.encode(id), "ttl", options, ttls);
     if (state !== "fresh" || document?.none || typeof left !== "number") return undefined;
     if (left < 0) return "forever";
     const { at, ttl = 0 } = document ?? {};

@@ -147,12 +147,15 @@ export class Read implements Reader, Found {
         this.#finish();
         return;
       }
-      if (left === undefined && tags) {
+      const { batch, marks, scripts } = this.#context;
+      const { text } = this.epoch;
+      if (tags && !marks?.hold(batch, scripts, tags, born, text, left) && left === undefined) {
         // The entry came by MGET, which does not check tags.
-        const script = tagged(this.#context.scripts);
-        if (born < this.epoch.seq) {
+        const script = tagged(scripts);
+        // One from before the epoch was made may be older than a mark all the same.
+        if (!(born >= Number.parseInt(text ?? "", 10))) {
           this.timeout = Math.max(1, this.timeout - (performance.now() - this.start));
-          this.#context.batch.read(this, script);
+          batch.read(this, script);
           return;
         }
       }
@@ -342,8 +345,9 @@ export async function peekHead(
   key: string,
   operation: string,
   options: CallOptions | undefined,
+  script: ReadScript = context.scripts.heads,
 ): Promise<Found> {
-  const found = await peek(context, key, operation, options, context.scripts.heads);
+  const found = await peek(context, key, operation, options, script);
   if (!found.failed) context.counters.time(performance.now() - found.start);
   return found;
 }

@@ -7,10 +7,10 @@ import type { ReadScript } from "../wire/batch.ts";
  *
  * @param space The keyspace.
  * @param slide The TTL that each read starts again, in milliseconds; 0 for none.
- * @param what 0 for texts, 1 for texts and their remaining TTLs, 2 for texts without the values, and those TTLs.
+ * @param what 0 for texts, 2 for their heads, which lack the values, and 1 more for the remaining TTLs too.
  * @returns The script and its arguments, for the batch.
  */
-export function readScriptOf(space: Keyspace, slide = 0, what: 0 | 1 | 2 = 0): ReadScript {
+export function readScriptOf(space: Keyspace, slide = 0, what = 0): ReadScript {
   return { script: read, epochKey: space.epochKey, args: [space.marksPrefix, slide, what] };
 }
 
@@ -20,8 +20,10 @@ export interface ReadScripts {
   readonly texts: ReadScript;
   /** Reads whole entries and their remaining TTLs, for near caches. */
   readonly near: ReadScript;
-  /** Reads entries without their values, and their remaining TTLs. */
+  /** Reads entries without their values. */
   readonly heads: ReadScript;
+  /** Reads entries without their values, and their remaining TTLs. */
+  readonly ttls: ReadScript;
   /** The script of `get` and `getOrSet`. Absent for MGET, which does not check tags: see {@linkcode tagged}. */
   values?: ReadScript | undefined;
 }
@@ -31,7 +33,13 @@ export interface ReadScripts {
  * not.
  */
 export function readScriptsOf(space: Keyspace): ReadScripts {
-  return { texts: readScriptOf(space), near: readScriptOf(space, 0, 1), heads: readScriptOf(space, 0, 2) };
+  const [texts, near, heads, ttls] = [0, 1, 2, 3].map((what) => readScriptOf(space, 0, what)) as [
+    ReadScript,
+    ReadScript,
+    ReadScript,
+    ReadScript,
+  ];
+  return { texts, near, heads, ttls };
 }
 
 /** Switches a cache to the script for good, because a tagged entry was read. */

@@ -64,6 +64,7 @@ export class Assembly {
           }),
         sends,
         rights: this.#state.rights(opening.key),
+        readHeads: this.#setup.plainReads?.heads(),
         onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
       });
       const nears = new Nears();
@@ -95,6 +96,7 @@ export class Assembly {
       timeout,
       onError,
       space,
+      marks: this.#setup.plainReads?.marks(),
       events: this.#state.events,
       policy: policyOf(
         { ...DEFAULT_POLICY, classes: ttl, ttl: ttl.default ?? Number.POSITIVE_INFINITY },

@@ -12,6 +12,7 @@ import { LoadClock } from "../wire/load_clock.ts";
 import { CacheClient } from "./client.ts";
 import type { DriverFactories } from "./driver_factory.ts";
 import { EnvironmentConfigurations } from "./environment_configurations.ts";
+import type { PlainReads } from "./plain_reads.ts";
 import type { ClientOptions } from "./types.ts";
 
 /** Copies of the package with the same number share a client. A change that breaks its callers raises the number. */
@@ -31,9 +32,10 @@ export interface EntryPoint {
  * Makes the entry functions of a build.
  *
  * @param factories The drivers that can be opened by name.
+ * @param plainReads What reads by plain commands, if one of these drivers is TCP.
  * @returns The functions.
  */
-export function entryPoint(factories: DriverFactories): EntryPoint {
+export function entryPoint(factories: DriverFactories, plainReads?: PlainReads): EntryPoint {
   // On globalThis, because hot reload and bundlers make several copies of this module. Each build has its own client.
   const key = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(factories)}`);
   const copies = globalThis as { [key: symbol]: CacheClient | undefined };
@@ -50,6 +52,7 @@ export function entryPoint(factories: DriverFactories): EntryPoint {
       nearCache: (setup) => new NearCache(setup),
       loadClock: () => new LoadClock(),
       sealing,
+      plainReads,
       listener: listenerOf(options.logger),
       warn: (message) => warnOnce(options.logger, message),
       reserved: SERVICE_NAMES,

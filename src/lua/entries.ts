@@ -75,21 +75,21 @@ end
  * Reads entries: whole ones by one MGET, because each call costs more than the rest.
  *
  * - KEYS: the epoch, the entries
- * - ARGV: the prefix of marks; the milliseconds that each read starts again, or 0; 0 for texts, 1 for texts and PTTL,
- *   2 for heads and PTTL
+ * - ARGV: the prefix of marks; the milliseconds that each read starts again, or 0; 0 for texts, 2 for heads, and 1
+ *   more for PTTL too
  * - Returns the epoch, then for each entry its text and, if asked for, its PTTL. The text is nil if the entry is not
  *   valid, or not a text. A head is "0" for a value of another type.
  */
 export const read: Script = {
   name: "read",
-  sha1: "250360c8c368e330353c56c81ed738b5be7c37e2",
+  sha1: "d7d60b5365c4836a4501b42d55f67e3f895af557",
   lua: `${LUA_FIND}local prefix, slide, what = unpack(ARGV)
-local texts = redis.call('MGET', unpack(KEYS, 1, what == '2' and 1 or #KEYS))
+local texts = redis.call('MGET', unpack(KEYS, 1, what > '1' and 1 or #KEYS))
 local epoch = texts[1]
 local reply = {epoch}
 for i = 2, #KEYS do
   local key, text = KEYS[i], texts[i]
-  if what == '2' then
+  if what > '1' then
     text = redis.pcall('GETRANGE', key, 0, 999)
     text = type(text) == 'string' and text:match('^({.-)"[jsp][sea][oac][nlk]e?d?":')
     text = text and text .. '"json":null}' or redis.pcall('GET', key)
@@ -102,7 +102,7 @@ for i = 2, #KEYS do
     outlive(tags, tonumber(slide), prefix)
   end
   reply[#reply + 1] = text
-  if what ~= '0' then reply[#reply + 1] = redis.call('PTTL', key) end
+  if what % 2 == 1 then reply[#reply + 1] = redis.call('PTTL', key) end
 end
 return reply`,
 };

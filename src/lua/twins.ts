@@ -87,7 +87,7 @@ export const twins: readonly TwinnedScript[] = [
         epoch,
         ...keys.flatMap((key) => {
           let text = textAt(store, key);
-          if (what === "2") {
+          if (what > "1") {
             const [, head] = /^(\{.*?)"(?:json|sealed|packed)":/s.exec(text ?? "") ?? [];
             if (head) text = `${head}"json":null}`;
             if (text === null && store.call("TYPE", key) !== "none") text = "0";
@@ -97,7 +97,7 @@ export const twins: readonly TwinnedScript[] = [
             store.call("PEXPIRE", key, slide);
             outlive(store, HEAD.exec(text)?.[2], Number(slide), prefix);
           }
-          return what === "0" ? [text] : [text, store.call("PTTL", key)];
+          return Number(what) % 2 === 0 ? [text] : [text, store.call("PTTL", key)];
         }),
       ];
     },

@@ -107,13 +107,24 @@ export class Batch {
     this.#repeats = new Repeats(options, this.#deadlines, this.#flushed);
   }
 
+  /** True if plain commands cost the store less than a script: it is a server at the end of a connection. */
+  get plain(): boolean {
+    const { ordered, transactions } = this.#driver?.capabilities ?? {};
+    return this.#rights.readBy !== "MGET" && ordered === true && transactions !== "atomic";
+  }
+
   /** Reads one key and the epoch of its keyspace, by the script or else by MGET. */
   read(reader: Reader, readScript?: ReadScript, timeout: number = reader.timeout): void {
     const { physical, space } = reader;
     if (this.#order.busy && this.#order.conflicts([physical, space.epochKey], false)) {
       const start = (left: number): void => this.read(reader, readScript, left);
       this.#order.hold([physical, space.epochKey], false, timeout, start, (error) => reader.reject(error));
-    } else this.#ask(reader, readScript, timeout, this.#rights.readBy);
+      return;
+    }
+    const { readBy } = this.#rights;
+    const byScript = (left: number): void => this.#ask(reader, readScript, left, readBy);
+    if (readScript && this.#options.readHeads?.(this, reader, readScript, timeout, byScript)) return;
+    this.#ask(reader, readScript, timeout, readBy);
   }
 
   /** Deletes physical keys, at least one. Resolves to the number of them that existed. */

@@ -2,6 +2,7 @@ import type { Driver, StoreError } from "../../drivers/driver.ts";
 import type { Events, Sending } from "../telemetry/events.ts";
 import type { Breaker } from "./breaker.ts";
 import type { LoadClock } from "./load_clock.ts";
+import type { ReadHeads } from "./read_heads.ts";
 import type { ReadBy } from "./slot.ts";
 
 /** Options of a batch. */
@@ -20,6 +21,8 @@ export interface BatchOptions {
   readonly breaker?: Breaker | undefined;
   /** The rights of this user at the store, shared by all batches over it. */
   readonly rights?: ReadRights | undefined;
+  /** Reads heads by plain commands. */
+  readonly readHeads?: ReadHeads | undefined;
   /** Called before a tick's commands leave. The commands that it adds leave with them. */
   readonly onLeave?: (() => void) | undefined;
   /** Takes an event for each send. */

@@ -19,7 +19,7 @@ export async function readByCommands(
   const [found, left] = await Promise.all([send("MGET", physical, space.epochKey), send("PTTL", physical)]);
   const [stored = null, epoch = null] = found as Reply[];
   // A key that holds no text exists nevertheless: PTTL knows it.
-  const text = stored ?? (what === 2 && left !== -2 ? "0" : null);
+  const text = stored ?? (what > 1 && left !== -2 ? "0" : null);
   const [, born, tags] = /^{"born":(\d+),"tags":\[([^\]]+)/.exec(`${text}`) ?? [];
   const [seq, , untouched] = `${epoch}`.split(" ");
   if (tags && !untouched && Number(born) < Number(seq)) {

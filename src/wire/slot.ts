@@ -40,10 +40,10 @@ export interface ReadScript {
   /** The key of the epoch, which is the script's first key. */
   readonly epochKey: string;
   /**
-   * The script's arguments: the prefix of tag marks, the milliseconds that a read slides to or 0, and 0 for texts, 1
-   * for texts and PTTL, 2 for heads and PTTL.
+   * The script's arguments: the prefix of tag marks, the milliseconds that a read slides to or 0, and 0 for texts, 2
+   * for heads, and 1 more for PTTL too.
    */
-  readonly args: readonly [marksPrefix: string, slide: number, what: 0 | 1 | 2];
+  readonly args: readonly [marksPrefix: string, slide: number, what: number];
 }
 
 /** The command that reads with a {@linkcode ReadScript}. With MGET, plain commands do the work of the script. */
@@ -192,7 +192,7 @@ export class ReadSlot extends Slot {
     const values = reply as readonly Reply[];
     const { callers, keys, readScript } = this;
     const shared = callers.length > keys.length;
-    const timed = readScript?.args[2];
+    const timed = Number(readScript?.args[2]) % 2;
     for (let i = 0; i < callers.length; i++) {
       const reader = callers[i] as Reader;
       const at = shared ? (this.#indexes?.get(reader.physical) as number) : i;

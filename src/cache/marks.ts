@@ -1,0 +1,78 @@
+import type { Reply } from "../../drivers/driver.ts";
+import type { Batch } from "../wire/batch.ts";
+import type { ReadScripts } from "./read_scripts.ts";
+
+/** The reads that make up for one with a second round trip: at most one in so many has it. */
+const COST = 20;
+/** The most reads to make up for. */
+const MOST_DEBT = 10_000;
+/** The most tags that are known at a time. */
+const MOST_TAGS = 1000;
+
+/**
+ * The known marks of a keyspace. Each invalidation moves the epoch in the same step as the marks, so what was true at
+ * an epoch is true as long as a read finds that epoch. Therefore a tagged entry that came by MGET, with the epoch, is
+ * valid if its tags are known well enough. Otherwise the script reads it in a second round trip.
+ *
+ * Marks are known from the entries that the script found valid: no tag of theirs was invalidated after they were born.
+ * So a mark may be older than is known, but never younger. A mark that was evicted since is known all the same.
+ *
+ * Where the epoch moves often, or most tags are read once, reads go by the script at once.
+ */
+export class Marks {
+  #epoch: string | undefined;
+  /** For each tag an epoch that is not before its mark. */
+  readonly #bounds = new Map<string, number>();
+  #debt = 0;
+
+  /**
+   * Takes a tagged entry that a read found, and decides how the next tagged entries are read.
+   *
+   * @param batch The batch that read it.
+   * @param scripts The scripts of its cache.
+   * @param tags Its tags.
+   * @param born The epoch from before it was loaded.
+   * @param epoch The text of the epoch that came with it.
+   * @param left What came with it besides: `undefined` from MGET, which does not check tags.
+   * @returns Whether it is known to be valid although it came by MGET.
+   */
+  hold(
+    { plain }: Pick<Batch, "plain">,
+    scripts: ReadScripts,
+    tags: readonly string[],
+    born: number,
+    epoch: string | null | undefined,
+    left: Reply | undefined,
+  ): boolean {
+    if (left === undefined) return born >= Number.parseInt(epoch ?? "", 10) || this.covers(tags, born, epoch);
+    // With a near cache, the script answers a TTL too.
+    if (left === null && plain && this.learn(tags, born, epoch)) {
+      if (scripts.values === scripts.texts) scripts.values = undefined;
+    }
+    return false;
+  }
+
+  /** Returns whether it is known that no tag was invalidated after `born`. */
+  covers(tags: readonly string[], born: number, epoch: string | null | undefined): boolean {
+    const known =
+      typeof epoch === "string" &&
+      epoch === this.#epoch &&
+      tags.every((tag) => (this.#bounds.get(tag) ?? Number.POSITIVE_INFINITY) <= born);
+    this.#debt = known ? Math.max(0, this.#debt - 1) : Math.min(MOST_DEBT, this.#debt + COST);
+    return known;
+  }
+
+  /** Notes an entry that the script found valid. Returns whether the next reads may go by MGET. */
+  learn(tags: readonly string[], born: number, epoch: string | null | undefined): boolean {
+    if (!this.covers(tags, born, epoch)) {
+      const bounds = this.#bounds;
+      if (epoch !== this.#epoch) bounds.clear();
+      this.#epoch = epoch ?? undefined;
+      for (const tag of tags) {
+        const bound = bounds.get(tag) ?? (bounds.size < MOST_TAGS ? Number.POSITIVE_INFINITY : -1);
+        if (bound > born) bounds.set(tag, born);
+      }
+    }
+    return this.#debt === 0;
+  }
+}
