@@ -14,11 +14,6 @@ export const NodeRedisSocket: typeof socket.default.default = defaultOf(socket.d
 /** The error replies of node-redis 4. */
 export const ErrorReply: typeof errors.ErrorReply = errors.ErrorReply;
 
-/** Loads the whole client. */
-export async function loadClient(): Promise<typeof import("redis")> {
-  return import("redis");
-}
-
 /** Returns the default export of a CommonJS module, which Bun unwraps and others do not. */
 function defaultOf<T extends object>(loaded: { default: T } | T): T {
   return "default" in loaded ? loaded.default : loaded;

@@ -47,9 +47,9 @@ export class LentConnection {
 
 /** One connection to one database, by one call of the client for each command. */
 export class ClientConnection extends SharedConnection {
-  readonly #client: NodeRedisClient;
+  readonly #client: Pick<NodeRedisClient, "sendCommand">;
 
-  constructor(client: NodeRedisClient, endpoint: string, hooks: ConnectionHooks) {
+  constructor(client: Pick<NodeRedisClient, "sendCommand">, endpoint: string, hooks: ConnectionHooks) {
     super(endpoint, hooks);
     this.#client = client;
   }

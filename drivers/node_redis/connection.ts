@@ -11,7 +11,9 @@ export interface ConnectionHooks {
   /** Called with a reply that says that another server should be asked. */
   denied(error: StoreError): void;
   /** Called once, when the connection is lost. Absent for a connection that belongs to the caller. */
-  lost?(): void;
+  lost?(error: StoreError): void;
+  /** Called with the messages of channels, if it subscribes to some. */
+  message?(message: readonly Reply[]): void;
 }
 
 /** A connection that callers share: knows what is pending, and notices missing replies. */
@@ -78,7 +80,7 @@ export abstract class SharedConnection {
     this.gone = error;
     clearTimeout(this.#watch);
     clearInterval(this.#pings);
-    this.hooks.lost();
+    this.hooks.lost(error);
     this.end();
     this.#drained?.();
   }

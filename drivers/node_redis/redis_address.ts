@@ -2,9 +2,9 @@
 
 import { defined } from "../../src/base/defined.ts";
 import { unref } from "../../src/base/timers.ts";
-import { loadClient } from "./client.ts";
 import { connectError, ignore } from "./errors.ts";
 import type { NodeRedisClient, NodeRedisOptions } from "./options.ts";
+import { SocketClient } from "./socket_client.ts";
 
 /** The shortest and the longest pause between two attempts to connect, in milliseconds. */
 export const SHORTEST_PAUSE = 50;
@@ -16,7 +16,7 @@ export interface ReplyText {
 }
 
 /** The members that the driver uses of clients that it makes itself. */
-export interface OwnClient extends NodeRedisClient {
+export interface OwnClient extends Pick<NodeRedisClient, "isReady" | "sendCommand" | "on"> {
   connect(): Promise<unknown>;
   disconnect(): Promise<unknown>;
   subscribe(
@@ -25,7 +25,6 @@ export interface OwnClient extends NodeRedisClient {
     bytes: true,
   ): Promise<unknown>;
   unref(): void;
-  on(event: "error", listener: (error: Error) => void): unknown;
 }
 
 /** The options of a client that the driver reads and writes. */
@@ -48,7 +47,7 @@ export interface RedisAddress {
   readonly size: number;
   readonly connectTimeout: number;
   readonly pingInterval: number | undefined;
-  create(database: number, signal: AbortSignal): Promise<OwnClient>;
+  create(database: number, signal: AbortSignal): OwnClient;
   /** The options of the socket and the login, for connections without a client. Absent if they are unknown. */
   readonly raw?: { readonly socket: object; readonly credentials: () => Credentials | Promise<Credentials> };
 }
@@ -61,7 +60,7 @@ export async function dial(
   onError: (error: Error) => void,
   prepare: (client: OwnClient) => Promise<unknown>,
 ): Promise<OwnClient> {
-  const client = await address.create(database, abort.signal);
+  const client = address.create(database, abort.signal);
   client.on("error", onError);
   client.unref();
   await withinTimeout(address, database, abort, () => client.connect().then(() => prepare(client)));
@@ -108,20 +107,9 @@ export function atAddress(
     connectTimeout,
     reconnectStrategy: false,
   };
-  return {
-    endpoint: path ?? `${host}:${port}`,
-    raw: { socket, credentials: () => ({ ...defined({ username, password }) }) },
-    create: async (database, signal) =>
-      (await loadClient()).createClient({
-        // Each client gets a copy, because node-redis fills in its defaults. The signal is passed on to the socket.
-        socket: { ...socket, signal } as object,
-        ...(username === undefined ? {} : { username }),
-        ...(password === undefined ? {} : { password }),
-        database,
-        disableOfflineQueue: true,
-        disableClientInfo: true,
-      }) as unknown as OwnClient,
-  };
+  const endpoint = path ?? `${host}:${port}`;
+  const raw = { socket, credentials: () => ({ ...defined({ username, password }) }) };
+  return { endpoint, raw, create: (_database, signal) => new SocketClient(endpoint, raw, signal) };
 }
 
 /** Describes the server of a ready client. */
@@ -142,7 +130,7 @@ export function likeClient(client: NodeRedisClient): Pick<RedisAddress, "endpoin
       },
     }),
     endpoint: socket?.path ?? `${socket?.host ?? "localhost"}:${socket?.port ?? 6379}`,
-    create: async (database, signal) =>
+    create: (database, signal) =>
       client.duplicate({
         // A URL would be read again, and would override the database and the socket.
         url: undefined,

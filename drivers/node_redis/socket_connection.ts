@@ -257,6 +257,10 @@ export class SocketConnection extends SharedConnection {
 
   #take(reply: Reply): void {
     if (this.gone) return;
+    if (this.hooks.message && Array.isArray(reply) && reply[0] === "message") {
+      this.hooks.message(reply);
+      return;
+    }
     const part = this.#parts[0];
     if (!part) throw new StoreError("protocol", "it sent a reply without a command");
     const error = reply instanceof StoreError ? reply : undefined;
