@@ -145,10 +145,12 @@ function closure(graph, file, dynamic, seen = new Set()) {
 
 function tcpClients(graph) {
   const problems = [];
-  if (closure(graph, "mod.ts", false).has("redis")) problems.push("importing mod.ts loads the TCP client");
+  const loadsClient = (file, dynamic) => [...closure(graph, file, dynamic)].some((to) => /^@?redis\b/.test(to));
+  if (loadsClient("mod.ts", false)) problems.push("importing mod.ts loads the TCP client");
+  if (!loadsClient("mod.ts", true)) problems.push("mod.ts cannot load the TCP client");
   for (const file of ["src/core.ts", "src/edge.ts"]) {
     if (!graph.has(file)) problems.push(`${file} is missing`);
-    else if (closure(graph, file, true).has("redis")) problems.push(`${file} can load the TCP client`);
+    else if (loadsClient(file, true)) problems.push(`${file} can load the TCP client`);
   }
   for (const file of ["mod.ts", "src/core.ts", "src/edge.ts"]) {
     for (const name of [

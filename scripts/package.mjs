@@ -64,7 +64,7 @@ export async function bundlePackage() {
     ),
     bundle(
       entryPoints((module) => module === alone[1]),
-      [elsewhere(places), client, builtins],
+      [elsewhere(places), builtins],
     ),
     bundle(
       entryPoints((module) => !alone.includes(module)),
@@ -221,21 +221,6 @@ const builtins = {
     onLoad({ filter: /./, namespace: "builtin" }, ({ path }) => ({
       contents: `import all from "node:${path}";\nmodule.exports = all;`,
     }));
-  },
-};
-
-/** An esbuild plugin that takes of node-redis the client of one server, without its clusters, pools and modules. */
-const client = {
-  name: "client",
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(redis|generic-pool)$/ }, ({ path }) => ({ path, namespace: "client" }));
-    onLoad({ filter: /^redis$/, namespace: "client" }, () => ({
-      contents: `
-        export const { createClient } = { createClient: require("@redis/client/dist/lib/client").default.create };
-        export const { ErrorReply } = require("@redis/client/dist/lib/errors");`,
-      resolveDir: root,
-    }));
-    onLoad({ filter: /^generic-pool$/, namespace: "client" }, () => ({ contents: "exports.createPool = () => {};" }));
   },
 };
 

@@ -4,7 +4,7 @@ import { type Command, errorReply, isDenial, type Reply, type SendOptions, Store
 import { type ConnectionHooks, SharedConnection } from "./connection.ts";
 import { ignore, isErrorReply } from "./errors.ts";
 import type { NodeRedisClient } from "./options.ts";
-import { disconnect, type OwnClient } from "./redis_address.ts";
+import { disconnect, type OwnClient } from "./own_client.ts";
 import { withoutArguments } from "./resp.ts";
 import { lostError } from "./resp_connection.ts";
 

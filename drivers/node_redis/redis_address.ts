@@ -2,30 +2,14 @@
 
 import { defined } from "../../src/base/defined.ts";
 import { unref } from "../../src/base/timers.ts";
-import { connectError, ignore } from "./errors.ts";
+import { connectError } from "./errors.ts";
 import type { NodeRedisClient, NodeRedisOptions } from "./options.ts";
+import type { Credentials, OwnClient, RawAddress } from "./own_client.ts";
 import { SocketClient } from "./socket_client.ts";
 
 /** The shortest and the longest pause between two attempts to connect, in milliseconds. */
 export const SHORTEST_PAUSE = 50;
 export const LONGEST_PAUSE = 2000;
-
-/** A Buffer; only its text is used. */
-export interface ReplyText {
-  toString(): string;
-}
-
-/** The members that the driver uses of clients that it makes itself. */
-export interface OwnClient extends Pick<NodeRedisClient, "isReady" | "sendCommand" | "on"> {
-  connect(): Promise<unknown>;
-  disconnect(): Promise<unknown>;
-  subscribe(
-    channels: string | readonly string[],
-    listener: (keys: readonly ReplyText[] | null) => void,
-    bytes: true,
-  ): Promise<unknown>;
-  unref(): void;
-}
 
 /** The options of a client that the driver reads and writes. */
 export interface NodeRedisClientOptions extends Credentials {
@@ -35,12 +19,6 @@ export interface NodeRedisClientOptions extends Credentials {
   readonly credentialsProvider?: { readonly type: string; credentials?(): Promise<Credentials> };
 }
 
-/** The user and the password of a login. */
-export interface Credentials {
-  readonly username?: string;
-  readonly password?: string;
-}
-
 /** A server: opens connections to its databases, and has its name for messages. */
 export interface RedisAddress {
   readonly endpoint: string;
@@ -48,8 +26,8 @@ export interface RedisAddress {
   readonly connectTimeout: number;
   readonly pingInterval: number | undefined;
   create(database: number, signal: AbortSignal): OwnClient;
-  /** The options of the socket and the login, for connections without a client. Absent if they are unknown. */
-  readonly raw?: { readonly socket: object; readonly credentials: () => Credentials | Promise<Credentials> };
+  /** The address for connections without a client. Absent if it is unknown. */
+  readonly raw?: RawAddress;
 }
 
 /** Opens a client, and prepares it, within `connectTimeout`. */
@@ -146,12 +124,4 @@ export function likeClient(client: NodeRedisClient): Pick<RedisAddress, "endpoin
         maintNotifications: "disabled",
       }) as OwnClient,
   };
-}
-
-/** Ends a connection at once. Its pending commands fail. */
-export function disconnect(client: OwnClient): void {
-  // If it is already closed, version 4 rejects, and 5 and 6 throw.
-  try {
-    client.disconnect().catch(ignore);
-  } catch {}
 }

@@ -1,16 +1,16 @@
 import { type Reply, StoreError } from "../driver.ts";
-import type { OwnClient, RedisAddress, ReplyText } from "./redis_address.ts";
+import type { OwnClient, RawAddress, ReplyText } from "./own_client.ts";
 import { SocketConnection } from "./socket_connection.ts";
 
 /** A connection to an address, with the members of a client of node-redis that tracking uses. */
 export class SocketClient implements OwnClient {
   isReady = false;
   readonly #connection: SocketConnection;
-  readonly #credentials: NonNullable<RedisAddress["raw"]>["credentials"];
+  readonly #credentials: RawAddress["credentials"];
   #onError: ((error: Error) => void) | undefined;
   #onMessage: ((keys: readonly ReplyText[] | null) => void) | undefined;
 
-  constructor(endpoint: string, { socket, credentials }: NonNullable<RedisAddress["raw"]>, signal: AbortSignal) {
+  constructor(endpoint: string, { socket, credentials }: RawAddress, signal: AbortSignal) {
     this.#credentials = credentials;
     this.#connection = new SocketConnection(
       endpoint,

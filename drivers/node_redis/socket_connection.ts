@@ -14,7 +14,7 @@ import { type Command, isDenial, type Reply, StoreError } from "../driver.ts";
 import { NodeRedisSocket } from "./client.ts";
 import { type ConnectionHooks, SharedConnection } from "./connection.ts";
 import { ignore, selectError } from "./errors.ts";
-import type { Credentials } from "./redis_address.ts";
+import type { Credentials } from "./own_client.ts";
 import { encodeCommand, ReplyReader } from "./resp.ts";
 import { lostError, REFUSED } from "./resp_connection.ts";
 

@@ -2,15 +2,8 @@ import { INVALIDATION_CHANNEL, REDICT_CHANNELS } from "../../src/base/channels.t
 import { unref } from "../../src/base/timers.ts";
 import { errorReply, StoreError, type Tracker, type Tracking } from "../driver.ts";
 import { closedError, isErrorReply } from "./errors.ts";
-import {
-  dial,
-  disconnect,
-  LONGEST_PAUSE,
-  type OwnClient,
-  type RedisAddress,
-  type ReplyText,
-  SHORTEST_PAUSE,
-} from "./redis_address.ts";
+import { disconnect, type OwnClient, type ReplyText } from "./own_client.ts";
+import { dial, LONGEST_PAUSE, type RedisAddress, SHORTEST_PAUSE } from "./redis_address.ts";
 import { withoutArguments } from "./resp.ts";
 
 /** The interval in milliseconds between PINGs on the connection for invalidation messages. */
