@@ -179,8 +179,9 @@ onWires("the memory of refusals", (onWire) => {
 });
 
 describe("a memory of refusals", () => {
-  const answer = (names: string, pass = false): StoreAnswer => ({
-    names,
+  const limits = (limit: number) => [{ kind: "f", window: 1, limit }];
+  const answer = (limit: number, pass = false): StoreAnswer => ({
+    limits: limits(limit),
     pass,
     asked: 0,
     now: 0,
@@ -190,32 +191,32 @@ describe("a memory of refusals", () => {
 
   it("keeps a bounded number of keys and answers, the newest", () => {
     const refusals = new RefusalMemory();
-    for (let i = 0; i < 50_000; i++) refusals.keep(`k${i}`, refusals.begin(`k${i}`), answer("f1:1"));
-    const kept = Array.from({ length: 50_000 }, (_, i) => refusals.find(`k${i}`, "f1:1")).filter(Boolean).length;
+    for (let i = 0; i < 50_000; i++) refusals.keep(`k${i}`, refusals.begin(`k${i}`), answer(1));
+    const kept = Array.from({ length: 50_000 }, (_, i) => refusals.find(`k${i}`, limits(1))).filter(Boolean).length;
     assert.ok(kept >= 10_000 && kept <= 20_000, `${kept} keys`);
-    assert.ok(refusals.find("k49999", "f1:1"));
+    assert.ok(refusals.find("k49999", limits(1)));
     const answers = refusals.begin("k");
-    for (let i = 0; i < 100; i++) refusals.keep("k", answers, answer(`f${i}:1`));
+    for (let i = 0; i < 100; i++) refusals.keep("k", answers, answer(i));
     assert.ok(answers.length <= 16, `${answers.length} answers`);
-    assert.ok(refusals.find("k", "f99:1"));
-    refusals.keep("k", answers, answer("f99:2", true));
-    assert.deepEqual([refusals.find("k", "f99:1"), refusals.find("k", "f99:2")?.pass], [undefined, true]);
+    assert.ok(refusals.find("k", limits(99)));
+    refusals.keep("k", answers, answer(100, true));
+    assert.deepEqual([refusals.find("k", limits(99)), refusals.find("k", limits(100))?.pass], [undefined, true]);
   });
 
   it("keeps no answer of a key that was forgotten in between", () => {
     const refusals = new RefusalMemory();
     const late = refusals.begin("k");
     refusals.forget("k");
-    refusals.keep("k", late, answer("f1:1"));
-    assert.equal(refusals.find("k", "f1:1"), undefined);
+    refusals.keep("k", late, answer(1));
+    assert.equal(refusals.find("k", limits(1)), undefined);
     const again = refusals.begin("k");
-    refusals.keep("k", late, answer("f1:1"));
-    refusals.keep("k", again, answer("f2:1"));
-    assert.deepEqual([refusals.find("k", "f1:1"), refusals.find("k", "f2:1")?.names], [undefined, "f2:1"]);
+    refusals.keep("k", late, answer(1));
+    refusals.keep("k", again, answer(2));
+    assert.deepEqual([refusals.find("k", limits(1)), refusals.find("k", limits(2))?.limits], [undefined, limits(2)]);
     refusals.invalidate(undefined, ["tag"]);
-    assert.ok(refusals.find("k", "f2:1"));
+    assert.ok(refusals.find("k", limits(2)));
     refusals.invalidate(undefined);
-    assert.equal(refusals.find("k", "f2:1"), undefined);
+    assert.equal(refusals.find("k", limits(2)), undefined);
   });
 
   it("answers while the store is away, and what onUnavailable says afterwards", async () => {

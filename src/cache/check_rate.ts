@@ -1,10 +1,10 @@
 /** The work of the verbs of rate limits: check the arguments, ask the store or the memory of refusals, and judge. */
+import type { Reply } from "../../drivers/driver.ts";
 import { checkNames, checkWhole, invalid } from "../base/check.ts";
-import { isCacheError } from "../base/errors.ts";
 import { type Duration, parseDuration } from "../base/ttl.ts";
 import { type Limit, type LimitState, roomOf, stateAt } from "../lua/limit_state.ts";
 import { rateLimit } from "../lua/rate_limit.ts";
-import { timed, timeoutOf } from "./call.ts";
+import { report, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import type {
   LimitOptions,
@@ -27,10 +27,8 @@ export interface Place {
   readonly key: string;
 }
 
-/** A limit, and its name in the script. */
-interface NamedLimit extends Limit {
-  readonly name: string;
-}
+/** An answer of the store, without the question. */
+type Answer = Omit<StoreAnswer, "limits" | "asked">;
 
 /** The room that a limit has left, and the milliseconds until it is whole and until it has room. */
 type Look = readonly [free: number, reset: number, wait: number];
@@ -64,28 +62,25 @@ const EVER = Number.POSITIVE_INFINITY;
 const SECOND = 1000;
 
 /** Counts with sign 1, gives back with sign -1. */
-export async function countRate(place: Place, sign: number, options: RateCountOptions = {}): Promise<RateCount> {
+export function countRate(place: Place, sign: number, options: RateCountOptions = {}): Promise<RateCount> {
   checkNames(options, OF_COUNTS, "a count");
   const { window = "1m", by = 1, onUnavailable } = options;
   const most = Number.MAX_SAFE_INTEGER;
   const limit = { kind: "c", window: windowOf(window), limit: most };
   checkWhole(by, "by", sign > 0 ? 1 : 0, most);
-  checkAway(options);
-  const answer = await ask(place, by * sign, `c${limit.window}:${most}`, options);
-  if (!answer) {
-    return {
-      count: onUnavailable === "allow" ? 0 : EVER,
-      resetAt: new Date(Date.now() + limit.window),
-      available: false,
-    };
-  }
-  if (!answer.pass && sign > 0) throw invalid("count more", by, `a count up to ${most}`);
-  const [free, reset] = look(limit, answer.states[0], 1, answer.now);
-  return { count: most - free, resetAt: new Date(answer.shown + reset), available: true };
+  return ask(place, by * sign, [limit], options, (answer) => {
+    if (!answer) {
+      const count = onUnavailable === "allow" ? 0 : EVER;
+      return { count, resetAt: new Date(Date.now() + limit.window), available: false };
+    }
+    if (!answer.pass && sign > 0) throw invalid("count more", by, `a count up to ${most}`);
+    const [free, reset] = look(limit, answer.states[0], 1, answer.now);
+    return { count: most - free, resetAt: new Date(answer.shown + reset), available: true };
+  });
 }
 
 /** Asks one limit or several with sign 1, gives back with sign -1. */
-export async function checkRate(
+export function checkRate(
   place: Place,
   sign: number,
   given: RateLimitOptions | readonly RateLimit[],
@@ -95,80 +90,88 @@ export async function checkRate(
   const call = (several ? (options ?? {}) : options ? { ...given, ...options } : given) as RateRequestOptions;
   checkNames(call, several ? OF_REQUESTS : OF_BOTH, "a rate limit");
   const limits = several ? limitsOf(given) : [limitOf(given as RateLimit)];
-  const names = limits.map(({ name }) => name).join();
   const { cost = 1, rememberFor } = call;
   checkWhole(cost, "cost", sign > 0 ? 0 : 1, HIGHEST_LIMIT);
   const longest =
     rememberFor === undefined ? SECOND : rememberFor !== false && (parseDuration(rememberFor, "rememberFor") ?? EVER);
-  checkAway(call);
-  const verdict =
-    (sign * cost > 0 && recall(place, limits, names, cost, longest || 0)) ||
-    (await inquire(place, limits, names, sign * cost, call));
-  const states = limits.map((limit, i): RateLimitState => {
-    const most = limit.limit;
-    if (!verdict) {
-      const allowed = call.onUnavailable === "allow";
-      const resetAt = new Date(Date.now() + limit.window);
-      return { allowed, limit: most, remaining: 0, resetAt, retryAfter: allowed ? 0 : 1 };
-    }
-    const [free, reset, wait] = verdict.looks[i] as Look;
-    const need = needOf(sign * cost);
-    const allowed = (verdict.pass && sign * cost > 0) || free >= need;
-    const retryAfter = allowed ? 0 : need > most ? EVER : Math.ceil(wait / 1000);
-    return { allowed, limit: most, remaining: Math.max(0, free), resetAt: new Date(verdict.at + reset), retryAfter };
+  const signed = sign * cost;
+  const recalled = signed > 0 && longest && recall(place, limits, cost, longest);
+  if (recalled) {
+    checkCall(place.context, call);
+    return Promise.resolve(resultOf(limits, recalled, cost, call, several));
+  }
+  const { refusals, key, context } = place;
+  if (sign < 0) refusals.forget(key);
+  const answers = refusals.begin(key);
+  const asked = context.now();
+  return ask(place, signed, limits, call, (answer) => {
+    if (!answer) return resultOf(limits, undefined, signed, call, several);
+    const { states, now, shown, pass } = answer;
+    const need = needOf(signed);
+    const looks = limits.map((limit, i) => look(limit, states[i], need, now));
+    // What has room may be counted in by a request for other limits. A copy goes when its limit is asked for again, by
+    // a request that is not only to look: the next one has to leave.
+    if (!looks.some(([free]) => free < need) || states.some((each) => each.length > 1)) refusals.forget(key);
+    else if (cost !== 0) refusals.keep(key, answers, { ...answer, limits, asked });
+    return resultOf(limits, { looks, pass, at: shown }, signed, call, several);
   });
-  const available = verdict !== undefined;
-  if (!several) return { ...(states[0] as RateLimitState), available };
-  let decidedBy = 0;
-  states.forEach(({ remaining, retryAfter }, i) => {
-    const decides = states[decidedBy] as RateLimitState;
-    const more = retryAfter - decides.retryAfter;
-    if (more > 0 || (more === 0 && remaining < decides.remaining)) decidedBy = i;
-  });
-  return { ...(states[decidedBy] as RateLimitState), available, decidedBy, limits: states };
 }
 
-/** Returns what the store would say, if it last said that the limits have no room for the request. */
+/** Returns the verdict of the store if it last said that the limits have no room for the request. */
 function recall(
   { context, refusals, key }: Place,
-  limits: readonly NamedLimit[],
-  names: string,
+  limits: readonly Limit[],
   need: number,
   longest: number,
 ): Verdict | undefined {
-  const answer = refusals.find(key, names);
+  const answer = refusals.find(key, limits);
   if (!answer) return undefined;
   const passed = context.now() - answer.asked;
   if (passed < 0 || passed >= longest) return undefined;
   // Counted from before the answer and rounded up, so that no request is refused longer than the store would.
   const now = Math.ceil(answer.now + passed);
   const looks = limits.map((limit, i) => look(limit, answer.states[i], need, now));
-  if (looks.every(([free]) => free >= need)) return undefined;
+  if (!looks.some(([free]) => free < need)) return undefined;
   return { looks, pass: false, at: now + answer.shown - answer.now };
 }
 
-/** Asks the store, and remembers its answer if the limits have no room for another such request. */
-async function inquire(
-  place: Place,
-  limits: readonly NamedLimit[],
-  names: string,
+/** Puts a verdict into words; without one, the store is away. */
+function resultOf(
+  limits: readonly Limit[],
+  verdict: Verdict | undefined,
   cost: number,
-  options: LimitOptions,
-): Promise<Verdict | undefined> {
-  const { context, refusals, key } = place;
-  if (cost < 0) refusals.forget(key);
-  const answers = refusals.begin(key);
-  const asked = context.now();
-  const answer = await ask(place, cost, names, options);
-  if (!answer) return undefined;
-  const { states, now, shown, pass } = answer;
-  const need = needOf(cost);
-  const looks = limits.map((limit, i) => look(limit, states[i], need, now));
-  // What has room may be counted in by a request for other limits. A copy goes when its limit is asked for again, by a
-  // request that is not only to look: the next one has to leave.
-  if (looks.every(([free]) => free >= need) || states.some((each) => each.length > 1)) refusals.forget(key);
-  else if (cost !== 0) refusals.keep(key, answers, { ...answer, names, asked });
-  return { looks, pass, at: shown };
+  { onUnavailable }: LimitOptions,
+  several: boolean,
+): RateLimitResult | RateLimitsResult {
+  const available = verdict !== undefined;
+  const states = limits.map(({ limit, window }, i): RateLimitResult => {
+    if (!verdict) {
+      const allowed = onUnavailable === "allow";
+      const resetAt = new Date(Date.now() + window);
+      return { allowed, limit, remaining: 0, resetAt, retryAfter: allowed ? 0 : 1, available };
+    }
+    const [free, reset, wait] = verdict.looks[i] as Look;
+    const need = needOf(cost);
+    const allowed = (verdict.pass && cost > 0) || free >= need;
+    const retryAfter = allowed ? 0 : need > limit ? EVER : Math.ceil(wait / 1000);
+    return {
+      allowed,
+      limit,
+      remaining: Math.max(0, free),
+      resetAt: new Date(verdict.at + reset),
+      retryAfter,
+      available,
+    };
+  });
+  if (!several) return states[0] as RateLimitResult;
+  let decidedBy = 0;
+  states.forEach(({ remaining, retryAfter }, i) => {
+    const decides = states[decidedBy] as RateLimitState;
+    const more = retryAfter - decides.retryAfter;
+    if (more > 0 || (more === 0 && remaining < decides.remaining)) decidedBy = i;
+  });
+  const each = states.map(({ available: _, ...state }) => state);
+  return { ...(states[decidedBy] as RateLimitResult), decidedBy, limits: each };
 }
 
 /** Returns how much room a request of a cost needs: one that does not count, or gives back, finds out about 1. */
@@ -190,33 +193,44 @@ function look(limit: Limit, states: readonly LimitState[] = [], need: number, no
   return [free, reset, wait];
 }
 
-/** Returns the store's answer; `undefined` if the store is away and the caller chose an answer for that. */
-async function ask(
+/** Asks the store, and hands on its answer, or `undefined` if it is away and the caller chose an answer for that. */
+function ask<T>(
   { context, key }: Place,
   cost: number,
-  names: string,
-  { onUnavailable, timeout }: LimitOptions,
-): Promise<Omit<StoreAnswer, "names" | "asked"> | undefined> {
-  const limit = timeoutOf(context, timeout === undefined ? undefined : { timeout });
-  try {
-    const args = [cost, ...names.split(",")];
-    const reply = await timed(context, rateLimit.name, context.batch.run(rateLimit, [key], args, limit, cost === 0));
-    const [[now = 0, pass, shown = now] = [], ...parts] = `${reply}`
-      .split(",")
-      .map((part) => part.split(" ").map(Number));
-    const states = parts.map((all) => {
-      const [at = 0, n = 0, p = 0, ...copy] = all;
-      return [[at, n, p], ...(copy.length > 0 ? [copy] : [])] as unknown as LimitState[];
-    });
-    return { now, pass: pass === 1, shown, states };
-  } catch (error) {
-    if (!isCacheError(error) || onUnavailable === "throw") throw error;
-    return undefined;
-  }
+  limits: readonly Limit[],
+  call: LimitOptions,
+  take: (answer: Answer | undefined) => T,
+): Promise<T> {
+  const timeout = checkCall(context, call);
+  const start = performance.now();
+  const args = [cost, ...limits.map(({ kind, window, limit }) => `${kind}${window}:${limit}`)];
+  return context.batch.run(rateLimit, [key], args, timeout, cost === 0).then(
+    (reply) => {
+      context.counters.time(performance.now() - start);
+      return take(read(reply));
+    },
+    (error) => {
+      const reported = report(context, rateLimit.name, error);
+      if (call.onUnavailable === "throw") throw reported;
+      return take(undefined);
+    },
+  );
+}
+
+/** Reads the reply of the script. */
+function read(reply: Reply): Answer {
+  const [head = "", ...parts] = `${reply}`.split(",");
+  const [now = 0, pass, shown = now] = head.split(" ").map(Number);
+  const states = parts.map((part) => {
+    const [at = 0, n = 0, p = 0, ...copy] = part.split(" ").map(Number);
+    const own: LimitState = [at, n, p];
+    return copy.length > 0 ? [own, copy as unknown as LimitState] : [own];
+  });
+  return { now, pass: pass === 1, shown, states };
 }
 
 /** Checks several limits. */
-function limitsOf(list: readonly RateLimit[]): NamedLimit[] {
+function limitsOf(list: readonly RateLimit[]): Limit[] {
   if (list.length < 1 || list.length > MOST_LIMITS) {
     throw invalid("check limits", list.length, `1 to ${MOST_LIMITS} of them`);
   }
@@ -224,17 +238,16 @@ function limitsOf(list: readonly RateLimit[]): NamedLimit[] {
     checkNames(one, OF_LIMITS, "one of several limits");
     return limitOf(one);
   });
-  const names = limits.map(({ name }) => name);
+  const names = limits.map((one) => `${Object.values(one)}`);
   if (new Set(names).size === names.length) return limits;
-  throw invalid("check limits", names.join(), "limits that differ in limit, window or algorithm");
+  throw invalid("check limits", names.join(" "), "limits that differ in limit, window or algorithm");
 }
 
-function limitOf({ limit, window, algorithm = "fixed" }: RateLimit): NamedLimit {
+function limitOf({ limit, window, algorithm = "fixed" }: RateLimit): Limit {
   checkWhole(limit, "limit", 1, HIGHEST_LIMIT);
   const kind = Object.hasOwn(ALGORITHMS, algorithm) && ALGORITHMS[algorithm];
   if (!kind) throw invalid("set algorithm", algorithm, `one of ${Object.keys(ALGORITHMS).join(", ")}`);
-  const ms = windowOf(window);
-  return { kind, window: ms, limit, name: `${kind}${ms}:${limit}` };
+  return { kind, window: windowOf(window), limit };
 }
 
 function windowOf(window: Duration): number {
@@ -244,7 +257,10 @@ function windowOf(window: Duration): number {
   return ms;
 }
 
-function checkAway({ onUnavailable = "deny" }: LimitOptions): void {
-  if (["allow", "deny", "throw"].includes(onUnavailable)) return;
-  throw invalid("set onUnavailable", onUnavailable, "one of allow, deny, throw");
+/** Returns the deadline of a request. @throws {TypeError | RangeError} For bad options. */
+function checkCall(context: CacheContext, { onUnavailable = "deny", timeout }: LimitOptions): number {
+  if (!["allow", "deny", "throw"].includes(onUnavailable)) {
+    throw invalid("set onUnavailable", onUnavailable, "one of allow, deny, throw");
+  }
+  return timeout === undefined ? context.timeout : timeoutOf(context, { timeout });
 }

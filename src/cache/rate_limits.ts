@@ -14,7 +14,7 @@
  *
  * @module
  */
-import { checkRate, countRate } from "./check_rate.ts";
+import { checkRate, countRate, type Place } from "./check_rate.ts";
 import type { CacheContext } from "./context.ts";
 import type { RateLimitOptions, RateLimits, RateRequestOptions } from "./rate_limit_types.ts";
 import { RefusalMemory } from "./refusals.ts";
@@ -47,15 +47,23 @@ export function rateLimits<K>(parts: object, keyOf: (key: K) => string): RateLim
   // All caches of one database share it, and forget together.
   const refusals = context.remembered(() => new RefusalMemory());
   context.nears.add(refusals);
-  const place = (key: K) => ({ context, refusals, key: context.space.key(keyOf(key)) });
+  const on = <T>(key: K, run: (place: Place) => Promise<T>): Promise<T> => {
+    try {
+      return run({ context, refusals, key: context.space.key(keyOf(key)) });
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  };
   return {
-    incrementRateLimit: async (key, options) => countRate(place(key), 1, options),
-    decrementRateLimit: async (key: K, given?: object, options?: RateRequestOptions) =>
-      Array.isArray(given) || Object.hasOwn(given ?? {}, "limit")
-        ? checkRate(place(key), -1, given as RateLimitOptions, options)
-        : countRate(place(key), -1, given),
-    checkRateLimit: async (key: K, given: RateLimitOptions, options?: RateRequestOptions) =>
-      checkRate(place(key), 1, given, options),
+    incrementRateLimit: (key, options) => on(key, (place) => countRate(place, 1, options)),
+    decrementRateLimit: (key: K, given?: object, options?: RateRequestOptions) =>
+      on<object>(key, (place) =>
+        Array.isArray(given) || Object.hasOwn(given ?? {}, "limit")
+          ? checkRate(place, -1, given as RateLimitOptions, options)
+          : countRate(place, -1, given),
+      ),
+    checkRateLimit: (key: K, given: RateLimitOptions, options?: RateRequestOptions) =>
+      on(key, (place) => checkRate(place, 1, given, options)),
     resetRateLimit: async (key, options) => (await unlink(context, "resetRateLimit", [keyOf(key)], options)) > 0,
   } as RateLimits<K>;
 }

@@ -7,12 +7,12 @@
  *
  * @module
  */
-import type { LimitState } from "../lua/limit_state.ts";
+import type { Limit, LimitState } from "../lua/limit_state.ts";
 
 /** An answer of the store about the limits of a key. */
 export interface StoreAnswer {
   /** The limits that were asked for. */
-  readonly names: string;
+  readonly limits: readonly Limit[];
   /** A moment before the store answered, by the clock of this process. */
   readonly asked: number;
   /** True if all limits had room, so that the request was counted. */
@@ -39,14 +39,15 @@ export class RefusalMemory {
   #old = new Map<string, Answers>();
 
   /** Returns the last answer about some limits of a key. */
-  find(key: string, names: string): StoreAnswer | undefined {
-    return this.#get(key)?.find((answer) => answer.names === names);
+  find(key: string, limits: readonly Limit[]): StoreAnswer | undefined {
+    return this.#get(key)?.find((answer) => same(answer.limits, limits));
   }
 
   /** Returns the answers of a key, to which one may be added as long as they are not forgotten. */
   begin(key: string): Answers {
-    const answers = this.#get(key) ?? [];
-    this.#old.delete(key);
+    const known = this.#young.get(key);
+    if (known) return known;
+    const answers = this.#old.get(key) ?? [];
     if (this.#young.size >= MOST_KEYS) {
       this.#old = this.#young;
       this.#young = new Map();
@@ -62,7 +63,7 @@ export class RefusalMemory {
   keep(key: string, answers: Answers, answer: StoreAnswer): void {
     if (this.#get(key) !== answers) return;
     if (answer.pass) answers.length = 0;
-    const at = answers.findIndex(({ names }) => names === answer.names);
+    const at = answers.findIndex(({ limits }) => same(limits, answer.limits));
     answers[at < 0 ? answers.length % MOST_ANSWERS : at] = answer;
   }
 
@@ -85,4 +86,15 @@ export class RefusalMemory {
   #get(key: string): Answers | undefined {
     return this.#young.get(key) ?? this.#old.get(key);
   }
+}
+
+/** Returns true if two lists of limits are the same. */
+function same(some: readonly Limit[], others: readonly Limit[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every(({ kind, window, limit }, i) => {
+      const other = others[i] as Limit;
+      return limit === other.limit && window === other.window && kind === other.kind;
+    })
+  );
 }

@@ -24,40 +24,42 @@ import { LUA_NOW } from "./entries.ts";
  */
 export const rateLimit: Script = {
   name: "rateLimit",
-  sha1: "822909d866ccb17703fea2b4c1a2d6d5f3994570",
+  sha1: "e5f5aeda10a25ad5e041327ffa8c5ef2ab007256",
   each: true,
-  lua: `${LUA_NOW}local cost = tonumber(ARGV[1])
-local need, specs, mine, replies = math.max(1, cost), {}, {}, {}
+  lua: `${LUA_NOW}local cost, floor, max, min = tonumber(ARGV[1]), math.floor, math.max, math.min
+local need, specs, mine, replies, yes, no = max(1, cost), {}, {}, {}, now .. ' 1', now .. ' 0'
 local function parse(name)
   local own, base, kind, window, limit = name:match('^(((%l)(%d+):)(%d+))')
   return own and {name = name, own = own, base = base, kind = kind, window = tonumber(window), limit = tonumber(limit)}
 end
 local function ends(s, at, n)
-  local window = s.window
-  if s.kind == 's' then return (at + 2) * window end
-  return s.kind == 't' and (math.floor((at + math.ceil(n / s.limit)) / window) + 1) * window or at
+  local kind, window = s.kind, s.window
+  if kind == 's' then return (at + 2) * window end
+  return kind == 't' and (floor((at + math.ceil(n / s.limit)) / window) + 1) * window or at
 end
 local function load(s, text)
-  local at, n, p = (text or ''):match('^(%d+) (%d+) (%d+)$')
-  local window, to = s.window, now
-  at, n, p = tonumber(at or 0), tonumber(n or 0), tonumber(p or 0)
-  s.ends = text and ends(s, at, n)
-  if s.kind == 's' then
-    to = math.floor(now / window)
+  local kind, window, at, n, p, to = s.kind, s.window, 0, 0, 0, now
+  if text then
+    local a, b, c = text:match('^(%d+) (%d+) (%d+)$')
+    if a then at, n, p = a + 0, b + 0, c + 0 end
+  end
+  s.was, s.had = text and at, n
+  if kind == 's' then
+    to = floor(now / window)
     if at < to then n, p = 0, at == to - 1 and n or 0 end
-  elseif s.kind == 't' then
-    n = math.max(0, n - math.max(0, now - at) * s.limit)
+  elseif kind == 't' then
+    n = max(0, n - max(0, now - at) * s.limit)
   else
     if at <= now then n = 0 end
-    to = n > 0 and math.min(at, now + window) or now + window
+    to = n > 0 and min(at, now + window) or now + window
   end
   s.at, s.n, s.p, s.write = to, n, p, n > 0 and at > to
   return s
 end
 local function full(s)
-  local left, window = s.limit - s.n, s.window
-  if s.kind == 's' then return (left - need) * window < s.p * ((s.at + 1) * window - now) end
-  if s.kind == 't' then return s.limit * window - s.n < need * window end
+  local kind, left, window = s.kind, s.limit - s.n, s.window
+  if kind == 's' then return (left - need) * window < s.p * ((s.at + 1) * window - now) end
+  if kind == 't' then return s.limit * window - s.n < need * window end
   return left < need
 end
 local function copy(s, key, all, texts, name)
@@ -78,9 +80,9 @@ local function copy(s, key, all, texts, name)
     end
   end
   if best then
-    best.name, best.limit, best.ends, best.write, s.write = s.name .. '<' .. best.limit, s.limit, nil, true, true
-    best.n = math.min(best.n, s.kind == 't' and s.limit * s.window or s.limit)
-    best.p = math.min(best.p, s.limit)
+    best.name, best.limit, best.was, best.write, s.write = s.name .. '<' .. best.limit, s.limit, nil, true, true
+    best.n = min(best.n, s.kind == 't' and s.limit * s.window or s.limit)
+    best.p = min(best.p, s.limit)
   end
   return best
 end
@@ -88,9 +90,12 @@ for i = 2, #ARGV do
   specs[i - 1] = parse(ARGV[i])
   mine[ARGV[i]] = true
 end
-for k, key in ipairs(KEYS) do
+local texts, copies = {}, nil
+for k = 1, #KEYS do
+  local key, pass, keep, sets = KEYS[k], true, 0, nil
   local all = redis.pcall('HGETALL', key)
-  local texts, copies, others, pass, keep, sets = {}, {}, false, true, 0, {key}
+  if copies then texts, copies = {}, nil end
+  for i = 1, #specs do texts[specs[i].name] = nil end
   if all.err then
     if not all.err:find('WRONGTYPE') then return all end
     if cost > 0 then redis.call('DEL', key) end
@@ -100,7 +105,7 @@ for k, key in ipairs(KEYS) do
     local name = all[i]
     texts[name] = all[i + 1]
     if not mine[name] then
-      others = true
+      copies = copies or {}
       local own, base, from = name:match('^((%l%d+:)%d+)<(%d+)$')
       if own and cost ~= 0 and mine[base .. from] then
         redis.call('HDEL', key, name)
@@ -110,32 +115,41 @@ for k, key in ipairs(KEYS) do
       end
     end
   end
-  for _, s in ipairs(specs) do
+  for i = 1, #specs do
+    local s = specs[i]
     load(s, texts[s.name])
-    s.copy = others and copy(s, key, all, texts, copies[s.name])
+    s.copy = copies and copy(s, key, all, texts, copies[s.name])
     pass = pass and not full(s) and not (s.copy and full(s.copy))
   end
-  local reply = now .. (pass and ' 1' or ' 0')
-  for _, own in ipairs(specs) do
-    local s, mark = own, ','
+  local reply = pass and yes or no
+  for i = 1, #specs do
+    local s, mark = specs[i], ','
     while s do
       if cost < 0 or cost > 0 and pass then
-        s.n = s.n + (s.kind == 't' and cost * s.window or cost)
-        if s.n < 0 then s.n, s.p = 0, math.max(0, s.p + s.n) end
-        s.write = s.write or cost > 0 or texts[s.name]
+        local n = s.n + (s.kind == 't' and cost * s.window or cost)
+        if n < 0 then n, s.p = 0, max(0, s.p + n) end
+        s.n, s.write = n, s.write or cost > 0 or texts[s.name]
       end
-      local text = ('%d %d %d'):format(s.at, s.n, s.p)
+      local at, n = s.at, s.n
+      local text = ('%d %d %d'):format(at, n, s.p)
       reply = reply .. mark .. text
       if s.write and cost ~= 0 then
-        sets[#sets + 1] = s.name
-        sets[#sets + 1] = text
-        local to = ends(s, s.at, s.n)
-        if to ~= s.ends then keep = math.max(keep, to - now) end
+        if sets then
+          sets[#sets + 1] = s.name
+          sets[#sets + 1] = text
+        else
+          sets = {key, s.name, text}
+        end
+        local was = s.was
+        if not was or was ~= at or s.kind == 't' then
+          local to = ends(s, at, n)
+          if not was or ends(s, was, s.had) ~= to then keep = max(keep, to - now) end
+        end
       end
-      s, mark = s == own and own.copy, ' '
+      s, mark = mark == ',' and s.copy, ' '
     end
   end
-  if sets[2] then redis.call('HSET', unpack(sets)) end
+  if sets then redis.call('HSET', unpack(sets)) end
   if keep > 0 then
     for i = 1, #all > 64 and #all or 0, 2 do
       local s = texts[all[i]] and parse(all[i])
