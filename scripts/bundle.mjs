@@ -1,33 +1,47 @@
-// The smallest Worker: the core, one service and the REST driver, as a Worker's own bundler makes it of the package.
+// Two Workers, as their own bundlers make them of the package: the smallest one, of the core, one service and the REST
+// driver; and one that takes everything from the root, with its store from the environment and a service by its name.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import * as esbuild from "esbuild";
 import { root } from "./tools.mjs";
 
-/** The maximum number of bytes that it may have, minified and gzipped. */
-export const WORKER_BYTES = 35_232;
+/** The Workers: the source of each, and the most bytes that it may have, minified and gzipped. */
+export const WORKERS = {
+  core: {
+    bytes: 36_700,
+    source: (name) => `
+      import { createCacheClient } from "${name}/core";
+      import { upstash } from "${name}/drivers/upstash";
+      import { product } from "${name}/services/product";
+      export default {
+        async fetch(request, { url, token }) {
+          const client = createCacheClient({ driver: upstash({ url, token }) });
+          return Response.json(await client.service(product).products.get(new URL(request.url).pathname));
+        },
+      };`,
+  },
+  root: {
+    bytes: 60_500,
+    source: (name) => `
+      import { createCacheClient } from "${name}";
+      export default {
+        async fetch(request, env) {
+          const client = createCacheClient({ env });
+          return Response.json(await client.service("product").products.get(new URL(request.url).pathname));
+        },
+      };`,
+  },
+};
 
 /**
- * Bundles the output of `npm run build`. Returns `{ bytes, minified, imports, inputs }`, with the minified bytes of
- * each input by its path.
+ * Bundles a Worker over the output of `npm run build`. Returns `{ bytes, minified, imports, inputs }`, with the
+ * minified bytes of each input by its path.
  */
-export async function bundleWorker() {
+export async function bundleWorker(kind = "core") {
   const { name } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const { outputFiles, metafile } = await esbuild.build({
-    stdin: {
-      contents: `
-        import { createCacheClient } from "${name}/core";
-        import { upstash } from "${name}/drivers/upstash";
-        import { product } from "${name}/services/product";
-        export default {
-          async fetch(request, { url, token }) {
-            const client = createCacheClient({ driver: upstash({ url, token }) });
-            return Response.json(await client.service(product).products.get(new URL(request.url).pathname));
-          },
-        };`,
-      resolveDir: root,
-    },
+    stdin: { contents: WORKERS[kind].source(name), resolveDir: root },
     absWorkingDir: root,
     bundle: true,
     minify: true,

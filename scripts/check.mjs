@@ -13,7 +13,7 @@ const { checkExports } = await import("./exports.mjs");
 const { checkGraph } = await import("./graph.mjs");
 const { publint } = await import("publint");
 const { formatMessage } = await import("publint/utils");
-const { bundleWorker, WORKER_BYTES } = await import("./bundle.mjs");
+const { bundleWorker, WORKERS } = await import("./bundle.mjs");
 const { writeDocs } = await import("./docs.mjs");
 const { checkNames } = await import("./names.mjs");
 const { checkProse } = await import("./prose.mjs");
@@ -70,13 +70,19 @@ async function links() {
 
 async function bundle() {
   await compiled();
-  const { bytes, imports, inputs } = await bundleWorker();
-  const lines = imports.map((path) => `the Workers bundle imports ${path}`);
-  for (const path of Object.keys(inputs)) {
-    if (/node_modules\/@?redis\//.test(path)) lines.push(`the Workers bundle holds ${path}`);
+  const lines = [];
+  const notes = [];
+  for (const [kind, { bytes: most }] of Object.entries(WORKERS)) {
+    const { bytes, imports, inputs } = await bundleWorker(kind);
+    const what = `the Worker of the ${kind}`;
+    for (const path of imports) lines.push(`${what} imports ${path}`);
+    for (const path of Object.keys(inputs)) {
+      if (/node_modules\/@?redis\//.test(path)) lines.push(`${what} holds ${path}`);
+    }
+    if (bytes > most) lines.push(`${what} has ${bytes} bytes gzipped, more than ${most}`);
+    notes.push(`${kind} ${bytes} bytes`);
   }
-  if (bytes > WORKER_BYTES) lines.push(`the Workers bundle has ${bytes} bytes gzipped, more than ${WORKER_BYTES}`);
-  return { ...problems(lines), note: `${bytes} bytes` };
+  return { ...problems(lines), note: notes.join(", ") };
 }
 
 async function imports() {

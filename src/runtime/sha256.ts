@@ -7,16 +7,6 @@
 const K = new Int32Array(64);
 const H = new Int32Array(8);
 
-// The first 32 bits of the fractional parts of the roots of the first primes. The arrays keep only the low bits, and
-// drop what is beyond their ends.
-for (let n = 2, i = 0; i < 64; n++) {
-  let d = 2;
-  while (n % d) d++;
-  if (d < n) continue;
-  H[i] = Math.sqrt(n) * 2 ** 32;
-  K[i++] = Math.cbrt(n) * 2 ** 32;
-}
-
 const rotate = (x: number, n: number): number => (x >>> n) | (x << (32 - n));
 /** The message schedule of the block at hand. */
 const w = new Int32Array(64);
@@ -34,6 +24,7 @@ export function hashInScript(_algorithm: "sha256", text: string): string {
   new Uint8Array(view.buffer).set(bytes);
   view.setUint8(bytes.length, 0x80);
   view.setBigInt64(view.byteLength - 8, BigInt(bytes.length) * 8n);
+  if (K[0] === 0) fillConstants();
   const sum = H.slice();
   for (let offset = 0; offset < view.byteLength; offset += 64) {
     let [a, b, c, d, e, f, g, h] = sum as unknown as [number, number, number, number, number, number, number, number];
@@ -68,6 +59,20 @@ export function hashInScript(_algorithm: "sha256", text: string): string {
   let hex = "";
   for (const x of sum) hex += (x >>> 0).toString(16).padStart(8, "0");
   return hex;
+}
+
+/**
+ * Computes the first 32 bits of the fractional parts of the roots of the first primes, at the first hash: most runtimes
+ * need none. The arrays keep only the low bits, and drop what is beyond their ends.
+ */
+function fillConstants(): void {
+  for (let n = 2, i = 0; i < 64; n++) {
+    let d = 2;
+    while (n % d) d++;
+    if (d < n) continue;
+    H[i] = Math.sqrt(n) * 2 ** 32;
+    K[i++] = Math.cbrt(n) * 2 ** 32;
+  }
 }
 
 /** The used part of the globals of runtimes that have Node's modules. */
