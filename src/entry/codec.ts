@@ -89,7 +89,7 @@ export function sealOptions(
  * @throws {TypeError} With the path of a part that cannot be stored.
  */
 export function encode(value: unknown, known?: Known): string {
-  return isPlain(value, new Set()) ? `{"json":${JSON.stringify(value)}}` : JSON.stringify(serialize(value, known));
+  return isScalar(value) || isPlain(value as object, new Met()) ? `{"json":${JSON.stringify(value)}}` : JSON.stringify(serialize(value, known));
 }
 
 /**
@@ -172,20 +172,44 @@ export function decode(text: string, known?: Known): unknown {
   return typeof document === "number" ? document : fromDocument(document, known);
 }
 
-/** Returns whether JSON.stringify alone keeps all of the value: superjson's document then has no `meta`. */
-function isPlain(value: unknown, seen: Set<object>): boolean {
-  if (typeof value === "string" || typeof value === "boolean" || value === null) return true;
+/** Returns whether a value without parts is kept by JSON.stringify. */
+function isScalar(value: unknown): boolean {
   if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0);
-  if (typeof value !== "object" || seen.has(value)) return false;
-  seen.add(value);
+  return typeof value === "string" || typeof value === "boolean" || value === null;
+}
+
+/** Returns whether JSON.stringify alone keeps all of a value: superjson's document then has no `meta`. */
+function isPlain(value: object, met: Met): boolean {
+  if (typeof value !== "object" || !met.add(value)) return false;
   if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) if (!isPlain(value[i], seen)) return false;
+    for (let i = 0; i < value.length; i++) if (!isScalar(value[i]) && !isPlain(value[i], met)) return false;
     if (Object.getPrototypeOf(value) !== Array.prototype || Object.keys(value).length !== value.length) return false;
   } else {
     if (Object.getPrototypeOf(value) !== Object.prototype) return false;
-    for (const key in value) if (!isPlain((value as Record<string, unknown>)[key], seen)) return false;
+    for (const key in value) {
+      const part = (value as Record<string, unknown>)[key];
+      if (!isScalar(part) && !isPlain(part as object, met)) return false;
+    }
   }
   return Object.getOwnPropertySymbols(value).length === 0;
+}
+
+/** The number of objects from which on a Set finds one faster than a list. */
+const MANY = 32;
+
+/** The objects of a value that were met: a list while they are few, because a Set would cost more than the rest. */
+class Met {
+  readonly #list: object[] = [];
+  #set: Set<object> | undefined;
+
+  /** Adds an object. Returns false if it was met before. */
+  add(object: object): boolean {
+    const list = this.#list;
+    if (list.length < MANY) return !list.includes(object) && list.push(object) > 0;
+    this.#set ??= new Set(list);
+    const { size } = this.#set;
+    return this.#set.add(object).size > size;
+  }
 }
 
 /** The values that a client without classes can store. */
