@@ -88,19 +88,20 @@ export function entryOf(
   if (timed && origin.load !== undefined) head += `"load":${Math.ceil(origin.load)},`;
   if (version !== 1) head += `"version":${version},`;
   if (none) head += '"none":1,';
+  const output = none || checked ? undefined : outputOf(context, value);
   const make = (): Entry | Promise<Entry> => {
     const tags = tagsOf(context.shape, policy, id, value, origin);
-    const finish = (body: string): Entry => ({
-      text: head ? `{${head}${body.slice(1)}` : body,
-      keep: keep < Number.POSITIVE_INFINITY ? keep : 0,
-      tags,
-    });
     const document = none ? NOTHING : encode(value, known);
     const sealed = sealing && sealingOf(known).seal(document, sealing, `${context.target.service}:${key}`);
-    return sealed ? sealed.then((body) => finish(body ? `{${body}}` : document)) : finish(document);
+    if (!sealed) return finished(head, document, keep, tags);
+    return sealed.then((body) => finished(head, body ? `{${body}}` : document, keep, tags));
   };
-  const output = none || checked ? undefined : outputOf(context, value);
   return output instanceof Promise ? output.then(make) : make();
+}
+
+function finished(head: string, body: string, keep: number, tags: string): Entry {
+  const text = head ? `{${head}${body.slice(1)}` : body;
+  return { text, keep: keep < Number.POSITIVE_INFINITY ? keep : 0, tags };
 }
 
 /** superjson's document of `undefined`. */
@@ -109,6 +110,7 @@ const NOTHING = '{"json":null,"meta":{"values":["undefined"]}}';
 function tagsOf(shape: KeyShape, { tags: source }: Policy, id: Id, value: unknown, { tags = [] }: Origin): string {
   let all = source;
   // A function that reads the parts of an id by name gives a tuple and an object the same tags.
+  if (all.length === 0 && tags.length === 0 && typeof all !== "function") return "";
   if (typeof all === "function") all = value === undefined ? [] : (all(value, shape.named?.(id) ?? id) ?? []);
   checkTags(all);
   checkTags(tags);

@@ -89,7 +89,9 @@ export function sealOptions(
  * @throws {TypeError} With the path of a part that cannot be stored.
  */
 export function encode(value: unknown, known?: Known): string {
-  return isScalar(value) || isPlain(value as object, new Met()) ? `{"json":${JSON.stringify(value)}}` : JSON.stringify(serialize(value, known));
+  const plain = isScalar(value) || isPlain(value as object, new Met());
+  // The text is one piece, which encoders need, not the sum of several.
+  return JSON.stringify(plain ? { json: value } : serialize(value, known));
 }
 
 /**
