@@ -148,7 +148,7 @@ export class ReplyReader {
         } else {
           // A part keeps the whole chunk in memory, so a copy is better for a small part.
           const small = length <= SHORT || length * SHARE < bytes.length;
-          this.#give(small ? bytes.slice(end + 1, next) : bytes.subarray(end + 1, next));
+          this.#give(small ? copy(bytes, end + 1, next) : bytes.subarray(end + 1, next));
         }
         return next + 2;
       } else {
@@ -203,6 +203,25 @@ export function withoutArguments(text: string): string {
 /** Returns a plain `Uint8Array` over the same bytes, so that `subarray` does not return a `Buffer`. */
 function plain(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** The length of the arrays that copies share, because an array for each would cost ten times as much. */
+const POOL = 8192;
+let pool = new Uint8Array(POOL);
+let used = 0;
+
+/** Returns a copy of a part. */
+function copy(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const length = end - start;
+  if (length > POOL) return bytes.slice(start, end);
+  if (used + length > POOL) {
+    pool = new Uint8Array(POOL);
+    used = 0;
+  }
+  const part = pool.subarray(used, used + length);
+  used += length;
+  part.set(bytes.subarray(start, end));
+  return part;
 }
 
 function readText(bytes: Uint8Array, start: number, end: number): string {

@@ -7,6 +7,7 @@
  */
 
 import { connect as connectTcp, type Socket } from "node:net";
+import { setImmediate } from "node:timers";
 import { connect as connectTls } from "node:tls";
 import { LONGEST_TIMER } from "../../src/base/ttl.ts";
 import { type Connection, isDenial, type RawCommand, type RawReply, type SendOptions, StoreError } from "../driver.ts";
@@ -66,6 +67,9 @@ export async function openConnection(dial: Dial): Promise<Connection> {
   }
 }
 
+/** The length of text that is written before the turn ends. */
+const LONGEST_TEXT = 65_536;
+
 class RespConnection implements Connection {
   readonly #socket: Socket;
   readonly #endpoint: string;
@@ -74,6 +78,8 @@ class RespConnection implements Connection {
   readonly #waiting: Waiter[] = [];
   /** The listener. While there is one, all replies are its own. */
   #onReply: ((reply: RawReply) => void) | undefined;
+  /** The text that is not written yet. */
+  #text = "";
   /** Ends the listening. */
   #stopped: ((error: StoreError) => void) | undefined;
   /** The reason why the connection has ended. */
@@ -116,7 +122,7 @@ class RespConnection implements Connection {
     if (this.#onReply) return Promise.reject(new TypeError("Cannot send on a connection that listens"));
     if (commands.length === 0) return Promise.resolve([]);
     const replies = this.#wait(commands.length, options?.timeout);
-    this.#socket.write(encodeCommands(commands));
+    this.#write(encodeCommands(commands));
     return replies;
   }
 
@@ -126,14 +132,33 @@ class RespConnection implements Connection {
     if (this.#onReply) return Promise.reject(new TypeError("Cannot listen twice on one connection"));
     this.#onReply = onReply;
     this.#socket.ref();
-    this.#socket.write(encodeCommands([command]));
+    this.#write(encodeCommands([command]));
     return new Promise((resolve, reject) => {
       this.#stopped = (error) => (error.kind === "closed" ? resolve() : reject(error));
     });
   }
 
   async close(): Promise<void> {
+    this.#flush();
     this.#end(new StoreError("closed", "The connection to Redis is closed"));
+  }
+
+  /** Writes data. Text waits for the end of the turn of the event loop, so that all callers of it share a write. */
+  #write(data: string | Uint8Array): void {
+    if (typeof data === "string") {
+      if (this.#text === "") setImmediate(() => this.#flush());
+      this.#text += data;
+      if (this.#text.length > LONGEST_TEXT) this.#flush();
+    } else {
+      this.#flush();
+      this.#socket.write(data);
+    }
+  }
+
+  #flush(): void {
+    if (this.#text === "" || this.#ended) return;
+    this.#socket.write(this.#text);
+    this.#text = "";
   }
 
   #wait(wanted: number, timeout: number | undefined): Promise<RawReply[]> {

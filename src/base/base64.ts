@@ -3,9 +3,7 @@ export type Bytes = ReturnType<typeof Uint8Array.of>;
 
 /** A runtime with `Buffer`: Node, Bun, Deno. It is 20 times faster than `btoa`. */
 interface WithBuffer {
-  readonly Buffer?: {
-    from(buffer: ArrayBufferLike, at: number, length: number): { toString(encoding: "base64"): string };
-  };
+  readonly Buffer?: { readonly prototype: { base64Slice?(this: Uint8Array, start: number, end: number): string } };
 }
 
 /** Encodes bytes as base64, in the fastest way that the runtime offers. */
@@ -13,7 +11,8 @@ export function toBase64(bytes: Uint8Array): string {
   const own = bytes as { toBase64?(): string };
   if (own.toBase64) return own.toBase64();
   const { Buffer } = globalThis as WithBuffer;
-  if (Buffer) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64");
+  // A Buffer over the same bytes would take twice the time.
+  if (Buffer?.prototype.base64Slice) return Buffer.prototype.base64Slice.call(bytes, 0, bytes.length);
   let binary = "";
   // Every engine accepts this number of arguments.
   for (let at = 0; at < bytes.length; at += 8192) {

@@ -26,7 +26,7 @@
 import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { check, checkOptions, checkWhole, invalid, type Rule, type Rules, whole } from "../base/check.ts";
 import { RequestError } from "../base/request_error.ts";
-import { bearerOf, checkToken, sameToken, urlOf } from "../base/token.ts";
+import { bearerOf, checkToken, sameToken } from "../base/token.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { fetchHandler, type PlainRequest, type PlainResponse } from "../runtime/handler.ts";
@@ -34,7 +34,17 @@ import { CommandStreams } from "./command_streams.ts";
 import { mayListen } from "./commands.ts";
 import { openProtocol, type Protocol } from "./protocol.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
-import { forbidden, parseBody, parsePath, parseQuery, parseSegments, readBody, toCommand } from "./request.ts";
+import {
+  forbidden,
+  parseBody,
+  parsePath,
+  parseQuery,
+  parseSegments,
+  partsOf,
+  readBody,
+  toCommand,
+  type UrlParts,
+} from "./request.ts";
 import { serveScripts } from "./scripts.ts";
 
 export type { WebRequest, WebResponse } from "../base/web_types.ts";
@@ -145,7 +155,7 @@ interface Context {
 
 async function answer(request: PlainRequest, context: Context): Promise<PlainResponse> {
   const { options, protocol } = context;
-  const url = urlOf(request);
+  const url = partsOf(request.url);
   if (request.method === "OPTIONS" && request.headers.has("access-control-request-method")) return preflight(request);
   if (!/^(HEAD|GET|POST|PUT)$/.test(request.method)) throw new RequestError(405, "ERR method not allowed");
   const readOnly = authorize(request, url, options);
@@ -155,17 +165,17 @@ async function answer(request: PlainRequest, context: Context): Promise<PlainRes
   const body = await readBody(request, options.maxBytes ?? 10_000_000);
   const vet = (item: readonly unknown[]) => toCommand(item, { readOnly, binary: protocol.binary });
 
-  if (url.pathname === "/pipeline" || url.pathname === "/multi-exec") {
+  if (url.path === "/pipeline" || url.path === "/multi-exec") {
     const items = parseBody(body);
     if (!Array.isArray(items) || items.length === 0 || !items.every((item) => Array.isArray(item) && item.length > 0)) {
       throw new RequestError(400, "ERR malformed request, expected a non-empty array of non-empty command arrays");
     }
     if (items.length > (options.maxCommands ?? 100_000))
       throw new RequestError(400, "ERR max number of commands exceeded");
-    const run = url.pathname === "/pipeline" ? pipeline : transaction;
+    const run = url.path === "/pipeline" ? pipeline : transaction;
     return respond(200, format.type, format.many(await run(items.map(vet), protocol)));
   }
-  const item = url.pathname === "/" ? parseBody(body) : parsePath(url, body);
+  const item = url.path === "/" ? parseBody(body) : parsePath(url, body);
   if (!Array.isArray(item) || item.length === 0) {
     throw new RequestError(400, "ERR malformed request, expected a non-empty command array");
   }
@@ -173,19 +183,21 @@ async function answer(request: PlainRequest, context: Context): Promise<PlainRes
   return respond(reply instanceof Error ? 400 : 200, format.type, format.one(reply));
 }
 
-function chooseFormat(request: PlainRequest, url: URL): Format {
+function chooseFormat(request: PlainRequest, { path }: UrlParts): Format {
   const base64 = request.headers.get("upstash-encoding") === "base64";
   const name = request.headers.get("upstash-response-format") ?? "json";
   if (name === "json") return base64 ? base64Json : plainJson;
   if (name !== "resp2") throw new RequestError(400, "ERR unsupported response format, expected json or resp2");
   if (base64) throw new RequestError(400, "ERR the response format resp2 has no base64");
-  if (url.pathname === "/multi-exec") throw new RequestError(400, "ERR transactions have no response format resp2");
+  if (path === "/multi-exec") throw new RequestError(400, "ERR transactions have no response format resp2");
   return resp2;
 }
 
 /** Checks the token of a request. Returns whether it is the token that may only read. */
-function authorize(request: PlainRequest, url: URL, { token, readOnlyToken }: BridgeOptions): boolean {
-  const given = request.headers.has("authorization") ? bearerOf(request) : (url.searchParams.get("_token") ?? "");
+function authorize(request: PlainRequest, { query }: UrlParts, { token, readOnlyToken }: BridgeOptions): boolean {
+  const given = request.headers.has("authorization")
+    ? bearerOf(request)
+    : (new URLSearchParams(query).get("_token") ?? "");
   const full = sameToken(given, token);
   const reads = readOnlyToken !== undefined && sameToken(given, readOnlyToken);
   if (!full && !reads) throw new RequestError(401, "WRONGPASS invalid or missing auth token");
@@ -220,8 +232,8 @@ async function transaction(
 }
 
 /** Returns the command of `/subscribe/channel`, `/psubscribe/pattern` or `/monitor`; `undefined` for other paths. */
-function toStream(url: URL): readonly string[] | undefined {
-  const [, name = "", slash, rest = ""] = /^\/(subscribe|psubscribe|monitor)(\/(.*))?$/i.exec(url.pathname) ?? [];
+function toStream(url: UrlParts): readonly string[] | undefined {
+  const [, name = "", slash, rest = ""] = /^\/(subscribe|psubscribe|monitor)(\/(.*))?$/i.exec(url.path) ?? [];
   if (name === "") return undefined;
   if (parseQuery(url).length > 0) throw new RequestError(400, "ERR malformed channel: its ? must be percent-encoded");
   if (/^m/i.test(name)) return slash === undefined ? [name] : undefined;

@@ -30,7 +30,7 @@ export const resp2: Format = {
   type: "application/octet-stream",
   one: (reply) => resp2.many([reply]),
   many(replies) {
-    const output = new Output();
+    const output = new Output(replies);
     for (const reply of replies) writeResp(reply, output);
     return output.end();
   },
@@ -41,39 +41,66 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 type Body = Uint8Array<ArrayBuffer>;
 
-/** The longest text before it is encoded. On some engines, longer texts than 128 KiB are many times slower. */
-const GATHERED = 16_384;
+/** The longest text before it is encoded. A longer one is copied once more, and on some engines is far slower. */
+const GATHERED = 4096;
 
-/** Collects text and bytes. */
+/** Collects text and bytes in one array, which grows. */
 class Output {
-  readonly #parts: Uint8Array[] = [];
-  #text = "";
+  #bytes: Body;
   #size = 0;
+  #text = "";
+
+  constructor(replies: readonly RawReply[]) {
+    this.#bytes = new Uint8Array(estimate(replies));
+  }
 
   text(text: string): void {
     this.#text += text;
-    if (this.#text.length > GATHERED) this.bytes(new Uint8Array());
+    if (this.#text.length > GATHERED) this.#encode();
   }
 
   bytes(bytes: Uint8Array): void {
-    for (const part of [encoder.encode(this.#text), bytes]) {
-      this.#parts.push(part);
-      this.#size += part.length;
-    }
-    this.#text = "";
+    this.#encode();
+    this.#reserve(bytes.length);
+    this.#bytes.set(bytes, this.#size);
+    this.#size += bytes.length;
   }
 
   end(): Body {
-    if (this.#parts.length === 0) return encoder.encode(this.#text);
-    this.bytes(new Uint8Array());
-    const whole = new Uint8Array(this.#size);
-    let at = 0;
-    for (const part of this.#parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
-    return whole;
+    this.#encode();
+    return this.#bytes.subarray(0, this.#size);
   }
+
+  #encode(): void {
+    let rest = this.#text;
+    this.#text = "";
+    this.#reserve(rest.length);
+    while (rest !== "") {
+      const { read, written } = encoder.encodeInto(rest, this.#bytes.subarray(this.#size));
+      this.#size += written;
+      rest = rest.slice(read);
+      // A letter takes up to three bytes.
+      this.#reserve(rest.length * 3);
+    }
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#size + bytes;
+    if (needed <= this.#bytes.length) return;
+    const longer = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    longer.set(this.#bytes.subarray(0, this.#size));
+    this.#bytes = longer;
+  }
+}
+
+/** Returns the number of bytes that replies in base64 take, a little too many. */
+function estimate(replies: readonly RawReply[]): number {
+  let size = 8;
+  for (const reply of replies) {
+    if (Array.isArray(reply)) size += estimate(reply);
+    size += 24 + (reply instanceof Uint8Array ? Math.ceil(reply.length / 3) * 4 : 0);
+  }
+  return size;
 }
 
 /** Writes a string of a result. */
@@ -89,7 +116,7 @@ function json(write: Write): Format {
     type: "application/json",
     one: (reply) => encoder.encode(item(reply)),
     many(replies) {
-      const output = new Output();
+      const output = new Output(replies);
       for (const [index, reply] of replies.entries()) output.text((index === 0 ? "[" : ",") + item(reply));
       output.text("]");
       return output.end();

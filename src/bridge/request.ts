@@ -69,14 +69,33 @@ export function parseBody(body: Uint8Array): unknown {
   }
 }
 
+/** The path and the query of a URL, still encoded. */
+export interface UrlParts {
+  readonly path: string;
+  /** The query, without its question mark. */
+  readonly query: string;
+}
+
+const URL_PARTS = /^(?:[a-z][a-z\d+.-]*:\/\/[^/?#]*)?(\/[^?#]*)?(?:\?([^#]*))?(?:#.*)?$/i;
+
+/**
+ * Returns the path and the query of a URL as they are. `URL` would remove the segments `.` and `..`, which may be
+ * arguments.
+ */
+export function partsOf(url: string): UrlParts {
+  const [whole, path = "/", query = ""] = URL_PARTS.exec(url) ?? [];
+  if (!whole) throw new RequestError(400, "ERR malformed URL");
+  return { path, query };
+}
+
 /** Returns the decoded segments of a path. @throws {RequestError} If they are malformed. */
 export function parseSegments(path: string): Argument[] {
   return path.split("/").map(decode);
 }
 
 /** Returns the command of `/SET/key/value?EX=100`: the segments, then the body, then the query. */
-export function parsePath(url: URL, body: Uint8Array): Argument[] {
-  const parts = parseSegments(url.pathname.slice(1));
+export function parsePath(url: UrlParts, body: Uint8Array): Argument[] {
+  const parts = parseSegments(url.path.slice(1));
   if (body.length > 0) parts.push(toText(body) ?? body);
   for (const pair of parseQuery(url)) {
     const [name = "", ...value] = pair.split("=");
@@ -87,11 +106,8 @@ export function parsePath(url: URL, body: Uint8Array): Argument[] {
 }
 
 /** Returns the pairs of a query without the token, still encoded. */
-export function parseQuery(url: URL): string[] {
-  return url.search
-    .slice(1)
-    .split("&")
-    .filter((pair) => pair !== "" && !/^_token(=|$)/.test(pair));
+export function parseQuery({ query }: UrlParts): string[] {
+  return query.split("&").filter((pair) => pair !== "" && !/^_token(=|$)/.test(pair));
 }
 
 /** Decodes percent-encoding: to text, or to bytes if they are not UTF-8. */
