@@ -147,6 +147,44 @@ describe("memory send", () => {
   });
 });
 
+describe("memory texts", () => {
+  it("every command answers a text as it was written, whatever its characters and its length", async () => {
+    const driver = memory();
+    // Long texts beyond Latin-1 are kept in UTF-8, if that is shorter and gives them back.
+    const piece = fc.constantFrom(
+      "a".repeat(150),
+      "é".repeat(90),
+      "phở ",
+      "麺".repeat(200),
+      "🍜",
+      "\ufeff",
+      "\ud83c",
+      "\0",
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(piece, { maxLength: 8 }), async (pieces) => {
+        const text = pieces.join("");
+        const replies = await driver.send(0, [
+          ["SET", "a", text],
+          ["MSET", "b", text],
+          ["HSET", "h", "f", text],
+          ["GET", "a"],
+          ["MGET", "a", "b", "h"],
+          ["GETEX", "a", "PX", 5000],
+          ["TYPE", "b"],
+          ["HGET", "h", "f"],
+          ["SET", "a", "short", "GET"],
+          ["GETDEL", "b"],
+          ["GET", "a"],
+        ]);
+        const both = ["OK", "OK", 1, text, [text, text, null], text, "string", text, text, text, "short"];
+        assert.deepEqual(replies.with(2, 1), both);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
 describe("memory expiry", () => {
   function timed(): { driver: Driver; pass(by: number): void } {
     let now = 1_700_000_000_123;

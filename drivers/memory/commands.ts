@@ -10,6 +10,7 @@ import {
   type Fields,
   type MemoryStore,
   type StoredValue,
+  textOf,
   typeOf,
 } from "./store.ts";
 
@@ -35,10 +36,10 @@ function getEx(store: MemoryStore, args: Args): Reply {
   const { flags, word, amount } = parseOptions(args, 2, ["PERSIST"]);
   const entry = store.use(args[1], "string");
   if (!entry) return null;
-  const { value } = entry;
+  const text = textOf(entry) as string;
   if (flags.has("PERSIST")) store.expire(entry, Infinity);
   if (word) store.expire(entry, expiry(store, args[0], word, amount, 1n));
-  return value;
+  return text;
 }
 
 function setWithTtl(store: MemoryStore, args: Args): Reply {
@@ -63,14 +64,14 @@ function multiGet(store: MemoryStore, args: Args): Reply {
   for (let i = 1; i < args.length; i++) {
     const entry = store.find(args[i] as string);
     if (entry) store.touch(entry);
-    values.push(typeof entry?.value === "string" ? entry.value : null);
+    values.push((entry && textOf(entry)) ?? null);
   }
   return values;
 }
 
 function add(store: MemoryStore, key: string, by: bigint): Reply {
   const entry = store.use(key, "string");
-  const value = sum(integer(entry?.value ?? "0"), by);
+  const value = sum(integer((entry && textOf(entry)) ?? "0"), by);
   store.write(key, `${value}`, entry?.expires);
   return Number(value);
 }
