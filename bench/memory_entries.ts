@@ -1,9 +1,12 @@
 // How much memory do 100,000 entries take, in the embedded store and in the near cache, against lru-cache?
 //
-// The values are products of 1.1 KB, read from JSON, as they come from a database or a service: each is an object of its
-// own. Each cache runs in a process of its own, which collects its garbage before and after the entries. Counted is what the
-// runtime reports as used by then: the heap, and buffers outside it. lru-cache and the near cache hold the objects, the
-// embedded store their texts. The near cache stands over a store that is emptied again after each read.
+// The values are products of 1.1 KB, read from JSON, as they come from a database or a service: each is an object of
+// its own. Each cache runs in a process of its own, which collects its garbage before and after the entries. Counted is
+// what the runtime then reports as used: the heap, and buffers outside it. lru-cache and the near cache hold the
+// objects, the embedded store their texts. The near cache stands over a store that is emptied again after each read.
+//
+// The engine of Bun keeps the items of a frozen list in a hash table: a product has five lists, which take 1000 bytes
+// more in the near cache than in lru-cache, whose readers may change what others read.
 import assert from "node:assert/strict";
 import process from "node:process";
 import { setFlagsFromString } from "node:v8";

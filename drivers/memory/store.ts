@@ -49,7 +49,7 @@ const WIDE = /[^\0-\xff]/;
 /** The bytes by which an array of bytes must be shorter than the text, because it takes more memory itself. */
 const ARRAY_BYTES = 200;
 
-/** Returns a text in the form that takes the least memory. The search in it also joins the pieces that it was made of. */
+/** Returns a text in the form that takes the least memory. The search also joins the pieces that it was made of. */
 function packed(text: string): string | Uint8Array {
   if (!WIDE.test(text) || text.length < ARRAY_BYTES || !text.isWellFormed()) return text;
   const bytes = encoder.encode(text);
