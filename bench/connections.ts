@@ -1,4 +1,4 @@
-// How many connections has a process with eight services, and what do their reads of one tick cost, against one for each?
+// How many connections has a process with eight services, and what do their reads of a tick cost next to one for each?
 import assert from "node:assert/strict";
 import type { Driver } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
