@@ -45,3 +45,6 @@ export type WebResponse = typeof globalThis extends { readonly Response: { reado
     };
 
 // biome-ignore-end lint/suspicious/noExplicitAny: see above.
+
+/** A fetch-style request handler. */
+export type FetchHandler = (request: WebRequest) => WebResponse | Promise<WebResponse>;

@@ -1,7 +1,8 @@
 /** The servers of `larder serve` and `larder dashboard`. */
 import type { Command } from "commander";
 import { toBase64 } from "../base/base64.ts";
-import { type FetchHandler, wrapHandler } from "../runtime/handler.ts";
+import type { FetchHandler } from "../base/web_types.ts";
+import { wrapHandler } from "../runtime/handler.ts";
 import { type Listener, listen } from "../runtime/listen.ts";
 import { Failure } from "./errors.ts";
 import { wholeNumber } from "./flags.ts";

@@ -8,10 +8,7 @@
  * @module
  */
 
-import type { WebRequest, WebResponse } from "../base/web_types.ts";
-
-/** A fetch-style request handler. */
-export type FetchHandler = (request: WebRequest) => WebResponse | Promise<WebResponse>;
+import type { FetchHandler } from "../base/web_types.ts";
 
 /** The members of a request that plain handlers use. A `Request` has them. */
 export interface PlainRequest {

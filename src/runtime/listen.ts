@@ -1,7 +1,7 @@
-import type { FetchHandler } from "./handler.ts";
+import type { FetchHandler } from "../base/web_types.ts";
 import { createNodeServer } from "./node_server.ts";
 
-export type { FetchHandler } from "./handler.ts";
+export type { FetchHandler } from "../base/web_types.ts";
 
 /** Options of {@linkcode listen}. */
 export interface ListenOptions {

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type FetchHandler, isPlain, type PlainHandler, type PlainResponse, plainHandler } from "./handler.ts";
+import type { FetchHandler } from "../base/web_types.ts";
+import { isPlain, type PlainHandler, type PlainResponse, plainHandler } from "./handler.ts";
 import { NodeRequest } from "./node_request.ts";
 
 type Http = typeof import("node:http");
