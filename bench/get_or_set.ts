@@ -41,7 +41,7 @@ await compare({
   ours: all(ours),
   theirs: all(theirs),
   peer,
-  bar: 1.8,
+  bar: 2,
 });
 await bento.disconnectAll();
 await client.close();

@@ -15,7 +15,7 @@ await compare({
   ours: one((id) => ours.get(id)),
   theirs: one(theirs),
   peer,
-  bar: 0.9,
+  bar: 0.95,
   rounds: 301,
   milliseconds: 6,
 });
