@@ -13,7 +13,10 @@ const all = (get: (id: number) => Promise<unknown>, distinct: number) => async (
     await Promise.all(Array.from({ length: CALLERS }, (_, i) => get((i % distinct) + 1)));
   }
 };
-for (const { distinct, bar } of [{ distinct: CALLERS, bar: 1.2 }, { distinct: CALLERS / 10, bar: 1.7 }]) {
+for (const { distinct, bar } of [
+  { distinct: CALLERS, bar: 1.2 },
+  { distinct: CALLERS / 10, bar: 1.7 },
+]) {
   await compare({
     title: distinct === CALLERS ? "every caller an id of its own" : "ten callers an id",
     unit: "get",

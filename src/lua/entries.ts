@@ -31,14 +31,15 @@ local function valid(text, epoch, prefix)
   born = tonumber(born or text:match('^{"born":(%d+)') or 0)
   all = all or tonumber(epoch and epoch:match(' (%d+)') or 0)
   if born < all and text:find('^{') then return false end
-  if tags then
+  local latest = marks[tags or ''] or 0
+  if tags and latest == 0 then
     for tag in tags:gmatch('"([^"]*)"') do
-      local mark = marks[tag] or tonumber(redis.call('GET', prefix .. tag)) or 1 / 0
-      marks[tag] = mark
-      if mark > born then return false end
+      marks[tag] = marks[tag] or tonumber(redis.call('GET', prefix .. tag)) or 1 / 0
+      latest = math.max(latest, marks[tag])
     end
+    marks[tags] = latest
   end
-  return true, tags, rest
+  return latest <= born, tags, rest
 end
 local function find(key, epoch, prefix)
   local text = redis.pcall('GET', key)
@@ -82,7 +83,7 @@ end
  */
 export const read: Script = {
   name: "read",
-  sha1: "d7d60b5365c4836a4501b42d55f67e3f895af557",
+  sha1: "4d2152db1648a339dbef8f4390394241b560ef8a",
   lua: `${LUA_FIND}local prefix, slide, what = unpack(ARGV)
 local texts = redis.call('MGET', unpack(KEYS, 1, what > '1' and 1 or #KEYS))
 local epoch = texts[1]
@@ -99,7 +100,8 @@ for i = 2, #KEYS do
   text = ok and text
   if text and slide ~= '0' and not text:find('^%]?[%l%d":,]-"none":', rest or 2) then
     redis.call('PEXPIRE', key, slide)
-    outlive(tags, tonumber(slide), prefix)
+    if tags and not kept[tags] then outlive(tags, tonumber(slide), prefix) end
+    kept[tags or ''] = 1
   end
   reply[#reply + 1] = text
   if what % 2 == 1 then reply[#reply + 1] = redis.call('PTTL', key) end
@@ -119,7 +121,7 @@ return reply`,
  */
 export const storeEntry: Script = {
   name: "store",
-  sha1: "a26899e541b2d41bc5a9a6236041abeb0751bd24",
+  sha1: "cbd6b423480616795ea3d5818f9f24fd6c510032",
   lua: `${LUA_FIND}local key, epochKey, lock = unpack(KEYS)
 local body, ms, born, token, prefix, tags, known, expected = unpack(ARGV)
 if lock and token ~= '*' and redis.call('GET', lock) ~= token then return 0 end
@@ -199,7 +201,7 @@ end
  */
 export const acquire: Script = {
   name: "acquire",
-  sha1: "facabb0a77d4144448a7def1d6833643b51519f3",
+  sha1: "33f56413788b1ab1332b5bbad3ea8059dcee029f",
   lua: `${LUA_FIND}${LUA_FRESH}${LUA_OWN}local lock, key, epochKey = unpack(KEYS)
 local token, ms, prefix, now, useless = unpack(ARGV)
 local epoch = redis.call('GET', epochKey)
@@ -248,7 +250,7 @@ return redis.call('PEXPIRE', lock, ms)`,
  */
 export const touch: Script = {
   name: "touch",
-  sha1: "b1493d0461945707f9fde161a0105af040dca1a4",
+  sha1: "4f0ab30a36e93ad14caacd4b30fdf0da37455528",
   lua: `${LUA_FIND}${LUA_FRESH}local key, epochKey = unpack(KEYS)
 local prefix, ttl, extra, now = unpack(ARGV)
 local ms = tonumber(ttl)
@@ -299,7 +301,7 @@ return 1`,
  */
 export const increment: Script = {
   name: "increment",
-  sha1: "ee4072b2b148202f3247641d90aef623e680888b",
+  sha1: "0a6a5f470a3c6baf8408a63b1ed1c15a46648374",
   lua: `${LUA_NOW}${LUA_FIND}${LUA_FRESH}local key, epochKey = unpack(KEYS)
 local by, ttl, prefix, time = unpack(ARGV)
 local text = redis.call('GET', key) or ''
