@@ -186,7 +186,7 @@ describe("a memory of refusals", () => {
     asked: 0,
     now: 0,
     shown: 0,
-    states: [[[1, 1, 0]]],
+    states: [{ own: { at: 1, n: 1, p: 0 } }],
   });
 
   it("keeps a bounded number of keys and answers, the newest", () => {

@@ -104,13 +104,18 @@ export function check(value: unknown, name: string, [expected, test]: Rule): voi
 
 /** Throws if a value is not a whole number within bounds, as {@linkcode check} does. */
 export function checkWhole(value: unknown, name: string, least: number, most?: number): void {
-  check(value, name, whole(least, most));
+  // The rule has words, which only an error needs.
+  if (!isWhole(value, least, most)) check(value, name, whole(least, most));
+}
+
+function isWhole(value: unknown, least: number, most = Number.MAX_SAFE_INTEGER): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most;
 }
 
 /** Returns the rule for whole numbers within bounds. */
 export function whole(least: number, most: number = Number.MAX_SAFE_INTEGER): Rule {
   const bounds = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
-  return [`a whole number ${bounds}`, (value) => Number.isSafeInteger(value) && value >= least && value <= most];
+  return [`a whole number ${bounds}`, (value) => isWhole(value, least, most)];
 }
 
 /** The rule for functions. */

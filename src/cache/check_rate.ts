@@ -2,7 +2,7 @@
 import type { Reply } from "../../drivers/driver.ts";
 import { checkNames, checkWhole, invalid } from "../base/check.ts";
 import { type Duration, parseDuration } from "../base/ttl.ts";
-import { type Limit, type LimitState, roomOf, stateAt } from "../lua/limit_state.ts";
+import { type Limit, type Room, roomOf, stateAt } from "../lua/limit_state.ts";
 import { rateLimit } from "../lua/rate_limit.ts";
 import { report, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
@@ -17,25 +17,20 @@ import type {
   RateLimitsResult,
   RateRequestOptions,
 } from "./rate_limit_types.ts";
-import type { RefusalMemory, StoreAnswer } from "./refusals.ts";
+import type { RefusalMemory, States, StoreAnswer } from "./refusals.ts";
 
-/** The key of a request, and what is needed to ask for it. */
+/** The parts that a request needs. */
 export interface Place {
   readonly context: CacheContext;
   readonly refusals: RefusalMemory;
-  /** The physical key of its states. */
-  readonly key: string;
 }
 
 /** An answer of the store, without the question. */
 type Answer = Omit<StoreAnswer, "limits" | "asked">;
 
-/** The room that a limit has left, and the milliseconds until it is whole and until it has room. */
-type Look = readonly [free: number, reset: number, wait: number];
-
 /** The limits at a moment. */
 interface Verdict {
-  readonly looks: readonly Look[];
+  readonly rooms: readonly Room[];
   /** True if the request was counted. */
   readonly pass: boolean;
   /** The moment, by the store's clock. */
@@ -62,19 +57,19 @@ const EVER = Number.POSITIVE_INFINITY;
 const SECOND = 1000;
 
 /** Counts with sign 1, gives back with sign -1. */
-export function countRate(place: Place, sign: number, options: RateCountOptions = {}): Promise<RateCount> {
+export function countRate(place: Place, key: string, sign: number, options: RateCountOptions = {}): Promise<RateCount> {
   checkNames(options, OF_COUNTS, "a count");
   const { window = "1m", by = 1, onUnavailable } = options;
   const most = Number.MAX_SAFE_INTEGER;
   const limit = { kind: "c", window: windowOf(window), limit: most };
   checkWhole(by, "by", sign > 0 ? 1 : 0, most);
-  return ask(place, by * sign, [limit], options, (answer) => {
+  return ask(place.context, key, by * sign, [limit], options, (answer) => {
     if (!answer) {
       const count = onUnavailable === "allow" ? 0 : EVER;
       return { count, resetAt: new Date(Date.now() + limit.window), available: false };
     }
     if (!answer.pass && sign > 0) throw invalid("count more", by, `a count up to ${most}`);
-    const [free, reset] = look(limit, answer.states[0], 1, answer.now);
+    const { free, reset } = roomsOf([limit], answer, 1, answer.now)[0] as Room;
     return { count: most - free, resetAt: new Date(answer.shown + reset), available: true };
   });
 }
@@ -82,6 +77,7 @@ export function countRate(place: Place, sign: number, options: RateCountOptions 
 /** Asks one limit or several with sign 1, gives back with sign -1. */
 export function checkRate(
   place: Place,
+  key: string,
   sign: number,
   given: RateLimitOptions | readonly RateLimit[],
   options?: RateRequestOptions,
@@ -95,31 +91,32 @@ export function checkRate(
   const longest =
     rememberFor === undefined ? SECOND : rememberFor !== false && (parseDuration(rememberFor, "rememberFor") ?? EVER);
   const signed = sign * cost;
-  const recalled = signed > 0 && longest && recall(place, limits, cost, longest);
+  const recalled = signed > 0 && longest && recall(place, key, limits, cost, longest);
   if (recalled) {
     checkCall(place.context, call);
     return Promise.resolve(resultOf(limits, recalled, cost, call, several));
   }
-  const { refusals, key, context } = place;
+  const { refusals, context } = place;
   if (sign < 0) refusals.forget(key);
   const answers = refusals.begin(key);
   const asked = context.now();
-  return ask(place, signed, limits, call, (answer) => {
+  return ask(context, key, signed, limits, call, (answer) => {
     if (!answer) return resultOf(limits, undefined, signed, call, several);
     const { states, now, shown, pass } = answer;
     const need = needOf(signed);
-    const looks = limits.map((limit, i) => look(limit, states[i], need, now));
+    const rooms = roomsOf(limits, answer, need, now);
     // What has room may be counted in by a request for other limits. A copy goes when its limit is asked for again, by
     // a request that is not only to look: the next one has to leave.
-    if (!looks.some(([free]) => free < need) || states.some((each) => each.length > 1)) refusals.forget(key);
+    if (rooms.every(({ free }) => free >= need) || states.some(({ copy }) => copy)) refusals.forget(key);
     else if (cost !== 0) refusals.keep(key, answers, { ...answer, limits, asked });
-    return resultOf(limits, { looks, pass, at: shown }, signed, call, several);
+    return resultOf(limits, { rooms, pass, at: shown }, signed, call, several);
   });
 }
 
 /** Returns the verdict of the store if it last said that the limits have no room for the request. */
 function recall(
-  { context, refusals, key }: Place,
+  { context, refusals }: Place,
+  key: string,
   limits: readonly Limit[],
   need: number,
   longest: number,
@@ -130,9 +127,9 @@ function recall(
   if (passed < 0 || passed >= longest) return undefined;
   // Counted from before the answer and rounded up, so that no request is refused longer than the store would.
   const now = Math.ceil(answer.now + passed);
-  const looks = limits.map((limit, i) => look(limit, answer.states[i], need, now));
-  if (!looks.some(([free]) => free < need)) return undefined;
-  return { looks, pass: false, at: now + answer.shown - answer.now };
+  const rooms = roomsOf(limits, answer, need, now);
+  if (rooms.every(({ free }) => free >= need)) return undefined;
+  return { rooms, pass: false, at: now + answer.shown - answer.now };
 }
 
 /** Puts a verdict into words; without one, the store is away. */
@@ -150,7 +147,7 @@ function resultOf(
       const resetAt = new Date(Date.now() + window);
       return { allowed, limit, remaining: 0, resetAt, retryAfter: allowed ? 0 : 1, available };
     }
-    const [free, reset, wait] = verdict.looks[i] as Look;
+    const { free, reset, wait } = verdict.rooms[i] as Room;
     const need = needOf(cost);
     const allowed = (verdict.pass && cost > 0) || free >= need;
     const retryAfter = allowed ? 0 : need > limit ? EVER : Math.ceil(wait / 1000);
@@ -179,23 +176,22 @@ function needOf(cost: number): number {
   return Math.max(1, cost);
 }
 
-/** Looks at a limit: at its own state and at that of its copy, both of which must have room. */
-function look(limit: Limit, states: readonly LimitState[] = [], need: number, now: number): Look {
-  let free = EVER;
-  let reset = 0;
-  let wait = 0;
-  for (const state of states) {
-    const [left, whole, until] = roomOf(limit, stateAt(limit, state, now), need, now);
-    free = Math.min(free, left);
-    reset = Math.max(reset, whole);
-    if (left < need) wait = Math.max(wait, until);
-  }
-  return [free, reset, wait];
+/** Returns the room of each limit: both its own state and that of its copy must have room. */
+function roomsOf(limits: readonly Limit[], { states }: Answer, need: number, now: number): Room[] {
+  return limits.map((limit, i) => {
+    const { own, copy } = states[i] as States;
+    const a = roomOf(limit, stateAt(limit, own, now), need, now);
+    if (!copy) return a;
+    const b = roomOf(limit, stateAt(limit, copy, now), need, now);
+    const [free, reset, wait] = [Math.min(a.free, b.free), Math.max(a.reset, b.reset), Math.max(a.wait, b.wait)];
+    return { free, reset, wait };
+  });
 }
 
 /** Asks the store, and hands on its answer, or `undefined` if it is away and the caller chose an answer for that. */
 function ask<T>(
-  { context, key }: Place,
+  context: CacheContext,
+  key: string,
   cost: number,
   limits: readonly Limit[],
   call: LimitOptions,
@@ -223,8 +219,9 @@ function read(reply: Reply): Answer {
   const [now = 0, pass, shown = now] = head.split(" ").map(Number);
   const states = parts.map((part) => {
     const [at = 0, n = 0, p = 0, ...copy] = part.split(" ").map(Number);
-    const own: LimitState = [at, n, p];
-    return copy.length > 0 ? [own, copy as unknown as LimitState] : [own];
+    const own = { at, n, p };
+    if (copy.length === 0) return { own };
+    return { own, copy: { at: copy[0] as number, n: copy[1] as number, p: copy[2] as number } };
   });
   return { now, pass: pass === 1, shown, states };
 }
@@ -251,7 +248,9 @@ function limitOf({ limit, window, algorithm = "fixed" }: RateLimit): Limit {
 }
 
 function windowOf(window: Duration): number {
-  const ms = windows.get(window) ?? parseDuration(window, "window", WINDOWS);
+  const known = windows.get(window);
+  if (known !== undefined) return known;
+  const ms = parseDuration(window, "window", WINDOWS);
   if (ms === undefined || ms > LONGEST_WINDOW) throw invalid("set window", window, WINDOWS, RangeError);
   if (windows.size < MOST_WINDOWS) windows.set(window, ms);
   return ms;

@@ -47,23 +47,21 @@ export function rateLimits<K>(parts: object, keyOf: (key: K) => string): RateLim
   // All caches of one database share it, and forget together.
   const refusals = context.remembered(() => new RefusalMemory());
   context.nears.add(refusals);
-  const on = <T>(key: K, run: (place: Place) => Promise<T>): Promise<T> => {
-    try {
-      return run({ context, refusals, key: context.space.key(keyOf(key)) });
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  };
+  const place: Place = { context, refusals };
+  const keyAt = (key: K): string => context.space.key(keyOf(key));
   return {
-    incrementRateLimit: (key, options) => on(key, (place) => countRate(place, 1, options)),
-    decrementRateLimit: (key: K, given?: object, options?: RateRequestOptions) =>
-      on<object>(key, (place) =>
-        Array.isArray(given) || Object.hasOwn(given ?? {}, "limit")
-          ? checkRate(place, -1, given as RateLimitOptions, options)
-          : countRate(place, -1, given),
-      ),
-    checkRateLimit: (key: K, given: RateLimitOptions, options?: RateRequestOptions) =>
-      on(key, (place) => checkRate(place, 1, given, options)),
+    incrementRateLimit: async (key, options) => countRate(place, keyAt(key), 1, options),
+    decrementRateLimit: async (key: K, given?: object, options?: RateRequestOptions) =>
+      Array.isArray(given) || Object.hasOwn(given ?? {}, "limit")
+        ? checkRate(place, keyAt(key), -1, given as RateLimitOptions, options)
+        : countRate(place, keyAt(key), -1, given),
+    checkRateLimit(key: K, given: RateLimitOptions, options?: RateRequestOptions) {
+      try {
+        return checkRate(place, keyAt(key), 1, given, options);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    },
     resetRateLimit: async (key, options) => (await unlink(context, "resetRateLimit", [keyOf(key)], options)) > 0,
   } as RateLimits<K>;
 }

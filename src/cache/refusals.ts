@@ -9,6 +9,12 @@
  */
 import type { Limit, LimitState } from "../lua/limit_state.ts";
 
+/** The states of a limit: its own, and that of its copy. */
+export interface States {
+  readonly own: LimitState;
+  readonly copy?: LimitState;
+}
+
 /** An answer of the store about the limits of a key. */
 export interface StoreAnswer {
   /** The limits that were asked for. */
@@ -21,8 +27,7 @@ export interface StoreAnswer {
   readonly now: number;
   /** The store's time as callers see it. */
   readonly shown: number;
-  /** The states of each limit: its own, and that of its copy. */
-  readonly states: readonly (readonly LimitState[])[];
+  readonly states: readonly States[];
 }
 
 /** The answers of a key. It is replaced when they are forgotten, so that a late reply finds out. */

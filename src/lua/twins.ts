@@ -311,7 +311,7 @@ function countInLimits(store: TwinStore, key: string, cost: number, asked: reado
     }
     return best ? [own, best] : [own];
   });
-  const pass = limits.flat().every(({ limit, at, n, p }) => roomOf(limit, [at, n, p], need, now)[0] >= need);
+  const pass = limits.flat().every((state) => roomOf(state.limit, state, need, now).free >= need);
   let keep = 0;
   const written: string[] = [];
   const replies = limits.map((states) =>
@@ -325,7 +325,7 @@ function countInLimits(store: TwinStore, key: string, cost: number, asked: reado
       const text = `${state.at} ${state.n} ${state.p}`;
       if (!state.write || cost === 0) return text;
       written.push(state.name, text);
-      const ends = endOf(state.limit, [state.at, state.n, state.p]);
+      const ends = endOf(state.limit, state);
       if (ends !== state.ends) keep = Math.max(keep, ends - now);
       return text;
     }),
@@ -366,13 +366,14 @@ function limitAt(texts: ReadonlyMap<string, string>, name: string, now: number):
       .exec(text ?? "")
       ?.slice(1)
       .map(Number) ?? [];
-  const [at, n, p] = stateAt(limit, [was, count, before], now);
-  const ends = text === undefined ? undefined : endOf(limit, [was, count, before]);
+  const stored = { at: was, n: count, p: before };
+  const { at, n, p } = stateAt(limit, stored, now);
+  const ends = text === undefined ? undefined : endOf(limit, stored);
   return { name, own, base, limit, at, n, p, ends, write: n > 0 && was > at };
 }
 
 /** Returns the moment until which a state is needed, or a little more. */
-function endOf({ kind, window, limit }: Limit, [at, n]: LimitState): number {
+function endOf({ kind, window, limit }: Limit, { at, n }: LimitState): number {
   if (kind === "s") return (at + 2) * window;
   return kind === "t" ? (Math.floor((at + Math.ceil(n / limit)) / window) + 1) * window : at;
 }
