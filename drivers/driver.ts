@@ -188,8 +188,8 @@ export interface Script {
   /** SHA-1 of the source in lower-case hex. */
   readonly sha1: string;
   /**
-   * True if it runs for each of its keys on its own, and returns a list with a reply for each. Runs of one tick with
-   * equal arguments then leave as one command.
+   * True if it runs for each of its keys on its own, and returns a list with a reply for each. Runs of one tick that
+   * share their list of arguments then leave as one command.
    * @default false
    */
   readonly each?: true;

@@ -17,7 +17,7 @@ import type {
   RateLimitsResult,
   RateRequestOptions,
 } from "./rate_limit_types.ts";
-import type { RefusalMemory, States, StoreAnswer } from "./refusals.ts";
+import { type RefusalMemory, type States, type StoreAnswer, sameLimits } from "./refusals.ts";
 
 /** The parts that a request needs. */
 export interface Place {
@@ -199,7 +199,7 @@ function ask<T>(
 ): Promise<T> {
   const timeout = checkCall(context, call);
   const start = performance.now();
-  const args = [cost, ...limits.map(({ kind, window, limit }) => `${kind}${window}:${limit}`)];
+  const args = argsOf(cost, limits);
   return context.batch.run(rateLimit, [key], args, timeout, cost === 0).then(
     (reply) => {
       context.counters.time(performance.now() - start);
@@ -211,6 +211,18 @@ function ask<T>(
       return take(undefined);
     },
   );
+}
+
+/** The last request. Requests that share a list of arguments share a command. */
+let last: { readonly cost: number; readonly limits: readonly Limit[]; readonly args: readonly (string | number)[] };
+
+/** Returns the arguments of the script. */
+function argsOf(cost: number, limits: readonly Limit[]): readonly (string | number)[] {
+  if (last?.cost !== cost || !sameLimits(last.limits, limits)) {
+    const args = [cost, ...limits.map(({ kind, window, limit }) => `${kind}${window}:${limit}`)];
+    last = { cost, limits, args };
+  }
+  return last.args;
 }
 
 /** Reads the reply of the script. */

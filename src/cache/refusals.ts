@@ -45,7 +45,7 @@ export class RefusalMemory {
 
   /** Returns the last answer about some limits of a key. */
   find(key: string, limits: readonly Limit[]): StoreAnswer | undefined {
-    return this.#get(key)?.find((answer) => same(answer.limits, limits));
+    return this.#get(key)?.find((answer) => sameLimits(answer.limits, limits));
   }
 
   /** Returns the answers of a key, to which one may be added as long as they are not forgotten. */
@@ -68,7 +68,7 @@ export class RefusalMemory {
   keep(key: string, answers: Answers, answer: StoreAnswer): void {
     if (this.#get(key) !== answers) return;
     if (answer.pass) answers.length = 0;
-    const at = answers.findIndex(({ limits }) => same(limits, answer.limits));
+    const at = answers.findIndex(({ limits }) => sameLimits(limits, answer.limits));
     answers[at < 0 ? answers.length % MOST_ANSWERS : at] = answer;
   }
 
@@ -94,7 +94,7 @@ export class RefusalMemory {
 }
 
 /** Returns true if two lists of limits are the same. */
-function same(some: readonly Limit[], others: readonly Limit[]): boolean {
+export function sameLimits(some: readonly Limit[], others: readonly Limit[]): boolean {
   return (
     some.length === others.length &&
     some.every(({ kind, window, limit }, i) => {

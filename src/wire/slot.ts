@@ -270,7 +270,7 @@ export class CommandSlot extends Slot {
     const { script, keys, callers, timeout, idempotent } = this;
     if (!script?.each || !(last instanceof CommandSlot) || last.script !== script) return false;
     if (last.timeout !== timeout || last.idempotent !== idempotent || last.keys.length >= MAX_RUNS) return false;
-    if (last.#args !== this.#args && `${last.#args}` !== `${this.#args}`) return false;
+    if (last.#args !== this.#args) return false;
     last.keys.push(...keys);
     last.callers.push(...callers);
     return true;
