@@ -19,16 +19,25 @@ export async function httpClient(url: string, headers: Readonly<Record<string, s
   const fixed = Object.entries({ host, ...headers })
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join("");
-  let received: Buffer = Buffer.alloc(0);
+  const received: Buffer[] = [];
+  let size = 0;
+  /** The bytes of the whole reply; not known of a reply in chunks, and before its head has come. */
+  let expected = 0;
   let answered: ((body: Buffer) => void) | undefined;
   let failed: ((error: Error) => void) | undefined;
   socket.on("error", (error) => failed?.(error));
   socket.on("close", () => failed?.(new Error("the connection was closed")));
   socket.on("data", (chunk: Buffer) => {
-    received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
-    const body = readBody(received);
+    received.push(chunk);
+    size += chunk.length;
+    expected ||= lengthOf(chunk);
+    if (size < expected) return;
+    const reply = received.length === 1 ? chunk : Buffer.concat(received, size);
+    const body = readBody(reply);
     if (!body) return;
-    received = Buffer.alloc(0);
+    received.length = 0;
+    size = 0;
+    expected = 0;
     answered?.(body);
   });
   return {
@@ -41,6 +50,13 @@ export async function httpClient(url: string, headers: Readonly<Record<string, s
     },
     close: () => void socket.destroy(),
   };
+}
+
+/** The length of the reply that a chunk begins; 0 if it is not known. */
+function lengthOf(chunk: Buffer): number {
+  const start = chunk.indexOf("\r\n\r\n") + 4;
+  const length = /content-length: (\d+)/i.exec(chunk.toString("latin1", 0, Math.max(start, 0)))?.[1];
+  return start < 4 || length === undefined ? 0 : start + Number(length);
 }
 
 /** The body of a reply that is complete. */
