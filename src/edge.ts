@@ -11,6 +11,7 @@ import { entryPoint } from "./client/entry_point.ts";
 import { memoryFactory } from "./client/memory_factory.ts";
 import type { ClientOptions } from "./client/types.ts";
 import type { Config } from "./config/options.ts";
+import { readVariables } from "./runtime/environment.ts";
 import type { FoodFastServices } from "./services/all.ts";
 import type { ServiceOf } from "./services/service.ts";
 
@@ -19,8 +20,9 @@ const upstashFactory: DriverFactory = {
   open: (config) => upstash((config as Extract<Config, { driver: "upstash" }>).upstash),
 };
 
-// A client lives as long as its request there; the embedded store lives as long as the isolate.
-const edge = entryPoint({ memory: { ...memoryFactory, kept: true }, upstash: upstashFactory });
+// A client lives as long as its request there; the embedded store lives as long as the isolate. There are no files.
+const factories = { memory: { ...memoryFactory, kept: true }, upstash: upstashFactory };
+const edge = entryPoint(factories, ({ names }) => readVariables(names));
 
 /** As in `mod.ts`; the drivers are memory and upstash. */
 export const createCacheClient: (options?: ClientOptions) => CacheClient = edge.createCacheClient;

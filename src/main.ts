@@ -7,10 +7,12 @@ import { plainReads } from "./client/plain_reads.ts";
 import { restFactory } from "./client/rest_factory.ts";
 import { tcpFactory } from "./client/tcp_factory.ts";
 import type { ClientOptions } from "./client/types.ts";
+import { readEnvironment } from "./runtime/environment.ts";
 import type { FoodFastServices } from "./services/all.ts";
 import type { ServiceOf } from "./services/service.ts";
 
-const main = entryPoint({ memory: memoryFactory, "node-redis": tcpFactory, upstash: restFactory }, plainReads);
+const factories = { memory: memoryFactory, "node-redis": tcpFactory, upstash: restFactory };
+const main = entryPoint(factories, readEnvironment, plainReads);
 
 /**
  * Makes a client. Options beat the environment, which beats `.env.cache`. With nothing set it holds everything in

@@ -11,7 +11,7 @@ import { listenerOf, warnOnce } from "../telemetry/logger.ts";
 import { LoadClock } from "../wire/load_clock.ts";
 import { CacheClient } from "./client.ts";
 import type { DriverFactories } from "./driver_factory.ts";
-import { EnvironmentConfigurations } from "./environment_configurations.ts";
+import { EnvironmentConfigurations, type ReadEnvironment } from "./environment_configurations.ts";
 import type { PlainReads } from "./plain_reads.ts";
 import type { ClientOptions } from "./types.ts";
 
@@ -32,10 +32,15 @@ export interface EntryPoint {
  * Makes the entry functions of a build.
  *
  * @param factories The drivers that can be opened by name.
+ * @param readEnvironment Reads what the runtime has of variables and files.
  * @param plainReads What reads by plain commands, if one of these drivers is TCP.
  * @returns The functions.
  */
-export function entryPoint(factories: DriverFactories, plainReads?: PlainReads): EntryPoint {
+export function entryPoint(
+  factories: DriverFactories,
+  readEnvironment: ReadEnvironment,
+  plainReads?: PlainReads,
+): EntryPoint {
   // On globalThis, because hot reload and bundlers make several copies of this module. Each build has its own client.
   const key = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(factories)}`);
   const copies = globalThis as { [key: symbol]: CacheClient | undefined };
@@ -56,7 +61,7 @@ export function entryPoint(factories: DriverFactories, plainReads?: PlainReads):
       listener: listenerOf(options.logger),
       warn: (message) => warnOnce(options.logger, message),
       reserved: SERVICE_NAMES,
-      configurations: new EnvironmentConfigurations(options, factories, kept),
+      configurations: new EnvironmentConfigurations(options, factories, kept, readEnvironment),
     });
   };
   const getCacheClient = (): CacheClient => {

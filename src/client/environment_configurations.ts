@@ -4,7 +4,7 @@ import { remember } from "../base/remember.ts";
 import type { Config } from "../config/options.ts";
 import { parseConfig } from "../config/parse_config.ts";
 import { CONFIG_VARIABLES } from "../config/variables.ts";
-import { hidesVariables, readEnvironment } from "../runtime/environment.ts";
+import { hidesVariables, type ReadEnvironmentOptions } from "../runtime/environment.ts";
 import { SERVICE_VARIABLES } from "../services/all.ts";
 import { type ServiceDefinition, variablesOf } from "../services/service.ts";
 import { warnOnce } from "../telemetry/logger.ts";
@@ -23,12 +23,16 @@ const MEANT = /^(CACHE_URL|REDIS_(URL|HOST|USERNAME|PASSWORD)|(UPSTASH_REDIS_RES
 
 const MEMORY = "If this is intended, set CACHE_DRIVER=memory";
 
+/** Reads the variables of the environment. */
+export type ReadEnvironment = (options: ReadEnvironmentOptions) => Record<string, string>;
+
 /** The configurations of a client that reads the environment and the files `.env.cache*`, each file once. */
 export class EnvironmentConfigurations implements Configurations {
   readonly own: Configured;
   readonly #options: ClientOptions;
   readonly #factories: DriverFactories;
   readonly #kept: Map<string, Driver | Promise<Driver>>;
+  readonly #readEnvironment: ReadEnvironment;
   readonly #files = new Map<string, ReadonlyMap<string, string>>();
   /** The configurations by what was read. Most services are configured like the client. */
   readonly #made = new Map<string, Configured>();
@@ -37,11 +41,18 @@ export class EnvironmentConfigurations implements Configurations {
    * @param options The client's options.
    * @param factories The drivers that can be opened by name.
    * @param kept The drivers that outlive their clients, by store.
+   * @param readEnvironment Reads what the runtime has of variables and files.
    */
-  constructor(options: ClientOptions, factories: DriverFactories, kept: Map<string, Driver | Promise<Driver>>) {
+  constructor(
+    options: ClientOptions,
+    factories: DriverFactories,
+    kept: Map<string, Driver | Promise<Driver>>,
+    readEnvironment: ReadEnvironment,
+  ) {
     this.#options = options;
     this.#factories = factories;
     this.#kept = kept;
+    this.#readEnvironment = readEnvironment;
     this.own = this.#configure();
   }
 
@@ -58,7 +69,7 @@ export class EnvironmentConfigurations implements Configurations {
     const files = this.#files;
     const record = env
       ? strings(env)
-      : readEnvironment({ names, inFiles, files, ...(service && { service: service.name }) });
+      : this.#readEnvironment({ names, inFiles, files, ...(service && { service: service.name }) });
     const read = JSON.stringify([record, [...inFiles], further]);
     return remember(this.#made, read, () => this.#parse(record, names, ttlVariables, inFiles));
   }
