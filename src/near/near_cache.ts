@@ -93,7 +93,7 @@ export class NearCache {
     if (mark === undefined || !this.store.live || state !== "fresh" || typeof left !== "number" || text === null)
       return;
     const from = this.#now();
-    const { at, ttl = 0, tags = [] } = document ?? {};
+    const { at, ttl = 0, tags = NO_TAGS } = document ?? {};
     let span = left < 0 ? this.#ttl : Math.min(left, this.#ttl);
     if (at !== undefined) span = Math.min(span, at + ttl - clock());
     this.store.put(mark, {
@@ -185,6 +185,9 @@ export class NearCache {
     if (entries > 0) events.emit({ type: "near-invalidate", entries, reason, ...target });
   }
 }
+
+/** The tags of entries that have none: one list for all of them. */
+const NO_TAGS: readonly string[] = [];
 
 /** The clock of near caches. At the edge it is the system clock: the timer of a coarse one ends with its request. */
 const SYSTEM_CLOCK = AT_EDGE ? Date.now : coarseClock(() => Date.now());

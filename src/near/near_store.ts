@@ -37,7 +37,7 @@ export interface NearValue {
 }
 
 /** A value that is kept. */
-export interface NearEntry extends Omit<NearValue, "id" | "value"> {
+export interface NearEntry extends Omit<NearValue, "value"> {
   /** The value that readers share, if they share it. */
   readonly value: unknown;
   /** The text that is decoded for each reader, if they do not. */
@@ -46,8 +46,8 @@ export interface NearEntry extends Omit<NearValue, "id" | "value"> {
   used: boolean;
   /** The promise of the value, if readers share it. */
   promise: Promise<unknown> | undefined;
-  /** The ids that it is found by, besides its key. */
-  readonly ids: NearId[];
+  /** Other ids of equal text that it is found by. Absent for most entries. */
+  others: NearId[] | undefined;
   /** The read that brought it. */
   readonly mark: ReadMark;
 }
@@ -197,11 +197,10 @@ export class NearStore {
       }
     }
     while (this.#keys.size >= this.#maxEntries || this.#bytes + bytes > this.#maxBytes) this.#evict();
-    const ids = id === undefined ? [] : [...new Set([id, plain(id)])];
-    const kept = text === undefined ? value : undefined;
-    const entry = {
+    const entry: NearEntry = {
+      id: id === undefined ? undefined : plain(id),
       key,
-      value: kept,
+      value: text === undefined ? value : undefined,
       text,
       from,
       until,
@@ -210,11 +209,11 @@ export class NearStore {
       bytes,
       used: false,
       promise: undefined,
-      ids,
+      others: undefined,
       mark,
     };
     this.#keys.set(key, entry);
-    for (const each of ids) this.#ids.set(each, entry);
+    if (entry.id !== undefined) this.#ids.set(entry.id, entry);
     this.#bytes += bytes;
     // An iterator holds every table that its map has outgrown since it last moved, so it must not rest for long.
     if (++this.#puts % 64 === 0) this.#hand?.next();
@@ -308,7 +307,8 @@ export class NearStore {
     const other = plain(id);
     const entry = other === id ? undefined : this.#ids.get(other);
     if (entry) {
-      entry.ids.push(id);
+      entry.others ??= [];
+      entry.others.push(id);
       this.#ids.set(id, entry);
     }
     return entry;
@@ -316,8 +316,13 @@ export class NearStore {
 
   #remove(entry: NearEntry): void {
     this.#keys.delete(entry.key);
-    for (const id of entry.ids) if (this.#ids.get(id) === entry) this.#ids.delete(id);
+    this.#unlink(entry, entry.id);
+    for (const id of entry.others ?? []) this.#unlink(entry, id);
     this.#bytes -= entry.bytes;
+  }
+
+  #unlink(entry: NearEntry, id: NearId | undefined): void {
+    if (id !== undefined && this.#ids.get(id) === entry) this.#ids.delete(id);
   }
 
   /** Moves the hand on until it has evicted an entry. After the newest entry, it starts again with the oldest. */
