@@ -59,8 +59,8 @@ interface List {
  */
 const SHORT = 64;
 const SHARE = 128;
-/** Strings of more bytes are decoded by `DECODER`. */
-const LONG = 256;
+/** Strings of more bytes are decoded by `DECODER`: a Buffer of Deno takes three times as long with them. */
+const LONG = /^Deno\b/.test(globalThis.navigator?.userAgent) ? 256 : Number.POSITIVE_INFINITY;
 const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
 const EMPTY = Buffer.alloc(0);
 const LF = 10;
@@ -142,9 +142,11 @@ export class ReplyReader {
         if (bytes[next] !== CR || bytes[next + 1] !== LF) throw notResp();
         // Only a chunk has room for a string behind a line, so `bytes` is the chunk.
         if (this.#text) {
-          // Buffers are faster with short strings; with long ones they take three times as long on Deno.
-          const long = length > LONG && DECODER.decode(bytes.subarray(end + 1, next));
-          this.#give(long === false ? this.#source.toString("utf8", end + 1, next) : long);
+          const long = length > LONG;
+          const text = long
+            ? DECODER.decode(bytes.subarray(end + 1, next))
+            : this.#source.toString("utf8", end + 1, next);
+          this.#give(text);
         } else {
           // A part keeps the whole chunk in memory, so a copy is better for a small part.
           const small = length <= SHORT || length * SHARE < bytes.length;
