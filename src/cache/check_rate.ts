@@ -38,7 +38,11 @@ interface Verdict {
 }
 
 /** The names of the algorithms in the script. */
-const ALGORITHMS: Readonly<Record<string, string>> = { fixed: "f", sliding: "s", "token-bucket": "t" };
+const ALGORITHMS = new Map([
+  ["fixed", "f"],
+  ["sliding", "s"],
+  ["token-bucket", "t"],
+]);
 const OF_CALLS = ["onUnavailable", "timeout"];
 const OF_COUNTS = ["window", "by", ...OF_CALLS];
 const OF_REQUESTS = ["cost", "rememberFor", ...OF_CALLS];
@@ -107,7 +111,7 @@ export function checkRate(
     const rooms = roomsOf(limits, answer, need, now);
     // What has room may be counted in by a request for other limits. A copy goes when its limit is asked for again, by
     // a request that is not only to look: the next one has to leave.
-    if (rooms.every(({ free }) => free >= need) || states.some(({ copy }) => copy)) refusals.forget(key);
+    if (haveRoom(rooms, need) || states.some(({ copy }) => copy)) refusals.forget(key);
     else if (cost !== 0) refusals.keep(key, answers, { ...answer, limits, asked });
     return resultOf(limits, { rooms, pass, at: shown }, signed, call, several);
   });
@@ -128,7 +132,7 @@ function recall(
   // Counted from before the answer and rounded up, so that no request is refused longer than the store would.
   const now = Math.ceil(answer.now + passed);
   const rooms = roomsOf(limits, answer, need, now);
-  if (rooms.every(({ free }) => free >= need)) return undefined;
+  if (haveRoom(rooms, need)) return undefined;
   return { rooms, pass: false, at: now + answer.shown - answer.now };
 }
 
@@ -137,38 +141,44 @@ function resultOf(
   limits: readonly Limit[],
   verdict: Verdict | undefined,
   cost: number,
-  { onUnavailable }: LimitOptions,
+  options: LimitOptions,
   several: boolean,
 ): RateLimitResult | RateLimitsResult {
   const available = verdict !== undefined;
-  const states = limits.map(({ limit, window }, i): RateLimitResult => {
-    if (!verdict) {
-      const allowed = onUnavailable === "allow";
-      const resetAt = new Date(Date.now() + window);
-      return { allowed, limit, remaining: 0, resetAt, retryAfter: allowed ? 0 : 1, available };
-    }
-    const { free, reset, wait } = verdict.rooms[i] as Room;
-    const need = needOf(cost);
-    const allowed = (verdict.pass && cost > 0) || free >= need;
-    const retryAfter = allowed ? 0 : need > limit ? EVER : Math.ceil(wait / 1000);
-    return {
-      allowed,
-      limit,
-      remaining: Math.max(0, free),
-      resetAt: new Date(verdict.at + reset),
-      retryAfter,
-      available,
-    };
-  });
-  if (!several) return states[0] as RateLimitResult;
+  if (!several) {
+    // Field by field, which is faster than to spread, and a refusal from memory must be short.
+    const { allowed, limit, remaining, resetAt, retryAfter } = stateOf(limits, 0, verdict, cost, options);
+    return { allowed, limit, remaining, resetAt, retryAfter, available };
+  }
+  const states = limits.map((_, i) => stateOf(limits, i, verdict, cost, options));
   let decidedBy = 0;
   states.forEach(({ remaining, retryAfter }, i) => {
     const decides = states[decidedBy] as RateLimitState;
     const more = retryAfter - decides.retryAfter;
     if (more > 0 || (more === 0 && remaining < decides.remaining)) decidedBy = i;
   });
-  const each = states.map(({ available: _, ...state }) => state);
-  return { ...(states[decidedBy] as RateLimitResult), decidedBy, limits: each };
+  return { ...(states[decidedBy] as RateLimitState), available, decidedBy, limits: states };
+}
+
+/** Returns the state of one of the limits after a request. */
+function stateOf(
+  limits: readonly Limit[],
+  index: number,
+  verdict: Verdict | undefined,
+  cost: number,
+  { onUnavailable }: LimitOptions,
+): RateLimitState {
+  const { limit, window } = limits[index] as Limit;
+  if (!verdict) {
+    const allowed = onUnavailable === "allow";
+    const resetAt = new Date(Date.now() + window);
+    return { allowed, limit, remaining: 0, resetAt, retryAfter: allowed ? 0 : 1 };
+  }
+  const { free, reset, wait } = verdict.rooms[index] as Room;
+  const need = needOf(cost);
+  const allowed = (verdict.pass && cost > 0) || free >= need;
+  const retryAfter = allowed ? 0 : need > limit ? EVER : Math.ceil(wait / 1000);
+  return { allowed, limit, remaining: Math.max(0, free), resetAt: new Date(verdict.at + reset), retryAfter };
 }
 
 /** Returns how much room a request of a cost needs: one that does not count, or gives back, finds out about 1. */
@@ -178,14 +188,25 @@ function needOf(cost: number): number {
 
 /** Returns the room of each limit: both its own state and that of its copy must have room. */
 function roomsOf(limits: readonly Limit[], { states }: Answer, need: number, now: number): Room[] {
-  return limits.map((limit, i) => {
+  const rooms: Room[] = [];
+  for (let i = 0; i < limits.length; i++) {
+    const limit = limits[i] as Limit;
     const { own, copy } = states[i] as States;
     const a = roomOf(limit, stateAt(limit, own, now), need, now);
-    if (!copy) return a;
-    const b = roomOf(limit, stateAt(limit, copy, now), need, now);
-    const [free, reset, wait] = [Math.min(a.free, b.free), Math.max(a.reset, b.reset), Math.max(a.wait, b.wait)];
-    return { free, reset, wait };
-  });
+    const b = copy ? roomOf(limit, stateAt(limit, copy, now), need, now) : a;
+    rooms.push(a === b ? a : both(a, b));
+  }
+  return rooms;
+}
+
+function both(a: Room, b: Room): Room {
+  return { free: Math.min(a.free, b.free), reset: Math.max(a.reset, b.reset), wait: Math.max(a.wait, b.wait) };
+}
+
+/** Returns true if each limit has room. */
+function haveRoom(rooms: readonly Room[], need: number): boolean {
+  for (let i = 0; i < rooms.length; i++) if ((rooms[i] as Room).free < need) return false;
+  return true;
 }
 
 /** Asks the store, and hands on its answer, or `undefined` if it is away and the caller chose an answer for that. */
@@ -254,8 +275,8 @@ function limitsOf(list: readonly RateLimit[]): Limit[] {
 
 function limitOf({ limit, window, algorithm = "fixed" }: RateLimit): Limit {
   checkWhole(limit, "limit", 1, HIGHEST_LIMIT);
-  const kind = Object.hasOwn(ALGORITHMS, algorithm) && ALGORITHMS[algorithm];
-  if (!kind) throw invalid("set algorithm", algorithm, `one of ${Object.keys(ALGORITHMS).join(", ")}`);
+  const kind = ALGORITHMS.get(algorithm);
+  if (!kind) throw invalid("set algorithm", algorithm, `one of ${[...ALGORITHMS.keys()].join(", ")}`);
   return { kind, window: windowOf(window), limit };
 }
 

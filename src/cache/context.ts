@@ -79,6 +79,8 @@ export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, Ca
   readonly remembered: <T extends object>(make: () => T) => T;
   /** Makes the verbs of rate limits, if the client has them: `rateLimits` of `rate_limits.ts`. */
   readonly rateLimits: ((...args: never[]) => object) | undefined;
+  /** The verbs, once the cache has limited something. */
+  limits?: object;
   /** Makes a `Fleet`, which reads the counts of all processes, if the client has them: `fleetCounts`. */
   readonly fleetCounts: (() => object) | undefined;
 }

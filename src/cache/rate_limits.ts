@@ -34,6 +34,9 @@ export type {
   WhenUnavailable,
 } from "./rate_limit_types.ts";
 
+/** The most physical keys that the verbs of a cache remember. */
+const MADE_KEYS = 1000;
+
 /**
  * Makes the verbs: the option `rateLimits` of a client of the core.
  *
@@ -48,7 +51,17 @@ export function rateLimits<K>(parts: object, keyOf: (key: K) => string): RateLim
   const refusals = context.remembered(() => new RefusalMemory());
   context.nears.add(refusals);
   const place: Place = { context, refusals };
-  const keyAt = (key: K): string => context.space.key(keyOf(key));
+  // A flood asks for few keys, and each is made once.
+  const keys = new Map<K, string>();
+  const keyAt = (key: K): string => {
+    const known = keys.get(key);
+    if (known !== undefined) return known;
+    const made = context.space.key(keyOf(key));
+    if (typeof key !== "string") return made;
+    if (keys.size >= MADE_KEYS) keys.clear();
+    keys.set(key, made);
+    return made;
+  };
   return {
     incrementRateLimit: async (key, options) => countRate(place, keyAt(key), 1, options),
     decrementRateLimit: async (key: K, given?: object, options?: RateRequestOptions) =>

@@ -45,7 +45,8 @@ export class RefusalMemory {
 
   /** Returns the last answer about some limits of a key. */
   find(key: string, limits: readonly Limit[]): StoreAnswer | undefined {
-    return this.#get(key)?.find((answer) => sameLimits(answer.limits, limits));
+    for (const answer of this.#get(key) ?? []) if (sameLimits(answer.limits, limits)) return answer;
+    return undefined;
   }
 
   /** Returns the answers of a key, to which one may be added as long as they are not forgotten. */
@@ -95,11 +96,10 @@ export class RefusalMemory {
 
 /** Returns true if two lists of limits are the same. */
 export function sameLimits(some: readonly Limit[], others: readonly Limit[]): boolean {
-  return (
-    some.length === others.length &&
-    some.every(({ kind, window, limit }, i) => {
-      const other = others[i] as Limit;
-      return limit === other.limit && window === other.window && kind === other.kind;
-    })
-  );
+  if (some.length !== others.length) return false;
+  for (let i = 0; i < some.length; i++) {
+    const [one, other] = [some[i] as Limit, others[i] as Limit];
+    if (one.limit !== other.limit || one.window !== other.window || one.kind !== other.kind) return false;
+  }
+  return true;
 }

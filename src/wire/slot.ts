@@ -268,9 +268,9 @@ export class CommandSlot extends Slot {
 
   override join(last: Slot): boolean {
     const { script, keys, callers, timeout, idempotent } = this;
-    if (!script?.each || !(last instanceof CommandSlot) || last.script !== script) return false;
-    if (last.timeout !== timeout || last.idempotent !== idempotent || last.keys.length >= MAX_RUNS) return false;
-    if (last.#args !== this.#args) return false;
+    if (!script?.each || !(last instanceof CommandSlot) || last.#args !== this.#args) return false;
+    if (last.script !== script || last.timeout !== timeout || last.idempotent !== idempotent) return false;
+    if (last.keys.length >= MAX_RUNS) return false;
     last.keys.push(...keys);
     last.callers.push(...callers);
     return true;
