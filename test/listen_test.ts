@@ -188,6 +188,25 @@ describe("listen", () => {
     });
   });
 
+  it("listen closes the connection when the body of a refused request does not end", async (context) => {
+    if (process.versions.bun || process.versions.deno) return context.skip("the runtime's own server reads on");
+    await serving(bridge({ driver: memory(), token: "t", maxBytes: 1000 }), async ({ port }) => {
+      const head = "POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer t\r\nTransfer-Encoding: chunked\r\n\r\n";
+      const socket = connect(port, "127.0.0.1", () => socket.write(head));
+      let text = "";
+      socket.on("data", (chunk) => {
+        text += chunk;
+      });
+      // The other side may close it in the middle of a write.
+      socket.on("error", () => {});
+      const closed = new Promise((resolve) => socket.once("close", resolve));
+      const writing = setInterval(() => socket.write(`1000\r\n${"x".repeat(4096)}\r\n`), 5);
+      await closed;
+      clearInterval(writing);
+      assert.match(text, /^HTTP\/1.1 400 .*connection: close.*ERR max request size exceeded/is);
+    });
+  });
+
   it("listen gives other handlers a Request that fetch takes", async () => {
     await serving(
       async (request) => {

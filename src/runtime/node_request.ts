@@ -13,6 +13,7 @@ const HOST = /^[\w.:[\]-]*$/;
 export class NodeRequest implements PlainRequest {
   readonly #incoming: Incoming;
   readonly #outgoing: Outgoing;
+  #headers: PlainRequest["headers"] | undefined;
   #signal: AbortSignal | undefined;
   #body: ReadableStream<Uint8Array> | undefined;
 
@@ -41,10 +42,11 @@ export class NodeRequest implements PlainRequest {
   /** The headers, by names in lower case. */
   get headers(): PlainRequest["headers"] {
     const { headers } = this.#incoming;
-    return {
+    this.#headers ??= {
       get: (name) => headers[name]?.toString() ?? null,
       has: (name) => headers[name] !== undefined,
     };
+    return this.#headers;
   }
 
   /** The body as a stream; `null` without one. */
@@ -76,6 +78,27 @@ export class NodeRequest implements PlainRequest {
     return new TextDecoder().decode(await this.arrayBuffer());
   }
 
+  /** `true` while the end of a long body has not come. */
+  get unread(): boolean {
+    const { complete, headers } = this.#incoming;
+    return !complete && (this.#length > WHOLE || "transfer-encoding" in headers);
+  }
+
+  /**
+   * Drops what comes of the body, for a while. If the connection were closed at once, the client could lose the
+   * response.
+   */
+  async drop(): Promise<void> {
+    const incoming = this.#incoming.resume();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, LINGER);
+      incoming.once("close", () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
   /** Makes a `Request`. Returns `undefined` if fetch has no such request. */
   async toRequest(): Promise<Request | undefined> {
     const { method, url, signal } = this;
@@ -105,6 +128,9 @@ export class NodeRequest implements PlainRequest {
 
 /** The longest body that is read whole for a `Request`, in bytes. */
 const WHOLE = 2 ** 16;
+
+/** The milliseconds for which the rest of a refused body is read. */
+const LINGER = 1000;
 
 async function readWhole(incoming: Incoming): Promise<ArrayBuffer> {
   const chunks: Uint8Array[] = [];

@@ -45,7 +45,7 @@ async function serve(handler: NodeHandler, incoming: Incoming, outgoing: Outgoin
     console.error(error);
     response = failure(500, "Internal Server Error");
   }
-  await (isPlain(response) ? writePlain(response, outgoing) : writeResponse(response, outgoing));
+  await (isPlain(response) ? writePlain(response, request, outgoing) : writeResponse(response, outgoing));
 }
 
 function failure(status: number, text: string): PlainResponse {
@@ -53,7 +53,15 @@ function failure(status: number, text: string): PlainResponse {
   return { status, headers: { "content-type": "text/plain", "content-length": `${body.length}` }, body };
 }
 
-async function writePlain({ status, headers, body }: PlainResponse, outgoing: Outgoing): Promise<void> {
+async function writePlain(response: PlainResponse, request: NodeRequest, outgoing: Outgoing): Promise<void> {
+  const { status, headers, body } = response;
+  if (request.unread && !(body instanceof ReadableStream)) {
+    outgoing.writeHead(status, { ...headers, connection: "close" });
+    if (body) outgoing.write(body);
+    await request.drop();
+    outgoing.end();
+    return;
+  }
   outgoing.writeHead(status, headers);
   if (!body) outgoing.end();
   else if (body instanceof Uint8Array) outgoing.end(body);
