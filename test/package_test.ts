@@ -7,7 +7,7 @@ import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { installPackage } from "./helpers/package.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
-import { start } from "./helpers/run.ts";
+import { installed, start } from "./helpers/run.ts";
 
 const LIMIT = { timeout: 60_000 };
 const entries = Object.entries(
@@ -129,6 +129,25 @@ describe("the npm package", () => {
       console.log(count);
       await Promise.all([reader.close(), writer.close()]);`);
     assert.equal(told.trim(), "5");
+  });
+
+  it("loads its TCP client in an application's bundle in ESM format, which has no require", LIMIT, async () => {
+    const source = join(folder, "bundled.mjs");
+    const file = join(folder, "bundle.mjs");
+    writeFileSync(
+      source,
+      `import { createCacheClient } from "@foodfast/larder";
+      const client = createCacheClient({ env: {}, url: ${JSON.stringify(redis.url)}, timeout: "20s" });
+      client.cache().set("bundled", 1).then(async (written) => {
+        console.log(written);
+        await client.close();
+      });`,
+    );
+    const how = ["--bundle", "--platform=node", "--format=esm", `--outfile=${file}`];
+    const bundled = await start(installed("esbuild"), [source, ...how]).ended;
+    assert.equal(bundled.code, 0, bundled.stderr);
+    const { stdout, stderr } = await start(process.execPath, [...runtime(), file]).ended;
+    assert.equal(stdout, "true\n", stderr);
   });
 
   it("names the license of each package that is in a bundle", () => {
