@@ -8,7 +8,7 @@ import type { SealOptions } from "../entry/seal.ts";
 import type { NearCache } from "../near/near_cache.ts";
 import type { CacheTarget, Events } from "../telemetry/events.ts";
 import type { Counters } from "../telemetry/stats.ts";
-import type { Batch } from "../wire/batch.ts";
+import type { Batch, Slot } from "../wire/batch.ts";
 import type { Loads, Nears } from "./loads.ts";
 import type { Marks } from "./marks.ts";
 import type { ReadScripts } from "./read_scripts.ts";
@@ -81,6 +81,8 @@ export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, Ca
   readonly rateLimits: ((...args: never[]) => object) | undefined;
   /** The verbs, once the cache has limited something. */
   limits?: object;
+  /** Makes a write by plain commands, if the client may use them: `PlainWrite`. */
+  readonly plainWrite: ((...args: never[]) => Slot) | undefined;
   /** Makes a `Fleet`, which reads the counts of all processes, if the client has them: `fleetCounts`. */
   readonly fleetCounts: (() => object) | undefined;
 }

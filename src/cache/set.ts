@@ -23,7 +23,8 @@ export function set(
     const policy = policyOf(context.policy, options, true);
     checkStored(value);
     const entry = entryOf(context, id, key, value, policy);
-    start(context, { key, entry, policy, operation: "set", timeout, options }, resolve as never, reject);
+    const request: Write = { key, entry, policy, operation: "set", timeout, options };
+    start(context, request, (written) => resolve(written ?? false), reject);
   });
 }
 

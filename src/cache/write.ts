@@ -1,10 +1,8 @@
 /** A write, from an entry to the store: the one path of `set`, `setMany`, `update` and loads. */
-import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
-import { toStoreError } from "../base/foreign_error.ts";
+import type { Command, Reply } from "../../drivers/driver.ts";
 import type { Policy } from "../config/policy.ts";
-import type { Epoch } from "../entry/keyspace.ts";
 import { storeEntry } from "../lua/entries.ts";
-import { evaluate, Slot } from "../wire/batch.ts";
+import type { Slot } from "../wire/batch.ts";
 import { type CallOptions, reportFailure } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import type { Entry, Origin } from "./make_entry.ts";
@@ -81,31 +79,47 @@ function save(
     resolve(undefined);
     return;
   }
-  // If loads take locks, a write breaks them, so that no load of another process overwrites this value.
-  const plain = origin ? origin.born !== undefined && origin.token === undefined : policy.lock === undefined;
-  if (plain && entry.tags === "") batch.write(new PlainWrite(context, physical, entry, request, resolve, reject));
-  else saveByScript(context, physical, entry, request).then(resolve, reject);
+  const plain = context.plainWrite as PlainWriter | undefined;
+  if (plain && !origin && !policy.lock && entry.tags === "") {
+    batch.write(plain(context, physical, entry, request, resolve, reject));
+  } else store(context, physical, entry, request).then(resolve, reject);
 }
 
-async function saveByScript(
+/** Makes a plain write: see `plain_write.ts`. */
+export type PlainWriter = (
+  context: CacheContext,
+  physical: string,
+  entry: Entry,
+  request: Write,
+  resolve: (written: boolean | undefined) => void,
+  reject: (error: unknown) => void,
+) => Slot;
+
+async function store(
   context: CacheContext,
   physical: string,
   { text, keep, tags }: Entry,
   request: Write,
 ): Promise<boolean | undefined> {
   const { batch, nears, space, counters } = context;
-  const { key, policy, origin = {}, timeout } = request;
-  const { born, token, expected } = origin;
-  const locks = token !== undefined || policy.lock !== undefined;
-  const also = locks ? [space.epochKey, space.lock(key)] : [space.epochKey];
-  const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", space.marksPrefix, tags];
-  if (expected !== undefined) args.push(expected === null ? "0" : "1", expected ?? "");
-  const idempotent = expected === undefined && token === undefined;
+  const { key, policy, origin, timeout } = request;
+  const { born, token, expected } = origin ?? {};
   const start = performance.now();
+  let sent: Promise<Reply>;
+  if (born !== undefined && tags === "" && token === undefined) {
+    sent = batch.send(setCommand(physical, text, born, keep), [physical], timeout, true);
+  } else {
+    // If loads take locks, a write breaks them, so that no load of another process overwrites this value.
+    const locks = token !== undefined || policy.lock !== undefined;
+    const also = locks ? [space.epochKey, space.lock(key)] : [space.epochKey];
+    const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", space.marksPrefix, tags];
+    if (expected !== undefined) args.push(expected === null ? "0" : "1", expected ?? "");
+    sent = batch.run(storeEntry, [physical], args, timeout, expected === undefined && token === undefined, also);
+  }
   try {
-    const written = (await batch.run(storeEntry, [physical], args, timeout, idempotent, also)) !== 0;
+    const written = (await sent) !== 0;
     // The latency of an update or a load is more than that of its write.
-    if (!request.origin) counters.time(performance.now() - start);
+    if (!origin) counters.time(performance.now() - start);
     if (written) counters.writes++;
     return written;
   } catch (error) {
@@ -116,137 +130,8 @@ async function saveByScript(
   }
 }
 
-/**
- * A write by SET, of an entry without tags that gives up and breaks no lock: one object a call.
- *
- * Its entry carries the latest epoch that this client knows. The epoch of the store is read just before it, in the same
- * send, so an invalidation that comes after the write is later than both. If everything was invalidated before, and
- * this client did not know that yet, the entry is a miss for all readers. Then it is written again with the epoch that
- * was read, unless something else is stored by now.
- *
- * While no epoch is known, and where each command is billed, a script stores the entry with the store's own. A user who
- * may not run scripts learns the epoch by that attempt.
- *
- * A load knows the epoch from before it started, and asks for none.
- */
-class PlainWrite extends Slot {
-  readonly #context: CacheContext;
-  readonly #entry: Entry;
-  readonly #request: Write;
-  readonly #resolve: (written: boolean | undefined) => void;
-  readonly #reject: (error: unknown) => void;
-  readonly #start: number = performance.now();
-  /** The latest epoch that was known when the command left. */
-  #last: Epoch | undefined;
-  /** The text that was sent. */
-  #text = "";
-
-  /**
-   * @param context The parts of the cache.
-   * @param physical The physical key.
-   * @param entry The entry.
-   * @param request The write.
-   * @param resolve Resolves the caller's promise.
-   * @param reject Rejects it.
-   */
-  constructor(
-    context: CacheContext,
-    physical: string,
-    entry: Entry,
-    request: Write,
-    resolve: (written: boolean | undefined) => void,
-    reject: (error: unknown) => void,
-  ) {
-    super([physical], request.timeout, true);
-    this.#context = context;
-    this.#entry = entry;
-    this.#request = request;
-    this.#resolve = resolve;
-    this.#reject = reject;
-    if (request.origin === undefined) this.epochKey = context.space.epochKey;
-  }
-
-  override prepare(billed: boolean): void {
-    if (this.epochKey === undefined || !(billed || this.#context.space.lastEpoch.text === undefined)) return;
-    this.script = storeEntry;
-    if (billed) this.epochKey = undefined;
-  }
-
-  override withoutScript(epoch: Reply | undefined): boolean {
-    if (this.script === undefined || this.epochKey === undefined || epoch instanceof Error) return false;
-    this.#context.space.noteEpoch(epoch);
-    this.script = undefined;
-    return true;
-  }
-
-  override render(known: boolean): Command {
-    const { text, keep } = this.#entry;
-    const key = this.keys[0] as string;
-    const { space } = this.#context;
-    if (this.script) {
-      return evaluate(this.script, known, [key, space.epochKey], [text, keep, "", "*", space.marksPrefix, ""]);
-    }
-    this.#last = space.lastEpoch;
-    const born = this.#request.origin?.born ?? this.#last.seq;
-    this.#text = born > 0 ? `{"born":${born},${text.slice(1)}` : text;
-    return keep > 0 ? ["SET", key, this.#text, "PX", keep] : ["SET", key, this.#text];
-  }
-
-  override settle(reply: Reply, epoch: Reply = null): void {
-    if (this.settled) return;
-    if (this.epochKey !== undefined && !(reply instanceof Error)) {
-      if (epoch instanceof Error) {
-        this.fail(epoch);
-        return;
-      }
-      const { space, nears } = this.#context;
-      const before = space.lastEpoch;
-      const { seq, all } = space.noteEpoch(epoch, this.#last);
-      if (space.lastEpoch !== before) nears.outdate(space);
-      if (this.#last && (all > this.#last.seq || seq < this.#last.seq)) {
-        this.#repair(seq);
-        return;
-      }
-    }
-    if (reply instanceof Error) this.fail(reply);
-    else this.#end();
-  }
-
-  override fail(error: StoreError): void {
-    if (this.settled) return;
-    this.settled = true;
-    const { origin, operation, options } = this.#request;
-    this.#context.nears.forget(this.keys[0] as string);
-    try {
-      reportFailure(this.#context, operation, error, options);
-      this.#resolve(origin ? undefined : false);
-    } catch (thrown) {
-      this.#reject(thrown);
-    }
-  }
-
-  /** Gives the entry the epoch from before it was written, if it is still stored. */
-  #repair(born: number): void {
-    const { batch, space } = this.#context;
-    const { text, keep } = this.#entry;
-    const left = Math.max(1, this.timeout - (performance.now() - this.#start));
-    const args = [text, keep, born, "", space.marksPrefix, "", "2", this.#text];
-    const sent = batch.run(storeEntry, this.keys, args, left, true, [space.epochKey]);
-    sent.then(
-      () => this.#end(),
-      (error) => this.fail(toStoreError(error)),
-    );
-  }
-
-  #end(): void {
-    if (this.settled) return;
-    this.settled = true;
-    const { counters, nears } = this.#context;
-    // The latency of a load is more than that of its write.
-    if (this.#request.origin === undefined) counters.time(performance.now() - this.#start);
-    counters.writes++;
-    // A near cache may have read the old value in between.
-    nears.forget(this.keys[0] as string);
-    this.#resolve(true);
-  }
+/** Returns the command that stores an entry which is born at an epoch. */
+export function setCommand(key: string, text: string, born: number, keep: number): Command {
+  const whole = born > 0 ? `{"born":${born},${text.slice(1)}` : text;
+  return keep > 0 ? ["SET", key, whole, "PX", keep] : ["SET", key, whole];
 }

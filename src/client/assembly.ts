@@ -64,7 +64,7 @@ export class Assembly {
           }),
         sends,
         rights: this.#state.rights(opening.key),
-        readHeads: this.#setup.plainReads?.heads(),
+        readHeads: this.#setup.plainCommands?.heads(),
         onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
       });
       const nears = new Nears();
@@ -92,11 +92,12 @@ export class Assembly {
         remember(this.#state.remembered, `${home.configured.opening.key} ${home.database}`, make) as ReturnType<
           typeof make
         >,
+      plainWrite: this.#setup.plainCommands?.write,
       fleetCounts: this.#setup.fleetCounts,
       timeout,
       onError,
       space,
-      marks: this.#setup.plainReads?.marks(),
+      marks: this.#setup.plainCommands?.marks(),
       events: this.#state.events,
       policy: policyOf(
         { ...DEFAULT_POLICY, classes: ttl, ttl: ttl.default ?? Number.POSITIVE_INFINITY },

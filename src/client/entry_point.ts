@@ -12,7 +12,7 @@ import { LoadClock } from "../wire/load_clock.ts";
 import { CacheClient } from "./client.ts";
 import type { DriverFactories } from "./driver_factory.ts";
 import { EnvironmentConfigurations, type ReadEnvironment } from "./environment_configurations.ts";
-import type { PlainReads } from "./plain_reads.ts";
+import type { PlainCommands } from "./plain_commands.ts";
 import type { ClientOptions } from "./types.ts";
 
 /** Copies of the package with the same number share a client. A change that breaks its callers raises the number. */
@@ -33,13 +33,13 @@ export interface EntryPoint {
  *
  * @param factories The drivers that can be opened by name.
  * @param readEnvironment Reads what the runtime has of variables and files.
- * @param plainReads What reads by plain commands, if one of these drivers is TCP.
+ * @param plainCommands What reads and writes by plain commands, if one of these drivers is TCP.
  * @returns The functions.
  */
 export function entryPoint(
   factories: DriverFactories,
   readEnvironment: ReadEnvironment,
-  plainReads?: PlainReads,
+  plainCommands?: PlainCommands,
 ): EntryPoint {
   // On globalThis, because hot reload and bundlers make several copies of this module. Each build has its own client.
   const key = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(factories)}`);
@@ -57,7 +57,7 @@ export function entryPoint(
       nearCache: (setup) => new NearCache(setup),
       loadClock: () => new LoadClock(),
       sealing,
-      plainReads,
+      plainCommands,
       listener: listenerOf(options.logger),
       warn: (message) => warnOnce(options.logger, message),
       reserved: SERVICE_NAMES,

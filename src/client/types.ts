@@ -13,7 +13,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { CacheStats } from "../telemetry/stats.ts";
 import type { BatchStats } from "../wire/batch.ts";
 import type { LoadClock } from "../wire/load_clock.ts";
-import type { PlainReads } from "./plain_reads.ts";
+import type { PlainCommands } from "./plain_commands.ts";
 import type { Opening } from "./store_connection.ts";
 
 /** The functions of the application that a client calls, and the classes that it stores. */
@@ -159,8 +159,8 @@ export interface Setup<S> {
   readonly loadClock?: (() => LoadClock) | undefined;
   /** Encrypts and compresses. */
   readonly sealing?: Sealing | undefined;
-  /** Reads by plain commands what else a script reads, where those cost less. */
-  readonly plainReads?: PlainReads | undefined;
+  /** Reads and writes by plain commands what else a script does, where those cost less. */
+  readonly plainCommands?: PlainCommands | undefined;
   /** The configurations of the client and its services. */
   readonly configurations: Configurations;
 }

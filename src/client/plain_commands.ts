@@ -1,0 +1,24 @@
+import { Marks } from "../cache/marks.ts";
+import { PlainWrite } from "../cache/plain_write.ts";
+import type { PlainWriter } from "../cache/write.ts";
+import { headReader, type ReadHeads } from "../wire/read_heads.ts";
+
+/** The parts of a client that read and write by plain commands. */
+export interface PlainCommands {
+  /** Makes the function that reads heads, for `has` and `ttl`. */
+  heads(): ReadHeads;
+  /** Makes what is known of the marks of a keyspace, for tagged entries. */
+  marks(): Marks;
+  /** Makes a write of an entry without tags. */
+  readonly write: PlainWriter;
+}
+
+/**
+ * Reads and writes by plain commands what else a script does. On a connection they cost the store less. Over REST,
+ * where each command is billed, the script is cheaper, so builds for the edge leave this file out.
+ */
+export const plainCommands: PlainCommands = {
+  heads: headReader,
+  marks: () => new Marks(),
+  write: (...args) => new PlainWrite(...args),
+};
