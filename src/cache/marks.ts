@@ -1,6 +1,6 @@
 import type { Reply } from "../../drivers/driver.ts";
-import type { Batch } from "../wire/batch.ts";
-import type { ReadScripts } from "./read_scripts.ts";
+import type { Epoch } from "../entry/keyspace.ts";
+import type { Batch, ReadScript } from "../wire/batch.ts";
 
 /** The reads that make up for one with a second round trip: at most one in so many has it. */
 const COST = 20;
@@ -8,6 +8,8 @@ const COST = 20;
 const MOST_DEBT = 10_000;
 /** The most tags that are known at a time. */
 const MOST_TAGS = 1000;
+/** The start of an entry with tags. */
+const HEAD = /^\{"born":\d+,"tags":\[/;
 
 /**
  * The known marks of a keyspace. Each invalidation moves the epoch in the same step as the marks, so what was true at
@@ -32,21 +34,20 @@ export class Marks {
    * @param scripts The scripts of its cache.
    * @param tags Its tags.
    * @param born The epoch from before it was loaded.
-   * @param epoch The text of the epoch that came with it.
-   * @param left What came with it besides: `undefined` from MGET, which does not check tags.
-   * @returns Whether it is known to be valid although it came by MGET.
+   * @param read Its text, and what came with it: the epoch, and what is left, `undefined` from MGET.
+   * @returns Whether it is known to be valid although it came by MGET, which does not check tags.
    */
   hold(
     { plain }: Pick<Batch, "plain">,
-    scripts: ReadScripts,
+    scripts: { readonly texts: ReadScript; values?: ReadScript | undefined },
     tags: readonly string[],
     born: number,
-    epoch: string | null | undefined,
-    left: Reply | undefined,
+    { text, epoch, left }: { text: string | null; epoch: Epoch; left: Reply | undefined },
   ): boolean {
-    if (left === undefined) return born >= Number.parseInt(epoch ?? "", 10) || this.covers(tags, born, epoch);
-    // With a near cache, the script answers a TTL too.
-    if (left === null && plain && this.learn(tags, born, epoch)) {
+    const at = epoch.text;
+    if (left === undefined) return born >= Number.parseInt(at ?? "", 10) || this.covers(tags, born, at);
+    // With a near cache, the script answers a TTL too. It looks for tags at the start only, where a write has them.
+    if (left === null && plain && HEAD.test(`${text}`) && this.learn(tags, born, at)) {
       if (scripts.values === scripts.texts) scripts.values = undefined;
     }
     return false;

@@ -149,7 +149,7 @@ export class Read implements Reader, Found {
       }
       const { batch, marks, scripts } = this.#context;
       const { text } = this.epoch;
-      if (tags && !marks?.hold(batch, scripts, tags, born, text, left) && left === undefined) {
+      if (tags && !marks?.hold(batch, scripts, tags, born, this) && left === undefined) {
         // The entry came by MGET, which does not check tags.
         const script = tagged(scripts);
         // One from before the epoch was made may be older than a mark all the same.

@@ -1,6 +1,7 @@
 import type { Keyspace } from "../entry/keyspace.ts";
 import { read } from "../lua/entries.ts";
 import type { ReadScript } from "../wire/batch.ts";
+import type { Marks } from "./marks.ts";
 
 /**
  * Makes a script that reads entries and checks their tags in the store.
@@ -32,17 +33,12 @@ export interface ReadScripts {
  * Makes the scripts of a keyspace. Each cache has a copy, because one may switch to another script while the others do
  * not.
  */
-export function readScriptsOf(space: Keyspace): ReadScripts {
-  const [texts, near, heads, ttls] = [0, 1, 2, 3].map((what) => readScriptOf(space, 0, what)) as [
-    ReadScript,
-    ReadScript,
-    ReadScript,
-    ReadScript,
-  ];
-  return { texts, near, heads, ttls };
+export function readScriptsOf(space: Keyspace, marks?: Marks): ReadScripts {
+  const make = (what: number): ReadScript => ({ ...readScriptOf(space, 0, what), marks });
+  return { texts: make(0), near: make(1), heads: make(2), ttls: make(3) };
 }
 
-/** Switches a cache to the script for good, because a tagged entry was read. */
+/** Switches a cache to the script, because a tagged entry was read. */
 export function tagged(scripts: ReadScripts): ReadScript {
   scripts.values ??= scripts.texts;
   return scripts.values;

@@ -83,6 +83,7 @@ export class Assembly {
     const { batch, loads, nears } = this.lane(home);
     const { timeout, onError, ttl, defaults } = home.configured.config;
     const space = this.keyspace(home);
+    const marks = this.#setup.plainCommands?.marks();
     return {
       batch,
       loads,
@@ -97,13 +98,13 @@ export class Assembly {
       timeout,
       onError,
       space,
-      marks: this.#setup.plainCommands?.marks(),
+      marks,
       events: this.#state.events,
       policy: policyOf(
         { ...DEFAULT_POLICY, classes: ttl, ttl: ttl.default ?? Number.POSITIVE_INFINITY },
         { ...defaults, ttl: undefined },
       ),
-      scripts: readScriptsOf(space),
+      scripts: readScriptsOf(space, marks),
       now: this.#state.clock ?? Date.now,
       waitUntil: this.#setup.hooks.waitUntil,
       known: this.#state.known,

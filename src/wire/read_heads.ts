@@ -6,7 +6,10 @@ import type { Reader, ReadScript } from "./slot.ts";
 const HEAD_BYTES = 160;
 
 /** The facts of an entry, up to its value. */
-const HEAD = /^(\{(?:"born":(\d+),("tags":\[)?)?.*?)"(?:json|sealed|packed)":/s;
+const HEAD = /^(\{(?:"born":(\d+),(?:"tags":\[([^\]]+)\])?)?.*?)"(?:json|sealed|packed)":/s;
+
+/** The reads that go by the script at once after one whose plain commands were in vain. */
+const TURNS = 20;
 
 /** The methods of a batch that the reading of heads needs. */
 interface Sender {
@@ -40,8 +43,17 @@ export type ReadHeads = (
  */
 export function headReader(): ReadHeads {
   let forbidden = false;
-  return (batch, reader, { args: [, , what] }, timeout, byScript) => {
+  /** The next reads that go by the script, for each way to read. */
+  const turns = new WeakMap<ReadScript, number>();
+  return (batch, reader, readScript, timeout, byScript) => {
+    const { args, marks } = readScript;
+    const what = args[2];
     if (forbidden || what < 2 || !batch.plain) return false;
+    const turn = turns.get(readScript) ?? 0;
+    if (turn > 0) {
+      turns.set(readScript, turn - 1);
+      return false;
+    }
     const { physical, space } = reader;
     const start = performance.now();
     const again = (): void => byScript(Math.max(1, timeout - (performance.now() - start)));
@@ -55,11 +67,13 @@ export function headReader(): ReadHeads {
       what % 2 === 1 ? send("PTTL", physical) : null,
     ]).then(
       ([text, epoch, left]) => {
-        const head = headOf(String(text), epoch);
+        const head = headOf(String(text), epoch, marks);
         // If a key has expired since its text was read, -2 must not look like a TTL.
         if (left === -2) reader.resolve(null, epoch, left);
-        else if (head === undefined) again();
-        else reader.resolve(head, epoch, left);
+        else if (head === undefined) {
+          turns.set(readScript, TURNS);
+          again();
+        } else reader.resolve(head, epoch, left);
       },
       (error) => {
         if (isForbidden(error)) forbidden = true;
@@ -72,10 +86,13 @@ export function headReader(): ReadHeads {
 }
 
 /** Returns the head of a text as the script would; `null` for none, `undefined` if only the script can tell. */
-function headOf(text: string, epoch: Reply): string | null | undefined {
+function headOf(text: string, epoch: Reply, marks: ReadScript["marks"]): string | null | undefined {
   if (text === "") return null;
   const [, head, born, tags] = HEAD.exec(text) ?? [];
-  if (tags && !(Number(born) >= Number.parseInt(String(epoch), 10))) return undefined;
+  if (tags && !(Number(born) >= Number.parseInt(String(epoch), 10))) {
+    const names = tags.split(",").map((tag) => tag.slice(1, -1));
+    if (!marks?.covers(names, Number(born), epoch as string | null)) return undefined;
+  }
   if (head) return `${head}"json":null}`;
   // The text is whole if it is shorter. Its characters are its bytes only if all are ASCII.
   return text.length < HEAD_BYTES && !/[^\0-\x7f]/.test(text) ? text : undefined;

@@ -44,6 +44,8 @@ export interface ReadScript {
    * for heads, and 1 more for PTTL too.
    */
   readonly args: readonly [marksPrefix: string, slide: number, what: number];
+  /** The known marks of tags, by which tagged entries can be judged without it. */
+  readonly marks?: { covers(tags: readonly string[], born: number, epoch: string | null): boolean } | undefined;
 }
 
 /** The command that reads with a {@linkcode ReadScript}. With MGET, plain commands do the work of the script. */
