@@ -3,7 +3,7 @@ import { BentoCache, bentostore } from "bentocache";
 import { redisDriver } from "bentocache/drivers/redis";
 import { createCacheClient } from "../mod.ts";
 import { product } from "../test/fixtures/product.ts";
-import { heading, verdict, version } from "./helpers/compare.ts";
+import { heading, information, verdict, version } from "./helpers/compare.ts";
 import { openWires } from "./helpers/wires.ts";
 
 const CALLERS = 500;
@@ -56,9 +56,7 @@ const bento = new BentoCache({
   stores: { redis: bentostore().useL2Layer(redisDriver({ connection })) },
 });
 const theirs = await ask(() => bento.getOrSet({ key: "cold", factory: fail, ttl: "1m" }));
-console.log(
-  `  ${version("bentocache")}, nothing stored\n` +
-    `    for information: ${runs} runs, ${theirs.errors.size} errors (${theirs.took})`,
-);
+const peer = version("bentocache");
+information(`${peer}: nothing stored`, `${runs} runs, ${theirs.errors.size} errors (${theirs.took})`);
 await bento.disconnectAll();
 await close();

@@ -25,7 +25,8 @@ const HEAD = /^\{"born":(\d+)(?:,"tags":\[([^\]]*))?/;
 
 /** Returns the names in the text of a document's tags. */
 function names(tags: string | undefined): string[] {
-  return (tags?.match(/"[^"]*"/g) ?? []).map((tag) => tag.slice(1, -1));
+  // Every second part stands between quotes, but for one after a quote that is left open.
+  return tags?.split('"').filter((_, i, parts) => i % 2 === 1 && i < parts.length - 1) ?? [];
 }
 
 /** Returns the text at a key; `null` if the key holds none. */
@@ -82,11 +83,11 @@ export const twins: readonly TwinnedScript[] = [
   {
     ...read,
     twin(store, [epochKey = "", ...keys], [prefix = "", slide = "", what = ""]) {
-      const epoch = textAt(store, epochKey);
+      const [epoch = null, ...texts] = store.call("MGET", epochKey, ...keys) as readonly (string | null)[];
       return [
         epoch,
-        ...keys.flatMap((key) => {
-          let text = textAt(store, key);
+        ...keys.flatMap((key, i) => {
+          let text = texts[i] ?? null;
           if (what > "1") {
             const [, head] = /^(\{.*?)"(?:json|sealed|packed)":/s.exec(text ?? "") ?? [];
             if (head) text = `${head}"json":null}`;
