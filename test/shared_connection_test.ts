@@ -37,10 +37,13 @@ async function monitored(run: (lines: () => Promise<string[]>) => Promise<void>)
   await using({ port: redis.port }, async (driver) => {
     const monitor = await (driver.connect as NonNullable<Driver["connect"]>)(0);
     let lines: string[] = [];
+    let started = false;
     const over = monitor.listen(["MONITOR"], (reply) => {
+      started = true;
       const [, database, command] = /\[(\d+) \S+\] (.*)/.exec(String(reply)) ?? [];
       if (command) lines.push(`${database} ${command.replaceAll('"', "")}`);
     });
+    await eventually(() => started);
     let turn = 0;
     await run(async () => {
       const end = `end${turn++}`;
@@ -215,6 +218,33 @@ describe("values are in the database that they were sent to", () => {
         assert.deepEqual(seen.slice(multi, multi + 4), ["MULTI", "INCR a", "GET a", "EXEC"]);
       });
     });
+  });
+});
+
+describe("a tick", () => {
+  it("leaves in one write, whatever the number of databases", LIMIT, async () => {
+    const reads = async (driver: Driver) => {
+      const [info] = await driver.send(0, [["INFO", "stats"]]);
+      return Number(/total_reads_processed:(\d+)/.exec(String(info))?.[1] ?? Number.NaN);
+    };
+    await using({ port: redis.port }, (observer) =>
+      using({ port: redis.port }, async (driver) => {
+        const numbers = [0, 1, 2, 3, 4, 5, 6, 7];
+        const tick = () =>
+          Promise.all(
+            numbers.map(async (database) => {
+              // Some are a few turns of the microtask queue late.
+              for (let turn = 0; turn < database % 3; turn++) await undefined;
+              return driver.send(database, [["SET", "tick", database]]);
+            }),
+          );
+        await tick();
+        const before = await reads(observer);
+        await tick();
+        // The other one is the question itself.
+        assert.equal((await reads(observer)) - before, 2);
+      }),
+    );
   });
 });
 

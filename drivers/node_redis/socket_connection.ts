@@ -160,7 +160,7 @@ export class SocketConnection extends SharedConnection {
       return;
     }
     const refusal = this.#refusals.get(database);
-    if (refusal && now < refusal.until) {
+    if (refusal && now <= refusal.until) {
       this.answered(commands.length);
       reject(refusal.error);
       return;
@@ -224,7 +224,10 @@ export class SocketConnection extends SharedConnection {
   /** Selects the databases of the held parts, which wait for the replies. */
   #askForDatabases(): void {
     this.#asking = true;
-    const databases = [...new Set(this.#held.map(({ database }) => database as number))];
+    const wanted = new Set(this.#held.map(({ database }) => database as number));
+    // The one that it leaves is soon needed again, and was never selected if it is that of the login.
+    if (!this.#usable.has(this.#standing)) wanted.add(this.#standing);
+    const databases = [...wanted].reverse();
     this.#ask(databases.map((database) => ["SELECT", database])).then((replies) => {
       if (this.gone) return;
       this.#asking = false;
@@ -244,18 +247,12 @@ export class SocketConnection extends SharedConnection {
     this.#standing = database;
   }
 
-  /** Fails the held parts of a database. */
+  /** Notes that a database was refused: its held parts fail, and for a while later ones. */
   #refuse(database: number, reply: StoreError, now: number): void {
-    if (isDenial(reply)) this.hooks.denied(reply);
-    const error = isDenial(reply) ? reply : selectError(reply, this.endpoint, database);
-    if (!isDenial(reply)) this.#refusals.set(database, { error, until: now + REFUSAL });
-    const held = this.#held;
-    this.#held = held.filter((part) => part.database !== database);
-    for (const { commands, reject, database: wanted } of held) {
-      if (wanted !== database) continue;
-      this.answered(commands.length);
-      reject(error);
-    }
+    if (isDenial(reply)) {
+      this.hooks.denied(reply);
+      this.#refusals.set(database, { error: reply, until: now });
+    } else this.#refusals.set(database, { error: selectError(reply, this.endpoint, database), until: now + REFUSAL });
   }
 
   #take(reply: Reply): void {
