@@ -211,8 +211,8 @@ const entryCalls = {
       ),
       known: fc.oneof(
         some([] as string[]),
-        some(["0", ""], ["1", STANDING], ["1", ""]),
-        stored.map((old) => ["1", old]),
+        some(["0", ""], ["1", STANDING], ["1", ""], ["2", STANDING], ["2", ""]),
+        fc.tuple(some("1", "2"), stored),
       ),
     })
     .map(({ keys, args, known }) => ({ keys, args: [...args, ...known] })),

@@ -45,10 +45,8 @@ function valid(store: TwinStore, text: string, epoch: Reply, prefix: string): bo
   const [, bornText = "0", tags] = HEAD.exec(text) ?? [];
   const born = Number(bornText);
   if (epoch && text.startsWith("{") && born < Number(String(epoch).split(" ")[1])) return false;
-  return names(tags).every((tag) => {
-    const mark = store.call("GET", prefix + tag);
-    return mark !== null && Number(mark) <= born;
-  });
+  const marks = names(tags).map((tag) => store.call("GET", prefix + tag));
+  return marks.every((mark) => mark !== null && Number(mark) <= born);
 }
 
 /** Keeps the marks of tags longer than an entry and, if `born` is given, makes those that are missing. */
