@@ -99,17 +99,17 @@ export class NodeRequest implements PlainRequest {
     });
   }
 
-  /** Makes a `Request`. Returns `undefined` if fetch has no such request. */
+  /** Makes a `Request`. Returns `undefined` if fetch has no such request, or if its body breaks off. */
   async toRequest(): Promise<Request | undefined> {
     const { method, url, signal } = this;
     const headers = new Headers();
     for (const [name, value] of Object.entries(this.#incoming.headers)) {
       for (const each of Array.isArray(value) ? value : [value ?? ""]) headers.append(name, each);
     }
-    // A short body costs less to copy than to stream.
-    const body = this.#length <= WHOLE ? await this.arrayBuffer() : this.body;
     const init: RequestInit & { duplex: "half" } = { method, headers, signal, duplex: "half" };
     try {
+      // A short body costs less to copy than to stream.
+      const body = this.#length <= WHOLE ? await this.arrayBuffer() : this.body;
       return new Request(url, this.#hasBody ? { ...init, body } : init);
     } catch {
       return undefined;
