@@ -143,6 +143,21 @@ onWires("the memory of refusals", (onWire) => {
   );
 
   it(
+    "counts each check of one tick once when the store has forgotten the script",
+    onWire(async (t) => {
+      const { checkRateLimit } = t.make().service("auth");
+      const limit = { limit: 5, window: "1d" } as const;
+      await checkRateLimit("first", limit);
+      await t.raw(2, "SCRIPT", "FLUSH");
+      const results = await Promise.all(["a", "b", "a", "first"].map((key) => checkRateLimit(key, limit)));
+      assert.deepEqual(
+        results.map(({ remaining }) => remaining),
+        [4, 4, 3, 3],
+      );
+    }),
+  );
+
+  it(
     "gives each caller of one tick its own answer, also for one key",
     onWire(async (t) => {
       const client = t.make();
