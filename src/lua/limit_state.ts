@@ -41,7 +41,8 @@ export function stateAt({ kind, window, limit }: Limit, state: LimitState, now: 
   if (kind === "t") return { at: now, n: Math.max(0, n - Math.max(0, now - at) * limit), p };
   if (kind === "s") {
     const index = Math.floor(now / window);
-    return at >= index ? { at: index, n, p } : { at: index, n: 0, p: at === index - 1 ? n : 0 };
+    if (at === index) return state;
+    return at > index ? { at: index, n, p } : { at: index, n: 0, p: at === index - 1 ? n : 0 };
   }
   const end = now + window;
   if (at <= now || n === 0) return { at: end, n: 0, p };
