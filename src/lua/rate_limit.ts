@@ -24,7 +24,7 @@ import { LUA_NOW } from "./entries.ts";
  */
 export const rateLimit: Script = {
   name: "rateLimit",
-  sha1: "e5f5aeda10a25ad5e041327ffa8c5ef2ab007256",
+  sha1: "b65664828552b700adb1c3a434d26035fb22e70f",
   each: true,
   lua: `${LUA_NOW}local cost, floor, max, min = tonumber(ARGV[1]), math.floor, math.max, math.min
 local need, specs, mine, replies, yes, no = max(1, cost), {}, {}, {}, now .. ' 1', now .. ' 0'
@@ -32,10 +32,10 @@ local function parse(name)
   local own, base, kind, window, limit = name:match('^(((%l)(%d+):)(%d+))')
   return own and {name = name, own = own, base = base, kind = kind, window = tonumber(window), limit = tonumber(limit)}
 end
-local function ends(s, at, n)
+local function ends(s, at)
   local kind, window = s.kind, s.window
   if kind == 's' then return (at + 2) * window end
-  return kind == 't' and (floor((at + math.ceil(n / s.limit)) / window) + 1) * window or at
+  return kind == 't' and (floor(at / window) + 2) * window or at
 end
 local function load(s, text)
   local kind, window, at, n, p, to = s.kind, s.window, 0, 0, 0, now
@@ -43,7 +43,7 @@ local function load(s, text)
     local a, b, c = text:match('^(%d+) (%d+) (%d+)$')
     if a then at, n, p = a + 0, b + 0, c + 0 end
   end
-  s.was, s.had = text and at, n
+  s.was = text and at
   if kind == 's' then
     to = floor(now / window)
     if at < to then n, p = 0, at == to - 1 and n or 0 end
@@ -141,9 +141,9 @@ for k = 1, #KEYS do
           sets = {key, s.name, text}
         end
         local was = s.was
-        if not was or was ~= at or s.kind == 't' then
-          local to = ends(s, at, n)
-          if not was or ends(s, was, s.had) ~= to then keep = max(keep, to - now) end
+        if was ~= at then
+          local to = ends(s, at)
+          if not was or ends(s, was) ~= to then keep = max(keep, to - now) end
         end
       end
       s, mark = mark == ',' and s.copy, ' '

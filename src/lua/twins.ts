@@ -372,7 +372,7 @@ function limitAt(texts: ReadonlyMap<string, string>, name: string, now: number):
 }
 
 /** Returns the moment until which a state is needed, or a little more. */
-function endOf({ kind, window, limit }: Limit, { at, n }: LimitState): number {
+function endOf({ kind, window }: Limit, { at }: LimitState): number {
   if (kind === "s") return (at + 2) * window;
-  return kind === "t" ? (Math.floor((at + Math.ceil(n / limit)) / window) + 1) * window : at;
+  return kind === "t" ? (Math.floor(at / window) + 2) * window : at;
 }
