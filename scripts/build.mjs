@@ -1,7 +1,8 @@
-// Compiles everything into the same folders below dist/, removes files that no longer have a source, and bundles the
-// npm package.
+// Compiles everything into the same folders below dist/, removes files that no longer have a source, shortens the
+// Lua, and bundles the npm package.
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { shortenScripts } from "./lua.mjs";
 import { bundlePackage, PACKAGE_FOLDER } from "./package.mjs";
 import { slimPackages } from "./slim.mjs";
 import { files, root, run } from "./tools.mjs";
@@ -26,6 +27,7 @@ export async function build() {
   if (code === 0) {
     nameDisposal();
     await slimPackages();
+    await shortenScripts();
     await bundlePackage();
   }
   return { code, output: lines.filter((line) => !line.startsWith("TSFILE: ")).join("\n") };
