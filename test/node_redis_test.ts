@@ -508,8 +508,17 @@ describe("nodeRedis, faults", () => {
   it("send fails in time when something answers that is not Redis", async () => {
     await behindProxy(port, { connectTimeout: 100 }, async (driver, proxy) => {
       await proxy.set({ replace: "HTTP/1.1 400 Bad Request\r\n\r\n" });
-      await failure(driver.send(0, [["GET", "a"]]), "connection");
+      const error = await failure(driver.send(0, [["GET", "a"]]), "connection");
+      assert.match(error.message, /^Cannot connect to Redis at \S+: The reply is not RESP2: expected a Redis server$/);
       await failure(driver.send(1, [["GET", "a"]]), "connection");
+    });
+  });
+
+  it("send says why when the connection is cut at the login", async () => {
+    await behindProxy(port, {}, async (driver, proxy) => {
+      await proxy.set({ resetAfter: 3 });
+      const { message } = await failure(driver.send(0, [["GET", "a"]]), "connection");
+      assert.match(message, /^Cannot connect to Redis at \S+: (Socket closed unexpectedly|.*ECONNRESET.*)$/);
     });
   });
 

@@ -359,6 +359,47 @@ describe("SELECT", () => {
   });
 });
 
+describe("an error that passes, in place of the reply to SELECT", () => {
+  const BUSY = "-BUSY Redis is busy running a script.\r\n";
+
+  it("is the error of its part, and the database is asked for again at once", LIMIT, async () => {
+    await behindProxy(redis.port, {}, async (driver, proxy) => {
+      await driver.send(0, [["PING"]]);
+      await proxy.set({ replace: BUSY });
+      const error = await failure(driver.send(4, [["GET", "a"]]));
+      assert.deepEqual([error.code, error.repeat], ["BUSY", "all"]);
+      await proxy.set("pass");
+      assert.deepEqual(await driver.send(4, [["ECHO", "back"]]), ["back"]);
+    });
+  });
+
+  it("costs the connection of a database that was selected before, and lets its part be repeated", LIMIT, async () => {
+    await behindProxy(redis.port, {}, async (driver, proxy) => {
+      await driver.send(4, [["PING"]]);
+      await driver.send(0, [["PING"]]);
+      await proxy.set({ replace: BUSY });
+      const error = await failure(driver.send(4, [["GET", "a"]]));
+      assert.deepEqual([error.kind, error.repeat], ["connection", "idempotent"]);
+      await proxy.set("pass");
+      assert.deepEqual(await driver.send(4, [["ECHO", "back"]]), ["back"]);
+    });
+  });
+});
+
+describe("a send without commands", () => {
+  it("takes no reply of another one", LIMIT, async () => {
+    await using({ port: redis.port }, async (driver) => {
+      const sends = [["a"], [], ["b"], [], ["c"]].map((texts) =>
+        driver.send(
+          7,
+          texts.map((text) => ["ECHO", text]),
+        ),
+      );
+      assert.deepEqual(await Promise.all(sends), [["a"], [], ["b"], [], ["c"]]);
+    });
+  });
+});
+
 describe("close", () => {
   it("lets what waits for its database be answered", LIMIT, async () => {
     await rawCommand(redis.port, ["FLUSHALL"]);

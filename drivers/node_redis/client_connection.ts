@@ -64,7 +64,7 @@ export class ClientConnection extends SharedConnection {
     const replies = await Promise.all(
       commands.map((command) => this.#dispatch(command).then(this.#reply, this.#error)),
     );
-    if (replies.every(isUnanswered)) throw replies[0];
+    if (replies.length > 0 && replies.every(isUnanswered)) throw replies[0];
     return replies;
   }
 

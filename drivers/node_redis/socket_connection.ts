@@ -113,7 +113,8 @@ export class SocketConnection extends SharedConnection {
     try {
       await this.#socket.connect();
     } catch (error) {
-      throw error instanceof StoreError && error.cause !== undefined ? error.cause : error;
+      // If the connection was lost, the socket throws an error of its own clean-up.
+      throw this.gone?.cause ?? error;
     }
   }
 
@@ -124,6 +125,8 @@ export class SocketConnection extends SharedConnection {
     now: number,
   ): Promise<Reply[]> {
     if (this.gone) return Promise.reject(this.gone);
+    // A part without commands would take the replies of the next one.
+    if (commands.length === 0) return Promise.resolve([]);
     this.begin(commands.length, timeout, now);
     return new Promise((resolve, reject) => {
       this.#place({ database, commands, replies: [], resolve, reject, selecting: false }, now);
@@ -247,12 +250,12 @@ export class SocketConnection extends SharedConnection {
     this.#standing = database;
   }
 
-  /** Notes that a database was refused: its held parts fail, and for a while later ones. */
+  /** Notes that a database was refused: its held parts fail and, unless the error passes, for a while later ones. */
   #refuse(database: number, reply: StoreError, now: number): void {
-    if (isDenial(reply)) {
-      this.hooks.denied(reply);
-      this.#refusals.set(database, { error: reply, until: now });
-    } else this.#refusals.set(database, { error: selectError(reply, this.endpoint, database), until: now + REFUSAL });
+    if (isDenial(reply)) this.hooks.denied(reply);
+    const passing = reply.repeat === "all";
+    const error = passing ? reply : selectError(reply, this.endpoint, database);
+    this.#refusals.set(database, { error, until: passing ? now : now + REFUSAL });
   }
 
   #take(reply: Reply): void {
@@ -278,8 +281,10 @@ export class SocketConnection extends SharedConnection {
 
   /** Drops the connection: the commands of a part ran in another database, because the SELECT before them failed. */
   #dropAt(part: Part, error: StoreError): void {
-    this.#parts.shift();
-    part.reject(selectError(error, this.endpoint, part.database as number));
+    if (error.repeat !== "all") {
+      this.#parts.shift();
+      part.reject(selectError(error, this.endpoint, part.database as number));
+    }
     this.lose(lostError(this.endpoint, new Error("the server refused a database that it had allowed before")));
   }
 }
