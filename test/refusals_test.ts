@@ -253,6 +253,15 @@ describe("a memory of refusals", () => {
     assert.deepEqual([unknown.allowed, unknown.available], [true, false]);
   });
 
+  it("says nothing after its client was closed", async () => {
+    const client = createCacheClient({ env: {}, driver: memory() });
+    const check = () => client.cache().checkRateLimit("k", { limit: 1, window: "1d", onUnavailable: "throw" });
+    await check();
+    assert.equal((await check()).allowed, false);
+    await client.close();
+    await assert.rejects(check, { name: "StoreError", kind: "closed" });
+  });
+
   const limitOf = fc.record({
     limit: fc.constantFrom(1, 2, 3, 5, 10),
     window: fc.constantFrom("1s", "7s", "10s", "1m").map((text) => text as RateLimit["window"]),

@@ -80,7 +80,7 @@ export class RefusalMemory {
   }
 
   /** Forgets everything after an invalidation, that of tags aside. */
-  invalidate(_space: unknown, tags?: readonly string[]): void {
+  invalidate(_space?: unknown, tags?: readonly string[]): void {
     if (tags) return;
     this.#young.clear();
     this.#old.clear();
@@ -88,6 +88,11 @@ export class RefusalMemory {
 
   /** Does nothing: an invalidation by another process changes no limit. */
   outdate(): void {}
+
+  /** Forgets everything: a closed client answers nothing. */
+  async close(): Promise<void> {
+    this.invalidate();
+  }
 
   #get(key: string): Answers | undefined {
     return this.#young.get(key) ?? this.#old.get(key);
