@@ -22,7 +22,7 @@ export const WORKERS = {
       };`,
   },
   root: {
-    bytes: 59_570,
+    bytes: 59_030,
     source: (name) => `
       import { createCacheClient } from "${name}";
       export default {

@@ -3,8 +3,8 @@
 import type { CacheClient } from "./client/client.ts";
 import { entryPoint } from "./client/entry_point.ts";
 import { memoryFactory } from "./client/memory_factory.ts";
-import { plainCommands } from "./client/plain_commands.ts";
 import { restFactory } from "./client/rest_factory.ts";
+import { serverParts } from "./client/server_parts.ts";
 import { tcpFactory } from "./client/tcp_factory.ts";
 import type { ClientOptions } from "./client/types.ts";
 import { readEnvironment } from "./runtime/environment.ts";
@@ -12,7 +12,7 @@ import type { FoodFastServices } from "./services/all.ts";
 import type { ServiceOf } from "./services/service.ts";
 
 const factories = { memory: memoryFactory, "node-redis": tcpFactory, upstash: restFactory };
-const main = entryPoint(factories, readEnvironment, plainCommands);
+const main = entryPoint(factories, readEnvironment, serverParts);
 
 /**
  * Makes a client. Options beat the environment, which beats `.env.cache`. With nothing set it holds everything in

@@ -4,12 +4,13 @@ import fc from "fast-check";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
 import { type UpstashOptions, upstash } from "../drivers/upstash.ts";
 import { createCacheClient } from "../mod.ts";
-import { type Address, readAddress, readHost } from "../src/base/address.ts";
+import { type Address, readAddress, readAddressAtEdge, readHost } from "../src/base/address.ts";
 import { CacheConfigError } from "../src/base/errors.ts";
 import { oddSecret, oddSecrets } from "../src/config/odd_secrets.ts";
 import type { Config, ConfigOptions } from "../src/config/options.ts";
 import { parseConfig } from "../src/config/parse_config.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
+import { createCacheClient as createEdgeClient } from "../src/edge.ts";
 
 const redis = (more: Partial<Address>): Address => ({ driver: "node-redis", host: "h", port: 6379, ...more });
 
@@ -124,6 +125,27 @@ describe("readAddress", () => {
       );
     });
   }
+
+  for (const [url] of [...HONOURED, ...REFUSED]) {
+    it(`readAddressAtEdge reads ${JSON.stringify(url)} as readAddress does, or names the driver`, () => {
+      const outcome = (read: () => Address) => {
+        try {
+          return read();
+        } catch (error) {
+          return (error as Error).message;
+        }
+      };
+      const [atEdge, everywhere] = [outcome(() => readAddressAtEdge(url)), outcome(() => readAddress(url))];
+      const tcp = /^(redis|valkey|unix)/i.test(url) && typeof atEdge !== "string";
+      assert.deepEqual(atEdge, tcp ? { driver: "node-redis" } : everywhere);
+    });
+  }
+
+  it("a client at the edge says which drivers there are when it is given a TCP store", () => {
+    const expected = /Cannot open a driver: received "node-redis", expected one .* has: memory, upstash/;
+    const stores = [{ CACHE_URL: "redis://h/99" }, { REDIS_URL: "rediss://:p@h" }, { REDIS_HOST: "a,b" }];
+    for (const env of stores) assert.throws(() => createEdgeClient({ env }), expected);
+  });
 
   it("readAddress returns an address or throws for any text, and returns no host that DNS cannot know", () => {
     const part = fc.constantFrom(

@@ -40,6 +40,7 @@ export class Refusal extends TypeError {}
 export const ADDRESS_ACCEPTED =
   "memory: redis://host:6379/0 rediss://host:6379/0 unix:/path redis+unix:/path https://host or http://host";
 
+const UNIX = /^(redis\+)?unix$/;
 const ENCODE = "expected / ? # % and \\ in its user and password as %2F %3F %23 %25 %5C";
 const QUOTES = "expected no quotes around it";
 const AZURE =
@@ -51,6 +52,9 @@ const ONE_HOST = "several hosts are not served by this version, expected one";
 function reject(reason: string): never {
   throw new Refusal(reason);
 }
+
+/** Reads the rest of the address of a TCP store, of which the scheme and the server are known to be well-formed. */
+type ReadTcp = (url: URL, scheme: string) => Address;
 
 /** Throws for text that cannot be an address or a host name, such as text in quotes. */
 function checkText(text: string): void {
@@ -68,15 +72,31 @@ function checkText(text: string): void {
  * @throws {Refusal} With the reason, if it is not the URL of a store, or cannot be honoured.
  */
 export function readAddress(given: unknown, accepted: string = ADDRESS_ACCEPTED): Address {
+  return readUrl(given, accepted, readTcp);
+}
+
+/**
+ * Reads a URL without TCP.
+ *
+ * @param given The URL.
+ * @returns The parts of the URL; of that of a TCP store only the driver, which is then refused.
+ * @throws {Refusal} With the reason, if it is not the URL of a store, or cannot be honoured.
+ */
+export function readAddressAtEdge(given: unknown): Address {
+  return readUrl(given, ADDRESS_ACCEPTED);
+}
+
+function readUrl(given: unknown, accepted: string, tcp?: ReadTcp): Address {
   const text = typeof given === "string" ? given.trim() : "";
   checkText(text);
   const [, scheme = "", slashes, rest = ""] = /^([a-z][\w+.-]*):(\/\/)?(.*)/i.exec(text) ?? [];
   const name = scheme.toLowerCase();
   if (name === "memory") return rest === "" ? { driver: "memory" } : reject("expected nothing after memory:");
+  const unix = UNIX.test(name);
+  if (!tcp && (unix || /^(redis|valkey)/.test(name))) return { driver: "node-redis" };
   const [, mode] = /^(?:redis|valkey)s?[+-](sentinel|cluster)$/.exec(name) ?? [];
   if (mode)
     reject(`${mode === "cluster" ? "clusters are" : "Sentinel is"} not served by this version, expected one host`);
-  const unix = /^(redis\+)?unix$/.test(name);
   if (text !== "" && !slashes && !unix) reject(`expected ${accepted}; its scheme is missing`);
   if (!unix && !/^(https?|rediss?|valkeys?)$/.test(name)) reject(`expected ${accepted}`);
   if (unix && !/^\/./.test(rest)) reject("expected unix:/path; user and password are settings of their own");
@@ -98,13 +118,17 @@ export function readAddress(given: unknown, accepted: string = ADDRESS_ACCEPTED)
   const username = decoded(url.username) || undefined;
   const password = decoded(url.password) || undefined;
   if (text.includes("#")) reject("expected no fragment; a # elsewhere is written %23");
-  if (name.startsWith("http")) {
-    if (url.search) reject(`${without(url.searchParams)}; the token is a setting of its own, UPSTASH_REDIS_REST_TOKEN`);
-    if (username && (username !== "default" || !password)) {
-      reject("a REST store has no users, expected https://default:token@host");
-    }
-    return defined({ driver: "upstash", base: (url.origin + url.pathname).replace(/\/+$/, ""), token: password });
+  if (tcp && !name.startsWith("http")) return tcp(url, name);
+  if (url.search) reject(`${without(url.searchParams)}; the token is a setting of its own, UPSTASH_REDIS_REST_TOKEN`);
+  if (username && (username !== "default" || !password)) {
+    reject("a REST store has no users, expected https://default:token@host");
   }
+  return defined({ driver: "upstash", base: (url.origin + url.pathname).replace(/\/+$/, ""), token: password });
+}
+
+/** Reads the rest of `redis://`, `valkey://` and `unix:`, with or without TLS. */
+function readTcp(url: URL, name: string): Address {
+  const unix = UNIX.test(name);
   const { database, tls } = queryOf(url, unix);
   if (unix) return defined({ driver: "node-redis", path: decoded(url.pathname), database });
   const secure = /^(rediss|valkeys)$/.test(name) || undefined;
@@ -118,8 +142,8 @@ export function readAddress(given: unknown, accepted: string = ADDRESS_ACCEPTED)
     driver: "node-redis",
     host: readHost(decoded(url.hostname.replace(/^\[|\]$/g, ""))),
     port: Number(url.port || 6379),
-    username,
-    password,
+    username: decoded(url.username) || undefined,
+    password: decoded(url.password) || undefined,
     tls: secure ?? tls,
     database: named,
   });

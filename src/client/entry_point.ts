@@ -1,22 +1,26 @@
 import type { Driver } from "../../drivers/driver.ts";
+import { readAddressAtEdge } from "../base/address.ts";
 import { invalidType } from "../base/check.ts";
 import { Fleet } from "../cache/fleet.ts";
 import { rateLimits } from "../cache/rate_limits.ts";
+import type { AddressReaders } from "../config/settings.ts";
 import { sealing } from "../entry/seal.ts";
 import { NearCache } from "../near/near_cache.ts";
 import { type FoodFastServices, services } from "../services/all.ts";
 import { SERVICE_NAMES } from "../services/databases.ts";
 import type { ServiceOf } from "../services/service.ts";
 import { listenerOf, warnOnce } from "../telemetry/logger.ts";
-import { LoadClock } from "../wire/load_clock.ts";
 import { CacheClient } from "./client.ts";
 import type { DriverFactories } from "./driver_factory.ts";
 import { EnvironmentConfigurations, type ReadEnvironment } from "./environment_configurations.ts";
-import type { PlainCommands } from "./plain_commands.ts";
+import type { ServerParts } from "./server_parts.ts";
 import type { ClientOptions } from "./types.ts";
 
 /** Copies of the package with the same number share a client. A change that breaks its callers raises the number. */
 const COMPATIBLE = 2;
+
+/** The readers of addresses without TCP. A host is that of a TCP store, whose driver is refused. */
+const AT_EDGE: AddressReaders = { url: readAddressAtEdge, host: String };
 
 /** The functions of `mod.ts` and of the edge build, each with its own drivers. */
 export interface EntryPoint {
@@ -33,13 +37,13 @@ export interface EntryPoint {
  *
  * @param factories The drivers that can be opened by name.
  * @param readEnvironment Reads what the runtime has of variables and files.
- * @param plainCommands What reads and writes by plain commands, if one of these drivers is TCP.
+ * @param parts The parts that only builds for servers have.
  * @returns The functions.
  */
 export function entryPoint(
   factories: DriverFactories,
   readEnvironment: ReadEnvironment,
-  plainCommands?: PlainCommands,
+  { addresses = AT_EDGE, ...parts }: Partial<ServerParts> = {},
 ): EntryPoint {
   // On globalThis, because hot reload and bundlers make several copies of this module. Each build has its own client.
   const key = Symbol.for(`@foodfast/larder client ${COMPATIBLE} ${Object.keys(factories)}`);
@@ -55,13 +59,12 @@ export function entryPoint(
       rateLimits,
       fleetCounts: () => new Fleet(),
       nearCache: (setup) => new NearCache(setup),
-      loadClock: () => new LoadClock(),
+      ...parts,
       sealing,
-      plainCommands,
       listener: listenerOf(options.logger),
       warn: (message) => warnOnce(options.logger, message),
       reserved: SERVICE_NAMES,
-      configurations: new EnvironmentConfigurations(options, factories, kept, readEnvironment),
+      configurations: new EnvironmentConfigurations(options, factories, kept, readEnvironment, addresses),
     });
   };
   const getCacheClient = (): CacheClient => {

@@ -2,7 +2,8 @@ import type { Driver } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
 import { remember } from "../base/remember.ts";
 import type { Config } from "../config/options.ts";
-import { parseConfig } from "../config/parse_config.ts";
+import { parseConfigWith } from "../config/parse_config.ts";
+import type { AddressReaders } from "../config/settings.ts";
 import { CONFIG_VARIABLES } from "../config/variables.ts";
 import { hidesVariables, type ReadEnvironmentOptions } from "../runtime/environment.ts";
 import { SERVICE_VARIABLES } from "../services/all.ts";
@@ -33,6 +34,7 @@ export class EnvironmentConfigurations implements Configurations {
   readonly #factories: DriverFactories;
   readonly #kept: Map<string, Driver | Promise<Driver>>;
   readonly #readEnvironment: ReadEnvironment;
+  readonly #addresses: AddressReaders;
   readonly #files = new Map<string, ReadonlyMap<string, string>>();
   /** The configurations by what was read. Most services are configured like the client. */
   readonly #made = new Map<string, Configured>();
@@ -42,17 +44,20 @@ export class EnvironmentConfigurations implements Configurations {
    * @param factories The drivers that can be opened by name.
    * @param kept The drivers that outlive their clients, by store.
    * @param readEnvironment Reads what the runtime has of variables and files.
+   * @param addresses The readers of addresses.
    */
   constructor(
     options: ClientOptions,
     factories: DriverFactories,
     kept: Map<string, Driver | Promise<Driver>>,
     readEnvironment: ReadEnvironment,
+    addresses: AddressReaders,
   ) {
     this.#options = options;
     this.#factories = factories;
     this.#kept = kept;
     this.#readEnvironment = readEnvironment;
+    this.#addresses = addresses;
     this.own = this.#configure();
   }
 
@@ -82,7 +87,7 @@ export class EnvironmentConfigurations implements Configurations {
   ): Configured {
     const { env, logger } = this.#options;
     const tcp = "node-redis" in this.#factories;
-    const config = parseConfig(record, {
+    const config = parseConfigWith(this.#addresses, record, {
       options: this.#options,
       otherOptions: OTHER_OPTIONS,
       ttlVariables,

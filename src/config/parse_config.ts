@@ -10,14 +10,14 @@
 
 import * as v from "valibot";
 import type { Driver } from "../../drivers/driver.ts";
-import { type Address, Refusal } from "../base/address.ts";
+import { type Address, Refusal, readAddress, readHost } from "../base/address.ts";
 import { describe } from "../base/check.ts";
 import { defined } from "../base/defined.ts";
 import { CacheConfigError } from "../base/errors.ts";
 import type { Config, ConfigOptions, DriverName, ParseConfigOptions } from "./options.ts";
 import { CLIENT_DEFAULTS } from "./policy.ts";
 import { redactUrl } from "./redact_url.ts";
-import { SETTINGS, type Setting, TTL_SETTINGS, ttlSetting } from "./settings.ts";
+import { type AddressReaders, SETTINGS, type Setting, TTL_SETTINGS, ttlSetting } from "./settings.ts";
 import { CONFIG_VARIABLES, isSlip, LINK, nearest, OURS, REST } from "./variables.ts";
 
 /** The values that were given, by setting: variables, and the options that beat them. */
@@ -128,12 +128,33 @@ export function parseConfig(
   record: Readonly<Record<string, string | undefined>>,
   settings: ParseConfigOptions = {},
 ): Config {
+  return parseConfigWith(TCP_ADDRESSES, record, settings);
+}
+
+/** The readers of addresses of builds with TCP. */
+export const TCP_ADDRESSES: AddressReaders = { url: (given) => readAddress(given), host: readHost };
+
+/**
+ * Makes a configuration as {@linkcode parseConfig} does.
+ *
+ * @param addresses The readers of addresses.
+ * @param record The variables.
+ * @param settings The options.
+ * @returns The configuration.
+ * @throws {CacheConfigError} With every problem at once.
+ */
+export function parseConfigWith(
+  addresses: AddressReaders,
+  record: Readonly<Record<string, string | undefined>>,
+  settings: ParseConfigOptions,
+): Config {
   const problems: string[] = [];
   const { options = {} } = settings;
   const { given, labels, ttlNames, api } = gather(record, settings, problems);
   const say = (key: string, message: string) => problems.push(`${labels[key]} is ${show(key, given[key])}, ${message}`);
 
   const table: Record<string, Setting> = { ...SETTINGS, ...TTL_SETTINGS };
+  for (const name of ["url", "host"] as const) table[name] = { ...SETTINGS[name], read: addresses[name] };
   for (const name of ttlNames) if (given[name] !== undefined) table[name] ??= ttlSetting(name);
   const result = v.safeParse(schemaOf(table, given), given);
   const values = result.output as Partial<Address> & Record<string, unknown>;

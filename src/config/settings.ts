@@ -5,7 +5,7 @@
  * @module
  */
 
-import { ADDRESS_ACCEPTED, readAddress, readHost } from "../base/address.ts";
+import { ADDRESS_ACCEPTED, type Address } from "../base/address.ts";
 import { type Rule, whole } from "../base/check.ts";
 import { type Duration, durations, millisecondsOf, parseDuration, TTL_ACCEPTED, type TtlClasses } from "../base/ttl.ts";
 import { type EncryptionOptions, keyRing } from "../entry/seal.ts";
@@ -24,6 +24,14 @@ export interface Setting {
   readonly read: (given: unknown) => unknown;
   /** The value if neither the option nor the variable is set. */
   readonly fallback?: unknown;
+}
+
+/** The readers of addresses of a build: those of an edge runtime know nothing of TCP. */
+export interface AddressReaders {
+  /** Reads a URL. */
+  url(given: unknown): Address;
+  /** Reads a host name. */
+  host(given: unknown): string;
 }
 
 /** Makes a setting from a rule; `fromText` turns the text of a variable into what the rule tests. */
@@ -103,19 +111,15 @@ const TEXT: Rule = ["a string", (value: unknown) => typeof value === "string"];
 const SPAN = `${TTL_ACCEPTED}, or false`;
 const LIMIT = `${COMMON.timeout[0][0]}, or false`;
 
-/** The options of a client that are variables too. */
+/** The options of a client that are variables too. The build reads `url` and `host`. */
 export const SETTINGS: Readonly<Record<keyof ConfigOptions, Setting>> = {
   driver: byRule("CACHE_DRIVER", oneOf("memory", "node-redis", "upstash")),
-  url: {
-    variable: "CACHE_URL",
-    expected: ADDRESS_ACCEPTED,
-    read: readAddress,
-  },
+  url: byRule("CACHE_URL", [ADDRESS_ACCEPTED, TEXT[1]]),
   token: byRule("UPSTASH_REDIS_REST_TOKEN", [
     "a token without spaces",
     (value: unknown) => typeof value === "string" && /^[!-~]+$/.test(value),
   ]),
-  host: { variable: "REDIS_HOST", expected: "a host", read: readHost },
+  host: byRule("REDIS_HOST", ["a host", TEXT[1]]),
   port: byRule("REDIS_PORT", whole(1, 65535), number),
   username: byRule("REDIS_USERNAME", TEXT),
   password: byRule("REDIS_PASSWORD", TEXT),
