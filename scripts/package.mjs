@@ -14,6 +14,11 @@ const ROOTS = ["entry_point", "memory_factory", "public"].map((name) => `dist/sr
 /** The drivers that are loaded when they are used. What they share with the rest must not be in them a second time. */
 const DRIVERS = ["dist/drivers/upstash.js", "dist/drivers/node_redis.js"];
 const SHARED = "./shared.js";
+/**
+ * The start of a file that Bun loads as it is. It compiles others to JavaScript once more. If its cache has nothing of
+ * them, as in a container that has just started, this takes longer than the rest of the load.
+ */
+const READY = "// @bun\n";
 /** The packages that stay imports: those of the command, and the one that the application installs. */
 const EXTERNAL = ["commander", "@clack/prompts", "@opentelemetry/api"];
 const OPTIONS = { absWorkingDir: root, bundle: true, format: "esm", target: "es2022", platform: "node", write: false };
@@ -93,10 +98,10 @@ function write(bundles) {
       if (seen.has(module)) throw new Error(`${module} is in two files of the package`);
       seen.add(module);
     }
-    const [, command = "", code] = /^(#!.*\n)?(.*)$/s.exec(text);
+    const [, command = "", code] = /^(#!.*?\n)?(.*)$/s.exec(text);
     // Comments for editors stand in the declarations. To skip them takes a runtime a tenth of the time to load.
     const bare = code.replace(/^[ \t]*\/\*\*.*?\*\/\n/gms, "");
-    writeFileSync(path, command + noticesOf(modules) + bare);
+    writeFileSync(path, command + READY + noticesOf(modules) + bare);
     written.add(basename(path));
   }
   for (const file of readdirSync(join(root, PACKAGE_FOLDER))) {

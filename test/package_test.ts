@@ -1,6 +1,6 @@
 /** The npm package, installed in an application on this runtime. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -101,6 +101,17 @@ describe("the npm package", () => {
         console.log(error.stack);
       }`);
     assert.match(stack, /\bparseConfig\b.*\bshared\.js:\d+/);
+  });
+
+  it("is loaded by Bun as it is, without compiling it once more", LIMIT, async () => {
+    const file = join(folder, "compiled.mjs");
+    const cache = join(folder, "compiled");
+    const own = names.filter((name) => !name.includes("opentelemetry"));
+    writeFileSync(file, `for (const name of ${JSON.stringify(own)}) await import(name);`);
+    mkdirSync(cache);
+    const { code, stderr } = await start(installed("bun"), [file], { BUN_RUNTIME_TRANSPILER_CACHE_PATH: cache }).ended;
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(readdirSync(cache), []);
   });
 
   it("has the command", LIMIT, async () => {
