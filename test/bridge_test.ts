@@ -55,7 +55,32 @@ function recorder(reply: (command: Command) => Reply) {
   return { driver, sent };
 }
 
+/** Makes an error as another copy of the package would: in a bundle, or of another version. */
+function copied(kind: StoreError["kind"], message: string): StoreError {
+  return Object.assign(new Error(message), { name: "StoreError" as const, kind, code: "", repeat: "none" as const });
+}
+
 describe("bridge commands", () => {
+  it("bridge answers the errors of a driver of another copy of the package", async () => {
+    const wrong = copied("command", "WRONGTYPE wrong kind");
+    const { driver } = recorder(([name]) => (name === "GET" ? wrong : "OK"));
+    const call = open({ driver });
+    const error = { error: "WRONGTYPE wrong kind" };
+    const one = await call("/", { body: ["GET", "k"] });
+    assert.deepEqual([one.status, one.json], [400, error]);
+    const many = await call("/pipeline", {
+      body: [
+        ["SET", "k", "v"],
+        ["GET", "k"],
+      ],
+    });
+    assert.deepEqual([many.status, many.json], [200, [{ result: "OK" }, error]]);
+    const away = open({
+      driver: { ...driver, send: () => Promise.reject(copied("timeout", "too late")) },
+    });
+    assert.deepEqual((await away("/", { body: ["GET", "k"] })).status, 504);
+  });
+
   it("bridge answers one command when it is posted to the root", async () => {
     const call = open();
     assert.deepEqual((await call("/", { body: ["SET", "a", "1"] })).json, { result: "OK" });

@@ -23,9 +23,10 @@
  * @module
  */
 
-import { type Driver, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { Driver, RawCommand, RawReply, StoreError } from "../../drivers/driver.ts";
 import { check, checkOptions, checkWhole, invalid, type Rule, type Rules, whole } from "../base/check.ts";
 import { RequestError } from "../base/request_error.ts";
+import { isStoreError } from "../base/store_error.ts";
 import { bearerOf, checkToken, sameToken } from "../base/token.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { WebRequest, WebResponse } from "../base/web_types.ts";
@@ -305,7 +306,7 @@ const STATUS: Partial<Record<StoreError["kind"], number>> = { command: 400, limi
 
 function failure(error: unknown): PlainResponse {
   if (error instanceof RequestError) return fail(error.status, error.message);
-  if (error instanceof StoreError) return fail(STATUS[error.kind] ?? 503, error.message);
+  if (isStoreError(error)) return fail(STATUS[error.kind] ?? 503, error.message);
   return fail(500, "The bridge failed");
 }
 

@@ -96,7 +96,7 @@ class CommandStream {
       late = setTimeout(() => reject(new StoreError("timeout", `The store did not answer in ${timeout} ms`)), timeout);
       const answered = (reply: RawReply): void => {
         // An error of any kind is the request's error, because the store answers.
-        if (reply instanceof StoreError) reject(new StoreError("command", reply.message));
+        if (reply instanceof Error) reject(new StoreError("command", reply.message));
         else this.#send(toEvent(reply));
         resolve();
       };

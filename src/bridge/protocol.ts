@@ -83,7 +83,7 @@ const encoder = new TextEncoder();
 function toRaw(reply: Reply): RawReply {
   if (typeof reply === "string") return reply === "OK" ? reply : encoder.encode(reply);
   if (reply === null || typeof reply !== "object") return reply;
-  if (!(reply instanceof StoreError)) return reply.map(toRaw);
+  if (!(reply instanceof Error)) return reply.map(toRaw);
   // Redis may know the command.
   const name = unknownCommand(reply);
   if (name === undefined) return reply;
@@ -94,9 +94,9 @@ function toRaw(reply: Reply): RawReply {
 function settle(replies: readonly RawReply[]): readonly RawReply[] | StoreError {
   const results = replies.at(-1);
   if (Array.isArray(results)) return results;
-  if (results instanceof StoreError && results.kind !== "command") throw results;
+  if (results instanceof Error && results.kind !== "command") throw results;
   // The error of the command that could not be queued says more than EXECABORT.
-  const wrong = replies.find((reply) => reply instanceof StoreError);
+  const wrong = replies.find((reply) => reply instanceof Error);
   return (wrong as StoreError) ?? new StoreError("command", "EXECABORT the transaction was discarded");
 }
 
@@ -114,7 +114,7 @@ const BUSY = 500;
 const REPEATS = 2;
 
 function isDenied(reply: RawReply | undefined): boolean {
-  return reply instanceof StoreError && isDenial(reply);
+  return reply instanceof Error && isDenial(reply);
 }
 
 /** Pauses before a repetition. The first one is immediate, because the connection was replaced. */
@@ -194,7 +194,7 @@ class Connections implements Protocol {
     const left = this.#deadline();
     for (let attempt = 0; ; attempt++) {
       const result = settle(await this.#onOwn(commands, left));
-      if (attempt === REPEATS || !(result instanceof StoreError && isDenied(result))) return result;
+      if (attempt === REPEATS || !(result instanceof Error && isDenied(result))) return result;
       await pauseBefore(attempt);
     }
   }
@@ -278,7 +278,7 @@ class Connections implements Protocol {
   async #openForTransactions(): Promise<Connection> {
     const connection = await this.connect();
     const [multi] = await connection.send([["MULTI"], ["DISCARD"]], { timeout: this.#options.timeout });
-    if (!(multi instanceof StoreError)) return connection;
+    if (!(multi instanceof Error)) return connection;
     connection.close();
     throw new StoreError("command", multi.message);
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawReply } from "../../drivers/driver.ts";
 import { toBase64 } from "../base/base64.ts";
 
 /** A format of responses. */
@@ -108,7 +108,7 @@ type Write = (value: string | Uint8Array) => string;
 
 function json(write: Write): Format {
   const item = (reply: RawReply): string => {
-    if (reply instanceof StoreError) return `{"error":${JSON.stringify(reply.message)}}`;
+    if (reply instanceof Error) return `{"error":${JSON.stringify(reply.message)}}`;
     // Clients decode every result from base64 except a plain OK; inside a list they decode OK too.
     return `{"result":${reply === "OK" ? '"OK"' : writeJson(reply, write)}}`;
   };
@@ -128,7 +128,7 @@ function writeJson(reply: RawReply, write: Write): string {
   if (typeof reply === "string" || reply instanceof Uint8Array) return write(reply);
   // Keeps all digits of a bigint.
   if (reply === null || typeof reply !== "object") return `${reply}`;
-  if (reply instanceof StoreError) return write(reply.message);
+  if (reply instanceof Error) return write(reply.message);
   return `[${reply.map((each) => writeJson(each, write)).join(",")}]`;
 }
 
@@ -140,7 +140,7 @@ function writeResp(reply: RawReply, output: Output): void {
   if (reply === null) output.text("$-1\r\n");
   else if (typeof reply === "string") output.text(`+${reply}\r\n`);
   else if (typeof reply !== "object") output.text(`:${reply}\r\n`);
-  else if (reply instanceof StoreError) output.text(`-${reply.message}\r\n`);
+  else if (reply instanceof Error) output.text(`-${reply.message}\r\n`);
   else if (reply instanceof Uint8Array) {
     output.text(`$${reply.length}\r\n`);
     output.bytes(reply);

@@ -135,7 +135,7 @@ export function toCommand(item: readonly unknown[], rights: RequestRights): RawC
   const [name] = item;
   if (typeof name !== "string" || name === "") return refused("the command's name is not a string");
   const args = item.every((value) => typeof value === "string") ? item : toArguments(item, rights);
-  if (args instanceof StoreError) return args;
+  if (args instanceof Error) return args;
   const option = blocked(name, args);
   if (option !== undefined)
     return refused(`command ${shown(name)}${option && ` with ${option}`} is not served over REST`);

@@ -7,6 +7,7 @@ import {
   type SendOptions,
   StoreError,
 } from "../../drivers/driver.ts";
+import { isStoreError } from "../base/store_error.ts";
 import type { ManagedClient } from "../manager/mod.ts";
 import { DASHBOARD } from "../manager/slow_log.ts";
 
@@ -96,7 +97,7 @@ export class SharedConnections implements ManagedClient {
     } catch (error) {
       this.#forget(id, opening);
       // The connection was lost while it was idle.
-      if (again && error instanceof StoreError && error.repeat === "all") {
+      if (again && isStoreError(error) && error.repeat === "all") {
         return this.#send(id, open, commands, limits, false);
       }
       throw error;

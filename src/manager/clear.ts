@@ -1,4 +1,4 @@
-import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawCommand, RawReply } from "../../drivers/driver.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { checkPattern } from "../entry/keyspace.ts";
 import { EVERYTHING, invalidate } from "../lua/entries.ts";
@@ -62,7 +62,7 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
     if (options.service !== undefined && pattern === "*" && !options.dryRun) {
       const [epoch, marks] = [connection.physical(EPOCH_KEY), connection.physical(MARKS)];
       const [answer] = await connection.send([["EVAL", invalidate.lua, 1, epoch, marks, EVERYTHING]]);
-      if (answer instanceof StoreError) refused = answer.message;
+      if (answer instanceof Error) refused = answer.message;
     }
     const count = await pageSizeOf(connection);
     while (cursor !== undefined) {

@@ -159,7 +159,7 @@ export class ManagedConnection {
   /** Sends commands as `send` does. @throws {StoreError} Also the first error among the replies. */
   async must(commands: readonly RawCommand[]): Promise<RawReply[]> {
     const replies = await this.send(commands);
-    for (const reply of replies) if (reply instanceof StoreError) throw reply;
+    for (const reply of replies) if (reply instanceof Error) throw reply;
     return replies;
   }
 
@@ -171,7 +171,7 @@ export class ManagedConnection {
    */
   async ping(): Promise<void> {
     const [reply] = await this.send([["PING"]]);
-    if (reply instanceof StoreError && !showsLife(reply)) throw reply;
+    if (reply instanceof Error && !showsLife(reply)) throw reply;
   }
 
   /** Waits for replies until the signal aborts or the deadline, if there is one, has passed. */

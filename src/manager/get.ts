@@ -1,4 +1,4 @@
-import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawCommand, RawReply } from "../../drivers/driver.ts";
 import { invalid, invalidType } from "../base/check.ts";
 import { fromDocument, parse } from "../entry/codec.ts";
 import { open } from "../entry/seal.ts";
@@ -92,7 +92,7 @@ export async function get(client: ManagedClient, options: GetOptions): Promise<K
       if (Number(length) > maxBytes) {
         const [start] = await connection.send([["GETRANGE", physical, 0, maxBytes - 1]]);
         // The embedded store lacks this command, but reading the whole value from it is cheap.
-        if (!(start instanceof StoreError)) {
+        if (!(start instanceof Error)) {
           return { type, ttl, size, value: beginning(start as Bulk), length: Number(length) };
         }
       }

@@ -1,4 +1,4 @@
-import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawCommand, RawReply } from "../../drivers/driver.ts";
 import { checkWhole } from "../base/check.ts";
 import { STATS } from "../base/own_keys.ts";
 import type { Timeout } from "../base/ttl.ts";
@@ -172,7 +172,7 @@ export async function readInfo(connection: ManagedConnection): Promise<ReadonlyM
 
 /** Parses a reply to INFO into its fields; none if the reply is an error. */
 export function parseInfo(reply: RawReply | undefined): ReadonlyMap<string, string> {
-  if (reply instanceof StoreError || reply === null) return new Map();
+  if (reply instanceof Error || reply === null) return new Map();
   const lines = word(reply).split(/\r?\n/);
   return new Map(
     lines
@@ -235,7 +235,7 @@ async function countKeys(
         ({ prefix, service }): RawCommand => ["MEMORY", "USAGE", prefix + connection.own(STATS + service)],
       );
       const [size, ...found] = await connection.send([["DBSIZE"], ...marks]);
-      if (size instanceof StoreError) throw size;
+      if (size instanceof Error) throw size;
       const counted = found.map((reply) => reply !== null);
       if (group.length === 1 && first.prefix === "" && Number(size) > COUNTED) {
         counts.set(first, {

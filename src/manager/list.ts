@@ -1,4 +1,4 @@
-import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawCommand, RawReply } from "../../drivers/driver.ts";
 import { checkWhole, invalid } from "../base/check.ts";
 import { checkPattern } from "../entry/keyspace.ts";
 import { asText, displayText, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
@@ -110,7 +110,7 @@ export function entryReader(connection: ManagedConnection): (keys: readonly Bulk
     const ask = (): Promise<RawReply[]> =>
       connection.send(known.flatMap((key) => [["TYPE", key], ["PTTL", key], size(key)] as RawCommand[]));
     let replies = await ask();
-    const refused = known.findIndex((_, i) => replies[3 * i + 2] instanceof StoreError) >= 0;
+    const refused = known.findIndex((_, i) => replies[3 * i + 2] instanceof Error) >= 0;
     if (refused && size("")[0] === "MEMORY") {
       size = (key) => ["STRLEN", key];
       replies = await ask();
@@ -118,8 +118,8 @@ export function entryReader(connection: ManagedConnection): (keys: readonly Bulk
     const entries: KeyEntry[] = [];
     known.forEach((physical, i) => {
       const [kind, left, bytes] = replies.slice(3 * i, 3 * i + 3);
-      if (kind instanceof StoreError) throw kind;
-      if (left instanceof StoreError) throw left;
+      if (kind instanceof Error) throw kind;
+      if (left instanceof Error) throw left;
       const type = word(kind);
       if (type === "none") return;
       const key = connection.logical(physical);

@@ -1,4 +1,4 @@
-import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawCommand, RawReply } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { displayText, isOwnBulk, type ManagedConnection, openManagedConnection, ownerOf, word } from "./connection.ts";
@@ -319,7 +319,7 @@ async function checkTypes(connection: ManagedConnection, types: ReadonlySet<KeyT
   }
   const replies = await connection.send(probes);
   replies.forEach((reply, i) => {
-    if (!(reply instanceof StoreError) || /no such key/i.test(reply.message)) return;
+    if (!(reply instanceof Error) || /no such key/i.test(reply.message)) return;
     const what = wanted[i] ?? (wanted[0] as KeyType);
     const expected = `types that ${name} supports: ${reply.message}`;
     throw invalid("restore keys", what, expected, TypeError, `type ${what}`);

@@ -1,5 +1,5 @@
 /** Finds out what the current user may do by trying it. None of the trials changes anything. */
-import { isOfCluster, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import { isOfCluster, type RawCommand, type RawReply, type StoreError } from "../../drivers/driver.ts";
 import { EPOCH_KEY, MARKS, OWN } from "../base/own_keys.ts";
 import { isForbidden } from "../base/store_error.ts";
 import { read } from "../lua/entries.ts";
@@ -61,7 +61,7 @@ export async function refusals(connection: ManagedConnection): Promise<Refusals>
     ["EVAL", TRIALS, 1, key],
   ];
   const replies = await connection.send([...direct, ...scripts]);
-  const errors = replies.map((reply) => (reply instanceof StoreError ? reply : undefined));
+  const errors = replies.map((reply) => (reply instanceof Error ? reply : undefined));
   const [evalError, evalshaError] = errors.slice(direct.length);
   const ofKeys = errors.some((error) => error !== undefined && KEYS.test(error.message));
   const forbidden = (error: StoreError | undefined): boolean =>
@@ -98,12 +98,12 @@ export async function trackingRefusal(
   if (!listener) return undefined;
   try {
     const [id] = await listener.send([["CLIENT", "ID"]], { timeout });
-    if (id instanceof StoreError) return id.message;
+    if (id instanceof Error) return id.message;
     const tracking = ["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", "PREFIX", `${OWN}doctor`];
     const [on] = await listener.send([tracking], { timeout });
-    if (on instanceof StoreError) return on.message;
+    if (on instanceof Error) return on.message;
     return await new Promise<string | null>((resolve, reject) => {
-      const answered = (reply: RawReply): void => resolve(reply instanceof StoreError ? reply.message : null);
+      const answered = (reply: RawReply): void => resolve(reply instanceof Error ? reply.message : null);
       listener.listen(["SUBSCRIBE", channel], answered).catch(reject);
     });
   } finally {

@@ -7,7 +7,7 @@
  * valid at its source is written with the destination's current epoch, and one that was not valid is left out. If the
  * destination has no epoch, entries, marks and epoch are written unchanged.
  */
-import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawCommand, RawReply } from "../../drivers/driver.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { asText, displayText, isOwnBulk, type ManagedConnection, word } from "./connection.ts";
 import type { BackupRecord, StreamPart } from "./record.ts";
@@ -141,7 +141,7 @@ export class Sink {
     sent.forEach(({ judge }, i) => {
       const reply = replies[i] as RawReply;
       if (judge) judge(reply);
-      else if (reply instanceof StoreError) throw reply;
+      else if (reply instanceof Error) throw reply;
     });
     for (const mark of marks) await this.#raise(mark);
   }
@@ -300,7 +300,7 @@ export class Sink {
   /** Counts the outcome for a key. */
   readonly #judge = (reply: RawReply): void => {
     const { counts } = this;
-    if (!(reply instanceof StoreError)) {
+    if (!(reply instanceof Error)) {
       if (reply === null || reply === 0) counts.skipped++;
       else counts.written++;
     } else if (/no such key/i.test(reply.message)) {

@@ -1,5 +1,5 @@
 /** The server's list of slow commands. */
-import { type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawReply } from "../../drivers/driver.ts";
 import { type ManagedConnection, word } from "./connection.ts";
 import type { Bulk } from "./target.ts";
 
@@ -32,7 +32,7 @@ export interface SlowEntry {
  */
 export async function slowLog(connection: ManagedConnection, count: number): Promise<SlowEntry[] | undefined> {
   const [reply] = await connection.send([["SLOWLOG", "GET", count]]);
-  if (reply instanceof StoreError || !Array.isArray(reply)) return undefined;
+  if (reply instanceof Error || !Array.isArray(reply)) return undefined;
   return (reply as RawReply[][]).map(([id, at, took, args, , client]) => {
     const name = word((args as RawReply[])[0])
       .toUpperCase()

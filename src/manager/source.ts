@@ -1,5 +1,5 @@
 /** Reads the records of a service or a database page by page, so that memory stays bounded. */
-import { type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
+import type { RawCommand, RawReply, StoreError } from "../../drivers/driver.ts";
 import { asText, displayText, type ManagedConnection, word } from "./connection.ts";
 import {
   type BackupRecord,
@@ -83,7 +83,7 @@ export class Source {
     let bytes = 0;
     for (const [i, one] of found.entries()) {
       const size = sizes[i];
-      if (size instanceof StoreError) {
+      if (size instanceof Error) {
         again.push(one.key);
         continue;
       }
@@ -117,7 +117,7 @@ export class Source {
   ): Promise<BackupRecord[]> {
     if (keys.length === 0) return [];
     this.#absolute ??= !(
-      (await this.#connection.send([["PEXPIRETIME", this.#connection.own("none")]]))[0] instanceof StoreError
+      (await this.#connection.send([["PEXPIRETIME", this.#connection.own("none")]]))[0] instanceof Error
     );
     const time: RawCommand[] = this.#absolute ? [] : [["TIME"]];
     const reads = keys.map(({ key, type }) => [...WHOLE[type](key), this.#left(key)]);
@@ -130,7 +130,7 @@ export class Source {
       const [value, ...rest] = replies.slice(at, at + count);
       at += count;
       const left = Number(rest.at(-1));
-      if (value instanceof StoreError) {
+      if (value instanceof Error) {
         if (value.code !== "WRONGTYPE") throw value;
         again.push(key);
         continue;
@@ -151,7 +151,7 @@ export class Source {
     report: (key: Bulk, reason: string) => void,
   ): AsyncGenerator<Page, void, void> {
     const connection = this.#connection;
-    this.#absolute ??= !((await connection.send([["PEXPIRETIME", connection.own("none")]]))[0] instanceof StoreError);
+    this.#absolute ??= !((await connection.send([["PEXPIRETIME", connection.own("none")]]))[0] instanceof Error);
     const [leftReply, time] = await connection.must([this.#left(key), ...(this.#absolute ? [] : [["TIME"]])]);
     const left = Number(leftReply);
     const expires = left >= 0 ? (this.#absolute ? 0 : toMilliseconds(time)) + left : undefined;
@@ -216,8 +216,8 @@ export class Source {
     const entries = (value as [RawReply, Bulk[]][]).map(([id, fields]) => [word(id), fields] as const);
     if (!end) return { ...base, value: { entries } };
     const [info, groups] = end as [RawReply, RawReply];
-    if (info instanceof StoreError || groups instanceof StoreError) {
-      const { message } = (info instanceof StoreError ? info : groups) as StoreError;
+    if (info instanceof Error || groups instanceof Error) {
+      const { message } = (info instanceof Error ? info : groups) as StoreError;
       // A key that no longer exists is left out without a report.
       if (!/no such key/i.test(message)) report(physical, `its consumer groups cannot be read: ${message}`);
       return undefined;

@@ -1,4 +1,4 @@
-import { type RawReply, StoreError } from "../../../drivers/driver.ts";
+import type { RawReply } from "../../../drivers/driver.ts";
 import { isRefusal, unknownCommand } from "../../base/store_error.ts";
 import type { LocationOf } from "../../client/types.ts";
 import { type ManagedConnection, openManagedConnection } from "../connection.ts";
@@ -55,7 +55,7 @@ export const unknown = (check: Finding["check"], evidence: string): Finding => (
 /** Returns the reason why a check has no result: over TCP, commands may be renamed, or forbidden to this user. */
 export function unavailable(driver: string, command: string, reply: RawReply | undefined): string {
   if (driver !== "node-redis") return `not available over ${driver}`;
-  return reply instanceof StoreError && unknownCommand(reply) !== undefined
+  return reply instanceof Error && unknownCommand(reply) !== undefined
     ? `the server does not know ${command}: it is renamed or disabled`
     : `this user may not run ${command}`;
 }

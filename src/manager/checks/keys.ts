@@ -1,4 +1,3 @@
-import { StoreError } from "../../../drivers/driver.ts";
 import { formatBytes } from "../../base/format.ts";
 import { OWN } from "../../base/own_keys.ts";
 import { isRefusal } from "../../base/store_error.ts";
@@ -50,7 +49,7 @@ export async function encryption(
           if (keys.length >= LOOKED_AT || left <= 0) break;
         }
         const heads = await connection.send(keys.slice(0, LOOKED_AT).map((key) => ["GETRANGE", key, 0, 1023]));
-        hidden ||= heads.some((head) => head instanceof StoreError);
+        hidden ||= heads.some((head) => head instanceof Error);
         const texts = heads.map(word).filter((text) => text.startsWith("{"));
         seen += texts.length;
         if (texts.some((text) => !/^\{[^{}]*?"sealed":/.test(text))) plain.push(`${service} (${pattern})`);

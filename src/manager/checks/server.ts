@@ -1,4 +1,4 @@
-import { type RawReply, StoreError } from "../../../drivers/driver.ts";
+import type { RawReply, StoreError } from "../../../drivers/driver.ts";
 import { formatLatency } from "../../base/format.ts";
 import { CLOCK_SKEW_MS } from "../../base/own_keys.ts";
 import { isForbidden, isStoreError } from "../../base/store_error.ts";
@@ -30,7 +30,7 @@ export async function authentication(connection: ManagedConnection): Promise<Fin
     ["ACL", "WHOAMI"],
     ["CONFIG", "GET", "requirepass"],
   ]);
-  const name = user instanceof StoreError ? undefined : word(user);
+  const name = user instanceof Error ? undefined : word(user);
   const required = Array.isArray(password) && password.length === 2 ? word(password[1]) : undefined;
   if (required === "" && name === "default") {
     const advice = "set a password if other machines can reach the server (requirepass, or ACL users)";
