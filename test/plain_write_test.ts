@@ -159,6 +159,37 @@ describe("a plain write", () => {
     }
   });
 
+  it("is seen by what a tick has after it when another process invalidated everything before", async () => {
+    const cache = make();
+    const other = make();
+    await cache.get("a");
+    /** Each call after a `set`, and what it answers. */
+    const calls: [call: () => Promise<unknown>, answer: unknown][] = [
+      [() => cache.get("a"), 1],
+      [() => cache.getOrSet("a", () => 2), 1],
+      [() => cache.has("a"), true],
+      [async () => Math.round(Number(await cache.ttl("a"))), 60],
+      [() => cache.expire("a", "1h"), true],
+      [() => cache.update("a", (value) => Number(value) + 1), 2],
+      [() => cache.set("a", 3), true],
+      [() => cache.set("a", 4, { tags: ["t"] }), true],
+      [() => cache.delete("a"), 1],
+      [() => cache.getMany(["a"]), new Map([["a", 1]])],
+    ];
+    const after = [1, 1, 1, 1, 1, 2, 3, 4, undefined, 1];
+    for (const [i, [call, answer]] of calls.entries()) {
+      await other.invalidateAll();
+      assert.deepEqual(await Promise.all([cache.set("a", 1, { ttl: "1m" }), call()]), [true, answer], `${call}`);
+      for (const each of [cache, other]) assert.equal(await each.get("a"), after[i], `after ${call}`);
+    }
+    await other.invalidateAll();
+    const last = Promise.all([1, 2, 3].map((value) => cache.set("a", value)));
+    await new Promise(setImmediate);
+    await cache.set("a", 4);
+    assert.deepEqual(await last, [true, true, true]);
+    for (const each of [cache, other]) assert.equal(await each.get("a"), 4);
+  });
+
   it("is right as it is when nothing was invalidated, though the epoch exists", async () => {
     const { driver, sent } = stops(async () => {});
     const cache = make({ driver });
@@ -243,6 +274,16 @@ describe("a plain write", () => {
         };
         const { driver, arm } = stops(async (moment) => {
           if (moment === "read" && plan.read.includes("invalidateAll")) racing = true;
+          if (moment === "repaired") {
+            await deeds(
+              plan.repaired.filter((deed) => deed !== "later"),
+              cache,
+            );
+            // Later calls wait for the repair.
+            held = plan.repaired.filter((deed) => deed === "later").map(() => cache.set(KEY, ++count + 10));
+            if (held.length > 0) [stored, sure] = [count + 10, true];
+            return;
+          }
           await deeds(plan[moment], cache);
           if (moment !== "read") return;
           // The write follows. What was invalidated in between counts as later, or as earlier.
@@ -250,12 +291,14 @@ describe("a plain write", () => {
           sure = !racing;
         });
         let racing = false;
+        let held: readonly Promise<boolean>[] = [];
         const cache: Cache<string | number> = make({ driver });
         await cache.get(KEY);
         if (plan.stale) await other.invalidateAll();
         arm(true);
         assert.equal(await cache.set(KEY, 1), true);
         arm(false);
+        assert.ok((await Promise.all(held)).every(Boolean));
         for (const one of [cache, other, make()]) {
           const got = await one.get(KEY);
           if (got !== undefined || sure) assert.equal(got, stored, JSON.stringify(plan));

@@ -1,12 +1,16 @@
-import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
-import { toStoreError } from "../base/foreign_error.ts";
+import { type Command, type Reply, StoreError } from "../../drivers/driver.ts";
+import { isForbidden } from "../base/store_error.ts";
 import type { Epoch } from "../entry/keyspace.ts";
 import { storeEntry } from "../lua/entries.ts";
 import { evaluate, Slot } from "../wire/batch.ts";
+import { DeleteSlot } from "../wire/slot.ts";
 import { reportFailure } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import type { Entry } from "./make_entry.ts";
 import { setCommand, type Write } from "./write.ts";
+
+/** The reason to write an entry again: at once, as after NOSCRIPT, because the store answers. */
+const OUTDATED = new StoreError("command", "Everything was invalidated before the write", { code: "NOSCRIPT" });
 
 /**
  * A write by SET, of an entry without tags that gives up and breaks no lock: one object a call.
@@ -30,6 +34,8 @@ export class PlainWrite extends Slot {
   #last: Epoch | undefined;
   /** The text that was sent. */
   #text = "";
+  /** The epoch from before it was written, once it must be written again. */
+  #born: number | undefined;
 
   /**
    * @param context The parts of the cache.
@@ -62,11 +68,30 @@ export class PlainWrite extends Slot {
     if (billed) this.epochKey = undefined;
   }
 
-  override withoutScript(epoch: Reply | undefined): boolean {
-    if (this.script === undefined || this.epochKey === undefined || epoch instanceof Error) return false;
-    this.#context.space.noteEpoch(epoch);
-    this.script = undefined;
-    return true;
+  override revise(reply: Reply, epoch: Reply | undefined): StoreError | undefined {
+    if (this.settled || epoch instanceof Error) return undefined;
+    const { space, nears } = this.#context;
+    if (reply instanceof Error) {
+      if (this.script === undefined || !isForbidden(reply)) return undefined;
+      space.noteEpoch(epoch);
+      this.script = undefined;
+      this.reloaded = true;
+      return reply;
+    }
+    const before = space.lastEpoch;
+    const { seq, all } = space.noteEpoch(epoch, this.#last);
+    if (space.lastEpoch !== before) nears.outdate(space);
+    if (!this.#last || (all <= this.#last.seq && seq >= this.#last.seq)) return undefined;
+    this.#born = seq;
+    this.script = storeEntry;
+    this.epochKey = undefined;
+    this.epochAt = -1;
+    return OUTDATED;
+  }
+
+  override leads(other: Slot): boolean {
+    // A deletion has found it, so it is not written again.
+    return this.#born !== undefined ? this.precedes(other) && !(other instanceof DeleteSlot) : super.leads(other);
   }
 
   override render(known: boolean): Command {
@@ -74,7 +99,9 @@ export class PlainWrite extends Slot {
     const key = this.keys[0] as string;
     const { space } = this.#context;
     if (this.script) {
-      return evaluate(this.script, known, [key, space.epochKey], [text, keep, "", "*", space.marksPrefix, ""]);
+      const args = [text, keep, this.#born ?? "", "*", space.marksPrefix, ""];
+      if (this.#born !== undefined) args.push("2", this.#text);
+      return evaluate(this.script, known, [key, space.epochKey], args);
     }
     this.#last = space.lastEpoch;
     const command = setCommand(key, text, this.#last.seq, keep);
@@ -84,21 +111,8 @@ export class PlainWrite extends Slot {
 
   override settle(reply: Reply, epoch: Reply = null): void {
     if (this.settled) return;
-    if (this.epochKey !== undefined && !(reply instanceof Error)) {
-      if (epoch instanceof Error) {
-        this.fail(epoch);
-        return;
-      }
-      const { space, nears } = this.#context;
-      const before = space.lastEpoch;
-      const { seq, all } = space.noteEpoch(epoch, this.#last);
-      if (space.lastEpoch !== before) nears.outdate(space);
-      if (this.#last && (all > this.#last.seq || seq < this.#last.seq)) {
-        this.#repair(seq);
-        return;
-      }
-    }
     if (reply instanceof Error) this.fail(reply);
+    else if (this.epochKey !== undefined && epoch instanceof Error) this.fail(epoch);
     else this.#end();
   }
 
@@ -115,21 +129,7 @@ export class PlainWrite extends Slot {
     }
   }
 
-  /** Gives the entry the epoch from before it was written, if it is still stored. */
-  #repair(born: number): void {
-    const { batch, space } = this.#context;
-    const { text, keep } = this.#entry;
-    const left = Math.max(1, this.timeout - (performance.now() - this.#start));
-    const args = [text, keep, born, "", space.marksPrefix, "", "2", this.#text];
-    const sent = batch.run(storeEntry, this.keys, args, left, true, [space.epochKey]);
-    sent.then(
-      () => this.#end(),
-      (error) => this.fail(toStoreError(error)),
-    );
-  }
-
   #end(): void {
-    if (this.settled) return;
     this.settled = true;
     const { counters, nears } = this.#context;
     counters.time(performance.now() - this.#start);

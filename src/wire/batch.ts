@@ -358,13 +358,14 @@ export class Batch {
         if (slot.epochAt === at) at++;
         const reply = failed ? replies : (replies[at++] ?? null);
         const epoch = failed ? replies : replies[slot.epochAt];
-        if (reply instanceof Error && this.#mayRepeat(slot, reply, epoch, flight.attempt <= this.#options.retries)) {
+        const why = slot.epochKey === undefined ? undefined : slot.revise(reply, epoch);
+        if (why || (reply instanceof Error && this.#mayRepeat(slot, reply, flight.attempt <= this.#options.retries))) {
           again ??= [];
           again.push(slot);
-          cause = reply;
-          if (reply.code !== "NOSCRIPT") this.#repeats.add(slot);
-        } else if (slot.idempotent && again?.some((other) => other.reloaded && other.precedes(slot))) {
-          // Commands that follow a script that the store had forgotten are repeated after it.
+          cause = why ?? (reply as StoreError);
+          if (why) this.#repeats.remove(slot);
+          else if (cause.code !== "NOSCRIPT") this.#repeats.add(slot);
+        } else if (slot.idempotent && again?.some((other) => other.leads(slot))) {
           again.push(slot);
         } else if (!slot.writes && cause && isDenial(cause) && again?.some((other) => other.precedes(slot))) {
           // A replica answers reads, but without the writes that it refused before.
@@ -437,8 +438,7 @@ export class Batch {
     }
   }
 
-  #mayRepeat(slot: Slot, error: StoreError, epoch: Reply | undefined, more: boolean): boolean {
-    if (isForbidden(error) && slot.withoutScript(epoch)) return true;
+  #mayRepeat(slot: Slot, error: StoreError, more: boolean): boolean {
     if (error.code === "NOSCRIPT" && slot.script && !slot.reloaded) {
       slot.reloaded = true;
       this.#known.delete(slot.script.sha1);

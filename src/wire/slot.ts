@@ -74,7 +74,7 @@ export abstract class Slot {
   settled = false;
   /** True once a later command for one of its keys was executed: to repeat it would undo that one. */
   overtaken = false;
-  /** True once the store was found to have forgotten the script. */
+  /** True once the store was found to have forgotten the script, or to refuse it. */
   reloaded = false;
   /** The key of the epoch that is read before the command in the same send, if it needs one. */
   epochKey: string | undefined;
@@ -104,9 +104,12 @@ export abstract class Slot {
   /** Called before the command leaves for the first time. The store may charge for each command. */
   prepare(_billed: boolean): void {}
 
-  /** Called if a script was refused. Returns true if the slot does without it from now on. */
-  withoutScript(_epoch: Reply | undefined): boolean {
-    return false;
+  /**
+   * Called with the reply of a command that asked for the epoch. Returns the reason to send it again at once, in
+   * another form, if there is one.
+   */
+  revise(_reply: Reply, _epoch: Reply | undefined): StoreError | undefined {
+    return undefined;
   }
 
   /** Hands the reply to the callers, unless they have an answer already. The epoch comes if it was asked for. */
@@ -126,6 +129,11 @@ export abstract class Slot {
     if (this.settled) return;
     this.settled = true;
     for (const caller of this.callers) caller.reject(error);
+  }
+
+  /** Returns true if another command must be repeated after this one, which is sent again at once. */
+  leads(other: Slot): boolean {
+    return this.reloaded && this.precedes(other);
   }
 
   /** Returns true if this command was issued before the other one, and their order matters. */
