@@ -2,6 +2,7 @@
 // Lua, and bundles the npm package.
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { compactModules } from "./compact.mjs";
 import { shortenScripts } from "./lua.mjs";
 import { bundlePackage, PACKAGE_FOLDER } from "./package.mjs";
 import { slimPackages } from "./slim.mjs";
@@ -28,6 +29,7 @@ export async function build() {
     nameDisposal();
     await slimPackages();
     await shortenScripts();
+    compactModules();
     await bundlePackage();
   }
   return { code, output: lines.filter((line) => !line.startsWith("TSFILE: ")).join("\n") };
