@@ -151,6 +151,19 @@ describe("the keys of hashed ids", () => {
     for (const [id, hash] of ids) assert.equal(encode(id), `search:${hash}`);
   });
 
+  it("encode reads no part again for each of the parts around it", () => {
+    let reads = 0;
+    let id: object = {
+      at: new Date(0),
+      get a() {
+        return ++reads > 0;
+      },
+    };
+    for (let depth = 0; depth < 500; depth++) id = depth % 2 ? [id] : { id };
+    collectionKeys("search:{hash}", true).encode(id);
+    assert.ok(reads < 10, `${reads} reads`);
+  });
+
   it("encode hashes what is spelled out key by key, whatever stands in an id", () => {
     const key = fc.oneof(fc.string({ unit: "binary", maxLength: 3 }), fc.constantFrom("10", "9", "a", "__proto__"));
     const { value } = fc.letrec((tie) => ({

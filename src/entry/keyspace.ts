@@ -249,15 +249,20 @@ function canonical(value: unknown): string {
   try {
     return JSON.stringify(sorted(value));
   } catch {
-    // Spelled out part by part.
+    return spelledOut(value);
   }
+}
+
+/** Returns the same text, written part by part: also that of parts for which JSON has none. */
+function spelledOut(value: unknown): string {
   if (typeof value === "bigint") return `${value}n`;
   if (typeof value === "number") return `${value}`;
+  if (typeof value === "string" || typeof value === "boolean" || value === null) return JSON.stringify(value);
   if (value instanceof Date) return `@${value.getTime()}`;
-  if (Array.isArray(value)) return `[${value.map(canonical)}]`;
+  if (Array.isArray(value)) return `[${value.map(spelledOut)}]`;
   if (isRecord(value)) {
     const keys = Object.keys(value).filter((key) => value[key] !== undefined);
-    return `{${keys.sort().map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`)}}`;
+    return `{${keys.sort().map((key) => `${JSON.stringify(key)}:${spelledOut(value[key])}`)}}`;
   }
   throw invalid("hash an id", value, "JSON values, Date and BigInt in it", TypeError);
 }
