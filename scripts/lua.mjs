@@ -1,4 +1,4 @@
-// Shortens the Lua of dist/src/lua/, which Workers carry and send: local names get a letter or two, and spaces go.
+// Shortens the Lua of dist/src/lua/, which Workers carry and send: local names get a letter, and spaces go.
 // Lines stay, because errors name them. Strings, fields and globals stay too. Writes the SHA-1s of the new texts.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,10 +21,15 @@ const LUA = /((?:lua:|const LUA_\w+ =) )`([^`]*)`/g;
 const DECLARATION =
   /\blocal function (\w+)\(([^)]*)\)|\blocal (?!function)(\w+(?:, \w+)*)|\bfor (\w+(?:, \w+)*) (?:=|in)/g;
 
+/** The letters, those first that minifiers prefer too: texts of the same letters compress better. */
+const LETTERS = [..."etnrsiouclafphymdbgkwvxjzqABCDEFGHIJKLMNOPQRSTUVWXYZ"];
+
 /** Shortens the scripts of compiled modules. */
 export async function shortenScripts() {
   const texts = FILES.map((file) => readFileSync(file, "utf8"));
-  const names = shortNames(texts.flatMap((text) => [...text.matchAll(LUA)].map(([, , lua]) => lua)));
+  const sources = texts.flatMap((text) => [...text.matchAll(LUA)].map(([, start, lua]) => [start, lua]));
+  const parts = new Map(sources.map(([start, lua]) => [/LUA_\w+/.exec(start)?.[0], lua]));
+  const names = shortNames(sources.map(([, lua]) => lua.replace(/\$\{(\w+)\}/g, (_, part) => parts.get(part) ?? "0")));
   for (const [at, file] of FILES.entries()) {
     writeFileSync(
       file,
@@ -34,28 +39,40 @@ export async function shortenScripts() {
   }
 }
 
-/** Returns a short name for each local of scripts: one local has the same one in all, because scripts share parts. */
-export function shortNames(scripts) {
-  const words = scripts.flatMap((lua) => lua.match(/[A-Za-z_]\w*/g));
-  const counts = new Map();
-  for (const lua of scripts) {
-    for (const [, ...lists] of lua.matchAll(DECLARATION)) {
-      for (const name of lists.flatMap((list) => list?.match(/\w+/g) ?? [])) {
-        if (RESERVED.has(name)) throw new Error(`Cannot shorten a script: a local may not be called ${name}`);
-        if (name.length > 2) counts.set(name, words.filter((word) => word === name).length);
-      }
-    }
+/**
+ * Returns a short name for each local of scripts. A local has the same name in all of them, because scripts share
+ * parts; two locals share a name if no script has both.
+ */
+function shortNames(scripts) {
+  const locals = scripts.flatMap((lua) =>
+    [...lua.matchAll(DECLARATION)].flatMap(([, ...lists]) => lists.flatMap((list) => list?.match(/\w+/g) ?? [])),
+  );
+  const wrong = locals.find((name) => RESERVED.has(name));
+  if (wrong) throw new Error(`Cannot shorten a script: a local may not be called ${wrong}`);
+  const words = scripts.map((lua) => new Set(tokensOf(lua).filter((token) => /^[A-Za-z_]/.test(token))));
+  const names = new Map();
+  const count = (name) => scripts.join(" ").split(name).length;
+  for (const name of [...new Set(locals)].filter((name) => name.length > 1).sort((a, b) => count(b) - count(a))) {
+    const near = words.filter((own) => own.has(name)).flatMap((own) => [...own]);
+    const taken = new Set([...near, ...near.map((other) => names.get(other))]);
+    names.set(
+      name,
+      LETTERS.find((letter) => !taken.has(letter)),
+    );
   }
-  const letters = [..."abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"];
-  const taken = new Set([...words, ...RESERVED]);
-  const free = [...letters, ...letters.map((letter) => `${letter}${letter}`)].filter((name) => !taken.has(name));
-  return new Map([...counts].sort((a, b) => b[1] - a[1]).map(([name], at) => [name, free[at]]));
+  return names;
+}
+
+/** Returns the tokens of a script. */
+function tokensOf(lua) {
+  const tokens = lua.match(TOKEN) ?? [];
+  if (tokens.join("") !== lua || /--|\[\[|\\/.test(lua)) throw new Error(`Cannot shorten a script: ${lua}`);
+  return tokens;
 }
 
 /** Returns a script with short names and without spaces that Lua does not need. */
-export function shorten(lua, names) {
-  const tokens = lua.match(TOKEN) ?? [];
-  if (tokens.join("") !== lua || /--|\[\[|\\/.test(lua)) throw new Error(`Cannot shorten a script: ${lua}`);
+function shorten(lua, names) {
+  const tokens = tokensOf(lua);
   const open = [];
   let text = "";
   for (const [at, token] of tokens.entries()) {
