@@ -2,7 +2,7 @@ import type { Reply } from "../../drivers/driver.ts";
 import type { Epoch } from "../entry/keyspace.ts";
 import type { Batch, ReadScript } from "../wire/batch.ts";
 
-/** The reads that make up for one with a second round trip: at most one in so many has it. */
+/** The reads that make up for one with a second round trip. But for bursts, at most one in so many has it. */
 const COST = 20;
 /** The most reads to make up for. */
 const MOST_DEBT = 10_000;
