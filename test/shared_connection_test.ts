@@ -386,6 +386,39 @@ describe("an error that passes, in place of the reply to SELECT", () => {
   });
 });
 
+describe("a connection that is never at rest", () => {
+  it("is dropped in time although a send had much more time before", LIMIT, async () => {
+    await behindProxy(redis.port, { connectTimeout: 500 }, async (driver, proxy) => {
+      const echo = (timeout: number) => driver.send(0, [["ECHO", "a"]], { timeout });
+      await echo(5000);
+      await proxy.set({ delay: 30 });
+      let pending: Promise<unknown>[] = [echo(600_000)];
+      for (let i = 0; i < 20; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        pending.push(echo(200));
+      }
+      // This one is lost. Others are still pending when it is sent.
+      const quiet = proxy.set("blackhole");
+      pending.push(echo(200));
+      await quiet;
+      let lost = 0;
+      pending = pending.map((one) => one.catch(() => lost++));
+      while (lost === 0) {
+        echo(200).catch(() => lost++);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      await proxy.set("pass");
+      await eventually(() =>
+        echo(5000).then(
+          () => true,
+          () => false,
+        ),
+      );
+      await Promise.all(pending);
+    });
+  });
+});
+
 describe("a send without commands", () => {
   it("takes no reply of another one", LIMIT, async () => {
     await using({ port: redis.port }, async (driver) => {

@@ -32,8 +32,11 @@ export abstract class SharedConnection {
   protected gone: StoreError | undefined;
   /** The moment of the last reply, or of the oldest pending send if that is later. */
   #since = 0;
-  /** The longest timeout of the pending sends. */
+  /** The longest timeout of the pending sends, or a little more. */
   #patience = 0;
+  /** The longest timeout of the sends since that was last decided, and how many commands are pending from before. */
+  #later = 0;
+  #before = 0;
   #watch: ReturnType<typeof setTimeout> | undefined;
   #pings: ReturnType<typeof setInterval> | undefined;
   /** Called when nothing is pending any more. */
@@ -114,6 +117,7 @@ export abstract class SharedConnection {
       this.#since = now;
       this.#patience = timeout;
     } else if (timeout > this.#patience) this.#patience = timeout;
+    if (timeout > this.#later) this.#later = timeout;
     if (this.#watch === undefined) this.#arm(this.#patience);
     this.pending += count;
   }
@@ -127,6 +131,13 @@ export abstract class SharedConnection {
   /** Counts commands as answered. */
   protected answered(count: number): void {
     this.pending -= count;
+    this.#before -= count;
+    if (this.#before <= 0) {
+      // A connection that is never at rest forgets the sends that have their replies.
+      this.#patience = this.#later;
+      this.#later = 0;
+      this.#before = this.pending;
+    }
     if (this.pending === 0) this.#drained?.();
   }
 
