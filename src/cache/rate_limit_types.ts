@@ -61,7 +61,8 @@ export interface RateRequestOptions extends LimitOptions {
   /**
    * The longest time for which this process refuses a key by what the store last said of it, without asking again:
    * seconds, or a string with a unit; `"forever"` for as long as the limit refuses; `false` to ask each time. Requests
-   * that may pass always ask. A key that another process resets is refused here for up to this time. @default "1s"
+   * that may pass always ask. A key that another client or process resets is refused here for up to this time.
+   * @default "1s"
    */
   readonly rememberFor?: Duration | false;
 }
@@ -85,7 +86,7 @@ export interface RateLimitState {
 
 /** The decision of a limit. */
 export interface RateLimitResult extends RateLimitState {
-  /** `true` if the store answered. */
+  /** `true` if the store answered: now, or within `rememberFor` if it refused. */
   readonly available: boolean;
 }
 
@@ -102,9 +103,9 @@ export interface RateLimitsResult extends RateLimitResult {
 
 /**
  * The verbs of rate limits. Each is one atomic step and one round trip, by the store's clock. What the store refused is
- * refused without a round trip for a second (`rememberFor`). Counts are not entries:
- * `keys`, `clear` and invalidations do not find them. The service `auth` is different, because it keeps them in its
- * collection `rateLimits`. A count ends with its window.
+ * refused without a round trip for a second (`rememberFor`). Counts are not entries: `keys`, `clear` and invalidations
+ * do not find them. The service `auth` is different, because it keeps them in its collection `rateLimits`. A count ends
+ * with its window.
  *
  * Limits of one key are independent if their window or algorithm differs. Another `limit` of the same window and
  * algorithm, as after a change of configuration, continues from what was counted. Once both are in use, each has a
