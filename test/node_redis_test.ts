@@ -514,6 +514,20 @@ describe("nodeRedis, faults", () => {
     });
   });
 
+  it("send works again when the login was answered by more than it asked for", async () => {
+    await behindProxy(port, {}, async (driver, proxy) => {
+      await proxy.set({ rewrite: (text) => `${text}+more\r\n` });
+      await failure(driver.send(0, [["GET", "a"]]), "connection");
+      await proxy.set("pass");
+      await eventually(() =>
+        driver.send(0, [["PING"]]).then(
+          () => true,
+          () => false,
+        ),
+      );
+    });
+  });
+
   it("send says why when the connection is cut at the login", async () => {
     await behindProxy(port, {}, async (driver, proxy) => {
       await proxy.set({ resetAfter: 3 });

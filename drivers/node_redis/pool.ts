@@ -154,14 +154,18 @@ export class Pool {
     const abort = new AbortController();
     this.#abort = abort;
     let connection: SharedConnection | undefined;
+    let lost: StoreError | undefined;
     connection = await this.#openConnection(database, abort, {
       denied: ({ code }) => connection && this.#deny(connection, code),
-      lost: () => {
+      lost: (error) => {
+        lost = error;
         this.#connections = this.#connections.filter((other) => other !== connection);
       },
     }).finally(() => {
       this.#abort = undefined;
     });
+    // It may have been lost after its last reply to the login, before anybody knew of it.
+    if (lost) throw lost;
     connection.opened = connection.asked = opened;
     if (pingInterval) connection.keepAlive(pingInterval, connectTimeout);
     return connection;
