@@ -191,6 +191,57 @@ onWires("the memory of refusals", (onWire) => {
       );
     }),
   );
+
+  it(
+    "decides whatever is asked in one tick as it does one after the other",
+    { timeout: 60_000 },
+    onWire(async (t) => {
+      const [alone, together] = [t.make(), t.make()];
+      const limit = fc.record({
+        limit: fc.constantFrom(1, 2, 3, 5),
+        window: fc.constantFrom("10d", "20d").map((text) => text as RateLimit["window"]),
+        algorithm: fc.constantFrom(...ALGORITHMS),
+      });
+      const call = fc.record({
+        verb: fc.constantFrom("check", "check", "check", "check", "look", "decrement", "increment", "reset"),
+        key: fc.constantFrom("a", "b", "c"),
+        cost: fc.constantFrom(1, 1, 1, 2, 3),
+        which: fc.nat(2),
+        ends: fc.boolean(),
+      });
+      const limits = fc.uniqueArray(limit, { minLength: 3, maxLength: 3, selector: (one) => JSON.stringify(one) });
+      let run = 0;
+      await fc.assert(
+        fc.asyncProperty(limits, fc.array(call, { minLength: 1, maxLength: 30, size: "max" }), async (all, calls) => {
+          run++;
+          const ask = async (client: CacheClient, index: number, options: RateRequestOptions) => {
+            const { verb, key: name, cost, which } = calls[index] as (typeof calls)[number];
+            const cache = client.cache();
+            const key = `${client === alone ? "alone" : "together"}${run}:${name}`;
+            const asked = which === 0 ? all : [all[which] as RateLimit];
+            if (verb === "reset") return cache.resetRateLimit(key);
+            if (verb === "increment") return (await cache.incrementRateLimit(key, { window: "20d", by: cost })).count;
+            const { allowed, limits } = await (verb === "decrement"
+              ? cache.decrementRateLimit(key, asked, { cost })
+              : cache.checkRateLimit(key, asked, { ...options, cost: verb === "look" ? 0 : cost }));
+            return [allowed, ...limits.map((one) => [one.allowed, one.remaining])];
+          };
+          const expected: unknown[] = [];
+          const found: unknown[] = [];
+          let tick: Promise<unknown>[] = [];
+          for (const [index, { ends }] of calls.entries()) {
+            expected.push(await ask(alone, index, { rememberFor: false }));
+            tick.push(ask(together, index, { rememberFor: "forever" }));
+            if (!ends && index + 1 < calls.length) continue;
+            found.push(...(await Promise.all(tick)));
+            tick = [];
+          }
+          assert.deepEqual(found, expected);
+        }),
+        { numRuns: 50 },
+      );
+    }),
+  );
 });
 
 describe("a memory of refusals", () => {
