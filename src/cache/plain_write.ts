@@ -70,17 +70,17 @@ export class PlainWrite extends Slot {
 
   override revise(reply: Reply, epoch: Reply | undefined): StoreError | undefined {
     if (this.settled || epoch instanceof Error) return undefined;
+    const refused = reply instanceof Error;
+    if (refused && !(this.script && isForbidden(reply))) return undefined;
     const { space, nears } = this.#context;
-    if (reply instanceof Error) {
-      if (this.script === undefined || !isForbidden(reply)) return undefined;
-      space.noteEpoch(epoch);
+    const before = space.lastEpoch;
+    const { seq, all } = space.noteEpoch(epoch, this.#last);
+    if (space.lastEpoch !== before) nears.outdate(space);
+    if (refused) {
       this.script = undefined;
       this.reloaded = true;
       return reply;
     }
-    const before = space.lastEpoch;
-    const { seq, all } = space.noteEpoch(epoch, this.#last);
-    if (space.lastEpoch !== before) nears.outdate(space);
     if (!this.#last || (all <= this.#last.seq && seq >= this.#last.seq)) return undefined;
     this.#born = seq;
     this.script = storeEntry;
