@@ -1,6 +1,6 @@
 /** The options that every build of the library takes, each with what it accepts and its default. */
 
-import { type Rule, whole } from "../base/check.ts";
+import { FLAG, type Rule, TEXT, whole } from "../base/check.ts";
 import { LONGEST_TIMER, millisecondsOf } from "../base/ttl.ts";
 import type { CommonConfig } from "./options.ts";
 
@@ -11,7 +11,7 @@ const isTimer = whole(1, LONGEST_TIMER)[1];
 
 /** The rule and the default of each option. */
 export const COMMON: { readonly [N in CommonName]: readonly [rule: Rule, fallback: CommonConfig[N]] } = {
-  prefix: [["a string", (value: unknown) => typeof value === "string"], ""],
+  prefix: [TEXT, ""],
   databases: [oneOf("auto", "numbered", "prefixed"), "auto"],
   database: [whole(0, 15), 0],
   timeout: [
@@ -20,7 +20,7 @@ export const COMMON: { readonly [N in CommonName]: readonly [rule: Rule, fallbac
   ],
   onError: [oneOf("miss", "throw"), "miss"],
   retries: [whole(0, 10), 2],
-  allowSharedDatabases: [["true or false", (value: unknown) => typeof value === "boolean"], false],
+  allowSharedDatabases: [FLAG, false],
 };
 
 /** Returns the rule for one of several names. */
