@@ -88,12 +88,8 @@ const UNUSED_BY_READER = [
   [/simpleTransformation\(\(v\) => v === 0 && .*?Number\),/s, ""],
 ];
 
-/** The three checks of a path as one, and the choice of a Map's key or value in fewer words. */
-const SHORTER_PATHS = [
-  [
-    /switch \(type\) \{\s+case 'key':\s+(\w+) = keyOfRow;\s+break;\s+case 'value':\s+\1 = (\1\.get\(keyOfRow\));\s+break;\s+\}/g,
-    "$1 = type === 'key' ? keyOfRow : $2;",
-  ],
+/** The three checks of a path as one. */
+const CHECKS_OF_PATHS = [
   [
     /(?<=function validatePath\(path\) \{).*?(?=\n\})/s,
     `for (const key of path) {
@@ -128,7 +124,7 @@ async function slimSuperjson() {
     },
     outfile: join(root, "dist/src/entry/superjson.js"),
     plugins: [
-      edit(/\baccessDeep\.js$/, (text) => cut(text, SHORTER_PATHS)),
+      edit(/\baccessDeep\.js$/, (text) => cut(text, CHECKS_OF_PATHS)),
       edit(/\btransformer\.js$/, (text) => cutWriters(cut(text, UNUSED_BY_READER))),
     ],
     // None of these is read from outside.

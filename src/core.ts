@@ -18,6 +18,7 @@ import { describe, FUNCTION, type Rule } from "./base/check.ts";
 import { CacheConfigError } from "./base/errors.ts";
 import { millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./base/ttl.ts";
 import type { fleetCounts } from "./cache/fleet_counts.ts";
+import type { locks } from "./cache/locks.ts";
 import type { rateLimits } from "./cache/rate_limits.ts";
 import { CacheClient } from "./client/client.ts";
 import { readyOpening } from "./client/store_connection.ts";
@@ -64,6 +65,8 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
    * `rateLimits` of `@foodfast/larder/rate-limits`, for the verbs of rate limits; `auth` brings its own. @default none
    */
   readonly rateLimits?: typeof rateLimits;
+  /** `locks` of `@foodfast/larder/locks`, for the option `lock` and `withLock`. @default none */
+  readonly locks?: typeof locks;
   /** `fleetCounts` of `@foodfast/larder/fleet-counts`, for the option `fleetStats` and the verb. @default none */
   readonly fleetCounts?: typeof fleetCounts;
   /** `nearCache` of `@foodfast/larder/near-cache`, for the option `near`, here and of services. @default none */
@@ -82,6 +85,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   driver: ["a driver", (value: Driver) => typeof value?.send === "function"],
   ttls: OBJECT,
   rateLimits: FUNCTION,
+  locks: FUNCTION,
   fleetCounts: FUNCTION,
   nearCache: FUNCTION,
   sealing: OBJECT,
@@ -130,7 +134,7 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
   } as unknown as CommonConfig;
   const configured = { config, opening: readyOpening(driver) };
   return new CacheClient({
-    ...(options as unknown as Pick<Setup<object>, "rateLimits" | "fleetCounts" | "nearCache" | "sealing">),
+    ...(options as unknown as Pick<Setup<object>, "rateLimits" | "locks" | "fleetCounts" | "nearCache" | "sealing">),
     hooks: options,
     listener: listenerOf(options.logger),
     warn: (message) => warnOnce(options.logger, message),

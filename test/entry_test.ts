@@ -7,6 +7,7 @@ import { memory } from "../drivers/memory.ts";
 import * as mod from "../mod.ts";
 import { collection, defineService } from "../mod.ts";
 import { fleetCounts } from "../src/cache/fleet_counts.ts";
+import { locks } from "../src/cache/locks.ts";
 import * as core from "../src/core.ts";
 import * as edge from "../src/edge.ts";
 import { sealing } from "../src/entry/seal.ts";
@@ -105,6 +106,20 @@ describe("the smallest build", () => {
     await assert.rejects(bare.cache().fleetStats(), /the option fleetCounts/);
   });
 
+  it("locks loads and runs functions under a lock when locks is passed", async () => {
+    const driver = memory();
+    await using client = core.createCacheClient({ driver, locks, lock: true });
+    const cache = client.cache<string>();
+    assert.equal(await cache.getOrSet("k", () => "pho"), "pho");
+    assert.equal(await cache.withLock("menu", ({ token }) => token), 1);
+    await using bare = core.createCacheClient({ driver });
+    await assert.rejects(async () => bare.cache().withLock("menu", () => 1), /Cannot lock: .* the option locks/);
+    await assert.rejects(
+      bare.cache().getOrSet("new", () => "x", { lock: true }),
+      /the option locks/,
+    );
+  });
+
   it("refuses options that need a part that it was not passed, by the part's name", () => {
     const make = (options: object) => core.createCacheClient({ driver: memory(), ...options });
     const cases: [() => unknown, RegExp][] = [
@@ -112,17 +127,19 @@ describe("the smallest build", () => {
       [() => make({ compressAbove: 10 }).cache(), /the option sealing/],
       [() => make({ near: true }).cache(), /the option nearCache/],
       [() => make({ fleetStats: true }).cache(), /the option fleetCounts/],
+      [() => make({ lock: true }).cache(), /the option locks/],
+      [() => make({ locks: true }), /option locks is true/],
       [() => make({ sealing: 5 }), /option sealing is 5/],
       [() => make({ fleetCounts: 1 }), /option fleetCounts is 1/],
       [() => make({ nearCache: true }), /option nearCache is true/],
     ];
-    for (const options of [{ near: true }, { compressAbove: 0 }]) {
+    for (const options of [{ near: true }, { compressAbove: 0 }, { lock: true }]) {
       const menu = defineService({
         name: "menu",
         database: 9,
         collections: { dishes: collection({ key: "d:{id}", ...options }) },
       });
-      cases.push([() => make({}).service(menu), /the option (sealing|nearCache)/]);
+      cases.push([() => make({}).service(menu), /the option (sealing|nearCache|locks)/]);
     }
     for (const [made, message] of cases) assert.throws(made, message);
   });

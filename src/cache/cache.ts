@@ -10,6 +10,7 @@ import { invalidateEntries, invalidateTags } from "./invalidate.ts";
 import { limitsOf } from "./limits_of.ts";
 import { type AnyLoader, GetOrSet, type GetOrSetOptions, type LoadContext, type Loaded } from "./load.ts";
 import { type AnyBatchLoader, getOrSetMany } from "./load_many.ts";
+import { locksOf } from "./locks_of.ts";
 import type {
   RateCount,
   RateCountOptions,
@@ -29,7 +30,7 @@ import { set, setMany, type WriteOptions } from "./set.ts";
 import { setExpiry } from "./set_expiry.ts";
 import { unlink } from "./unlink.ts";
 import { type UpdateOptions, update } from "./update.ts";
-import { type Lock, type LockOptions, withLock } from "./with_lock.ts";
+import type { Lock, LockOptions } from "./with_lock.ts";
 
 /**
  * The verbs, over one keyspace. A collection is a cache whose keys, schema and TTL are declared.
@@ -64,6 +65,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    */
   constructor(context: CacheContext) {
     this.#context = context;
+    if (context.policy.lock) locksOf(context);
   }
 
   /**
@@ -213,7 +215,7 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
    * @throws {StoreError} If the store is away, whatever `onError` says: the function did not run.
    */
   async withLock<T>(id: K, run: (lock: Lock) => T | Promise<T>, options?: LockOptions): Promise<T> {
-    return withLock(this.#context, this.#context.shape.encode(id), run, options);
+    return locksOf(this.#context).withLock(this.#context, this.#context.shape.encode(id), run, options);
   }
 
   /**

@@ -1,6 +1,6 @@
 /** The common parts of the verbs: the options of a call, and the handling of failures. */
 import type { StoreError } from "../../drivers/driver.ts";
-import { check, FLAG, invalid } from "../base/check.ts";
+import { invalid } from "../base/check.ts";
 import { hookError, toStoreError } from "../base/foreign_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { OnError } from "../config/options.ts";
@@ -31,7 +31,7 @@ export function timeoutOf(defaults: Pick<CallDefaults, "timeout">, options: Read
   if (typeof options !== "object") throw invalid("use the options", options, "an object");
   const { timeout = defaults.timeout, onError = "miss", near = true } = options;
   if (onError !== "miss" && onError !== "throw") throw invalid("use onError", onError, '"miss" or "throw"');
-  check(near, "near", FLAG);
+  if (typeof near !== "boolean") throw invalid("use near", near, "true or false");
   return parseTimeout(timeout);
 }
 

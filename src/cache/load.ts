@@ -11,6 +11,7 @@
  *   of the loader's error.
  * - A loader that takes longer than its hard timeout is aborted and forgotten. It blocks no caller and stores nothing.
  */
+
 import { checkFunction } from "../base/check.ts";
 import { CacheTimeoutError } from "../base/errors.ts";
 import type { Ttl } from "../base/ttl.ts";
@@ -19,8 +20,9 @@ import { type LoadOptions, type Policy, policyOf } from "../config/policy.ts";
 import { type LoadReason, targetName } from "../telemetry/events.ts";
 import { type CallOptions, emit, handOver, type ReadOptions, timeoutOf } from "./call.ts";
 import type { CacheContext, Lane } from "./context.ts";
-import { awaitTurn, type LockTurn } from "./load_lock.ts";
+import type { LockTurn } from "./load_lock.ts";
 import type { Load } from "./loads.ts";
+import { locksOf } from "./locks_of.ts";
 import { type Entry, entryOf, type Origin, outputOf } from "./make_entry.ts";
 import { countRead, type Found, type Purpose } from "./read.ts";
 import { write } from "./write.ts";
@@ -231,7 +233,7 @@ async function run(call: GetOrSet, load: Load, reason: LoadReason): Promise<unkn
   try {
     if (policy.lock && left >= 1) {
       const request = { ...policy.lock, atOnce: reason === "early", timeout, waiting: () => call.loadDecided() };
-      const waited = await awaitTurn(context, found, request);
+      const waited = await locksOf(context).awaitTurn(context, found, request);
       if (waited.found) return waited.found.value;
       turn = waited.turn;
     }

@@ -94,6 +94,7 @@ export class Assembly {
           typeof make
         >,
       plainWrite: this.#setup.plainCommands?.write,
+      locks: this.#setup.locks,
       fleetCounts: this.#setup.fleetCounts,
       timeout,
       onError,

@@ -16,6 +16,10 @@ import { EnvironmentConfigurations, type ReadEnvironment } from "./environment_c
 import type { ServerParts } from "./server_parts.ts";
 import type { ClientOptions } from "./types.ts";
 
+// Last, because the scripts of entries and of rate limits compress better next to each other.
+
+import { locks } from "../cache/locks.ts";
+
 /** Copies of the package with the same number share a client. A change that breaks its callers raises the number. */
 const COMPATIBLE = 2;
 
@@ -57,6 +61,7 @@ export function entryPoint(
       hooks: options,
       services,
       rateLimits,
+      locks,
       fleetCounts: () => new Fleet(),
       nearCache: (setup) => new NearCache(setup),
       ...parts,

@@ -153,6 +153,8 @@ export interface Setup<S> {
   readonly rateLimits?: typeof rateLimits | undefined;
   /** Makes the sender that adds the counts of this process to those of all processes. */
   readonly fleetCounts?: (() => Fleet) | undefined;
+  /** Returns the functions that take locks, if the client has them. */
+  readonly locks?: (() => object) | undefined;
   /** Makes near caches. */
   readonly nearCache?: ((setup: NearSetup) => NearCache) | undefined;
   /** Makes the clock of deadlines, if drivers load their code when they are opened. */

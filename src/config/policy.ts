@@ -1,6 +1,6 @@
 /** The options that keep values fresh, and the policy in milliseconds that they make. */
 
-import { check, checkNames, checkTags, checkWhole, FLAG, invalid } from "../base/check.ts";
+import { checkNames, checkTags, checkWhole, invalid } from "../base/check.ts";
 import { parseTimeout, parseTtl, type Timeout, TTL_CLASSES, type Ttl, type TtlClasses } from "../base/ttl.ts";
 import type { EncryptionOptions } from "../entry/seal.ts";
 import type { BreakerOptions } from "../wire/breaker.ts";
@@ -266,5 +266,5 @@ function checkNear(options: unknown): void {
   for (const name of ["maxEntries", "maxBytes"] as const) {
     checkWhole((options as NearOptions)[name] ?? 1, `near.${name}`, 1);
   }
-  check(clone, "near.clone", FLAG);
+  if (typeof clone !== "boolean") throw invalid("set near.clone", clone, "true or false");
 }
