@@ -149,6 +149,7 @@ export class SocketConnection extends SharedConnection {
 
   /** Sends commands of the connection itself, for which it waits as long as for others. */
   #ask(commands: readonly Command[]): Promise<Reply[]> {
+    if (this.gone) return Promise.reject(this.gone);
     this.begin(commands.length, this.pending === 0 ? undefined : 0, performance.now());
     return new Promise((resolve, reject) => {
       this.#write({ database: undefined, commands, replies: [], resolve, reject, selecting: false, own: true });
@@ -265,8 +266,9 @@ export class SocketConnection extends SharedConnection {
       return;
     }
     const part = this.#parts[0];
-    if (!part) throw new StoreError("protocol", "it sent a reply without a command");
     const error = reply instanceof StoreError ? reply : undefined;
+    // A full server refuses a connection before it has read anything.
+    if (!part) throw error ?? new StoreError("protocol", "it sent a reply without a command");
     if (part.selecting) {
       if (error) this.#dropAt(part, error);
       else part.selecting = false;
