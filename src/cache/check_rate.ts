@@ -87,7 +87,8 @@ export function checkRate(
   options?: RateRequestOptions,
 ): Promise<RateLimitsResult | RateLimitResult> {
   const several = Array.isArray(given);
-  const call = (several ? (options ?? {}) : options ? { ...given, ...options } : given) as RateRequestOptions;
+  const both = Object(options) === options ? { ...given, ...options } : (options ?? given);
+  const call = (several ? (options ?? {}) : both) as RateRequestOptions;
   checkNames(call, several ? OF_REQUESTS : OF_BOTH, "a rate limit");
   const limits = several ? limitsOf(given) : [limitOf(given as RateLimit)];
   const { cost = 1, rememberFor } = call;
