@@ -102,7 +102,8 @@ export function checkRate(
     return Promise.resolve(resultOf(limits, recalled, cost, call, several));
   }
   const { refusals, context } = place;
-  if (sign < 0) refusals.forget(key);
+  // Its room is about to change, so a later request must not hear of the room before it.
+  if (sign < 0 || (cost > 0 && refusals.knows(key))) refusals.forget(key);
   const answers = refusals.begin(key);
   const asked = context.now();
   return ask(context, key, signed, limits, call, (answer) => {

@@ -43,6 +43,11 @@ export class RefusalMemory {
   #young = new Map<string, Answers>();
   #old = new Map<string, Answers>();
 
+  /** Returns true if it has an answer about a key. */
+  knows(key: string): boolean {
+    return (this.#get(key)?.length ?? 0) > 0;
+  }
+
   /** Returns the last answer about some limits of a key. */
   find(key: string, limits: readonly Limit[]): StoreAnswer | undefined {
     for (const answer of this.#get(key) ?? []) if (sameLimits(answer.limits, limits)) return answer;
