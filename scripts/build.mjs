@@ -1,9 +1,8 @@
-// Compiles everything into the same folders below dist/, removes files that no longer have a source, shortens the
-// Lua, and bundles the npm package.
+// Compiles everything into the same folders below dist/, removes files that no longer have a source, and bundles the
+// npm package.
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { compactModules } from "./compact.mjs";
-import { shortenScripts } from "./lua.mjs";
 import { bundlePackage, PACKAGE_FOLDER } from "./package.mjs";
 import { slimPackages } from "./slim.mjs";
 import { files, root, run } from "./tools.mjs";
@@ -28,7 +27,6 @@ export async function build() {
   if (code === 0) {
     nameDisposal();
     await slimPackages();
-    await shortenScripts();
     compactModules();
     await bundlePackage();
   }

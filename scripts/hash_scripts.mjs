@@ -1,13 +1,11 @@
 // Writes the SHA-1 of each Lua source into its definition.
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { root } from "./tools.mjs";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
 
-/** Writes the SHA-1s of the scripts of a module, in TypeScript or compiled. */
-export async function hashScripts(file) {
-  // Imported late, because the set-up step imports this file before the packages are installed.
-  const { build } = await import("esbuild");
+for (const name of ["entries", "rate_limit"]) {
+  const file = fileURLToPath(new URL(`../src/lua/${name}.ts`, import.meta.url));
   const { outputFiles } = await build({ entryPoints: [file], bundle: true, write: false, format: "esm" });
   const module = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
   let source = readFileSync(file, "utf8");
@@ -16,8 +14,4 @@ export async function hashScripts(file) {
     source = source.replace(new RegExp(`(name: "${name}",\\s+sha1: )"[0-9a-f]*"`), `$1"${sha1}"`);
   }
   writeFileSync(file, source);
-}
-
-if (process.argv[1] === import.meta.filename) {
-  for (const name of ["entries", "rate_limit"]) await hashScripts(join(root, `src/lua/${name}.ts`));
 }
