@@ -487,7 +487,7 @@ describe("NearStore, as a whole", () => {
     ["a million keys, reads that brought nothing and drops", million, 1_000_000],
     ["half a million puts that evict nothing", replaced, 500_000],
   ] as const) {
-    it(`put takes no more memory when it follows ${name}`, { timeout: 60_000 }, () => {
+    it(`put takes no more memory when it follows ${name}`, { timeout: 60_000 }, async () => {
       const { near } = fresh({ maxEntries: 1000, maxBytes: 1e9 });
       let last = 0;
       const more = (step: (near: NearStore, i: number) => void, count: number) => {
@@ -499,7 +499,12 @@ describe("NearStore, as a whole", () => {
       more(step, times);
       assert.ok(near.size > 500 && near.size <= 1000, `${near.size}`);
       // What as many of the smallest things take is several times as much.
-      const grown = used() - before;
+      let grown = used() - before;
+      // Bun keeps what a word on the stack happens to point to, such as a table that a map has outgrown.
+      for (let turn = 0; turn < 5 && grown >= 8e6; turn++) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        grown = used() - before;
+      }
       assert.ok(grown < 8e6, `${grown} bytes more`);
     });
   }
