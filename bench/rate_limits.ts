@@ -7,6 +7,7 @@ import { createClient } from "redis";
 import { createCacheClient } from "../mod.ts";
 import { rawClient, startRedis } from "../test/helpers/redis_server.ts";
 import { compare, ratioHeading, version } from "./helpers/compare.ts";
+import { serverCpu } from "./helpers/server_cpu.ts";
 
 // On Node its ES module cannot be imported by name.
 const { RateLimiterRedis } = createRequire(import.meta.url)("rate-limiter-flexible") as {
@@ -14,6 +15,8 @@ const { RateLimiterRedis } = createRequire(import.meta.url)("rate-limiter-flexib
 };
 
 const CALLERS = 100;
+/** The rounds of all callers in which the server's processor is measured. */
+const TIMES = 100;
 const BAR = 1.2;
 const REFUSED_BAR = 20;
 const ALGORITHMS = ["fixed", "sliding", "token-bucket"] as const;
@@ -41,18 +44,6 @@ function flexible(keyPrefix: string, points: number, options = {}): Check {
   return (key) => limiter.consume(key).catch((refused) => refused);
 }
 
-/** Returns the microseconds of the server's processor that a check takes. */
-async function serverTime(check: Check): Promise<number> {
-  const used = async (): Promise<number> => {
-    const info = String(await raw.command("INFO", "cpu"));
-    return ["sys", "user"].reduce((sum, name) => sum + Number(info.match(`used_cpu_${name}:([\\d.]+)`)?.[1]), 0);
-  };
-  const times = 100;
-  const before = await used();
-  await all(check)(times);
-  return (((await used()) - before) * 1e6) / (times * CALLERS);
-}
-
 async function report(title: string, ours: Check, theirs: Check, bar?: number): Promise<void> {
   await compare({
     title,
@@ -63,7 +54,8 @@ async function report(title: string, ours: Check, theirs: Check, bar?: number): 
     peer,
     ...(bar && { bar }),
   });
-  const [own, other] = [await serverTime(ours), await serverTime(theirs)];
+  const own = await serverCpu(raw, all(ours), TIMES, CALLERS);
+  const other = await serverCpu(raw, all(theirs), TIMES, CALLERS);
   console.log(`    the server's processor: ours ${own.toFixed(2)} us/check, ${peer} ${other.toFixed(2)} us/check`);
 }
 

@@ -6,20 +6,10 @@
  * @module
  */
 import type { RawClient } from "../../test/helpers/redis_server.ts";
-import { quantile, verdict, type Work } from "./compare.ts";
+import { type Comparison, quantile, verdict, type Work } from "./compare.ts";
 
 /** The two sides of {@linkcode compareServerCpu}, and how to measure them. */
-export interface CpuComparison {
-  /** The question, such as `"500 concurrent sets"`. */
-  readonly title: string;
-  /** The unit that a time counts, such as `"set"`. */
-  readonly unit: string;
-  /** The units of one time. @default 1 */
-  readonly units?: number;
-  readonly ours: Work;
-  readonly theirs: Work;
-  /** The peer, with its version. */
-  readonly peer: string;
+export interface CpuComparison extends Omit<Comparison, "bar" | "milliseconds" | "rounds"> {
   /** The greatest ratio; none when it is measured for information. */
   readonly bar?: number | undefined;
   /** The microseconds that are few enough, whatever the ratio. */
