@@ -43,6 +43,12 @@ export interface Capabilities {
    * @default false
    */
   readonly billed?: boolean;
+  /**
+   * True if the store has several parts, such as the masters of a cluster: the keys of one command must share a hash
+   * tag, and one send goes to the parts of its keys. The driver has `partOf` and `parts` then.
+   * @default false
+   */
+  readonly parts?: boolean;
   /** The most commands in one send. @default no limit */
   readonly maxCommands?: number;
   /** The most bytes in one send, measured as JSON. @default no limit */
@@ -59,6 +65,8 @@ export interface SendOptions {
    * @default decided by `timeout`
    */
   readonly waiting?: () => boolean;
+  /** The part of the store for commands without keys, by its name in {@linkcode Driver.parts}. @default any */
+  readonly part?: string;
 }
 
 /** One command whose arguments are sent as they are: text as UTF-8, bytes as bytes. */
@@ -105,13 +113,19 @@ export interface Tracker {
    * @param keys The keys as the store has them, from any database; `null` if all keys may have changed (a flush).
    */
   invalidate(keys: readonly string[] | null): void;
-  /** Announces that every change from now on is reported. Called again after each reconnection. */
-  up(): void;
+  /**
+   * Announces that every change from now on is reported. Called again after each reconnection.
+   *
+   * @param part The part of the store that reports, if it has several.
+   */
+  up(part?: string): void;
   /**
    * Announces that changes are no longer reported. Kept values must not be used until the next {@linkcode up}, and must
    * be dropped by then.
+   *
+   * @param part The part of the store that no longer reports; absent for all of it.
    */
-  down(): void;
+  down(part?: string): void;
   /**
    * Announces that the store refuses to report changes: a command is forbidden, renamed or unknown, or a permission is
    * missing. The driver asks again and again; {@linkcode up} follows when the store agrees.
@@ -145,6 +159,13 @@ export interface Driver {
    */
   send(database: number, commands: readonly Command[], options?: SendOptions): Promise<Reply[]>;
   /**
+   * Returns the name of the part of the store that has a key now. What goes to one part leaves in one write, fails
+   * together, and has a circuit breaker of its own. Absent if the store has one part.
+   */
+  partOf?(key: string): string;
+  /** Returns the names of all parts as they are known now, which are their addresses. */
+  parts?(): readonly string[];
+  /**
    * Reports changes of keys. Absent if the store cannot report them. Returns at once, connects in the background and
    * reconnects by itself. Nothing is reported before the tracker's `up`. Closing the driver ends the tracking with
    * `down`.
@@ -159,7 +180,8 @@ export interface Driver {
    * Opens a connection that belongs to the caller. Absent over REST and in the embedded store, which have none.
    *
    * @param database The database number.
-   * @param options `timeout`: milliseconds that opening may take.
+   * @param options `timeout`: milliseconds that opening may take; `part`: the part of the store. Without it, a
+   *   connection to a store of several parts sends each command to the part of its key.
    * @returns The connection, logged in and in the database. Closing the driver closes it.
    * @throws {StoreError} If it cannot be opened.
    */
