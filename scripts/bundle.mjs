@@ -9,7 +9,7 @@ import { root } from "./tools.mjs";
 /** The Workers: the source of each, and the most bytes that it may have, minified and gzipped. */
 export const WORKERS = {
   core: {
-    bytes: 35_200,
+    bytes: 35_470,
     source: (name) => `
       import { createCacheClient } from "${name}/core";
       import { upstash } from "${name}/drivers/upstash";
@@ -22,7 +22,7 @@ export const WORKERS = {
       };`,
   },
   root: {
-    bytes: 59_660,
+    bytes: 60_400,
     source: (name) => `
       import { createCacheClient } from "${name}";
       export default {

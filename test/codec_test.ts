@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import superjson, { SuperJSON } from "superjson";
+import { readJson } from "../src/base/read_json.ts";
 import { decode, encode, knowClasses, type SuperClass, serialize } from "../src/entry/codec.ts";
 import { same } from "./helpers/same.ts";
 import { anyGraph, anyValue, key } from "./helpers/values.ts";
@@ -137,6 +138,22 @@ describe("codec", () => {
         }
       }
     }
+  });
+
+  it("readJson gives back the keys of the text, whatever texts were read before", () => {
+    const escaped = fc.string({ unit: fc.constantFrom("\\", '"', "\n", ".", "a", "\ue000"), maxLength: 3 });
+    const record = fc.dictionary(escaped, fc.oneof(escaped, fc.dictionary(escaped, escaped, { maxKeys: 2 })), {
+      maxKeys: 3,
+    });
+    fc.assert(
+      fc.property(record, (value) => {
+        const text = JSON.stringify(value);
+        assert.equal(JSON.stringify(readJson(text)), text);
+      }),
+      { numRuns: 3000 },
+    );
+    for (const wrong of ['{"\\q":1}', '{"\\n":}', '{"\\":1', '"\\n":1'])
+      assert.throws(() => readJson(wrong), SyntaxError);
   });
 
   it("decode gives back plain JSON that superjson refuses to read", () => {
