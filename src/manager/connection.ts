@@ -81,9 +81,18 @@ export class ManagedConnection {
   readonly #signal: Signal | undefined;
   /** The deadline of one step, in milliseconds. */
   readonly timeout: number;
+  /** The part of the store that every command goes to; `undefined` for that of its key. */
+  readonly part: string | undefined;
 
-  constructor(location: Location, connection: Connection | undefined, signal: Signal | undefined, timeout: Timeout) {
+  constructor(
+    location: Location,
+    connection: Connection | undefined,
+    signal: Signal | undefined,
+    timeout: Timeout,
+    part?: string,
+  ) {
     this.location = location;
+    this.part = part;
     this.bytes = connection !== undefined;
     this.exact = connection !== undefined || location.driver.name === "memory";
     this.#connection = connection;
@@ -96,6 +105,28 @@ export class ManagedConnection {
   /** The name of the service or database in messages. */
   get name(): string {
     return this.location.service ?? `database ${this.location.number}`;
+  }
+
+  /** Returns the parts of the store as they are known now; none if it has one. */
+  async parts(): Promise<readonly string[]> {
+    const { driver } = this.location;
+    if (this.part !== undefined || !driver.capabilities.parts) return [];
+    // A driver learns its parts with its first send.
+    if (driver.parts?.().length === 0) await this.ping();
+    return [...(driver.parts?.() ?? [])].sort();
+  }
+
+  /** Counts all keys of the database in the store, whatever they start with. @throws {StoreError} Also if refused. */
+  async size(): Promise<number> {
+    const parts = await this.parts();
+    if (parts.length === 0) return Number((await this.must([["DBSIZE"]]))[0]);
+    const sizes = await Promise.all(parts.map((part) => this.onPart(part).size()));
+    return sizes.reduce((sum, size) => sum + size, 0);
+  }
+
+  /** Returns a connection that asks one part of the store, as text. It need not be closed. */
+  onPart(part: string): ManagedConnection {
+    return new ManagedConnection(this.location, undefined, this.#signal, this.timeout, part);
   }
 
   /** `true` for the whole of the database that services without one of their own share. */
@@ -144,6 +175,7 @@ export class ManagedConnection {
     if (this.#connection) return this.#wait(this.#connection.send(commands, { timeout: this.timeout }));
     const { driver, database } = this.location;
     const { maxCommands = commands.length, maxBytes = Number.POSITIVE_INFINITY } = driver.capabilities;
+    const limits = { timeout: this.timeout, ...(this.part !== undefined && { part: this.part }) };
     const replies: RawReply[] = [];
     for (let from = 0, to = 0; from < commands.length; from = to) {
       for (let room = maxBytes / BYTES_A_CHARACTER; to < commands.length && to - from < maxCommands; to++) {
@@ -151,7 +183,7 @@ export class ManagedConnection {
         if (room < 0 && to > from) break;
       }
       const part = commands.slice(from, to).map((command) => command.map(textArgument)) as unknown as Command[];
-      replies.push(...(await this.#wait(driver.send(database, part, { timeout: this.timeout }), this.timeout)));
+      replies.push(...(await this.#wait(driver.send(database, part, limits), this.timeout)));
     }
     return replies;
   }

@@ -7,7 +7,8 @@ import { countedRates, eviction, hitRate, memoryUse, slowQueries } from "./check
 import { commands, nearCaches, scripts, tryCommands } from "./checks/permissions.ts";
 import { authentication, clockSkew, databases, replication, SENTINEL, unreachable, version } from "./checks/server.ts";
 import { type ManagedConnection, openManagedConnection } from "./connection.ts";
-import { type InspectedClient, parseInfo } from "./inspect.ts";
+import type { InspectedClient } from "./inspect.ts";
+import { parseInfo } from "./nodes.ts";
 import type { StepOptions } from "./target.ts";
 
 export type { Finding } from "./checks/finding.ts";

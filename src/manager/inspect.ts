@@ -14,7 +14,17 @@ import {
   wholeOf,
   word,
 } from "./connection.ts";
-import { type ServerName, serverName } from "./server.ts";
+import {
+  askNodes,
+  type Info,
+  type NodeInfo,
+  type NodeNumbers,
+  nodeNumbers,
+  parseInfo,
+  type ServerNumbers,
+  serverOf,
+  sumOfInfos,
+} from "./nodes.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 
 /** The part of a client that `inspect` and `diagnose` need. */
@@ -42,38 +52,18 @@ export interface InspectOptions extends StepOptions {
   readonly maxKeys?: number | undefined;
 }
 
-/** The numbers that a server reports; `null` for those that it does not report. */
-export interface ServerNumbers extends ServerName {
-  /** Bytes in use. */
-  readonly memoryUsed: number | null;
-  /** The limit in bytes; 0 without a limit. */
-  readonly memoryLimit: number | null;
-  /** The eviction policy, such as `"allkeys-lru"`. */
-  readonly policy: string | null;
-  /** Keys evicted since the server started. */
-  readonly evictions: number | null;
-  /** Keys expired since the server started. */
-  readonly expired: number | null;
-  /** Connected clients. */
-  readonly clients: number | null;
-  /** Reads of existing keys since the server started, by all its users and by the library for its own keys. */
-  readonly hits: number | null;
-  /** Reads of missing keys, likewise. Until the first invalidation, each read of the library counts as one of these. */
-  readonly misses: number | null;
-  /** Commands that the server has run since it started. */
-  readonly commands: number | null;
-}
-
 /** The state of a store and its caches; `null` for numbers that the store does not report. */
 export interface Inspection extends ServerNumbers {
   /** The driver's name. */
   readonly driver: string;
   /** The way databases are kept apart. */
   readonly databases: "numbered" | "prefixed";
-  /** The time that the store took to answer, in milliseconds. */
+  /** The time that the store took to answer, in milliseconds; of several nodes, that of the slowest. */
   readonly latency: number | null;
   /** `hits / (hits + misses)`; `null` before the first. */
   readonly hitRate: number | null;
+  /** The nodes of a cluster, whose sums the other numbers are; none for one server. */
+  readonly nodes: readonly NodeNumbers[];
   /** The number of keys of each service. */
   readonly services: readonly ServiceKeys[];
   /** The statistics of all processes that have `fleetStats` on, by service. */
@@ -109,15 +99,17 @@ export async function inspect(client: InspectedClient, options: InspectOptions =
     const start = performance.now();
     await connection.ping();
     const latency = performance.now() - start;
-    const server = serverOf(await readInfo(connection));
+    const { info, nodes } = await readInfo(connection);
+    const server = serverOf(info);
     const { hits, misses } = server;
     const locations = await locationsOf(client);
     const counts = await countKeys(locations, maxKeys, options);
     return {
       driver: client.driver,
       databases: client.databases,
-      latency,
+      latency: Math.max(latency, ...nodes.map((node) => node.latency ?? 0)),
       ...server,
+      nodes: nodes.map(nodeNumbers),
       hitRate: hits !== null && misses !== null && hits + misses > 0 ? hits / (hits + misses) : null,
       services: locations.map((location) => {
         const { keys = 0, more = false } = counts.get(location) ?? {};
@@ -164,42 +156,16 @@ async function fleetOf(
   return Object.fromEntries(await Promise.all(found));
 }
 
-/** Reads the fields of INFO; none if the store does not have this command. */
-export async function readInfo(connection: ManagedConnection): Promise<ReadonlyMap<string, string>> {
+/**
+ * Reads the fields of INFO; none if the store does not have this command. Those of several nodes are added up.
+ *
+ * @throws {StoreError} If no node answers.
+ */
+export async function readInfo(connection: ManagedConnection): Promise<{ info: Info; nodes: readonly NodeInfo[] }> {
+  const nodes = await askNodes(connection);
+  if (nodes.some(({ error }) => error === null)) return { info: sumOfInfos(nodes.map(({ info }) => info)), nodes };
   const [reply] = await connection.send([["INFO"]]);
-  return parseInfo(reply);
-}
-
-/** Parses a reply to INFO into its fields; none if the reply is an error. */
-export function parseInfo(reply: RawReply | undefined): ReadonlyMap<string, string> {
-  if (reply instanceof Error || reply === null) return new Map();
-  const lines = word(reply).split(/\r?\n/);
-  return new Map(
-    lines
-      .filter((line) => /^\w+:/.test(line))
-      .map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1)]),
-  );
-}
-
-/** Returns a field of INFO as a number; `null` if the server does not report it. */
-export function infoNumber(info: ReadonlyMap<string, string>, name: string): number | null {
-  return info.has(name) ? Number(info.get(name)) : null;
-}
-
-/** Returns the numbers that a server reports in INFO. */
-export function serverOf(info: ReadonlyMap<string, string>): ServerNumbers {
-  return {
-    ...serverName(info),
-    memoryUsed: infoNumber(info, "used_memory"),
-    memoryLimit: infoNumber(info, "maxmemory"),
-    policy: info.get("maxmemory_policy") ?? null,
-    evictions: infoNumber(info, "evicted_keys"),
-    expired: infoNumber(info, "expired_keys"),
-    clients: infoNumber(info, "connected_clients"),
-    hits: infoNumber(info, "keyspace_hits"),
-    misses: infoNumber(info, "keyspace_misses"),
-    commands: infoNumber(info, "total_commands_processed"),
-  };
+  return { info: parseInfo(reply), nodes };
 }
 
 /** The number of keys that one step reads. */
@@ -234,13 +200,12 @@ async function countKeys(
       const marks = group.map(
         ({ prefix, service }): RawCommand => ["MEMORY", "USAGE", prefix + connection.own(STATS + service)],
       );
-      const [size, ...found] = await connection.send([["DBSIZE"], ...marks]);
-      if (size instanceof Error) throw size;
+      const [size, found] = await Promise.all([connection.size(), connection.send(marks)]);
       const counted = found.map((reply) => reply !== null);
-      if (group.length === 1 && first.prefix === "" && Number(size) > COUNTED) {
+      if (group.length === 1 && first.prefix === "" && size > COUNTED) {
         counts.set(first, {
-          keys: Math.min(Number(size), maxKeys),
-          more: Number(size) > maxKeys,
+          keys: Math.min(size, maxKeys),
+          more: size > maxKeys,
           fleet: counted[0] === true,
         });
         continue;

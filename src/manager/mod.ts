@@ -29,10 +29,10 @@ export {
   type Inspection,
   type InspectOptions,
   inspect,
-  type ServerNumbers,
   type ServiceKeys,
 } from "./inspect.ts";
 export { type KeyEntry, type ListOptions, list } from "./list.ts";
+export type { NodeNumbers, ServerNumbers } from "./nodes.ts";
 export { type OnConflict, type RestoreOptions, type RestoreProgress, restore } from "./restore.ts";
 export type { ServerName } from "./server.ts";
 export { type Bulk, finish, type ManagedClient, type Problem, type StepOptions, type Target } from "./target.ts";

@@ -43,8 +43,7 @@ export async function findServices(
     let connection: ManagedConnection | undefined;
     try {
       connection = await openManagedConnection(wholeOf(first), { database: first.number, ...options });
-      const [size] = await connection.send([["DBSIZE"]]);
-      if (size === 0) continue;
+      if ((await connection.size()) === 0) continue;
       let left = most;
       for await (const page of connection.scan(`*${OWN}${STATS}*`, PAGE)) {
         for (const key of page) register(client, locations, displayText(key));

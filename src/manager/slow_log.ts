@@ -20,17 +20,27 @@ export interface SlowEntry {
   readonly args: readonly Bulk[];
   /** `true` if a monitoring tool sent it, such as the dashboard. */
   readonly ofTools: boolean;
+  /** The node of a cluster that ran it. */
+  readonly node?: string;
 }
 
 /**
- * Reads the slow log.
+ * Reads the slow log; of a cluster, those of all nodes that answer.
  *
  * @param connection The connection.
- * @param count The maximum number of entries.
+ * @param count The maximum number of entries of a node.
  * @returns The entries, the latest first; `undefined` if the store has no slow log, or this user may not read it.
  * @throws {StoreError} When the store does not answer.
  */
 export async function slowLog(connection: ManagedConnection, count: number): Promise<SlowEntry[] | undefined> {
+  const parts = await connection.parts();
+  if (parts.length > 0) {
+    const logs = await Promise.allSettled(parts.map((part) => slowLog(connection.onPart(part), count)));
+    const read = logs.flatMap((log) => (log.status === "fulfilled" && log.value) || []);
+    if (logs.every((log) => log.status === "rejected")) throw (logs[0] as PromiseRejectedResult).reason;
+    if (logs.every((log) => log.status === "rejected" || !log.value)) return undefined;
+    return read.sort((a, b) => b.at - a.at);
+  }
   const [reply] = await connection.send([["SLOWLOG", "GET", count]]);
   if (reply instanceof Error || !Array.isArray(reply)) return undefined;
   return (reply as RawReply[][]).map(([id, at, took, args, , client]) => {
@@ -43,6 +53,7 @@ export async function slowLog(connection: ManagedConnection, count: number): Pro
       took: Number(took) / 1000,
       name,
       args: args as Bulk[],
+      ...(connection.part !== undefined && { node: connection.part }),
       ofTools: word(client) === DASHBOARD || /^(SLOWLOG|INFO)$/.test(name),
     };
   });

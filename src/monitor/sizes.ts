@@ -45,7 +45,7 @@ export async function sizesOf(locations: readonly Location[], options: SizesOpti
     const [first] = group as [Location];
     const alone = group.length === 1 && first.prefix === "";
     const connection = new ManagedConnection({ ...first, prefix: "" }, undefined, undefined, timeout);
-    const total = Number((await connection.must([["DBSIZE"]]))[0]);
+    const total = await connection.size();
     const found = new Map(group.map((location) => [location, { keys: 0, some: [] as Bulk[] }]));
     // The longest prefix comes first, because the empty one matches every key.
     const byLength = [...group].sort((a, b) => b.prefix.length - a.prefix.length);

@@ -4,8 +4,17 @@ import { toStoreError } from "../base/foreign_error.ts";
 import { STATS } from "../base/own_keys.ts";
 import type { Location, LocationOf } from "../client/types.ts";
 import { ManagedConnection } from "../manager/connection.ts";
-import { infoNumber, readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
-import { slowLog } from "../manager/slow_log.ts";
+import { readInfo } from "../manager/inspect.ts";
+import {
+  databasesOf,
+  type Info,
+  infoNumber,
+  type NodeNumbers,
+  nodeNumbers,
+  type ServerNumbers,
+  serverOf,
+} from "../manager/nodes.ts";
+import { type SlowEntry, slowLog } from "../manager/slow_log.ts";
 import { type FleetCounts, GrowingCounts, toFleetCounts } from "./fleet_counts.ts";
 import { sizesOf } from "./sizes.ts";
 
@@ -17,17 +26,19 @@ export interface SlowQuery {
   readonly took: number;
   /** The command, such as `"KEYS"`. */
   readonly command: string;
+  /** The node of a cluster that ran it. */
+  readonly node?: string;
 }
 
 /** The store as it was when it was last asked. Numbers that it does not report are `null`. */
 export interface StoreSample extends ServerNumbers {
   /** The time at which it was asked, in milliseconds. */
   readonly at: number;
-  /** True if it answered. If it did not, the other numbers are those of its last answer. */
+  /** True if it answered, or some nodes of it. If it did not, the other numbers are those of its last answer. */
   readonly up: boolean;
-  /** The reason why it did not answer, without secrets; `null` if it did. */
+  /** The reason why it, or one of its nodes, did not answer, without secrets; `null` if all did. */
   readonly error: string | null;
-  /** The time until it answered, in milliseconds. */
+  /** The time until it answered, in milliseconds; of several nodes, that of the slowest. */
   readonly latency: number | null;
   /** Bytes that the server received from all clients since its start. */
   readonly received: number | null;
@@ -44,6 +55,8 @@ export interface StoreSample extends ServerNumbers {
   readonly keys: Readonly<Record<string, number>> | null;
   /** The number of keys of each numbered database that is not empty, as the store reports it. */
   readonly databases: Readonly<Record<number, number>> | null;
+  /** The nodes of a cluster, whose sums the numbers of the store are; none for one server. */
+  readonly nodes: readonly NodeNumbers[];
 }
 
 /** The methods of a client that {@linkcode StoreWatch} uses. */
@@ -69,8 +82,8 @@ export class StoreWatch {
   #last: StoreSample = UNKNOWN;
   #hasInfo = true;
   #hasSlowLog = true;
-  /** The number of the newest slow query that was counted. */
-  #seen: number | undefined;
+  /** The number of the newest slow query that was counted, by node. */
+  #seen: ReadonlyMap<string, number> | undefined;
   #scanned = Number.NEGATIVE_INFINITY;
   readonly #growing = new GrowingCounts();
   /** The locations by service. They do not change, and the edge must not wait for them in each request. */
@@ -114,15 +127,17 @@ export class StoreWatch {
       if (this.#last.at === 0 || !this.#last.up) await connection.ping();
       const start = performance.now();
       if (!this.#hasInfo) await connection.ping();
-      const info = this.#hasInfo ? await readInfo(connection) : new Map<string, string>();
-      const latency = performance.now() - start;
+      const { info, nodes } = this.#hasInfo ? await readInfo(connection) : NOTHING;
+      const asked = performance.now() - start;
+      const lost = nodes.find(({ error }) => error !== null);
       this.#hasInfo &&= info.size > 0;
       this.#last = {
         at: now,
         up: true,
-        error: null,
-        latency,
+        error: lost ? `${lost.node}: ${lost.error}` : null,
+        latency: nodes.length > 0 ? Math.max(...nodes.map(({ latency }) => latency ?? 0)) : asked,
         ...serverOf(info),
+        nodes: nodes.map(nodeNumbers),
         received: infoNumber(info, "total_net_input_bytes"),
         sent: infoNumber(info, "total_net_output_bytes"),
         ...(await this.#slow(connection)),
@@ -178,12 +193,21 @@ export class StoreWatch {
       this.#hasSlowLog = false;
       return { slowQueries, slowest };
     }
-    const newest = Math.max(-1, ...all.map(({ id }) => id));
-    // A server that was restarted numbers from 0.
-    const seen = this.#seen !== undefined && newest < this.#seen ? -1 : (this.#seen ?? newest);
+    const newest = new Map(this.#seen);
+    const found: SlowEntry[] = [];
+    for (const node of new Set(all.map(({ node = "" }) => node))) {
+      const entries = all.filter((entry) => (entry.node ?? "") === node);
+      const latest = Math.max(...entries.map(({ id }) => id));
+      const known = this.#seen?.get(node) ?? (this.#seen ? -1 : latest);
+      // A server that was restarted numbers from 0.
+      const seen = latest < known ? -1 : known;
+      newest.set(node, latest);
+      found.push(...entries.filter(({ id, ofTools }) => id > seen && !ofTools));
+    }
     this.#seen = newest;
-    const found = all.filter(({ id, ofTools }) => id > seen && !ofTools);
-    const more = found.map(({ at, took, name }) => ({ at, took, command: name }));
+    const more = found
+      .sort((a, b) => b.at - a.at)
+      .map(({ at, took, name, node }) => ({ at, took, command: name, ...(node !== undefined && { node }) }));
     return { slowQueries: (slowQueries ?? 0) + found.length, slowest: [...more, ...slowest].slice(0, KEPT) };
   }
 
@@ -220,15 +244,7 @@ export class StoreWatch {
   }
 }
 
-/** Returns the number of keys of each numbered database. */
-function databasesOf(info: ReadonlyMap<string, string>): Record<number, number> {
-  const found: Record<number, number> = {};
-  for (const [name, value] of info) {
-    const [, database] = /^db(\d+)$/.exec(name) ?? [];
-    if (database !== undefined) found[Number(database)] = Number(/keys=(\d+)/.exec(value)?.[1] ?? 0);
-  }
-  return found;
-}
+const NOTHING = { info: new Map() as Info, nodes: [] };
 
 const UNKNOWN: StoreSample = {
   at: 0,
@@ -252,4 +268,5 @@ const UNKNOWN: StoreSample = {
   slowest: [],
   keys: null,
   databases: null,
+  nodes: [],
 };
