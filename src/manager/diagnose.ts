@@ -1,6 +1,7 @@
 import { checkWhole } from "../base/check.ts";
 import { formatLatency } from "../base/format.ts";
 import { isStoreError } from "../base/store_error.ts";
+import { clusterChecks, worstOf } from "./checks/cluster.ts";
 import { type Finding, unavailable, warning } from "./checks/finding.ts";
 import { encryption, keys } from "./checks/keys.ts";
 import { countedRates, eviction, hitRate, memoryUse, slowQueries } from "./checks/load.ts";
@@ -8,7 +9,7 @@ import { commands, nearCaches, scripts, tryCommands } from "./checks/permissions
 import { authentication, clockSkew, databases, replication, SENTINEL, unreachable, version } from "./checks/server.ts";
 import { type ManagedConnection, openManagedConnection } from "./connection.ts";
 import type { InspectedClient } from "./inspect.ts";
-import { parseInfo } from "./nodes.ts";
+import { askNodes, type Info, parseInfo, sumOfInfos } from "./nodes.ts";
 import type { StepOptions } from "./target.ts";
 
 export type { Finding } from "./checks/finding.ts";
@@ -68,11 +69,20 @@ export async function* diagnose(
       ? warning("connection", took, "move the store closer to the application, or find out why it is busy")
       : { check: "connection", level: "ok", evidence: took };
     yield await authentication(connection);
+    const nodes = await askNodes(connection);
+    const there = nodes.filter(({ error }) => error === null);
     const [reply] = await connection.send([["INFO"]]);
-    const info = parseInfo(reply);
+    const info = nodes.length > 0 ? sumOfInfos(there.map((node) => node.info)) : parseInfo(reply);
     const why = unavailable(client.driver, "INFO", reply);
-    yield version(info, why);
-    const role = await replication(connection, info);
+    /** Asks each node of a cluster, or the one server. */
+    const each = async (check: (one: ManagedConnection, info: Info) => Finding | Promise<Finding>): Promise<Finding> =>
+      there.length === 0
+        ? await check(connection, info)
+        : worstOf(
+            await Promise.all(there.map(async (one) => [one.node, await check(one.connection, one.info)] as const)),
+          );
+    yield await each((_, info) => version(info, why));
+    const role = await each(replication);
     yield role;
     if (role.evidence === SENTINEL) return;
     const refused = await tryCommands(client, options);
@@ -80,14 +90,15 @@ export async function* diagnose(
     const token = client.driver === "upstash" ? WRITE_TOKEN : undefined;
     yield scripts(refused, token);
     yield commands(refused, token);
-    yield await nearCaches(client, connection, info);
+    yield await each((one, info) => nearCaches(client, one, info));
     yield await encryption(client, { ...options, sample });
-    yield eviction(info, client.driver, why);
-    yield memoryUse(info, why);
+    yield await each((_, info) => eviction(info, client.driver, why));
+    yield await each((_, info) => memoryUse(info, why));
     yield hitRate(await countedRates(client, options), info, why);
     yield* keys(client, info, { ...options, sample, bigKey });
     yield await slowQueries(connection, clock);
-    yield await clockSkew(connection, clock);
+    yield await each((one) => clockSkew(one, clock));
+    if (nodes.length > 0 && client.driver === "cluster") yield* clusterChecks(nodes, []);
   } finally {
     await connection.close();
   }

@@ -92,9 +92,9 @@ export async function trackingRefusal(
   connection: ManagedConnection,
   channel: string,
 ): Promise<string | null | undefined> {
-  const { location, timeout } = connection;
+  const { location, timeout, part } = connection;
   const { driver, database } = location;
-  const listener = await driver.connect?.(database, { timeout });
+  const listener = await driver.connect?.(database, { timeout, ...(part !== undefined && { part }) });
   if (!listener) return undefined;
   try {
     const [id] = await listener.send([["CLIENT", "ID"]], { timeout });

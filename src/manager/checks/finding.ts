@@ -23,7 +23,20 @@ export interface Finding {
     | "expiry"
     | "big keys"
     | "slow queries"
-    | "clock";
+    | "clock"
+    | "addresses"
+    | "cluster"
+    | "open slots"
+    | "replicas"
+    | "replica lag"
+    | "coverage"
+    | "failover"
+    | "nodes"
+    | "tls"
+    | "balance"
+    | "big slots"
+    | "layout"
+    | "sentinels";
   /** The level. `"info"` if the store cannot answer, or if there is too little data to judge. */
   readonly level: "ok" | "info" | "warning" | "error";
   /** The evidence with its numbers. It shows no values and no secrets. */
@@ -31,9 +44,6 @@ export interface Finding {
   /** The remedy. */
   readonly advice?: string;
 }
-
-/** The fields of INFO. */
-export type Info = ReadonlyMap<string, string>;
 
 /** The number of keys that one step reads. */
 export const PAGE = 500;
@@ -52,9 +62,14 @@ export const warning = (check: Finding["check"], evidence: string, advice: strin
 /** Makes the finding of a check that has no result. */
 export const unknown = (check: Finding["check"], evidence: string): Finding => ({ check, level: "info", evidence });
 
+/** Returns whether a driver sends over TCP to servers of Redis. */
+export function isOverTcp(driver: string): boolean {
+  return /^(node-redis|cluster|sentinel)$/.test(driver);
+}
+
 /** Returns the reason why a check has no result: over TCP, commands may be renamed, or forbidden to this user. */
 export function unavailable(driver: string, command: string, reply: RawReply | undefined): string {
-  if (driver !== "node-redis") return `not available over ${driver}`;
+  if (!isOverTcp(driver)) return `not available over ${driver}`;
   return reply instanceof Error && unknownCommand(reply) !== undefined
     ? `the server does not know ${command}: it is renamed or disabled`
     : `this user may not run ${command}`;

@@ -4,8 +4,9 @@ import { isRefusal } from "../../base/store_error.ts";
 import { displayText, type ManagedConnection, wholeOf, word } from "../connection.ts";
 import type { InspectedClient } from "../inspect.ts";
 import { entryReader } from "../list.ts";
+import type { Info } from "../nodes.ts";
 import type { Bulk, StepOptions } from "../target.ts";
-import { type Finding, HIDDEN, type Info, PAGE, unknown, usable, warning } from "./finding.ts";
+import { type Finding, HIDDEN, PAGE, unknown, usable, warning } from "./finding.ts";
 
 /** Matches the library's own keys of any service or database. */
 const OWN_ANYWHERE = new RegExp(`(^|:)${OWN}`);

@@ -4,9 +4,10 @@ import { STATS } from "../../base/own_keys.ts";
 import { parseFleet } from "../../cache/fleet.ts";
 import { type ManagedConnection, word } from "../connection.ts";
 import { type InspectedClient, locationsOf } from "../inspect.ts";
-import { slowLog } from "../slow_log.ts";
+import type { Info } from "../nodes.ts";
+import { type SlowEntry, slowLog } from "../slow_log.ts";
 import type { StepOptions } from "../target.ts";
-import { type Finding, type Info, unavailable, unknown, usable, warning } from "./finding.ts";
+import { type Finding, unavailable, unknown, usable, warning } from "./finding.ts";
 
 /** The duration in milliseconds from which a query is slow. */
 const SLOW_QUERY_MS = 10;
@@ -121,7 +122,8 @@ export async function slowQueries(connection: ManagedConnection, clock: () => nu
   const slow = all
     .filter(({ at, took }) => took >= SLOW_QUERY_MS && clock() - at < RECENT_MS)
     .sort((a, b) => b.took - a.took);
-  const names = [...new Set(slow.map(({ name }) => name))].slice(0, 5).join(", ");
+  const nameOf = ({ name, node }: SlowEntry): string => (node === undefined ? name : `${name} on ${node}`);
+  const names = [...new Set(slow.map(nameOf))].slice(0, 5).join(", ");
   const longest = formatLatency(slow[0]?.took ?? 0);
   return slow.length === 0
     ? { check, level: "ok", evidence: `none of ${SLOW_QUERY_MS} ms or more in the last day` }

@@ -2,9 +2,10 @@ import { INVALIDATION_CHANNEL, REDICT_CHANNELS } from "../../base/channels.ts";
 import { isStoreError } from "../../base/store_error.ts";
 import { type ManagedConnection, openManagedConnection } from "../connection.ts";
 import type { InspectedClient } from "../inspect.ts";
+import type { Info } from "../nodes.ts";
 import { type Refusals, refusals, trackingRefusal } from "../rights.ts";
 import type { StepOptions } from "../target.ts";
-import { type Finding, type Info, unknown, warning } from "./finding.ts";
+import { type Finding, isOverTcp, unknown, warning } from "./finding.ts";
 
 /**
  * Tries the commands of caches. The trial has its own connection, because a connection is closed after a replica has
@@ -54,7 +55,7 @@ export function commands({ commands: refused, keys, scripts: untried }: Refusals
 export async function nearCaches(client: InspectedClient, connection: ManagedConnection, info: Info): Promise<Finding> {
   const check = "near caches";
   const { name } = connection.location.driver;
-  if (name !== "node-redis")
+  if (!isOverTcp(name))
     return unknown(check, `${name} does not announce changes: near values live for near.ttl at most`);
   // Redict has its own channel, and up to 7.3.6 cuts the last letter of its name.
   const redict = info.has("redict_version");

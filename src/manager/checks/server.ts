@@ -4,10 +4,11 @@ import { CLOCK_SKEW_MS } from "../../base/own_keys.ts";
 import { isForbidden, isStoreError } from "../../base/store_error.ts";
 import { type ManagedConnection, openManagedConnection, word } from "../connection.ts";
 import type { InspectedClient } from "../inspect.ts";
+import type { Info } from "../nodes.ts";
 import type { Refusals } from "../rights.ts";
 import { serverMode, serverName } from "../server.ts";
 import type { StepOptions } from "../target.ts";
-import { type Finding, type Info, unavailable, unknown, warning } from "./finding.ts";
+import { type Finding, unavailable, unknown, warning } from "./finding.ts";
 
 /** Reports a store that does not answer or refuses the login. */
 export function unreachable(error: StoreError): Finding {
@@ -91,9 +92,10 @@ export async function databases(
   options: StepOptions,
 ): Promise<Finding> {
   const check = "databases";
-  if (serverMode(info) === "cluster" || cluster !== undefined) {
-    const evidence = "this is a node of a cluster, which is not supported in any mode of databases";
-    return { check, level: "error", evidence, advice: "use the address of a single server" };
+  if (client.driver !== "cluster" && (serverMode(info) === "cluster" || cluster !== undefined)) {
+    const evidence = "this is a node of a cluster, and the address is that of a single server";
+    const advice = "use redis+cluster:// (rediss+cluster:// with TLS) instead of redis://, or REDIS_CLUSTER_NODES";
+    return { check, level: "error", evidence, advice };
   }
   if (client.databases === "prefixed") {
     return { check, level: "ok", evidence: "prefixed: keys of database 0 start with db0: to db15:" };
