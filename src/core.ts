@@ -27,6 +27,7 @@ import { COMMON, type CommonName } from "./config/common.ts";
 import type { CommonConfig, DatabasesMode, OnError } from "./config/options.ts";
 import { CLIENT_DEFAULTS, type ClientDefaults, checkDefaults } from "./config/policy.ts";
 import type { Sealing } from "./entry/seal.ts";
+import type { MakeKeyspace } from "./entry/shards.ts";
 import type { nearCache } from "./near/public.ts";
 import { SERVICE_NAMES } from "./services/databases.ts";
 import { type Logger, listenerOf, warnOnce } from "./telemetry/logger.ts";
@@ -71,6 +72,8 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
   readonly fleetCounts?: typeof fleetCounts;
   /** `nearCache` of `@foodfast/larder/near-cache`, for the option `near`, here and of services. @default none */
   readonly nearCache?: typeof nearCache;
+  /** `shards(64)` of `@foodfast/larder/shards`, to spread keys over the servers of a cluster. @default none */
+  readonly shards?: MakeKeyspace;
   /**
    * `sealing` of `@foodfast/larder/sealing`, for `encryption`, `compressAbove` and values stored with them.
    * @default none
@@ -88,6 +91,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   locks: FUNCTION,
   fleetCounts: FUNCTION,
   nearCache: FUNCTION,
+  shards: FUNCTION,
   sealing: OBJECT,
 };
 
@@ -134,7 +138,10 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
   } as unknown as CommonConfig;
   const configured = { config, opening: readyOpening(driver) };
   return new CacheClient({
-    ...(options as unknown as Pick<Setup<object>, "rateLimits" | "locks" | "fleetCounts" | "nearCache" | "sealing">),
+    ...(options as unknown as Pick<
+      Setup<object>,
+      "rateLimits" | "locks" | "fleetCounts" | "nearCache" | "shards" | "sealing"
+    >),
     hooks: options,
     listener: listenerOf(options.logger),
     warn: (message) => warnOnce(options.logger, message),

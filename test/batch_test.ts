@@ -70,7 +70,7 @@ function replyOf(
 ): Promise<Reply[]> {
   return new Promise((resolve, reject) => {
     const done = (...reply: (Reply | undefined)[]) => resolve(reply.map((part) => part ?? null));
-    batch.read({ physical: key, space: { epochKey }, timeout, resolve: done, reject }, by);
+    batch.read({ physical: key, space: { epochKey, marksPrefix: "tag:" }, timeout, resolve: done, reject }, by);
   });
 }
 
@@ -131,7 +131,7 @@ describe("Batch, one tick", () => {
   it("read joins reads by one script, with their PTTL, but not across a write of their key", async () => {
     const { driver, batch, set } = make();
     await Promise.all([batch.send(["SET", "a", "{}", "PX", 9000], ["a"], 1000, true), set("b", "[]")]);
-    const one: ReadScript = { script: read, epochKey: "clock", args: ["tag:", 0, 1] };
+    const one: ReadScript = { script: read, slide: 0, what: 1 };
     const two = { ...one };
     const look = (key: string, by = one) => replyOf(batch, key, { by });
     const [a, b, again, c, other, , later] = await Promise.all([
@@ -368,7 +368,7 @@ describe("Batch, scripts", () => {
     it(`read sees the write of a script of its tick when the store had forgotten it and ${wire}`, async () => {
       const { driver, batch, count, get, set, wire } = make({ ordered });
       await count("a");
-      const by: ReadScript = { script: read, epochKey: "clock", args: ["tag:", 0, 1] };
+      const by: ReadScript = { script: read, slide: 0, what: 1 };
       const look = async (key: string) => (await replyOf(batch, key, { by }))[0];
       await look("a");
       await driver.store.send(0, [["SCRIPT", "FLUSH"]]);

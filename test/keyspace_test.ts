@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { globMatch } from "../drivers/glob.ts";
 import { memory } from "../drivers/memory.ts";
 import { collection, createCacheClient, defineService } from "../mod.ts";
-import { collectionKeys, type Id, Keyspace, MAX_ID_LENGTH, rawKeys } from "../src/entry/keyspace.ts";
+import { collectionKeys, type Id, MAX_ID_LENGTH, prefixOf, rawKeys, Shard } from "../src/entry/keyspace.ts";
 import { hashInScript } from "../src/runtime/sha256.ts";
 
 /** Characters that mean something in keys, in globs or in encodings, and others. */
@@ -197,7 +197,7 @@ describe("the keys of hashed ids", () => {
   });
 });
 
-describe("Keyspace", () => {
+describe("Shard", () => {
   it("key gives two homes to two databases, prefixes or services, and strip takes away what it added", () => {
     const place = fc.record({
       database: fc.nat(15),
@@ -214,7 +214,7 @@ describe("Keyspace", () => {
         fc.boolean(),
         (a, b, first, second, numbered, shared) => {
           const open = ({ database, prefix, segment }: typeof a) =>
-            new Keyspace(database, { numbered, prefix, ...(shared && { segment }) });
+            new Shard(numbered ? database : 0, prefixOf({ numbered, prefix, ...(shared && { segment }) }, database));
           const [here, there] = [open(a), open(b)];
           assert.equal(here.strip(here.key(first)), first);
           const [x, y] = [

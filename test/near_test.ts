@@ -294,7 +294,7 @@ describe("NearStore", () => {
       keep(near, product(`plain ${clock}`, clock, { epoch: clock }));
       keep(near, product(`tagged ${clock}`, clock, { epoch: clock, tags: ["soups"] }));
     }
-    near.outdate(4, 2);
+    near.outdate("", 4, 2);
     const left = [1, 2, 3, 4].flatMap((clock) => [`plain ${clock}`, `tagged ${clock}`]).filter((id) => near.hit(id));
     assert.deepEqual(left, ["plain 2", "plain 3", "plain 4", "tagged 4"]);
     assert.equal(near.size, 4);

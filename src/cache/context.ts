@@ -10,7 +10,6 @@ import type { CacheTarget, Events } from "../telemetry/events.ts";
 import type { Counters } from "../telemetry/stats.ts";
 import type { Batch, Slot } from "../wire/batch.ts";
 import type { Loads, Nears } from "./loads.ts";
-import type { Marks } from "./marks.ts";
 import type { ReadScripts } from "./read_scripts.ts";
 
 /** Steps that upgrade the value of an older version: the step of version n returns the value of version n + 1. */
@@ -27,8 +26,6 @@ export interface Lane {
 /** The keyspace, the form of its keys, and the ways to read entries. */
 export interface Keys {
   readonly space: Keyspace;
-  /** The known marks of tags, if the client keeps them. */
-  readonly marks: Marks | undefined;
   readonly shape: KeyShape;
   readonly scripts: ReadScripts;
 }

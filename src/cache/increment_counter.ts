@@ -26,11 +26,13 @@ export async function incrementCounter(
   if (options) checkNames(options, ["by", "ttl", "timeout", "onError"], "increment");
   if (!Number.isSafeInteger(by)) throw invalid(action, by, "a safe integer", TypeError);
   const { ttl } = policyOf(policy, options?.ttl === undefined ? undefined : { ttl: options.ttl });
-  const key = space.key(shape.encode(id));
-  const args = [by, ttl < Number.POSITIVE_INFINITY ? ttl : 0, space.marksPrefix, Math.floor(now())];
+  const logical = shape.encode(id);
+  const shard = space.of(logical);
+  const key = shard.key(logical);
+  const args = [by, ttl < Number.POSITIVE_INFINITY ? ttl : 0, shard.marksPrefix, Math.floor(now())];
   const timeout = timeoutOf(context, options);
   loads.supersede(key);
-  const sent = batch.run(script, [key], args, timeout, false, [space.epochKey]);
+  const sent = batch.run(script, [key], args, timeout, false, [shard.epochKey]);
   const reply = await settle(context, script.name, sent, options);
   if (reply === undefined) return 0;
   const [count] = reply as (string | null)[];

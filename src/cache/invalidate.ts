@@ -19,12 +19,12 @@ export async function invalidateTags(
 }
 
 /**
- * Moves the keyspace's epoch on.
+ * Moves the epochs of a keyspace's shards on.
  *
  * @param context The parts of the cache.
  * @param tags The tags whose entries become misses; `undefined` for all entries.
  * @param options Deadline and error handling.
- * @returns Whether the store confirmed it.
+ * @returns Whether the store confirmed it for all shards.
  */
 export async function invalidateEntries(
   context: CacheContext,
@@ -34,12 +34,15 @@ export async function invalidateEntries(
   const { batch, loads, nears, space, events, target } = context;
   const names = tags?.map(encodeTag);
   loads.supersedeAll(space, names);
-  if (!names) space.forgetEpoch();
-  const args = [space.marksPrefix, ...(names ?? [EVERYTHING])];
-  const sent = batch.run(script, [space.epochKey], args, timeoutOf(context, options), true);
-  const epoch = await settle(context, "invalidate", sent, options);
-  if (epoch === undefined) return false;
-  space.noteEpoch(epoch);
+  const timeout = timeoutOf(context, options);
+  const sent = space.shards.map(async (shard) => {
+    const { epochKey, marksPrefix } = shard;
+    if (!names) shard.forgetEpoch();
+    const args = [marksPrefix, ...(names ?? [EVERYTHING])];
+    shard.noteEpoch(await batch.run(script, [epochKey], args, timeout, true));
+  });
+  // No number of one shard is compared with one of another, so each is on its own. The promise is that of all.
+  if (!(await settle(context, "invalidate", Promise.all(sent), options))) return false;
   // A near cache may have kept an old value in between.
   nears.invalidate(space, names);
   events.emit({ type: "invalidate", service: target.service, ...(tags && { tags }) });

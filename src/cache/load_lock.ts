@@ -42,8 +42,9 @@ export async function awaitTurn(
   read: Found,
   { ttl, wait, atOnce, timeout, waiting }: TurnRequest,
 ): Promise<{ readonly turn: LockTurn; readonly found?: Found }> {
-  const { batch, space, now } = context;
+  const { batch, now } = context;
   const { key } = read;
+  const space = context.space.of(key);
   const token = crypto.randomUUID();
   const ms = lockTtl(ttl);
   const lock = space.lock(key);

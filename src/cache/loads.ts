@@ -1,5 +1,5 @@
 /** The loads in flight and the near caches of one client and database, which every write and invalidation affects. */
-import type { Epoch, Keyspace } from "../entry/keyspace.ts";
+import type { Epoch, Keyspace, Shard } from "../entry/keyspace.ts";
 import type { NearCache } from "../near/near_cache.ts";
 
 /** A load in flight for a key. Several callers may wait for it. */
@@ -22,8 +22,8 @@ export class Nears extends Set<Nearby> {
   }
 
   /** Forgets what may be invalid, after a read has brought a later epoch: another process has invalidated entries. */
-  outdate(space: Keyspace): void {
-    for (const near of this) near.outdate(space);
+  outdate(shard: Shard): void {
+    for (const near of this) near.outdate(shard);
   }
 
   /** Forgets the entries of a keyspace that carry one of the tags, or all of them. */

@@ -1,5 +1,5 @@
 import type { Reply } from "../../drivers/driver.ts";
-import type { Epoch } from "../entry/keyspace.ts";
+import type { Epoch, KnownMarks } from "../entry/keyspace.ts";
 import type { Batch, ReadScript } from "../wire/batch.ts";
 
 /** The reads that make up for one with a second round trip. But for bursts, at most one in so many has it. */
@@ -11,8 +11,13 @@ const MOST_TAGS = 1000;
 /** The start of an entry with tags. */
 const HEAD = /^\{"born":\d+,"tags":\[/;
 
+/** The reads that are to make up for those with a second round trip. */
+interface Debt {
+  reads: number;
+}
+
 /**
- * The known marks of a keyspace. Each invalidation moves the epoch in the same step as the marks, so what was true at
+ * The known marks of a shard. Each invalidation moves the epoch in the same step as the marks, so what was true at
  * an epoch is true as long as a read finds that epoch. Therefore a tagged entry that came by MGET, with the epoch, is
  * valid if its tags are known well enough. Otherwise the script reads it in a second round trip.
  *
@@ -21,11 +26,16 @@ const HEAD = /^\{"born":\d+,"tags":\[/;
  *
  * Where the epoch moves often, or most tags are read once, reads go by the script at once.
  */
-export class Marks {
+export class Marks implements KnownMarks {
   #epoch: string | undefined;
   /** For each tag an epoch that is not before its mark. */
   readonly #bounds = new Map<string, number>();
-  #debt = 0;
+  readonly #debt: Debt;
+
+  /** @param debt The debt, which all shards of a keyspace share. */
+  constructor(debt: Debt = { reads: 0 }) {
+    this.#debt = debt;
+  }
 
   /**
    * Takes a tagged entry that a read found, and decides how the next tagged entries are read.
@@ -59,7 +69,8 @@ export class Marks {
       typeof epoch === "string" &&
       epoch === this.#epoch &&
       tags.every((tag) => (this.#bounds.get(tag) ?? Number.POSITIVE_INFINITY) <= born);
-    this.#debt = known ? Math.max(0, this.#debt - 1) : Math.min(MOST_DEBT, this.#debt + COST);
+    const debt = this.#debt;
+    debt.reads = known ? Math.max(0, debt.reads - 1) : Math.min(MOST_DEBT, debt.reads + COST);
     return known;
   }
 
@@ -74,6 +85,6 @@ export class Marks {
         if (bound > born) bounds.set(tag, born);
       }
     }
-    return this.#debt === 0;
+    return this.#debt.reads === 0;
   }
 }

@@ -1,6 +1,6 @@
 import { type Command, type Reply, StoreError } from "../../drivers/driver.ts";
 import { isForbidden } from "../base/store_error.ts";
-import type { Epoch } from "../entry/keyspace.ts";
+import type { Epoch, Shard } from "../entry/keyspace.ts";
 import { storeEntry } from "../lua/entries.ts";
 import { evaluate, Slot } from "../wire/batch.ts";
 import { DeleteSlot } from "../wire/slot.ts";
@@ -25,6 +25,7 @@ const OUTDATED = new StoreError("command", "Everything was invalidated before th
  */
 export class PlainWrite extends Slot {
   readonly #context: CacheContext;
+  readonly #shard: Shard;
   readonly #entry: Entry;
   readonly #request: Write;
   readonly #resolve: (written: boolean | undefined) => void;
@@ -39,6 +40,7 @@ export class PlainWrite extends Slot {
 
   /**
    * @param context The parts of the cache.
+   * @param shard The shard of the key.
    * @param physical The physical key.
    * @param entry The entry.
    * @param request The write.
@@ -47,6 +49,7 @@ export class PlainWrite extends Slot {
    */
   constructor(
     context: CacheContext,
+    shard: Shard,
     physical: string,
     entry: Entry,
     request: Write,
@@ -55,15 +58,16 @@ export class PlainWrite extends Slot {
   ) {
     super([physical], request.timeout, true);
     this.#context = context;
+    this.#shard = shard;
     this.#entry = entry;
     this.#request = request;
     this.#resolve = resolve;
     this.#reject = reject;
-    this.epochKey = context.space.epochKey;
+    this.epochKey = shard.epochKey;
   }
 
   override prepare(billed: boolean): void {
-    if (this.epochKey === undefined || !(billed || this.#context.space.lastEpoch.text === undefined)) return;
+    if (this.epochKey === undefined || !(billed || this.#shard.lastEpoch.text === undefined)) return;
     this.script = storeEntry;
     if (billed) this.epochKey = undefined;
   }
@@ -72,10 +76,10 @@ export class PlainWrite extends Slot {
     if (this.settled || epoch instanceof Error) return undefined;
     const refused = reply instanceof Error;
     if (refused && !(this.script && isForbidden(reply))) return undefined;
-    const { space, nears } = this.#context;
-    const before = space.lastEpoch;
-    const { seq, all } = space.noteEpoch(epoch, this.#last);
-    if (space.lastEpoch !== before) nears.outdate(space);
+    const shard = this.#shard;
+    const before = shard.lastEpoch;
+    const { seq, all } = shard.noteEpoch(epoch, this.#last);
+    if (shard.lastEpoch !== before) this.#context.nears.outdate(shard);
     if (refused) {
       this.script = undefined;
       this.reloaded = true;
@@ -97,14 +101,14 @@ export class PlainWrite extends Slot {
   override render(known: boolean): Command {
     const { text, keep } = this.#entry;
     const key = this.keys[0] as string;
-    const { space } = this.#context;
+    const { epochKey, marksPrefix, lastEpoch } = this.#shard;
     if (this.script) {
-      const args = [text, keep, this.#born ?? "", "*", space.marksPrefix, ""];
+      const args = [text, keep, this.#born ?? "", "*", marksPrefix, ""];
       if (this.#born !== undefined) args.push("2", this.#text);
-      return evaluate(this.script, known, [key, space.epochKey], args);
+      return evaluate(this.script, known, [key, epochKey], args);
     }
-    this.#last = space.lastEpoch;
-    const command = setCommand(key, text, this.#last.seq, keep);
+    this.#last = lastEpoch;
+    const command = setCommand(key, text, lastEpoch.seq, keep);
     this.#text = command[2] as string;
     return command;
   }

@@ -9,11 +9,12 @@ import { hookError } from "../base/foreign_error.ts";
 import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
 import { isStoreError } from "../base/store_error.ts";
 import { type Document, fromDocument, parse } from "../entry/codec.ts";
-import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
+import type { Epoch, Id, Shard } from "../entry/keyspace.ts";
 import { matchesSchema, schemaIssues } from "../entry/schema.ts";
 import type { Reader, ReadScript } from "../wire/batch.ts";
 import { type CallOptions, emit, type ReadOptions, reportFailure, timeoutOf } from "./call.ts";
 import type { CacheContext, CacheTelemetry } from "./context.ts";
+import type { Marks } from "./marks.ts";
 import { tagged } from "./read_scripts.ts";
 
 /** The outcome of a read. */
@@ -30,7 +31,7 @@ export interface Found {
   readonly document: Document | undefined;
   /** The stored text. */
   readonly text: string | null;
-  /** The keyspace's epoch at the read. */
+  /** The shard's epoch at the read. */
   readonly epoch: Epoch;
   /** The reply of PTTL; `null` from a script that did not ask for it, absent from MGET. */
   readonly left: Reply | undefined;
@@ -68,7 +69,7 @@ export class Read implements Reader, Found {
   declare readonly id: Id;
   declare readonly key: string;
   declare readonly physical: string;
-  declare readonly space: Keyspace;
+  declare readonly space: Shard;
   declare timeout: number;
   declare epoch: Epoch;
   readonly start: number = performance.now();
@@ -105,7 +106,7 @@ export class Read implements Reader, Found {
     resolve: (value: never) => void,
     reject: (error: unknown) => void,
   ) {
-    const { space } = context;
+    const space = context.space.of(key);
     this.id = id;
     this.key = key;
     this.physical = space.key(key);
@@ -147,7 +148,8 @@ export class Read implements Reader, Found {
         this.#finish();
         return;
       }
-      const { batch, marks, scripts } = this.#context;
+      const { batch, scripts } = this.#context;
+      const marks = space.marks as Marks | undefined;
       const { text } = this.epoch;
       if (tags && !marks?.hold(batch, scripts, tags, born, this) && left === undefined) {
         // The entry came by MGET, which does not check tags.
@@ -334,7 +336,7 @@ export function peek(
   script: ReadScript = context.scripts.texts,
 ): Promise<Found> {
   return new Promise((resolve, reject) => {
-    const wanted = script.args[2] ? "head" : "fresh";
+    const wanted = script.what ? "head" : "fresh";
     context.batch.read(new Read(context, key, key, options, peeking(operation, wanted), resolve, reject), script);
   });
 }

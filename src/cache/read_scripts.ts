@@ -1,18 +1,15 @@
-import type { Keyspace } from "../entry/keyspace.ts";
 import { read } from "../lua/entries.ts";
 import type { ReadScript } from "../wire/batch.ts";
-import type { Marks } from "./marks.ts";
 
 /**
  * Makes a script that reads entries and checks their tags in the store.
  *
- * @param space The keyspace.
  * @param slide The TTL that each read starts again, in milliseconds; 0 for none.
  * @param what 0 for texts, 2 for their heads, which lack the values, and 1 more for the remaining TTLs too.
  * @returns The script and its arguments, for the batch.
  */
-export function readScriptOf(space: Keyspace, slide = 0, what = 0): ReadScript {
-  return { script: read, epochKey: space.epochKey, args: [space.marksPrefix, slide, what] };
+export function readScriptOf(slide = 0, what = 0): ReadScript {
+  return { script: read, slide, what };
 }
 
 /** The scripts by which a cache reads. Reads of one tick that share a script are one command. */
@@ -29,14 +26,13 @@ export interface ReadScripts {
   values?: ReadScript | undefined;
 }
 
-/**
- * Makes the scripts of a keyspace. Each cache has a copy, because one may switch to another script while the others do
- * not.
- */
-export function readScriptsOf(space: Keyspace, marks?: Marks): ReadScripts {
-  const make = (what: number): ReadScript => ({ ...readScriptOf(space, 0, what), marks });
-  return { texts: make(0), near: make(1), heads: make(2), ttls: make(3) };
-}
+/** The scripts of every cache. Each has a copy, because one may switch to another script while the others do not. */
+export const READ_SCRIPTS: Readonly<ReadScripts> = {
+  texts: readScriptOf(),
+  near: readScriptOf(0, 1),
+  heads: readScriptOf(0, 2),
+  ttls: readScriptOf(0, 3),
+};
 
 /** Switches a cache to the script, because a tagged entry was read. */
 export function tagged(scripts: ReadScripts): ReadScript {

@@ -22,10 +22,12 @@ export async function setExpiry(
   options: CallOptions | undefined,
 ): Promise<Reply | undefined> {
   const { batch, nears, space, shape, policy, now } = context;
-  const key = space.key(shape.encode(id));
+  const logical = shape.encode(id);
+  const shard = space.of(logical);
+  const key = shard.key(logical);
   const extra = Math.min(Math.max(policy.staleFor, policy.failSafeFor), 1e12);
-  const args = [space.marksPrefix, ms, extra, Math.floor(now())];
+  const args = [shard.marksPrefix, ms, extra, Math.floor(now())];
   nears.forget(key);
-  const sent = batch.run(script, [key], args, timeoutOf(context, options), true, [space.epochKey]);
+  const sent = batch.run(script, [key], args, timeoutOf(context, options), true, [shard.epochKey]);
   return settle(context, operation, sent, options);
 }

@@ -17,13 +17,13 @@ export async function unlink(
   options: CallOptions | undefined,
 ): Promise<number> {
   const { batch, loads, nears, space, policy, counters } = context;
-  const physical = logical.map((key) => space.key(key));
   const timeout = timeoutOf(context, options);
+  const physical = logical.map((key) => space.key(key));
   for (const key of physical) loads.supersede(key);
   // Without its lock, a load of another process does not bring them back. The locks go first, because the write of
   // such a load may come in between.
   if (policy.lock) {
-    const locks = logical.map((key) => space.lock(key));
+    const locks = logical.map((key) => space.of(key).lock(key));
     batch.unlink(locks, timeout).catch(() => {});
   }
   const count = (await settle(context, operation, batch.unlink(physical, timeout), options)) ?? 0;

@@ -18,7 +18,7 @@ export interface LockOptions extends CallOptions {
 /** A lock that is held. */
 export interface Lock {
   /**
-   * The fencing token: higher than that of every earlier holder of a lock in this database. A system that refuses lower
+   * The fencing token: higher than that of every earlier holder of this lock. A system that refuses lower
    * tokens than it has seen is safe from the late writes of a holder that was delayed.
    */
   readonly token: number;
@@ -46,7 +46,8 @@ export async function withLock<T>(
   run: (lock: Lock) => T | Promise<T>,
   options: LockOptions = {},
 ): Promise<T> {
-  const { batch, space, policy } = context;
+  const { batch, policy } = context;
+  const space = context.space.of(key);
   checkFunction(run, "the function of withLock");
   checkNames(options, ["wait", "ttl", "timeout", "onError"], "withLock");
   const span = (ttl: Ttl, what: string): number => parseTtl(ttl, what, policy.classes) ?? Number.POSITIVE_INFINITY;

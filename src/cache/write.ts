@@ -1,6 +1,7 @@
 /** A write, from an entry to the store: the one path of `set`, `setMany`, `update` and loads. */
 import type { Command, Reply } from "../../drivers/driver.ts";
 import type { Policy } from "../config/policy.ts";
+import type { Shard } from "../entry/keyspace.ts";
 import { storeEntry } from "../lua/entries.ts";
 import type { Slot } from "../wire/batch.ts";
 import { type CallOptions, reportFailure } from "./call.ts";
@@ -73,7 +74,8 @@ function save(
 ): void {
   const { batch, loads, space } = context;
   const { key, policy, origin, begin } = request;
-  const physical = space.key(key);
+  const shard = space.of(key);
+  const physical = shard.key(key);
   if (!begin) loads.supersede(physical);
   else if (!begin()) {
     resolve(undefined);
@@ -81,13 +83,14 @@ function save(
   }
   const plain = context.plainWrite as PlainWriter | undefined;
   if (plain && !origin && !policy.lock && entry.tags === "") {
-    batch.write(plain(context, physical, entry, request, resolve, reject));
-  } else store(context, physical, entry, request).then(resolve, reject);
+    batch.write(plain(context, shard, physical, entry, request, resolve, reject));
+  } else store(context, shard, physical, entry, request).then(resolve, reject);
 }
 
 /** Makes a plain write: see `plain_write.ts`. */
 export type PlainWriter = (
   context: CacheContext,
+  shard: Shard,
   physical: string,
   entry: Entry,
   request: Write,
@@ -97,11 +100,12 @@ export type PlainWriter = (
 
 async function store(
   context: CacheContext,
+  shard: Shard,
   physical: string,
   { text, keep, tags }: Entry,
   request: Write,
 ): Promise<boolean | undefined> {
-  const { batch, nears, space, counters } = context;
+  const { batch, nears, counters } = context;
   const { key, policy, origin, timeout } = request;
   const { born, token, expected } = origin ?? {};
   const start = performance.now();
@@ -111,8 +115,8 @@ async function store(
   } else {
     // If loads take locks, a write breaks them, so that no load of another process overwrites this value.
     const locks = token !== undefined || policy.lock !== undefined;
-    const also = locks ? [space.epochKey, space.lock(key)] : [space.epochKey];
-    const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", space.marksPrefix, tags];
+    const also = locks ? [shard.epochKey, shard.lock(key)] : [shard.epochKey];
+    const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", shard.marksPrefix, tags];
     if (expected !== undefined) args.push(expected === null ? "0" : "1", expected ?? "");
     sent = batch.run(storeEntry, [physical], args, timeout, expected === undefined && token === undefined, also);
   }

@@ -3,9 +3,9 @@ import { needed } from "../base/check.ts";
 import { remember } from "../base/remember.ts";
 import type { SharedContext } from "../cache/context.ts";
 import { Loads, Nears } from "../cache/loads.ts";
-import { readScriptsOf } from "../cache/read_scripts.ts";
+import { READ_SCRIPTS } from "../cache/read_scripts.ts";
 import { DEFAULT_POLICY, type NearOptions, policyOf } from "../config/policy.ts";
-import { Keyspace } from "../entry/keyspace.ts";
+import { type Keyspace, prefixOf, Shard } from "../entry/keyspace.ts";
 import type { NearCache } from "../near/near_cache.ts";
 import { AT_EDGE } from "../runtime/edge.ts";
 import type { CacheTarget } from "../telemetry/events.ts";
@@ -75,7 +75,10 @@ export class Assembly {
   /** Returns the keyspace of a home. */
   keyspace({ configured, database, segment }: Home): Keyspace {
     const { numbered } = this.store(configured);
-    return new Keyspace(database, { numbered, prefix: configured.config.prefix, segment });
+    const { config } = configured;
+    const prefix = prefixOf({ numbered, prefix: config.prefix, segment }, database);
+    const sent = numbered ? database : 0;
+    return (this.#setup.shards?.(sent, prefix, config) as Keyspace | undefined) ?? new Shard(sent, prefix);
   }
 
   /** Returns the parts of a context that all caches of a home share. */
@@ -83,7 +86,7 @@ export class Assembly {
     const { batch, loads, nears } = this.lane(home);
     const { timeout, onError, ttl, defaults } = home.configured.config;
     const space = this.keyspace(home);
-    const marks = this.#setup.plainCommands?.marks();
+    this.#setup.plainCommands?.mark(space.shards);
     return {
       batch,
       loads,
@@ -99,13 +102,12 @@ export class Assembly {
       timeout,
       onError,
       space,
-      marks,
       events: this.#state.events,
       policy: policyOf(
         { ...DEFAULT_POLICY, classes: ttl, ttl: ttl.default ?? Number.POSITIVE_INFINITY },
         { ...defaults, ttl: undefined },
       ),
-      scripts: readScriptsOf(space, marks),
+      scripts: { ...READ_SCRIPTS },
       now: this.#state.clock ?? Date.now,
       waitUntil: this.#setup.hooks.waitUntil,
       known: this.#state.known,
@@ -128,7 +130,15 @@ export class Assembly {
       const driver = AT_EDGE ? undefined : () => store.driver();
       const more = { driver, onTracking, now: clock, known, classes: home.configured.config.ttl };
       const nearCache = needed(this.#setup.nearCache, "make a near cache", "nearCache");
-      return nearCache({ options, space, target, database, prefix: space.key(prefix), events, ...more });
+      return nearCache({
+        options,
+        space,
+        target,
+        database,
+        prefix: space.shards[1] ? space.prefix : space.key(prefix),
+        events,
+        ...more,
+      });
     });
     this.lane(home).nears.add(near);
     return near;

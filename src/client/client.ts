@@ -260,12 +260,11 @@ export class CacheClient<S extends object = FoodFastServices> {
     const timeout = timeoutOf(this.#home.configured.config, options);
     const { batch } = this.#assembly.lane(this.#home);
     const space = this.#assembly.keyspace(this.#home);
+    const { epochKey } = space.of("");
     const start = performance.now();
     const failure = (error: unknown): string => toStoreError(error).message;
     const writing = batch.run(probe, [space.own("health")], [], timeout, true).then(() => undefined, failure);
-    const notRead = await batch
-      .send(["MGET", space.epochKey], [space.epochKey], timeout, true)
-      .then(() => undefined, failure);
+    const notRead = await batch.send(["MGET", epochKey], [epochKey], timeout, true).then(() => undefined, failure);
     const latency = performance.now() - start;
     const notWritten = await writing;
     const [reads, writes, error] = [notRead === undefined, notWritten === undefined, notRead ?? notWritten];

@@ -94,7 +94,7 @@ export function createService<C extends Collections, V extends object>(
     // Tagged and near entries need the read script instead of MGET. The first read need not find that out.
     const tagged = typeof lives.tags === "function" || lives.tags.length > 0;
     const texts = nearby ? scripts.near : tagged ? scripts.texts : undefined;
-    const values = slide > 0 ? readScriptOf(context.space, slide) : texts;
+    const values = slide > 0 ? readScriptOf(slide) : texts;
     core[collection] = make({
       schema,
       sliding,

@@ -5,6 +5,7 @@ import { Fleet } from "../cache/fleet.ts";
 import { rateLimits } from "../cache/rate_limits.ts";
 import type { AddressReaders } from "../config/settings.ts";
 import { sealing } from "../entry/seal.ts";
+import { shards } from "../entry/shards.ts";
 import { NearCache } from "../near/near_cache.ts";
 import { type FoodFastServices, services } from "../services/all.ts";
 import { SERVICE_NAMES } from "../services/databases.ts";
@@ -63,6 +64,7 @@ export function entryPoint(
       rateLimits,
       locks,
       fleetCounts: () => new Fleet(),
+      shards: (database, prefix, config) => (config.shards ? shards(config.shards)(database, prefix) : undefined),
       nearCache: (setup) => new NearCache(setup),
       ...parts,
       sealing,

@@ -1,14 +1,15 @@
 import { Marks } from "../cache/marks.ts";
 import { PlainWrite } from "../cache/plain_write.ts";
 import type { PlainWriter } from "../cache/write.ts";
+import type { Shard } from "../entry/keyspace.ts";
 import { headReader, type ReadHeads } from "../wire/read_heads.ts";
 
 /** The parts of a client that read and write by plain commands. */
 export interface PlainCommands {
   /** Makes the function that reads heads, for `has` and `ttl`. */
   heads(): ReadHeads;
-  /** Makes what is known of the marks of a keyspace, for tagged entries. */
-  marks(): Marks;
+  /** Gives the shards of a keyspace what is known of their marks, for tagged entries. */
+  mark(shards: readonly Shard[]): void;
   /** Makes a write of an entry without tags. */
   readonly write: PlainWriter;
 }
@@ -19,6 +20,9 @@ export interface PlainCommands {
  */
 export const plainCommands: PlainCommands = {
   heads: headReader,
-  marks: () => new Marks(),
+  mark(shards) {
+    const debt = { reads: 0 };
+    for (const shard of shards) shard.marks = new Marks(debt);
+  },
   write: (...args) => new PlainWrite(...args),
 };

@@ -6,6 +6,7 @@ import type { rateLimits } from "../cache/rate_limits.ts";
 import type { CommonConfig, ConfigOptions } from "../config/options.ts";
 import type { SuperClass } from "../entry/codec.ts";
 import type { Sealing } from "../entry/seal.ts";
+import type { MakeKeyspace } from "../entry/shards.ts";
 import type { NearCache, NearSetup } from "../near/near_cache.ts";
 import type { ServiceDefinition } from "../services/service.ts";
 import type { BreakerState, CacheListener } from "../telemetry/events.ts";
@@ -155,6 +156,8 @@ export interface Setup<S> {
   readonly fleetCounts?: (() => Fleet) | undefined;
   /** Returns the functions that take locks, if the client has them. */
   readonly locks?: (() => object) | undefined;
+  /** Makes keyspaces of several shards; returns `undefined` if the configuration wants none. */
+  readonly shards?: ((...args: [...Parameters<MakeKeyspace>, CommonConfig]) => object | undefined) | undefined;
   /** Makes near caches. */
   readonly nearCache?: ((setup: NearSetup) => NearCache) | undefined;
   /** Makes the clock of deadlines, if drivers load their code when they are opened. */

@@ -5,7 +5,7 @@ import { LONGEST_TIMER, millisecondsOf } from "../base/ttl.ts";
 import type { CommonConfig } from "./options.ts";
 
 /** The names of these options. */
-export type CommonName = Exclude<keyof CommonConfig, "ttl" | "ttls" | "defaults">;
+export type CommonName = Exclude<keyof CommonConfig, "ttl" | "ttls" | "defaults" | "shards">;
 
 const isTimer = whole(1, LONGEST_TIMER)[1];
 

@@ -127,6 +127,8 @@ export interface CommonConfig {
   readonly onError: OnError;
   /** Lets services share databases. */
   readonly allowSharedDatabases: boolean;
+  /** The number of shards of each keyspace; absent if keys are not spread. */
+  readonly shards?: number;
   /** The TTLs that have a name, in milliseconds; `undefined` for no expiry. */
   readonly ttl: TtlClasses;
   /**

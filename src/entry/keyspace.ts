@@ -3,6 +3,7 @@
  *
  *     [CACHE_PREFIX:] [db{n}:] [service:] logical key
  *
+ * In a keyspace of several shards, the tag of the key's shard stands in front of the logical key: see `shards.ts`.
  * In a prefix `:`, `%` and lone surrogates are percent-encoded; in an id everything but letters, digits and `_-.~@`. So
  * different parts never make the same key, and no id reaches the keys of another collection.
  */
@@ -33,6 +34,12 @@ export interface Epoch {
   readonly all: number;
 }
 
+/** The knowledge of the marks of tags: see `marks.ts`. */
+export interface KnownMarks {
+  /** Returns whether it is known that no tag was invalidated after `born`. */
+  covers(tags: readonly string[], born: number, epoch: string | null | undefined): boolean;
+}
+
 const UNSEEN: Epoch = { text: undefined, seq: 0, all: 0 };
 
 /** The types of ids. Objects are hashed, whatever the order of their keys. */
@@ -47,11 +54,38 @@ export type KeyOf<K> = [K] extends [string | number | bigint]
       ? never
       : { readonly [N in keyof K]: string };
 
-/** A set of physical keys with one prefix in one database, such as those of a service. */
-export class Keyspace {
+/** The place of the keys of a service or of a database: one {@linkcode Shard}, or several that share the keys. */
+export interface Keyspace {
   /** The database that commands are sent to. */
   readonly database: number;
-  /** The start of every key. */
+  /** The start of every key. In a keyspace of several shards, the tag of the key's shard follows it. */
+  readonly prefix: string;
+  /** All its shards. */
+  readonly shards: readonly Shard[];
+  /** Returns the shard of a logical key. */
+  of(logical: string): Shard;
+  /** Returns the physical key. */
+  key(logical: string): string;
+  /** Returns the physical key of one of the library's own, other than those of a shard or of an entry. */
+  own(name: string): string;
+  /** Returns the logical key of a physical one. */
+  strip(physical: string): string;
+  /** Returns the glob that matches the physical keys of a logical glob. */
+  match(glob: string): string;
+}
+
+/** Returns the start of the keys of a keyspace. */
+export function prefixOf(options: { numbered: boolean; prefix: string; segment?: string }, database: number): string {
+  const parts = [options.prefix, options.numbered ? "" : `db${database}`, options.segment ?? ""];
+  return parts.map((part) => (part ? `${part.replace(/[%:]|\p{Surrogate}/gu, percent)}:` : "")).join("");
+}
+
+/**
+ * A set of physical keys with one prefix in one database, whose entries have one epoch. It is a keyspace of its own, or
+ * one of the shards of one.
+ */
+export class Shard implements Keyspace {
+  readonly database: number;
   readonly prefix: string;
   /** The key of its epoch. */
   readonly epochKey: string;
@@ -59,22 +93,28 @@ export class Keyspace {
   readonly marksPrefix: string;
   /** The epoch as it was last seen. */
   lastEpoch: Epoch = UNSEEN;
-  readonly #glob: string;
+  /** The known marks of its tags, if the client keeps them. */
+  marks: KnownMarks | undefined;
 
   /**
-   * @param database The database number, 0-15.
-   * @param options `numbered`: whether the store has databases; `prefix`: CACHE_PREFIX; `segment`: a further part.
+   * @param database The database that commands are sent to.
+   * @param prefix The start of every key.
    */
-  constructor(database: number, options: { numbered: boolean; prefix: string; segment?: string }) {
-    this.database = options.numbered ? database : 0;
-    const parts = [options.prefix, options.numbered ? "" : `db${database}`, options.segment ?? ""];
-    this.prefix = parts.map((part) => (part ? `${part.replace(/[%:]|\p{Surrogate}/gu, percent)}:` : "")).join("");
-    this.#glob = escapeGlob(this.prefix);
-    this.epochKey = this.prefix + EPOCH_KEY;
-    this.marksPrefix = this.prefix + MARKS;
+  constructor(database: number, prefix: string) {
+    this.database = database;
+    this.prefix = prefix;
+    this.epochKey = prefix + EPOCH_KEY;
+    this.marksPrefix = prefix + MARKS;
   }
 
-  /** Returns the physical key of one of the library's own. */
+  get shards(): readonly Shard[] {
+    return [this];
+  }
+
+  of(_logical: string): Shard {
+    return this;
+  }
+
   own(name: string): string {
     return this.prefix + OWN + name;
   }
@@ -106,19 +146,16 @@ export class Keyspace {
     this.lastEpoch = UNSEEN;
   }
 
-  /** Returns the physical key. */
   key(logical: string): string {
     return this.prefix + logical;
   }
 
-  /** Returns the logical key of a physical one. */
   strip(physical: string): string {
     return physical.slice(this.prefix.length);
   }
 
-  /** Returns the glob that matches the physical keys of a logical glob. */
   match(glob: string): string {
-    return this.#glob + glob;
+    return escapeGlob(this.prefix) + glob;
   }
 }
 
@@ -218,7 +255,8 @@ function encodeText(text: string): string {
   });
 }
 
-function percent(char: string): string {
+/** Returns a character in its percent-encoded form. */
+export function percent(char: string): string {
   const code = char.charCodeAt(0);
   const hex = code.toString(16).toUpperCase();
   return code < 128 ? `%${hex.padStart(2, "0")}` : `%u${hex.padStart(4, "0")}`;

@@ -1,9 +1,10 @@
 /** The near cache of one cache or collection: the reads that it keeps, and how it learns of changes. */
 import type { Driver, Reply, StoreError, Tracking } from "../../drivers/driver.ts";
+import { MARKS } from "../base/own_keys.ts";
 import { parseTtl, type TtlClasses } from "../base/ttl.ts";
 import type { NearOptions } from "../config/policy.ts";
 import { type Document, decode, encode, type Known } from "../entry/codec.ts";
-import type { Epoch, Id, Keyspace } from "../entry/keyspace.ts";
+import type { Epoch, Id, Keyspace, Shard } from "../entry/keyspace.ts";
 import { EVERYTHING } from "../lua/entries.ts";
 import { AT_EDGE } from "../runtime/edge.ts";
 import type { CacheTarget, Events } from "../telemetry/events.ts";
@@ -70,8 +71,10 @@ export class NearCache {
   }
 
   /** Handles a later epoch that a read brought. Without invalidation messages, any older entry may be invalid. */
-  outdate({ prefix, lastEpoch }: Keyspace): void {
-    if (!this.#tracked && prefix === this.#setup.space.prefix) this.store.outdate(lastEpoch.seq, lastEpoch.all);
+  outdate({ prefix, lastEpoch }: Shard): void {
+    const { shards } = this.#setup.space;
+    if (this.#tracked || !shards.some((shard) => shard.prefix === prefix)) return;
+    this.store.outdate(prefix, lastEpoch.seq, lastEpoch.all);
   }
 
   /** Notes that a read leaves. The first one starts to listen to the store. */
@@ -146,14 +149,14 @@ export class NearCache {
     const near = this.store;
     const changed = (keys: readonly string[] | null): number => {
       if (!keys) return near.clear();
-      const tags = keys
-        .filter((key) => key.startsWith(space.marksPrefix))
-        .map((key) => key.slice(space.marksPrefix.length));
+      const own = keys.map((key) => space.strip(key)).filter((key) => key.startsWith(MARKS));
+      const tags = own.map((key) => key.slice(MARKS.length));
       if (tags.includes(EVERYTHING)) return near.clear();
       const dropped = tags.length > 0 ? near.dropTags(tags) : 0;
       return dropped + (tags.length < keys.length ? near.drop(keys) : 0);
     };
-    const prefixes = space.marksPrefix.startsWith(prefix) ? [prefix] : [prefix, space.marksPrefix];
+    const [{ marksPrefix = "" } = {}] = space.shards;
+    const prefixes = marksPrefix.startsWith(prefix) ? [prefix] : [prefix, marksPrefix];
     let up = 0;
     this.#tracked = true;
     if (options.ttl === undefined) this.#ttl = 30_000;

@@ -263,14 +263,16 @@ export class NearStore {
   }
 
   /**
-   * Drops what may have been invalidated without a message: all entries from before `all`, and those with tags from
-   * before `seq`.
+   * Drops what may have been invalidated without a message: all entries of a shard from before `all`, and those with
+   * tags from before `seq`.
    *
-   * @param seq The epoch of the keyspace.
+   * @param prefix The start of the keys of the shard.
+   * @param seq The epoch of the shard.
    * @param all The epoch of the last invalidation of everything.
    */
-  outdate(seq: number, all: number): void {
+  outdate(prefix: string, seq: number, all: number): void {
     for (const entry of this.#keys.values()) {
+      if (!entry.key.startsWith(prefix)) continue;
       if (entry.epoch < (entry.tags.length > 0 ? seq : all)) this.#remove(entry);
     }
   }

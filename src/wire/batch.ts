@@ -194,9 +194,9 @@ export class Batch {
       this.#written.clear();
     }
     let slot = this.#reads;
-    while (slot && !slot.takes(timeout, readScript, readBy)) slot = slot.older;
+    while (slot && !slot.takes(timeout, space, readScript, readBy)) slot = slot.older;
     if (!slot) {
-      slot = new ReadSlot(timeout, readScript, readBy, this.#reads);
+      slot = new ReadSlot(timeout, space, readScript, readBy, this.#reads);
       this.#reads = slot;
       this.#push(slot);
     }

@@ -13,7 +13,7 @@ import type { Reader, ReadScript } from "./slot.ts";
  */
 export async function readByCommands(
   { physical, space }: Reader,
-  { args: [marksPrefix, , what] }: ReadScript,
+  { what }: ReadScript,
   send: (...command: Command) => Promise<Reply>,
 ): Promise<[text: Reply, epoch: Reply, left: Reply]> {
   const [found, left] = await Promise.all([send("MGET", physical, space.epochKey), send("PTTL", physical)]);
@@ -23,7 +23,7 @@ export async function readByCommands(
   const [, born, tags] = /^{"born":(\d+),"tags":\[([^\]]+)/.exec(`${text}`) ?? [];
   const [seq, , untouched] = `${epoch}`.split(" ");
   if (tags && !untouched && Number(born) < Number(seq)) {
-    const keys = tags.split(",").map((tag) => marksPrefix + tag.slice(1, -1));
+    const keys = tags.split(",").map((tag) => space.marksPrefix + tag.slice(1, -1));
     const marks = (await send("MGET", ...keys)) as Reply[];
     // A tag without a mark invalidates.
     if (marks.some((mark) => !mark || Number(mark) > Number(born))) return [null, epoch, left];

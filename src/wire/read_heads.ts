@@ -1,6 +1,6 @@
 import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
 import { isForbidden } from "../base/store_error.ts";
-import type { Reader, ReadScript } from "./slot.ts";
+import type { Reader, ReadScript, ReadSpace } from "./slot.ts";
 
 /** The bytes that are read of an entry. The facts before the value take fewer, unless its tags are many. */
 const HEAD_BYTES = 160;
@@ -46,8 +46,7 @@ export function headReader(): ReadHeads {
   /** The next reads that go by the script, for each way to read. */
   const turns = new WeakMap<ReadScript, number>();
   return (batch, reader, readScript, timeout, byScript) => {
-    const { args, marks } = readScript;
-    const what = args[2];
+    const { what } = readScript;
     if (forbidden || what < 2 || !batch.plain) return false;
     const turn = turns.get(readScript) ?? 0;
     if (turn > 0) {
@@ -67,7 +66,7 @@ export function headReader(): ReadHeads {
       what % 2 === 1 ? send("PTTL", physical) : null,
     ]).then(
       ([text, epoch, left]) => {
-        const head = headOf(String(text), epoch, marks);
+        const head = headOf(String(text), epoch, space.marks);
         // If a key has expired since its text was read, -2 must not look like a TTL.
         if (left === -2) reader.resolve(null, epoch, left);
         else if (head === undefined) {
@@ -86,7 +85,7 @@ export function headReader(): ReadHeads {
 }
 
 /** Returns the head of a text as the script would; `null` for none, `undefined` if only the script can tell. */
-function headOf(text: string, epoch: Reply, marks: ReadScript["marks"]): string | null | undefined {
+function headOf(text: string, epoch: Reply, marks: ReadSpace["marks"]): string | null | undefined {
   if (text === "") return null;
   const [, head, born, tags] = HEAD.exec(text) ?? [];
   if (tags && !(Number(born) >= Number.parseInt(String(epoch), 10))) {

@@ -27,25 +27,30 @@ export interface Caller {
 export interface Reader extends Caller {
   /** The physical key. */
   readonly physical: string;
-  /** Its keyspace, of which the batch needs the key of the epoch. */
-  readonly space: { readonly epochKey: string };
+  /** Its shard. */
+  readonly space: ReadSpace;
   /** Milliseconds until it is rejected. */
   readonly timeout: number;
 }
 
-/** A way to read that needs a script. Reads of one tick that share the object are one command. */
+/** The parts of a shard that reads need. */
+export interface ReadSpace {
+  /** The key of its epoch, which is read with its entries. */
+  readonly epochKey: string;
+  /** The start of the keys of its marks. */
+  readonly marksPrefix: string;
+  /** The known marks of its tags, by which tagged entries can be judged without a script. */
+  readonly marks?: { covers(tags: readonly string[], born: number, epoch: string | null): boolean } | undefined;
+}
+
+/** A way to read that needs a script. Reads of one tick and shard that share the object are one command. */
 export interface ReadScript {
   /** Answers the epoch, then for each key its text and, if it is asked for, its PTTL. */
   readonly script: Script;
-  /** The key of the epoch, which is the script's first key. */
-  readonly epochKey: string;
-  /**
-   * The script's arguments: the prefix of tag marks, the milliseconds that a read slides to or 0, and 0 for texts, 2
-   * for heads, and 1 more for PTTL too.
-   */
-  readonly args: readonly [marksPrefix: string, slide: number, what: number];
-  /** The known marks of tags, by which tagged entries can be judged without it. */
-  readonly marks?: { covers(tags: readonly string[], born: number, epoch: string | null): boolean } | undefined;
+  /** The milliseconds that a read slides to; 0 for none. */
+  readonly slide: number;
+  /** 0 for texts, 2 for heads, and 1 more for PTTL too. */
+  readonly what: number;
 }
 
 /** The command that reads with a {@linkcode ReadScript}. With MGET, plain commands do the work of the script. */
@@ -155,21 +160,31 @@ export class ReadSlot extends Slot {
   /** The index of each key in `keys`, once there are two readers. */
   #indexes: Map<string, number> | undefined;
   readonly #epochKeys: string[] = [];
+  /** The shard that the script reads in. */
+  readonly #space: ReadSpace;
   /** An older slot of the same tick that reads may join. */
   readonly older: ReadSlot | undefined;
 
-  constructor(timeout: number, readScript: ReadScript | undefined, readBy: ReadBy, older: ReadSlot | undefined) {
+  constructor(
+    timeout: number,
+    space: ReadSpace,
+    readScript: ReadScript | undefined,
+    readBy: ReadBy,
+    older: ReadSlot | undefined,
+  ) {
     super([], timeout, true, readScript?.script);
+    this.#space = space;
     this.older = older;
     this.readScript = readScript;
     this.readBy = readBy;
   }
 
   /** Returns true if a reader of this kind can join. */
-  takes(timeout: number, readScript: ReadScript | undefined, readBy: ReadBy): boolean {
+  takes(timeout: number, space: ReadSpace, readScript: ReadScript | undefined, readBy: ReadBy): boolean {
     return (
       this.timeout === timeout &&
       this.readScript === readScript &&
+      (readScript === undefined || this.#space.epochKey === space.epochKey) &&
       this.readBy === readBy &&
       this.keys.length < MAX_KEYS
     );
@@ -191,18 +206,19 @@ export class ReadSlot extends Slot {
   override render(known: boolean): Command {
     const { keys, readScript } = this;
     if (!readScript) return ["MGET", ...keys, ...this.#epochKeys];
-    const { script, epochKey, args } = readScript;
+    const { script, slide, what } = readScript;
+    const { epochKey, marksPrefix } = this.#space;
     const all = [epochKey, ...keys];
-    if (this.readBy === "EVAL") return evaluate(script, known, all, args);
+    if (this.readBy === "EVAL") return evaluate(script, known, all, [marksPrefix, slide, what]);
     // A command that only reads cannot slide a TTL.
-    return evaluate(script, known, all, [args[0], 0, args[2]], "_RO");
+    return evaluate(script, known, all, [marksPrefix, 0, what], "_RO");
   }
 
   protected override answer(reply: Reply): void {
     const values = reply as readonly Reply[];
     const { callers, keys, readScript } = this;
     const shared = callers.length > keys.length;
-    const timed = Number(readScript?.args[2]) % 2;
+    const timed = Number(readScript?.what) % 2;
     for (let i = 0; i < callers.length; i++) {
       const reader = callers[i] as Reader;
       const at = shared ? (this.#indexes?.get(reader.physical) as number) : i;
