@@ -295,8 +295,12 @@ function resolve(one: Command, index: number, now: number): Command {
 /** Returns a reply without what Redis does not promise: the order of keys, its clock, and the line in a Lua script. */
 function normal(one: Command, reply: Reply, now: number): unknown {
   if (reply instanceof StoreError) {
-    // Valkey ends after the first sentence.
-    return { error: reply.message.replace(/ Please use EVAL\.$/, ""), code: reply.code };
+    // Valkey ends after the first sentence, and Redis 6.2 has other quotes and words.
+    const text = reply.message.replace(/ Please use EVAL\.$/, "").replace(/`/g, "'");
+    return {
+      error: text.replace(/Unknown subcommand or wrong number of arguments for/, "unknown subcommand"),
+      code: reply.code,
+    };
   }
   const name = one[0].toUpperCase();
   if (typeof reply === "number" && reply >= 0) {

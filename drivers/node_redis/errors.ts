@@ -1,6 +1,6 @@
 /** The errors of the TCP driver, with advice about their causes. */
 
-import { unknownCommand } from "../../src/base/store_error.ts";
+import { isUndeclared, unknownCommand } from "../../src/base/store_error.ts";
 import { errorReply, isOfCluster, StoreError } from "../driver.ts";
 import { ErrorReply } from "./client.ts";
 import { withoutArguments } from "./resp.ts";
@@ -49,6 +49,10 @@ export function selectError(reply: StoreError, endpoint: string, database: numbe
 
 const SENTINEL = "if a Sentinel answers here, give the address of the server that it watches";
 
+const OF_KEYS =
+  "the store checks the keys of scripts, " +
+  "so set script_check_enable to 0 (Alibaba Cloud) or default_lua_flags to allow-undeclared-keys (Dragonfly)";
+
 /** Returns whether the server lacks a command that the cache needs. A Sentinel lacks all of these. */
 function isNeeded(error: StoreError): boolean {
   return /^(MGET|GET|SET|EVAL|EVALSHA|UNLINK|SELECT)$/i.test(unknownCommand(error) ?? "");
@@ -60,7 +64,11 @@ export function explained(error: StoreError, endpoint: string): StoreError {
   const why = isOfCluster(error)
     ? `Redis at ${endpoint} is a node of a cluster, which this driver does not serve yet: ` +
       "give the address of a single server"
-    : isNeeded(error) && `the cache needs this command; ${SENTINEL}`;
+    : isUndeclared(error)
+      ? OF_KEYS
+      : /Unknown Redis command called from/.test(message)
+        ? "`larder doctor` names the command, which the scripts of the cache need"
+        : isNeeded(error) && `the cache needs this command; ${SENTINEL}`;
   return why ? new StoreError(kind, `${message}: ${why}`, { code, repeat }) : error;
 }
 

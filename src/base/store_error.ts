@@ -116,9 +116,17 @@ export function unknownCommand({ message }: StoreError): string | undefined {
   return /^ERR unknown command[ '`]*([^'`]*)/i.exec(message)?.[1];
 }
 
+/** Errors of stores that check the keys of scripts: Dragonfly's, and that of Alibaba Cloud's proxies. */
+const OF_KEYS = /undeclared key|using the KEYS array/;
+
+/** Returns whether a store refused a script for its keys: it does not declare them, or not in the way that it must. */
+export function isUndeclared({ message }: StoreError): boolean {
+  return OF_KEYS.test(message);
+}
+
 /** Returns whether a store refused a command to this user, or to all users. Another command may be allowed. */
 export function isForbidden(error: StoreError): boolean {
-  return error.code === "NOPERM" || unknownCommand(error) !== undefined;
+  return error.code === "NOPERM" || unknownCommand(error) !== undefined || isUndeclared(error);
 }
 
 /** Returns whether a store answered, but refused the command. Another command may succeed. */

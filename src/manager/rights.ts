@@ -9,6 +9,10 @@ import { type ManagedConnection, word } from "./connection.ts";
 export interface Refusals {
   /** The store's error if scripts are refused. */
   readonly scripts: string | undefined;
+  /** The store's error if scripts may be run, but not by their hashes. */
+  readonly hashes: string | undefined;
+  /** The store's error if scripts may use no other keys than those that they declare. */
+  readonly undeclared: string | undefined;
   /** The commands that this user may not run or the server does not know, those inside scripts included. */
   readonly commands: readonly string[];
   /** The prefix of the keys that this user may not read and write; `undefined` if it may. */
@@ -58,11 +62,12 @@ export async function refusals(connection: ManagedConnection): Promise<Refusals>
   const scripts: RawCommand[] = [
     ["EVAL", read.lua, 2, epoch, key, marks, 0, 2],
     ["EVALSHA", read.sha1, 2, epoch, key, marks, 0, 2],
+    ["EVAL", "return redis.call('GET', KEYS[1] .. ARGV[1])", 1, key, "2"],
     ["EVAL", TRIALS, 1, key],
   ];
   const replies = await connection.send([...direct, ...scripts]);
   const errors = replies.map((reply) => (reply instanceof Error ? reply : undefined));
-  const [evalError, evalshaError] = errors.slice(direct.length);
+  const [evalError, hashError, keysError] = errors.slice(direct.length);
   const ofKeys = errors.some((error) => error !== undefined && KEYS.test(error.message));
   const forbidden = (error: StoreError | undefined): boolean =>
     error !== undefined && isForbidden(error) && !KEYS.test(error.message);
@@ -72,9 +77,12 @@ export async function refusals(connection: ManagedConnection): Promise<Refusals>
     const [name = "", ...why] = word(tried).split(" ");
     if (FORBIDDEN_IN_SCRIPTS.test(why.join(" "))) commands.push(name);
   }
-  const scriptError = [evalError, evalshaError].find(forbidden);
+  const refused = (error: StoreError | undefined): string | undefined =>
+    forbidden(error) && !forbidden(evalError) ? error?.message : undefined;
   return {
-    scripts: scriptError?.message,
+    scripts: forbidden(evalError) ? evalError?.message : undefined,
+    hashes: refused(hashError),
+    undeclared: refused(keysError),
     commands: [...new Set(commands)],
     keys: ofKeys ? connection.location.prefix : undefined,
     cluster: errors.find((error) => error && isOfCluster(error))?.message,

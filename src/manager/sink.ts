@@ -65,6 +65,13 @@ interface Sent {
   readonly judge?: (reply: RawReply) => void;
 }
 
+/** A mark that is there already. */
+interface RaisedMark {
+  readonly key: string;
+  readonly value: string;
+  readonly expires: number | undefined;
+}
+
 /** Writes records. */
 export class Sink {
   /** The counts of keys by their outcome. */
@@ -123,7 +130,7 @@ export class Sink {
     for (const { command, judge } of made.commands) sent.push(judge ? { command, judge } : { command });
     const there = await this.#there(items);
     items.forEach((item, i) => void sent.push(...this.#key(item, made.values[i], now, there)));
-    const marks: { key: string; value: string; expires: number | undefined }[] = [];
+    const marks: RaisedMark[] = [];
     for (const { record } of items) {
       if (this.#options.past || this.#options.dryRun || typeof record.key !== "string") continue;
       if (!record.key.startsWith(MARKS) || (record.expires ?? Number.POSITIVE_INFINITY) <= now) continue;
@@ -143,15 +150,20 @@ export class Sink {
       if (judge) judge(reply);
       else if (reply instanceof Error) throw reply;
     });
-    for (const mark of marks) await this.#raise(mark);
+    for (const mark of marks) await this.#raise(mark, now);
   }
 
   /** Updates a mark that exists: the later epoch and the later expiry hold. */
-  async #raise({ key, value, expires }: { key: string; value: string; expires: number | undefined }): Promise<void> {
-    const [found] = await this.#connection.must([["GET", key]]);
+  async #raise({ key, value, expires }: RaisedMark, now: number): Promise<void> {
+    const [found, left] = await this.#connection.must([
+      ["GET", key],
+      ["PTTL", key],
+    ]);
     const commands: RawCommand[] = [];
     if (Number(word(found)) < Number(value)) commands.push(["SET", key, value, "XX", "KEEPTTL"]);
-    commands.push(expires === undefined ? ["PERSIST", key] : ["PEXPIREAT", key, expires, "GT"]);
+    if (expires === undefined) commands.push(["PERSIST", key]);
+    // Redis 6.2 has no PEXPIREAT with GT.
+    else if (Number(left) >= 0 && Number(left) < expires - now) commands.push(["PEXPIREAT", key, expires]);
     await this.#connection.must(commands);
   }
 

@@ -2,10 +2,9 @@
  * Commands that are issued in one tick leave in one `send`.
  *
  * **How a tick ends.** The first command puts a check behind everything that waits in the microtask queue: behind the
- * continuations of promises that have settled, each of which may issue more commands. The check runs when those have
- * run. If more commands came, it puts itself behind the queue again. If none came, all that could be issued without
- * waiting for I/O has been issued, and the batch leaves. No timer is involved: the batch leaves before the event loop
- * goes on, so it adds no delay of its own. A chain of microtasks that never ends is cut off after a hundred checks.
+ * continuations of promises that have settled, each of which may issue more commands. If more commands came, the check
+ * puts itself behind the queue again. If none came, all that could be issued without waiting for I/O has been issued,
+ * and the batch leaves, without a delay by a timer. A chain that never ends is cut off after a hundred checks.
  *
  * - **Joining.** Reads join one MGET, or one script if the store must look at their tags, unless their key was written
  *   in between. Each key is read once, and the epoch of its keyspace with it. Deletions in a row join one UNLINK; those
@@ -14,8 +13,8 @@
  *   sends needs no help. On others a command waits while an earlier one for its key is in flight, if one of the two is
  *   a write. On every wire it waits while an earlier one is being repeated, and a command that a later one has
  *   overtaken is not repeated.
- * - **Rights.** If this user may not run the script that reads, EVAL_RO runs it (Redis 7). If that is refused too,
- *   plain commands do its work. What worked is remembered.
+ * - **Rights.** If the script that reads is refused, EVAL_RO runs it (Redis 7), else plain commands do its work. If
+ *   EVALSHA is refused, EVAL runs all scripts. What worked is remembered.
  * - **Deadlines** cover connecting, queueing, sending and the reply. `deadlines.ts` says when they stand still. After
  *   the last caller has given up, the connection goes on opening within its own time.
  * - **Repetition.** Commands that may be repeated are repeated within the deadline. If the server has forgotten a
@@ -328,7 +327,7 @@ export class Batch {
       const timeout = flight.until - this.#deadlines.now();
       // All callers have their answer, so nothing may be sent.
       if (timeout <= 0) throw timeoutError((slots[0] as Slot).timeout);
-      const commands = render(slots, this.#known);
+      const commands = render(slots, this.#rights.whole ? undefined : this.#known);
       wire.commands += commands.length;
       wire.roundTrips++;
       const { driver } = flight;
@@ -439,9 +438,10 @@ export class Batch {
   }
 
   #mayRepeat(slot: Slot, error: StoreError, more: boolean): boolean {
-    if (error.code === "NOSCRIPT" && slot.script && !slot.reloaded) {
+    if (slot.script && !slot.reloaded && /^NOSCRIPT|evalsha/i.test(error.message)) {
       slot.reloaded = true;
       this.#known.delete(slot.script.sha1);
+      if (error.code !== "NOSCRIPT") this.#rights.whole = true;
       return true;
     }
     if (!more || this.#options.breaker?.state === "open") return false;

@@ -35,6 +35,8 @@ export interface BatchOptions {
 export interface ReadRights {
   /** The command by which reads run that need a script. */
   readBy: ReadBy;
+  /** True once the store refused to run scripts by their hashes: each is sent whole. */
+  whole?: boolean;
 }
 
 /** Counts of commands and sends. */

@@ -6,9 +6,9 @@ import type { Slot } from "./slot.ts";
  * a GET of it. That epoch serves all later writes of the keyspace, unless a command in between may change it.
  *
  * @param slots The slots.
- * @param known The hashes of scripts that the store knows.
+ * @param known The hashes of scripts that the store knows; absent if it takes none.
  */
-export function render(slots: readonly Slot[], known: ReadonlySet<string>): Command[] {
+export function render(slots: readonly Slot[], known: ReadonlySet<string> | undefined): Command[] {
   const commands: Command[] = [];
   let fresh: Set<string> | undefined;
   let epochs: Map<string, number> | undefined;
@@ -28,7 +28,7 @@ export function render(slots: readonly Slot[], known: ReadonlySet<string>): Comm
     }
     if (script) {
       fresh ??= new Set();
-      commands.push(slot.render(known.has(script.sha1) || fresh.has(script.sha1)));
+      commands.push(slot.render(known !== undefined && (known.has(script.sha1) || fresh.has(script.sha1))));
       fresh.add(script.sha1);
     } else commands.push(slot.render(false));
   }

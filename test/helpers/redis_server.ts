@@ -5,7 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import process from "node:process";
@@ -76,8 +76,33 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
 /** Makes the server send its data to replicas at once, without a file. */
 const DISKLESS = ["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"];
 
-async function launch(port: number, args: readonly string[]): Promise<RedisServer> {
+/** The version of `REDIS_SERVER`, as the number of its Redis: 6.2 is 6.02. */
+export function serverVersion(): number {
   const path = process.env.REDIS_SERVER || "redis-server";
+  version ??= spawnSync(path, ["--version"], { encoding: "utf8" }).stdout ?? "";
+  const [, name, major, minor] = /(\w+) server v=(\d+)\.(\d+)/.exec(version) ?? [];
+  // Forks began after Redis 7.2.
+  return name === "Redis" ? Number(major) + Number(minor) / 100 : 7.02;
+}
+
+let version: string | undefined;
+
+/** Returns arguments as Redis 6.2 takes them: it has no EVAL_RO, and DEBUG is always allowed. */
+function asBefore7(args: readonly string[]): string[] {
+  const taken: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const [name = "", value = ""] = args.slice(i, i + 2);
+    if (name === "--enable-debug-command") i++;
+    else if (name === "--rename-command" && value.endsWith("_RO")) i += 2;
+    else if (name === "--replicaof") taken.push(name, ...(args[++i] as string).split(" "));
+    else taken.push(name);
+  }
+  return taken;
+}
+
+async function launch(port: number, given: readonly string[]): Promise<RedisServer> {
+  const path = process.env.REDIS_SERVER || "redis-server";
+  const args = serverVersion() < 7 ? asBefore7(given) : given;
   const memoryOnly = ["--save", "", "--appendonly", "no", "--repl-diskless-load", "swapdb", ...DISKLESS];
   // What another server may have left behind is not loaded.
   memoryOnly.push("--dbfilename", `test-${port}.rdb`);

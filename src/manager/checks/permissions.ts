@@ -21,13 +21,24 @@ export async function tryCommands(client: InspectedClient, options: StepOptions)
 }
 
 /** Checks that scripts can be run. */
-export function scripts({ scripts: refused }: Refusals, token: string | undefined): Finding {
+export function scripts({ scripts: refused, hashes, undeclared }: Refusals, token: string | undefined): Finding {
   const check = "scripts";
-  if (refused === undefined) return { check, level: "ok", evidence: "scripts can be run" };
-  const advice =
-    "allow this user to run scripts (ACL: +eval +evalsha), and undo renames of these commands: " +
-    "without scripts, writes, tags, counters, limits and locks fail";
-  return { check, level: "error", evidence: `scripts cannot be run: ${refused}`, advice: token ?? advice };
+  if (refused !== undefined) {
+    const how = /KEYS array/.test(refused)
+      ? "set script_check_enable to 0"
+      : "allow this user to run scripts (ACL: +eval +evalsha), and undo renames of these commands";
+    const advice = `${how}: without scripts, writes, tags, counters, limits and locks fail`;
+    return { check, level: "error", evidence: `scripts cannot be run: ${refused}`, advice: token ?? advice };
+  }
+  if (hashes !== undefined) {
+    const evidence = `scripts run by EVAL alone, so each is sent whole: ${hashes}`;
+    return { check, level: "info", evidence, advice: "allow EVALSHA (ACL: +evalsha)" };
+  }
+  if (undeclared !== undefined) {
+    const evidence = `scripts use declared keys alone, so tagged entries take more round trips: ${undeclared}`;
+    return { check, level: "info", evidence, advice: "allow other keys (Dragonfly: allow-undeclared-keys)" };
+  }
+  return { check, level: "ok", evidence: "scripts can be run" };
 }
 
 /** Checks that all commands and keys of caches are allowed. */

@@ -107,7 +107,10 @@ export async function databases(
   } catch (error) {
     if (!isStoreError(error)) throw error;
     const evidence = `numbered, but database 15 cannot be used: ${error.message.split("; ")[0]}`;
-    const other = isForbidden(error) ? "allow this user SELECT (ACL: +select)" : "give the server 16 databases";
+    const other =
+      isForbidden(error) || /unknown command/.test(error.message)
+        ? "allow this user SELECT (ACL: +select)"
+        : "give the server 16 databases";
     return { check, level: "error", evidence, advice: `set CACHE_DATABASES to prefixed, or ${other}` };
   } finally {
     await connection?.close();
