@@ -4,8 +4,9 @@ import fc from "fast-check";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
 import { type UpstashOptions, upstash } from "../drivers/upstash.ts";
 import { createCacheClient } from "../mod.ts";
-import { type Address, readAddress, readAddressAtEdge, readHost } from "../src/base/address.ts";
+import { type Address, readAddress, readAddressAtEdge } from "../src/base/address.ts";
 import { CacheConfigError } from "../src/base/errors.ts";
+import { readHost, readNodes } from "../src/base/hosts.ts";
 import { oddSecret, oddSecrets } from "../src/config/odd_secrets.ts";
 import type { Config, ConfigOptions } from "../src/config/options.ts";
 import { parseConfig } from "../src/config/parse_config.ts";
@@ -13,6 +14,19 @@ import { createCacheClient as createCoreClient } from "../src/core.ts";
 import { createCacheClient as createEdgeClient } from "../src/edge.ts";
 
 const redis = (more: Partial<Address>): Address => ({ driver: "node-redis", host: "h", port: 6379, ...more });
+
+const SENTINELS = [{ host: "h", port: 26379 }];
+const sentinel = (more: Partial<Address>): Address => ({
+  driver: "sentinel",
+  "sentinel.sentinels": SENTINELS,
+  "sentinel.name": "mymaster",
+  ...more,
+});
+const cluster = (nodes: [string, number][], more: Partial<Address> = {}): Address => ({
+  driver: "cluster",
+  "cluster.nodes": nodes.map(([host, port]) => ({ host, port })),
+  ...more,
+});
 
 const HONOURED: readonly (readonly [string, Address])[] = [
   ["redis://h", redis({})],
@@ -36,6 +50,64 @@ const HONOURED: readonly (readonly [string, Address])[] = [
   ["unix:/run/r.sock?db=4", { driver: "node-redis", path: "/run/r.sock", database: 4 }],
   ["unix:///run/a@b%20c.sock", { driver: "node-redis", path: "/run/a@b c.sock" }],
   ["redis+unix:/run/r.sock", { driver: "node-redis", path: "/run/r.sock" }],
+  ["redis+cluster://h", cluster([["h", 6379]])],
+  [
+    "redis-cluster://a:7000,b:7001,c",
+    cluster([
+      ["a", 7000],
+      ["b", 7001],
+      ["c", 6379],
+    ]),
+  ],
+  [
+    "REDISS+Cluster://u:p%40%2C@A:1,b",
+    cluster(
+      [
+        ["A", 1],
+        ["b", 6379],
+      ],
+      { username: "u", password: "p@,", tls: true },
+    ),
+  ],
+  [
+    "valkey+cluster://:p@[::1]:7000,[fe80::2],10.0.0.7:1/3",
+    cluster(
+      [
+        ["::1", 7000],
+        ["fe80::2", 6379],
+        ["10.0.0.7", 1],
+      ],
+      { password: "p", database: 3 },
+    ),
+  ],
+  ["valkeys-cluster://h,h:6379,h/?db=0", cluster([["h", 6379]], { tls: true, database: 0 })],
+  [
+    "redis+cluster://b\u1ebfp.example,h?ssl=1",
+    cluster(
+      [
+        ["xn--bp-z7s.example", 6379],
+        ["h", 6379],
+      ],
+      { tls: true },
+    ),
+  ],
+  ["redis+sentinel://h/mymaster", sentinel({})],
+  ["redis-sentinel://h:26379/mymaster/", sentinel({})],
+  ["rediss-sentinel://u:p@h/mymaster/5", sentinel({ username: "u", password: "p", tls: true, database: 5 })],
+  ["valkey+sentinel://h/3", sentinel({ "sentinel.name": "3" })],
+  ["valkeys+sentinel://h", { driver: "sentinel", "sentinel.sentinels": SENTINELS, tls: true }],
+  [
+    "redis+sentinel://h,[::1]:7/ch%E1%BB%A7?db=2&sentinel_username=s&sentinel_password=a+b%40%26&sentinel_tls=1",
+    sentinel({
+      "sentinel.sentinels": [...SENTINELS, { host: "::1", port: 7 }],
+      "sentinel.name": "ch\u1ee7",
+      "sentinel.username": "s",
+      "sentinel.password": "a+b@&",
+      "sentinel.tls": true,
+      database: 2,
+    }),
+  ],
+  ["rediss+sentinel://h/mymaster?sentinel_tls=false", sentinel({ tls: true, "sentinel.tls": false })],
   ["memory:", { driver: "memory" }],
   ["memory://", { driver: "memory" }],
   ["https://default:t@h/x/", { driver: "upstash", base: "https://h/x", token: "t" }],
@@ -63,12 +135,35 @@ const REFUSED: readonly (readonly [string, RegExp])[] = [
   ["name.upstash.io", /its scheme is missing$/],
   ["default:S3cret@h:6379", /its scheme is missing$/],
   ["redis:h", /its scheme is missing$/],
-  ["redis+sentinel://:S3cret@h:26379/mymaster", /^Sentinel is not served by this version, expected one host$/],
-  ["redis-sentinel://h", /^Sentinel is not served/],
-  ["redis+cluster://h", /^clusters are not served by this version, expected one host$/],
-  ["rediss-cluster://h", /^clusters are not served/],
-  ["redis://a:1,b:2/0", /^several hosts are not served by this version, expected one$/],
-  ["redis://:S3cret@a,b", /^several hosts/],
+  ["redis+cluster:h", /its scheme is missing$/],
+  ["redis+cluster://", /its host is missing$/],
+  ["redis+cluster://u:S3cret@", /its host is missing$/],
+  ["redis+cluster://a,,b", /^expected a server before and after each comma$/],
+  ["redis+cluster://a,", /^expected a server before and after each comma$/],
+  ["redis+cluster://a:1,b:0", /^expected a port from 1 to 65535$/],
+  ["redis+cluster://a:1,b:S3cret", /^expected a port from 1 to 65535$/],
+  ["redis+cluster://a:1,[::1", /^expected a host name/],
+  ["redis+cluster://a b,c", /^expected a host name/],
+  ["redis+cluster://u:S3cret@a,u:S3cret@b", /^expected user and password once, before the first server/],
+  ["redis+cluster://u:S3,cret@a", /^expected user and password once, .* @ and , in them as %40 %2C$/],
+  ["redis+cluster://u:S3/cret@a,b", /^expected \/ \? # % and \\ in its user and password as %2F/],
+  ["redis+cluster://u:%S3cret@a,b", /^expected \/ \? # % and/],
+  ["redis+cluster://a,b/16", /^expected a database from 0 to 15, as in redis\+cluster:\/\/host:6379\/0$/],
+  ["redis+cluster://a,b/mymaster", /^expected a database from 0 to 15/],
+  ["redis+cluster://a/1?db=2", /^expected one database/],
+  ["rediss+cluster://a?ssl=0", /^expected ssl=true in its query, because rediss\+cluster:\/\/ is with TLS$/],
+  ["redis+cluster://a,b?readOnly=true", /^expected no readOnly in its query, which takes db and ssl; .* of cluster$/],
+  ["redis+cluster://a,b#S3cret", /^expected no fragment/],
+  [
+    "redis-sentinel://h?sentinelMasterId=mymaster",
+    /^expected no sentinelMasterId in its query, which takes db, ssl, .* and sentinel_tls; more are options of sentinel$/,
+  ],
+  ["redis+sentinel://h/mymaster/shop", /database from 0 to 15, as in redis\+sentinel:\/\/host:26379\/mymaster\/0$/],
+  ["redis+sentinel://h/mymaster?sentinel_tls=yes", /^expected true or false as sentinel_tls in its query$/],
+  ["redis+sentinel://h/mymaster?sentinel_password=S3@cret", /^expected \/ \? .*; in its query @ too, as %40$/],
+  ["redis+sentinel://h/mymaster?sentinel_password=%S3cret", /^expected % in its query as %25$/],
+  ["redis://a:1,b:2/0", /^expected one host; several are for redis\+cluster:\/\/, redis\+sentinel:\/\/, REDIS_CLUSTER/],
+  ["redis://:S3cret@a,b", /^expected one host; several/],
   ["h.redis.cache.windows.net:6380,password=S3cret=,ssl=True,abortConnect=False", /another client's .* rediss:\/\//],
   ["redis://h:0", /^expected a port from 1 to 65535$/],
   ["redis://h:65536", /^expected a port from 1 to 65535$/],
@@ -137,7 +232,9 @@ describe("readAddress", () => {
       };
       const [atEdge, everywhere] = [outcome(() => readAddressAtEdge(url)), outcome(() => readAddress(url))];
       const tcp = /^(redis|valkey|unix)/i.test(url) && typeof atEdge !== "string";
-      assert.deepEqual(atEdge, tcp ? { driver: "node-redis" } : everywhere);
+      const [, driver = "node-redis"] =
+        /[+-](cluster|sentinel)/.exec((/^\w+[+-]\w+/.exec(url)?.[0] ?? "").toLowerCase()) ?? [];
+      assert.deepEqual(atEdge, tcp ? { driver } : everywhere);
     });
   }
 
@@ -149,7 +246,7 @@ describe("readAddress", () => {
 
   it("readAddress returns an address or throws for any text, and returns no host that DNS cannot know", () => {
     const part = fc.constantFrom(
-      ...'redis:|rediss:|valkey:|unix:|memory:|https:|//|/|?|#|@|:|%|[|]|,|=|db=3|ssl=true|h|bếp|1|16|\\|"| '.split(
+      ...'redis:|rediss:|valkey:|redis+cluster:|redis-sentinel:|unix:|memory:|https:|//|/|?|#|@|:|%|[|]|,|=|,|db=3|ssl=true|sentinel_password=|h|bếp|1|16|\\|"| '.split(
         "|",
       ),
     );
@@ -168,6 +265,9 @@ describe("readAddress", () => {
         }
         const { driver, host, path, base, port = 1, database = 0 } = address;
         if (driver === "node-redis") assert.ok(path ?? /^[\w.:-]+$/.test(host as string), url);
+        const nodes = address["cluster.nodes"] ?? address["sentinel.sentinels"] ?? [];
+        for (const node of nodes) assert.ok(/^[\w.:-]+$/.test(node.host) && node.port >= 1 && node.port <= 65535, url);
+        if (driver === "cluster" || driver === "sentinel") assert.ok(nodes.length > 0, url);
         if (driver === "upstash") assert.match(base as string, /^https?:\/\/[^@?#]+$/);
         assert.ok(port >= 1 && port <= 65535 && database >= 0 && database <= 15, url);
       }),
@@ -193,7 +293,7 @@ describe("readHost", () => {
     for (const [given, reason] of [
       ["h:6379", /^expected a host name .*the port is a setting of its own: REDIS_PORT/],
       ["redis://u:S3cret@h", /^expected a host name .*a URL is a setting of its own: REDIS_URL/],
-      ["a,b", /^several hosts/],
+      ["a,b", /^expected one host; several are for .* REDIS_CLUSTER_NODES or REDIS_SENTINELS$/],
       ['"h"', /^expected no quotes/],
       ["h:6380,password=S3cret,ssl=True", /another client's connection string/],
       ["", /^expected a host name/],
@@ -206,6 +306,47 @@ describe("readHost", () => {
         () => readHost(given),
         (error: Error) => !/S3cret/.test(error.message),
       );
+    }
+  });
+});
+
+describe("readNodes", () => {
+  it("readNodes answers the servers of text and of lists, each once", () => {
+    const [a, b] = [
+      { host: "a", port: 6379 },
+      { host: "::1", port: 7 },
+    ];
+    for (const given of [
+      "a,[::1]:7",
+      " a:6379 , [::1]:7 ,a",
+      ["a", "[::1]:7"],
+      [{ host: "a" }, { host: "::1", port: 7 }],
+    ]) {
+      assert.deepEqual(readNodes(given, 6379), [a, b]);
+    }
+    assert.deepEqual(readNodes("::1,fe80::2", 26379), [
+      { host: "::1", port: 26379 },
+      { host: "fe80::2", port: 26379 },
+    ]);
+  });
+
+  it("readNodes says what to do when given something else", () => {
+    for (const [given, reason] of [
+      ["", /^expected a server before/],
+      [[], /^expected servers as host:6379,host:6379$/],
+      [5, /^expected servers as host/],
+      [[5], /^expected a host name/],
+      [[{ host: "h", prot: 1 }], /^expected each server as host:port or \{ host, port \}$/],
+      [[{ host: "h", port: "1" }], /^expected a port/],
+      [[{ host: "h", port: 65536 }], /^expected a port/],
+      [[{ port: 1 }], /^expected a host name/],
+      ["redis://u:S3cret@h", /^expected servers as host:port; user, password and TLS are settings of their own$/],
+      ["u:S3cret@h", /^expected servers as host:port; user/],
+      ["h:1,h:S3cret", /^expected a port/],
+      ['"h"', /^expected no quotes/],
+    ] as const) {
+      const fails = { name: "TypeError", message: reason };
+      assert.throws(() => readNodes(given, 6379), fails, JSON.stringify(given));
     }
   });
 });
@@ -269,6 +410,7 @@ describe("addresses in a configuration", () => {
       ..."CACHE_URL REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_TLS CACHE_DRIVER CACHE_RETRIES".split(" "),
       ..."CACHE_DATABASES CACHE_STALE_FOR CACHE_LOCK UPSTASH_REDIS_REST_URL UPSTASH_REDIS_REST_TOKEN".split(" "),
       "KV_REST_API_URL",
+      ..."REDIS_CLUSTER_NODES REDIS_SENTINELS REDIS_SENTINEL_PASSWORD REDIS_SENTINEL_TLS CACHE_SHARDS".split(" "),
     ];
     const secret = fc.stringMatching(/^[A-Za-z0-9+/=@:?#%& .-]{0,10}Q5ecr3tQ[A-Za-z0-9+/=@:?#%& .-]{0,10}$/);
     const form = fc.constantFrom(
@@ -283,6 +425,10 @@ describe("addresses in a configuration", () => {
       (s: string) => `https://${s}@h`,
       (s: string) => `h:6380,password=${s},ssl=True,abortConnect=False`,
       (s: string) => `redis+sentinel://:${s}@h:26379/mymaster`,
+      (s: string) => `redis+sentinel://a,b/mymaster?sentinel_password=${s}&x=1`,
+      (s: string) => `rediss+cluster://u:${s}@a:1,b:2/99`,
+      (s: string) => `redis+cluster://u:${s}@a,u:${s}@b`,
+      (s: string) => `h:1,u:${s}@h`,
       (s: string) => `valkey://u:${s}@a:1,b:2`,
       (s: string) => `u:${s}@h`,
     );
@@ -290,7 +436,7 @@ describe("addresses in a configuration", () => {
       fc.constantFrom(...names),
       fc.tuple(form, secret).map(([make, s]) => make(s)),
     );
-    const option = fc.constantFrom("url", "host", "token", "port", "driver");
+    const option = fc.constantFrom("url", "host", "token", "port", "driver", "cluster", "sentinel");
     const options = fc.dictionary(
       option,
       fc.tuple(form, secret).map(([make, s]) => make(s)),

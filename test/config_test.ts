@@ -219,7 +219,10 @@ describe("parseConfig", () => {
   });
 
   const wrong: [Record_, RegExp, ParseConfigOptions?][] = [
-    [{ CACHE_DRIVER: "redis" }, /^CACHE_DRIVER is "redis", expected one of memory, node-redis, upstash$/],
+    [
+      { CACHE_DRIVER: "redis" },
+      /^CACHE_DRIVER is "redis", expected one of memory, node-redis, cluster, sentinel, upstash$/,
+    ],
     [{ CACHE_URL: "localhost:6379" }, /^CACHE_URL is "\*\*\*", expected memory: redis:\/\/host:6379\/0 /],
     [{ CACHE_URL: "postgres://h" }, /^CACHE_URL is "postgres:\/\/h", expected /],
     [{ REDIS_URL: "redis://" }, /^REDIS_URL is "redis:\/\/", expected /],
@@ -485,7 +488,10 @@ describe("parseConfig with options", () => {
     [{ retries: null }, /^option "retries" is null, /],
     [{ ttl: "5 minutes" }, /^option "ttl" is "5 minutes", expected seconds /],
     [{ ttl: 0 }, /^option "ttl" is 0, expected seconds /],
-    [{ driver: "redis" }, /^option "driver" is "redis", expected one of memory, node-redis, upstash$/],
+    [
+      { driver: "redis" },
+      /^option "driver" is "redis", expected one of memory, node-redis, cluster, sentinel, upstash$/,
+    ],
     [{ driver: {} }, /^option "driver" is object, expected one of /],
     [{ url: "" }, /^option "url" is "\*\*\*", expected memory: /],
     [{ url: 5 }, /^option "url" is 5, expected memory: /],

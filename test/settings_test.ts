@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 import { COMMON } from "../src/config/common.ts";
 import { parseConfig } from "../src/config/parse_config.ts";
 import { CLIENT_DEFAULTS } from "../src/config/policy.ts";
-import { SETTINGS, TTL_SETTINGS } from "../src/config/settings.ts";
+import { GROUPS, SETTINGS, TTL_SETTINGS } from "../src/config/settings.ts";
 import { CONFIG_VARIABLES } from "../src/config/variables.ts";
 import { SERVICE_VARIABLES } from "../src/services/all.ts";
 
@@ -24,8 +24,17 @@ function variablesIn(text: string): string[] {
 describe("the table of options", () => {
   it("has every option that the types have, each with its variable", () => {
     const source = read("src/config/options.ts");
-    const [, body = ""] = /export interface ConfigOptions [^{]*\{([\s\S]*?)\n\}/.exec(source) ?? [];
-    const own = [...body.matchAll(/\/\*\*([\s\S]*?)\*\/\s+readonly (\w+)\?/g)];
+    const optionsOf = (type: string, group = "") => {
+      const [, body = ""] = new RegExp(`export interface ${type} [^{]*\\{([\\s\\S]*?)\\n\\}`).exec(source) ?? [];
+      const found = [...body.matchAll(/\/\*\*([\s\S]*?)\*\/\s+readonly (\w+)\?/g)];
+      return found.map(([, comment = "", name = ""]) => ["", comment, group + name] as const);
+    };
+    const groups = Object.keys(GROUPS);
+    const own = [
+      ...optionsOf("ConfigOptions").filter(([, , name]) => !groups.includes(name)),
+      ...optionsOf("ClusterSettings", "cluster."),
+      ...optionsOf("SentinelSettings", "sentinel."),
+    ].filter(([, , name]) => !name.endsWith(".mapAddress"));
     assert.deepEqual(
       [...own.map(([, , name]) => name), ...CLIENT_DEFAULTS.filter((name) => name !== "tags")].sort(),
       [...names].sort(),

@@ -406,6 +406,9 @@ function options(): void {
     {},
     { driver: "memory", clock: () => 0, maxEntries: 10 },
     { driver: "node-redis", host: "h", port: 1, password: "p", tls: true, pool: { size: 2 }, logger },
+    { driver: "cluster", cluster: { nodes: ["h:1", { host: "::1" }], shards: 4, mapAddress: (address) => address } },
+    { cluster: { nodes: "a,b:1" }, username: "u", tls: true },
+    { driver: "sentinel", sentinel: { sentinels: ["s"], name: "m", username: "u", password: "p", tls: true } },
     { driver: "upstash", url: "https://x.upstash.io", token: "t", waitUntil: (promise) => void promise },
     { driver: nodeRedis({ host: "h" }), prefix: "shop", databases: "prefixed", timeout: 50, onError: "throw" },
     { driver: upstash({ url: "https://x.upstash.io", token: "t" }), env: { CACHE_PREFIX: "a", OTHER: 5 }, ttl: "5m" },
@@ -426,6 +429,12 @@ function options(): void {
   createCacheClient({ logger: { info() {} } });
   // @ts-expect-error a pool is an object
   createCacheClient({ pool: 5 });
+  // @ts-expect-error unknown option of a cluster
+  createCacheClient({ cluster: { node: "h" } });
+  // @ts-expect-error a node has a host
+  createCacheClient({ cluster: { nodes: [{ port: 1 }] } });
+  // @ts-expect-error an address is a host and a port
+  createCacheClient({ sentinel: { name: "m", mapAddress: () => "h:1" } });
   // @ts-expect-error a driver sends
   createCacheClient({ driver: { name: "mine" } });
   // @ts-expect-error the smallest build takes a driver, not a name

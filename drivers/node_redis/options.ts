@@ -1,8 +1,9 @@
 /** The options of the TCP driver: their types and checks, and the address in their URL. */
 
-import { type Address, readAddress, readHost } from "../../src/base/address.ts";
+import { type Address, readAddress } from "../../src/base/address.ts";
 import { checkNames, checkOptions, checkWhole, invalid, type Rules, TEXT, whole } from "../../src/base/check.ts";
 import { defined } from "../../src/base/defined.ts";
+import { readHost } from "../../src/base/hosts.ts";
 import { parseTimeout, type Timeout } from "../../src/base/ttl.ts";
 
 /** TLS settings, named as in Node's `tls.connect`. Files are given by their contents. */
@@ -127,7 +128,8 @@ export function checkNodeRedisOptions(options: NodeRedisOptions): void {
 export function addressOf({ url, ...options }: NodeRedisOptions): NodeRedisOptions {
   try {
     const { driver = "node-redis", ...parts }: Partial<Address> = url === undefined ? {} : readAddress(url, URLS);
-    if (driver !== "node-redis") throw new TypeError(`expected ${URLS}`);
+    const other = driver === "cluster" || driver === "sentinel" ? `; this URL is for the driver ${driver}` : "";
+    if (driver !== "node-redis") throw new TypeError(`expected ${URLS}${other}`);
     const { host, ...rest } = { ...parts, ...defined(options) };
     return { ...rest, ...(host !== undefined && { host: readHost(host) }) };
   } catch (error) {

@@ -6,11 +6,12 @@
  */
 
 import { defined } from "./defined.ts";
+import { checkPort, checkText, type NodeAddress, ONE_HOST, readHost, readNodes, reject } from "./hosts.ts";
 
 /** The parts of an address, under the names of the options that set the same. */
 export interface Address {
   /** The driver that serves the address. */
-  readonly driver: "memory" | "node-redis" | "upstash";
+  readonly driver: "memory" | "node-redis" | "cluster" | "sentinel" | "upstash";
   /** The URL of a REST store, without credentials and without a trailing slash. */
   readonly base?: string;
   /** The token of a REST store. */
@@ -29,39 +30,33 @@ export interface Address {
   readonly tls?: boolean;
   /** The database. */
   readonly database?: number;
+  /** Nodes of a cluster. */
+  readonly "cluster.nodes"?: readonly NodeAddress[];
+  /** The sentinels. */
+  readonly "sentinel.sentinels"?: readonly NodeAddress[];
+  /** The name that the sentinels know the master by. */
+  readonly "sentinel.name"?: string;
+  /** The ACL user of the sentinels. */
+  readonly "sentinel.username"?: string;
+  /** The password of the sentinels. */
+  readonly "sentinel.password"?: string;
+  /** True for encrypted TCP to the sentinels. */
+  readonly "sentinel.tls"?: boolean;
 }
 
-/**
- * The reason why an address is rejected, with a remedy. It shows names of settings, but no other part of the address.
- */
-export class Refusal extends TypeError {}
-
 /** The accepted forms. */
-export const ADDRESS_ACCEPTED =
-  "memory: redis://host:6379/0 rediss://host:6379/0 unix:/path redis+unix:/path https://host or http://host";
+export const ADDRESS_ACCEPTED: string =
+  "memory: redis://host:6379/0 rediss://host:6379/0 redis+cluster://host:6379,host:6379 " +
+  "redis+sentinel://host:26379,host:26379/mymaster unix:/path redis+unix:/path https://host or http://host";
 
 const UNIX = /^(redis\+)?unix$/;
 const ENCODE = "expected / ? # % and \\ in its user and password as %2F %3F %23 %25 %5C";
-const QUOTES = "expected no quotes around it";
-const AZURE =
-  "expected a URL instead of another client's connection string: " +
-  "rediss://:password@host:6380, the password percent-encoded";
-const HOST = "expected a host name or an IP address";
-const ONE_HOST = "several hosts are not served by this version, expected one";
-
-function reject(reason: string): never {
-  throw new Refusal(reason);
-}
+const ONCE = "expected user and password once, before the first server, with @ and , in them as %40 %2C";
+/** Matches the schemes of stores that several servers make up. */
+const SEVERAL = /^(redis|valkey)(s?)[+-](cluster|sentinel)$/i;
 
 /** Reads the rest of the address of a TCP store, of which the scheme and the server are known to be well-formed. */
 type ReadTcp = (url: URL, scheme: string) => Address;
-
-/** Throws for text that cannot be an address or a host name, such as text in quotes. */
-function checkText(text: string): void {
-  if (/^["'`\u201c\u2018]|["'`\u201d\u2019]$/.test(text)) reject(QUOTES);
-  if (/[\t\r\n]/.test(text)) reject("expected no tabs and line breaks");
-  if (/^[^/@]*,\s*\w+\s*=/.test(text)) reject(AZURE);
-}
 
 /**
  * Reads a URL.
@@ -72,7 +67,19 @@ function checkText(text: string): void {
  * @throws {Refusal} With the reason, if it is not the URL of a store, or cannot be honoured.
  */
 export function readAddress(given: unknown, accepted: string = ADDRESS_ACCEPTED): Address {
-  return readUrl(given, accepted, readTcp);
+  const [, scheme = "", rest = ""] = /^([^:]*):\/\/(.*)/s.exec(`${given}`.trim()) ?? [];
+  const [, name, s, driver] = SEVERAL.exec(scheme) ?? [];
+  if (!driver) return readUrl(given, accepted, readTcp);
+  const at = rest.lastIndexOf("@") + 1;
+  const login = rest.slice(0, at);
+  if (/[/?#].*@/s.test(login)) reject(`${ENCODE}; in its query @ too, as %40`);
+  if (/[@,]/.test(login.slice(0, -1))) reject(ONCE);
+  const [servers = ""] = rest.slice(at).split(/[/?#]/, 1);
+  if (/^(:\d*)?$/.test(servers)) reject(`expected ${accepted}; its host is missing`);
+  // A URL has one host on every runtime, so that the list is read apart from it.
+  const one = `${name}${s}://${login}h${rest.slice(at + servers.length)}`;
+  const read = driver.toLowerCase() === "cluster" ? readCluster : readSentinel;
+  return readUrl(one, accepted, (url) => read(url, scheme.toLowerCase(), servers));
 }
 
 /**
@@ -93,10 +100,9 @@ function readUrl(given: unknown, accepted: string, tcp?: ReadTcp): Address {
   const name = scheme.toLowerCase();
   if (name === "memory") return rest === "" ? { driver: "memory" } : reject("expected nothing after memory:");
   const unix = UNIX.test(name);
-  if (!tcp && (unix || /^(redis|valkey)/.test(name))) return { driver: "node-redis" };
-  const [, mode] = /^(?:redis|valkey)s?[+-](sentinel|cluster)$/.exec(name) ?? [];
-  if (mode)
-    reject(`${mode === "cluster" ? "clusters are" : "Sentinel is"} not served by this version, expected one host`);
+  if (!tcp && (unix || /^(redis|valkey)/.test(name))) {
+    return { driver: (SEVERAL.exec(name)?.[3] as "cluster") ?? "node-redis" };
+  }
   if (text !== "" && !slashes && !unix) reject(`expected ${accepted}; its scheme is missing`);
   if (!unix && !/^(https?|rediss?|valkeys?)$/.test(name)) reject(`expected ${accepted}`);
   if (unix && !/^\/./.test(rest)) reject("expected unix:/path; user and password are settings of their own");
@@ -106,8 +112,7 @@ function readUrl(given: unknown, accepted: string, tcp?: ReadTcp): Address {
     const [server = ""] = rest.slice(at + 1).split(/[/?#]/, 1);
     if (/^(:\d*)?$/.test(server)) reject(`expected ${accepted}; its host is missing`);
     if (server.includes(",")) reject(ONE_HOST);
-    const port = /[^:]:([^\]:]+)$/.exec(server)?.[1] ?? 1;
-    if (!(+port >= 1 && +port <= 65535)) reject("expected a port from 1 to 65535");
+    checkPort(server);
   }
   let url: URL;
   try {
@@ -127,47 +132,94 @@ function readUrl(given: unknown, accepted: string, tcp?: ReadTcp): Address {
 }
 
 /** Reads the rest of `redis://`, `valkey://` and `unix:`, with or without TLS. */
-function readTcp(url: URL, name: string): Address {
-  const unix = UNIX.test(name);
-  const { database, tls } = queryOf(url, unix);
-  if (unix) return defined({ driver: "node-redis", path: decoded(url.pathname), database });
-  const secure = /^(rediss|valkeys)$/.test(name) || undefined;
-  if (secure && tls === false) reject(`expected ssl=true in its query, because ${name}:// is with TLS`);
-  const [, path = reject("expected a database from 0 to 15, as in redis://host:6379/0")] =
-    /^\/?(\d|1[0-5]|)$/.exec(url.pathname) ?? [];
-  const named = path === "" ? database : Number(path);
-  if (database !== undefined && named !== database)
-    reject("expected one database, but its path and its query name two");
+function readTcp(url: URL, scheme: string): Address {
+  if (UNIX.test(scheme)) {
+    const { db } = queryOf(url, ["db"], "nodeRedis");
+    return defined({ driver: "node-redis", path: decoded(url.pathname), database: db ? Number(db) : undefined });
+  }
+  const query = queryOf(url, ["db", "ssl"], "nodeRedis");
+  const host = readHost(decoded(url.hostname.replace(/^\[|\]$/g, "")));
+  const parts = partsOf(url, scheme, query, "redis://host:6379/0");
+  return defined({ driver: "node-redis", host, port: Number(url.port || 6379), ...parts });
+}
+
+/** Reads the rest of `redis+cluster://`. */
+function readCluster(url: URL, scheme: string, servers: string): Address {
+  const query = queryOf(url, ["db", "ssl"], "cluster");
+  const parts = partsOf(url, scheme, query, "redis+cluster://host:6379/0");
+  return defined({ driver: "cluster", "cluster.nodes": readNodes(servers, 6379), ...parts });
+}
+
+/** Reads the rest of `redis+sentinel://`. */
+function readSentinel(url: URL, scheme: string, servers: string): Address {
+  const names = ["db", "ssl", "sentinel_username", "sentinel_password", "sentinel_tls"];
+  const query = queryOf(url, names, "sentinel");
+  const example = "redis+sentinel://host:26379/mymaster/0";
+  const [, name = "", path] = /^\/?([^/]*)(.*)$/s.exec(url.pathname) ?? [];
   return defined({
-    driver: "node-redis",
-    host: readHost(decoded(url.hostname.replace(/^\[|\]$/g, ""))),
-    port: Number(url.port || 6379),
-    username: decoded(url.username) || undefined,
-    password: decoded(url.password) || undefined,
-    tls: secure ?? tls,
-    database: named,
+    driver: "sentinel",
+    "sentinel.sentinels": readNodes(servers, 26379),
+    "sentinel.name": decoded(name) || undefined,
+    "sentinel.username": query.sentinel_username || undefined,
+    "sentinel.password": query.sentinel_password || undefined,
+    "sentinel.tls": switchOf(query.sentinel_tls),
+    ...partsOf({ username: url.username, password: url.password, pathname: path ?? "" }, scheme, query, example),
   });
 }
 
-/** Reads the database and TLS from a query. */
-function queryOf({ searchParams }: URL, unix: boolean): { database?: number | undefined; tls?: boolean | undefined } {
-  const settings: { database?: number | undefined; tls?: boolean | undefined } = {};
-  const others = new URLSearchParams(searchParams);
-  const take = (name: string, accepted: RegExp, what: string): string | undefined => {
-    const values = new Set(searchParams.getAll(name).map((value) => value.toLowerCase()));
-    const [value] = values;
-    if (value !== undefined && !(values.size === 1 && accepted.test(value)))
-      reject(`expected ${what} as ${name} in its query`);
-    others.delete(name);
-    return value;
+/** Returns user, password, TLS and database, which all addresses over TCP have. */
+function partsOf(
+  { username, password, pathname }: Pick<URL, "username" | "password" | "pathname">,
+  scheme: string,
+  { db, ssl }: Readonly<Record<string, string>>,
+  example: string,
+): { [K in "username" | "password" | "tls" | "database"]: Address[K] | undefined } {
+  const secure = /^(rediss|valkeys)/.test(scheme) || undefined;
+  const tls = switchOf(ssl);
+  if (secure && tls === false) reject(`expected ssl=true in its query, because ${scheme}:// is with TLS`);
+  const [, path = reject(`expected a database from 0 to 15, as in ${example}`)] =
+    /^\/?(\d|1[0-5]|)$/.exec(pathname) ?? [];
+  if (path && db && Number(path) !== Number(db)) reject("expected one database, but its path and its query name two");
+  const database = path || db;
+  return {
+    username: decoded(username) || undefined,
+    password: decoded(password) || undefined,
+    tls: secure ?? tls,
+    database: database ? Number(database) : undefined,
   };
-  const database = take("db", /^(\d|1[0-5])$/, "a database from 0 to 15");
-  if (database !== undefined) settings.database = Number(database);
-  const tls = unix ? undefined : take("ssl", /^(true|false|1|0)$/, "true or false");
-  if (tls !== undefined) settings.tls = tls === "true" || tls === "1";
-  if (others.size > 0)
-    reject(`${without(others)}, which takes ${unix ? "db" : "db and ssl"}; more are options of nodeRedis`);
-  return settings;
+}
+
+/** The parameters of queries that have a form: what is accepted, and its name. */
+const FORMS: Readonly<Record<string, readonly [accepted: RegExp, what: string]>> = {
+  db: [/^(\d|1[0-5])$/, "a database from 0 to 15"],
+  ssl: [/^(true|false|1|0)$/i, "true or false"],
+  sentinel_tls: [/^(true|false|1|0)$/i, "true or false"],
+};
+
+/** Reads the parameters of a query, each of which may stand in it once. */
+function queryOf({ search }: URL, names: readonly string[], driver: string): Readonly<Record<string, string>> {
+  const values: Record<string, string> = {};
+  if (/%(?![\da-f]{2})/i.test(search)) reject("expected % in its query as %25");
+  // A + of a password is no space here.
+  const searchParams = new URLSearchParams(search.replaceAll("+", "%2B"));
+  const others = new URLSearchParams(searchParams);
+  for (const name of names) {
+    const [accepted, what] = FORMS[name] ?? [/^/, "one value"];
+    const [value, ...more] = new Set(searchParams.getAll(name));
+    others.delete(name);
+    if (value === undefined) continue;
+    if (more.length > 0 || !accepted.test(value)) reject(`expected ${what} as ${name} in its query`);
+    values[name] = value;
+  }
+  if (others.size > 0) {
+    const takes = names.join(", ").replace(/, (\w+)$/, " and $1");
+    reject(`${without(others)}, which takes ${takes}; more are options of ${driver}`);
+  }
+  return values;
+}
+
+function switchOf(text: string | undefined): boolean | undefined {
+  return text === undefined ? undefined : /^(true|1)$/i.test(text);
 }
 
 /** Names the parameters that a query must not have. It shows nothing that may be a secret. */
@@ -175,29 +227,6 @@ function without(query: URLSearchParams): string {
   // A lone token looks like a name, and one that ends with the = of base64 like a name without a value.
   const shown = [...query].filter(([name, value]) => /^[a-z_-]{1,30}$/i.test(name) && /\w/.test(value));
   return `expected no ${[...new Set(shown.map(([name]) => name))].join(", ") || "such parameter"} in its query`;
-}
-
-/**
- * Reads a host name. A name that is not ASCII is converted to the ASCII form that DNS uses.
- *
- * @param given The name, or an IP address.
- * @returns The name in ASCII.
- * @throws {Refusal} With the reason, if it is not a host name.
- */
-export function readHost(given: unknown): string {
-  const text = typeof given === "string" ? given : "";
-  checkText(text);
-  let host = text;
-  if (/[^\0-\x7f]/.test(text) && !/[\s/\\?#@:%]/.test(text)) {
-    try {
-      host = new URL(`http://${text}`).hostname;
-    } catch {}
-  }
-  if (/^([\w.-]+|[\da-f]*(:[\da-f.]*){2,})$/i.test(host)) return host;
-  if (text.includes("://")) reject(`${HOST}; a URL is a setting of its own: REDIS_URL, CACHE_URL, option url`);
-  if (text.includes(",")) reject(ONE_HOST);
-  if (/^[^:]+:\d+$/.test(text)) reject(`${HOST}; the port is a setting of its own: REDIS_PORT, option port`);
-  return reject(HOST);
 }
 
 function decoded(text: string): string {

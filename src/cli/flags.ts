@@ -65,7 +65,8 @@ export function addStoreFlags(command: Command): Command {
     .optionsGroup("Store:")
     .option(
       "--url <url>",
-      "the store: redis://, rediss://, unix: or https:// (default: from the environment or .env.cache)",
+      "the store: redis://, rediss://, redis+cluster://, redis+sentinel://, unix: or https:// " +
+        "(default: from the environment or .env.cache)",
     )
     .option(
       "--token <token>",

@@ -18,7 +18,13 @@ import { VERSION } from "./version.ts";
 import { addWarm } from "./warm.ts";
 
 /** The variables that name a store. */
-const STORES = [SETTINGS.url.variable, "REDIS_URL", "UPSTASH_REDIS_REST_URL"];
+const STORES = [
+  SETTINGS.url.variable,
+  "REDIS_URL",
+  SETTINGS["cluster.nodes"].variable,
+  SETTINGS["sentinel.sentinels"].variable,
+  "UPSTASH_REDIS_REST_URL",
+];
 
 /**
  * Runs the command `larder`.

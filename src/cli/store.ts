@@ -1,3 +1,4 @@
+import type { NodeAddress } from "../base/hosts.ts";
 import type { CacheClient } from "../client/client.ts";
 import type { ClientOptions } from "../client/types.ts";
 import { oddSecrets } from "../config/odd_secrets.ts";
@@ -85,7 +86,15 @@ export function chosen({ url, token, prefix, databases }: StoreFlags): ClientOpt
 export function describeStore(config: Config): string {
   if (config.driver === "memory") return "memory:";
   if (config.driver === "upstash") return redact(config.upstash.url);
-  const { path, host, port, tls } = config.redis;
-  if (path) return `unix:${path}`;
-  return `${tls ? "rediss" : "redis"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const scheme = config.redis.tls ? "rediss" : "redis";
+  if (config.driver === "cluster") return `${scheme}+cluster://${config.cluster.nodes.map(showNode).join()}`;
+  if (config.driver === "sentinel") {
+    const { sentinels, name } = config.sentinel;
+    return `${scheme}+sentinel://${sentinels.map(showNode).join()}/${encodeURIComponent(name)}`;
+  }
+  return config.redis.path ? `unix:${config.redis.path}` : `${scheme}://${showNode(config.redis)}`;
+}
+
+function showNode({ host, port }: NodeAddress): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }

@@ -25,7 +25,7 @@ import { locks } from "../cache/locks.ts";
 const COMPATIBLE = 2;
 
 /** The readers of addresses without TCP. A host is that of a TCP store, whose driver is refused. */
-const AT_EDGE: AddressReaders = { url: readAddressAtEdge, host: String };
+const AT_EDGE: AddressReaders = { url: readAddressAtEdge, host: String, nodes: () => [] };
 
 /** The functions of `mod.ts` and of the edge build, each with its own drivers. */
 export interface EntryPoint {

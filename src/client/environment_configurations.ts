@@ -20,7 +20,8 @@ const NOWHERE =
   "Name one by the option url; on Deno allow --allow-env, in a Worker pass its env";
 
 /** The variables that name a store. Setting one, even to nothing, suggests that memory is not intended. */
-const MEANT = /^(CACHE_URL|REDIS_(URL|HOST|USERNAME|PASSWORD)|(UPSTASH_REDIS_REST|KV_REST_API)_(URL|TOKEN))$/;
+const MEANT =
+  /^(CACHE_URL|REDIS_(URL|HOST|USERNAME|PASSWORD|CLUSTER_NODES|SENTINELS|SENTINEL_NAME)|(UPSTASH_REDIS_REST|KV_REST_API)_(URL|TOKEN))$/;
 
 const MEMORY = "If this is intended, set CACHE_DRIVER=memory";
 
@@ -112,8 +113,9 @@ export class EnvironmentConfigurations implements Configurations {
     if (!factory) {
       throw invalid("open a driver", name, `one that this runtime has: ${Object.keys(this.#factories).join(", ")}`);
     }
-    const store = name === "memory" ? config.memory : name === "upstash" ? config.upstash : config.redis;
-    const key = JSON.stringify([name, store, config.databases]);
+    const parts = config as unknown as Readonly<Record<string, unknown>>;
+    const store = name === "memory" || name === "upstash" ? [parts[name]] : [parts.redis, parts[name]];
+    const key = JSON.stringify([name, ...store, config.databases]);
     const open = (): Driver | Promise<Driver> => {
       const driver = this.#kept.get(key) ?? factory.open(config, options);
       if (factory.kept) this.#kept.set(key, driver);

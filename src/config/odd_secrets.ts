@@ -21,12 +21,16 @@ export function oddSecret(secret: string): string | undefined {
  * @returns A sentence for each, without the secret.
  */
 export function oddSecrets(config: Config): string[] {
-  const secrets =
-    config.driver === "node-redis"
-      ? { "user name": config.redis.username, password: config.redis.password }
-      : config.driver === "upstash"
-        ? { token: config.upstash.token }
-        : {};
+  const secrets: Record<string, string | undefined> = {};
+  if (config.driver === "upstash") secrets.token = config.upstash.token;
+  else if (config.driver !== "memory") {
+    secrets["user name"] = config.redis.username;
+    secrets.password = config.redis.password;
+  }
+  if (config.driver === "sentinel") {
+    secrets["user name of the sentinels"] = config.sentinel.username;
+    secrets["password of the sentinels"] = config.sentinel.password;
+  }
   return Object.entries(secrets).flatMap(([name, secret]) => {
     const odd = secret && oddSecret(secret);
     return odd ? `the ${name} ${odd}` : [];

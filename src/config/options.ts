@@ -1,9 +1,10 @@
 import type { Driver } from "../../drivers/driver.ts";
+import type { NodeAddress } from "../base/hosts.ts";
 import type { Timeout, Ttl, TtlClasses } from "../base/ttl.ts";
 import type { ClientDefaults } from "./policy.ts";
 
 /** The drivers that a configuration can name. */
-export type DriverName = "memory" | "node-redis" | "upstash";
+export type DriverName = "memory" | "node-redis" | "cluster" | "sentinel" | "upstash";
 
 /**
  * The way in which databases are kept apart: by their numbers, by key prefixes, or by numbers if the store has them.
@@ -13,6 +14,46 @@ export type DatabasesMode = "auto" | "numbered" | "prefixed";
 /** The answer to a caller while the store fails: a miss (or `false`, 0), or an error. */
 export type OnError = "miss" | "throw";
 
+/** A server of several: `"host"`, `"host:6379"`, `"[::1]:6379"`, or its parts. */
+export type NodeOption = string | { readonly host: string; readonly port?: number };
+
+/** Returns the address by which this process reaches a server that names itself by another. */
+export type MapAddress = (address: NodeAddress) => NodeAddress;
+
+/** The options of a cluster. User, password and TLS are those of the client. */
+export interface ClusterSettings {
+  /**
+   * Nodes to ask for the others; one that answers is enough. As text with commas between them, or as a list. Variable
+   * `REDIS_CLUSTER_NODES`.
+   * @default host and port of the client
+   */
+  readonly nodes?: string | readonly NodeOption[];
+  /**
+   * The number of shards that the keys of a service are spread over: 1, 4, 16, 64 or 256. It is a part of the keys, so
+   * all processes of a store must have the same. Any driver takes it. Variable `CACHE_SHARDS`.
+   * @default 64 with the driver `cluster`, otherwise keys are not spread
+   */
+  readonly shards?: number;
+  /** Maps the addresses that the nodes announce. @default they are used as they are */
+  readonly mapAddress?: MapAddress;
+}
+
+/** The options of Sentinel. User, password and TLS of the data nodes are those of the client. */
+export interface SentinelSettings {
+  /** The sentinels, as text with commas between them, or as a list. Variable `REDIS_SENTINELS`. */
+  readonly sentinels?: string | readonly NodeOption[];
+  /** The name that the sentinels know the master by. Variable `REDIS_SENTINEL_NAME`. */
+  readonly name?: string;
+  /** The ACL user of the sentinels. Variable `REDIS_SENTINEL_USERNAME`. */
+  readonly username?: string;
+  /** The password of the sentinels. Variable `REDIS_SENTINEL_PASSWORD`. */
+  readonly password?: string;
+  /** Encrypts TCP to the sentinels. Variable `REDIS_SENTINEL_TLS`. @default that of the data nodes */
+  readonly tls?: boolean;
+  /** Maps the addresses that the sentinels announce. @default they are used as they are */
+  readonly mapAddress?: MapAddress;
+}
+
 /** The options of a client that are variables too. Each beats its variable. */
 export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   /**
@@ -21,8 +62,9 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
    */
   readonly driver?: DriverName | Driver;
   /**
-   * `memory:`, `redis://`, `rediss://` (or `valkey://`, `valkeys://`), `redis+unix:`, `unix:`, `https://` or `http://`.
-   * The query of a Redis URL may have `db` and `ssl`. Variable `CACHE_URL`.
+   * `memory:`, `redis://`, `rediss://` (or `valkey://`, `valkeys://`), `redis+cluster://`, `redis+sentinel://` (also
+   * with `rediss`), `redis+unix:`, `unix:`, `https://` or `http://`. The query of a Redis URL may have `db` and `ssl`.
+   * Variable `CACHE_URL`.
    */
   readonly url?: string;
   /** The REST token. Variable `UPSTASH_REDIS_REST_TOKEN`. */
@@ -42,6 +84,10 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
    * @default { size: 1 }
    */
   readonly pool?: { readonly size?: number };
+  /** A cluster, and its shards: `{ nodes, shards, mapAddress }`. @default none */
+  readonly cluster?: ClusterSettings;
+  /** Sentinels: `{ sentinels, name, username, password, tls, mapAddress }`. @default none */
+  readonly sentinel?: SentinelSettings;
   /** The start of every key, followed by a `:`. Variable `CACHE_PREFIX`. @default "" */
   readonly prefix?: string;
   /** The way in which databases are kept apart. Variable `CACHE_DATABASES`. @default "auto" */
@@ -77,14 +123,8 @@ export interface ConfigOptions extends Omit<ClientDefaults, "tags"> {
   readonly requireStore?: boolean;
 }
 
-/** The address of Redis, for the TCP driver. */
-export interface RedisConfig {
-  /** The host. */
-  readonly host: string;
-  /** The TCP port. */
-  readonly port: number;
-  /** The Unix socket; it beats host and port. */
-  readonly path?: string;
+/** The login of every data node, for the drivers over TCP. */
+export interface RedisLogin {
   /** The ACL user. */
   readonly username?: string;
   /** The password. */
@@ -93,6 +133,40 @@ export interface RedisConfig {
   readonly tls: boolean;
   /** The number of connections, which all databases share. */
   readonly poolSize: number;
+}
+
+/** The address of Redis, for the driver of one server. */
+export interface RedisConfig extends RedisLogin {
+  /** The host. */
+  readonly host: string;
+  /** The TCP port. */
+  readonly port: number;
+  /** The Unix socket; it beats host and port. */
+  readonly path?: string;
+}
+
+/** The nodes of a cluster. */
+export interface ClusterConfig {
+  /** The nodes to ask for the others. */
+  readonly nodes: readonly NodeAddress[];
+  /** Maps the addresses that the nodes announce. */
+  readonly mapAddress?: MapAddress;
+}
+
+/** The sentinels, and the master that they know. */
+export interface SentinelConfig {
+  /** The sentinels. */
+  readonly sentinels: readonly NodeAddress[];
+  /** The name of the master. */
+  readonly name: string;
+  /** The ACL user of the sentinels. */
+  readonly username?: string;
+  /** The password of the sentinels. */
+  readonly password?: string;
+  /** Encrypts TCP to the sentinels. */
+  readonly tls: boolean;
+  /** Maps the addresses that the sentinels announce. */
+  readonly mapAddress?: MapAddress;
 }
 
 /** The address of Upstash, for the REST driver. */
@@ -146,6 +220,8 @@ export type Config = CommonConfig & {
 } & (
     | { readonly driver: "memory"; readonly memory: MemoryConfig }
     | { readonly driver: "node-redis"; readonly redis: RedisConfig }
+    | { readonly driver: "cluster"; readonly redis: RedisLogin; readonly cluster: ClusterConfig }
+    | { readonly driver: "sentinel"; readonly redis: RedisLogin; readonly sentinel: SentinelConfig }
     | { readonly driver: "upstash"; readonly upstash: UpstashConfig }
   );
 

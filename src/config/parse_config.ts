@@ -10,14 +10,15 @@
 
 import * as v from "valibot";
 import type { Driver } from "../../drivers/driver.ts";
-import { type Address, Refusal, readAddress, readHost } from "../base/address.ts";
+import { type Address, readAddress } from "../base/address.ts";
 import { describe } from "../base/check.ts";
 import { defined } from "../base/defined.ts";
 import { CacheConfigError } from "../base/errors.ts";
-import type { Config, ConfigOptions, DriverName, ParseConfigOptions } from "./options.ts";
+import { Refusal, readHost, readNodes } from "../base/hosts.ts";
+import type { Config, DriverName, ParseConfigOptions } from "./options.ts";
 import { CLIENT_DEFAULTS } from "./policy.ts";
 import { redactUrl } from "./redact_url.ts";
-import { type AddressReaders, SETTINGS, type Setting, TTL_SETTINGS, ttlSetting } from "./settings.ts";
+import { type AddressReaders, GROUPS, SETTINGS, type Setting, TTL_SETTINGS, ttlSetting } from "./settings.ts";
 import { CONFIG_VARIABLES, isSlip, LINK, nearest, OURS, REST } from "./variables.ts";
 
 /** The values that were given, by setting: variables, and the options that beat them. */
@@ -29,6 +30,29 @@ interface Given {
   readonly ttlNames: Set<string>;
   /** The start of the names of Upstash's variables. */
   readonly api: string;
+}
+
+/** The settings that name servers, each with the driver that it suggests if nothing else names one. */
+const SERVERS = [
+  ["cluster.nodes", "cluster"],
+  ["sentinel.sentinels", "sentinel"],
+  ["host", "node-redis"],
+] as const satisfies readonly (readonly [string, DriverName])[];
+
+/** Returns the options of a group under names such as `cluster.nodes`; says what is wrong with them. */
+function ungroup(group: keyof typeof GROUPS, given: unknown, problems: string[]): Record<string, unknown> {
+  const names = Object(given) === given && !Array.isArray(given) ? Object.keys(given as object) : undefined;
+  const known = GROUPS[group];
+  if (!names || names.some((name) => !known.includes(name))) {
+    const received = names ? `{ ${names.join(", ")} }` : show(group, given);
+    problems.push(`option "${group}" is ${received}, expected { ${known.join(", ")} }`);
+    return {};
+  }
+  const { mapAddress } = given as { mapAddress?: unknown };
+  if (mapAddress !== undefined && typeof mapAddress !== "function") {
+    problems.push(`option "${group}.mapAddress" is ${describe(mapAddress)}, expected a function`);
+  }
+  return Object.fromEntries(Object.entries(given as object).map(([name, value]) => [`${group}.${name}`, value]));
 }
 
 function gather(
@@ -51,8 +75,14 @@ function gather(
     env[name] = /PASSWORD|PREFIX/.test(name) ? value : value?.trim();
   }
   const chosen: unknown = (options.driver as Driver | undefined)?.send ? "memory" : options.driver;
-  const moved = chosen !== options.driver || (options.url ?? options.host) !== undefined;
+  const { cluster, sentinel, ...flat } = options as Record<string, unknown>;
+  for (const [name, group] of Object.entries({ cluster, sentinel })) {
+    if (group !== undefined) Object.assign(flat, ungroup(name as keyof typeof GROUPS, group, problems));
+  }
+  const several = ["cluster.nodes", "sentinel.sentinels"].filter((name) => flat[name] !== undefined);
+  const moved = chosen !== options.driver || (options.url ?? options.host ?? several[0]) !== undefined;
   const addresses = ["CACHE_DRIVER", "CACHE_URL", "REDIS_URL", ...REST.map((api) => `${api}_URL`)];
+  addresses.push("REDIS_CLUSTER_NODES", "REDIS_SENTINELS", ...(several.length > 0 ? ["REDIS_HOST"] : []));
   if (moved) for (const name of addresses) delete env[name];
   if (chosen !== undefined && driverOf(env.CACHE_URL) !== chosen) delete env.CACHE_URL;
 
@@ -72,9 +102,10 @@ function gather(
   if (pool !== options.pool && Object.keys(options.pool ?? {}).some((name) => name !== "size")) {
     problems.push(`option "pool" is { ${Object.keys(options.pool ?? {}).join(", ")} }, expected { size }`);
   }
-  for (const [option, value] of Object.entries({ ...options, driver: chosen, pool })) {
-    if (!Object.hasOwn(SETTINGS, option)) {
-      const accepted = [...Object.keys(SETTINGS), ...otherOptions];
+  for (const [option, value] of Object.entries({ ...flat, driver: chosen, pool })) {
+    if (!Object.hasOwn(SETTINGS, option) && !option.endsWith(".mapAddress")) {
+      const named = Object.keys(SETTINGS).map((name) => name.replace(/\..*/, ""));
+      const accepted = [...new Set([...named, ...otherOptions])];
       if (!accepted.includes(option)) {
         problems.push(`option ${describe(option)} is unknown, expected one of ${accepted.join(", ")}`);
       }
@@ -91,9 +122,18 @@ function gather(
   }
   const api = REST.find((api) => env[`${api}_URL`]) ?? REST[0];
   if (given.url === undefined) {
-    const redis = env.REDIS_URL || given.host;
-    given.driver ??= env[`${api}_URL`] && !(tcp && redis) ? "upstash" : redis ? "node-redis" : undefined;
-    if (given.driver === "node-redis") take("url", "REDIS_URL");
+    const servers = SERVERS.filter(([name]) => given[name] !== undefined);
+    const [name = "", first] = servers[0] ?? [];
+    const tcpDriver = env.REDIS_URL ? driverOf(env.REDIS_URL, true) : first;
+    if (given.driver === undefined && env[`${api}_URL`] && !(tcp && tcpDriver)) given.driver = "upstash";
+    else if (given.driver === undefined) {
+      given.driver = tcpDriver;
+      for (const [other, driver] of servers) {
+        if (driver === tcpDriver) continue;
+        problems.push(`${labels[other]} is set, but ${env.REDIS_URL ? "REDIS_URL" : labels[name]} names another store`);
+      }
+    }
+    if (/^(node-redis|cluster|sentinel)$/.test(`${given.driver}`)) take("url", "REDIS_URL");
     if (given.driver === "upstash") {
       take("url", `${api}_URL`);
       if (options.token === undefined) take("token", `${api}_TOKEN`);
@@ -105,9 +145,9 @@ function gather(
 /**
  * Makes a configuration from variables and options.
  *
- * The driver is `CACHE_DRIVER`, else that of `CACHE_URL`, else node-redis when `REDIS_URL` or `REDIS_HOST` is set, else
- * upstash when `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL` is set, else memory. URLs of other drivers are not looked
- * at. An empty variable is unset. An undeclared TTL variable is accepted, unless its name looks like a typo of a known
+ * The driver is `CACHE_DRIVER`, else that of `CACHE_URL`, else cluster when `REDIS_CLUSTER_NODES` is set, sentinel when
+ * `REDIS_SENTINELS` is, that of `REDIS_URL`, node-redis when `REDIS_HOST` is set, else upstash when
+ * `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL` is set, else memory. URLs of other drivers are not looked at. An empty variable is unset. An undeclared TTL variable is accepted, unless its name looks like a typo of a known
  * one. Other unknown `CACHE_*` variables are ignored, because other programs use such names too. They are problems if
  * they look like a typo of a known name, or stand in the library's own files.
  *
@@ -132,7 +172,7 @@ export function parseConfig(
 }
 
 /** The readers of addresses of builds with TCP. */
-export const TCP_ADDRESSES: AddressReaders = { url: (given) => readAddress(given), host: readHost };
+export const TCP_ADDRESSES: AddressReaders = { url: (given) => readAddress(given), host: readHost, nodes: readNodes };
 
 /**
  * Makes a configuration as {@linkcode parseConfig} does.
@@ -155,6 +195,12 @@ export function parseConfigWith(
 
   const table: Record<string, Setting> = { ...SETTINGS, ...TTL_SETTINGS };
   for (const name of ["url", "host"] as const) table[name] = { ...SETTINGS[name], read: addresses[name] };
+  for (const [name, port] of [
+    ["cluster.nodes", 6379],
+    ["sentinel.sentinels", 26379],
+  ] as const) {
+    table[name] = { ...SETTINGS[name], read: (given) => addresses.nodes(given, port) };
+  }
   for (const name of ttlNames) if (given[name] !== undefined) table[name] ??= ttlSetting(name);
   const result = v.safeParse(schemaOf(table, given), given);
   const values = result.output as Partial<Address> & Record<string, unknown>;
@@ -164,8 +210,8 @@ export function parseConfigWith(
     delete values[key];
   }
   for (const [key, said] of Object.entries(values.url ?? {})) {
-    const option = options[key as keyof ConfigOptions] !== undefined;
-    if (values[key] !== undefined && values[key] !== said) {
+    const option = labels[key]?.startsWith("option ") ?? false;
+    if (values[key] !== undefined && JSON.stringify(values[key]) !== JSON.stringify(said)) {
       if (key === "driver") say("url", `but the driver is ${values[key]}`);
       else if (option && options.url === undefined) continue;
       else if (option || labels.url === "REDIS_URL") say(key, `but ${labels.url} says otherwise`);
@@ -180,11 +226,21 @@ export function parseConfigWith(
       );
     }
   }
+  if (settings.tcp !== false && values.driver === "sentinel" && (given.driver ?? "sentinel") === "sentinel") {
+    for (const [key, expected] of [
+      ["sentinel.sentinels", "host:26379,host:26379"],
+      ["sentinel.name", "the name that the sentinels know the master by, often mymaster"],
+    ] as const) {
+      if ((given[key] ?? values[key]) !== undefined) continue;
+      problems.push(`${SETTINGS[key].variable} (option "${key}") is not set, expected ${expected}`);
+    }
+  }
   const isNamed = (given.driver ?? given.url) !== undefined;
   if (values.requireStore && !isNamed) {
     say(
       "requireStore",
-      "but no store is named, expected CACHE_URL, REDIS_URL, REDIS_HOST, UPSTASH_REDIS_REST_URL or CACHE_DRIVER",
+      "but no store is named, expected CACHE_URL, REDIS_URL, REDIS_HOST, REDIS_CLUSTER_NODES, REDIS_SENTINELS, " +
+        "UPSTASH_REDIS_REST_URL or CACHE_DRIVER",
     );
   }
   if (problems.length > 0) throw new CacheConfigError(problems);
@@ -199,19 +255,26 @@ export function parseConfigWith(
   const ttls = new Map<string, unknown>();
   for (const name of ttlNames) if (values[name] !== undefined) ttls.set(name, spanOf(values[name]));
   ttls.set("CACHE_TTL_DEFAULT", spanOf("default"));
-  const { driver = "memory", base, token, host, port, path, username, password, tls, maxEntries, maxBytes } = values;
+  const { driver = "memory", base, token, path, username, password, maxEntries, maxBytes } = values;
+  const { host = "localhost", port = 6379, tls = false } = values;
+  const login = { username, password, tls, poolSize: values.pool };
+  const inParts = driver === "cluster" || (options.driver as Driver | undefined)?.capabilities?.parts;
   return {
     driver,
     named: isNamed,
     memory: defined({ maxEntries, maxBytes }),
-    redis: defined({
-      host: host ?? "localhost",
-      port: port ?? 6379,
-      path,
-      username,
-      password,
-      tls: tls ?? false,
-      poolSize: values.pool,
+    redis: defined({ ...(driver === "node-redis" && { host, port, path }), ...login }),
+    cluster: defined({
+      nodes: values["cluster.nodes"] ?? [{ host, port }],
+      mapAddress: given["cluster.mapAddress"],
+    }),
+    sentinel: defined({
+      sentinels: values["sentinel.sentinels"],
+      name: values["sentinel.name"],
+      username: values["sentinel.username"],
+      password: values["sentinel.password"],
+      tls: values["sentinel.tls"] ?? tls,
+      mapAddress: given["sentinel.mapAddress"],
     }),
     upstash: { url: base, token },
     prefix: values.prefix,
@@ -221,6 +284,7 @@ export function parseConfigWith(
     retries: values.retries,
     onError: values.onError,
     allowSharedDatabases: values.allowSharedDatabases,
+    ...defined({ shards: values["cluster.shards"] ?? (inParts ? 64 : undefined) }),
     ttl: { default: spanOf("default"), short: spanOf("short"), long: spanOf("long") },
     ttls,
     defaults: defined(Object.fromEntries(CLIENT_DEFAULTS.map((name) => [name, values[name]]))),
@@ -253,14 +317,16 @@ function schemaOf(
   return v.object(Object.fromEntries(entries));
 }
 
-/** Returns which driver a URL is for, by its scheme. */
-function driverOf(url = ""): DriverName {
-  return /^http/i.test(url) ? "upstash" : /^memory/i.test(url) ? "memory" : "node-redis";
+/** Returns which driver a URL is for, by its scheme; with `tcp` which of those over TCP. */
+function driverOf(url = "", tcp = false): DriverName {
+  const [, several] = /^\w+[+-](cluster|sentinel):/i.exec(url) ?? [];
+  if (several) return several.toLowerCase() as DriverName;
+  return tcp || !/^(http|memory)/i.test(url) ? "node-redis" : /^http/i.test(url) ? "upstash" : "memory";
 }
 
 /** Shows the value of a setting without its secrets. */
 function show(key: string, value: unknown): string {
-  if (/^(password|token|encryption)$/.test(key)) return "***";
+  if (/(^|\.)password$|^(token|encryption)$/.test(key)) return "***";
   // For these objects, the names in them say more than the type.
   if (/^(lock|near|breaker)$/.test(key) && Object(value) === value)
     return `{ ${Object.keys(value as object).join(", ")} }`;

@@ -1,3 +1,7 @@
+/** Matches a URL: scheme, user and password, servers with the path, and the rest. */
+const FORM =
+  /^([a-z][\w+.-]*:\/\/)([^?#]*@)?((?:(?:\[[\da-f:.]*\]|[\w.-]*)(?::\d{0,5})?(?:,|(?=[/?#]|$)))+(?:\/[\w./-]*)?)([?#][^@]*)?$/i;
+
 /**
  * Removes the secrets from a URL: user, password, query and fragment. If the text does not have the form of a URL, at
  * most its scheme remains.
@@ -13,9 +17,7 @@
  * ```
  */
 export function redactUrl(url: string): string {
-  const [match, scheme = "", user, host = "", tail] =
-    /^([a-z][\w+.-]*:\/\/)([^?#]*@)?((?:\[[\da-f:.]*\]|[\w.-]*)(?::\d{0,5})?(?:\/[\w./-]*)?)([?#][^@]*)?$/i.exec(url) ??
-    [];
+  const [match, scheme = "", user, servers = "", tail] = FORM.exec(url) ?? [];
   if (match === undefined) return `${/^[a-z][\w+.-]*:\/\//i.exec(url) ?? ""}***`;
-  return scheme + (user ? "***@" : "") + host + (tail ? "?***" : "");
+  return scheme + (user ? "***@" : "") + servers + (tail ? "?***" : "");
 }

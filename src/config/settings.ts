@@ -7,11 +7,12 @@
 
 import { ADDRESS_ACCEPTED, type Address } from "../base/address.ts";
 import { type Rule, whole } from "../base/check.ts";
+import type { NodeAddress } from "../base/hosts.ts";
 import { type Duration, durations, millisecondsOf, parseDuration, TTL_ACCEPTED, type TtlClasses } from "../base/ttl.ts";
 import { type EncryptionOptions, keyRing } from "../entry/seal.ts";
 import { Breaker } from "../wire/breaker.ts";
 import { COMMON, type CommonName, oneOf } from "./common.ts";
-import type { ConfigOptions } from "./options.ts";
+import type { ClusterSettings, ConfigOptions, SentinelSettings } from "./options.ts";
 import { type ClientDefaults, checkDefaults } from "./policy.ts";
 
 /** Everything about an option and its variable. */
@@ -32,7 +33,24 @@ export interface AddressReaders {
   url(given: unknown): Address;
   /** Reads a host name. */
   host(given: unknown): string;
+  /** Reads a list of servers. */
+  nodes(given: unknown, defaultPort: number): readonly NodeAddress[];
 }
+
+/** The numbers of shards that keys can be spread over. */
+export const SHARDS: readonly number[] = [1, 4, 16, 64, 256];
+
+/** The options that hold others, each with their names. */
+export const GROUPS: Readonly<Record<"cluster" | "sentinel", readonly string[]>> = {
+  cluster: ["nodes", "shards", "mapAddress"],
+  sentinel: ["sentinels", "name", "username", "password", "tls", "mapAddress"],
+};
+
+/** The names in the table: those of options, and of options in groups such as `cluster.nodes`. */
+export type SettingName =
+  | Exclude<keyof ConfigOptions, keyof typeof GROUPS>
+  | `cluster.${Exclude<keyof ClusterSettings, "mapAddress">}`
+  | `sentinel.${Exclude<keyof SentinelSettings, "mapAddress">}`;
 
 /** Makes a setting from a rule; `fromText` turns the text of a variable into what the rule tests. */
 function byRule(
@@ -111,9 +129,9 @@ const TEXT: Rule = ["a string", (value: unknown) => typeof value === "string"];
 const SPAN = `${TTL_ACCEPTED}, or false`;
 const LIMIT = `${COMMON.timeout[0][0]}, or false`;
 
-/** The options of a client that are variables too. The build reads `url` and `host`. */
-export const SETTINGS: Readonly<Record<keyof ConfigOptions, Setting>> = {
-  driver: byRule("CACHE_DRIVER", oneOf("memory", "node-redis", "upstash")),
+/** The options of a client that are variables too. The build reads `url`, `host` and lists of servers. */
+export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
+  driver: byRule("CACHE_DRIVER", oneOf("memory", "node-redis", "cluster", "sentinel", "upstash")),
   url: byRule("CACHE_URL", [ADDRESS_ACCEPTED, TEXT[1]]),
   token: byRule("UPSTASH_REDIS_REST_TOKEN", [
     "a token without spaces",
@@ -125,6 +143,13 @@ export const SETTINGS: Readonly<Record<keyof ConfigOptions, Setting>> = {
   password: byRule("REDIS_PASSWORD", TEXT),
   tls: byRule("REDIS_TLS", FLAG, flag),
   pool: byRule("REDIS_POOL_SIZE", whole(1, 100), number, 1),
+  "cluster.nodes": byRule("REDIS_CLUSTER_NODES", TEXT),
+  "cluster.shards": byRule("CACHE_SHARDS", ["1, 4, 16, 64 or 256", (value) => SHARDS.includes(value)], number),
+  "sentinel.sentinels": byRule("REDIS_SENTINELS", TEXT),
+  "sentinel.name": byRule("REDIS_SENTINEL_NAME", ["a name", (value: unknown) => TEXT[1](value as never) && !!value]),
+  "sentinel.username": byRule("REDIS_SENTINEL_USERNAME", TEXT),
+  "sentinel.password": byRule("REDIS_SENTINEL_PASSWORD", TEXT),
+  "sentinel.tls": byRule("REDIS_SENTINEL_TLS", FLAG, flag),
   prefix: common("prefix", "CACHE_PREFIX"),
   databases: common("databases", "CACHE_DATABASES"),
   database: common("database", "REDIS_DB", number),
