@@ -250,7 +250,7 @@ describe("parseConfig of several servers", () => {
     assert.equal(parseConfig(record, { inFiles: new Set(Object.keys(record)) }).shards, 16);
   });
 
-  it("parseConfig spreads the keys of a cluster over 64 shards, and over others if it is told to", () => {
+  it("parseConfig spreads the keys of a cluster over 64 shards, and over others where that is set", () => {
     const ready = { name: "mine", capabilities: { parts: true }, send: () => [] } as unknown as Driver;
     for (const [record, options, shards] of [
       [{ REDIS_CLUSTER_NODES: "a" }, {}, 64],

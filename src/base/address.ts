@@ -200,7 +200,7 @@ const FORMS: Readonly<Record<string, readonly [accepted: RegExp, what: string]>>
 function queryOf({ search }: URL, names: readonly string[], driver: string): Readonly<Record<string, string>> {
   const values: Record<string, string> = {};
   if (/%(?![\da-f]{2})/i.test(search)) reject("expected % in its query as %25");
-  // A + of a password is no space here.
+  // The + of a password means itself here, not a space.
   const searchParams = new URLSearchParams(search.replaceAll("+", "%2B"));
   const others = new URLSearchParams(searchParams);
   for (const name of names) {

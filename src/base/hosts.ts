@@ -70,7 +70,7 @@ export function readHost(given: unknown): string {
  *   (with a port in brackets: `[::1]:6379`), or in a list `{ host, port }`.
  * @param defaultPort The port of servers that name none.
  * @returns The servers, each once, in their order.
- * @throws {Refusal} With the reason, if one is not a server, or there is none.
+ * @throws {Refusal} With the reason, if one is not a server, and for an empty list.
  */
 export function readNodes(given: unknown, defaultPort: number): NodeAddress[] {
   if (typeof given === "string") checkText(given.trim());

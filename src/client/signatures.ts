@@ -9,19 +9,27 @@
  * @module
  */
 
+export type { NodeAddress } from "../base/hosts.ts";
 export type { TtlClasses, TtlUnit } from "../base/ttl.ts";
 export type { Migrations } from "../cache/context.ts";
 export type { Loaded } from "../cache/load.ts";
 export type {
+  ClusterConfig,
+  ClusterSettings,
   CommonConfig,
   Config,
   ConfigOptions,
   DatabasesMode,
   DriverName,
+  MapAddress,
   MemoryConfig,
+  NodeOption,
   OnError,
   ParseConfigOptions,
   RedisConfig,
+  RedisLogin,
+  SentinelConfig,
+  SentinelSettings,
   UpstashConfig,
 } from "../config/options.ts";
 export type { LoadLockOptions, TagSource } from "../config/policy.ts";

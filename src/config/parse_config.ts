@@ -147,9 +147,10 @@ function gather(
  *
  * The driver is `CACHE_DRIVER`, else that of `CACHE_URL`, else cluster when `REDIS_CLUSTER_NODES` is set, sentinel when
  * `REDIS_SENTINELS` is, that of `REDIS_URL`, node-redis when `REDIS_HOST` is set, else upstash when
- * `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL` is set, else memory. URLs of other drivers are not looked at. An empty variable is unset. An undeclared TTL variable is accepted, unless its name looks like a typo of a known
- * one. Other unknown `CACHE_*` variables are ignored, because other programs use such names too. They are problems if
- * they look like a typo of a known name, or stand in the library's own files.
+ * `UPSTASH_REDIS_REST_URL` or `KV_REST_API_URL` is set, else memory. URLs of other drivers are not looked at. An empty
+ * variable is unset. An undeclared TTL variable is accepted, unless its name looks like a typo of a known one. Other
+ * unknown `CACHE_*` variables are ignored, because other programs use such names too. They are problems if they look
+ * like a typo of a known name, or stand in the library's own files.
  *
  * @param record The variables, such as `process.env`; only those of this library are looked at.
  * @param settings The client's options, the TTL variables of an application's services, whether there is TCP.
