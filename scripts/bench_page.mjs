@@ -1,6 +1,8 @@
-// The last results of the benchmarks, and the page that shows them. `node scripts/bench_page.mjs` writes the page.
+// The last results of the benchmarks, and the page that shows them. `node scripts/bench_page.mjs` writes the page, and
+// what `scripts/scaling.mjs` makes of them.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { writeScaling } from "./scaling.mjs";
 import { root } from "./tools.mjs";
 
 export const PAGE_FILE = "bench/README.md";
@@ -31,7 +33,7 @@ function sorted(record) {
   return Object.fromEntries(Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Writes the results, and the page of them. */
+/** Writes the results, the page of them, and what else is made of them. */
 export function writeBenchResults(results) {
   // A row has a line of its own, so that changes can be read.
   const text = JSON.stringify(results, (_key, value) => (value?.title ? `\0${JSON.stringify(value)}\0` : value), 1);
@@ -40,6 +42,7 @@ export function writeBenchResults(results) {
     `${text.replace(/"\\u0000(.*)\\u0000"/g, (_, row) => JSON.parse(`"${row}"`))}\n`,
   );
   writeFileSync(join(root, PAGE_FILE), benchPage(results));
+  writeScaling(results);
 }
 
 /** Returns the question of a bench: the first sentences of its source. */

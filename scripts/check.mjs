@@ -19,6 +19,7 @@ const { checkNames } = await import("./names.mjs");
 const { checkProse } = await import("./prose.mjs");
 const { checkLinks } = await import("./links.mjs");
 const { benchPage, PAGE_FILE, readBenchResults } = await import("./bench_page.mjs");
+const { scalingFiles } = await import("./scaling.mjs");
 const { ASSETS_FILE, dashboardAssets } = await import("./dashboard.mjs");
 
 /** Milliseconds that one command may take. */
@@ -95,9 +96,12 @@ async function page() {
   return problems(same ? [] : [`${ASSETS_FILE} is not of src/dashboard/page/: run \`node scripts/dashboard.mjs\``]);
 }
 
+/** The files that are made of the results of the benchmarks. */
 function results() {
-  const same = readFileSync(join(root, PAGE_FILE), "utf8") === benchPage(readBenchResults());
-  return problems(same ? [] : [`${PAGE_FILE} is not of bench/results.json: run \`node scripts/bench_page.mjs\``]);
+  const last = readBenchResults();
+  const made = Object.entries({ [PAGE_FILE]: benchPage(last), ...scalingFiles(last) });
+  const old = made.filter(([file, text]) => readFileSync(join(root, file), "utf8") !== text);
+  return problems(old.map(([file]) => `${file} is not of bench/results.json: run \`node scripts/bench_page.mjs\``));
 }
 
 /** Two queues of about the same length, one for each core: checks of the sources, and checks that need a build. */

@@ -6,7 +6,20 @@ import { CONFIG_VARIABLES } from "../src/config/variables.ts";
 import { inTerminal, larder, plain } from "./helpers/larder.ts";
 import { freePort, type RedisServer, startRedis } from "./helpers/redis_server.ts";
 
-const COMMANDS = ["clear", "list", "get", "backup", "restore", "copy", "warm", "stats", "doctor", "serve", "dashboard"];
+const COMMANDS = [
+  "clear",
+  "list",
+  "get",
+  "backup",
+  "restore",
+  "copy",
+  "warm",
+  "stats",
+  "doctor",
+  "capacity",
+  "serve",
+  "dashboard",
+];
 
 describe("larder", () => {
   let redis: RedisServer;

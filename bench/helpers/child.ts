@@ -12,29 +12,53 @@ export interface ChildRun {
   readonly code: number | null;
 }
 
+/** A process that runs. */
+export interface Child {
+  /** Resolves when it has ended. */
+  readonly ended: Promise<ChildRun>;
+  /** Resolves when its output has a text. */
+  said(text: string): Promise<void>;
+  /** Writes to its standard input. */
+  type(text: string): void;
+}
+
 /**
- * Runs a file in a process of its own.
+ * Runs a file in a process of its own, to its end.
  *
  * @param file Its path.
  * @param args Its arguments.
  * @param patience Milliseconds after which it is killed.
  */
-export function runChild(file: string, args: readonly string[], patience = 15_000): Promise<ChildRun> {
+export function runChild(file: string, args: readonly string[], patience?: number): Promise<ChildRun> {
+  return startChild(file, args, patience).ended;
+}
+
+/**
+ * Starts a file in a process of its own.
+ *
+ * @param file Its path.
+ * @param args Its arguments.
+ * @param patience Milliseconds after which it is killed.
+ */
+export function startChild(file: string, args: readonly string[], patience = 15_000): Child {
   const how = process.versions.deno ? ["run", "-A", "--no-check", file] : [file];
-  return new Promise((resolve, reject) => {
-    const start = performance.now();
-    const child = spawn(process.execPath, [...how, ...args], { stdio: ["ignore", "pipe", "inherit"] });
-    let output = "";
-    let printed = 0;
-    let killed = false;
-    child.stdout.on("data", (chunk: unknown) => {
-      output += chunk;
-      printed = performance.now() - start;
-    });
-    const timer = setTimeout(() => {
-      killed = true;
-      child.kill("SIGKILL");
-    }, patience);
+  const start = performance.now();
+  const child = spawn(process.execPath, [...how, ...args], { stdio: ["pipe", "pipe", "inherit"] });
+  child.stdin.on("error", () => {});
+  let output = "";
+  let printed = 0;
+  let killed = false;
+  let heard = (): void => {};
+  child.stdout.on("data", (chunk: unknown) => {
+    output += chunk;
+    printed = performance.now() - start;
+    heard();
+  });
+  const timer = setTimeout(() => {
+    killed = true;
+    child.kill("SIGKILL");
+  }, patience);
+  const ended = new Promise<ChildRun>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code) => {
       clearTimeout(timer);
@@ -42,4 +66,14 @@ export function runChild(file: string, args: readonly string[], patience = 15_00
       resolve({ lines: output.split("\n").filter(Boolean), printed, ended, code });
     });
   });
+  return {
+    ended,
+    said: (text) =>
+      new Promise((resolve, reject) => {
+        heard = () => output.includes(text) && resolve();
+        heard();
+        ended.then(() => reject(new Error(`${file} ended without "${text}"`)), reject);
+      }),
+    type: (text) => void child.stdin.write(text),
+  };
 }

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { SETTINGS } from "../config/settings.ts";
 import { exit, writeTo } from "../runtime/process.ts";
 import { addBackup } from "./backup.ts";
+import { addCapacity } from "./capacity.ts";
 import { addClear } from "./clear.ts";
 import { addCopy } from "./copy.ts";
 import { addDashboard } from "./dashboard.ts";
@@ -67,6 +68,7 @@ export async function larder(args: readonly string[]): Promise<number> {
     addWarm,
     addStats,
     addDoctor,
+    addCapacity,
     addServe,
     addDashboard,
   ]) {

@@ -115,7 +115,7 @@ function launch(
 const quoted = (words: readonly string[]): string =>
   words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
 
-const COMMANDS = ["clear", "list", "get", "backup", "restore", "copy", "warm", "stats", "doctor"];
+const COMMANDS = ["clear", "list", "get", "backup", "restore", "copy", "warm", "stats", "doctor", "capacity"];
 
 /** In a pipe, progress is a line after 5 s: on a busy machine it would stand among what is expected. */
 function quietly(args: readonly string[]): string[] {
