@@ -84,7 +84,7 @@ ${line(["", "together", "us", "alone", "us"])}${line(["---", "---", "---", "---"
 Server memory, in bytes; the server's allocator rounds sizes up by as much as a fifth.
 
 ${line(["", "bytes"])}${line(["---", "---"])}${MEMORY.map(([, name, row]) => line([name, of(row)])).join("")}
-Measured by `bench/capacity.ts` on ${machineOf(all)}.
+Measured by \`bench/capacity.ts\` on ${machineOf(all)}.
 `;
 }
 

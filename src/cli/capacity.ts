@@ -3,8 +3,9 @@ import { formatBytes, formatCount, formatNumber, formatPercent } from "../base/f
 import { BUSIEST, commandsFor, FULLEST, type Plan, planFor, planOf, type Traffic } from "../manager/capacity.ts";
 import { openManagedConnection } from "../manager/connection.ts";
 import { REFERENCE, REFERENCE_NAME } from "../manager/costs.ts";
-import { readInfo, type ServerNumbers, serverOf } from "../manager/inspect.ts";
+import { readInfo } from "../manager/inspect.ts";
 import { type MeasuredStore, measureStore } from "../manager/measure_store.ts";
+import { type ServerNumbers, serverOf } from "../manager/nodes.ts";
 import { UsageError } from "./errors.ts";
 import { addExamples, addStoreFlags, wholeNumber } from "./flags.ts";
 import { harmless, table } from "./format.ts";
@@ -24,8 +25,8 @@ export function addCapacity(program: Command, run: Run): void {
     .summary("compute how many servers a traffic needs")
     .description(
       "Computes how many servers a traffic needs, by the costs of commands on the store. To measure them, " +
-        "it keeps the store busy for about two seconds, with at most 50 keys of its own that it removes. Over REST it " +
-        "measures nothing, and counts what is billed.",
+        "it keeps the store busy for about two seconds, with at most 50 keys of its own that it removes. Over REST " +
+        "it measures nothing, and counts what is billed.",
     );
   const add = (name: keyof Traffic, words: string, fallback: number, least = 0, most?: number): void => {
     command.option(`--${name} <number>`, words, wholeNumber(least, most), fallback);
@@ -55,7 +56,7 @@ export function addCapacity(program: Command, run: Run): void {
       const measured = await measureStore(client, { size: traffic.size, signal, timeout });
       const connection = await openManagedConnection(client, { database: 0, signal, timeout });
       const server = await readInfo(connection)
-        .then(serverOf)
+        .then(({ info, nodes: [first] }) => serverOf(first?.info ?? info))
         .finally(() => connection.close());
       const costs = typeof measured === "string" ? REFERENCE : measured;
       const plan = planFor(traffic, costs, server.memoryLimit ?? 0);

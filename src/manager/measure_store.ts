@@ -4,7 +4,7 @@
  */
 import { type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { OWN } from "../base/own_keys.ts";
-import { infoNumber, parseInfo } from "./inspect.ts";
+import { infoNumber, parseInfo } from "./nodes.ts";
 import type { ManagedClient, StepOptions } from "./target.ts";
 
 /** The costs of commands for a store's processor, in microseconds. */
