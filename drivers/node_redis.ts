@@ -14,6 +14,7 @@ import type { Timeout } from "../src/base/ttl.ts";
 import type { Connection, Driver, RawCommand, SendOptions } from "./driver.ts";
 import { ClientConnection, LentConnection } from "./node_redis/client_connection.ts";
 import { closedError, connectError, ignore, throwIfRefused } from "./node_redis/errors.ts";
+import type { NodeDriver } from "./node_redis/node_driver.ts";
 import { addressOf, checkNodeRedisOptions, type NodeRedisOptions, parseTime } from "./node_redis/options.ts";
 import { type OpenConnection, Pool } from "./node_redis/pool.ts";
 import { Primary } from "./node_redis/primary.ts";
@@ -77,7 +78,7 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
   });
   const own = new Set<Connection>();
   let closed: Promise<unknown> | undefined;
-  return {
+  const driver: NodeDriver = {
     name: "node-redis",
     ...(named !== undefined && { database: named }),
     capabilities: {
@@ -112,7 +113,14 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
       closed ??= Promise.all([...pools.map((pool) => pool.close()), ...[...own].map((each) => each.close())]);
       await closed;
     },
+    drop(why) {
+      closed ??= Promise.resolve();
+      tracking.close();
+      for (const pool of pools) pool?.drop(why);
+      for (const each of own) each.close();
+    },
   };
+  return driver;
 }
 
 /** Returns a function that opens a connection to all databases. */

@@ -12,7 +12,9 @@ export const PACKAGE_FOLDER = "dist/npm";
 /** The modules that are shared, with all that they load at once: what the root has on every runtime. */
 const ROOTS = ["entry_point", "memory_factory", "public"].map((name) => `dist/src/client/${name}.js`);
 /** The drivers that are loaded when they are used. What they share with the rest must not be in them a second time. */
-const DRIVERS = ["dist/drivers/upstash.js", "dist/drivers/node_redis.js"];
+const DRIVERS = ["dist/drivers/upstash.js", "dist/drivers/node_redis.js", "dist/drivers/cluster.js"];
+/** Those over TCP, which share the client package. */
+const OVER_TCP = DRIVERS.slice(1);
 const SHARED = "./shared.js";
 /**
  * The start of a file that Bun loads as it is. It compiles others to JavaScript once more. If its cache has nothing of
@@ -44,7 +46,7 @@ export async function bundlePackage() {
   );
   const names = await namesOf(build, modules);
   const places = new Map(modules.map((module) => [module, { file: SHARED, names: names.get(module) }]));
-  const alone = ["dist/mod.js", "dist/drivers/node_redis.js"];
+  const alone = ["dist/mod.js", ...OVER_TCP];
   const bundle = (inputs, plugins = [], more = {}) => {
     const options = { ...OPTIONS, ...inputs, outdir: join(root, PACKAGE_FOLDER), chunkNames: "chunk-[hash]" };
     return build({ ...options, splitting: true, metafile: true, external: EXTERNAL, plugins, ...more });
@@ -68,7 +70,7 @@ export async function bundlePackage() {
       [lazy(entries), elsewhere(places)],
     ),
     bundle(
-      entryPoints((module) => module === alone[1]),
+      entryPoints((module) => OVER_TCP.includes(module)),
       [elsewhere(places), builtins],
     ),
     bundle(

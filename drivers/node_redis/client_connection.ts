@@ -42,6 +42,8 @@ export class LentConnection {
 
   async close(): Promise<void> {}
 
+  drop(): void {}
+
   leave(): void {}
 }
 

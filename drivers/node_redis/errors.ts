@@ -58,7 +58,10 @@ function isNeeded(error: StoreError): boolean {
   return /^(MGET|GET|SET|EVAL|EVALSHA|UNLINK|SELECT)$/i.test(unknownCommand(error) ?? "");
 }
 
-/** Adds advice to an error that shows that the server is not a single Redis: its own words alone do not help. */
+/**
+ * Adds advice to an error that shows that the server is not a single Redis: its own words alone do not help. They
+ * become its `cause`.
+ */
 export function explained(error: StoreError, endpoint: string): StoreError {
   const { kind, code, repeat, message } = error;
   const why = isOfCluster(error)
@@ -69,7 +72,20 @@ export function explained(error: StoreError, endpoint: string): StoreError {
       : /Unknown Redis command called from/.test(message)
         ? "`larder doctor` names the command, which the scripts of the cache need"
         : isNeeded(error) && `the cache needs this command; ${SENTINEL}`;
-  return why ? new StoreError(kind, `${message}: ${why}`, { code, repeat }) : error;
+  return why ? new StoreError(kind, `${message}: ${why}`, { code, repeat, cause: error }) : error;
+}
+
+const UNSENT = new WeakSet<StoreError>();
+
+/** Marks the error of a connection that could not be opened: what waited for it was not sent. */
+export function markUnsent(error: StoreError): StoreError {
+  UNSENT.add(error);
+  return error;
+}
+
+/** Returns whether the commands that failed with an error were not sent, so that any of them may go elsewhere. */
+export function isUnsent(error: StoreError): boolean {
+  return UNSENT.has(error);
 }
 
 /** Makes the error of a send after the driver was closed. */

@@ -113,11 +113,16 @@ export function checkNodeRedisOptions(options: NodeRedisOptions): void {
   const { client, pool, tls } = options;
   if (client !== undefined) checkClient(client);
   if (pool !== undefined) checkOptions(pool, { size: whole(1) }, "nodeRedis.pool");
-  if (tls !== undefined && typeof tls !== "boolean") checkNames(tls, TLS, "nodeRedis.tls", "true, false or ");
+  checkTls(tls, "nodeRedis.tls");
   const misplaced = client && OF_ADDRESS.find((name) => options[name] !== undefined);
   if (misplaced) {
     throw invalid("use a ready client with nodeRedis", misplaced, "client, connectTimeout, pingInterval, database");
   }
+}
+
+/** Throws for TLS settings that are unknown or of another form. */
+export function checkTls(tls: unknown, what: string): void {
+  if (tls !== undefined && typeof tls !== "boolean") checkNames(tls, TLS, what, "true, false or ");
 }
 
 /**

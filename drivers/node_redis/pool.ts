@@ -1,7 +1,7 @@
 import { LONGEST_TIMER } from "../../src/base/ttl.ts";
 import { type Command, type Reply, type SendOptions, StoreError } from "../driver.ts";
 import type { ConnectionHooks, SharedConnection } from "./connection.ts";
-import { closedError, ignore } from "./errors.ts";
+import { closedError, ignore, markUnsent } from "./errors.ts";
 import type { Primary } from "./primary.ts";
 import { LONGEST_PAUSE, type RedisAddress, SHORTEST_PAUSE } from "./redis_address.ts";
 import { leftError } from "./resp_connection.ts";
@@ -94,6 +94,13 @@ export class Pool {
     await Promise.all(this.#connections.map((connection) => connection.close()));
   }
 
+  /** Ends the connections at once, for a reason with which pending sends fail. */
+  drop(why: StoreError): void {
+    this.#closed = true;
+    this.#abort?.abort(why);
+    for (const connection of this.#connections) connection.lose(why);
+  }
+
   /** Replaces the open connections by a new one. If none can be opened, they stay. */
   leave(): void {
     const old = this.#connections;
@@ -141,7 +148,7 @@ export class Pool {
       },
       (error: StoreError) => {
         this.#attempt = undefined;
-        this.#failure = error;
+        this.#failure = markUnsent(error);
         this.#pausedUntil = performance.now() + Math.min(SHORTEST_PAUSE * 2 ** this.#failures++, LONGEST_PAUSE);
       },
     );

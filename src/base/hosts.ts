@@ -80,6 +80,11 @@ export function readNodes(given: unknown, defaultPort: number): NodeAddress[] {
   return [...new Map(nodes.map((node) => [`${node.host} ${node.port}`, node])).values()];
 }
 
+/** Returns the name of a server: `host:port`, with an IPv6 address in brackets. */
+export function nodeName({ host, port }: NodeAddress): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
 function readNode(given: unknown, defaultPort: number): NodeAddress {
   if (typeof given !== "string") {
     const { host, port = defaultPort, ...others } = Object(given);

@@ -304,6 +304,7 @@ class Cluster implements RedisCluster {
         await assign(target);
       },
       async cancel() {
+        expectDone(await source.say("CLUSTER", "SETSLOT", slot, "STABLE"));
         await moveKeys(slot, target, source, []);
         await assign(source);
       },

@@ -1,0 +1,90 @@
+import { type Connection, type RawCommand, type RawReply, type SendOptions, StoreError } from "../driver.ts";
+import { Router } from "./router.ts";
+import type { Translate } from "./slot_map.ts";
+import type { MasterNode, Topology } from "./topology.ts";
+
+/** Opens a connection to one node. */
+export async function connectTo({ driver }: MasterNode, timeout: number | undefined): Promise<Connection> {
+  if (!driver.connect) throw new TypeError("Cannot open a connection: the driver of the node has none");
+  return driver.connect(0, timeout === undefined ? {} : { timeout });
+}
+
+/**
+ * A connection to a cluster that belongs to one caller: it has a connection of its own to each node, opened when a
+ * command goes there first, or again after it was lost.
+ */
+export class RoutedConnection implements Connection {
+  readonly #topology: Topology;
+  readonly #router: Router;
+  readonly #connections = new Map<MasterNode, Promise<Connection>>();
+  readonly #timeout: number | undefined;
+  readonly #gone: (connection: Connection) => void;
+  #closed: StoreError | undefined;
+
+  /** @param gone Called when it is closed. */
+  constructor(
+    topology: Topology,
+    translate: Translate,
+    timeout: number | undefined,
+    gone: (connection: Connection) => void,
+  ) {
+    this.#topology = topology;
+    this.#timeout = timeout;
+    this.#gone = gone;
+    this.#router = new Router(topology, translate, true, (node) => ({
+      send: (commands, options) => this.#send(node, commands, options),
+    }));
+  }
+
+  send(commands: readonly RawCommand[], options?: SendOptions): Promise<RawReply[]> {
+    return this.#closed ? Promise.reject(this.#closed) : this.#router.send(commands, options);
+  }
+
+  /** Listens on one master. What is published is heard on all of them. */
+  async listen(command: RawCommand, onReply: (reply: RawReply) => void): Promise<void> {
+    if (this.#closed) throw this.#closed;
+    await this.#topology.ensure();
+    if (!this.#topology.known) throw this.#topology.failure;
+    return (await this.#open(this.#topology.any())).listen(command, onReply);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = new StoreError("closed", "The connection to the cluster is closed");
+    this.#gone(this);
+    for (const connection of this.#connections.values())
+      connection.then(
+        (open) => open.close(),
+        () => {},
+      );
+    this.#connections.clear();
+  }
+
+  async #send(
+    node: MasterNode,
+    commands: readonly RawCommand[],
+    options: SendOptions | undefined,
+  ): Promise<RawReply[]> {
+    const opened = this.#open(node);
+    const connection = await opened;
+    try {
+      return await connection.send(commands, options);
+    } catch (error) {
+      if (this.#connections.get(node) === opened) this.#connections.delete(node);
+      // It had ended before.
+      if (error instanceof StoreError && error.repeat === "all" && !this.#closed) {
+        return (await this.#open(node)).send(commands, options);
+      }
+      throw error;
+    }
+  }
+
+  #open(node: MasterNode): Promise<Connection> {
+    const open = this.#connections.get(node);
+    if (open) return open;
+    const opening = connectTo(node, this.#timeout);
+    this.#connections.set(node, opening);
+    opening.catch(() => this.#connections.delete(node));
+    return opening;
+  }
+}
