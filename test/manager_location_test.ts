@@ -12,7 +12,7 @@ describe("client.locate", () => {
     const place = await client.locate({ service: "auth" });
     assert.deepEqual(
       { ...place, driver: place.driver === driver },
-      { driver: true, database: 2, prefix: "a%3Ab:", service: "auth", number: 2, numbered: true },
+      { driver: true, database: 2, prefix: "a%3Ab:", tags: [""], service: "auth", number: 2, numbered: true },
     );
     assert.deepEqual(
       { ...(await client.locate({ database: 9 })), driver: 0 },
@@ -20,6 +20,7 @@ describe("client.locate", () => {
         driver: 0,
         database: 9,
         prefix: "a%3Ab:",
+        tags: [""],
         service: undefined,
         number: 9,
         numbered: true,

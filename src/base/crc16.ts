@@ -12,7 +12,7 @@ export function crc16(text: string): number {
   let crc = 0;
   for (let index = 0; index < text.length; index++) {
     const code = text.charCodeAt(index);
-    if (code > 127) return ofBytes(text);
+    if (code > 127) return crc16OfBytes(new TextEncoder().encode(text));
     crc = next(crc, code);
   }
   return crc;
@@ -25,9 +25,10 @@ export function hashSlot(key: string): number {
   return crc16(end > start ? key.slice(start, end) : key) % SLOTS;
 }
 
-function ofBytes(text: string): number {
+/** Returns the CRC16 of bytes. */
+export function crc16OfBytes(bytes: Uint8Array): number {
   let crc = 0;
-  for (const byte of new TextEncoder().encode(text)) crc = next(crc, byte);
+  for (const byte of bytes) crc = next(crc, byte);
   return crc;
 }
 

@@ -183,10 +183,11 @@ export class CacheClient<S extends object = FoodFastServices> {
       name = made.name;
       home = this.#services.get(name)?.home ?? home;
     }
-    const { database: sent, prefix } = this.#assembly.keyspace(home);
+    const { database: sent, prefix, shards } = this.#assembly.keyspace(home);
+    const tags = shards.map((shard) => shard.prefix.slice(prefix.length));
     const store = this.#assembly.store(home.configured);
     const driver = await store.driver();
-    return { driver, database: sent, prefix, service: name, number: home.database, numbered: store.numbered };
+    return { driver, database: sent, prefix, tags, service: name, number: home.database, numbered: store.numbered };
   }
 
   /**

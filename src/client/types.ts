@@ -109,6 +109,11 @@ export interface Location {
   readonly database: number;
   /** The start of every key in the store. */
   readonly prefix: string;
+  /**
+   * The hash tag of each shard, such as `"{c9q}"`, which follows the prefix; one empty text if keys are not spread over
+   * shards. The shard of a key is the remainder of its CRC16 by their number.
+   */
+  readonly tags: readonly string[];
   /** The service's name, if it is the location of a service. */
   readonly service?: string | undefined;
   /** The database's number, 0-15. */

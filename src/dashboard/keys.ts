@@ -1,9 +1,8 @@
 /** The queries of the key browser. */
-import type { RawReply } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import { toBase64 } from "../base/base64.ts";
 import { OWN } from "../base/own_keys.ts";
-import { asText, openManagedConnection, word } from "../manager/connection.ts";
+import { asText, openManagedConnection } from "../manager/connection.ts";
 import { bytesOf, shownBytes, valueToJson } from "../manager/json.ts";
 import { entryReader } from "../manager/list.ts";
 import { get, type KeyDetails, type ManagedClient, type Target } from "../manager/mod.ts";
@@ -64,11 +63,10 @@ export async function findKeys(client: ManagedClient, options: FindOptions): Pro
     let { cursor } = options;
     let [count, scanned] = [limit, 0];
     do {
-      const [page] = await connection.must([connection.scanCommand(cursor, pattern, count)]);
-      const [next, found] = page as [RawReply, Bulk[]];
-      await add(found.filter((key) => connection.isEntry(key)));
+      const page = await connection.page(cursor, pattern, count);
+      await add(page.keys.filter((key) => connection.isEntry(key)));
       scanned += count;
-      cursor = word(next);
+      cursor = page.cursor;
       count = Math.min(count * 2, MOST);
     } while (cursor !== "0" && keys.length < limit && performance.now() - start < BUDGET_MS);
     return { keys, cursor: cursor === "0" ? null : cursor, scanned };

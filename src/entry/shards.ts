@@ -50,6 +50,9 @@ const LETTERS: ReadonlyMap<number, string> = new Map([
   [256, "9lr1"],
 ]);
 
+/** The numbers of shards that there can be. */
+export const SHARD_COUNTS: readonly number[] = [...LETTERS.keys()];
+
 /** Returns the tag of a shard. */
 export function tagOf(shard: number, count: number): string {
   const at = count > 64 ? shard % 64 : Math.floor(((shard + 0.5) * 64) / count);

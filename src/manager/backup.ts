@@ -2,7 +2,7 @@ import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { sha256Stream } from "../runtime/files.ts";
 import { type ManagedConnection, openManagedConnection } from "./connection.ts";
 import { toTrailer } from "./file.ts";
-import { FORMAT, type Page, toLine } from "./record.ts";
+import { FORMAT, type Page, SHARDED_FORMAT, toLine } from "./record.ts";
 import { Source } from "./source.ts";
 import type { ManagedClient, Problem, StepOptions, Target } from "./target.ts";
 
@@ -63,15 +63,22 @@ export async function* backup(
   };
   try {
     const { service, number: database } = connection.location;
+    const { count: shards } = connection.layout;
     const created = new Date().toISOString();
     await put(
-      `${JSON.stringify({ larder: "backup", format: FORMAT, ...(service && { service }), database, created })}\n`,
+      `${JSON.stringify({
+        larder: "backup",
+        ...(shards === undefined ? { format: FORMAT } : { format: SHARDED_FORMAT, shards }),
+        ...(service && { service }),
+        database,
+        created,
+      })}\n`,
     );
     for await (const { records, problems } of inOrder(connection)) {
       let text = "";
       for (const record of records) {
         text += toLine(record);
-        if (!record.more && !connection.isOwn(connection.physical(record.key))) keys++;
+        if (!record.more && !connection.layout.ownOf(record.key)) keys++;
         if (text.length < CHUNK_LENGTH) continue;
         await put(text);
         text = "";
@@ -95,8 +102,8 @@ const encoder = new TextEncoder();
 const CHUNK_LENGTH = 2 ** 16;
 
 /**
- * Reads everything that a backup holds. The marks of tags follow the entries, and the epoch is last, so that entries
- * invalidated during the backup are invalid in the file too.
+ * Reads everything that a backup holds. The marks of tags follow the entries, and the epochs are last, so that entries
+ * invalidated during the backup are invalid in the file too; this holds for each shard.
  *
  * @param connection The connection to the service or database.
  * @returns Pages of records.
@@ -104,11 +111,11 @@ const CHUNK_LENGTH = 2 ** 16;
 export async function* inOrder(connection: ManagedConnection): AsyncGenerator<Page, void, void> {
   const source = new Source(connection);
   yield* source.read("*", (key) => !connection.isOwn(key));
-  const epoch = connection.physical(EPOCH_KEY);
-  const [there] = await connection.must([["EXISTS", epoch]]);
-  if (there === 0) return;
-  yield* source.read(`${MARKS}*`, () => true);
-  yield* source.keys([epoch]);
+  const epochs = connection.layout.tags.map((_, shard) => connection.start(shard) + EPOCH_KEY);
+  const there = await connection.must(epochs.map((key) => ["EXISTS", key]));
+  if (there.every((reply) => reply === 0)) return;
+  yield* source.read(`${MARKS}*`, (key) => connection.isOwn(key));
+  yield* source.keys(epochs);
 }
 
 /** Compresses what is written, and passes it on. */

@@ -2,8 +2,8 @@ import type { RawCommand, RawReply } from "../../drivers/driver.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { checkPattern } from "../entry/keyspace.ts";
 import { EVERYTHING, invalidate } from "../lua/entries.ts";
-import { type ManagedConnection, openManagedConnection, word } from "./connection.ts";
-import { type Bulk, checkStepNames, type ManagedClient, type StepOptions, type Target } from "./target.ts";
+import { type ManagedConnection, openManagedConnection } from "./connection.ts";
+import { checkStepNames, type ManagedClient, type StepOptions, type Target } from "./target.ts";
 
 /**
  * The minimum and maximum number of keys that one step scans and deletes. Commands of other clients wait while the
@@ -56,32 +56,38 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
   let keys = 0;
   let unreadable = 0;
   let refused: string | null = null;
-  let cursor: string | undefined = "0";
-  let unlink: RawCommand[] = [];
+  let deleting: Promise<RawReply[]> = Promise.resolve([]);
+  const count = async (): Promise<void> => {
+    for (const deleted of await deleting) keys += Number(deleted);
+  };
   try {
-    if (options.service !== undefined && pattern === "*" && !options.dryRun) {
-      const [epoch, marks] = [connection.physical(EPOCH_KEY), connection.physical(MARKS)];
-      const [answer] = await connection.send([["EVAL", invalidate.lua, 1, epoch, marks, EVERYTHING]]);
-      if (answer instanceof Error) refused = answer.message;
-    }
-    const count = await pageSizeOf(connection);
-    while (cursor !== undefined) {
-      // One round trip reads the next page and deletes the last one.
-      const [page, deleted] = await connection.must([connection.scanCommand(cursor, pattern, count), ...unlink]);
-      const [next, physical] = page as [RawReply, Bulk[]];
-      const found = physical.filter((key) => connection.isEntry(key));
+    if (options.service !== undefined && pattern === "*" && !options.dryRun) refused = await invalidateAll(connection);
+    for await (const page of connection.scan(pattern, await pageSizeOf(connection))) {
+      const found = page.filter((key) => connection.isEntry(key));
       const known = connection.exact ? found : found.filter((key) => !connection.doubtful(key));
-      cursor = word(next) === "0" ? undefined : word(next);
-      unlink = known.length > 0 && !options.dryRun ? [["UNLINK", ...known]] : [];
-      keys += options.dryRun ? known.length : Number(deleted ?? 0);
       unreadable += found.length - known.length;
+      await count();
+      if (options.dryRun) keys += known.length;
+      // Not awaited here, so that the next page is read at the same time.
+      deleting = connection.must(options.dryRun ? [] : connection.unlinks(known));
+      deleting.catch(() => {});
       yield { keys, unreadable, refused, done: false };
     }
-    for (const deleted of await connection.must(unlink)) keys += Number(deleted);
+    await count();
     yield { keys, unreadable, refused, done: true };
   } finally {
     await connection.close();
   }
+}
+
+/** Invalidates all shards. Returns the error of the first one that refused; `null` if none did. */
+async function invalidateAll(connection: ManagedConnection): Promise<string | null> {
+  const commands = connection.layout.tags.map((_, shard): RawCommand => {
+    const start = connection.start(shard);
+    return ["EVAL", invalidate.lua, 1, start + EPOCH_KEY, start + MARKS, EVERYTHING];
+  });
+  const answers = await connection.send(commands);
+  return answers.find((answer) => answer instanceof Error)?.message ?? null;
 }
 
 /** Returns the number of keys per step, from the shortest of three round trips. */

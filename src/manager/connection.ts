@@ -4,14 +4,16 @@
  * read: over REST they arrive with U+FFFD in them, and count as unreadable.
  */
 import { type Command, type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
-import { escapeGlob } from "../../drivers/glob.ts";
+import { escapeGlob, globMatch } from "../../drivers/glob.ts";
 import { invalid, invalidType } from "../base/check.ts";
-import { isOwnKey, OWN } from "../base/own_keys.ts";
+import { hashSlot } from "../base/crc16.ts";
+import { OWN } from "../base/own_keys.ts";
 import { showsLife } from "../base/store_error.ts";
 import { parseTimeout, type Timeout } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import type { Location, LocationOf } from "../client/types.ts";
 import { OWN_DATABASE } from "../services/databases.ts";
+import { isOwnBulk, Layout, ownKey } from "./layout.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 
 const encoder = new TextEncoder();
@@ -19,9 +21,9 @@ const encoder = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** Matches the library's own keys of a service, below its name. */
+/** Matches the library's own keys of a service, below its name; with shards, the tag stands in between. */
 const OWN_OF_SERVICE = new RegExp(`^([\\w-]+):${OWN}`);
-const OWN_BYTES = encoder.encode(OWN);
+const OWN_OF_SHARDED = new RegExp(`^([\\w-]+):\\{\\w+\\}${OWN}`);
 
 /** The maximum number of bytes that one character takes in JSON; by it, the size of a request is estimated. */
 const BYTES_A_CHARACTER = 6;
@@ -34,16 +36,6 @@ export function asText(bulk: Bulk): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Returns whether a logical key, as text or bytes, is one of the library's own. */
-export function isOwnBulk(logical: Bulk): boolean {
-  return typeof logical === "string" ? isOwnKey(logical) : OWN_BYTES.every((byte, i) => logical[i] === byte);
-}
-
-/** Returns the name of the service if a logical key of a whole database is one of the library's own below a name. */
-export function ownerOf(logical: Bulk): string | undefined {
-  return OWN_OF_SERVICE.exec(displayText(logical))?.[1];
 }
 
 /** Returns a key or value as text to display. Bytes that are not UTF-8 become U+FFFD. */
@@ -64,6 +56,12 @@ function textArgument(argument: string | number | Uint8Array): string | number {
   return text;
 }
 
+/** A page of physical keys, and the cursor of the next one; `"0"` at the end. */
+interface Page {
+  readonly keys: readonly Bulk[];
+  readonly cursor: string;
+}
+
 /** A connection to a service or a database. */
 export class ManagedConnection {
   /** The service's or database's driver, database and prefix. */
@@ -72,8 +70,11 @@ export class ManagedConnection {
   readonly exact: boolean;
   /** `true` if keys and values are sent and received as bytes. */
   readonly bytes: boolean;
+  /** The layout of the keys below the prefix. */
+  readonly layout: Layout;
   readonly #connection: Connection | undefined;
-  readonly #prefix: Uint8Array;
+  /** The length of the prefix in bytes. */
+  readonly #length: number;
   /** `true` for a whole database, which services may share. */
   readonly #whole: boolean;
   /** The starts of physical keys that are left out of scans. */
@@ -96,7 +97,8 @@ export class ManagedConnection {
     this.bytes = connection !== undefined;
     this.exact = connection !== undefined || location.driver.name === "memory";
     this.#connection = connection;
-    this.#prefix = encoder.encode(location.prefix);
+    this.layout = new Layout(location.tags);
+    this.#length = encoder.encode(location.prefix).length;
     this.#whole = location.service === undefined;
     this.#signal = signal;
     this.timeout = parseTimeout(timeout, "timeout");
@@ -138,9 +140,9 @@ export class ManagedConnection {
   async findShared(): Promise<string[]> {
     const names = new Set<string>();
     if (!this.shared) return [];
-    for await (const page of this.scan(`*:${OWN}*`, 1000)) {
+    for await (const page of this.scan(`*:${this.layout.glob}${OWN}*`, 1000)) {
       for (const key of page) {
-        const name = ownerOf(this.logical(key));
+        const name = this.ownerOf(this.logical(key));
         if (name !== undefined) names.add(name);
       }
     }
@@ -234,18 +236,44 @@ export class ManagedConnection {
   physical(logical: string): string;
   physical(logical: Bulk): Bulk;
   physical(logical: Bulk): Bulk {
-    if (typeof logical === "string") return this.location.prefix + logical;
-    const key = new Uint8Array(this.#prefix.length + logical.length);
-    key.set(this.#prefix);
-    key.set(logical, this.#prefix.length);
+    const start = this.#isNamed(logical) ? this.location.prefix : this.start(this.layout.shardOf(logical));
+    if (typeof logical === "string") return start + logical;
+    const prefix = encoder.encode(start);
+    const key = new Uint8Array(prefix.length + logical.length);
+    key.set(prefix);
+    key.set(logical, prefix.length);
     return key;
   }
 
   /** Returns the logical key of a physical one. */
   logical(physical: Bulk): Bulk {
-    return typeof physical === "string"
-      ? physical.slice(this.location.prefix.length)
-      : physical.subarray(this.#prefix.length);
+    const { layout, location } = this;
+    const from = typeof physical === "string" ? location.prefix.length : this.#length;
+    const rest = typeof physical === "string" ? physical.slice(from) : physical.subarray(from);
+    // Keys of other programs have no tag; those of services that share a whole database have it behind a name.
+    const tagged = layout.count !== undefined && layout.tagged(displayText(rest.slice(0, layout.length))) !== undefined;
+    return tagged ? rest.slice(layout.length) : rest;
+  }
+
+  /**
+   * Returns whether a logical key of a whole database names a service that shares it, and the tag of its shard, such as
+   * `menu:{c9q}dish:1`.
+   */
+  #isNamed(logical: Bulk): boolean {
+    if (!this.shared || this.layout.count === undefined) return false;
+    const [name] = /^[\w-]+:/.exec(displayText(logical)) ?? [];
+    return name !== undefined && this.layout.tagged(displayText(logical).slice(name.length)) !== undefined;
+  }
+
+  /** Returns the start of the physical keys of a shard. */
+  start(shard: number): string {
+    return this.location.prefix + this.layout.tags[shard];
+  }
+
+  /** Returns the key in a file of a physical key: entries have no tag, and the library's own keep that of their shard. */
+  inFile(physical: Bulk): Bulk {
+    if (!this.isOwn(physical)) return this.logical(physical);
+    return displayText(physical).slice(this.location.prefix.length);
   }
 
   /** Returns whether a physical key is one of the library's own. */
@@ -253,10 +281,15 @@ export class ManagedConnection {
     return isOwnBulk(this.logical(physical));
   }
 
+  /** Returns the name of the service if a logical key of a whole database is one of the library's own below a name. */
+  ownerOf(logical: Bulk): string | undefined {
+    return (this.layout.count === undefined ? OWN_OF_SERVICE : OWN_OF_SHARDED).exec(displayText(logical))?.[1];
+  }
+
   /** Returns whether a physical key is an application's, not the library's. */
   isEntry(physical: Bulk): boolean {
     // Services that share the database keep the library's keys below their names.
-    return !this.isOwn(physical) && !(this.#whole && ownerOf(this.logical(physical)) !== undefined);
+    return !this.isOwn(physical) && !(this.#whole && this.ownerOf(this.logical(physical)) !== undefined);
   }
 
   /** Returns whether the driver can send a key or value. */
@@ -264,9 +297,25 @@ export class ManagedConnection {
     return this.bytes || asText(bulk) !== undefined;
   }
 
-  /** Returns the physical key of one of the library's own, by its name. */
+  /** Returns the physical key of one of the library's own that belongs to no shard, by its name. */
   own(name: string): string {
-    return `${this.location.prefix}${OWN}${name}`;
+    return ownKey(this.location, name);
+  }
+
+  /** Returns the commands that delete keys: on a cluster one for each slot. */
+  unlinks(keys: readonly Bulk[]): RawCommand[] {
+    if (keys.length === 0) return [];
+    if (!this.location.driver.capabilities.parts) return [["UNLINK", ...keys]];
+    const bySlot = new Map<number, Bulk[]>();
+    for (const key of keys) {
+      const text = asText(key);
+      // Of keys that are not text, each has a command of its own.
+      const slot = text === undefined ? -1 - bySlot.size : hashSlot(text);
+      const others = bySlot.get(slot);
+      if (others) others.push(key);
+      else bySlot.set(slot, [key]);
+    }
+    return [...bySlot.values()].map((some) => ["UNLINK", ...some]);
   }
 
   /** Returns whether a text may have been bytes that are not UTF-8 before it was received. */
@@ -277,24 +326,63 @@ export class ManagedConnection {
 
   /** Returns the command that reads a page of the physical keys that match a logical glob. */
   scanCommand(cursor: string, pattern: string, count: number): RawCommand {
-    return ["SCAN", cursor, "MATCH", escapeGlob(this.location.prefix) + pattern, "COUNT", count];
+    // Below the names of services, the tag stands behind the name.
+    const glob = this.#tests ? "*" : this.layout.glob + pattern;
+    return ["SCAN", cursor, "MATCH", escapeGlob(this.location.prefix) + glob, "COUNT", count];
+  }
+
+  /** `true` if a glob of the store finds more keys than those of a logical glob. */
+  get #tests(): boolean {
+    return this.shared && this.layout.count !== undefined;
+  }
+
+  /** Reads a page of the physical keys that match a logical glob, and the cursor of the next one; `"0"` at the end. */
+  async page(cursor: string, pattern: string, count: number): Promise<Page> {
+    const [reply] = await this.must([this.scanCommand(cursor, pattern, count)]);
+    const [next, found] = reply as [RawReply, Bulk[]];
+    const tests = this.#tests && pattern !== "*";
+    const keys = found.filter(
+      (key) =>
+        !(this.#without.length > 0 && this.#leavesOut(displayText(key))) &&
+        !(tests && !globMatch(pattern, displayText(this.logical(key)))),
+    );
+    return { keys, cursor: word(next) };
   }
 
   /**
    * Reads pages of the physical keys that match a logical glob, the library's own included. Pages may be empty, and
-   * keys may come twice. The next page is requested before the current one is handed out.
+   * keys may come twice. The next page is requested before the current one is handed out. The parts of a store are
+   * scanned side by side.
    */
-  async *scan(pattern: string, count: number): AsyncGenerator<Bulk[], void, void> {
-    const ask = (cursor: string): Promise<RawReply[]> => {
-      const page = this.must([this.scanCommand(cursor, pattern, count)]);
+  async *scan(pattern: string, count: number): AsyncGenerator<readonly Bulk[], void, void> {
+    const parts = await this.parts();
+    if (parts.length < 2) return yield* this.#walk(pattern, count);
+    const { driver, database } = this.location;
+    const opened: ManagedConnection[] = [];
+    try {
+      for (const part of parts) {
+        const own = this.bytes ? await driver.connect?.(database, { timeout: this.timeout, part }) : undefined;
+        const one = new ManagedConnection(this.location, own, this.#signal, this.timeout, part);
+        one.#without = this.#without;
+        opened.push(one);
+      }
+      yield* sideBySide(opened.map((one) => one.#walk(pattern, count)));
+    } finally {
+      await Promise.all(opened.map((one) => one.close()));
+    }
+  }
+
+  async *#walk(pattern: string, count: number): AsyncGenerator<readonly Bulk[], void, void> {
+    const ask = (cursor: string): Promise<Page> => {
+      const page = this.page(cursor, pattern, count);
       page.catch(() => {});
       return page;
     };
-    let next: Promise<RawReply[]> | undefined = ask("0");
+    let next: Promise<Page> | undefined = ask("0");
     while (next) {
-      const [cursor, keys] = (await next)[0] as [RawReply, Bulk[]];
-      next = word(cursor) === "0" ? undefined : ask(word(cursor));
-      yield this.#without.length === 0 ? keys : keys.filter((key) => !this.#leavesOut(displayText(key)));
+      const { cursor, keys }: Page = await next;
+      next = cursor === "0" ? undefined : ask(cursor);
+      yield keys;
     }
   }
 
@@ -305,6 +393,24 @@ export class ManagedConnection {
   /** Closes the connection. */
   async close(): Promise<void> {
     await this.#connection?.close();
+  }
+}
+
+/** Runs walks at the same time, and yields what any of them yields. */
+async function* sideBySide<T>(walks: readonly AsyncGenerator<T, void, void>[]): AsyncGenerator<T, void, void> {
+  const step = async (walk: AsyncGenerator<T, void, void>) => ({ walk, result: await walk.next() });
+  const steps = new Map(walks.map((walk) => [walk, step(walk)]));
+  for (const next of steps.values()) next.catch(() => {});
+  while (steps.size > 0) {
+    const { walk, result } = await Promise.race(steps.values());
+    if (result.done) {
+      steps.delete(walk);
+      continue;
+    }
+    const next = step(walk);
+    next.catch(() => {});
+    steps.set(walk, next);
+    yield result.value;
   }
 }
 
@@ -339,5 +445,5 @@ export async function openManagedConnection(
 
 /** Returns a client that finds the whole database of a location: all keys in the store, whatever they start with. */
 export function wholeOf(location: Location): ManagedClient {
-  return { locate: async () => ({ ...location, prefix: "" }) };
+  return { locate: async () => ({ ...location, prefix: "", tags: [""] }) };
 }

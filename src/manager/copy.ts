@@ -1,9 +1,10 @@
+import type { RawReply } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import type { LocationOf } from "../client/types.ts";
 import { inOrder } from "./backup.ts";
 import { type ManagedConnection, openManagedConnection, word } from "./connection.ts";
-import { claimEpoch, ensureEpoch, readEpoch } from "./epoch.ts";
+import { claimEpochs, type Epochs, ensureEpochs, readEpochs, toEpoch } from "./epoch.ts";
 import type { BackupRecord } from "./record.ts";
 import {
   batches,
@@ -16,7 +17,14 @@ import {
   type RestoreProgress,
 } from "./restore.ts";
 import { type Counts, type Past, Sink } from "./sink.ts";
-import { checkStepNames, type ManagedClient, type Problem, type StepOptions, type Target } from "./target.ts";
+import {
+  type Bulk,
+  checkStepNames,
+  type ManagedClient,
+  type Problem,
+  type StepOptions,
+  type Target,
+} from "./target.ts";
 
 /** Options of {@linkcode copy}. */
 export type CopyOptions = (
@@ -74,10 +82,11 @@ export async function* copy(
         const [parts, sinks] = [source.split([...names]), connection.split([...names])];
         if (phase === "check") {
           const conflicts = new Conflicts(connection);
-          for (const part of parts) {
+          for (const [i, part] of parts.entries()) {
+            const sink = sinks[i] as ManagedConnection;
             for await (const page of part.scan("*", PAGE)) {
               const keys = page.filter((key) => !part.isOwn(key) && !part.doubtful(key));
-              await conflicts.find(keys.map((key) => connection.physical(source.logical(key))));
+              await conflicts.find(keys.map((key) => sink.physical(part.logical(key))));
               checked += keys.length;
               yield { ...progress({ phase, keys: checked }), database: at };
             }
@@ -115,7 +124,7 @@ async function openBoth(
   let source: ManagedConnection;
   try {
     source = await openManagedConnection(from, options);
-    await source.must([["DBSIZE"]]);
+    await source.size();
   } catch (error) {
     if (NO_DATABASE.test(String((error as Error).message))) return undefined;
     throw error;
@@ -144,14 +153,15 @@ async function* copyLocation(
   replace: boolean,
   dryRun: boolean,
 ): AsyncGenerator<{ counts: Counts; problems: Problem[] }, void, void> {
-  const epoch = await readEpoch(source);
-  let mode = await modeOf(connection, await isEmpty(connection), epoch);
-  if (!dryRun && epoch && mode === "as-is" && !(await claimEpoch(connection, epoch))) mode = "now";
-  if (!dryRun && mode === "now") await ensureEpoch(connection, epoch);
+  const epochs = await readEpochs(source);
+  let mode = await modeOf(connection, await isEmpty(connection), epochs, source.layout);
+  if (!dryRun && mode === "as-is" && !(await claimEpochs(connection, epochs))) mode = "now";
+  if (!dryRun && mode === "now") await ensureEpochs(connection, epochs);
   const sink = new Sink(connection, {
     replace,
     dryRun,
     past: mode === "now" ? pastOf(source) : undefined,
+    from: source.layout,
     name: `copy:${Math.random().toString(36).slice(2, 14)}`,
   });
   const problems: Problem[] = [];
@@ -175,22 +185,34 @@ async function* copyLocation(
     yield counted();
   }
   await writing;
-  // If the epoch moved on during the copy, so did marks.
-  const after = await readEpoch(source);
-  if (!dryRun && mode === "as-is" && after && after.text !== epoch?.text) {
-    if ((await readEpoch(connection))?.text === epoch?.text)
-      await connection.must([["SET", connection.physical(EPOCH_KEY), after.text]]);
-  }
+  // Where the epoch moved on during the copy, so did marks.
+  if (!dryRun && mode === "as-is" && source.layout.equals(connection.layout)) await follow(source, connection, epochs);
   yield counted();
+}
+
+/** Sets the epochs that have moved on at the source, where the destination still has the earlier one. */
+async function follow(source: ManagedConnection, connection: ManagedConnection, before: Epochs): Promise<void> {
+  const [after, now] = [await readEpochs(source), await readEpochs(connection)];
+  const commands = after.flatMap((epoch, shard) => {
+    const moved = epoch !== undefined && epoch.text !== before[shard]?.text;
+    return moved && now[shard]?.text === before[shard]?.text
+      ? [["SET", connection.start(shard) + EPOCH_KEY, epoch.text]]
+      : [];
+  });
+  await connection.must(commands);
 }
 
 /** Reads the current record of invalidations of a store. */
 function pastOf(connection: ManagedConnection): Past {
+  const get = async (keys: readonly string[]): Promise<(RawReply | undefined)[]> =>
+    keys.length === 0 ? [] : await connection.must(keys.map((key) => ["GET", key]));
   return {
-    all: async () => (await readEpoch(connection))?.all ?? 0,
-    async marks(tags) {
-      if (tags.length === 0) return new Map();
-      const replies = await connection.must(tags.map((tag) => ["GET", connection.physical(MARKS + tag)]));
+    async all(shard) {
+      const [reply] = await get([connection.start(shard) + EPOCH_KEY]);
+      return toEpoch(reply as Bulk | null)?.all ?? 0;
+    },
+    async marks(shard, tags) {
+      const replies = await get(tags.map((tag) => connection.start(shard) + MARKS + tag));
       return new Map(tags.flatMap((tag, i) => (replies[i] === null ? [] : [[tag, Number(word(replies[i]))]])));
     },
   };

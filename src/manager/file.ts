@@ -1,10 +1,12 @@
 /** Reads the records of a backup file. Each line is verified, and the whole file by its trailer. */
 
 import { describe } from "../base/check.ts";
+import { SHARD_COUNTS } from "../entry/shards.ts";
 import { sha256Stream } from "../runtime/files.ts";
 import { asText } from "./connection.ts";
 import { BackupError } from "./errors.ts";
-import { type BackupRecord, FORMAT, type Line, Malformed, toRecord } from "./record.ts";
+import { Layout } from "./layout.ts";
+import { type BackupRecord, FORMAT, type Line, Malformed, SHARDED_FORMAT, toRecord } from "./record.ts";
 
 /** The longest line in bytes. Stores do not take longer values, and runtimes not longer strings. */
 const MAX_LINE = 2 ** 29;
@@ -26,14 +28,14 @@ export interface Trailer {
  * Reads and verifies a backup.
  *
  * @param chunks Its bytes, compressed or not.
- * @param isKey Returns whether a record counts as a key. The library's own do not.
+ * @param begin Receives the layout of the keys when the header is read.
  * @param end Receives the trailer when the whole file is verified.
  * @returns The records, in pages.
  * @throws {BackupError} For a file that was changed or cut off, at the latest after the last record.
  */
 export async function* readBackup(
   chunks: AsyncIterable<Uint8Array>,
-  isKey: (record: BackupRecord) => boolean,
+  begin: (layout: Layout) => void,
   end: (trailer: Trailer) => void,
 ): AsyncGenerator<BackupRecord[], void, void> {
   const digest = sha256Stream();
@@ -41,6 +43,7 @@ export async function* readBackup(
   let keys = 0;
   let before: BackupRecord | undefined;
   let trailer: Trailer | undefined;
+  let layout: Layout | undefined;
   for await (const lines of linesOf(unpacked(chunks))) {
     const records: BackupRecord[] = [];
     for (const bytes of lines) {
@@ -57,7 +60,8 @@ export async function* readBackup(
       }
       digest.update(bytes);
       if (number === 1) {
-        header(line);
+        layout = header(line);
+        begin(layout);
         continue;
       }
       try {
@@ -66,7 +70,7 @@ export async function* readBackup(
         if (error instanceof Malformed) throw new BackupError(number, error.message);
         throw error;
       }
-      if (!before.more && isKey(before)) keys++;
+      if (!before.more && !layout?.ownOf(before.key)) keys++;
       records.push(before);
     }
     yield records;
@@ -91,9 +95,14 @@ function parse(number: number, text: string): Line & Record<string, unknown> {
   throw new BackupError(number, number === 1 ? "it is not the header of a backup" : "it is not an object in JSON");
 }
 
-function header({ larder, format }: Record<string, unknown>): void {
+function header({ larder, format, shards }: Record<string, unknown>): Layout {
   if (larder !== "backup") throw new BackupError(1, "it is not the header of a backup");
-  if (format !== FORMAT) throw new BackupError(1, `received format ${describe(format)}, expected ${FORMAT}`);
+  if (format !== FORMAT && format !== SHARDED_FORMAT) {
+    throw new BackupError(1, `received format ${describe(format)}, expected ${FORMAT} or ${SHARDED_FORMAT}`);
+  }
+  const layout = Layout.of(format === FORMAT ? undefined : Number(shards));
+  if (layout) return layout;
+  throw new BackupError(1, `received ${describe(shards)} shards, expected one of ${SHARD_COUNTS.join(", ")}`);
 }
 
 function check(number: number, text: string, line: Record<string, unknown>, found: Trailer): void {

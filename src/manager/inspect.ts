@@ -5,15 +5,8 @@ import type { Timeout } from "../base/ttl.ts";
 import { type FleetStats, parseFleet } from "../cache/fleet.ts";
 import type { ClientStats, Health, Location } from "../client/types.ts";
 import { SERVICE_NAMES } from "../services/databases.ts";
-import {
-  displayText,
-  isOwnBulk,
-  ManagedConnection,
-  openManagedConnection,
-  TIMEOUT_MS,
-  wholeOf,
-  word,
-} from "./connection.ts";
+import { displayText, ManagedConnection, openManagedConnection, TIMEOUT_MS, wholeOf, word } from "./connection.ts";
+import { isOwnAt, ownKey } from "./layout.ts";
 import {
   askNodes,
   type Info,
@@ -198,7 +191,7 @@ async function countKeys(
     try {
       // MEMORY is the only command that reads a key without counting a hit or a miss. Stores without it do not count.
       const marks = group.map(
-        ({ prefix, service }): RawCommand => ["MEMORY", "USAGE", prefix + connection.own(STATS + service)],
+        (location): RawCommand => ["MEMORY", "USAGE", ownKey(location, STATS + location.service)],
       );
       const [size, found] = await Promise.all([connection.size(), connection.send(marks)]);
       const counted = found.map((reply) => reply !== null);
@@ -218,7 +211,7 @@ async function countKeys(
           const text = displayText(key);
           const location = byLength.find(({ prefix }) => text.startsWith(prefix));
           const count = location && counts.get(location);
-          if (!count || isOwnBulk(text.slice((location as Location).prefix.length))) continue;
+          if (!count || isOwnAt(location, text)) continue;
           if (count.keys === maxKeys) count.more = true;
           else count.keys++;
         }

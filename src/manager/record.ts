@@ -19,6 +19,11 @@ import type { Bulk, Problem } from "./target.ts";
 
 /** The version of the format. */
 export const FORMAT = 1;
+/**
+ * That of files with shards, which readers of the first do not know: the header has the number as `shards`, and the
+ * library's own keys start with the tag of their shard, such as `{c9q}#larder:clock`.
+ */
+export const SHARDED_FORMAT = 2;
 
 /** The approximate limit of the elements in one record. */
 export const CHUNK = 1000;

@@ -1,10 +1,11 @@
 import type { RawCommand, RawReply } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
-import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
-import { displayText, isOwnBulk, type ManagedConnection, openManagedConnection, ownerOf, word } from "./connection.ts";
-import { claimEpoch, type EpochText, ensureEpoch, readEpoch, toEpoch } from "./epoch.ts";
+import { EPOCH_KEY, MARKS, OWN } from "../base/own_keys.ts";
+import { displayText, type ManagedConnection, openManagedConnection, word } from "./connection.ts";
+import { claimEpochs, type Epochs, type EpochText, ensureEpochs, isNew, readEpochs, toEpoch } from "./epoch.ts";
 import { BackupError, ConflictError } from "./errors.ts";
 import { readBackup, type Trailer } from "./file.ts";
+import { Layout } from "./layout.ts";
 import { type BackupRecord, type KeyType, SIZE_COMMANDS, type StreamPart } from "./record.ts";
 import { type Counts, type Item, type Past, Sink } from "./sink.ts";
 import {
@@ -86,8 +87,8 @@ export async function* restore(
     const empty = await isEmpty(connection);
     const left = readMarker(await connection.must([["GET", connection.own(MARKER)]]));
     // Marks take memory, so they are kept only if entries are judged by them.
-    const judges = left ? left.mode === "now" : !empty || (await readEpoch(connection)) !== undefined;
-    for await (const page of readBackup(read(), isKey, survey.end)) {
+    const judges = left ? left.mode === "now" : !empty || !isNew(await readEpochs(connection));
+    for await (const page of readBackup(read(), survey.begin, survey.end)) {
       await survey.see(page, judges);
       yield progress({ phase: "verify", keys: survey.keys });
     }
@@ -98,8 +99,8 @@ export async function* restore(
       await survey.refuseShared();
       survey.refuseConflicts();
     }
-    const { epoch } = survey;
-    let mode: Mode = marker?.mode ?? (await modeOf(connection, empty, epoch));
+    const { epochs, layout } = survey;
+    let mode: Mode = marker?.mode ?? (await modeOf(connection, empty, epochs, layout));
     const name = `${MARKER}:${sha256.slice(0, 8)}${Math.random().toString(36).slice(2, 10)}`;
     let position = marker?.position ?? 0;
     const note = (counts: Partial<Counts>): RawCommand => {
@@ -108,25 +109,40 @@ export async function* restore(
     };
     if (!dryRun) {
       // Each run has its own name, because in-flight commands of the last run may still arrive.
-      const rest: RawCommand[] = left ? [["UNLINK", connection.own(left.name)]] : [];
+      const rest = left
+        ? connection.layout.tags.map((_, i): RawCommand => ["UNLINK", connection.start(i) + OWN + left.name])
+        : [];
       await connection.must([...rest, note(marker?.counts ?? {})]);
-      if (mode === "as-is" && epoch && !(await claimEpoch(connection, epoch)) && !marker) mode = "now";
-      if (mode === "now") await ensureEpoch(connection, epoch);
+      if (mode === "as-is" && !(await claimEpochs(connection, epochs)) && !marker) mode = "now";
+      if (mode === "now") await ensureEpochs(connection, epochs);
     }
     if (mode === "now" && !survey.marks) {
       const again = new Survey(connection, false);
-      for await (const page of readBackup(read(), isKey, again.end)) await again.see(page, true);
+      for await (const page of readBackup(read(), again.begin, again.end)) await again.see(page, true);
       survey.marks = again.marks;
     }
-    const marks: ReadonlyMap<string, number> = survey.marks ?? new Map();
-    const past: Past | undefined =
-      mode === "now" ? { all: async () => epoch?.all ?? 0, marks: async () => marks } : undefined;
-    const sink = new Sink(connection, { replace: onConflict === "replace", dryRun, past, name }, marker?.counts);
+    const marks: Marks = survey.marks ?? new Map();
+    const past: Past = {
+      all: async (shard) => epochs[shard]?.all ?? 0,
+      marks: async (shard) => marks.get(shard) ?? new Map(),
+    };
+    const how = {
+      replace: onConflict === "replace",
+      dryRun,
+      past: mode === "now" ? past : undefined,
+      from: layout,
+      name,
+    };
+    const sink = new Sink(connection, how, marker?.counts);
     const resumed = marker !== undefined;
     let changed = true;
-    const verified = readBackup(read(), isKey, (trailer) => {
-      changed = trailer.sha256 !== sha256;
-    });
+    const verified = readBackup(
+      read(),
+      () => {},
+      (trailer) => {
+        changed = trailer.sha256 !== sha256;
+      },
+    );
     let writing: Promise<void> | undefined;
     let ended = 0;
     for await (const items of batches(verified, position)) {
@@ -155,6 +171,12 @@ const MARKER_MS = 864e5;
 const STEP_KEYS = 500;
 const STEP_LENGTH = 2 ** 18;
 
+/** Matches the library's own keys below the name of a service, and a tag. */
+const OWN_BELOW = new RegExp(`^([\\w-]+):(\\{\\w+\\})?${OWN}`);
+
+/** The marks of tags, by shard. */
+type Marks = ReadonlyMap<number, ReadonlyMap<string, number>>;
+
 /** The way entries are written: unchanged, or with the current epoch of the destination. */
 type Mode = "as-is" | "now";
 
@@ -179,8 +201,6 @@ function readMarker([reply]: RawReply[]): Marker | undefined {
   }
 }
 
-const isKey = ({ key }: BackupRecord): boolean => !isOwnBulk(key);
-
 /** Returns a progress, with defaults for the fields that are not given. */
 export function progress(given: Partial<RestoreProgress> & Pick<RestoreProgress, "phase">): RestoreProgress {
   const none = { keys: 0, written: 0, skipped: 0, expired: 0, invalidated: 0, unreadable: 0 };
@@ -196,8 +216,9 @@ export function checkOnConflict(onConflict: OnConflict): void {
 /** The facts about a file that are collected before anything is written. */
 class Survey {
   keys = 0;
-  epoch: EpochText | undefined;
-  marks: Map<string, number> | undefined;
+  layout: Layout = new Layout([""]);
+  readonly epochs: (EpochText | undefined)[] = [];
+  marks: Map<number, Map<string, number>> | undefined;
   trailer: Trailer | undefined;
   readonly types: Set<KeyType> = new Set();
   readonly #connection: ManagedConnection;
@@ -210,6 +231,12 @@ class Survey {
     this.#conflicts = conflicts ? new Conflicts(connection) : undefined;
   }
 
+  readonly begin = (layout: Layout): void => {
+    this.layout = layout;
+    this.epochs.length = layout.tags.length;
+    this.epochs.fill(undefined);
+  };
+
   readonly end = (trailer: Trailer): void => {
     this.trailer = trailer;
   };
@@ -219,34 +246,52 @@ class Survey {
     for (const { key, type, value, expires = Number.POSITIVE_INFINITY, more } of records) {
       this.types.add(type);
       if (more) continue;
-      if (!isOwnBulk(key)) {
+      const own = this.layout.ownOf(key);
+      if (!own) {
         this.keys++;
-        if (this.#connection.shared && displayText(key).endsWith(`:${EPOCH_KEY}`)) {
-          const name = ownerOf(key);
+        if (this.#connection.shared && displayText(key).endsWith(EPOCH_KEY)) {
+          const name = this.#owner(key);
           if (name !== undefined) this.#services.add(name);
         }
         if (expires > Date.now()) keys.push(key);
-      } else if (key === EPOCH_KEY) {
-        this.epoch = toEpoch(value as Bulk);
-      } else if (marks && typeof key === "string" && key.startsWith(MARKS)) {
+      } else if (own.name === EPOCH_KEY) {
+        this.epochs[own.shard] = toEpoch(value as Bulk);
+      } else if (marks && own.name.startsWith(MARKS)) {
         this.marks ??= new Map();
-        this.marks.set(key.slice(MARKS.length), Number(value));
+        const those = this.marks.get(own.shard) ?? new Map<string, number>();
+        this.marks.set(own.shard, those.set(own.name.slice(MARKS.length), Number(value)));
       }
     }
     if (marks) this.marks ??= new Map();
     await this.#conflicts?.find(keys.map((key) => this.#connection.physical(key)));
   }
 
+  /** Returns the name of the service that one of the library's own keys of the file belongs to. */
+  #owner(key: Bulk): string | undefined {
+    const [, name, tag = ""] = OWN_BELOW.exec(displayText(key)) ?? [];
+    return tag.length === this.layout.length ? name : undefined;
+  }
+
   /** Throws if a service would get the epoch of the file, by which its keys in the store would be judged wrongly. */
   async refuseShared(): Promise<void> {
     if (this.#services.size === 0) return;
+    if (!this.layout.equals(this.#connection.layout)) {
+      const expected = `a backup of each service: ${[...this.#services].join(", ")}`;
+      throw invalid(
+        `restore ${this.#connection.name}`,
+        0,
+        expected,
+        TypeError,
+        "services with another number of shards",
+      );
+    }
     const existing = new Set<string>();
     for await (const page of this.#connection.scan("*:*", STEP_KEYS)) {
       for (const key of page) {
         const text = displayText(this.#connection.logical(key));
         const [name = ""] = text.split(":", 1);
         // Statistics and locks do not depend on the epoch.
-        const counts = ownerOf(text) === undefined || text.endsWith(EPOCH_KEY);
+        const counts = this.#connection.ownerOf(text) === undefined || text.endsWith(EPOCH_KEY);
         if (counts && this.#services.has(name)) existing.add(name);
       }
       if (existing.size === this.#services.size) break;
@@ -302,11 +347,16 @@ export async function isEmpty(connection: ManagedConnection): Promise<boolean> {
 export async function modeOf(
   connection: ManagedConnection,
   empty: boolean,
-  epoch: EpochText | undefined,
+  epochs: Epochs,
+  layout: Layout,
 ): Promise<Mode> {
-  if ((await readEpoch(connection)) !== undefined) return "now";
+  if (!isNew(await readEpochs(connection))) return "now";
+  // Without epochs, nothing was invalidated, and entries have no numbers to compare.
+  if (isNew(epochs)) return "as-is";
+  // Epochs of different shards cannot be compared.
+  if (!layout.equals(connection.layout)) return "now";
   // Entries that exist must not become older than invalidations of the source.
-  return empty || !epoch ? "as-is" : "now";
+  return empty ? "as-is" : "now";
 }
 
 /** Checks that the store has the types. @throws {TypeError} If it does not. */

@@ -51,7 +51,12 @@ const FORBIDDEN_IN_SCRIPTS = /can't (run|access)|no permissions|ACL failure|unkn
  * @returns The commands and keys that the store refused.
  */
 export async function refusals(connection: ManagedConnection): Promise<Refusals> {
-  const [key, epoch, marks] = [connection.own("doctor"), connection.physical(EPOCH_KEY), connection.physical(MARKS)];
+  // All in one shard.
+  const [key, epoch, marks] = [`${OWN}doctor`, EPOCH_KEY, MARKS].map((name) => connection.start(0) + name) as [
+    string,
+    string,
+    string,
+  ];
   const direct: RawCommand[] = [
     ["MGET", key, epoch],
     ["PTTL", key],

@@ -60,8 +60,9 @@ export async function findServices(
 }
 
 function register(client: InspectedClient, locations: readonly Location[], key: string): void {
-  for (const { prefix, number } of locations) {
-    const [segment = "", name = ""] = key.startsWith(prefix) ? key.slice(prefix.length).split(OWN + STATS) : [];
+  for (const { prefix, tags, number } of locations) {
+    const [start = "", name = ""] = key.startsWith(prefix) ? key.slice(prefix.length).split(OWN + STATS) : [];
+    const segment = start.slice(0, start.length - (tags[0] as string).length);
     // Caches without a service count under this name.
     if (name === "cache" || (segment !== "" && (segment !== `${name}:` || number !== OWN_DATABASE))) continue;
     // The keys of a service that shares its database start with its name.

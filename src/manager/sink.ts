@@ -8,8 +8,9 @@
  * destination has no epoch, entries, marks and epoch are written unchanged.
  */
 import type { RawCommand, RawReply } from "../../drivers/driver.ts";
-import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
-import { asText, displayText, isOwnBulk, type ManagedConnection, word } from "./connection.ts";
+import { EPOCH_KEY, MARKS, OWN } from "../base/own_keys.ts";
+import { asText, displayText, type ManagedConnection, word } from "./connection.ts";
+import type { Layout } from "./layout.ts";
 import type { BackupRecord, StreamPart } from "./record.ts";
 import type { Bulk, Problem } from "./target.ts";
 
@@ -24,12 +25,12 @@ export interface Item {
   readonly last: boolean;
 }
 
-/** The record of invalidations at the source of the entries. */
+/** The record of invalidations at the source of the entries, by its shards. */
 export interface Past {
-  /** Returns the epoch of the last invalidation of everything. */
-  all(): Promise<number>;
-  /** Returns the marks of those tags that have one. */
-  marks(tags: readonly string[]): Promise<ReadonlyMap<string, number>>;
+  /** Returns the epoch of the last invalidation of everything in a shard. */
+  all(shard: number): Promise<number>;
+  /** Returns the marks of those tags that have one in a shard. */
+  marks(shard: number, tags: readonly string[]): Promise<ReadonlyMap<string, number>>;
 }
 
 /** Options of {@linkcode Sink}. */
@@ -40,7 +41,9 @@ export interface SinkOptions {
   readonly dryRun: boolean;
   /** The record of invalidations, if entries are written with the current epoch. */
   readonly past: Past | undefined;
-  /** The name of the key under which collections are built. */
+  /** The layout of the source. */
+  readonly from: Layout;
+  /** The name of the key under which collections are built, in the shard of each. */
   readonly name: string;
 }
 
@@ -72,6 +75,14 @@ interface RaisedMark {
   readonly expires: number | undefined;
 }
 
+/** The facts of an entry by which it is judged. */
+interface Head {
+  readonly born: number;
+  readonly tags: readonly string[];
+  /** The shard at its source. */
+  readonly shard: number;
+}
+
 /** Writes records. */
 export class Sink {
   /** The counts of keys by their outcome. */
@@ -83,7 +94,6 @@ export class Sink {
   readonly #nx: boolean;
   /** `true` for the embedded store: each send is atomic there, and RENAME does not exist. */
   readonly #atomic: boolean;
-  readonly #temporary: string;
   /** `true` while the records of the current key are skipped. */
   #passing = false;
   /** The commands that make the current key of an embedded store, until it is complete. */
@@ -96,7 +106,6 @@ export class Sink {
     this.#options = options;
     this.#nx = !options.replace;
     this.#atomic = connection.location.driver.capabilities.transactions === "atomic";
-    this.#temporary = connection.own(options.name);
     this.counts = { keys: 0, written: 0, skipped: 0, expired: 0, invalidated: 0, unreadable: 0, ...counts };
   }
 
@@ -133,7 +142,8 @@ export class Sink {
     const marks: RaisedMark[] = [];
     for (const { record } of items) {
       if (this.#options.past || this.#options.dryRun || typeof record.key !== "string") continue;
-      if (!record.key.startsWith(MARKS) || (record.expires ?? Number.POSITIVE_INFINITY) <= now) continue;
+      if (!this.#own(record.key)?.name.startsWith(MARKS) || (record.expires ?? Number.POSITIVE_INFINITY) <= now)
+        continue;
       const mark = {
         key: this.#connection.location.prefix + record.key,
         value: displayText(record.value as Bulk),
@@ -151,6 +161,16 @@ export class Sink {
       else if (reply instanceof Error) throw reply;
     });
     for (const mark of marks) await this.#raise(mark, now);
+  }
+
+  #own(key: Bulk): ReturnType<Layout["ownOf"]> {
+    return this.#options.from.ownOf(key);
+  }
+
+  /** Returns the key under which a collection is built: RENAME needs it in the shard of the collection's own. */
+  #temporary(logical: Bulk): string {
+    const connection = this.#connection;
+    return `${connection.start(connection.layout.shardOf(logical))}${OWN}${this.#options.name}`;
   }
 
   /** Updates a mark that exists: the later epoch and the later expiry hold. */
@@ -175,40 +195,54 @@ export class Sink {
     const { past, dryRun } = this.#options;
     const values: (string | null | undefined)[] = items.map(() => undefined);
     if (!past) return { values, commands: [] };
+    const connection = this.#connection;
+    /** The start of the shard's keys of each mark. */
+    const marked = new Map<string, string>();
     const heads = items.map(({ record: { key, type, value, expires = Number.POSITIVE_INFINITY } }) => {
-      if (type !== "string" || isOwnBulk(key) || expires <= now) return undefined;
+      if (type !== "string" || this.#own(key) || expires <= now) return undefined;
       const text = asText(value as Bulk);
       const found = text === undefined ? null : ENTRY.exec(text);
       if (!found) return undefined;
       const [, born = "0", list = "", rest = ""] = found;
       const tags = list.match(/"[^"]*"/g)?.map((tag) => tag.slice(1, -1)) ?? [];
-      return { born: Number(born), list, tags, text: rest + (text as string).slice(found[0].length), expires };
+      const shard = this.#options.from.shardOf(key);
+      const start = connection.start(connection.layout.shardOf(key));
+      return {
+        born: Number(born),
+        list,
+        tags,
+        text: rest + (text as string).slice(found[0].length),
+        expires,
+        shard,
+        start,
+      };
     });
-    const tags = [...new Set(heads.flatMap((head) => head?.tags ?? []))];
-    const [all, marks] = [await past.all(), await past.marks(tags)];
-    const holds = heads.map(
-      (head) =>
-        head && head.born >= all && head.tags.every((tag) => (marks.get(tag) ?? Number.POSITIVE_INFINITY) <= head.born),
-    );
-    /** The latest expiry among the entries of each tag. Its mark must last as long. */
+    const holds = await this.#judgeHeads(heads, past);
+    /** The latest expiry among the entries of each tag in a shard, by its mark's key. The mark must last as long. */
     const lasts = new Map<string, number>();
+    /** The starts of the shards' keys, whose epochs are needed. */
+    const starts = new Map<string, string>();
     heads.forEach((head, i) => {
       if (!head || !holds[i]) return;
-      for (const tag of head.tags) lasts.set(tag, Math.max(lasts.get(tag) ?? 0, head.expires));
+      starts.set(head.start, "0");
+      for (const tag of head.tags) {
+        const mark = head.start + MARKS + tag;
+        lasts.set(mark, Math.max(lasts.get(mark) ?? 0, head.expires));
+        marked.set(mark, head.start);
+      }
     });
     const wanted = [...lasts.keys()];
-    const mark = (tag: string): string => this.#connection.physical(MARKS + tag);
-    const [epoch, ...lefts] = await this.#connection.must([
-      ["GET", this.#connection.physical(EPOCH_KEY)],
-      ...wanted.map((tag): RawCommand => ["PTTL", mark(tag)]),
+    const places = [...starts.keys()];
+    const replies = await connection.must([
+      ...places.map((start): RawCommand => ["GET", start + EPOCH_KEY]),
+      ...wanted.map((key): RawCommand => ["PTTL", key]),
     ]);
-    const seq = /^\d+/.exec(word(epoch))?.[0] ?? "0";
+    places.forEach((start, i) => void starts.set(start, /^\d+/.exec(word(replies[i]))?.[0] ?? "0"));
     const commands: RawCommand[] = [];
-    wanted.forEach((tag, i) => {
-      const left = Number(lefts[i]);
-      const until = lasts.get(tag) as number;
-      const key = mark(tag);
-      if (left === -2) commands.push(["SET", key, seq, "NX"]);
+    wanted.forEach((key, i) => {
+      const left = Number(replies[places.length + i]);
+      const until = lasts.get(key) as number;
+      if (left === -2) commands.push(["SET", key, starts.get(marked.get(key) as string) as string, "NX"]);
       if (until === Number.POSITIVE_INFINITY) {
         if (left !== -1) commands.push(["PERSIST", key]);
       } else if (left !== -1 && left < until - now) {
@@ -218,10 +252,26 @@ export class Sink {
     });
     heads.forEach((head, i) => {
       if (!head) return;
+      const seq = starts.get(head.start) ?? "0";
       const own = head.list ? `"born":${seq},"tags":[${head.list}],` : seq === "0" ? "" : `"born":${seq},`;
       values[i] = holds[i] ? `{${own}${head.text}` : null;
     });
     return { values, commands: dryRun ? [] : commands.map((command) => ({ command })) };
+  }
+
+  /** Returns whether each entry was valid at its source, by the epoch and the marks of its own shard. */
+  async #judgeHeads(heads: readonly (Head | undefined)[], past: Past): Promise<boolean[]> {
+    const holds = heads.map(() => false);
+    for (const shard of new Set(heads.flatMap((head) => head?.shard ?? []))) {
+      const here = heads.map((head) => (head?.shard === shard ? head : undefined));
+      const tags = [...new Set(here.flatMap((head) => head?.tags ?? []))];
+      const [all, marks] = [await past.all(shard), await past.marks(shard, tags)];
+      here.forEach((head, i) => {
+        if (!head || head.born < all) return;
+        holds[i] = head.tags.every((tag) => (marks.get(tag) ?? Number.POSITIVE_INFINITY) <= head.born);
+      });
+    }
+    return holds;
   }
 
   /** Returns the records whose keys exist, if that must be known before writing. */
@@ -230,7 +280,7 @@ export class Sink {
     if (!this.#nx || !(dryRun || this.#atomic)) return new Set();
     const asked = items
       .map(({ record }) => record)
-      .filter(({ more, key }) => !more && !isOwnBulk(key) && this.#connection.carries(key));
+      .filter(({ more, key }) => !more && !this.#own(key) && this.#connection.carries(key));
     const replies = await this.#connection.must(asked.map(({ key }) => ["EXISTS", this.#connection.physical(key)]));
     return new Set(asked.filter((_, i) => replies[i] === 1));
   }
@@ -243,7 +293,7 @@ export class Sink {
     there: ReadonlySet<BackupRecord>,
   ): Sent[] {
     const { key, more, expires = Number.POSITIVE_INFINITY } = record;
-    if (isOwnBulk(key)) return [];
+    if (this.#own(key)) return [];
     const { counts } = this;
     if (!more) {
       counts.keys++;
@@ -262,7 +312,7 @@ export class Sink {
       this.#passing = true;
       this.#parts = [];
       // Deletes the part that is already built.
-      return more && !this.#options.dryRun && !this.#atomic ? [{ command: ["UNLINK", this.#temporary] }] : [];
+      return more && !this.#options.dryRun && !this.#atomic ? [{ command: ["UNLINK", this.#temporary(key)] }] : [];
     }
     if (this.#passing) return [];
     if (this.#options.dryRun) {
@@ -280,7 +330,7 @@ export class Sink {
 
   /** Builds a collection under a name of its own, and renames it. */
   #built(record: BackupRecord, last: boolean, physical: Bulk): Sent[] {
-    const key = this.#temporary;
+    const key = this.#temporary(record.key);
     const sent: Sent[] = record.more ? [] : [{ command: ["UNLINK", key] }];
     for (const command of pushes(key, record, last)) {
       sent.push({ command });

@@ -206,7 +206,7 @@ export class Source {
     end: readonly RawReply[] | undefined,
     report: (key: Bulk, reason: string) => void,
   ): BackupRecord | undefined {
-    const key = this.#connection.logical(physical);
+    const key = this.#connection.inFile(physical);
     const base = { key: asText(key) ?? key, type, expires: undefined, more: false };
     if (!this.#connection.bytes && this.#doubtful(value as RawReply)) {
       report(physical, this.#doubt("value"));

@@ -1,6 +1,7 @@
 /** The number of keys of services, and the memory that they take. */
 import type { Location } from "../client/types.ts";
-import { displayText, isOwnBulk, ManagedConnection } from "../manager/connection.ts";
+import { displayText, ManagedConnection } from "../manager/connection.ts";
+import { isOwnAt } from "../manager/layout.ts";
 import type { Bulk } from "../manager/target.ts";
 
 /** The number and memory of a service's keys. */
@@ -44,7 +45,7 @@ export async function sizesOf(locations: readonly Location[], options: SizesOpti
   for (const group of groupsOf(locations)) {
     const [first] = group as [Location];
     const alone = group.length === 1 && first.prefix === "";
-    const connection = new ManagedConnection({ ...first, prefix: "" }, undefined, undefined, timeout);
+    const connection = new ManagedConnection({ ...first, prefix: "", tags: [""] }, undefined, undefined, timeout);
     const total = await connection.size();
     const found = new Map(group.map((location) => [location, { keys: 0, some: [] as Bulk[] }]));
     // The longest prefix comes first, because the empty one matches every key.
@@ -61,7 +62,7 @@ export async function sizesOf(locations: readonly Location[], options: SizesOpti
           if (!contents) continue;
           contents.keys++;
           // The library's own keys are few, and of other sizes.
-          if (contents.some.length < sample && !isOwnBulk(text.slice(location.prefix.length))) contents.some.push(key);
+          if (contents.some.length < sample && !isOwnAt(location, text)) contents.some.push(key);
         }
         if (looked >= limit) break;
       }

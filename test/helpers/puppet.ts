@@ -28,6 +28,7 @@ export class Puppet implements MonitoredClient {
     driver: this.#store,
     database: 1,
     prefix: "",
+    tags: [""],
     service: typeof service === "string" ? service : undefined,
     number: 1,
     numbered: true,
