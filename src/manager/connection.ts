@@ -270,7 +270,7 @@ export class ManagedConnection {
     return this.location.prefix + this.layout.tags[shard];
   }
 
-  /** Returns the key in a file of a physical key: entries have no tag, and the library's own keep that of their shard. */
+  /** Returns the key of a physical one in files: entries have no tag, the library's own keep that of their shard. */
   inFile(physical: Bulk): Bulk {
     if (!this.isOwn(physical)) return this.logical(physical);
     return displayText(physical).slice(this.location.prefix.length);

@@ -54,7 +54,7 @@ export async function claimEpochs(connection: ManagedConnection, epochs: Epochs)
   return claims.every(({ shard }) => now[shard]?.text === epochs[shard]?.text);
 }
 
-/** Sets the first epochs of a service or database where it has none, if the source had any. */
+/** Sets the first epochs of shards that have none, if the source had any. */
 export async function ensureEpochs(connection: ManagedConnection, theirs: Epochs): Promise<void> {
   if (isNew(theirs)) return;
   const first = `${Date.now() * 1000} 0 0`;
