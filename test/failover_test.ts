@@ -10,7 +10,7 @@ import { metricsHandler, monitor } from "../src/monitor/mod.ts";
 import type { Listener } from "../src/runtime/listen.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type FaultProxy, startProxy } from "./helpers/proxy.ts";
-import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
+import { before7, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
 
 const LIMIT = { timeout: 60_000 };
@@ -333,7 +333,8 @@ describe("a client that is pointed at a replica", () => {
         const health = await client.health();
         assert.deepEqual([health.ok, health.reads, health.writes], [false, false, false]);
         assert.match(health.error ?? "", /^MASTERDOWN/);
-        assert.equal(await client.ping(), false);
+        // Redis 6.2 answers PING all the same.
+        assert.equal(await client.ping(), before7() !== false);
         front.lead(portOf(primary));
         await eventually(() => client.cache().set("k", 1));
         assert.equal((await client.health()).ok, true);

@@ -16,7 +16,7 @@ import { dump, withConnection } from "./helpers/dump.ts";
 import { onWires } from "./helpers/engine.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { startProxy } from "./helpers/proxy.ts";
-import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
+import { before7, type RedisServer, startRedis } from "./helpers/redis_server.ts";
 
 const MENU = defineService({ name: "menu", collections: {} });
 const MODES: readonly OnConflict[] = ["skip", "replace", "fail"];
@@ -70,7 +70,7 @@ onWires("manager", (onWire, wire) => {
       assert.deepEqual([await other.get("kept"), await other.get("dead")], [1, undefined]);
       for (const key of ["kept", "dead", "#larder:clock", "#larder:tag:a", "#larder:tag:b", "#larder:tag:c"]) {
         assert.equal(await raw(10, "GET", key), await raw(9, "GET", key));
-        assert.equal(await raw(10, "PEXPIRETIME", key), await raw(9, "PEXPIRETIME", key));
+        if (!before7()) assert.equal(await raw(10, "PEXPIRETIME", key), await raw(9, "PEXPIRETIME", key));
       }
       assert.equal(await raw(10, "EXISTS", "#larder:restore"), 0);
       await other.invalidateTags("a");
@@ -173,6 +173,8 @@ onWires("manager", (onWire, wire) => {
         // How long marks last depends on when they are made.
         const known = lines
           .filter(({ key }) => key)
+          // Before version 7 the server does not give the moment itself.
+          .map((line) => (before7() ? { ...line, expires: Math.round(Number(line.expires) / 10_000) } : line))
           .map((line) => [line.key, line.key.startsWith("#") ? line.value : line]);
         return Object.fromEntries(known);
       };

@@ -83,7 +83,7 @@ describe("nodeRedis", () => {
   it("send leaves the arguments out when the server repeats them in its error", async () => {
     await using({ port }, async (driver) => {
       const [reply] = await driver.send(0, [["NOSUCH", "secret"]]);
-      assert.equal(errorIn(reply, "command").message, "ERR unknown command 'NOSUCH'");
+      assert.match(errorIn(reply, "command").message, /^ERR unknown command [`']NOSUCH[`']$/);
     });
   });
 

@@ -7,7 +7,7 @@ import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { type CacheClient, type ClientOptions, createCacheClient } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
-import { rawCommand, startRedis } from "./helpers/redis_server.ts";
+import { before7, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
 
 const LIMIT = { timeout: 60_000 };
@@ -68,6 +68,8 @@ const SHOPS: Readonly<Record<string, () => Promise<Shop>>> = {
 };
 
 for (const [title, open] of Object.entries(SHOPS)) {
+  // Rights to read keys alone exist since version 7.
+  if (title.includes("%R~") && before7()) continue;
   describe(`reads of ${title}`, () => {
     let shop: Shop;
     let owner: CacheClient;

@@ -41,10 +41,15 @@ export async function dump(url: string, database: number, prefix = ""): Promise<
     for (const key of keys) {
       const name = Buffer.from(key).toString("latin1");
       if (!name.startsWith(prefix)) continue;
-      const [kind, expires] = await connection.send([
+      const [kind, at, time, left] = await connection.send([
         ["TYPE", key],
         ["PEXPIRETIME", key],
+        ["TIME"],
+        ["PTTL", key],
       ]);
+      // Redis 6.2 has no PEXPIRETIME. Ten seconds are near enough.
+      const seconds = Number((time as RawReply[])[0]) + Number(left) / 1000;
+      const expires = at instanceof Error ? (Number(left) < 0 ? left : Math.round(seconds / 10)) : at;
       const value = (await connection.send(READS[`${kind}`]?.(key) ?? [])).map(hex);
       if (kind === "hash" || kind === "set") {
         const [flat] = value as [string[]];

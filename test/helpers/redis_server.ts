@@ -87,6 +87,11 @@ export function serverVersion(): number {
 
 let version: string | undefined;
 
+/** The reason to skip a test of what Redis has since version 7; `false` if the server has it. */
+export function before7(): string | false {
+  return serverVersion() < 7 && "the server is older than Redis 7";
+}
+
 /** Returns arguments as Redis 6.2 takes them: it has no EVAL_RO, and DEBUG is always allowed. */
 function asBefore7(args: readonly string[]): string[] {
   const taken: string[] = [];
