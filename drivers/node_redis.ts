@@ -26,7 +26,7 @@ import {
   type RedisAddress,
   withinTimeout,
 } from "./node_redis/redis_address.ts";
-import { type Dial, lostError, openConnection } from "./node_redis/resp_connection.ts";
+import { type Dial, lostError, type OwnedConnection, openConnection } from "./node_redis/resp_connection.ts";
 import { SocketConnection } from "./node_redis/socket_connection.ts";
 import { TrackingConnection } from "./node_redis/tracking.ts";
 
@@ -76,7 +76,7 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
     for (const pool of pools) pool?.leave();
     tracking.leave();
   });
-  const own = new Set<Connection>();
+  const own = new Set<OwnedConnection>();
   let closed: Promise<unknown> | undefined;
   const driver: NodeDriver = {
     name: "node-redis",
@@ -117,7 +117,7 @@ export function nodeRedis(options: NodeRedisOptions): Driver {
       closed ??= Promise.resolve();
       tracking.close();
       for (const pool of pools) pool?.drop(why);
-      for (const each of own) each.close();
+      for (const each of own) each.close(why);
     },
   };
   return driver;

@@ -15,7 +15,7 @@ const ROOMS = [
   room("runtime"),
   ["the driver contract", /^drivers\/(driver|glob)\.ts$/],
   ...["lua", "entry", "telemetry", "wire", "config", "near", "cache", "services"].map(room),
-  ["drivers", /^drivers\/(memory|node_redis|cluster|upstash)(\/|\.ts$)/],
+  ["drivers", /^drivers\/(memory|node_redis|cluster|sentinel|upstash)(\/|\.ts$)/],
   room("client"),
   ["doors", /^src\/(core|edge|main)\.ts$/],
   ...["manager", "bridge", "monitor", "dashboard", "cli"].map(room),

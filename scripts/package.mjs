@@ -12,7 +12,7 @@ export const PACKAGE_FOLDER = "dist/npm";
 /** The modules that are shared, with all that they load at once: what the root has on every runtime. */
 const ROOTS = ["entry_point", "memory_factory", "public"].map((name) => `dist/src/client/${name}.js`);
 /** The drivers that are loaded when they are used. What they share with the rest must not be in them a second time. */
-const DRIVERS = ["dist/drivers/upstash.js", "dist/drivers/node_redis.js", "dist/drivers/cluster.js"];
+const DRIVERS = ["upstash", "node_redis", "cluster", "sentinel"].map((name) => `dist/drivers/${name}.js`);
 /** Those over TCP, which share the client package. */
 const OVER_TCP = DRIVERS.slice(1);
 const SHARED = "./shared.js";

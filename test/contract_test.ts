@@ -1,4 +1,11 @@
-import { memoryStore, prefixedStore, redisStore, runContract, upstashStore } from "./helpers/contract_stores.ts";
+import {
+  memoryStore,
+  prefixedStore,
+  redisStore,
+  runContract,
+  sentinelStore,
+  upstashStore,
+} from "./helpers/contract_stores.ts";
 
 function prefixed(start: () => Promise<{ open(): unknown; close?(): Promise<void> }>) {
   return async () => {
@@ -15,5 +22,6 @@ runContract(
 runContract("redis by TCP, numbered", redisStore);
 runContract("redis by TCP, prefixed", prefixed(redisStore));
 runContract("redis by TCP, prefixed, as a user of one prefix", prefixedStore);
+runContract("the master of sentinels, numbered", sentinelStore);
 runContract("upstash through the bridge over redis", () => upstashStore("redis"));
 runContract("upstash through the bridge over memory", () => upstashStore("memory"));

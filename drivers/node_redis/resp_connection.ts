@@ -13,6 +13,12 @@ import { LONGEST_TIMER } from "../../src/base/ttl.ts";
 import { type Connection, isDenial, type RawCommand, type RawReply, type SendOptions, StoreError } from "../driver.ts";
 import { encodeCommands, ReplyReader } from "./resp.ts";
 
+/** A connection that belongs to a caller, as its driver has it. */
+export interface OwnedConnection extends Connection {
+  /** Closes the connection, for a reason other than its owner's wish if one is given. */
+  close(why?: StoreError): Promise<void>;
+}
+
 /** The options of {@linkcode openConnection}. */
 export interface Dial {
   /** The name of the server for messages. */
@@ -24,9 +30,9 @@ export interface Dial {
   /** The most milliseconds to open the connection. */
   readonly timeout: number;
   /** Called with the connection before it is open, so that it can be closed at any time. */
-  readonly begun: (connection: Connection) => void;
+  readonly begun: (connection: OwnedConnection) => void;
   /** Called once, when the connection has ended. */
-  readonly gone: (connection: Connection) => void;
+  readonly gone: (connection: OwnedConnection) => void;
   /** Called if another server should be asked. Returns whether to end the connection after its pending sends. */
   readonly denied?: (error: StoreError) => boolean;
 }
@@ -70,10 +76,10 @@ export async function openConnection(dial: Dial): Promise<Connection> {
 /** The length of text that is written before the turn ends. */
 const LONGEST_TEXT = 65_536;
 
-class RespConnection implements Connection {
+class RespConnection implements OwnedConnection {
   readonly #socket: Socket;
   readonly #endpoint: string;
-  readonly #gone: (connection: Connection) => void;
+  readonly #gone: Dial["gone"];
   readonly #denied: Dial["denied"];
   readonly #waiting: Waiter[] = [];
   /** The listener. While there is one, all replies are its own. */
@@ -138,9 +144,9 @@ class RespConnection implements Connection {
     });
   }
 
-  async close(): Promise<void> {
+  async close(why: StoreError = new StoreError("closed", "The connection to Redis is closed")): Promise<void> {
     this.#flush();
-    this.#end(new StoreError("closed", "The connection to Redis is closed"));
+    this.#end(why);
   }
 
   /** Writes data. Text waits for the end of the turn of the event loop, so that all callers of it share a write. */

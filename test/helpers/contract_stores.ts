@@ -1,10 +1,12 @@
 import { after, before, describe, it } from "node:test";
 import { memory } from "../../drivers/memory.ts";
 import { nodeRedis } from "../../drivers/node_redis.ts";
+import { sentinel } from "../../drivers/sentinel.ts";
 import { type CacheClient, type ClientOptions, createCacheClient, type Driver } from "../../mod.ts";
 import { bridge } from "../../src/bridge/bridge.ts";
 import type { Listener } from "../../src/runtime/listen.ts";
 import { contract } from "../contract_cases.ts";
+import { startSentinels } from "./redis_sentinel.ts";
 import { type RedisServer, rawCommand, startRedis } from "./redis_server.ts";
 import { serve } from "./serve.ts";
 
@@ -52,6 +54,19 @@ export async function redisStore(): Promise<ContractStore> {
       return { url: redis.url };
     },
     close: () => redis.stop(),
+  };
+}
+
+/** The master that sentinels name, emptied before each case. */
+export async function sentinelStore(): Promise<ContractStore> {
+  const servers = await startSentinels();
+  const [master] = servers.nodes;
+  return {
+    async open() {
+      await master?.say("FLUSHALL");
+      return { driver: sentinel({ sentinels: servers.addresses, name: servers.name }) };
+    },
+    close: () => servers.stop(),
   };
 }
 

@@ -17,6 +17,8 @@ export interface RedisOptions {
   readonly args?: readonly string[];
   /** The TCP port, for a server that comes back at the same address. @default a free one */
   readonly port?: number;
+  /** The configuration file of a sentinel, which it also writes. @default none */
+  readonly file?: string;
 }
 
 /** A redis-server that a test started, and must stop. */
@@ -66,7 +68,7 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   // Between finding a free port and binding it, somebody else may take it.
   for (let attempt = 1; ; attempt++) {
     try {
-      return await launch(options.port ?? (await freePort()), options.args ?? []);
+      return await launch(options.port ?? (await freePort()), options.args ?? [], options.file);
     } catch (error) {
       if (options.port !== undefined || attempt === 3) throw error;
     }
@@ -105,13 +107,14 @@ function asBefore7(args: readonly string[]): string[] {
   return taken;
 }
 
-async function launch(port: number, given: readonly string[]): Promise<RedisServer> {
+async function launch(port: number, given: readonly string[], file?: string): Promise<RedisServer> {
   const path = process.env.REDIS_SERVER || "redis-server";
   const args = serverVersion() < 7 ? asBefore7(given) : given;
   const memoryOnly = ["--save", "", "--appendonly", "no", "--repl-diskless-load", "swapdb", ...DISKLESS];
   // What another server may have left behind is not loaded.
   memoryOnly.push("--dbfilename", `test-${port}.rdb`);
-  const defaults = ["--port", `${port}`, "--bind", "127.0.0.1", ...memoryOnly];
+  const place = ["--port", `${port}`, "--bind", "127.0.0.1"];
+  const defaults = file === undefined ? [...place, ...memoryOnly] : [file, ...place];
   const child = spawn(path, [...defaults, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
   const gone = new Promise<void>((done) => {
@@ -126,7 +129,7 @@ async function launch(port: number, given: readonly string[]): Promise<RedisServ
     child.once("close", () => fail(new Error(`"${path}" ended instead of starting: ${printed.slice(-2000)}`)));
     const listen = (chunk: unknown) => {
       if (printed.length < 100_000) printed += chunk;
-      if (printed.includes("Ready to accept connections")) ready();
+      if (/Ready to accept connections|\+monitor master/.test(printed)) ready();
     };
     child.stdout?.on("data", listen);
     child.stderr?.on("data", listen);
