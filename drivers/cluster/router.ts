@@ -163,7 +163,7 @@ export class Router {
     for (const reply of replies) {
       if (!(reply instanceof StoreError)) continue;
       if (/^(connection|timeout|closed)$/.test(reply.kind)) lost = true;
-      else if (reply.code === "CLUSTERDOWN") this.#topology.refresh();
+      else if (reply.code === "CLUSTERDOWN") this.#topology.doubt();
     }
     if (lost) this.#topology.failed(node);
     else node.failing = false;
@@ -186,16 +186,18 @@ export class Router {
     const may = hops < HOPS && !isOver(call);
     for (const [index, reply] of replies.entries()) {
       const code = codeOf(reply);
-      if (!may || code === undefined) continue;
-      if (code === "TRYAGAIN") sends.push(...this.#cut(commands, index, replies, call, hops, alone));
-      if (code !== "MOVED" && code !== "ASK") continue;
-      const redirection = readRedirection(reply as RawReply, node.address, this.#translate);
+      if (code !== "MOVED" && code !== "ASK" && code !== "TRYAGAIN") continue;
+      if (!may) replies[index] = tryAgain(reply as StoreError);
+      else if (code === "TRYAGAIN") sends.push(...this.#cut(commands, index, replies, call, hops, alone));
+      const redirection = may && readRedirection(reply as RawReply, node.address, this.#translate);
       if (!redirection) continue;
       const { slot, address } = redirection;
       const to = code === "ASK" ? this.#topology.at(address) : this.#topology.moved(slot, address);
       if (code === "MOVED") this.#fence(slot, node);
       const groups = code === "ASK" ? asked : moved;
-      groups.set(to, [...(groups.get(to) ?? []), index]);
+      const group = groups.get(to);
+      if (group) group.push(index);
+      else groups.set(to, [index]);
     }
     const into = (group: readonly number[], some: Promise<RawReply[]>) =>
       void sends.push(some.then((all) => put(replies, group, all), putError(replies, group)));
@@ -213,13 +215,18 @@ export class Router {
       call,
       (all, alone) => {
         const replies = commands.map((_, index) => {
-          const [asking, reply] = [all[index * 2], asRefusal(all[index * 2 + 1] as RawReply)];
-          if (asking instanceof StoreError && asking.code !== "TRYAGAIN") return asking;
-          // The slot is on its way elsewhere: the next try finds out.
-          return codeOf(reply) === "MOVED" || codeOf(reply) === "ASK" ? tryAgain(reply as StoreError) : reply;
+          const [asking, reply] = [all[index * 2], all[index * 2 + 1]];
+          return asking instanceof StoreError ? asking : asRefusal(reply as RawReply);
         });
         const may = hops < HOPS && !isOver(call);
         const sends = may ? replies.flatMap((_, index) => this.#cut(commands, index, replies, call, hops, alone)) : [];
+        // Their slot is on its way elsewhere, or back.
+        const refused = [...replies.keys()].filter((index) => /^(MOVED|ASK)$/.test(codeOf(replies[index]) ?? ""));
+        for (const index of refused) replies[index] = tryAgain(replies[index] as StoreError);
+        if (may && refused.length > 0) {
+          const again = this.#route(pick(commands, refused), call, hops + 1);
+          sends.push(again.then((some) => put(replies, refused, some), putError(replies, refused)));
+        }
         return sends.length === 0 ? replies : Promise.all(sends).then(() => replies);
       },
       (error) => Promise.reject(error),
@@ -309,7 +316,10 @@ function asRefusal(reply: RawReply): RawReply {
   return /non local key/.test(plain.message) ? tryAgain(plain) : plain;
 }
 
-function tryAgain({ message }: StoreError): StoreError {
+/** Makes the error of a command that was not executed, and may be sent again. */
+function tryAgain(error: StoreError): StoreError {
+  const { code, message } = error;
+  if (code === "TRYAGAIN") return error;
   return new StoreError("command", `TRYAGAIN ${message}`, { code: "TRYAGAIN", repeat: "all" });
 }
 

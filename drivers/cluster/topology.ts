@@ -169,6 +169,11 @@ export class Topology {
     this.#watch();
   }
 
+  /** Asks for the map, unless it was asked for a moment ago. */
+  doubt(): void {
+    if (performance.now() - this.#asked > SHORTEST) this.refresh();
+  }
+
   /** The question that waits for its answer, if there is one. */
   get asking(): Promise<void> | undefined {
     return this.#asking;

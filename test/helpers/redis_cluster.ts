@@ -292,7 +292,15 @@ class Cluster implements RedisCluster {
     expectDone(await source.say("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id));
     const assign = async (owner: ClusterNode) => {
       const others = this.#running().filter((node) => node !== owner);
-      for (const node of [owner, ...others]) await node.say("CLUSTER", "SETSLOT", slot, "NODE", owner.id);
+      for (const node of [owner, ...others]) {
+        expectDone(await node.say("CLUSTER", "SETSLOT", slot, "NODE", owner.id));
+      }
+      // A message from before the move, about the old owner, could take the slot from a node that has not heard of its
+      // epoch, if the next move began before.
+      await eventually(async () => {
+        const epochs = await Promise.all(this.#running().map((node) => epochOf(node, owner.id)));
+        return new Set(epochs).size === 1;
+      });
     };
     return {
       slot,
@@ -353,6 +361,12 @@ async function ownLine(node: ClusterNode): Promise<string[]> {
   return (lines.find((line) => line.includes("myself")) ?? "").split(" ");
 }
 
+/** Returns the epoch of a node as another one knows it. */
+async function epochOf(node: ClusterNode, id: string): Promise<string | undefined> {
+  const lines = `${await node.say("CLUSTER", "NODES")}`.split("\n");
+  return lines.find((line) => line.startsWith(id))?.split(" ")[6];
+}
+
 async function ownSlots(node: ClusterNode): Promise<number[]> {
   const ranges = (await ownLine(node)).slice(8).filter((text) => /^\d+(-\d+)?$/.test(text));
   return ranges.flatMap((range) => {
@@ -375,9 +389,9 @@ async function viewOf(node: ClusterNode): Promise<string | undefined> {
     const lines = `${text}`.trim().split("\n");
     if (lines.some((line) => /handshake|fail\?|:0@/.test(line))) return undefined;
     const known = lines.map((line) => {
-      const [id, , flags, master, , , , , ...slots] = line.split(" ");
+      const [id, , flags, master, , , epoch, , ...slots] = line.split(" ");
       const role = /fail/.test(flags ?? "") ? "failed" : /master/.test(flags ?? "") ? "master" : "replica";
-      return [id, role, master, ...slots.filter((range) => !range.startsWith("["))].join(" ");
+      return [id, role, master, epoch, ...slots.filter((range) => !range.startsWith("["))].join(" ");
     });
     return known.sort().join("\n");
   } finally {
