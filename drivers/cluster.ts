@@ -12,7 +12,7 @@
 import { hashSlot } from "../src/base/crc16.ts";
 import { type NodeAddress, nodeName, readNodes } from "../src/base/hosts.ts";
 import { type ClusterOptions, readClusterOptions } from "./cluster/options.ts";
-import { connectTo, RoutedConnection } from "./cluster/routed_connection.ts";
+import { connectTo, databaseError, RoutedConnection } from "./cluster/routed_connection.ts";
 import { Router } from "./cluster/router.ts";
 import type { Translate } from "./cluster/slot_map.ts";
 import { Topology } from "./cluster/topology.ts";
@@ -75,16 +75,22 @@ export function cluster(options: ClusterOptions): Driver {
   );
   const ordered = node.pool.size === 1;
   const router = new Router(topology, translate, ordered, ({ driver }) => ({
-    send: (commands, sendOptions) => driver.send(0, commands as readonly Command[], sendOptions),
+    async send(commands, sendOptions, database) {
+      try {
+        return await driver.send(database, commands as readonly Command[], sendOptions);
+      } catch (error) {
+        throw database === 0 ? error : databaseError(error, database);
+      }
+    },
   }));
   const own = new Set<Connection>();
   let closed: Promise<void> | undefined;
   return {
     name: "cluster",
-    capabilities: { numbered: false, scripts: true, ordered, parts: true },
-    send(_database, commands, sendOptions) {
+    capabilities: { numbered: "optional", scripts: true, ordered, parts: true },
+    send(database, commands, sendOptions) {
       if (closed) return Promise.reject(closedError());
-      return router.send(commands, sendOptions) as Promise<Reply[]>;
+      return router.send(commands, sendOptions, database) as Promise<Reply[]>;
     },
     partOf: (key) => topology.ownerOf(hashSlot(key)) ?? topology.masters[0] ?? nodeName(seeds[0] as NodeAddress),
     parts: () => topology.masters,
@@ -92,12 +98,12 @@ export function cluster(options: ClusterOptions): Driver {
       if (!closed) topology.want();
       return trackings.add(prefix, tracker, topology.masters);
     },
-    async connect(_database, { part, timeout } = {}) {
+    async connect(database, { part, timeout } = {}) {
       if (closed) throw closedError();
       await within(topology.ensure(), timeout);
       if (!topology.known) throw topology.failure;
-      if (part !== undefined) return connectTo(topology.required(part), timeout);
-      const connection = new RoutedConnection(topology, translate, timeout, (gone) => own.delete(gone));
+      if (part !== undefined) return connectTo(topology.required(part), database, timeout);
+      const connection = new RoutedConnection(topology, translate, database, timeout, (gone) => own.delete(gone));
       own.add(connection);
       return connection;
     },

@@ -24,8 +24,11 @@ export type Reply = string | number | null | StoreError | readonly Reply[];
 
 /** The abilities of a driver. */
 export interface Capabilities {
-  /** True if the store has numbered databases (SELECT). Otherwise the library emulates them by key prefixes. */
-  readonly numbered: boolean;
+  /**
+   * True if the store has numbered databases (SELECT). Otherwise the library emulates them by key prefixes.
+   * `"optional"` if some of these stores have them: the option `databases: "numbered"` is allowed then.
+   */
+  readonly numbered: boolean | "optional";
   /** True if the store runs Lua scripts, or their twins. */
   readonly scripts: boolean;
   /** True if overlapping sends are executed in the order in which they were issued. */

@@ -1,12 +1,31 @@
+import { isStoreError } from "../../src/base/store_error.ts";
 import { type Connection, type RawCommand, type RawReply, type SendOptions, StoreError } from "../driver.ts";
 import { Router } from "./router.ts";
 import type { Translate } from "./slot_map.ts";
 import type { MasterNode, Topology } from "./topology.ts";
 
-/** Opens a connection to one node. */
-export async function connectTo({ driver }: MasterNode, timeout: number | undefined): Promise<Connection> {
+/** Opens a connection to a database of one node. */
+export async function connectTo(
+  { driver }: MasterNode,
+  database: number,
+  timeout: number | undefined,
+): Promise<Connection> {
   if (!driver.connect) throw new TypeError("Cannot open a connection: the driver of the node has none");
-  return driver.connect(0, timeout === undefined ? {} : { timeout });
+  try {
+    return await driver.connect(database, timeout === undefined ? {} : { timeout });
+  } catch (error) {
+    throw database === 0 ? error : databaseError(error, database);
+  }
+}
+
+/** Returns the error of a node that refused a database, in words about the cluster. */
+export function databaseError(error: unknown, database: number): unknown {
+  if (!isStoreError(error) || error.kind !== "command" || !/^Cannot use database/.test(error.message)) return error;
+  const [why = error.message] = /ERR (SELECT|DB) [^:;]+/.exec(error.message) ?? [];
+  const text =
+    `Cannot use database ${database} of the cluster: ${why}; ` +
+    "set CACHE_DATABASES=prefixed, or give the cluster databases (Valkey 9: cluster-databases 16)";
+  return new StoreError("command", text, { code: error.code });
 }
 
 /**
@@ -17,6 +36,7 @@ export class RoutedConnection implements Connection {
   readonly #topology: Topology;
   readonly #router: Router;
   readonly #connections = new Map<MasterNode, Promise<Connection>>();
+  readonly #database: number;
   readonly #timeout: number | undefined;
   readonly #gone: (connection: Connection) => void;
   #closed: StoreError | undefined;
@@ -25,10 +45,12 @@ export class RoutedConnection implements Connection {
   constructor(
     topology: Topology,
     translate: Translate,
+    database: number,
     timeout: number | undefined,
     gone: (connection: Connection) => void,
   ) {
     this.#topology = topology;
+    this.#database = database;
     this.#timeout = timeout;
     this.#gone = gone;
     this.#router = new Router(topology, translate, true, (node) => ({
@@ -82,7 +104,7 @@ export class RoutedConnection implements Connection {
   #open(node: MasterNode): Promise<Connection> {
     const open = this.#connections.get(node);
     if (open) return open;
-    const opening = connectTo(node, this.#timeout);
+    const opening = connectTo(node, this.#database, this.#timeout);
     this.#connections.set(node, opening);
     opening.catch(() => this.#connections.delete(node));
     return opening;

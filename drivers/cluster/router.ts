@@ -26,12 +26,13 @@ const CHANGE = 100;
 
 /** The connections of a router to one node. */
 export interface NodeLine {
-  send(commands: readonly RawCommand[], options: SendOptions | undefined): Promise<RawReply[]>;
+  send(commands: readonly RawCommand[], options: SendOptions | undefined, database: number): Promise<RawReply[]>;
 }
 
 /** One call, with what its commands share. */
 interface Call {
   readonly options: SendOptions | undefined;
+  readonly database: number;
   readonly began: number;
 }
 
@@ -58,9 +59,9 @@ export class Router {
   }
 
   /** Sends commands. Rejects with the error of the first one if none was answered. */
-  send(commands: readonly RawCommand[], options: SendOptions | undefined): Promise<RawReply[]> {
+  send(commands: readonly RawCommand[], options: SendOptions | undefined, database = 0): Promise<RawReply[]> {
     if (commands.length === 0) return Promise.resolve([]);
-    const call = { options, began: performance.now() };
+    const call = { options, database, began: performance.now() };
     const unknown = this.#topology.ensure();
     return unknown ? this.#sendAfter(unknown, commands, call) : this.#route(commands, call, 0);
   }
@@ -140,7 +141,7 @@ export class Router {
     onError: (error: StoreError) => Promise<RawReply[]>,
   ): Promise<RawReply[]> {
     const last: Promise<{ result: RawReply[] | Promise<RawReply[]> }> = this.#line(node)
-      .send(commands, remaining(call))
+      .send(commands, remaining(call), call.database)
       // Their results are wrapped: the last send is settled when they were called, not when they have ended.
       .then(
         (replies) => {

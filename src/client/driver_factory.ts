@@ -4,8 +4,8 @@ import type { ClientOptions } from "./types.ts";
 
 /** Opens drivers of one kind. */
 export interface DriverFactory {
-  /** `true` if the store has numbered databases. */
-  readonly numbered: boolean;
+  /** `true` if the store has numbered databases; `"optional"` if some of its kind have. */
+  readonly numbered: boolean | "optional";
   /** Gives later clients the same driver, which then outlives each of them. @default false */
   readonly kept?: boolean;
   /** Opens the driver, and loads its code if that is loaded lazily. */

@@ -12,8 +12,8 @@ export interface Opening {
   readonly key: string;
   /** The name of the driver. */
   readonly name: string;
-  /** `true` if the store has numbered databases. */
-  readonly numbered: boolean;
+  /** `true` if the store has numbered databases; `"optional"` if some of its kind have. */
+  readonly numbered: boolean | "optional";
   /** `true` for a ready driver, which the client does not close. */
   readonly ready: boolean;
   /** Opens the driver, and loads its code if that is loaded lazily. */
@@ -54,7 +54,7 @@ export class StoreConnection {
     }
     this.name = name;
     this.breaker = breaker;
-    this.numbered = numbered && databases !== "prefixed";
+    this.numbered = numbered === true ? databases !== "prefixed" : databases === "numbered";
     this.#ready = ready;
     this.#open = open;
   }

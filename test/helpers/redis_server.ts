@@ -78,20 +78,26 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
 /** Makes the server send its data to replicas at once, without a file. */
 const DISKLESS = ["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"];
 
-/** The version of `REDIS_SERVER`, as the number of its Redis: 6.2 is 6.02. */
-export function serverVersion(): number {
+/** Returns the name and the main version of the server that tests start. */
+function serverVersion(): readonly [name: string, major: number] {
   const path = process.env.REDIS_SERVER || "redis-server";
   version ??= spawnSync(path, ["--version"], { encoding: "utf8" }).stdout ?? "";
-  const [, name, major, minor] = /(\w+) server v=(\d+)\.(\d+)/.exec(version) ?? [];
-  // Forks began after Redis 7.2.
-  return name === "Redis" ? Number(major) + Number(minor) / 100 : 7.02;
+  const [, name = "", major] = /(\w+) server v=(\d+)/.exec(version) ?? [];
+  return [name, Number(major)];
 }
 
 let version: string | undefined;
 
 /** The reason to skip a test of what Redis has since version 7; `false` if the server has it. */
 export function before7(): string | false {
-  return serverVersion() < 7 && "the server is older than Redis 7";
+  const [name, major] = serverVersion();
+  return name === "Redis" && major < 7 && "the server is older than Redis 7";
+}
+
+/** Returns whether the server can have several databases in cluster mode. */
+export function hasClusterDatabases(): boolean {
+  const [name, major] = serverVersion();
+  return name === "Valkey" && major >= 9;
 }
 
 /** Returns arguments as Redis 6.2 takes them: it has no EVAL_RO, and DEBUG is always allowed. */
@@ -109,7 +115,7 @@ function asBefore7(args: readonly string[]): string[] {
 
 async function launch(port: number, given: readonly string[], file?: string): Promise<RedisServer> {
   const path = process.env.REDIS_SERVER || "redis-server";
-  const args = serverVersion() < 7 ? asBefore7(given) : given;
+  const args = before7() ? asBefore7(given) : given;
   const memoryOnly = ["--save", "", "--appendonly", "no", "--repl-diskless-load", "swapdb", ...DISKLESS];
   // What another server may have left behind is not loaded.
   memoryOnly.push("--dbfilename", `test-${port}.rdb`);
