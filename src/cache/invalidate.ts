@@ -36,10 +36,9 @@ export async function invalidateEntries(
   loads.supersedeAll(space, names);
   const timeout = timeoutOf(context, options);
   const sent = space.shards.map(async (shard) => {
-    const { epochKey, marksPrefix } = shard;
     if (!names) shard.forgetEpoch();
-    const args = [marksPrefix, ...(names ?? [EVERYTHING])];
-    shard.noteEpoch(await batch.run(script, [epochKey], args, timeout, true));
+    const marks = (names ?? [EVERYTHING]).map((name) => shard.marksPrefix + name);
+    shard.noteEpoch(await batch.run(script, [shard.epochKey], names ? [] : [EVERYTHING], timeout, true, marks));
   });
   // No number of one shard is compared with one of another, so each is on its own. The promise is that of all.
   if (!(await settle(context, "invalidate", Promise.all(sent), options))) return false;

@@ -17,6 +17,7 @@ import { CacheTimeoutError } from "../base/errors.ts";
 import type { Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
 import { type LoadOptions, type Policy, policyOf } from "../config/policy.ts";
+import { LONG_LOAD_MS } from "../lua/entries.ts";
 import { type LoadReason, targetName } from "../telemetry/events.ts";
 import { type CallOptions, emit, handOver, type ReadOptions, timeoutOf } from "./call.ts";
 import type { CacheContext, Lane } from "./context.ts";
@@ -163,7 +164,7 @@ function silent(promise: Promise<unknown>): Promise<unknown> {
 
 /** Returns the load in flight for a key, or starts one. */
 function begin(call: GetOrSet, reason: LoadReason): Load {
-  const { loads } = call.context;
+  const { loads, now } = call.context;
   const { epoch, physical } = call.found;
   const running = loads.get(physical);
   if (running) {
@@ -174,7 +175,7 @@ function begin(call: GetOrSet, reason: LoadReason): Load {
     }
     running.superseded = true;
   }
-  const load: { -readonly [N in keyof Load]: Load[N] } = { promise: NEVER, epoch, superseded: false };
+  const load: { -readonly [N in keyof Load]: Load[N] } = { promise: NEVER, epoch, began: now(), superseded: false };
   loads.set(physical, load);
   load.promise = run(call, load, reason);
   load.promise.catch(() => {});
@@ -329,6 +330,8 @@ async function prepare(
     load: duration,
     tags: argument.tags,
     born: (turn ?? found).epoch.seq,
+    // While a machine sleeps, the monotonic clock may stand still.
+    long: Math.max(performance.now() - found.start, context.now() - load.began) >= LONG_LOAD_MS,
     token: turn?.token,
   };
   const own = argument.ttl === undefined ? policy : policyOf(policy, { ttl: argument.ttl });

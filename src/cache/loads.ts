@@ -7,6 +7,8 @@ export interface Load {
   readonly promise: Promise<unknown>;
   /** The epoch that was read before it started: its value is as old as that. */
   readonly epoch: Epoch;
+  /** When it began, by the clock of entries. */
+  readonly began: number;
   /** `true` once the key was written or deleted, or the load took too long. Then its result is not stored. */
   superseded: boolean;
 }

@@ -11,6 +11,8 @@ import type { CacheContext, CacheTelemetry, EntryRules } from "./context.ts";
 export interface Origin {
   /** The epoch that was read before it was loaded. @default the store's at the write */
   readonly born?: number;
+  /** `true` if so much time has passed since that read that marks from after it may be gone. */
+  readonly long?: boolean;
   /** The milliseconds that its load took. */
   readonly load?: number;
   /** The token of the load's lock, which the write gives up. If the token no longer holds it, nothing is written. */

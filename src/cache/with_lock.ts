@@ -62,7 +62,7 @@ export async function withLock<T>(
   for (let pause = 0; ; pause = nextPause(pause)) {
     passed = stopwatch(context);
     try {
-      fence = (await batch.run(take, [lock], [id, ms], timeout, true, [space.own("fence")])) as number;
+      fence = Number(await batch.run(take, [lock], [id, ms], timeout, true, [space.own("fence")]));
     } catch (error) {
       throw report(context, "withLock", error);
     }

@@ -1,5 +1,6 @@
 /** A write, from an entry to the store: the one path of `set`, `setMany`, `update` and loads. */
 import type { Command, Reply } from "../../drivers/driver.ts";
+import { isForbidden } from "../base/store_error.ts";
 import type { Policy } from "../config/policy.ts";
 import type { Shard } from "../entry/keyspace.ts";
 import { storeEntry } from "../lua/entries.ts";
@@ -107,18 +108,28 @@ async function store(
 ): Promise<boolean | undefined> {
   const { batch, nears, counters } = context;
   const { key, policy, origin, timeout } = request;
-  const { born, token, expected } = origin ?? {};
+  const { born, long, token, expected } = origin ?? {};
+  const { epochKey, marksPrefix } = shard;
   const start = performance.now();
+  const plain = born !== undefined && tags === "" && token === undefined;
+  const bySet = (): Promise<Reply> => {
+    const left = Math.max(1, timeout - (performance.now() - start));
+    return batch.send(setCommand(physical, text, born ?? 0, keep), [physical], left, true);
+  };
   let sent: Promise<Reply>;
-  if (born !== undefined && tags === "" && token === undefined) {
-    sent = batch.send(setCommand(physical, text, born, keep), [physical], timeout, true);
-  } else {
+  // Before the first invalidation, nothing can be lost that a load must not undo.
+  if (plain && born === 0) sent = bySet();
+  else {
     // If loads take locks, a write breaks them, so that no load of another process overwrites this value.
-    const locks = token !== undefined || policy.lock !== undefined;
-    const also = locks ? [shard.epochKey, shard.lock(key)] : [shard.epochKey];
-    const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", shard.marksPrefix, tags];
+    const locks = !plain && (token !== undefined || policy.lock !== undefined);
+    const also = [epochKey, locks ? shard.lock(key) : physical];
+    if (tags) for (const tag of tags.split(",")) also.push(marksPrefix + tag.slice(1, -1));
+    const args: (string | number)[] = [text, keep, born ?? "", token ?? "*", marksPrefix, tags];
     if (expected !== undefined) args.push(expected === null ? "0" : "1", expected ?? "");
+    else if (long) args.push("3");
     sent = batch.run(storeEntry, [physical], args, timeout, expected === undefined && token === undefined, also);
+    // A user who may not run scripts can write all the same.
+    if (plain) sent = sent.catch((error) => (isForbidden(error) ? bySet() : Promise.reject(error)));
   }
   try {
     const written = (await sent) !== 0;

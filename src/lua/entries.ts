@@ -13,6 +13,16 @@
 import type { Script } from "../../drivers/driver.ts";
 import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
 
+/**
+ * The least time that a tag is marked after its invalidation, in milliseconds. The mark is needed against loads that
+ * are under way; an entry whose tag has no mark is invalid anyway. A load that takes {@linkcode LONG_LOAD_MS} or longer
+ * has no right to make a missing mark.
+ */
+export const MARK_MS = 120_000;
+
+/** The milliseconds from which on the marks that a load has not found may be gone again. */
+export const LONG_LOAD_MS: number = MARK_MS / 2;
+
 /** Sets `now`, the store's time in milliseconds. */
 export const LUA_NOW: string = `local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -110,33 +120,42 @@ return reply`,
 };
 
 /**
- * Stores an entry.
+ * Stores an entry. What was loaded before the store lost its epoch, as in a restart, is not stored: what was
+ * invalidated since is not known. Keys that it writes are declared, so that a cluster does not run it where some of
+ * them are missing, because their slot is being moved.
  *
- * - KEYS: the entry, the epoch, the lock if the collection has one
+ * - KEYS: the entry, the epoch, the lock if the collection has one or else the entry again, the marks of the tags
  * - ARGV: the text; the milliseconds to live, or 0; the epoch that it is born at, or "" for the present one; the token
  *   of the lock that must be held and is given up, "*" to break a lock, or ""; the prefix of marks; the tags as the
  *   document has them; "1" and the text that must still be stored and valid, "2" and one that must still be stored,
- *   "0" for no valid entry, or nothing
- * - Returns 1; 0 if the lock was lost or another text is stored
+ *   "0" for no valid entry, "3" after a long load, or nothing
+ * - Returns 1; 0 if the lock or the epoch was lost or another text is stored
  */
 export const storeEntry: Script = {
   name: "store",
-  sha1: "cbd6b423480616795ea3d5818f9f24fd6c510032",
+  sha1: "e5926e6aecc9b1660b72cdadb8bc8e68234d5a9c",
   lua: `${LUA_FIND}local key, epochKey, lock = unpack(KEYS)
 local body, ms, born, token, prefix, tags, known, expected = unpack(ARGV)
+if lock == key then lock = nil end
 if lock and token ~= '*' and redis.call('GET', lock) ~= token then return 0 end
 local epoch = redis.call('GET', epochKey)
-if known and find(key, known ~= '2' and epoch, prefix) ~= (known ~= '0' and expected) then return 0 end
+local untouched = epoch and epoch:find(' 0 ')
+if (tonumber(born) or 0) > tonumber(not untouched and epoch and epoch:match('^%d+') or 0) then
+  if lock then redis.call('DEL', lock) end
+  return 0
+end
+if known and known ~= '3' and find(key, known ~= '2' and epoch, prefix) ~= (known ~= '0' and expected) then return 0 end
 if tags ~= '' and not epoch then
   ${LUA_NOW}epoch = ('%.0f 0 0'):format(now * 1000)
   redis.call('SET', epochKey, epoch)
+  untouched = true
 end
 local seq = epoch and epoch:match('^%d+') or '0'
-if born == '' or (born == '0' and epoch and epoch:find(' 0 ')) then born = seq end
+if born == '' or (born == '0' and untouched) then born = seq end
 local head = ''
 if tags ~= '' then
   head = '"born":' .. born .. ',"tags":[' .. tags .. '],'
-  outlive(tags, tonumber(ms), prefix, born)
+  outlive(tags, tonumber(ms), prefix, known == '3' and seq or born)
 elseif born ~= '0' then
   head = '"born":' .. born .. ','
 end
@@ -159,30 +178,52 @@ export const EVERYTHING = "*";
  * Moves the epoch on and marks tags. A full store refuses a script's writes, but not those that follow a deletion.
  * Therefore the epoch is deleted before it is written, which no other command can notice.
  *
- * - KEYS: the epoch
- * - ARGV: the prefix of marks; the tags, or {@linkcode EVERYTHING}
+ * - KEYS: the epoch, the marks
+ * - ARGV: {@linkcode EVERYTHING}, or nothing
  * - Returns the epoch
  */
 export const invalidate: Script = {
   name: "invalidate",
-  sha1: "a9315242741a4bcdbaae3e368e6e29448b20f792",
-  lua: `${LUA_NOW}local epochKey, prefix = KEYS[1], ARGV[1]
+  sha1: "b00e16380c4193cfbd434d2d2c090a1634271041",
+  lua: `${LUA_NOW}local epochKey = KEYS[1]
 local seq, all = (redis.call('GET', epochKey) or '0 0'):match('^(%d+) (%d+)')
 seq = ('%.0f'):format(math.max(tonumber(seq) + 1, now * 1000))
-if ARGV[2] == '*' then all = seq end
+if ARGV[1] then all = seq end
 local epoch = seq .. ' ' .. all
 redis.call('DEL', epochKey)
 redis.call('SET', epochKey, epoch)
-for i = 2, #ARGV do
-  local mark = prefix .. ARGV[i]
+for i = 2, #KEYS do
+  local mark = KEYS[i]
   local left = redis.call('PTTL', mark)
   if left == -1 then
     redis.call('SET', mark, seq)
   else
-    redis.call('SET', mark, seq, 'PX', math.max(left, 86400000))
+    redis.call('SET', mark, seq, 'PX', math.max(left, ${MARK_MS}))
   end
 end
 return epoch`,
+};
+
+/**
+ * Marks a tag as {@linkcode invalidate} does, after the epoch was moved on by a call of its own: where the slot of a
+ * shard is being moved, only commands of one key find it.
+ *
+ * - KEYS: the mark
+ * - ARGV: the epoch
+ * - Returns 1; 0 if a later mark stands there
+ */
+export const mark: Script = {
+  name: "mark",
+  sha1: "f91dffa43f3e8b4be3d7cd589f0bdbce343e17a2",
+  lua: `local mark, seq = KEYS[1], ARGV[1]
+if (tonumber(redis.call('GET', mark)) or 0) >= tonumber(seq) then return 0 end
+local left = redis.call('PTTL', mark)
+if left == -1 then
+  redis.call('SET', mark, seq)
+else
+  redis.call('SET', mark, seq, 'PX', math.max(left, ${MARK_MS}))
+end
+return 1`,
 };
 
 /** Defines `own`, which takes a lock, or finds that it was taken with this token: a script may be repeated. */
@@ -211,17 +252,23 @@ return {not good and own(lock, token, ms) and 1 or 0, epoch, text, redis.call('P
 };
 
 /**
- * Takes a lock with a fencing token.
+ * Takes a lock with a fencing token. The token is the store's time in microseconds if that is more than the next one: a
+ * store that has lost the counter gives no token twice.
  *
  * - KEYS: the lock, the counter of fencing tokens
  * - ARGV: the token; the milliseconds that the lock lasts
- * - Returns the fencing token; 0 if another caller holds the lock
+ * - Returns the fencing token as text; "0" if another caller holds the lock
  */
 export const take: Script = {
   name: "take",
-  sha1: "f00f8fef3c6a83449b858dac16e705536fc4d01b",
+  sha1: "d93a72d394528e4d23c7e481db38ace87da069ca",
   lua: `${LUA_OWN}local lock, counter = unpack(KEYS)
-return own(lock, unpack(ARGV)) and redis.call('INCR', counter) or 0`,
+if not own(lock, unpack(ARGV)) then return '0' end
+local t = redis.call('TIME')
+local least = (tonumber(redis.call('GET', counter)) or 0) + 1
+local fence = ('%.0f'):format(math.max(least, t[1] * 1000000 + t[2]))
+redis.call('SET', counter, fence)
+return fence`,
 };
 
 /**

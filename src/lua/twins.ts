@@ -7,10 +7,11 @@ import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
 import {
   acquire,
   addCounts,
-  EVERYTHING,
   hold,
   increment,
   invalidate,
+  MARK_MS,
+  mark,
   probe,
   read,
   storeEntry,
@@ -60,6 +61,12 @@ function outlive(store: TwinStore, tags: string | undefined, ms: number, prefix:
   }
 }
 
+/** Marks a tag. */
+function setMark(store: TwinStore, key: string, seq: number | string): void {
+  const left = store.call("PTTL", key) as number;
+  store.call("SET", key, seq, ...(left === -1 ? [] : ["PX", Math.max(left, MARK_MS)]));
+}
+
 /** Returns whether a text has no TTL of its own or is within it. */
 function fresh(text: string, now: string): boolean {
   const [, at, ttl] = /^\{[^{}]*?"at":(\d+),"ttl":(\d+)/.exec(text) ?? [];
@@ -72,9 +79,6 @@ const NONE = /^\{[^{}]*?"none":/;
 
 /** A whole number that INCRBY would take if it were not too large. */
 const WHOLE = /^-?[1-9]\d+$/;
-
-/** The TTL of a mark that no entry asked for: a day. No load from before it is still in flight then. */
-const MARK_MS = 864e5;
 
 /** Every script of the library, with its twin. */
 export const twins: readonly TwinnedScript[] = [
@@ -103,23 +107,34 @@ export const twins: readonly TwinnedScript[] = [
   },
   {
     ...storeEntry,
-    twin(store, [key = "", epochKey = "", lock], args) {
+    twin(store, [key = "", epochKey = "", third], args) {
+      const lock = third === key ? undefined : third;
       const [text = "", ms = "", bornText = "", token = "", prefix = "", tags = "", known, expected] = args;
       if (lock && token !== "*" && store.call("GET", lock) !== token) return 0;
       let epoch = store.call("GET", epochKey) as string | null;
-      if (known && find(store, key, known === "2" ? null : epoch, prefix) !== (known === "0" ? null : expected)) {
+      let untouched = epoch?.includes(" 0 ");
+      if (Number(bornText) > (untouched ? 0 : Number.parseInt(epoch ?? "0", 10))) {
+        if (lock) store.call("DEL", lock);
+        return 0;
+      }
+      if (
+        known &&
+        known !== "3" &&
+        find(store, key, known === "2" ? null : epoch, prefix) !== (known === "0" ? null : expected)
+      ) {
         return 0;
       }
       if (tags && !epoch) {
         epoch = `${store.now * 1000} 0 0`;
         store.call("SET", epochKey, epoch);
+        untouched = true;
       }
       const seq = epoch?.split(" ")[0] ?? "0";
-      const born = bornText === "" || (bornText === "0" && epoch?.includes(" 0 ")) ? seq : bornText;
+      const born = bornText === "" || (bornText === "0" && untouched) ? seq : bornText;
       let head = "";
       if (tags) {
         head = `"born":${born},"tags":[${tags}],`;
-        outlive(store, tags, Number(ms), prefix, born);
+        outlive(store, tags, Number(ms), prefix, known === "3" ? seq : born);
       } else if (born !== "0") {
         head = `"born":${born},`;
       }
@@ -130,17 +145,21 @@ export const twins: readonly TwinnedScript[] = [
   },
   {
     ...invalidate,
-    twin(store, [epochKey = ""], [prefix = "", ...tags]) {
+    twin(store, [epochKey = "", ...marks], [everything]) {
       const [seqText = "0", allText = "0"] = String(store.call("GET", epochKey) ?? "0 0").split(" ");
       const seq = Math.max(Number(seqText) + 1, store.now * 1000);
-      const epoch = `${seq} ${tags[0] === EVERYTHING ? seq : allText}`;
+      const epoch = `${seq} ${everything === undefined ? allText : seq}`;
       store.call("SET", epochKey, epoch);
-      for (const tag of tags) {
-        const mark = prefix + tag;
-        const left = store.call("PTTL", mark) as number;
-        store.call("SET", mark, seq, ...(left === -1 ? [] : ["PX", Math.max(left, MARK_MS)]));
-      }
+      for (const key of marks) setMark(store, key, seq);
       return epoch;
+    },
+  },
+  {
+    ...mark,
+    twin(store, [key = ""], [seq = ""]) {
+      if (Number(store.call("GET", key) ?? 0) >= Number(seq)) return 0;
+      setMark(store, key, seq);
+      return 1;
     },
   },
   {
@@ -155,7 +174,12 @@ export const twins: readonly TwinnedScript[] = [
   {
     ...take,
     twin(store, [lock = "", fence = ""], [token = "", ms = ""]) {
-      return own(store, lock, token, ms) ? store.call("INCR", fence) : 0;
+      if (!own(store, lock, token, ms)) return "0";
+      const [seconds, micros] = store.call("TIME") as [string, string];
+      const least = Number(store.call("GET", fence) ?? 0) + 1;
+      const next = String(Math.max(least, Number(seconds) * 1e6 + Number(micros)));
+      store.call("SET", fence, next);
+      return next;
     },
   },
   {

@@ -84,7 +84,7 @@ export async function* clear(client: ManagedClient, options: ClearOptions): Asyn
 async function invalidateAll(connection: ManagedConnection): Promise<string | null> {
   const commands = connection.layout.tags.map((_, shard): RawCommand => {
     const start = connection.start(shard);
-    return ["EVAL", invalidate.lua, 1, start + EPOCH_KEY, start + MARKS, EVERYTHING];
+    return ["EVAL", invalidate.lua, 2, start + EPOCH_KEY, start + MARKS + EVERYTHING, EVERYTHING];
   });
   const answers = await connection.send(commands);
   return answers.find((answer) => answer instanceof Error)?.message ?? null;
