@@ -2,7 +2,7 @@
 import type { Reply } from "../../drivers/driver.ts";
 import type { Policy } from "../config/policy.ts";
 import type { Epoch } from "../entry/keyspace.ts";
-import { acquire } from "../lua/entries.ts";
+import { acquire } from "../lua/locks.ts";
 import { emit, report } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import { type Found, judge } from "./read.ts";

@@ -1,6 +1,6 @@
 /** The shared parts of the locks of `getOrSet` and `withLock`: renewal, and pauses between attempts to take a lock. */
 import { LONGEST_TIMER } from "../base/ttl.ts";
-import { hold } from "../lua/entries.ts";
+import { hold } from "../lua/locks.ts";
 import { emit } from "./call.ts";
 import type { CacheContext, CallDefaults, Host, Lane } from "./context.ts";
 

@@ -2,7 +2,7 @@ import { checkFunction, checkNames, describe } from "../base/check.ts";
 import { CacheLockError } from "../base/errors.ts";
 import { parseTtl, type Ttl } from "../base/ttl.ts";
 import type { Signal } from "../base/web_types.ts";
-import { take } from "../lua/entries.ts";
+import { take } from "../lua/locks.ts";
 import { type CallOptions, emit, report, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import { giveUpLock, lockTtl, nextPause, renewLock, stopwatch, waitAfter } from "./renew_lock.ts";

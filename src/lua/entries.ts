@@ -5,6 +5,9 @@
  * epoch from before it was loaded (`born`). A tag has the epoch of its last invalidation (its mark). An entry is valid
  * while none of its tags has a later mark, so no two processes need to agree on the time.
  *
+ * The first epoch is the store's time in microseconds. Later ones are the time in milliseconds, with the last three
+ * digits of the first, so that a load can tell that the store has lost its epoch and has made another since.
+ *
  * The epoch's key holds two numbers: the epoch, and the epoch of the last invalidation of everything. Until the first
  * invalidation it holds a third number, which marks values from before the epoch existed as valid. A
  * tag without a mark invalidates, because marks are made with the entries and outlive them: a mark is only gone if the
@@ -28,6 +31,11 @@ export const LUA_NOW: string = `local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 `;
 
+/** Sets `micros`, the store's time in microseconds. */
+export const LUA_MICROS: string = `local t = redis.call('TIME')
+local micros = t[1] * 1000000 + t[2]
+`;
+
 /**
  * Defines three functions. `valid` returns whether no invalidation is later than the entry of a text, its tags, and
  * where they end. `find` returns the text of a key and its tags if it is valid. `outlive` keeps the marks of tags
@@ -35,7 +43,7 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
  * Otherwise every write of an entry would write its marks too, and near caches would get a message for each. A script
  * looks at each mark once.
  */
-const LUA_FIND: string = `local marks, kept, all = {}, {}
+export const LUA_FIND: string = `local marks, kept, all = {}, {}
 local function valid(text, epoch, prefix)
   local born, tags, rest = text:match('^{"born":(%d+),"tags":%[([^%]]*)()')
   born = tonumber(born or text:match('^{"born":(%d+)') or 0)
@@ -76,7 +84,7 @@ end
  * Defines `fresh`, which returns whether a text has no TTL of its own or is within it. `now` is the caller's time.
  * Reads in TypeScript decide in the same way.
  */
-const LUA_FRESH: string = `local function fresh(text, now)
+export const LUA_FRESH: string = `local function fresh(text, now)
   local at, ttl = text:match('^{[^{}]-"at":(%d+),"ttl":(%d+)')
   return not at or (now - at < tonumber(ttl) and now - at > -${CLOCK_SKEW_MS})
 end
@@ -133,24 +141,25 @@ return reply`,
  */
 export const storeEntry: Script = {
   name: "store",
-  sha1: "e5926e6aecc9b1660b72cdadb8bc8e68234d5a9c",
+  sha1: "822507f58c2fe025d24f4edbbac4f3cbe01a8e29",
   lua: `${LUA_FIND}local key, epochKey, lock = unpack(KEYS)
 local body, ms, born, token, prefix, tags, known, expected = unpack(ARGV)
 if lock == key then lock = nil end
 if lock and token ~= '*' and redis.call('GET', lock) ~= token then return 0 end
 local epoch = redis.call('GET', epochKey)
 local untouched = epoch and epoch:find(' 0 ')
-if (tonumber(born) or 0) > tonumber(not untouched and epoch and epoch:match('^%d+') or 0) then
+local from, seq = tonumber(born) or 0, epoch and epoch:match('^%d+') or '0'
+if from > 0 and (untouched or from > tonumber(seq) or (seq - from) % 1000 > 0) then
   if lock then redis.call('DEL', lock) end
   return 0
 end
 if known and known ~= '3' and find(key, known ~= '2' and epoch, prefix) ~= (known ~= '0' and expected) then return 0 end
 if tags ~= '' and not epoch then
-  ${LUA_NOW}epoch = ('%.0f 0 0'):format(now * 1000)
+  ${LUA_MICROS}seq = ('%.0f'):format(micros)
+  epoch = seq .. ' 0 0'
   redis.call('SET', epochKey, epoch)
   untouched = true
 end
-local seq = epoch and epoch:match('^%d+') or '0'
 if born == '' or (born == '0' and untouched) then born = seq end
 local head = ''
 if tags ~= '' then
@@ -184,10 +193,11 @@ export const EVERYTHING = "*";
  */
 export const invalidate: Script = {
   name: "invalidate",
-  sha1: "b00e16380c4193cfbd434d2d2c090a1634271041",
-  lua: `${LUA_NOW}local epochKey = KEYS[1]
-local seq, all = (redis.call('GET', epochKey) or '0 0'):match('^(%d+) (%d+)')
-seq = ('%.0f'):format(math.max(tonumber(seq) + 1, now * 1000))
+  sha1: "ec62108b55b346f57d6aef4564468b0234039cb3",
+  lua: `${LUA_MICROS}local epochKey = KEYS[1]
+local seq, all = (redis.call('GET', epochKey) or ''):match('^(%d+) (%d+)')
+seq = ('%.0f'):format(seq and math.max(seq + 1000, micros - micros % 1000 + seq % 1000) or micros)
+all = all or '0'
 if ARGV[1] then all = seq end
 local epoch = seq .. ' ' .. all
 redis.call('DEL', epochKey)
@@ -202,89 +212,6 @@ for i = 2, #KEYS do
   end
 end
 return epoch`,
-};
-
-/**
- * Marks a tag as {@linkcode invalidate} does, after the epoch was moved on by a call of its own: where the slot of a
- * shard is being moved, only commands of one key find it.
- *
- * - KEYS: the mark
- * - ARGV: the epoch
- * - Returns 1; 0 if a later mark stands there
- */
-export const mark: Script = {
-  name: "mark",
-  sha1: "f91dffa43f3e8b4be3d7cd589f0bdbce343e17a2",
-  lua: `local mark, seq = KEYS[1], ARGV[1]
-if (tonumber(redis.call('GET', mark)) or 0) >= tonumber(seq) then return 0 end
-local left = redis.call('PTTL', mark)
-if left == -1 then
-  redis.call('SET', mark, seq)
-else
-  redis.call('SET', mark, seq, 'PX', math.max(left, ${MARK_MS}))
-end
-return 1`,
-};
-
-/** Defines `own`, which takes a lock, or finds that it was taken with this token: a script may be repeated. */
-const LUA_OWN = `local function own(lock, token, ms)
-  return redis.call('SET', lock, token, 'PX', ms, 'NX') or redis.call('GET', lock) == token
-end
-`;
-
-/**
- * Takes a load's lock, unless another process holds it or the entry is fresh.
- *
- * - KEYS: the lock, the entry, the epoch
- * - ARGV: the token; the milliseconds that the lock lasts; the prefix of marks; the caller's time in milliseconds; a
- *   text that the caller cannot use, if it knows one
- * - Returns whether the lock was taken, the epoch, the entry's text or nil, its PTTL
- */
-export const acquire: Script = {
-  name: "acquire",
-  sha1: "33f56413788b1ab1332b5bbad3ea8059dcee029f",
-  lua: `${LUA_FIND}${LUA_FRESH}${LUA_OWN}local lock, key, epochKey = unpack(KEYS)
-local token, ms, prefix, now, useless = unpack(ARGV)
-local epoch = redis.call('GET', epochKey)
-local text = find(key, epoch, prefix)
-local good = text and text ~= useless and fresh(text, now)
-return {not good and own(lock, token, ms) and 1 or 0, epoch, text, redis.call('PTTL', key)}`,
-};
-
-/**
- * Takes a lock with a fencing token. The token is the store's time in microseconds if that is more than the next one: a
- * store that has lost the counter gives no token twice.
- *
- * - KEYS: the lock, the counter of fencing tokens
- * - ARGV: the token; the milliseconds that the lock lasts
- * - Returns the fencing token as text; "0" if another caller holds the lock
- */
-export const take: Script = {
-  name: "take",
-  sha1: "d93a72d394528e4d23c7e481db38ace87da069ca",
-  lua: `${LUA_OWN}local lock, counter = unpack(KEYS)
-if not own(lock, unpack(ARGV)) then return '0' end
-local t = redis.call('TIME')
-local least = (tonumber(redis.call('GET', counter)) or 0) + 1
-local fence = ('%.0f'):format(math.max(least, t[1] * 1000000 + t[2]))
-redis.call('SET', counter, fence)
-return fence`,
-};
-
-/**
- * Renews a lock, or gives it up.
- *
- * - KEYS: the lock
- * - ARGV: the token; the milliseconds that it lasts from now on, or 0 to give it up
- * - Returns whether the token held it
- */
-export const hold: Script = {
-  name: "hold",
-  sha1: "a35c7f348443b986ff70b665eb2149629959bbfd",
-  lua: `local lock, token, ms = KEYS[1], unpack(ARGV)
-if redis.call('GET', lock) ~= token then return 0 end
-if ms == '0' then return redis.call('DEL', lock) end
-return redis.call('PEXPIRE', lock, ms)`,
 };
 
 /**

@@ -4,22 +4,10 @@
  */
 import type { Reply, TwinnedScript, TwinStore } from "../../drivers/driver.ts";
 import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
-import {
-  acquire,
-  addCounts,
-  hold,
-  increment,
-  invalidate,
-  MARK_MS,
-  mark,
-  probe,
-  read,
-  storeEntry,
-  take,
-  touch,
-  unlinkEach,
-} from "./entries.ts";
+import { addCounts, increment, invalidate, MARK_MS, probe, read, storeEntry, touch, unlinkEach } from "./entries.ts";
 import { type Limit, type LimitState, roomOf, stateAt } from "./limit_state.ts";
+import { acquire, hold, take } from "./locks.ts";
+import { mark } from "./mark.ts";
 import { rateLimit } from "./rate_limit.ts";
 
 const HEAD = /^\{"born":(\d+)(?:,"tags":\[([^\]]*))?/;
@@ -113,7 +101,9 @@ export const twins: readonly TwinnedScript[] = [
       if (lock && token !== "*" && store.call("GET", lock) !== token) return 0;
       let epoch = store.call("GET", epochKey) as string | null;
       let untouched = epoch?.includes(" 0 ");
-      if (Number(bornText) > (untouched ? 0 : Number.parseInt(epoch ?? "0", 10))) {
+      const from = Number(bornText);
+      let seq = epoch?.split(" ")[0] ?? "0";
+      if (from > 0 && (untouched || from > Number(seq) || (Number(seq) - from) % 1000 > 0)) {
         if (lock) store.call("DEL", lock);
         return 0;
       }
@@ -125,11 +115,11 @@ export const twins: readonly TwinnedScript[] = [
         return 0;
       }
       if (tags && !epoch) {
-        epoch = `${store.now * 1000} 0 0`;
+        seq = String(micros(store));
+        epoch = `${seq} 0 0`;
         store.call("SET", epochKey, epoch);
         untouched = true;
       }
-      const seq = epoch?.split(" ")[0] ?? "0";
       const born = bornText === "" || (bornText === "0" && untouched) ? seq : bornText;
       let head = "";
       if (tags) {
@@ -146,8 +136,10 @@ export const twins: readonly TwinnedScript[] = [
   {
     ...invalidate,
     twin(store, [epochKey = "", ...marks], [everything]) {
-      const [seqText = "0", allText = "0"] = String(store.call("GET", epochKey) ?? "0 0").split(" ");
-      const seq = Math.max(Number(seqText) + 1, store.now * 1000);
+      const now = micros(store);
+      const [last, allText = "0"] = (store.call("GET", epochKey) as string | null)?.split(" ") ?? [];
+      const next = Number(last) + 1000;
+      const seq = last === undefined ? now : Math.max(next, now - (now % 1000) + (next % 1000));
       const epoch = `${seq} ${everything === undefined ? allText : seq}`;
       store.call("SET", epochKey, epoch);
       for (const key of marks) setMark(store, key, seq);
@@ -175,9 +167,8 @@ export const twins: readonly TwinnedScript[] = [
     ...take,
     twin(store, [lock = "", fence = ""], [token = "", ms = ""]) {
       if (!own(store, lock, token, ms)) return "0";
-      const [seconds, micros] = store.call("TIME") as [string, string];
       const least = Number(store.call("GET", fence) ?? 0) + 1;
-      const next = String(Math.max(least, Number(seconds) * 1e6 + Number(micros)));
+      const next = String(Math.max(least, micros(store)));
       store.call("SET", fence, next);
       return next;
     },
@@ -263,8 +254,13 @@ export const twins: readonly TwinnedScript[] = [
 
 /** Returns the store's time in milliseconds. */
 function time(store: TwinStore): number {
+  return Math.floor(micros(store) / 1000);
+}
+
+/** Returns the store's time in microseconds. */
+function micros(store: TwinStore): number {
   const [seconds, micros] = store.call("TIME") as [string, string];
-  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+  return Number(seconds) * 1e6 + Number(micros);
 }
 
 /** Takes a lock, or finds that it was taken with this token: a script may be repeated. */
