@@ -18,7 +18,7 @@ import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
 
 /**
  * The least time that a tag is marked after its invalidation, in milliseconds. The mark is needed against loads that
- * are under way; an entry whose tag has no mark is invalid anyway. A load that takes {@linkcode LONG_LOAD_MS} or longer
+ * are in flight; an entry whose tag has no mark is invalid anyway. A load that takes {@linkcode LONG_LOAD_MS} or longer
  * has no right to make a missing mark.
  */
 export const MARK_MS = 120_000;
