@@ -36,8 +36,12 @@ export class Assembly {
   }
 
   /** Returns the connection to a store; configurations that name one store share it. */
-  store({ opening, config }: Configured): StoreConnection {
-    const make = () => new StoreConnection(opening, config.databases, this.#state.breaker(opening, config));
+  store(configured: Configured): StoreConnection {
+    const { opening, config } = configured;
+    const make = () => {
+      const parts = this.#setup.parts?.(this.#state.events, opening.name, config.defaults.breaker);
+      return new StoreConnection(opening, config.databases, this.#state.breaker(opening, config), parts);
+    };
     return remember(this.stores, opening.key, make);
   }
 
@@ -45,7 +49,7 @@ export class Assembly {
   lane({ configured, database }: Home): StoreLane {
     const { config, opening } = configured;
     const store = this.store(configured);
-    const { breaker } = store;
+    const { breaker, parts } = store;
     const { events, wire, sends } = this.#state;
     return store.lane(store.numbered ? database : 0, (number) => {
       const fleet = config.defaults.fleetStats ? this.#state.fleet(`${opening.key} ${number}`) : undefined;
@@ -56,11 +60,12 @@ export class Assembly {
         retries: config.retries,
         wire,
         breaker,
+        parts,
         onLeave:
           fleet &&
           (() => {
             // Counts must not be sent twice, so they wait while the breaker sees sends fail.
-            if (!breaker?.failing) fleet.ride(batch, config.timeout);
+            if (!breaker?.failing && !parts?.failing) fleet.ride(batch, config.timeout);
           }),
         sends,
         rights: this.#state.rights(opening.key),

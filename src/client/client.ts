@@ -27,8 +27,9 @@ import { Counters, type LiveCounters } from "../telemetry/stats.ts";
 import { Assembly, type Home } from "./assembly.ts";
 import { ClientState } from "./client_state.ts";
 import { createService } from "./create_service.ts";
+import type { Health } from "./health.ts";
 import type { StoreConnection } from "./store_connection.ts";
-import type { ClientHooks, ClientStats, Health, Location, LocationOf, Setup } from "./types.ts";
+import type { ClientHooks, ClientStats, Location, LocationOf, Setup } from "./types.ts";
 
 /**
  * A client: one configuration, its drivers, its services and caches. `createCacheClient` makes it. No I/O takes place
@@ -221,18 +222,22 @@ export class CacheClient<S extends object = FoodFastServices> {
   }
 
   /**
-   * Opens the connection ahead of the first operation.
+   * Opens the connection ahead of the first operation, to a cluster those to all masters. Masters that do not answer
+   * are no error as long as one does: see {@linkcode CacheClient.health}.
    *
    * @param options `timeout`: the deadline, in milliseconds or as `"2s"`.
    * @throws {StoreError} When the store does not answer in time, whatever `onError` says. A refused PING is an answer.
    */
   async connect(options: { readonly timeout?: Timeout } = {}): Promise<void> {
     const timeout = timeoutOf(this.#home.configured.config, options);
+    const start = performance.now();
     try {
       await this.#assembly.lane(this.#home).batch.send(["PING"], [], timeout, true);
     } catch (error) {
       if (!showsLife(error)) throw error;
     }
+    const { parts } = this.#store;
+    await parts?.connect(await this.#store.driver(), timeout - (performance.now() - start));
   }
 
   /**
@@ -262,10 +267,14 @@ export class CacheClient<S extends object = FoodFastServices> {
     const { batch } = this.#assembly.lane(this.#home);
     const space = this.#assembly.keyspace(this.#home);
     const { epochKey } = space.of("");
-    const start = performance.now();
     const failure = (error: unknown): string => toStoreError(error).message;
-    const writing = batch.run(probe, [space.own("health")], [], timeout, true).then(() => undefined, failure);
-    const notRead = await batch.send(["MGET", epochKey], [epochKey], timeout, true).then(() => undefined, failure);
+    const begun = performance.now();
+    const several = await this.#store.parts?.health(() => this.#store.driver(), batch, space, timeout);
+    if (several) return { ...about, ...several };
+    const start = performance.now();
+    const left = Math.max(1, timeout - (start - begun));
+    const writing = batch.run(probe, [space.own("health")], [], left, true).then(() => undefined, failure);
+    const notRead = await batch.send(["MGET", epochKey], [epochKey], left, true).then(() => undefined, failure);
     const latency = performance.now() - start;
     const notWritten = await writing;
     const [reads, writes, error] = [notRead === undefined, notWritten === undefined, notRead ?? notWritten];

@@ -47,4 +47,5 @@ export { type Logger, logTo } from "../telemetry/logger.ts";
 export type { CacheStats } from "../telemetry/stats.ts";
 export type { BreakerOptions } from "../wire/breaker.ts";
 export type { CacheClient } from "./client.ts";
-export type { ClientOptions, ClientStats, Health, Location } from "./types.ts";
+export type { Health, PartHealth } from "./health.ts";
+export type { ClientOptions, ClientStats, Location } from "./types.ts";

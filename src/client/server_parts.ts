@@ -1,7 +1,9 @@
 import { TCP_ADDRESSES } from "../config/parse_config.ts";
 import type { AddressReaders } from "../config/settings.ts";
 import { LoadClock } from "../wire/load_clock.ts";
+import { ClientParts } from "./client_parts.ts";
 import { type PlainCommands, plainCommands } from "./plain_commands.ts";
+import type { Setup } from "./types.ts";
 
 /** The parts of a client that only builds for servers have: those for TCP, and for drivers that are loaded late. */
 export interface ServerParts {
@@ -11,6 +13,8 @@ export interface ServerParts {
   readonly loadClock: () => LoadClock;
   /** The parts that read and write by plain commands. */
   readonly plainCommands: PlainCommands;
+  /** Makes what sends to the servers of a cluster apart from each other. */
+  readonly parts: NonNullable<Setup<object>["parts"]>;
 }
 
 /** Builds for the edge leave this file out. */
@@ -18,4 +22,5 @@ export const serverParts: ServerParts = {
   addresses: TCP_ADDRESSES,
   loadClock: () => new LoadClock(),
   plainCommands,
+  parts: (...args) => new ClientParts(...args),
 };

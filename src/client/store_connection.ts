@@ -5,6 +5,7 @@ import type { Lane } from "../cache/context.ts";
 import type { Fleet } from "../cache/fleet.ts";
 import type { DatabasesMode } from "../config/options.ts";
 import type { Breaker } from "../wire/breaker.ts";
+import type { ClientParts } from "./client_parts.ts";
 
 /** The way to open a store. */
 export interface Opening {
@@ -34,6 +35,8 @@ export class StoreConnection {
   readonly numbered: boolean;
   /** The circuit breaker, which holds commands back while the store fails. */
   readonly breaker: Breaker | undefined;
+  /** The parts of the store, if it may have several; each has a breaker of its own. */
+  readonly parts: ClientParts | undefined;
   /** The error with which the store refused to report changed keys, if it did. */
   untold: StoreError | undefined;
   readonly #open: () => Driver | Promise<Driver>;
@@ -46,14 +49,21 @@ export class StoreConnection {
    * @param opening The way to open it.
    * @param databases The way in which databases are to be kept apart.
    * @param breaker Its circuit breaker, if it has one.
+   * @param parts Its parts, if it may have several.
    * @throws {TypeError} For numbered databases, if the store has none.
    */
-  constructor({ name, numbered, ready, open }: Opening, databases: DatabasesMode, breaker: Breaker | undefined) {
+  constructor(
+    { name, numbered, ready, open }: Opening,
+    databases: DatabasesMode,
+    breaker: Breaker | undefined,
+    parts: ClientParts | undefined,
+  ) {
     if (databases === "numbered" && !numbered) {
       throw invalid(`set databases of ${name}`, databases, "auto or prefixed");
     }
     this.name = name;
     this.breaker = breaker;
+    this.parts = parts;
     this.numbered = numbered === true ? databases !== "prefixed" : databases === "numbered";
     this.#ready = ready;
     this.#open = open;

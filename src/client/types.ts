@@ -9,11 +9,12 @@ import type { Sealing } from "../entry/seal.ts";
 import type { MakeKeyspace } from "../entry/shards.ts";
 import type { NearCache, NearSetup } from "../near/near_cache.ts";
 import type { ServiceDefinition } from "../services/service.ts";
-import type { BreakerState, CacheListener } from "../telemetry/events.ts";
+import type { CacheListener } from "../telemetry/events.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { CacheStats } from "../telemetry/stats.ts";
 import type { BatchStats } from "../wire/batch.ts";
 import type { LoadClock } from "../wire/load_clock.ts";
+import type { ClientParts } from "./client_parts.ts";
 import type { PlainCommands } from "./plain_commands.ts";
 import type { Opening } from "./store_connection.ts";
 
@@ -63,34 +64,6 @@ export interface ClientOptions extends ConfigOptions, ClientHooks {
   readonly logger?: Logger | false;
   /** Variables to read instead of the process's own: the `env` of a Worker. Values that are not strings are ignored. */
   readonly env?: Readonly<Record<string, unknown>>;
-}
-
-/** The result of a health check. */
-export interface Health {
-  /** `true` if reads and writes work. */
-  readonly ok: boolean;
-  /** `true` if the store answers reads. */
-  readonly reads: boolean;
-  /**
-   * `true` if the store takes writes, as a script that changes nothing finds out. A replica, a full store and one that
-   * cannot persist refuse writes, as does a store whose user may not write or run scripts.
-   */
-  readonly writes: boolean;
-  /** The driver's name. */
-  readonly driver: string;
-  /** The way in which databases are kept apart. */
-  readonly databases: "numbered" | "prefixed";
-  /** The state of the circuit breaker; `"closed"` without one. */
-  readonly breaker: BreakerState;
-  /** The time that the store took to answer, in milliseconds; absent if reads do not work. */
-  readonly latency?: number;
-  /** The reason that reads, or else writes, do not work, without secrets. */
-  readonly error?: string;
-  /**
-   * The store's error if it refuses to report changed keys, so that near caches keep nothing. Absent if it reports
-   * them, or was not asked to.
-   */
-  readonly near?: string;
 }
 
 /** The service or database to find the {@linkcode Location} of. */
@@ -169,6 +142,8 @@ export interface Setup<S> {
   readonly loadClock?: (() => LoadClock) | undefined;
   /** Encrypts and compresses. */
   readonly sealing?: Sealing | undefined;
+  /** Makes what sends to the parts of a store apart from each other. */
+  readonly parts?: ((...args: ConstructorParameters<typeof ClientParts>) => ClientParts) | undefined;
   /** Reads and writes by plain commands what else a script does, where those cost less. */
   readonly plainCommands?: PlainCommands | undefined;
   /** The configurations of the client and its services. */

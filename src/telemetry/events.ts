@@ -81,10 +81,12 @@ export type CacheEvent =
   | { readonly type: "near-unavailable"; readonly driver: string; readonly error: StoreError }
   /** The store sends invalidation messages again, so near caches work. */
   | { readonly type: "near-available"; readonly driver: string }
-  /** The circuit breaker of a driver has changed its state. */
+  /** The circuit breaker of a driver has changed its state; that of one `part` if the store has several. */
   | {
       readonly type: "breaker";
       readonly driver: string;
+      /** The address of the part, such as a master of a cluster. */
+      readonly part?: string;
       readonly state: BreakerState;
       readonly error?: StoreError;
     }

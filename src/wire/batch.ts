@@ -23,10 +23,10 @@
 import { type Command, type Driver, isDenial, type Reply, type Script, type StoreError } from "../../drivers/driver.ts";
 import { toStoreError } from "../base/foreign_error.ts";
 import { isForbidden } from "../base/store_error.ts";
-import type { BatchOptions, ReadRights } from "./batch_options.ts";
+import type { BatchOptions, Flight, Part, ReadRights } from "./batch_options.ts";
 import { Deadlines, timeoutError } from "./deadlines.ts";
 import { KeyOrder } from "./key_order.ts";
-import { sendParts, split } from "./parts.ts";
+import { sendPortions, split } from "./portions.ts";
 import { readByCommands } from "./read_by_commands.ts";
 import { render } from "./render.ts";
 import { Repeats } from "./repeats.ts";
@@ -48,18 +48,6 @@ export { type Caller, evaluate, type Reader, type ReadScript, Slot } from "./slo
 const MAX_CHECKS = 100;
 /** Its reactions run in the microtask queue. In Node they cost less than those of `queueMicrotask`. */
 const RESOLVED = Promise.resolve();
-
-/** The slots of one send, until each has its answer. */
-interface Flight {
-  readonly slots: readonly Slot[];
-  readonly driver: Driver;
-  readonly until: number;
-  attempt: number;
-  /** Frees the keys of the slots, if they were claimed. */
-  free: (() => void) | undefined;
-  /** Called at the end, if the flush left in several parts. */
-  done: (() => void) | undefined;
-}
 
 /** Gathers the commands of one database. */
 export class Batch {
@@ -83,8 +71,8 @@ export class Batch {
   readonly #deadlines: Deadlines;
   readonly #order: KeyOrder;
   readonly #repeats: Repeats;
-  /** The hashes of scripts that the store knows. */
-  readonly #known = new Set<string>();
+  /** All of the store, if it has one part. */
+  readonly #whole: Part;
   /** Called when nothing is in flight. */
   #waiting: (() => void)[] = [];
   /** Ends the tick if no command came since the last check. A property, because it is called as a reaction. */
@@ -101,7 +89,9 @@ export class Batch {
   constructor(options: BatchOptions) {
     this.#options = options;
     this.#rights = options.rights ?? { readBy: "EVAL" };
-    this.#deadlines = new Deadlines(this.#flushed, options.breaker, options.clock ?? performance);
+    this.#whole = { breaker: options.breaker, known: new Set() };
+    const breakerOf = (slots: readonly Slot[]) => this.#partOf(slots).breaker;
+    this.#deadlines = new Deadlines(this.#flushed, breakerOf, options.clock ?? performance);
     this.#order = new KeyOrder(this.#deadlines);
     this.#repeats = new Repeats(options, this.#deadlines, this.#flushed);
   }
@@ -224,7 +214,8 @@ export class Batch {
   #enqueue(slot: Slot): void {
     if (this.#reads) for (const key of slot.keys) this.#written.add(key);
     const last = this.#queue.at(-1);
-    if (!last || !this.#driver?.capabilities.scripts || !slot.join(last)) this.#push(slot);
+    const { scripts, parts } = this.#driver?.capabilities ?? {};
+    if (!last || !scripts || parts || !slot.join(last)) this.#push(slot);
     this.#quiet = false;
   }
 
@@ -284,39 +275,48 @@ export class Batch {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
-  /** Sends the slots of a flush, in several parts if the driver limits the size of a send. */
+  /**
+   * Sends the slots of a flush, in portions if the driver limits the size of a send. What goes to each part of a store
+   * of several is a flush of its own from here on.
+   */
   #dispatch(slots: readonly Slot[], driver: Driver, until: number, free?: () => void): void {
     this.#driver = driver;
     const { ordered, billed = false } = driver.capabilities;
     for (const slot of slots) slot.prepare(billed);
-    const flights = split(slots, driver.capabilities).map(
-      (part): Flight => ({
-        slots: part,
+    const apart = this.#options.parts?.cut(slots, driver);
+    const flights = (apart ?? split(slots, driver.capabilities)).map(
+      (portion): Flight => ({
+        slots: portion,
         driver,
         until,
+        part: this.#whole,
         attempt: 1,
-        free: ordered ? undefined : this.#order.claim(part),
+        free: ordered ? undefined : this.#order.claim(portion),
         done: undefined,
       }),
     );
     free?.();
+    const fly = (flight: Flight): void => this.#fly(flight, flight.slots);
     const first = flights[0];
-    if (first?.slots === slots) {
-      this.#fly(first, slots);
-      return;
-    }
-    const fly = (flight: Flight): Promise<void> =>
-      new Promise((done) => {
-        flight.done = done;
-        this.#fly(flight, flight.slots);
-      });
-    sendParts(flights, ordered, fly).then(() => this.#land(slots));
+    if (first?.slots === slots) fly(first);
+    else if (apart) {
+      this.#flushed.push(...apart);
+      flights.forEach(fly);
+      this.#land(slots);
+    } else sendPortions(flights, ordered, fly).then(() => this.#land(slots));
+  }
+
+  #partOf(slots: readonly Slot[]): Part {
+    return this.#options.parts?.of(slots, this.#driver) ?? this.#whole;
   }
 
   /** Sends the slots of a flight, or those that are left of them. Never throws. */
   #fly(flight: Flight, slots: readonly Slot[]): void {
-    const { database, wire, breaker, sends } = this.#options;
+    const { database, wire, sends } = this.#options;
     const sent = performance.now();
+    const part = this.#partOf(slots);
+    const { breaker } = part;
+    flight.part = part;
     const fail = (error: unknown): void => {
       const failure = toStoreError(error);
       // If all deadlines have passed, the breaker knows of the failure already.
@@ -327,7 +327,7 @@ export class Batch {
       const timeout = flight.until - this.#deadlines.now();
       // All callers have their answer, so nothing may be sent.
       if (timeout <= 0) throw timeoutError((slots[0] as Slot).timeout);
-      const commands = render(slots, this.#rights.whole ? undefined : this.#known);
+      const commands = render(slots, part, this.#rights.whole);
       wire.commands += commands.length;
       wire.roundTrips++;
       const { driver } = flight;
@@ -337,7 +337,7 @@ export class Batch {
       const replies = driver.send(database, commands, options);
       replies.then((answered) => {
         this.#deadlines.warm = true;
-        breaker?.succeed();
+        breaker?.succeed(answered, sent);
         this.#settle(flight, slots, answered);
       }, fail);
       if (sends?.active) sends.emit({ driver: driver.name, database, commands, replies });
@@ -358,7 +358,7 @@ export class Batch {
         const reply = failed ? replies : (replies[at++] ?? null);
         const epoch = failed ? replies : replies[slot.epochAt];
         const why = slot.epochKey === undefined ? undefined : slot.revise(reply, epoch);
-        if (why || (reply instanceof Error && this.#mayRepeat(slot, reply, flight.attempt <= this.#options.retries))) {
+        if (why || (reply instanceof Error && this.#mayRepeat(slot, reply, flight))) {
           again ??= [];
           again.push(slot);
           cause = why ?? (reply as StoreError);
@@ -372,7 +372,7 @@ export class Batch {
         } else {
           slot.progress = "over";
           this.#repeats.remove(slot);
-          if (!(reply instanceof Error)) this.#executed(slot);
+          if (!(reply instanceof Error)) this.#executed(slot, flight);
           else if (slot instanceof ReadSlot && isForbidden(reply)) this.#askForLess(slot);
           slot.settle(reply, epoch);
         }
@@ -421,9 +421,9 @@ export class Batch {
     );
   }
 
-  #executed(done: Slot): void {
+  #executed(done: Slot, { part }: Flight): void {
     if (done.script) {
-      this.#known.add(done.script.sha1);
+      part.known.add(done.script.sha1);
       if (done instanceof ReadSlot && done.readBy === "EVAL_RO") this.#rights.readBy = "EVAL_RO";
     }
     this.#repeats.executed(done);
@@ -437,14 +437,14 @@ export class Batch {
     }
   }
 
-  #mayRepeat(slot: Slot, error: StoreError, more: boolean): boolean {
+  #mayRepeat(slot: Slot, error: StoreError, { part, attempt }: Flight): boolean {
     if (slot.script && !slot.reloaded && /^NOSCRIPT|evalsha/i.test(error.message)) {
       slot.reloaded = true;
-      this.#known.delete(slot.script.sha1);
+      part.known.delete(slot.script.sha1);
       if (error.code !== "NOSCRIPT") this.#rights.whole = true;
       return true;
     }
-    if (!more || this.#options.breaker?.state === "open") return false;
+    if (attempt > this.#options.retries || part.breaker?.state === "open") return false;
     return error.repeat === "all" || (error.repeat === "idempotent" && slot.idempotent);
   }
 }

@@ -12,7 +12,7 @@ import { StoreError } from "../../drivers/driver.ts";
 import { unref } from "../base/timers.ts";
 import { LONGEST_TIMER } from "../base/ttl.ts";
 import { AT_EDGE } from "../runtime/edge.ts";
-import type { Breaker } from "./breaker.ts";
+import type { PartBreaker } from "./batch_options.ts";
 import type { Slot } from "./slot.ts";
 
 /** The interval at which a stall is looked for, in milliseconds, and the shortest one that counts. */
@@ -25,7 +25,7 @@ export class Deadlines {
   /** True once the store has answered. From then on no stall is excused. */
   warm = false;
   readonly #flushed: readonly (readonly Slot[])[];
-  readonly #breaker: Breaker | undefined;
+  readonly #breakerOf: (slots: readonly Slot[]) => PartBreaker | undefined;
   readonly #clock: { now(): number };
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** The moment that the timer is set to. */
@@ -37,12 +37,16 @@ export class Deadlines {
 
   /**
    * @param flushed The slots of each flush in which some have no answer yet.
-   * @param breaker Learns of a flush of which all deadlines have passed.
+   * @param breakerOf Returns the breaker that learns of a flush of which all deadlines have passed.
    * @param clock Monotonic milliseconds.
    */
-  constructor(flushed: readonly (readonly Slot[])[], breaker: Breaker | undefined, clock: { now(): number }) {
+  constructor(
+    flushed: readonly (readonly Slot[])[],
+    breakerOf: (slots: readonly Slot[]) => PartBreaker | undefined,
+    clock: { now(): number },
+  ) {
     this.#flushed = flushed;
-    this.#breaker = breaker;
+    this.#breakerOf = breakerOf;
     this.#clock = clock;
   }
 
@@ -121,7 +125,7 @@ export class Deadlines {
       }
       // The wire may give up much later, for example while it opens. A short deadline says nothing about the store.
       if (late && !waits && late.timeout >= 100)
-        this.#breaker?.fail(timeoutError(late.timeout), late.until - late.timeout + performance.now() - now);
+        this.#breakerOf(slots)?.fail(timeoutError(late.timeout), late.until - late.timeout + performance.now() - now);
     }
     if (next < Number.POSITIVE_INFINITY) this.#arm(next, now);
   };

@@ -1,4 +1,5 @@
 import type { Command } from "../../drivers/driver.ts";
+import type { Part } from "./batch_options.ts";
 import type { Slot } from "./slot.ts";
 
 /**
@@ -6,9 +7,10 @@ import type { Slot } from "./slot.ts";
  * a GET of it. That epoch serves all later writes of the keyspace, unless a command in between may change it.
  *
  * @param slots The slots.
- * @param known The hashes of scripts that the store knows; absent if it takes none.
+ * @param part The part of the store that they go to.
+ * @param whole True if the store takes no hashes of scripts.
  */
-export function render(slots: readonly Slot[], known: ReadonlySet<string> | undefined): Command[] {
+export function render(slots: readonly Slot[], { known, name }: Part, whole?: boolean): Command[] {
   const commands: Command[] = [];
   let fresh: Set<string> | undefined;
   let epochs: Map<string, number> | undefined;
@@ -28,7 +30,9 @@ export function render(slots: readonly Slot[], known: ReadonlySet<string> | unde
     }
     if (script) {
       fresh ??= new Set();
-      commands.push(slot.render(known !== undefined && (known.has(script.sha1) || fresh.has(script.sha1))));
+      // A key may have moved to a part that never had the script: what was forgotten once is sent whole.
+      const never = whole || (name !== undefined && slot.reloaded);
+      commands.push(slot.render(!never && (known.has(script.sha1) || fresh.has(script.sha1))));
       fresh.add(script.sha1);
     } else commands.push(slot.render(false));
   }

@@ -1,17 +1,18 @@
 /**
- * The parts of a flush: one that is too large for one send leaves in several.
+ * The portions of a flush: one that is too large for one send leaves in several.
  *
  * @module
  */
 import { type Capabilities, StoreError } from "../../drivers/driver.ts";
+import type { Flight } from "./batch_options.ts";
 import type { Slot } from "./slot.ts";
 
-/** Cuts the slots into parts that fit into one send each. */
+/** Cuts the slots into portions that fit into one send each. */
 export function split(slots: readonly Slot[], capabilities: Capabilities): (readonly Slot[])[] {
   const { maxCommands = Number.POSITIVE_INFINITY, maxBytes = Number.POSITIVE_INFINITY } = capabilities;
   // At worst, each write asks for an epoch.
   if (slots.length * 2 <= maxCommands && maxBytes === Number.POSITIVE_INFINITY) return [slots];
-  const parts: Slot[][] = [];
+  const portions: Slot[][] = [];
   let size = 0;
   let count = 0;
   for (const slot of slots) {
@@ -22,38 +23,43 @@ export function split(slots: readonly Slot[], capabilities: Capabilities): (read
       );
       continue;
     }
-    const part = parts.at(-1);
+    const portion = portions.at(-1);
     const commands = slot.epochKey ? 2 : 1;
-    if (part && count + commands <= maxCommands && size + bytes <= maxBytes) {
-      part.push(slot);
+    if (portion && count + commands <= maxCommands && size + bytes <= maxBytes) {
+      portion.push(slot);
       size += bytes;
       count += commands;
     } else {
-      parts.push([slot]);
+      portions.push([slot]);
       size = bytes + 2;
       count = commands;
     }
   }
-  return parts;
+  return portions;
 }
 
-/** Sends the parts together. If the wire keeps no order, a part waits for earlier ones that share a key with it. */
-export async function sendParts<P extends { readonly slots: readonly Slot[] }>(
-  parts: readonly P[],
+/** Sends the portions together. If the wire keeps no order, each waits for earlier ones that share a key with it. */
+export async function sendPortions(
+  portions: readonly Flight[],
   ordered: boolean,
-  send: (part: P) => Promise<void>,
+  send: (portion: Flight) => void,
 ): Promise<void> {
   let sent: Promise<void>[] = [];
   const taken = new Set<string>();
-  for (const part of parts) {
-    const keys = ordered ? [] : part.slots.flatMap((slot) => slot.keys);
+  for (const portion of portions) {
+    const keys = ordered ? [] : portion.slots.flatMap((slot) => slot.keys);
     if (keys.some((key) => taken.has(key))) {
       await Promise.all(sent);
       sent = [];
       taken.clear();
     }
     for (const key of keys) taken.add(key);
-    sent.push(send(part));
+    sent.push(
+      new Promise((done) => {
+        portion.done = done;
+        send(portion);
+      }),
+    );
   }
   await Promise.all(sent);
 }
