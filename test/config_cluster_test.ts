@@ -198,7 +198,7 @@ const WRONG: readonly (readonly [Variables, RegExp, ConfigOptions?])[] = [
   [{}, /^option "cluster.mapAddress" is "a", expected a function$/, { cluster: { mapAddress: "a" as never } }],
   [{}, /^option "cluster.nodes" is array, expected a port/, { cluster: { nodes: ["a:99999"] } }],
   [{}, /^option "cluster.shards" is 2, expected 1, 4, 16, 64 or 256$/, { cluster: { shards: 2 } }],
-  [{}, /^option "sentinel.name" is "", expected a name$/, { sentinel: { sentinels: "s", name: "" } }],
+  [{}, /^option "sentinel.name" is "", expected a name without spaces$/, { sentinel: { sentinels: "s", name: "" } }],
   [
     {},
     /^option "sentinel" is \{ masterName \}, expected \{ sentinels, name, /,
@@ -298,12 +298,12 @@ describe("parseConfig of several servers", () => {
   });
 
   it("oddSecrets names what is odd about the login of the sentinels, and describeStore shows none of it", () => {
-    const config = parseConfig({ CACHE_URL: "redis+sentinel://u:%22p%22@s,[::1]:7/m%20m?sentinel_password=q%0A" });
+    const config = parseConfig({ CACHE_URL: "redis+sentinel://u:%22p%22@s,[::1]:7/m%C3%BC?sentinel_password=q%0A" });
     assert.deepEqual(oddSecrets(config), [
       "the password stands in quotes",
       "the password of the sentinels ends in a line break",
     ]);
-    assert.equal(describeStore(config), "redis+sentinel://s:26379,[::1]:7/m%20m");
+    assert.equal(describeStore(config), "redis+sentinel://s:26379,[::1]:7/m%C3%BC");
     assert.equal(
       describeStore(parseConfig({ CACHE_URL: "rediss+cluster://u:p@a,b:1/3" })),
       "rediss+cluster://a:6379,b:1",

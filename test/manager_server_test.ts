@@ -109,11 +109,13 @@ it("diagnose stops at a Sentinel, and says what to do", async () => {
     ...driver,
     send: async (database, commands, options) => {
       const replies = await send(database, commands, options);
-      return replies.map((reply, i) => (commands[i]?.[0] === "ROLE" ? ["sentinel", ["mymaster"]] : reply));
+      return replies.map((reply, i) => (commands[i]?.[0] === "ROLE" ? ["sentinel", ["shop", "sessions"]] : reply));
     },
   };
   await using client = createCacheClient({ env: {}, driver: sentinel });
   const found = [];
-  for await (const { check, level, evidence } of diagnose(client)) found.push([check, level, evidence]);
-  assert.deepEqual(found.at(-1), ["replication", "error", "this is a Sentinel, not a store"]);
+  for await (const { check, level, evidence, advice } of diagnose(client)) found.push([check, level, evidence, advice]);
+  const advice =
+    "use redis+sentinel://host:26379/mymaster with the name of the master (it watches shop, sessions), or REDIS_SENTINELS";
+  assert.deepEqual(found.at(-1), ["replication", "error", "this is a Sentinel, not a store", advice]);
 });

@@ -17,10 +17,8 @@ import { type ClientOptions, createCacheClient } from "../mod.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 
-const NOT_SERVED = new RegExp(
-  ": Redis at 127\\.0\\.0\\.1:\\d+ is a node of a cluster, which this driver does not serve yet: " +
-    "give the address of a single server$",
-);
+const OF_CLUSTER =
+  /: Redis at (127\.0\.0\.1:\d+) is a node of a cluster: use redis\+cluster:\/\/\1 \(rediss\+cluster:\/\/ with TLS\)$/;
 
 /** The messages of what fails. */
 async function failures(options: ClientOptions): Promise<string[]> {
@@ -61,7 +59,7 @@ describe("a node of a cluster", () => {
       const messages = await failures({ url: node.url, databases });
       assert.ok(messages.length > 0);
       for (const message of messages) {
-        assert.match(message, NOT_SERVED);
+        assert.match(message, OF_CLUSTER);
         assert.doesNotMatch(message, /CACHE_DATABASES/);
       }
     });
@@ -74,7 +72,7 @@ describe("a node of a cluster", () => {
       const messages = await failures({ url: `redis://127.0.0.1:${proxy.port}`, databases: "prefixed" });
       await proxy.stop();
       assert.ok(messages.length > 0);
-      for (const message of messages) assert.match(message, NOT_SERVED);
+      for (const message of messages) assert.match(message, OF_CLUSTER);
     });
   }
 });
@@ -95,7 +93,10 @@ describe("a Sentinel", () => {
       await proxy.stop();
       assert.ok(messages.length > 0);
       for (const message of messages) {
-        assert.match(message, /if a Sentinel answers here, give the address of the server that it watches/);
+        assert.match(
+          message,
+          /if a Sentinel answers here, use redis\+sentinel:\/\/127\.0\.0\.1:\d+\/mymaster, with the name/,
+        );
         assert.doesNotMatch(message, /S3CRET/);
       }
     });

@@ -43,11 +43,13 @@ export function selectError(reply: StoreError, endpoint: string, database: numbe
   const text = `Cannot use database ${database} of Redis at ${endpoint}: ${message}`;
   if (kind === "auth") return new StoreError("auth", text, { code });
   const prefixed = "set CACHE_DATABASES=prefixed to keep databases apart by key prefix";
-  const advice = isNeeded(reply) ? `${SENTINEL}; otherwise ${prefixed}` : prefixed;
+  const advice = isNeeded(reply) ? `${ofSentinel(endpoint)}; otherwise ${prefixed}` : prefixed;
   return new StoreError("command", `${text}; ${advice}`, { code });
 }
 
-const SENTINEL = "if a Sentinel answers here, give the address of the server that it watches";
+function ofSentinel(endpoint: string): string {
+  return `if a Sentinel answers here, use redis+sentinel://${endpoint}/mymaster, with the name of its master`;
+}
 
 const OF_KEYS =
   "the store checks the keys of scripts, " +
@@ -65,13 +67,12 @@ function isNeeded(error: StoreError): boolean {
 export function explained(error: StoreError, endpoint: string): StoreError {
   const { kind, code, repeat, message } = error;
   const why = isOfCluster(error)
-    ? `Redis at ${endpoint} is a node of a cluster, which this driver does not serve yet: ` +
-      "give the address of a single server"
+    ? `Redis at ${endpoint} is a node of a cluster: use redis+cluster://${endpoint} (rediss+cluster:// with TLS)`
     : isUndeclared(error)
       ? OF_KEYS
       : /Unknown Redis command called from/.test(message)
         ? "`larder doctor` names the command, which the scripts of the cache need"
-        : isNeeded(error) && `the cache needs this command; ${SENTINEL}`;
+        : isNeeded(error) && `the cache needs this command; ${ofSentinel(endpoint)}`;
   return why ? new StoreError(kind, `${message}: ${why}`, { code, repeat, cause: error }) : error;
 }
 

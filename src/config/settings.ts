@@ -146,7 +146,10 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   "cluster.nodes": byRule("REDIS_CLUSTER_NODES", TEXT),
   "cluster.shards": byRule("CACHE_SHARDS", ["1, 4, 16, 64 or 256", (value) => SHARDS.includes(value)], number),
   "sentinel.sentinels": byRule("REDIS_SENTINELS", TEXT),
-  "sentinel.name": byRule("REDIS_SENTINEL_NAME", ["a name", (value: unknown) => TEXT[1](value as never) && !!value]),
+  "sentinel.name": byRule("REDIS_SENTINEL_NAME", [
+    "a name without spaces",
+    (value: unknown) => /^\S+$/.test(`${value}`),
+  ]),
   "sentinel.username": byRule("REDIS_SENTINEL_USERNAME", TEXT),
   "sentinel.password": byRule("REDIS_SENTINEL_PASSWORD", TEXT),
   "sentinel.tls": byRule("REDIS_SENTINEL_TLS", FLAG, flag),

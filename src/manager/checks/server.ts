@@ -65,12 +65,14 @@ export async function replication(connection: ManagedConnection, info: Info): Pr
   const check = "replication";
   const { name } = connection.location.driver;
   let role = info.get("role");
+  let watched = "";
   let of = `${info.get("master_host")}:${info.get("master_port")}`;
   if (role === undefined) {
     const [reply] = await connection.send([["ROLE"]]);
     if (!Array.isArray(reply)) return unknown(check, unavailable(name, "ROLE", reply));
     role = word(reply[0]);
-    of = `${word(reply[1])}:${word(reply[2])}`;
+    if (Array.isArray(reply[1])) watched = ` (it watches ${reply[1].map(word).join(", ")})`;
+    else of = `${word(reply[1])}:${word(reply[2])}`;
   }
   if (role === "slave") {
     const advice =
@@ -78,7 +80,7 @@ export async function replication(connection: ManagedConnection, info: Info): Pr
     return { check, level: "error", evidence: `this is a replica of ${of}`, advice };
   }
   if (role === "sentinel") {
-    const advice = "use the address of the primary that it watches: a Sentinel has no keys";
+    const advice = `use redis+sentinel://host:26379/mymaster with the name of the master${watched}, or REDIS_SENTINELS`;
     return { check, level: "error", evidence: SENTINEL, advice };
   }
   return { check, level: "ok", evidence: "this is a primary" };
