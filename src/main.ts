@@ -1,6 +1,7 @@
 /** The entry for servers, with every driver. */
 
 import type { CacheClient } from "./client/client.ts";
+import { clusterFactory } from "./client/cluster_factory.ts";
 import { entryPoint } from "./client/entry_point.ts";
 import { memoryFactory } from "./client/memory_factory.ts";
 import { restFactory } from "./client/rest_factory.ts";
@@ -11,7 +12,12 @@ import { readEnvironment } from "./runtime/environment.ts";
 import type { FoodFastServices } from "./services/all.ts";
 import type { ServiceOf } from "./services/service.ts";
 
-const factories = { memory: memoryFactory, "node-redis": tcpFactory, upstash: restFactory };
+const factories = {
+  memory: memoryFactory,
+  "node-redis": tcpFactory,
+  cluster: clusterFactory,
+  upstash: restFactory,
+};
 const main = entryPoint(factories, readEnvironment, serverParts);
 
 /**

@@ -77,6 +77,21 @@ describe("a node of a cluster", () => {
   }
 });
 
+describe("a cluster's URL", () => {
+  it("that leads to a single server says which URL is right", async () => {
+    const redis = await startRedis();
+    const messages = await failures({ cluster: { nodes: [`127.0.0.1:${redis.port}`] } });
+    await redis.stop();
+    assert.ok(messages.length > 0);
+    for (const message of messages) {
+      assert.match(
+        message,
+        /^Cannot reach the cluster at (127.0.0.1:\d+): .*: Redis at \1 is a single server: use redis:\/\/\1 \(rediss:/,
+      );
+    }
+  });
+});
+
 describe("a Sentinel", () => {
   let behind: RedisServer;
   before(async () => {

@@ -2,6 +2,7 @@
 
 import { type NodeAddress, nodeName } from "../../src/base/hosts.ts";
 import { type Command, type RawReply, type Reply, StoreError } from "../driver.ts";
+import { withoutCluster } from "../node_redis/errors.ts";
 
 /** The masters as one node knows them. */
 export interface SlotMap {
@@ -26,10 +27,10 @@ export type Translate = (address: NodeAddress) => NodeAddress;
  * Reads the answer of a node.
  *
  * @param asked The address of the node that was asked, which is that of nodes without a host.
- * @throws {StoreError} The error of the node, or if it knows no slots.
+ * @throws {StoreError} The error of the node, with advice if it is in no cluster, or if it knows no slots.
  */
 export function readSlotMap([slots, info]: readonly Reply[], asked: NodeAddress, translate: Translate): SlotMap {
-  if (slots instanceof StoreError) throw slots;
+  if (slots instanceof StoreError) throw withoutCluster(slots, nodeName(asked));
   const masters = new Map<string, NodeAddress>();
   const ranges = (Array.isArray(slots) ? slots : []).map((range) => {
     const [first, last, node] = range as [number, number, Reply];

@@ -51,6 +51,16 @@ function ofSentinel(endpoint: string): string {
   return `if a Sentinel answers here, use redis+sentinel://${endpoint}/mymaster, with the name of its master`;
 }
 
+/** Adds advice to the error of a server that is asked for its cluster, but is in none. */
+export function withoutCluster(error: StoreError, endpoint: string): StoreError {
+  const { kind, code, repeat, message } = error;
+  const single = `use redis://${endpoint} (rediss:// with TLS)`;
+  const why = /cluster support disabled/i.test(message)
+    ? `Redis at ${endpoint} is a single server: ${single}`
+    : unknownCommand(error) !== undefined && `${ofSentinel(endpoint)}; if it is a single server, ${single}`;
+  return why ? new StoreError(kind, `${message}: ${why}`, { code, repeat, cause: error }) : error;
+}
+
 const OF_KEYS =
   "the store checks the keys of scripts, " +
   "so set script_check_enable to 0 (Alibaba Cloud) or default_lua_flags to allow-undeclared-keys (Dragonfly)";
