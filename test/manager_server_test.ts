@@ -116,6 +116,7 @@ it("diagnose stops at a Sentinel, and says what to do", async () => {
   const found = [];
   for await (const { check, level, evidence, advice } of diagnose(client)) found.push([check, level, evidence, advice]);
   const advice =
-    "use redis+sentinel://host:26379/mymaster with the name of the master (it watches shop, sessions), or REDIS_SENTINELS";
+    "use redis+sentinel://host:26379/mymaster with the name of the master (it watches shop, sessions), " +
+    "or REDIS_SENTINELS";
   assert.deepEqual(found.at(-1), ["replication", "error", "this is a Sentinel, not a store", advice]);
 });
