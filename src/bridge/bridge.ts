@@ -9,6 +9,10 @@
  * If the driver opens connections of its own (TCP), bytes are sent and received unchanged. Otherwise (memory, REST) the
  * bridge carries text, and serves the commands that the driver knows, without streams.
  *
+ * In front of a cluster, each command goes to the server of its first key. As there, a command or transaction whose
+ * keys lie in several slots is an error (CROSSSLOT); commands about the whole store (DBSIZE, KEYS, FLUSHALL, SCRIPT
+ * LOAD, ...) go to every server.
+ *
  * Intentional, not bugs:
  *
  * - FLUSHALL is served unchanged: over a store with numbered databases it empties all of them.
@@ -34,6 +38,7 @@ import { fetchHandler, type PlainRequest, type PlainResponse } from "../runtime/
 import { CommandStreams } from "./command_streams.ts";
 import { mayListen } from "./commands.ts";
 import { openProtocol, type Protocol } from "./protocol.ts";
+import { PartsProtocol } from "./parts_protocol.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
 import {
   forbidden,
@@ -128,7 +133,10 @@ export function bridge(options: BridgeOptions): Bridge {
   const timeout = parseTimeout(options.timeout ?? 10_000, "timeout");
   const heartbeat = parseTimeout(options.heartbeat ?? 5000, "heartbeat");
   const protocol = serveScripts(
-    openProtocol({ driver, database, timeout, transactions: options.maxTransactions ?? 8 }),
+    openProtocol(
+      { driver, database, timeout, transactions: options.maxTransactions ?? 8 },
+      (options, connections) => new PartsProtocol(options, connections),
+    ),
   );
   const streams = new CommandStreams({ most: options.maxStreams ?? 1000, heartbeat, timeout });
   const context = { options, protocol, streams };

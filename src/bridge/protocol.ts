@@ -55,10 +55,21 @@ export interface Protocol {
   close(): Promise<void>;
 }
 
-/** Makes the protocol for a driver. */
-export function openProtocol(options: ProtocolOptions): Protocol {
-  const { connect } = options.driver;
-  return connect ? new Connections(options, connect.bind(options.driver)) : textProtocol(options);
+/**
+ * Makes the protocol for a driver.
+ *
+ * @param options The driver, and its limits.
+ * @param over Makes that of a store with several parts, over its connections.
+ * @returns The protocol.
+ */
+export function openProtocol(
+  options: ProtocolOptions,
+  over: (options: ProtocolOptions, connections: Connections) => Protocol,
+): Protocol {
+  const { connect, capabilities } = options.driver;
+  if (!connect) return textProtocol(options);
+  const connections = new Connections(options, connect.bind(options.driver));
+  return capabilities.parts ? over(options, connections) : connections;
 }
 
 function textProtocol({ driver, database, timeout }: ProtocolOptions): Protocol {
@@ -122,14 +133,15 @@ async function pauseBefore(attempt: number): Promise<void> {
   if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, 30));
 }
 
-class Connections implements Protocol {
+/** The connections that the bridge shares, and those of transactions. */
+export class Connections implements Protocol {
   readonly binary = true;
   readonly #options: ProtocolOptions;
   readonly #connect: NonNullable<Driver["connect"]>;
   readonly #lines = new Set<Line>();
   #opening: Promise<void> | undefined;
   /** The connections for transactions that are not in use. */
-  readonly #idle: Connection[] = [];
+  readonly #idle: { readonly connection: Connection; readonly part: string | undefined }[] = [];
   #inUse = 0;
   readonly #waiting = new Set<() => void>();
   readonly #pending = new Set<Promise<unknown>>();
@@ -144,25 +156,25 @@ class Connections implements Protocol {
     return this.#track(this.#sendWhole(commands));
   }
 
-  transaction(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError> {
-    return this.#track(this.#transact([["MULTI"], ...commands, ["EXEC"]]));
+  transaction(commands: readonly RawCommand[], part?: string): Promise<readonly RawReply[] | StoreError> {
+    return this.#track(this.#transact([["MULTI"], ...commands, ["EXEC"]], part));
   }
 
-  async connect(): Promise<Connection> {
+  async connect(part?: string): Promise<Connection> {
     if (this.#closed) throw closedError();
     const { database, timeout } = this.#options;
-    return await this.#connect(database, { timeout });
+    return await this.#connect(database, { timeout, ...(part !== undefined && { part }) });
   }
 
-  sendAside(command: RawCommand): Promise<RawReply> {
-    return this.#track(this.#aside(command));
+  sendAside(command: RawCommand, part?: string): Promise<RawReply> {
+    return this.#track(this.#aside(command, part));
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#pending);
     for (const { connection } of this.#lines) connection.close();
-    for (const connection of this.#idle) connection.close();
+    for (const { connection } of this.#idle) connection.close();
   }
 
   async #track<T>(work: Promise<T>): Promise<T> {
@@ -190,10 +202,10 @@ class Connections implements Protocol {
   }
 
   /** Runs a transaction in the same way. A demoted server discards it as a whole. */
-  async #transact(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError> {
+  async #transact(commands: readonly RawCommand[], part: string | undefined): Promise<readonly RawReply[] | StoreError> {
     const left = this.#deadline();
     for (let attempt = 0; ; attempt++) {
-      const result = settle(await this.#onOwn(commands, left));
+      const result = settle(await this.#onOwn(commands, part, left));
       if (attempt === REPEATS || !(result instanceof Error && isDenied(result))) return result;
       await pauseBefore(attempt);
     }
@@ -220,10 +232,10 @@ class Connections implements Protocol {
     }
   }
 
-  async #aside(command: RawCommand): Promise<RawReply> {
+  async #aside(command: RawCommand, part: string | undefined): Promise<RawReply> {
     const left = this.#deadline();
     // In database 0, because a server that runs a script refuses SELECT.
-    const connection = await this.#connect(0, { timeout: left() });
+    const connection = await this.#connect(0, { timeout: left(), ...(part !== undefined && { part }) });
     try {
       const [reply = null] = await connection.send([command], { timeout: left() });
       return reply;
@@ -255,14 +267,20 @@ class Connections implements Protocol {
     return this.#opening;
   }
 
-  async #onOwn(commands: readonly RawCommand[], left: () => number): Promise<readonly RawReply[]> {
+  async #onOwn(
+    commands: readonly RawCommand[],
+    part: string | undefined,
+    left: () => number,
+  ): Promise<readonly RawReply[]> {
     await this.#acquire(left());
     try {
       while (true) {
-        const connection = this.#idle.pop() ?? (await this.#openForTransactions());
+        const idle = this.#idle.findLastIndex((one) => one.part === part);
+        const [own] = idle >= 0 ? this.#idle.splice(idle, 1) : [];
+        const connection = own?.connection ?? (await this.#openForTransactions(part));
         try {
           const replies = await connection.send(commands, { timeout: left() });
-          this.#idle.push(connection);
+          this.#idle.push({ connection, part });
           return replies;
         } catch (error) {
           connection.close();
@@ -275,8 +293,8 @@ class Connections implements Protocol {
   }
 
   /** Opens a connection and tries MULTI. If MULTI is forbidden, the commands after it would run without it. */
-  async #openForTransactions(): Promise<Connection> {
-    const connection = await this.connect();
+  async #openForTransactions(part: string | undefined): Promise<Connection> {
+    const connection = await this.connect(part);
     const [multi] = await connection.send([["MULTI"], ["DISCARD"]], { timeout: this.#options.timeout });
     if (!(multi instanceof Error)) return connection;
     connection.close();
