@@ -10,10 +10,11 @@
  */
 
 import { hashSlot } from "../../src/base/crc16.ts";
+import { routingKey } from "../../src/base/routing_key.ts";
 import { isOfCluster, isStoreError } from "../../src/base/store_error.ts";
 import { errorReply, type RawCommand, type RawReply, type SendOptions, StoreError } from "../driver.ts";
 import { ignore, isUnsent } from "../node_redis/errors.ts";
-import { codeOf, cut, routingKey } from "./keys.ts";
+import { codeOf, cut } from "./keys.ts";
 import { isScan, stepOf } from "./scan.ts";
 import { readRedirection, type Translate } from "./slot_map.ts";
 import type { MasterNode, Topology } from "./topology.ts";

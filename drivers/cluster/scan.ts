@@ -9,8 +9,8 @@
  */
 
 import { crc16 } from "../../src/base/crc16.ts";
+import { nameOf, wordText } from "../../src/base/routing_key.ts";
 import { type RawCommand, type RawReply, StoreError } from "../driver.ts";
-import { nameOf, wordText } from "./keys.ts";
 import type { Topology } from "./topology.ts";
 
 /** A step of a walk: the command for one master, and how to continue. */

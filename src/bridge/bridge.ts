@@ -37,8 +37,8 @@ import type { WebRequest, WebResponse } from "../base/web_types.ts";
 import { fetchHandler, type PlainRequest, type PlainResponse } from "../runtime/handler.ts";
 import { CommandStreams } from "./command_streams.ts";
 import { mayListen } from "./commands.ts";
-import { openProtocol, type Protocol } from "./protocol.ts";
 import { PartsProtocol } from "./parts_protocol.ts";
+import { openProtocol, type Protocol } from "./protocol.ts";
 import { base64Json, type Format, plainJson, resp2 } from "./reply.ts";
 import {
   forbidden,

@@ -7,10 +7,10 @@
  * @module
  */
 
-import { routingKey } from "../../drivers/cluster/keys.ts";
 import { type Connection, type RawCommand, type RawReply, StoreError } from "../../drivers/driver.ts";
 import { hashSlot } from "../base/crc16.ts";
-import { Connections, type Protocol, type ProtocolOptions } from "./protocol.ts";
+import { routingKey } from "../base/routing_key.ts";
+import type { Connections, Protocol, ProtocolOptions } from "./protocol.ts";
 
 /** Joins the replies of all parts to one. */
 type Join = (replies: readonly RawReply[]) => RawReply;
@@ -83,7 +83,8 @@ export class PartsProtocol implements Protocol {
   async transaction(commands: readonly RawCommand[]): Promise<readonly RawReply[] | StoreError> {
     const keys = commands.map(routingKey).filter((key) => key !== undefined);
     if (new Set(keys.map(hashSlot)).size > 1) {
-      const text = "CROSSSLOT Keys of a transaction don't hash to the same slot: give them one hash tag, such as {user:1}";
+      const text =
+        "CROSSSLOT Keys of a transaction don't hash to the same slot: give them one hash tag, such as {user:1}";
       return new StoreError("command", text, { code: "CROSSSLOT" });
     }
     const [key] = keys;

@@ -202,7 +202,10 @@ export class Connections implements Protocol {
   }
 
   /** Runs a transaction in the same way. A demoted server discards it as a whole. */
-  async #transact(commands: readonly RawCommand[], part: string | undefined): Promise<readonly RawReply[] | StoreError> {
+  async #transact(
+    commands: readonly RawCommand[],
+    part: string | undefined,
+  ): Promise<readonly RawReply[] | StoreError> {
     const left = this.#deadline();
     for (let attempt = 0; ; attempt++) {
       const result = settle(await this.#onOwn(commands, part, left));

@@ -24,7 +24,11 @@ export function addServe(program: Command, run: Run): void {
     )
     .option("--token <token>", "the token that may do everything (default: random)")
     .option("--read-only-token [token]", "a token that may only read (default: none; random without a value)")
-    .option("--url <url>", "the store: memory:, redis://, rediss://, unix:, redis+cluster:// or redis+sentinel://", "memory:")
+    .option(
+      "--url <url>",
+      "the store: memory:, redis://, rediss://, unix:, redis+cluster:// or redis+sentinel://",
+      "memory:",
+    )
     .option("-d, --database <number>", "its database, 0-15 (default: from the URL, or 0)", wholeNumber(0, 15));
   addOutputFlags(addServerFlags(command, 8079));
   addExamples(command, "serve", "serve --port 8080 --token local --url redis://localhost:6379");

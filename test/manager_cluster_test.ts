@@ -1,0 +1,157 @@
+/** The tools on a cluster: what they say of its nodes, and how they find its keys. */
+import assert from "node:assert/strict";
+import { after, afterEach, before, describe, it } from "node:test";
+import { cluster } from "../drivers/cluster.ts";
+import type { Command } from "../drivers/driver.ts";
+import { type CacheClient, createCacheClient } from "../mod.ts";
+import { openManagedConnection } from "../src/manager/connection.ts";
+import { diagnose, type Finding, inspect } from "../src/manager/mod.ts";
+import { slowLog } from "../src/manager/slow_log.ts";
+import { StoreWatch } from "../src/monitor/store_watch.ts";
+import { type RedisCluster, startCluster } from "./helpers/redis_cluster.ts";
+
+let servers: RedisCluster;
+const clients: CacheClient[] = [];
+
+function make(): CacheClient {
+  const client = createCacheClient({ env: { CACHE_SHARDS: "64" }, driver: cluster({ nodes: servers.addresses }) });
+  clients.push(client);
+  return client;
+}
+
+async function findings(client: CacheClient): Promise<Partial<Record<Finding["check"], Finding>>> {
+  const found: Partial<Record<Finding["check"], Finding>> = {};
+  for await (const finding of diagnose(client)) found[finding.check] = finding;
+  return found;
+}
+
+describe("tools on a cluster", () => {
+  before(async () => {
+    servers = await startCluster({ masters: 3, fullCoverage: true });
+  });
+  after(() => servers?.stop());
+  afterEach(async () => {
+    await Promise.all(clients.splice(0).map((client) => client.close()));
+    await servers.flush();
+  });
+
+  it("inspect adds up the numbers of the nodes, and has a row for each", async () => {
+    const client = make();
+    const [first] = servers.nodes;
+    await first?.say("CONFIG", "SET", "maxmemory", "100mb");
+    const { driver } = await client.locate({ database: 0 });
+    await driver.send(
+      0,
+      Array.from({ length: 30 }, (_, id): Command => ["SET", `key:${id}`, id]),
+    );
+    const found = await inspect(client);
+    await first?.say("CONFIG", "SET", "maxmemory", 0);
+    const { nodes } = found;
+    assert.deepEqual(
+      nodes.map(({ node }) => node),
+      [...servers.addresses].sort(),
+    );
+    const sum = (read: (node: (typeof nodes)[number]) => number | null): number =>
+      nodes.reduce((all, node) => all + (read(node) ?? 0), 0);
+    assert.equal(
+      found.memoryUsed,
+      sum(({ memoryUsed }) => memoryUsed),
+    );
+    assert.equal(
+      found.commands,
+      sum(({ commands }) => commands),
+    );
+    assert.equal(
+      sum(({ keys }) => keys),
+      30,
+    );
+    // Two of them have no limit.
+    assert.equal(found.memoryLimit, 0);
+    assert.ok(nodes.every(({ up, latency, error }) => up && latency !== null && error === null));
+    assert.equal(found.latency, Math.max(found.latency ?? 0, ...nodes.map(({ latency }) => latency ?? 0)));
+  });
+
+  it("the slow logs of the nodes are one, each entry with its node", async () => {
+    const client = make();
+    for (const node of servers.nodes) {
+      await node.say("SLOWLOG", "RESET");
+      await node.say("CONFIG", "SET", "slowlog-log-slower-than", 0);
+      await node.say("ECHO", node.address);
+      await node.say("CONFIG", "SET", "slowlog-log-slower-than", 10_000);
+    }
+    const connection = await openManagedConnection(client, { database: 0 });
+    const echoes = (await slowLog(connection, 64))?.filter(({ name }) => name === "ECHO") ?? [];
+    await connection.close();
+    assert.deepEqual(echoes.map(({ node }) => node).sort(), [...servers.addresses].sort());
+  });
+
+  it("StoreWatch has a row a node, and says which one does not answer", async () => {
+    const client = make();
+    const watch = new StoreWatch(client, 500);
+    const before = await watch.sample(1, []);
+    assert.equal(before.nodes.length, 3);
+    assert.equal(before.error, null);
+    assert.equal(
+      before.memoryUsed,
+      before.nodes.reduce((all, { memoryUsed }) => all + (memoryUsed ?? 0), 0),
+    );
+    const [, frozen] = servers.nodes;
+    frozen?.pause();
+    try {
+      const sample = await watch.sample(2, []);
+      assert.equal(sample.up, true);
+      assert.match(sample.error ?? "", new RegExp(`^${frozen?.address}: `));
+      assert.deepEqual(
+        sample.nodes.filter(({ up }) => !up).map(({ node }) => node),
+        [frozen?.address],
+      );
+    } finally {
+      frozen?.resume();
+      await servers.settled();
+    }
+  });
+
+  it("diagnose asks every node, and judges the cluster", async () => {
+    const client = make();
+    await client.cache().set("a", 1, { ttl: "1h" });
+    const [first, second] = servers.nodes;
+    const found = await findings(client);
+    for (const check of ["addresses", "cluster", "open slots", "nodes", "balance", "databases", "clock"] as const) {
+      assert.equal(found[check]?.level, "ok", `${check}: ${found[check]?.evidence}`);
+    }
+    assert.equal(found.replicas?.level, "warning");
+    assert.match(found.replicas?.evidence ?? "", /^masters without a replica: 127/);
+    assert.equal(found.coverage?.level, "warning");
+    assert.equal(found.failover?.level, "ok");
+    await second?.say("CONFIG", "SET", "maxmemory", "1000mb");
+    const differing = (await findings(client)).nodes;
+    assert.equal(differing?.level, "warning");
+    assert.match(differing?.evidence ?? "", new RegExp(`maxmemory is .*1048576000 on ${second?.address}`));
+    await second?.say("CONFIG", "SET", "maxmemory", 0);
+    await first?.say("CONFIG", "SET", "min-replicas-to-write", 1);
+    const refusing = (await findings(client)).replicas;
+    await first?.say("CONFIG", "SET", "min-replicas-to-write", 0);
+    assert.deepEqual(
+      [refusing?.level, refusing?.evidence],
+      [
+        "error",
+        `masters with fewer replicas than min-replicas-to-write refuse writes: ${first?.address} has 0 and needs 1`,
+      ],
+    );
+    const target = servers.nodes[2] as (typeof servers.nodes)[number];
+    const move = await servers.open(1, target);
+    const open = (await findings(client))["open slots"];
+    await move.cancel();
+    assert.equal(open?.level, "error");
+    assert.match(open?.evidence ?? "", /\[1->-/);
+    await servers.settled();
+  });
+
+  it("diagnose says which URL to use when a plain driver meets a node of a cluster", async () => {
+    const client = createCacheClient({ env: {}, url: `redis://${servers.addresses[0]}` });
+    clients.push(client);
+    const { databases } = await findings(client);
+    assert.equal(databases?.level, "error");
+    assert.match(databases?.advice ?? "", /redis\+cluster:\/\//);
+  });
+});
