@@ -291,7 +291,7 @@ class Cluster implements RedisCluster {
     expectDone(await target.say("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id));
     expectDone(await source.say("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id));
     const assign = async (owner: ClusterNode) => {
-      const others = this.#running().filter((node) => node !== owner);
+      const others = (await this.masters()).filter((node) => node !== owner);
       for (const node of [owner, ...others]) {
         expectDone(await node.say("CLUSTER", "SETSLOT", slot, "NODE", owner.id));
       }
