@@ -12,12 +12,13 @@
 import { hashSlot } from "../../src/base/crc16.ts";
 import { routingKey } from "../../src/base/routing_key.ts";
 import { isOfCluster, isStoreError } from "../../src/base/store_error.ts";
+import { unref } from "../../src/base/timers.ts";
 import { errorReply, type RawCommand, type RawReply, type SendOptions, StoreError } from "../driver.ts";
 import { ignore, isUnsent } from "../node_redis/errors.ts";
 import { codeOf, cut } from "./keys.ts";
 import { isScan, stepOf } from "./scan.ts";
 import { readRedirection, type Translate } from "./slot_map.ts";
-import type { MasterNode, Topology } from "./topology.ts";
+import { goneError, type MasterNode, type Topology } from "./topology.ts";
 import { within } from "./within.ts";
 
 /** The most times that a command is sent on. */
@@ -141,18 +142,28 @@ export class Router {
     onReplies: (replies: RawReply[], alone: boolean) => RawReply[] | Promise<RawReply[]>,
     onError: (error: StoreError) => Promise<RawReply[]>,
   ): Promise<RawReply[]> {
+    const options = remaining(call);
+    // A connection notices by itself that replies are late, but not while it is being opened.
+    const watch =
+      node.proven || options?.timeout === undefined
+        ? undefined
+        : setTimeout(() => this.#topology.failed(node), options.timeout);
+    unref(watch);
     const last: Promise<{ result: RawReply[] | Promise<RawReply[]> }> = this.#line(node)
-      .send(commands, remaining(call), call.database)
+      .send(commands, options, call.database)
       // Their results are wrapped: the last send is settled when they were called, not when they have ended.
       .then(
         (replies) => {
+          clearTimeout(watch);
           this.#judge(node, replies);
           return { result: onReplies(replies, this.#last.get(node) === last) };
         },
         (error) => {
+          clearTimeout(watch);
           if (!isStoreError(error)) throw error;
           if (/^(connection|timeout)$/.test(error.kind)) this.#topology.failed(node);
-          return { result: onError(error) };
+          const left = error.kind === "closed" && !this.#topology.closed;
+          return { result: onError(left ? goneError(node) : error) };
         },
       );
     this.#last.set(node, last);
@@ -168,7 +179,7 @@ export class Router {
       else if (reply.code === "CLUSTERDOWN") this.#topology.doubt();
     }
     if (lost) this.#topology.failed(node);
-    else node.failing = false;
+    else this.#topology.succeeded(node);
   }
 
   /** Sends on what a node refused, at once, and puts the answers instead of the refusals. */

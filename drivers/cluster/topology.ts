@@ -41,6 +41,8 @@ export interface MasterNode {
   readonly driver: NodeDriver;
   /** True after a send failed, until one succeeds. */
   failing: boolean;
+  /** True while the last send succeeded. */
+  proven: boolean;
 }
 
 /** The ways to reach nodes. */
@@ -105,7 +107,7 @@ export class Topology {
   /** Returns a node of the map by its name. */
   node(name: string): MasterNode | undefined {
     const address = this.#masters.get(name);
-    return address ? this.at(address) : this.#nodes.get(name);
+    return address && (this.#nodes.get(name) ?? this.at(address));
   }
 
   /** Returns a node of the map by its name. @throws {StoreError} If it is not there. */
@@ -124,7 +126,7 @@ export class Topology {
     const name = nodeName(address);
     let node = this.#nodes.get(name);
     if (!node) {
-      node = { name, address, driver: this.#dialing.open(address), failing: false };
+      node = { name, address, driver: this.#dialing.open(address), failing: false, proven: false };
       this.#nodes.set(name, node);
     }
     return node;
@@ -166,7 +168,14 @@ export class Topology {
   /** Notes that a node does not answer, and asks for the map until all of them do. */
   failed(node: MasterNode): void {
     node.failing = true;
+    node.proven = false;
     this.#watch();
+  }
+
+  /** Notes that a node has answered. */
+  succeeded(node: MasterNode): void {
+    node.failing = false;
+    node.proven = true;
   }
 
   /** Asks for the map, unless it was asked for a moment ago. */
@@ -177,6 +186,11 @@ export class Topology {
   /** The question that waits for its answer, if there is one. */
   get asking(): Promise<void> | undefined {
     return this.#asking;
+  }
+
+  /** True after {@linkcode close}. */
+  get closed(): boolean {
+    return this.#closed !== undefined;
   }
 
   /** Returns why the map is not known. */
@@ -256,7 +270,7 @@ export class Topology {
         timer = unrefed(setTimeout(() => reject(error), PATIENCE));
       });
       const replies = await Promise.race([driver.send(0, QUESTION, { timeout: PATIENCE }), late]);
-      node.failing = false;
+      this.succeeded(node);
       return readSlotMap(replies, address, this.#dialing.translate);
     } catch (error) {
       const failure = isStoreError(error) ? error : new StoreError("protocol", String(error), { cause: error });
@@ -285,11 +299,9 @@ export class Topology {
     for (const node of this.#nodes.values()) {
       if (view.masters.has(node.name)) continue;
       this.#nodes.delete(node.name);
-      const text = `Redis at ${node.name} is not a master of the cluster any more`;
-      const why = new StoreError("connection", text, { repeat: "idempotent" });
       // A node that was never a master has questions at most.
-      if (before.has(node.name)) this.#leave(node, why);
-      else node.driver.drop(why);
+      if (before.has(node.name)) this.#leave(node, goneError(node));
+      else node.driver.drop(goneError(node));
     }
     this.#dialing.changed();
     this.#watch();
@@ -319,6 +331,12 @@ export class Topology {
     }
     this.#watching = false;
   }
+}
+
+/** Makes the error of pending sends to a node that has left. */
+export function goneError({ name }: MasterNode): StoreError {
+  const text = `Redis at ${name} is not a master of the cluster any more`;
+  return new StoreError("connection", text, { repeat: "idempotent" });
 }
 
 function unrefed<T>(timer: T): T {

@@ -42,7 +42,7 @@ export interface ClusterNode {
   say(...command: Command): Promise<Reply>;
   /** kill -9, and waits until it is gone. */
   kill(): Promise<void>;
-  /** Starts it again after {@linkcode kill}, empty, as the node that it was. */
+  /** Starts it again after {@linkcode kill}, empty, as the node that it was; resumes it after {@linkcode pause}. */
   restart(): Promise<void>;
   /** SIGSTOP: connections are still accepted by the kernel, and nothing answers. */
   pause(): void;
@@ -159,6 +159,7 @@ class Node implements ClusterNode {
   running = false;
   readonly #args: readonly string[];
   #server: RedisServer | undefined;
+  #paused = false;
 
   constructor(port: number, args: readonly string[]) {
     this.port = port;
@@ -176,10 +177,12 @@ class Node implements ClusterNode {
 
   async kill(): Promise<void> {
     this.running = false;
+    this.#paused = false;
     await this.#server?.stop();
   }
 
   async restart(): Promise<void> {
+    if (this.#paused) return this.resume();
     this.#server = await startRedis({ port: this.port, args: this.#args });
     this.running = true;
     this.id = `${await this.say("CLUSTER", "MYID")}`;
@@ -187,11 +190,13 @@ class Node implements ClusterNode {
 
   pause(): void {
     this.running = false;
+    this.#paused = true;
     this.#server?.pause();
   }
 
   resume(): void {
     this.running = true;
+    this.#paused = false;
     this.#server?.resume();
   }
 }
