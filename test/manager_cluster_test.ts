@@ -4,11 +4,13 @@ import { after, afterEach, before, describe, it } from "node:test";
 import { cluster } from "../drivers/cluster.ts";
 import type { Command } from "../drivers/driver.ts";
 import { type CacheClient, createCacheClient } from "../mod.ts";
+import { hashSlot } from "../src/base/crc16.ts";
 import { openManagedConnection } from "../src/manager/connection.ts";
-import { diagnose, type Finding, inspect } from "../src/manager/mod.ts";
+import { backup, diagnose, type Finding, finish, inspect, type Problem } from "../src/manager/mod.ts";
 import { slowLog } from "../src/manager/slow_log.ts";
 import { StoreWatch } from "../src/monitor/store_watch.ts";
-import { type RedisCluster, startCluster } from "./helpers/redis_cluster.ts";
+import { BackupFile } from "./helpers/backup_file.ts";
+import { type ClusterNode, type RedisCluster, startCluster } from "./helpers/redis_cluster.ts";
 
 let servers: RedisCluster;
 const clients: CacheClient[] = [];
@@ -145,6 +147,41 @@ describe("tools on a cluster", () => {
     assert.equal(open?.level, "error");
     assert.match(open?.evidence ?? "", /\[1->-/);
     await servers.settled();
+  });
+
+  it("backup has the keys of slots that move at the same time, and says which of them never came to rest", async () => {
+    const client = make();
+    const service = "product";
+    const connection = await openManagedConnection(client, { service });
+    const { location, layout } = connection;
+    await connection.close();
+    const names = Array.from({ length: 3000 }, (_, id) => `product:${id}`);
+    await location.driver.send(
+      0,
+      names.map((name): Command => ["SET", connection.physical(name), name]),
+    );
+    const [first, second] = servers.nodes as [ClusterNode, ClusterNode];
+    const slots = layout.tags.map(hashSlot).slice(0, 4);
+    const file = new BackupFile();
+    let chunks = 0;
+    const write = async (chunk: Uint8Array): Promise<void> => {
+      file.write(chunk);
+      // After the header come records, so the scan has begun.
+      if (++chunks === 2) for (const slot of slots) await servers.move(slot, second);
+    };
+    const { unreadable } = await finish(backup(client, { service, write }));
+    for (const slot of slots) await servers.move(slot, first);
+    assert.equal(unreadable, 0);
+    const kept = new Set(file.lines.flatMap(({ key }) => key ?? []));
+    assert.deepEqual([...kept].sort(), [...names].sort());
+    const open = await servers.open(slots[0] as number, second);
+    const problems: Problem[] = [];
+    for await (const step of backup(client, { service, write: () => {} })) problems.push(...step.problems);
+    await open.cancel();
+    assert.deepEqual(
+      problems.map(({ key }) => key),
+      [`slot ${slots[0]}`],
+    );
   });
 
   it("diagnose says which URL to use when a plain driver meets a node of a cluster", async () => {

@@ -3,7 +3,18 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { type CacheClient, type ClientOptions, createCacheClient, defineService } from "../mod.ts";
-import { backup, clear, copy, finish, get, inspect, type KeyEntry, list, restore } from "../src/manager/mod.ts";
+import {
+  backup,
+  clear,
+  copy,
+  diagnose,
+  finish,
+  get,
+  inspect,
+  type KeyEntry,
+  list,
+  restore,
+} from "../src/manager/mod.ts";
 import { product } from "./fixtures/product.ts";
 import { BackupFile } from "./helpers/backup_file.ts";
 import { type RedisServer, startRedis } from "./helpers/redis_server.ts";
@@ -127,6 +138,27 @@ describe("tools on shards", () => {
     assert.equal(written, ALL.length);
     assert.deepEqual((await get(target, { service, key: "list:7" }))?.value, ["a", "b"]);
     assert.equal((await keysOf(target, { service })).length, ALL.length);
+  });
+
+  it("diagnose finds keys of another number of shards", async () => {
+    const layoutOf = async (client: CacheClient) => {
+      for await (const finding of diagnose(client)) if (finding.check === "layout") return finding;
+      return undefined;
+    };
+    const client = make(0, 4);
+    await client.service(service).invalidateTags("x");
+    assert.deepEqual(await layoutOf(client), { check: "layout", level: "ok", evidence: "all keys are of 4 shards" });
+    for (const shards of [undefined, 16]) {
+      const other = make(0, shards);
+      await other.service("user").invalidateTags("x");
+      const wrong = await layoutOf(other);
+      assert.equal(wrong?.level, "warning");
+      assert.match(
+        wrong?.evidence ?? "",
+        new RegExp(`^this client has ${shards ?? "no"} shards, but product has keys of 4`),
+      );
+    }
+    assert.equal(await layoutOf(make("memory", undefined)), undefined);
   });
 
   it("a database that services share is listed, cleared and copied with their keys", async () => {

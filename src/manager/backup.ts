@@ -1,10 +1,11 @@
 import { EPOCH_KEY, MARKS } from "../base/own_keys.ts";
 import { sha256Stream } from "../runtime/files.ts";
-import { type ManagedConnection, openManagedConnection } from "./connection.ts";
+import { displayText, type ManagedConnection, openManagedConnection } from "./connection.ts";
 import { toTrailer } from "./file.ts";
+import { MovedSlots } from "./moved.ts";
 import { FORMAT, type Page, SHARDED_FORMAT, toLine } from "./record.ts";
 import { Source } from "./source.ts";
-import type { ManagedClient, Problem, StepOptions, Target } from "./target.ts";
+import type { Bulk, ManagedClient, Problem, StepOptions, Target } from "./target.ts";
 
 /** Options of {@linkcode backup}. */
 export type BackupOptions = Target &
@@ -103,19 +104,30 @@ const CHUNK_LENGTH = 2 ** 16;
 
 /**
  * Reads everything that a backup holds. The marks of tags follow the entries, and the epochs are last, so that entries
- * invalidated during the backup are invalid in the file too; this holds for each shard.
+ * invalidated during the backup are invalid in the file too; this holds for each shard. Keys that moved to another node
+ * of a cluster at the same time are read again, so that they may come twice.
  *
  * @param connection The connection to the service or database.
  * @returns Pages of records.
  */
 export async function* inOrder(connection: ManagedConnection): AsyncGenerator<Page, void, void> {
   const source = new Source(connection);
-  yield* source.read("*", (key) => !connection.isOwn(key));
+  const moved = new MovedSlots(connection);
+  const read = async function* (pattern: string, wanted: (key: Bulk) => boolean): AsyncGenerator<Page, void, void> {
+    yield* source.read(pattern, wanted);
+    for await (const { keys } of moved.keys()) yield* source.keys(keys.filter(wanted));
+  };
+  await moved.begin();
+  yield* read("*", (key) => !connection.isOwn(key));
   const epochs = connection.layout.tags.map((_, shard) => connection.start(shard) + EPOCH_KEY);
   const there = await connection.must(epochs.map((key) => ["EXISTS", key]));
-  if (there.every((reply) => reply === 0)) return;
-  yield* source.read(`${MARKS}*`, (key) => connection.isOwn(key));
-  yield* source.keys(epochs);
+  if (there.some((reply) => reply !== 0)) {
+    yield* read(`${MARKS}*`, (key) => displayText(connection.logical(key)).startsWith(MARKS));
+    yield* source.keys(epochs);
+  }
+  const reason = "it was being moved to another node all the time, so keys in it may be missing";
+  const problems = (await moved.rest()).map((slot) => ({ key: `slot ${slot}`, reason }));
+  if (problems.length > 0) yield { records: [], problems };
 }
 
 /** Compresses what is written, and passes it on. */

@@ -14,6 +14,7 @@ import type { Signal } from "../base/web_types.ts";
 import type { Location, LocationOf } from "../client/types.ts";
 import { OWN_DATABASE } from "../services/databases.ts";
 import { isOwnBulk, Layout, ownKey } from "./layout.ts";
+import { sideBySide } from "./side_by_side.ts";
 import type { Bulk, ManagedClient, StepOptions } from "./target.ts";
 
 const encoder = new TextEncoder();
@@ -129,6 +130,15 @@ export class ManagedConnection {
   /** Returns a connection that asks one part of the store, as text. It need not be closed. */
   onPart(part: string): ManagedConnection {
     return new ManagedConnection(this.location, undefined, this.#signal, this.timeout, part);
+  }
+
+  /** Opens a connection to one part of the store, with bytes if this one has them. The caller closes it. */
+  async openPart(part: string): Promise<ManagedConnection> {
+    const { driver, database } = this.location;
+    const own = this.bytes ? await driver.connect?.(database, { timeout: this.timeout, part }) : undefined;
+    const one = new ManagedConnection(this.location, own, this.#signal, this.timeout, part);
+    one.#without = this.#without;
+    return one;
   }
 
   /** `true` for the whole of the database that services without one of their own share. */
@@ -357,15 +367,9 @@ export class ManagedConnection {
   async *scan(pattern: string, count: number): AsyncGenerator<readonly Bulk[], void, void> {
     const parts = await this.parts();
     if (parts.length < 2) return yield* this.#walk(pattern, count);
-    const { driver, database } = this.location;
     const opened: ManagedConnection[] = [];
     try {
-      for (const part of parts) {
-        const own = this.bytes ? await driver.connect?.(database, { timeout: this.timeout, part }) : undefined;
-        const one = new ManagedConnection(this.location, own, this.#signal, this.timeout, part);
-        one.#without = this.#without;
-        opened.push(one);
-      }
+      for (const part of parts) opened.push(await this.openPart(part));
       yield* sideBySide(opened.map((one) => one.#walk(pattern, count)));
     } finally {
       await Promise.all(opened.map((one) => one.close()));
@@ -393,24 +397,6 @@ export class ManagedConnection {
   /** Closes the connection. */
   async close(): Promise<void> {
     await this.#connection?.close();
-  }
-}
-
-/** Runs walks at the same time, and yields what any of them yields. */
-async function* sideBySide<T>(walks: readonly AsyncGenerator<T, void, void>[]): AsyncGenerator<T, void, void> {
-  const step = async (walk: AsyncGenerator<T, void, void>) => ({ walk, result: await walk.next() });
-  const steps = new Map(walks.map((walk) => [walk, step(walk)]));
-  for (const next of steps.values()) next.catch(() => {});
-  while (steps.size > 0) {
-    const { walk, result } = await Promise.race(steps.values());
-    if (result.done) {
-      steps.delete(walk);
-      continue;
-    }
-    const next = step(walk);
-    next.catch(() => {});
-    steps.set(walk, next);
-    yield result.value;
   }
 }
 

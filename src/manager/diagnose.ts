@@ -4,8 +4,10 @@ import { isStoreError } from "../base/store_error.ts";
 import { clusterChecks, worstOf } from "./checks/cluster.ts";
 import { type Finding, unavailable, warning } from "./checks/finding.ts";
 import { encryption, keys } from "./checks/keys.ts";
+import { layout } from "./checks/layout.ts";
 import { countedRates, eviction, hitRate, memoryUse, slowQueries } from "./checks/load.ts";
 import { commands, nearCaches, scripts, tryCommands } from "./checks/permissions.ts";
+import { sentinelChecks } from "./checks/sentinels.ts";
 import { authentication, clockSkew, databases, replication, SENTINEL, unreachable, version } from "./checks/server.ts";
 import { type ManagedConnection, openManagedConnection } from "./connection.ts";
 import type { InspectedClient } from "./inspect.ts";
@@ -98,7 +100,17 @@ export async function* diagnose(
     yield* keys(client, info, { ...options, sample, bigKey });
     yield await slowQueries(connection, clock);
     yield await each((one) => clockSkew(one, clock));
-    if (nodes.length > 0 && client.driver === "cluster") yield* clusterChecks(nodes, []);
+    const spread = await layout(client, options);
+    if (spread) yield spread;
+    const latest = {
+      node: connection.location.driver.parts?.()[0] ?? "the primary",
+      connection,
+      info,
+      latency,
+      error: null,
+    };
+    if (client.driver !== "cluster") yield* sentinelChecks(connection, latest);
+    else if (nodes.length > 0) yield* clusterChecks(nodes, connection.location.tags);
   } finally {
     await connection.close();
   }

@@ -1,5 +1,6 @@
 /** The checks of a cluster: its nodes' views of each other, their settings, and where the keys lie. */
 import type { RawCommand, RawReply } from "../../../drivers/driver.ts";
+import { hashSlot } from "../../base/crc16.ts";
 import { formatBytes, formatNumber } from "../../base/format.ts";
 import { isStoreError } from "../../base/store_error.ts";
 import { word } from "../connection.ts";
@@ -139,7 +140,7 @@ function stateOf(nodes: readonly ClusterNode[]): Finding {
 }
 
 /** Judges the replicas of each master: their number, their link, and how many a write waits for. */
-function* replicasOf(nodes: readonly ClusterNode[]): Generator<Finding, void, void> {
+export function* replicaChecks(nodes: readonly ClusterNode[]): Generator<Finding, void, void> {
   const told = nodes.filter(({ info }) => info.has("role"));
   if (told.length === 0) return yield unknown("replicas", "no node reports its replicas");
   const alone: string[] = [];
@@ -336,18 +337,19 @@ function tls(nodes: readonly ClusterNode[]): Finding | undefined {
  * Checks a cluster.
  *
  * @param nodes The answers of its masters.
- * @param shards The slots that the library's keys are in; none if they lie anywhere.
+ * @param tags The hash tags of the library's keys; one empty text if they have none.
  * @returns A finding for each check.
  */
 export async function* clusterChecks(
   nodes: readonly NodeInfo[],
-  shards: readonly number[],
+  tags: readonly string[],
 ): AsyncGenerator<Finding, void, void> {
   const asked = await askCluster(nodes);
+  const shards = tags[0] === "" ? [] : tags.map(hashSlot);
   yield addresses(asked);
   yield stateOf(asked);
   yield openSlots(asked);
-  yield* replicasOf(asked);
+  yield* replicaChecks(asked);
   yield* failoverOf(asked);
   yield differences(asked);
   const plain = tls(asked);
