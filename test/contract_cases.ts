@@ -11,6 +11,8 @@ import {
   defineService,
   withSchemas,
 } from "../mod.ts";
+import { type Keyspace, Shard } from "../src/entry/keyspace.ts";
+import { shards } from "../src/entry/shards.ts";
 import { CardNumberError } from "../src/services/payment.ts";
 import { product as productService } from "../src/services/product.ts";
 
@@ -639,9 +641,10 @@ it("increment is exact up to 2^53 - 1 either way, and refuses to count beyond", 
   }
 
   // What others counted beyond comes back into reach, and is not touched before.
-  const { driver, database, prefix } = await client.locate({});
+  const { driver, database, prefix, tags } = await client.locate({});
+  const space = tags.length > 1 ? (shards(tags.length)(database, prefix) as Keyspace) : new Shard(database, prefix);
   const raw = async (...[name, key, ...args]: [string, string, ...string[]]) =>
-    (await driver.send(database, [[name, prefix + key, ...args]]))[0];
+    (await driver.send(database, [[name, space.key(key), ...args]]))[0];
   for (const [text, by] of [
     ["9007199254740993", 1],
     ["9007199254740993", -1],

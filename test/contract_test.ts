@@ -4,6 +4,7 @@ import {
   redisStore,
   runContract,
   sentinelStore,
+  sharded,
   upstashStore,
 } from "./helpers/contract_stores.ts";
 
@@ -19,7 +20,9 @@ runContract(
   "memory, prefixed",
   prefixed(async () => memoryStore()),
 );
+runContract("memory, 4 shards", () => sharded(memoryStore));
 runContract("redis by TCP, numbered", redisStore);
+runContract("redis by TCP, 4 shards", () => sharded(redisStore));
 runContract("redis by TCP, prefixed", prefixed(redisStore));
 runContract("redis by TCP, prefixed, as a user of one prefix", prefixedStore);
 runContract("the master of sentinels, numbered", sentinelStore);

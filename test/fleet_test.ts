@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { memory } from "../drivers/memory.ts";
 import { collection, createCacheClient, type Driver, defineService, type FleetStats } from "../mod.ts";
-import { Background, onWires } from "./helpers/engine.ts";
+import { AND_SHARDS, Background, onWires } from "./helpers/engine.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { freePort, startRedis } from "./helpers/redis_server.ts";
@@ -26,140 +26,144 @@ const NOTHING: FleetStats = {
   corrupt: 0,
 };
 
-onWires("statistics of the fleet", (onWire) => {
-  it(
-    "are the sums of what all processes did, once they have closed",
-    onWire(async ({ make }) => {
-      for (const round of [1, 2, 3]) {
-        const client = make(FLEET);
-        const shop = client.service(SHOP);
-        await shop.dishes.set("a", round);
-        await shop.dishes.getOrSet("b", () => 1);
-        await shop.dishes.getMany(["a", "b", `none ${round}`]);
-        await shop.menus.get("none");
-        await client.service(BAR).dishes.delete(["a", "b"]);
-        await client.service(BAR).dishes.set("a", 1);
-        await client.cache({ database: 9 }).get("none");
-        await client.close();
-        await client.close();
-      }
-      const reader = make();
-      const [shop, bar] = [reader.service(SHOP), reader.service(BAR)];
-      // The first round finds nothing of b, the others do.
-      const dishes = { ...NOTHING, hits: 8, misses: 4, hitRate: 8 / 12, writes: 4, loads: 1 };
-      assert.deepEqual(await shop.dishes.fleetStats(), dishes);
-      assert.deepEqual(await shop.menus.fleetStats(), { ...NOTHING, misses: 3 });
-      assert.deepEqual(await shop.fleetStats(), { ...dishes, misses: 7, hitRate: 8 / 15 });
-      assert.deepEqual(await bar.fleetStats(), { ...NOTHING, writes: 3, deletes: 2 });
-      assert.deepEqual(await reader.fleetStats(), { shop: await shop.fleetStats(), bar: await bar.fleetStats() });
-      assert.deepEqual(await reader.cache({ database: 9 }).fleetStats(), { ...NOTHING, misses: 3 });
-      assert.equal(reader.stats().hits, 0);
-    }),
-  );
-
-  it(
-    "stay when everything is cleared or invalidated, and are not listed as keys",
-    onWire(async ({ make }) => {
-      const client = make(FLEET);
-      await client.service(SHOP).dishes.set("a", 1);
-      await client.service(SHOP).dishes.get("a");
-      await client.close();
-      const { clear, invalidateAll, fleetStats, keys, cache } = make().service(SHOP);
-      const all: string[] = [];
-      for await (const key of keys()) all.push(key);
-      assert.deepEqual(all, ["dish:a"]);
-      assert.equal(await cache.deletePattern("*"), 1);
-      assert.equal(await clear(), 0);
-      await invalidateAll();
-      assert.deepEqual(await fleetStats(), { ...NOTHING, hits: 1, hitRate: 1, writes: 1 });
-    }),
-  );
-
-  it(
-    "leave with other commands, once in a while",
-    onWire(async ({ make }) => {
-      const run = async (options: object) => {
-        const client = make(options);
-        const { dishes } = client.service(SHOP);
-        const before = { ...client.stats().wire };
-        for (let i = 0; i < 30; i++) {
-          await dishes.set(i, i);
-          await dishes.get(i);
+onWires(
+  "statistics of the fleet",
+  (onWire) => {
+    it(
+      "are the sums of what all processes did, once they have closed",
+      onWire(async ({ make }) => {
+        for (const round of [1, 2, 3]) {
+          const client = make(FLEET);
+          const shop = client.service(SHOP);
+          await shop.dishes.set("a", round);
+          await shop.dishes.getOrSet("b", () => 1);
+          await shop.dishes.getMany(["a", "b", `none ${round}`]);
+          await shop.menus.get("none");
+          await client.service(BAR).dishes.delete(["a", "b"]);
+          await client.service(BAR).dishes.set("a", 1);
+          await client.cache({ database: 9 }).get("none");
+          await client.close();
+          await client.close();
         }
-        const { roundTrips, commands } = client.stats().wire;
+        const reader = make();
+        const [shop, bar] = [reader.service(SHOP), reader.service(BAR)];
+        // The first round finds nothing of b, the others do.
+        const dishes = { ...NOTHING, hits: 8, misses: 4, hitRate: 8 / 12, writes: 4, loads: 1 };
+        assert.deepEqual(await shop.dishes.fleetStats(), dishes);
+        assert.deepEqual(await shop.menus.fleetStats(), { ...NOTHING, misses: 3 });
+        assert.deepEqual(await shop.fleetStats(), { ...dishes, misses: 7, hitRate: 8 / 15 });
+        assert.deepEqual(await bar.fleetStats(), { ...NOTHING, writes: 3, deletes: 2 });
+        assert.deepEqual(await reader.fleetStats(), { shop: await shop.fleetStats(), bar: await bar.fleetStats() });
+        assert.deepEqual(await reader.cache({ database: 9 }).fleetStats(), { ...NOTHING, misses: 3 });
+        assert.equal(reader.stats().hits, 0);
+      }),
+    );
+
+    it(
+      "stay when everything is cleared or invalidated, and are not listed as keys",
+      onWire(async ({ make }) => {
+        const client = make(FLEET);
+        await client.service(SHOP).dishes.set("a", 1);
+        await client.service(SHOP).dishes.get("a");
         await client.close();
-        return { roundTrips: roundTrips - before.roundTrips, commands: commands - before.commands };
-      };
-      await run({});
-      const without = await run({});
-      const withIt = await run(FLEET);
-      assert.equal(withIt.roundTrips, without.roundTrips);
-      // The run takes far less than the 10 s between two.
-      assert.ok(withIt.commands - without.commands <= 2, `${withIt.commands - without.commands} more commands`);
-      assert.ok(withIt.commands > without.commands);
-      assert.deepEqual(await make().service(SHOP).fleetStats(), { ...NOTHING, hits: 30, hitRate: 1, writes: 30 });
-    }),
-  );
+        const { clear, invalidateAll, fleetStats, keys, cache } = make().service(SHOP);
+        const all: string[] = [];
+        for await (const key of keys()) all.push(key);
+        assert.deepEqual(all, ["dish:a"]);
+        assert.equal(await cache.deletePattern("*"), 1);
+        assert.equal(await clear(), 0);
+        await invalidateAll();
+        assert.deepEqual(await fleetStats(), { ...NOTHING, hits: 1, hitRate: 1, writes: 1 });
+      }),
+    );
 
-  it(
-    "count the clients of requests once",
-    onWire(async ({ make }) => {
-      const client = make(FLEET);
-      const background = new Background();
-      for (let i = 0; i < 5; i++) {
-        const request = client.forRequest(background);
-        const { dishes } = request.service(SHOP);
-        await dishes.set("a", 1);
-        assert.equal(await dishes.get("a"), 1);
-        for (const database of [11, 12]) await request.cache({ database }).get("none");
-      }
-      await background.done();
-      await client.close();
-      assert.equal(client.stats().misses, 10);
-      for (const database of [11, 12]) {
-        assert.deepEqual(await make().cache({ database }).fleetStats(), { ...NOTHING, misses: 5 });
-      }
-      assert.deepEqual(await make().service(SHOP).fleetStats(), { ...NOTHING, hits: 5, hitRate: 1, writes: 5 });
-    }),
-  );
+    it(
+      "leave with other commands, once in a while",
+      onWire(async ({ make }) => {
+        const run = async (options: object) => {
+          const client = make(options);
+          const { dishes } = client.service(SHOP);
+          const before = { ...client.stats().wire };
+          for (let i = 0; i < 30; i++) {
+            await dishes.set(i, i);
+            await dishes.get(i);
+          }
+          const { roundTrips, commands } = client.stats().wire;
+          await client.close();
+          return { roundTrips: roundTrips - before.roundTrips, commands: commands - before.commands };
+        };
+        await run({});
+        const without = await run({});
+        const withIt = await run(FLEET);
+        assert.equal(withIt.roundTrips, without.roundTrips);
+        // The run takes far less than the 10 s between two.
+        assert.ok(withIt.commands - without.commands <= 2, `${withIt.commands - without.commands} more commands`);
+        assert.ok(withIt.commands > without.commands);
+        assert.deepEqual(await make().service(SHOP).fleetStats(), { ...NOTHING, hits: 30, hitRate: 1, writes: 30 });
+      }),
+    );
 
-  it(
-    "count what the near cache answers, without a round trip for it",
-    onWire(async ({ make }) => {
-      const client = make(FLEET);
-      const { menus } = client.service(SHOP);
-      await menus.set("a", 1);
-      while (client.stats().nearHits === 0) await menus.get("a");
-      const { roundTrips } = client.stats().wire;
-      for (let i = 0; i < 100; i++) await menus.get("a");
-      assert.equal(client.stats().wire.roundTrips, roundTrips);
-      const { hits, nearHits } = menus.stats();
-      await client.close();
-      assert.deepEqual(await make().service(SHOP).menus.fleetStats(), {
-        ...NOTHING,
-        hits,
-        nearHits,
-        hitRate: 1,
-        writes: 1,
-      });
-    }),
-  );
+    it(
+      "count the clients of requests once",
+      onWire(async ({ make }) => {
+        const client = make(FLEET);
+        const background = new Background();
+        for (let i = 0; i < 5; i++) {
+          const request = client.forRequest(background);
+          const { dishes } = request.service(SHOP);
+          await dishes.set("a", 1);
+          assert.equal(await dishes.get("a"), 1);
+          for (const database of [11, 12]) await request.cache({ database }).get("none");
+        }
+        await background.done();
+        await client.close();
+        assert.equal(client.stats().misses, 10);
+        for (const database of [11, 12]) {
+          assert.deepEqual(await make().cache({ database }).fleetStats(), { ...NOTHING, misses: 5 });
+        }
+        assert.deepEqual(await make().service(SHOP).fleetStats(), { ...NOTHING, hits: 5, hitRate: 1, writes: 5 });
+      }),
+    );
 
-  it(
-    "are zeros when no client counts them, and are separate by prefix",
-    onWire(async ({ make }) => {
-      const client = make();
-      await client.service(SHOP).dishes.set("a", 1);
-      await client.close();
-      const other = make({ ...FLEET, prefix: "other" });
-      await other.service(SHOP).dishes.set("a", 1);
-      await other.close();
-      assert.deepEqual(await make().fleetStats(), {});
-      assert.deepEqual(await make().service(SHOP).fleetStats(), NOTHING);
-      assert.equal((await make({ prefix: "other" }).service(SHOP).fleetStats())?.writes, 1);
-    }),
-  );
-});
+    it(
+      "count what the near cache answers, without a round trip for it",
+      onWire(async ({ make }) => {
+        const client = make(FLEET);
+        const { menus } = client.service(SHOP);
+        await menus.set("a", 1);
+        while (client.stats().nearHits === 0) await menus.get("a");
+        const { roundTrips } = client.stats().wire;
+        for (let i = 0; i < 100; i++) await menus.get("a");
+        assert.equal(client.stats().wire.roundTrips, roundTrips);
+        const { hits, nearHits } = menus.stats();
+        await client.close();
+        assert.deepEqual(await make().service(SHOP).menus.fleetStats(), {
+          ...NOTHING,
+          hits,
+          nearHits,
+          hitRate: 1,
+          writes: 1,
+        });
+      }),
+    );
+
+    it(
+      "are zeros when no client counts them, and are separate by prefix",
+      onWire(async ({ make }) => {
+        const client = make();
+        await client.service(SHOP).dishes.set("a", 1);
+        await client.close();
+        const other = make({ ...FLEET, prefix: "other" });
+        await other.service(SHOP).dishes.set("a", 1);
+        await other.close();
+        assert.deepEqual(await make().fleetStats(), {});
+        assert.deepEqual(await make().service(SHOP).fleetStats(), NOTHING);
+        assert.equal((await make({ prefix: "other" }).service(SHOP).fleetStats())?.writes, 1);
+      }),
+    );
+  },
+  AND_SHARDS,
+);
 
 describe("statistics of the fleet", () => {
   it("are lost rather than sent twice when it is not known whether they arrived", { timeout: 60_000 }, async () => {

@@ -13,7 +13,7 @@ import { type CacheClient, createCacheClient, defineService } from "../mod.ts";
 import { BackupError, clear, copy, finish, type OnConflict, restore } from "../src/manager/mod.ts";
 import { assertSame, BackupFile, backedUp, restored } from "./helpers/backup_file.ts";
 import { dump, withConnection } from "./helpers/dump.ts";
-import { onWires } from "./helpers/engine.ts";
+import { AND_SHARDS, onWires } from "./helpers/engine.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { before7, type RedisServer, startRedis } from "./helpers/redis_server.ts";
@@ -21,197 +21,201 @@ import { before7, type RedisServer, startRedis } from "./helpers/redis_server.ts
 const MENU = defineService({ name: "menu", collections: {} });
 const MODES: readonly OnConflict[] = ["skip", "replace", "fail"];
 
-onWires("manager", (onWire, wire) => {
-  it(
-    "restore writes tagged entries back after clear, and keeps invalidated ones invalid",
-    onWire(async ({ make }) => {
-      const client = make();
-      const cache = client.cache({ database: 9 });
-      await cache.set("kept", 1, { tags: ["a"], ttl: "1h" });
-      await cache.set("dead", 2, { tags: ["b"], ttl: "1h" });
-      await cache.set("plain", 3, { ttl: "1h" });
-      await cache.increment("count", { by: 4 });
-      await cache.invalidateTags("b");
-      const file = await backedUp(client, { database: 9 });
-      const values = async (): Promise<unknown[]> => [
-        ...(await cache.getMany(["kept", "dead", "plain", "count"])).values(),
-      ];
+onWires(
+  "manager",
+  (onWire, wire) => {
+    it(
+      "restore writes tagged entries back after clear, and keeps invalidated ones invalid",
+      onWire(async ({ make }) => {
+        const client = make();
+        const cache = client.cache({ database: 9 });
+        await cache.set("kept", 1, { tags: ["a"], ttl: "1h" });
+        await cache.set("dead", 2, { tags: ["b"], ttl: "1h" });
+        await cache.set("plain", 3, { ttl: "1h" });
+        await cache.increment("count", { by: 4 });
+        await cache.invalidateTags("b");
+        const file = await backedUp(client, { database: 9 });
+        const values = async (): Promise<unknown[]> => [
+          ...(await cache.getMany(["kept", "dead", "plain", "count"])).values(),
+        ];
 
-      await finish(clear(client, { database: 9 }));
-      const first = await restored(client, 9, file);
-      assert.deepEqual([first.written, first.invalidated, first.keys], [3, 1, 4]);
-      assert.deepEqual(await values(), [1, 3, 4]);
+        await finish(clear(client, { database: 9 }));
+        const first = await restored(client, 9, file);
+        assert.deepEqual([first.written, first.invalidated, first.keys], [3, 1, 4]);
+        assert.deepEqual(await values(), [1, 3, 4]);
 
-      await cache.invalidateAll();
-      assert.deepEqual(await values(), [4]);
-      await restored(client, 9, file, "replace");
-      assert.deepEqual(await values(), [1, 3, 4]);
-      // They are entries of now: what comes later holds for them.
-      await cache.invalidateTags("a");
-      assert.deepEqual(await values(), [3, 4]);
-      await cache.set("dead", 5, { tags: ["b"] });
-      assert.deepEqual(await values(), [5, 3, 4]);
-      await cache.invalidateAll();
-      assert.deepEqual(await values(), [4]);
-    }),
-  );
+        await cache.invalidateAll();
+        assert.deepEqual(await values(), [4]);
+        await restored(client, 9, file, "replace");
+        assert.deepEqual(await values(), [1, 3, 4]);
+        // They are entries of now: what comes later holds for them.
+        await cache.invalidateTags("a");
+        assert.deepEqual(await values(), [3, 4]);
+        await cache.set("dead", 5, { tags: ["b"] });
+        assert.deepEqual(await values(), [5, 3, 4]);
+        await cache.invalidateAll();
+        assert.deepEqual(await values(), [4]);
+      }),
+    );
 
-  it(
-    "restore writes entries, marks and epoch unchanged when the destination is empty",
-    onWire(async ({ make, raw }) => {
-      const client = make();
-      const cache = client.cache({ database: 9 });
-      await cache.set("kept", 1, { tags: ["a", "\u00e9"], ttl: "1h" });
-      await cache.set("dead", 2, { tags: ["b"], ttl: "1h" });
-      await cache.invalidateTags(["b", "c"]);
-      const file = await backedUp(client, { database: 9 });
-      assert.equal((await restored(client, 10, file)).written, 2);
-      const other = client.cache({ database: 10 });
-      assert.deepEqual([await other.get("kept"), await other.get("dead")], [1, undefined]);
-      for (const key of ["kept", "dead", "#larder:clock", "#larder:tag:a", "#larder:tag:b", "#larder:tag:c"]) {
-        assert.equal(await raw(10, "GET", key), await raw(9, "GET", key));
-        if (!before7()) assert.equal(await raw(10, "PEXPIRETIME", key), await raw(9, "PEXPIRETIME", key));
-      }
-      assert.equal(await raw(10, "EXISTS", "#larder:restore"), 0);
-      await other.invalidateTags("a");
-      assert.equal(await other.get("kept"), undefined);
-    }),
-  );
-
-  it(
-    "restore refuses a whole database when services that share it are in the file and the destination",
-    onWire(async ({ make }) => {
-      const [from, to] = [make({ prefix: "from" }), make({ prefix: "to" })];
-      await from.service(MENU).invalidateAll();
-      await from.service(MENU).cache.set("a", 1);
-      const file = await backedUp(from, { database: 8 });
-      await to.service(MENU).cache.set("own", 2);
-      for (const onConflict of MODES) {
-        await assert.rejects(
-          restored(to, 8, file, onConflict),
-          /^TypeError: Cannot restore database 8 as a whole: .*, expected each service by its name: menu$/,
-        );
-      }
-      const cache = to.service(MENU).cache;
-      assert.deepEqual([await cache.get("a"), await cache.get("own")], [undefined, 2]);
-      // Its epoch alone counts too. The file goes to an empty store, and from there to this one.
-      await to.service(MENU).invalidateAll();
-      await finish(clear(to, { database: 8 }));
-      await assert.rejects(restored(to, 8, file, "replace"), /expected each service by its name: menu$/);
-      const empty = make({ prefix: "empty" });
-      await restored(empty, 8, file);
-      assert.equal(await empty.service(MENU).cache.get("a"), 1);
-      await finish(copy(empty, to, { service: "menu" }));
-      assert.equal(await cache.get("a"), 1);
-    }),
-  );
-
-  it(
-    "restore does not make existing entries older",
-    onWire(async ({ make }) => {
-      const client = make();
-      const cache = client.cache({ database: 9 });
-      await cache.set("old", 1);
-      await cache.invalidateAll();
-      await cache.set("new", 2, { tags: ["t"] });
-      const file = await backedUp(client, { database: 9 });
-      const other = client.cache({ database: 10 });
-      await other.set("own", 3);
-      await restored(client, 10, file, "skip");
-      assert.deepEqual([await other.get("old"), await other.get("new"), await other.get("own")], [undefined, 2, 3]);
-      await other.invalidateTags("t");
-      assert.deepEqual([await other.get("new"), await other.get("own")], [undefined, 3]);
-    }),
-  );
-
-  it(
-    "restore keeps encrypted, compressed, stale and sliding entries when the mode of databases changes",
-    onWire(async ({ make }) => {
-      const encryption = { keys: { k: "00000000000000000000000000000000000000000000" } };
-      const options = { encryption: { keys: { k: new Uint8Array(32).fill(3) } }, compressAbove: 100 };
-      void encryption;
-      const client = make(options);
-      const payment = client.service("payment");
-      const methods = [{ id: "1", type: "card", last4: "4242" }] as never;
-      await payment.methods.set("u", methods);
-      const auth = client.service("auth");
-      const long = { text: "x".repeat(5000) };
-      await auth.cache.set("long", long, { staleFor: "1h", tags: ["t"] });
-      const other = make({ ...options, prefix: "other", ...(wire === "REST" ? {} : { databases: "prefixed" }) });
-      for (const [service, check] of [
-        ["payment", async () => assert.deepEqual(await other.service("payment").methods.get("u"), methods)],
-        ["auth", async () => assert.deepEqual(await other.service("auth").cache.get("long"), long)],
-      ] as const) {
-        const file = await backedUp(client, { service });
-        for (const onConflict of ["fail", "replace"] as const) {
-          await finish(restore(other, { service, read: file.read, onConflict }));
-          await check();
+    it(
+      "restore writes entries, marks and epoch unchanged when the destination is empty",
+      onWire(async ({ make, raw }) => {
+        const client = make();
+        const cache = client.cache({ database: 9 });
+        await cache.set("kept", 1, { tags: ["a", "\u00e9"], ttl: "1h" });
+        await cache.set("dead", 2, { tags: ["b"], ttl: "1h" });
+        await cache.invalidateTags(["b", "c"]);
+        const file = await backedUp(client, { database: 9 });
+        assert.equal((await restored(client, 10, file)).written, 2);
+        const other = client.cache({ database: 10 });
+        assert.deepEqual([await other.get("kept"), await other.get("dead")], [1, undefined]);
+        for (const key of ["kept", "dead", "#larder:clock", "#larder:tag:a", "#larder:tag:b", "#larder:tag:c"]) {
+          assert.equal(await raw(10, "GET", key), await raw(9, "GET", key));
+          if (!before7()) assert.equal(await raw(10, "PEXPIRETIME", key), await raw(9, "PEXPIRETIME", key));
         }
-      }
-      assert.equal(
-        await client
-          .service("payment")
-          .methods.get("u")
-          .then((value) => value !== undefined),
-        true,
-      );
-    }),
-  );
+        assert.equal(await raw(10, "EXISTS", "#larder:restore"), 0);
+        await other.invalidateTags("a");
+        assert.equal(await other.get("kept"), undefined);
+      }),
+    );
 
-  it(
-    "restore has the same result in two runs when the first one is aborted",
-    onWire(async ({ make, raw }) => {
-      const client = make();
-      const cache = client.cache({ database: 9 });
-      for (const databases of [false, true]) {
-        const entries = Array.from({ length: 1300 }, (_, i) => [`key:${i}`, i] as const);
-        await cache.setMany(entries, { ttl: "1h", ...(databases && { tags: ["t"] }) });
-      }
-      const file = await backedUp(client, { database: 9 });
-      const state = async (): Promise<Record<string, unknown>> => {
-        const { lines } = await backedUp(client, { database: 10 });
-        // How long marks last depends on when they are made.
-        const known = lines
-          .filter(({ key }) => key)
-          // Before version 7 the server does not give the moment itself.
-          .map((line) => (before7() ? { ...line, expires: Math.round(Number(line.expires) / 10_000) } : line))
-          .map((line) => [line.key, line.key.startsWith("#") ? line.value : line]);
-        return Object.fromEntries(known);
-      };
-      const prepare = async (onConflict: OnConflict): Promise<void> => {
-        await raw(10, "UNLINK", "#larder:restore");
-        await finish(clear(client, { database: 10 }));
-        if (onConflict !== "fail") await raw(10, "SET", "key:7", '{"json":"there"}');
-      };
-      for (const onConflict of MODES) {
-        await prepare(onConflict);
-        await restored(client, 10, file, onConflict);
-        const whole = await state();
-        await fc.assert(
-          fc.asyncProperty(fc.nat({ max: 12 }), async (steps) => {
-            await prepare(onConflict);
-            const stop = new AbortController();
-            let left = steps;
-            let ended = false;
-            await assert.rejects(async () => {
-              const run = restore(client, { database: 10, read: file.read, onConflict, signal: stop.signal });
-              for await (const { done } of run) {
-                ended ||= done;
-                if (left-- === 0) stop.abort(new Error("stop"));
-              }
-              stop.signal.throwIfAborted();
-              throw new Error("stop");
-            }, /stop/);
-            const { done } = await restored(client, 10, file, ended && onConflict === "fail" ? "skip" : onConflict);
-            assert.ok(done);
-            assertSame(await state(), whole);
-          }),
-          { numRuns: 8 },
+    it(
+      "restore refuses a whole database when services that share it are in the file and the destination",
+      onWire(async ({ make }) => {
+        const [from, to] = [make({ prefix: "from" }), make({ prefix: "to" })];
+        await from.service(MENU).invalidateAll();
+        await from.service(MENU).cache.set("a", 1);
+        const file = await backedUp(from, { database: 8 });
+        await to.service(MENU).cache.set("own", 2);
+        for (const onConflict of MODES) {
+          await assert.rejects(
+            restored(to, 8, file, onConflict),
+            /^TypeError: Cannot restore database 8 as a whole: .*, expected each service by its name: menu$/,
+          );
+        }
+        const cache = to.service(MENU).cache;
+        assert.deepEqual([await cache.get("a"), await cache.get("own")], [undefined, 2]);
+        // Its epoch alone counts too. The file goes to an empty store, and from there to this one.
+        await to.service(MENU).invalidateAll();
+        await finish(clear(to, { database: 8 }));
+        await assert.rejects(restored(to, 8, file, "replace"), /expected each service by its name: menu$/);
+        const empty = make({ prefix: "empty" });
+        await restored(empty, 8, file);
+        assert.equal(await empty.service(MENU).cache.get("a"), 1);
+        await finish(copy(empty, to, { service: "menu" }));
+        assert.equal(await cache.get("a"), 1);
+      }),
+    );
+
+    it(
+      "restore does not make existing entries older",
+      onWire(async ({ make }) => {
+        const client = make();
+        const cache = client.cache({ database: 9 });
+        await cache.set("old", 1);
+        await cache.invalidateAll();
+        await cache.set("new", 2, { tags: ["t"] });
+        const file = await backedUp(client, { database: 9 });
+        const other = client.cache({ database: 10 });
+        await other.set("own", 3);
+        await restored(client, 10, file, "skip");
+        assert.deepEqual([await other.get("old"), await other.get("new"), await other.get("own")], [undefined, 2, 3]);
+        await other.invalidateTags("t");
+        assert.deepEqual([await other.get("new"), await other.get("own")], [undefined, 3]);
+      }),
+    );
+
+    it(
+      "restore keeps encrypted, compressed, stale and sliding entries when the mode of databases changes",
+      onWire(async ({ make }) => {
+        const encryption = { keys: { k: "00000000000000000000000000000000000000000000" } };
+        const options = { encryption: { keys: { k: new Uint8Array(32).fill(3) } }, compressAbove: 100 };
+        void encryption;
+        const client = make(options);
+        const payment = client.service("payment");
+        const methods = [{ id: "1", type: "card", last4: "4242" }] as never;
+        await payment.methods.set("u", methods);
+        const auth = client.service("auth");
+        const long = { text: "x".repeat(5000) };
+        await auth.cache.set("long", long, { staleFor: "1h", tags: ["t"] });
+        const other = make({ ...options, prefix: "other", ...(wire === "REST" ? {} : { databases: "prefixed" }) });
+        for (const [service, check] of [
+          ["payment", async () => assert.deepEqual(await other.service("payment").methods.get("u"), methods)],
+          ["auth", async () => assert.deepEqual(await other.service("auth").cache.get("long"), long)],
+        ] as const) {
+          const file = await backedUp(client, { service });
+          for (const onConflict of ["fail", "replace"] as const) {
+            await finish(restore(other, { service, read: file.read, onConflict }));
+            await check();
+          }
+        }
+        assert.equal(
+          await client
+            .service("payment")
+            .methods.get("u")
+            .then((value) => value !== undefined),
+          true,
         );
-      }
-    }),
-  );
-});
+      }),
+    );
+
+    it(
+      "restore has the same result in two runs when the first one is aborted",
+      onWire(async ({ make, raw }) => {
+        const client = make();
+        const cache = client.cache({ database: 9 });
+        for (const databases of [false, true]) {
+          const entries = Array.from({ length: 1300 }, (_, i) => [`key:${i}`, i] as const);
+          await cache.setMany(entries, { ttl: "1h", ...(databases && { tags: ["t"] }) });
+        }
+        const file = await backedUp(client, { database: 9 });
+        const state = async (): Promise<Record<string, unknown>> => {
+          const { lines } = await backedUp(client, { database: 10 });
+          // How long marks last depends on when they are made.
+          const known = lines
+            .filter(({ key }) => key)
+            // Before version 7 the server does not give the moment itself.
+            .map((line) => (before7() ? { ...line, expires: Math.round(Number(line.expires) / 10_000) } : line))
+            .map((line) => [line.key, line.key.startsWith("#") ? line.value : line]);
+          return Object.fromEntries(known);
+        };
+        const prepare = async (onConflict: OnConflict): Promise<void> => {
+          await raw(10, "UNLINK", "#larder:restore");
+          await finish(clear(client, { database: 10 }));
+          if (onConflict !== "fail") await raw(10, "SET", "key:7", '{"json":"there"}');
+        };
+        for (const onConflict of MODES) {
+          await prepare(onConflict);
+          await restored(client, 10, file, onConflict);
+          const whole = await state();
+          await fc.assert(
+            fc.asyncProperty(fc.nat({ max: 12 }), async (steps) => {
+              await prepare(onConflict);
+              const stop = new AbortController();
+              let left = steps;
+              let ended = false;
+              await assert.rejects(async () => {
+                const run = restore(client, { database: 10, read: file.read, onConflict, signal: stop.signal });
+                for await (const { done } of run) {
+                  ended ||= done;
+                  if (left-- === 0) stop.abort(new Error("stop"));
+                }
+                stop.signal.throwIfAborted();
+                throw new Error("stop");
+              }, /stop/);
+              const { done } = await restored(client, 10, file, ended && onConflict === "fail" ? "skip" : onConflict);
+              assert.ok(done);
+              assertSame(await state(), whole);
+            }),
+            { numRuns: 8 },
+          );
+        }
+      }),
+    );
+  },
+  AND_SHARDS,
+);
 
 describe("restore of damaged files", () => {
   let client: CacheClient;

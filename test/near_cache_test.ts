@@ -14,7 +14,7 @@ import {
   type ServiceOf,
 } from "../mod.ts";
 import type { Id } from "../src/entry/keyspace.ts";
-import { type Case, gate, onWires } from "./helpers/engine.ts";
+import { AND_SHARDS, type Case, gate, onWires } from "./helpers/engine.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type FaultProxy, startProxy } from "./helpers/proxy.ts";
 import { before7, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
@@ -184,227 +184,232 @@ onWires(
   ["memory", "TCP"],
 );
 
-onWires("a near cache", (onWire, wire) => {
-  it(
-    "is off when no option turns it on",
-    onWire(async ({ make }) => {
-      const client = make();
-      const caches = [client.service("product").products, client.cache()] as unknown as Dishes[];
-      for (const cache of caches) {
-        await cache.set("1", { id: "1", name: "Pho", n: 1 } as Dish);
-        const { roundTrips } = client.stats().wire;
-        for (let i = 0; i < 3; i++) assert.equal((await cache.get("1"))?.n, 1);
-        assert.equal(client.stats().wire.roundTrips, roundTrips + 3);
-      }
-      assert.equal(client.stats().nearHits, 0);
-    }),
-  );
+onWires(
+  "a near cache",
+  (onWire, wire) => {
+    it(
+      "is off when no option turns it on",
+      onWire(async ({ make }) => {
+        const client = make();
+        const caches = [client.service("product").products, client.cache()] as unknown as Dishes[];
+        for (const cache of caches) {
+          await cache.set("1", { id: "1", name: "Pho", n: 1 } as Dish);
+          const { roundTrips } = client.stats().wire;
+          for (let i = 0; i < 3; i++) assert.equal((await cache.get("1"))?.n, 1);
+          assert.equal(client.stats().wire.roundTrips, roundTrips + 3);
+        }
+        assert.equal(client.stats().nearHits, 0);
+      }),
+    );
 
-  it(
-    "serves get, getMany, getOrSet and getOrSetMany frozen values when they are kept",
-    onWire(async (t) => {
-      const { one, dishes, events } = await two(t);
-      const { roundTrips } = one.stats().wire;
-      const value = await dishes.get("a");
-      assert.ok(Object.isFrozen(value));
-      assert.equal((await dishes.getMany(["a"])).get("a"), value);
-      assert.equal(await dishes.getOrSet("a", () => assert.fail("it is near")), value);
-      assert.equal((await dishes.getOrSetMany(["a"], () => assert.fail("it is near"))).get("a"), value);
-      assert.equal(one.stats().wire.roundTrips, roundTrips);
-      const last = { type: "hit", key: "dish:a", near: true, service: "shop", collection: "dishes" };
-      assert.deepEqual(events.slice(-4), [last, last, last, last]);
-      const { hits, nearHits } = one.service(SHOP).dishes.stats();
-      assert.ok(nearHits >= 5 && hits >= nearHits);
-    }),
-  );
+    it(
+      "serves get, getMany, getOrSet and getOrSetMany frozen values when they are kept",
+      onWire(async (t) => {
+        const { one, dishes, events } = await two(t);
+        const { roundTrips } = one.stats().wire;
+        const value = await dishes.get("a");
+        assert.ok(Object.isFrozen(value));
+        assert.equal((await dishes.getMany(["a"])).get("a"), value);
+        assert.equal(await dishes.getOrSet("a", () => assert.fail("it is near")), value);
+        assert.equal((await dishes.getOrSetMany(["a"], () => assert.fail("it is near"))).get("a"), value);
+        assert.equal(one.stats().wire.roundTrips, roundTrips);
+        const last = { type: "hit", key: "dish:a", near: true, service: "shop", collection: "dishes" };
+        assert.deepEqual(events.slice(-4), [last, last, last, last]);
+        const { hits, nearHits } = one.service(SHOP).dishes.stats();
+        assert.ok(nearHits >= 5 && hits >= nearHits);
+      }),
+    );
 
-  it(
-    "is passed by when a call has near: false, and keeps nothing that is missing or too old",
-    onWire(async (t) => {
-      const { one, dishes } = await two(t);
-      const there = { near: false };
-      assert.deepEqual(await from(one, () => dishes.get("a", there)), ["store", { n: 1 }]);
-      assert.deepEqual(await from(one, () => dishes.getMany(["a"], there)), ["store", new Map([["a", { n: 1 }]])]);
-      assert.deepEqual(await from(one, () => dishes.getOrSet("a", () => ({ n: 9 }), there)), ["store", { n: 1 }]);
-      assert.deepEqual(await from(one, () => dishes.getOrSetMany(["a"], () => new Map(), there)), [
-        "store",
-        new Map([["a", { n: 1 }]]),
-      ]);
-      for (let i = 0; i < 3; i++) assert.deepEqual(await from(one, () => dishes.get("none")), ["store", undefined]);
-    }),
-  );
+    it(
+      "is passed by when a call has near: false, and keeps nothing that is missing or too old",
+      onWire(async (t) => {
+        const { one, dishes } = await two(t);
+        const there = { near: false };
+        assert.deepEqual(await from(one, () => dishes.get("a", there)), ["store", { n: 1 }]);
+        assert.deepEqual(await from(one, () => dishes.getMany(["a"], there)), ["store", new Map([["a", { n: 1 }]])]);
+        assert.deepEqual(await from(one, () => dishes.getOrSet("a", () => ({ n: 9 }), there)), ["store", { n: 1 }]);
+        assert.deepEqual(await from(one, () => dishes.getOrSetMany(["a"], () => new Map(), there)), [
+          "store",
+          new Map([["a", { n: 1 }]]),
+        ]);
+        for (let i = 0; i < 3; i++) assert.deepEqual(await from(one, () => dishes.get("none")), ["store", undefined]);
+      }),
+    );
 
-  it(
-    "gives every reader a copy when clone is set",
-    onWire(async (t) => {
-      const { one, dishes, others } = await two(t, shop({ clone: true }));
-      const value = (await dishes.get("a")) as { n: number };
-      value.n = 5;
-      assert.deepEqual(await from(one, () => dishes.get("a")), ["near", { n: 1 }]);
-      assert.deepEqual(await others.get("a"), { n: 1 });
-    }),
-  );
+    it(
+      "gives every reader a copy when clone is set",
+      onWire(async (t) => {
+        const { one, dishes, others } = await two(t, shop({ clone: true }));
+        const value = (await dishes.get("a")) as { n: number };
+        value.n = 5;
+        assert.deepEqual(await from(one, () => dishes.get("a")), ["near", { n: 1 }]);
+        assert.deepEqual(await others.get("a"), { n: 1 });
+      }),
+    );
 
-  it(
-    "keeps no more than its bounds when more entries are read",
-    onWire(async (t) => {
-      const bounds = [
-        [shop({ maxEntries: 3 }), 3],
-        [shop({ maxBytes: 100 }), 8],
-      ] as const;
-      for (const [service, most] of bounds) {
-        const { one, dishes, others } = await two(t, service);
-        const ids = Array.from({ length: 40 }, (_, i) => `k${i}`);
-        await others.setMany(ids.map((id) => [id, { n: 1 }]));
-        await dishes.getMany(ids);
-        // An own drop of a key that is not there, told late, must not spoil the count.
-        await sleep(20);
-        await dishes.getMany(ids);
-        const before = one.stats().nearHits;
-        await dishes.getMany(ids);
-        const near = one.stats().nearHits - before;
-        assert.ok(near <= most, `${near} of ${most}`);
-        await keptNear(one, dishes, "k1");
-      }
-    }),
-  );
+    it(
+      "keeps no more than its bounds when more entries are read",
+      onWire(async (t) => {
+        const bounds = [
+          [shop({ maxEntries: 3 }), 3],
+          [shop({ maxBytes: 100 }), 8],
+        ] as const;
+        for (const [service, most] of bounds) {
+          const { one, dishes, others } = await two(t, service);
+          const ids = Array.from({ length: 40 }, (_, i) => `k${i}`);
+          await others.setMany(ids.map((id) => [id, { n: 1 }]));
+          await dishes.getMany(ids);
+          // An own drop of a key that is not there, told late, must not spoil the count.
+          await sleep(20);
+          await dishes.getMany(ids);
+          const before = one.stats().nearHits;
+          await dishes.getMany(ids);
+          const near = one.stats().nearHits - before;
+          assert.ok(near <= most, `${near} of ${most}`);
+          await keptNear(one, dishes, "k1");
+        }
+      }),
+    );
 
-  it(
-    "drops a value when its own ttl or the entry's is over",
-    onWire(async (t) => {
-      const { one, dishes, others } = await two(t, shop({ ttl: "2s" }));
-      t.now += 1900;
-      assert.deepEqual(await from(one, () => dishes.get("a")), ["near", { n: 1 }]);
-      t.now += 100;
-      assert.deepEqual(await from(one, () => dishes.get("a")), ["store", { n: 1 }]);
-      await others.set("b", { n: 1 }, { ttl: "1s", staleFor: "1h" });
-      await keptNear(one, dishes, "b");
-      t.now += 1000;
-      assert.deepEqual(await from(one, () => dishes.get("b")), ["store", undefined]);
-    }),
-  );
+    it(
+      "drops a value when its own ttl or the entry's is over",
+      onWire(async (t) => {
+        const { one, dishes, others } = await two(t, shop({ ttl: "2s" }));
+        t.now += 1900;
+        assert.deepEqual(await from(one, () => dishes.get("a")), ["near", { n: 1 }]);
+        t.now += 100;
+        assert.deepEqual(await from(one, () => dishes.get("a")), ["store", { n: 1 }]);
+        await others.set("b", { n: 1 }, { ttl: "1s", staleFor: "1h" });
+        await keptNear(one, dishes, "b");
+        t.now += 1000;
+        assert.deepEqual(await from(one, () => dishes.get("b")), ["store", undefined]);
+      }),
+    );
 
-  it(
-    "keeps no value when its key was written, deleted or invalidated during the read",
-    onWire(async (t) => {
-      const { one, dishes } = await two(t, SHOP, MENU);
-      const changes = [
-        () => dishes.set("a", { n: 2 }, MENU),
-        () => dishes.update("a", () => ({ n: 3 }), MENU),
-        () => dishes.delete("a"),
-        () => dishes.set("a", { n: 4 }, MENU),
-        () => one.service(SHOP).invalidateTags("menu"),
-      ];
-      for (const change of changes) {
-        const reads = [dishes.get("a", { near: false }), change(), dishes.get("a", { near: false })];
-        await Promise.all(reads);
-        assert.deepEqual(await dishes.get("a"), await dishes.get("a", { near: false }));
-      }
-    }),
-  );
+    it(
+      "keeps no value when its key was written, deleted or invalidated during the read",
+      onWire(async (t) => {
+        const { one, dishes } = await two(t, SHOP, MENU);
+        const changes = [
+          () => dishes.set("a", { n: 2 }, MENU),
+          () => dishes.update("a", () => ({ n: 3 }), MENU),
+          () => dishes.delete("a"),
+          () => dishes.set("a", { n: 4 }, MENU),
+          () => one.service(SHOP).invalidateTags("menu"),
+        ];
+        for (const change of changes) {
+          const reads = [dishes.get("a", { near: false }), change(), dishes.get("a", { near: false })];
+          await Promise.all(reads);
+          assert.deepEqual(await dishes.get("a"), await dishes.get("a", { near: false }));
+        }
+      }),
+    );
 
-  it(
-    "shows the current count when its process counts",
-    onWire(async (t) => {
-      const { one, dishes } = await two(t);
-      for (let n = 1; n <= 5; n++) {
-        const early = dishes.get("count");
-        const counting = dishes.increment("count");
-        // It may be read before the count, and must not be kept then.
-        await Promise.all([early, counting, dishes.get("count")]);
-        assert.equal(await counting, n);
-        for (let i = 0; i < 3; i++) assert.equal(await dishes.get("count"), n);
-      }
-      await eventually(async () => (await from(one, () => dishes.get("count")))[0] === "near");
-    }),
-  );
+    it(
+      "shows the current count when its process counts",
+      onWire(async (t) => {
+        const { one, dishes } = await two(t);
+        for (let n = 1; n <= 5; n++) {
+          const early = dishes.get("count");
+          const counting = dishes.increment("count");
+          // It may be read before the count, and must not be kept then.
+          await Promise.all([early, counting, dishes.get("count")]);
+          assert.equal(await counting, n);
+          for (let i = 0; i < 3; i++) assert.equal(await dishes.get("count"), n);
+        }
+        await eventually(async () => (await from(one, () => dishes.get("count")))[0] === "near");
+      }),
+    );
 
-  it(
-    "does not keep a loaded value when the load precedes an invalidation",
-    onWire(async (t) => {
-      const { one, dishes } = await two(t);
-      const source = gate<Dish>();
-      const load = dishes.getOrSet("slow", () => source.promise, MENU);
-      await one.service(SHOP).invalidateTags("menu");
-      source.open({ n: 1 });
-      assert.deepEqual(await load, { n: 1 });
-      assert.equal(await dishes.get("slow"), undefined);
-      assert.equal(await dishes.get("slow"), undefined);
-    }),
-  );
+    it(
+      "does not keep a loaded value when the load precedes an invalidation",
+      onWire(async (t) => {
+        const { one, dishes } = await two(t);
+        const source = gate<Dish>();
+        const load = dishes.getOrSet("slow", () => source.promise, MENU);
+        await one.service(SHOP).invalidateTags("menu");
+        source.open({ n: 1 });
+        assert.deepEqual(await load, { n: 1 });
+        assert.equal(await dishes.get("slow"), undefined);
+        assert.equal(await dishes.get("slow"), undefined);
+      }),
+    );
 
-  it(
-    "takes its default from the client, except when the collection turns it off",
-    onWire(async ({ make }) => {
-      const client = make({ near: true });
-      const off = client.service(shop(false));
-      const cache = client.cache<Dish>({ database: 10 }) as Dishes;
-      await cache.set("a", { n: 1 });
-      await keptNear(client, cache);
-      await off.dishes.set("a", { n: 1 });
-      await off.plain.set("a", { n: 1 });
-      await keptNear(client, off.plain as Dishes);
-      for (let i = 0; i < 3; i++) assert.deepEqual(await from(client, () => off.dishes.get("a")), ["store", { n: 1 }]);
-    }),
-  );
+    it(
+      "takes its default from the client, except when the collection turns it off",
+      onWire(async ({ make }) => {
+        const client = make({ near: true });
+        const off = client.service(shop(false));
+        const cache = client.cache<Dish>({ database: 10 }) as Dishes;
+        await cache.set("a", { n: 1 });
+        await keptNear(client, cache);
+        await off.dishes.set("a", { n: 1 });
+        await off.plain.set("a", { n: 1 });
+        await keptNear(client, off.plain as Dishes);
+        for (let i = 0; i < 3; i++)
+          assert.deepEqual(await from(client, () => off.dishes.get("a")), ["store", { n: 1 }]);
+      }),
+    );
 
-  it(
-    "serves nothing when its client is closed",
-    onWire(async (t) => {
-      const { one, dishes } = await two(t);
-      await one.close();
-      assert.deepEqual(await from(one, () => dishes.get("a")), ["store", undefined]);
-    }),
-  );
+    it(
+      "serves nothing when its client is closed",
+      onWire(async (t) => {
+        const { one, dishes } = await two(t);
+        await one.close();
+        assert.deepEqual(await from(one, () => dishes.get("a")), ["store", undefined]);
+      }),
+    );
 
-  if (wire !== "REST") return;
+    if (wire !== "REST") return;
 
-  it(
-    "serves a value for 5 s at most when another process has changed it",
-    onWire(async (t) => {
-      const { one, dishes, others } = await two(t);
-      await others.set("a", { n: 2 });
-      t.now += 4999;
-      assert.deepEqual(await from(one, () => dishes.get("a")), ["near", { n: 1 }]);
-      t.now += 1;
-      assert.deepEqual(await from(one, () => dishes.get("a")), ["store", { n: 2 }]);
-    }),
-  );
+    it(
+      "serves a value for 5 s at most when another process has changed it",
+      onWire(async (t) => {
+        const { one, dishes, others } = await two(t);
+        await others.set("a", { n: 2 });
+        t.now += 4999;
+        assert.deepEqual(await from(one, () => dishes.get("a")), ["near", { n: 1 }]);
+        t.now += 1;
+        assert.deepEqual(await from(one, () => dishes.get("a")), ["store", { n: 2 }]);
+      }),
+    );
 
-  it(
-    "drops invalidated values when the next read brings a later epoch",
-    onWire(async (t) => {
-      const { one, dishes, others, shops } = await two(t, SHOP, MENU);
-      await others.set("plain", { n: 1 });
-      await keptNear(one, dishes, "plain");
-      await shops[1].invalidateTags("menu");
-      assert.deepEqual(await from(one, () => dishes.get("a")), ["near", { n: 1 }]);
-      await shops[0].plain.get("any");
-      assert.deepEqual(await from(one, () => dishes.get("a")), ["store", undefined]);
-      assert.deepEqual(await from(one, () => dishes.get("plain")), ["near", { n: 1 }]);
-      await shops[1].invalidateAll();
-      await shops[0].plain.get("any");
-      assert.deepEqual(await from(one, () => dishes.get("plain")), ["store", undefined]);
-    }),
-  );
+    it(
+      "drops invalidated values when the next read brings a later epoch",
+      onWire(async (t) => {
+        const { one, dishes, others, shops } = await two(t, SHOP, MENU);
+        await others.set("plain", { n: 1 });
+        await keptNear(one, dishes, "plain");
+        await shops[1].invalidateTags("menu");
+        assert.deepEqual(await from(one, () => dishes.get("a")), ["near", { n: 1 }]);
+        await shops[0].plain.get("any");
+        assert.deepEqual(await from(one, () => dishes.get("a")), ["store", undefined]);
+        assert.deepEqual(await from(one, () => dishes.get("plain")), ["near", { n: 1 }]);
+        await shops[1].invalidateAll();
+        await shops[0].plain.get("any");
+        assert.deepEqual(await from(one, () => dishes.get("plain")), ["store", undefined]);
+      }),
+    );
 
-  it(
-    "keeps its values when another service invalidates",
-    onWire(async (t) => {
-      const { one, other, dishes } = await two(t, SHOP, MENU);
-      const [bar, others] = [one, other].map((client) => client.service(BAR)) as [
-        ServiceOf<typeof BAR>,
-        ServiceOf<typeof BAR>,
-      ];
-      for (let i = 0; i < 3; i++) {
-        await others.invalidateAll();
-        await others.invalidateTags("menu");
-        await bar.dishes.get("any");
-      }
-      assert.deepEqual(await from(one, () => dishes.get("a")), ["near", { n: 1 }]);
-    }),
-  );
-});
+    it(
+      "keeps its values when another service invalidates",
+      onWire(async (t) => {
+        const { one, other, dishes } = await two(t, SHOP, MENU);
+        const [bar, others] = [one, other].map((client) => client.service(BAR)) as [
+          ServiceOf<typeof BAR>,
+          ServiceOf<typeof BAR>,
+        ];
+        for (let i = 0; i < 3; i++) {
+          await others.invalidateAll();
+          await others.invalidateTags("menu");
+          await bar.dishes.get("any");
+        }
+        assert.deepEqual(await from(one, () => dishes.get("a")), ["near", { n: 1 }]);
+      }),
+    );
+  },
+  AND_SHARDS,
+);
 
 describe("a near cache whose tracking is cut off", () => {
   let redis: RedisServer;

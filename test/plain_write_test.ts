@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { type Command, type Driver, type Reply, StoreError } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { type Cache, type CacheClient, type ClientOptions, createCacheClient } from "../mod.ts";
-import { onWires } from "./helpers/engine.ts";
+import { AND_SHARDS, onWires } from "./helpers/engine.ts";
 import { type RawClient, type RedisServer, rawClient, startRedis } from "./helpers/redis_server.ts";
 
 const EPOCH = "#larder:clock";
@@ -395,21 +395,25 @@ describe("a plain write", () => {
   });
 });
 
-onWires("a plain write", (onWire, wire) => {
-  it(
-    "is one command where commands are billed, and is seen after an invalidation that its client does not know",
-    onWire(async (t) => {
-      const [one, other] = [t.make(), t.make()];
-      const cache = one.cache({ database: 9 });
-      await cache.get("a");
-      await other.cache({ database: 9 }).invalidateAll();
-      let commands = 0;
-      one.onSend((sending) => {
-        commands += sending.commands.length;
-      });
-      assert.equal(await cache.set("a", 1), true);
-      assert.equal(commands, wire === "REST" ? 1 : 3);
-      assert.equal(await other.cache({ database: 9 }).get("a"), 1);
-    }),
-  );
-});
+onWires(
+  "a plain write",
+  (onWire, wire) => {
+    it(
+      "is one command where commands are billed, and is seen after an invalidation that its client does not know",
+      onWire(async (t) => {
+        const [one, other] = [t.make(), t.make()];
+        const cache = one.cache({ database: 9 });
+        await cache.get("a");
+        await other.cache({ database: 9 }).invalidateAll();
+        let commands = 0;
+        one.onSend((sending) => {
+          commands += sending.commands.length;
+        });
+        assert.equal(await cache.set("a", 1), true);
+        assert.equal(commands, wire === "REST" ? 1 : 3);
+        assert.equal(await other.cache({ database: 9 }).get("a"), 1);
+      }),
+    );
+  },
+  AND_SHARDS,
+);

@@ -6,7 +6,7 @@ import { type Cache, collection, createCacheClient, type Driver, defineService, 
 import { type RateLimit, type RateLimits, rateLimits } from "../src/cache/rate_limits.ts";
 import { createCacheClient as createCoreClient } from "../src/core.ts";
 import { auth } from "../src/services/auth.ts";
-import { onWires } from "./helpers/engine.ts";
+import { AND_SHARDS, onWires } from "./helpers/engine.ts";
 
 const ALGORITHMS = ["fixed", "sliding", "token-bucket"] as const;
 const MINUTE = 60_000;
@@ -44,319 +44,324 @@ async function passed(limits: Limits, key: string, limit: RateLimit, times: numb
 
 type Limits = RateLimits<string>;
 
-onWires("rate limits", (onWire) => {
-  for (const algorithm of ALGORITHMS) {
-    it(
-      `checkRateLimit keeps two limits of one key apart when it counts by ${algorithm}`,
-      onWire((t) =>
-        withinWindow(HOUR, (key) =>
-          withinWindow(MINUTE, async (nested) => {
-            const { checkRateLimit } = t.make().service("auth");
-            const passes = { minute: 0, hour: 0, wider: 0 };
-            for (let i = 0; i < 60; i++) {
-              const minute = await checkRateLimit(key + nested, { limit: 5, window: "1m", algorithm });
-              const hour = await checkRateLimit(key + nested, { limit: 20, window: "1h", algorithm });
-              const wider = await checkRateLimit(key + nested, { limit: 30, window: "1h", algorithm });
-              if (minute.allowed) passes.minute++;
-              if (hour.allowed) passes.hour++;
-              if (wider.allowed) passes.wider++;
-            }
-            // A bucket fills in between.
-            const more = algorithm === "token-bucket" ? 1 : 0;
-            assert.ok(passes.minute >= 5 && passes.minute <= 5 + more, JSON.stringify(passes));
-            assert.deepEqual([passes.hour, passes.wider], [20, 30]);
+onWires(
+  "rate limits",
+  (onWire) => {
+    for (const algorithm of ALGORITHMS) {
+      it(
+        `checkRateLimit keeps two limits of one key apart when it counts by ${algorithm}`,
+        onWire((t) =>
+          withinWindow(HOUR, (key) =>
+            withinWindow(MINUTE, async (nested) => {
+              const { checkRateLimit } = t.make().service("auth");
+              const passes = { minute: 0, hour: 0, wider: 0 };
+              for (let i = 0; i < 60; i++) {
+                const minute = await checkRateLimit(key + nested, { limit: 5, window: "1m", algorithm });
+                const hour = await checkRateLimit(key + nested, { limit: 20, window: "1h", algorithm });
+                const wider = await checkRateLimit(key + nested, { limit: 30, window: "1h", algorithm });
+                if (minute.allowed) passes.minute++;
+                if (hour.allowed) passes.hour++;
+                if (wider.allowed) passes.wider++;
+              }
+              // A bucket fills in between.
+              const more = algorithm === "token-bucket" ? 1 : 0;
+              assert.ok(passes.minute >= 5 && passes.minute <= 5 + more, JSON.stringify(passes));
+              assert.deepEqual([passes.hour, passes.wider], [20, 30]);
+            }),
+          ),
+        ),
+      );
+
+      it(
+        `checkRateLimit blocks for at most the new window when a window was changed, by ${algorithm}`,
+        onWire(async (t) => {
+          const { checkRateLimit } = t.make().service("auth");
+          for (let i = 0; i < 6; i++) await checkRateLimit("signup:u1", { limit: 5, window: "1d", algorithm });
+          const first = await checkRateLimit("signup:u1", { limit: 5, window: "1m", algorithm });
+          assert.deepEqual([first.allowed, first.remaining, first.retryAfter], [true, 4, 0]);
+          const whole = first.resetAt.getTime() - Date.now();
+          assert.ok(whole <= (algorithm === "sliding" ? 2 : 1) * MINUTE, `whole in ${whole} ms`);
+          assert.equal((await checkRateLimit("signup:u1", { limit: 5, window: "1d", algorithm })).allowed, false);
+        }),
+      );
+
+      it(
+        `checkRateLimit goes on from what was counted when a limit was changed, by ${algorithm}`,
+        onWire((t) =>
+          withinWindow(HOUR, async (key) => {
+            const limits = t.make().service("auth");
+            const window = "1h";
+            assert.equal(await passed(limits, key, { limit: 7, window, algorithm }, 7), 7);
+            // Raised: new requests may pass. Lowered: none may until the window is over.
+            assert.equal(await passed(limits, key, { limit: 9, window, algorithm }, 5), 2);
+            const lowered = await limits.checkRateLimit(key, { limit: 5, window, algorithm });
+            assert.deepEqual([lowered.allowed, lowered.remaining], [false, 0]);
+            assert.ok(lowered.retryAfter > 0 && lowered.retryAfter <= (algorithm === "sliding" ? 2 : 1) * 3600);
+            assert.equal(await passed(limits, key, { limit: 10, window, algorithm }, 5), 1);
           }),
         ),
-      ),
-    );
+      );
+
+      it(
+        `checkRateLimit counts each on its own when it is seen that both are in use, by ${algorithm}`,
+        onWire((t) =>
+          withinWindow(HOUR, async (key) => {
+            const limits = t.make().service("auth");
+            const [reads, logins] = [
+              { limit: 20, window: "1h", algorithm },
+              { limit: 3, window: "1h", algorithm },
+            ] as const;
+            assert.equal(await passed(limits, key, reads, 10), 10);
+            // It may be the other one, lowered: no request beyond it passes.
+            assert.equal(await passed(limits, key, logins, 1), 0);
+            assert.equal(await passed(limits, key, reads, 1), 1);
+            assert.equal(await passed(limits, key, logins, 5), 3);
+            assert.equal(await passed(limits, key, reads, 20), 9);
+          }),
+        ),
+      );
+
+      it(
+        `checkRateLimit looks without counting when a request costs 0, by ${algorithm}`,
+        onWire(async (t) => {
+          const { checkRateLimit, resetRateLimit } = t.make().service("auth");
+          const limit = { limit: 2, window: "1d", algorithm } as const;
+          const look = async () => {
+            const { allowed, remaining, retryAfter } = await checkRateLimit("k", { ...limit, cost: 0 });
+            return [allowed, remaining, retryAfter > 0];
+          };
+          for (let i = 0; i < 3; i++) assert.deepEqual(await look(), [true, 2, false]);
+          assert.equal(await resetRateLimit("k"), false);
+          await checkRateLimit("k", limit);
+          assert.deepEqual(await look(), [true, 1, false]);
+          await checkRateLimit("k", limit);
+          assert.deepEqual(await look(), [false, 0, true]);
+          assert.equal((await checkRateLimit("k", limit)).allowed, false);
+        }),
+      );
+
+      it(
+        `decrementRateLimit gives back what was counted, and never more, by ${algorithm}`,
+        onWire((t) =>
+          withinWindow(24 * HOUR, async (key) => {
+            const { checkRateLimit, decrementRateLimit } = t.make().service("auth");
+            const limit = { limit: 3, window: "1d", algorithm } as const;
+            for (let i = 0; i < 4; i++) await checkRateLimit(key, limit);
+            const back = await decrementRateLimit(key, limit);
+            assert.deepEqual([back.allowed, back.remaining, back.limit, back.retryAfter], [true, 1, 3, 0]);
+            assert.equal((await decrementRateLimit(key, { ...limit, cost: 50 })).remaining, 3);
+            assert.equal((await decrementRateLimit(key, limit)).remaining, 3);
+            assert.equal(await passed({ checkRateLimit } as Limits, key, limit, 5), 3);
+          }),
+        ),
+      );
+
+      it(
+        `checkRateLimit takes states of other builds without an error or a block, by ${algorithm}`,
+        onWire(async (t) => {
+          const { checkRateLimit } = t.make({ onError: "throw" }).service("auth");
+          const limit = { limit: 5, window: "1m", algorithm } as const;
+          const old = { fixed: "fixed", sliding: "sliding", "token-bucket": "token-bucket" }[algorithm];
+          // What builds had that kept a key for each algorithm; none of them lives on.
+          await t.raw(2, "SET", "rate_limit:fixed%3Ak", 5);
+          await t.raw(2, "HSET", "rate_limit:sliding%3Ak", "i", 28_000_000, "c", 5, "p", 5);
+          await t.raw(2, "HSET", "rate_limit:token-bucket%3Ak", "l", 0, "t", 1_600_000_000_000);
+          for (const key of ["k", `${old}:k`]) {
+            const result = await checkRateLimit(key, { ...limit, onUnavailable: "throw" });
+            assert.deepEqual([result.allowed, result.remaining], [true, 4], key);
+          }
+          // A clock that was set back by years, and a key that has lost its TTL.
+          const [far, index] = [Date.now() + 1e11, Math.floor((Date.now() + 1e11) / MINUTE)];
+          await t.raw(2, "HSET", "rate_limit:f", "f60000:5", `${far} 5 0`);
+          await t.raw(2, "HSET", "rate_limit:s", "s60000:5", `${index} 5 5`);
+          await t.raw(2, "HSET", "rate_limit:t", "t60000:5", `${far} 300000 0`);
+          await t.raw(2, "HSET", "rate_limit:x", "f60000:5", "no state", "s60000:5", "1 2", "t60000:5", "");
+          const name = algorithm[0] as string;
+          const blocked = await checkRateLimit(name, limit);
+          assert.equal(blocked.allowed, false);
+          assert.ok(blocked.retryAfter <= (algorithm === "sliding" ? 120 : 60), `${blocked.retryAfter} s`);
+          assert.match(String(await t.raw(2, "HGET", `rate_limit:${name}`, `${name}60000:5`)), /^\d{8,13} \d+ \d+$/);
+          const left = Number(await t.raw(2, "PTTL", `rate_limit:${name}`));
+          assert.ok(left > 0 && left <= 2 * MINUTE, `${left} ms to live`);
+          assert.ok(
+            Number.parseInt(String(await t.raw(2, "HGET", `rate_limit:${name}`, `${name}60000:5`)), 10) < far - 1e10,
+          );
+          assert.equal((await checkRateLimit("x", limit)).remaining, 4);
+        }),
+      );
+    }
 
     it(
-      `checkRateLimit blocks for at most the new window when a window was changed, by ${algorithm}`,
+      "checkRateLimit passes only if all limits let it, counts in none if one refuses, and says which",
       onWire(async (t) => {
-        const { checkRateLimit } = t.make().service("auth");
-        for (let i = 0; i < 6; i++) await checkRateLimit("signup:u1", { limit: 5, window: "1d", algorithm });
-        const first = await checkRateLimit("signup:u1", { limit: 5, window: "1m", algorithm });
-        assert.deepEqual([first.allowed, first.remaining, first.retryAfter], [true, 4, 0]);
-        const whole = first.resetAt.getTime() - Date.now();
-        assert.ok(whole <= (algorithm === "sliding" ? 2 : 1) * MINUTE, `whole in ${whole} ms`);
-        assert.equal((await checkRateLimit("signup:u1", { limit: 5, window: "1d", algorithm })).allowed, false);
+        const client = t.make();
+        const { checkRateLimit } = client.service("auth");
+        const limits = [
+          { limit: 2, window: "12h" },
+          { limit: 3, window: "1d", algorithm: "token-bucket" },
+          { limit: 100, window: "30d", algorithm: "sliding" },
+        ] as const;
+        const remaining = async () =>
+          (await checkRateLimit("k", limits, { cost: 0 })).limits.map((one) => one.remaining);
+        assert.deepEqual(await remaining(), [2, 3, 100]);
+        const first = await checkRateLimit("k", limits);
+        assert.deepEqual(
+          [first.allowed, first.decidedBy, first.limit, first.remaining, first.retryAfter, first.available],
+          [true, 0, 2, 1, 0, true],
+        );
+        assert.deepEqual(
+          first.limits.map(({ allowed, limit, remaining, retryAfter }) => [allowed, limit, remaining, retryAfter]),
+          [
+            [true, 2, 1, 0],
+            [true, 3, 2, 0],
+            [true, 100, 99, 0],
+          ],
+        );
+        const { roundTrips } = client.stats().wire;
+        const costly = await checkRateLimit("k", limits, { cost: 2 });
+        assert.equal(client.stats().wire.roundTrips, roundTrips + 1);
+        assert.deepEqual([costly.allowed, costly.decidedBy, costly.limit, costly.remaining], [false, 0, 2, 1]);
+        assert.deepEqual(
+          costly.limits.map(({ allowed }) => allowed),
+          [false, true, true],
+        );
+        assert.ok(costly.retryAfter > 11 * 3600 && costly.retryAfter <= 12 * 3600);
+        assert.equal(costly.resetAt.getTime(), costly.limits[0]?.resetAt.getTime());
+        assert.deepEqual(await remaining(), [1, 2, 99]);
+        // What never passes decides before what passes later.
+        const never = await checkRateLimit("k", limits, { cost: 3 });
+        assert.deepEqual([never.decidedBy, never.retryAfter], [0, Number.POSITIVE_INFINITY]);
+        const fourth = await checkRateLimit("k", limits, { cost: 4 });
+        assert.deepEqual([fourth.decidedBy, fourth.limits.map(({ allowed }) => allowed)], [0, [false, false, true]]);
+        await checkRateLimit("k", limits);
+        // A limit among others is the same as alone.
+        assert.equal((await checkRateLimit("k", limits[0])).allowed, false);
+        assert.deepEqual((await checkRateLimit("k", [limits[1], limits[2]])).remaining, 0);
+        assert.deepEqual(await remaining(), [0, 0, 97]);
       }),
     );
 
     it(
-      `checkRateLimit goes on from what was counted when a limit was changed, by ${algorithm}`,
-      onWire((t) =>
-        withinWindow(HOUR, async (key) => {
-          const limits = t.make().service("auth");
-          const window = "1h";
-          assert.equal(await passed(limits, key, { limit: 7, window, algorithm }, 7), 7);
-          // Raised: new requests may pass. Lowered: none may until the window is over.
-          assert.equal(await passed(limits, key, { limit: 9, window, algorithm }, 5), 2);
-          const lowered = await limits.checkRateLimit(key, { limit: 5, window, algorithm });
-          assert.deepEqual([lowered.allowed, lowered.remaining], [false, 0]);
-          assert.ok(lowered.retryAfter > 0 && lowered.retryAfter <= (algorithm === "sliding" ? 2 : 1) * 3600);
-          assert.equal(await passed(limits, key, { limit: 10, window, algorithm }, 5), 1);
-        }),
-      ),
-    );
-
-    it(
-      `checkRateLimit counts each on its own when it is seen that both are in use, by ${algorithm}`,
-      onWire((t) =>
-        withinWindow(HOUR, async (key) => {
-          const limits = t.make().service("auth");
-          const [reads, logins] = [
-            { limit: 20, window: "1h", algorithm },
-            { limit: 3, window: "1h", algorithm },
-          ] as const;
-          assert.equal(await passed(limits, key, reads, 10), 10);
-          // It may be the other one, lowered: no request beyond it passes.
-          assert.equal(await passed(limits, key, logins, 1), 0);
-          assert.equal(await passed(limits, key, reads, 1), 1);
-          assert.equal(await passed(limits, key, logins, 5), 3);
-          assert.equal(await passed(limits, key, reads, 20), 9);
-        }),
-      ),
-    );
-
-    it(
-      `checkRateLimit looks without counting when a request costs 0, by ${algorithm}`,
+      "decrementRateLimit gives back in all limits of a list",
       onWire(async (t) => {
-        const { checkRateLimit, resetRateLimit } = t.make().service("auth");
-        const limit = { limit: 2, window: "1d", algorithm } as const;
-        const look = async () => {
-          const { allowed, remaining, retryAfter } = await checkRateLimit("k", { ...limit, cost: 0 });
-          return [allowed, remaining, retryAfter > 0];
-        };
-        for (let i = 0; i < 3; i++) assert.deepEqual(await look(), [true, 2, false]);
-        assert.equal(await resetRateLimit("k"), false);
-        await checkRateLimit("k", limit);
-        assert.deepEqual(await look(), [true, 1, false]);
-        await checkRateLimit("k", limit);
-        assert.deepEqual(await look(), [false, 0, true]);
-        assert.equal((await checkRateLimit("k", limit)).allowed, false);
+        const { checkRateLimit, decrementRateLimit } = t.make().service("auth");
+        const limits = [
+          { limit: 5, window: "1h" },
+          { limit: 100, window: "1d", algorithm: "token-bucket" },
+        ] as const;
+        await checkRateLimit("k", limits, { cost: 4 });
+        const back = await decrementRateLimit("k", limits, { cost: 3 });
+        assert.deepEqual([back.decidedBy, back.limits.map(({ remaining }) => remaining)], [0, [4, 99]]);
       }),
     );
 
     it(
-      `decrementRateLimit gives back what was counted, and never more, by ${algorithm}`,
-      onWire((t) =>
-        withinWindow(24 * HOUR, async (key) => {
-          const { checkRateLimit, decrementRateLimit } = t.make().service("auth");
-          const limit = { limit: 3, window: "1d", algorithm } as const;
-          for (let i = 0; i < 4; i++) await checkRateLimit(key, limit);
-          const back = await decrementRateLimit(key, limit);
-          assert.deepEqual([back.allowed, back.remaining, back.limit, back.retryAfter], [true, 1, 3, 0]);
-          assert.equal((await decrementRateLimit(key, { ...limit, cost: 50 })).remaining, 3);
-          assert.equal((await decrementRateLimit(key, limit)).remaining, 3);
-          assert.equal(await passed({ checkRateLimit } as Limits, key, limit, 5), 3);
-        }),
-      ),
+      "incrementRateLimit counts each window of a key on its own, and gives back",
+      onWire(async (t) => {
+        const { incrementRateLimit, decrementRateLimit } = t.make().service("auth");
+        await incrementRateLimit("k", { window: "1d", by: 5 });
+        const minute = await incrementRateLimit("k", { window: "1m" });
+        assert.equal(minute.count, 1);
+        assert.ok(minute.resetAt.getTime() - Date.now() <= MINUTE + 1000);
+        const day = await incrementRateLimit("k", { window: "1d" });
+        assert.equal(day.count, 6);
+        assert.ok(day.resetAt.getTime() - Date.now() > 23 * HOUR);
+        const back = await decrementRateLimit("k", { window: "1d", by: 2 });
+        assert.deepEqual([back.count, back.resetAt], [4, day.resetAt]);
+        assert.deepEqual(await decrementRateLimit("k", { window: "1d", by: 0 }), back);
+        assert.equal((await decrementRateLimit("k", { window: "1d", by: 50 })).count, 0);
+        assert.equal((await decrementRateLimit("k", { window: "1d" })).count, 0);
+        assert.equal((await decrementRateLimit("other")).count, 0);
+        assert.equal((await incrementRateLimit("k", { window: "1d" })).count, 1);
+      }),
     );
 
     it(
-      `checkRateLimit takes states of other builds without an error or a block, by ${algorithm}`,
+      "incrementRateLimit is exact up to 2^53 - 1, and refuses to count beyond",
       onWire(async (t) => {
-        const { checkRateLimit } = t.make({ onError: "throw" }).service("auth");
-        const limit = { limit: 5, window: "1m", algorithm } as const;
-        const old = { fixed: "fixed", sliding: "sliding", "token-bucket": "token-bucket" }[algorithm];
-        // What builds had that kept a key for each algorithm; none of them lives on.
-        await t.raw(2, "SET", "rate_limit:fixed%3Ak", 5);
-        await t.raw(2, "HSET", "rate_limit:sliding%3Ak", "i", 28_000_000, "c", 5, "p", 5);
-        await t.raw(2, "HSET", "rate_limit:token-bucket%3Ak", "l", 0, "t", 1_600_000_000_000);
-        for (const key of ["k", `${old}:k`]) {
-          const result = await checkRateLimit(key, { ...limit, onUnavailable: "throw" });
-          assert.deepEqual([result.allowed, result.remaining], [true, 4], key);
+        const { incrementRateLimit, decrementRateLimit } = t.make().service("auth");
+        for (const by of [MOST, MOST - 1, MOST - 2, 2 ** 52 + 1]) {
+          assert.equal((await incrementRateLimit(`k${by}`, { by })).count, by);
         }
-        // A clock that was set back by years, and a key that has lost its TTL.
-        const [far, index] = [Date.now() + 1e11, Math.floor((Date.now() + 1e11) / MINUTE)];
-        await t.raw(2, "HSET", "rate_limit:f", "f60000:5", `${far} 5 0`);
-        await t.raw(2, "HSET", "rate_limit:s", "s60000:5", `${index} 5 5`);
-        await t.raw(2, "HSET", "rate_limit:t", "t60000:5", `${far} 300000 0`);
-        await t.raw(2, "HSET", "rate_limit:x", "f60000:5", "no state", "s60000:5", "1 2", "t60000:5", "");
-        const name = algorithm[0] as string;
-        const blocked = await checkRateLimit(name, limit);
-        assert.equal(blocked.allowed, false);
-        assert.ok(blocked.retryAfter <= (algorithm === "sliding" ? 120 : 60), `${blocked.retryAfter} s`);
-        assert.match(String(await t.raw(2, "HGET", `rate_limit:${name}`, `${name}60000:5`)), /^\d{8,13} \d+ \d+$/);
-        const left = Number(await t.raw(2, "PTTL", `rate_limit:${name}`));
-        assert.ok(left > 0 && left <= 2 * MINUTE, `${left} ms to live`);
-        assert.ok(
-          Number.parseInt(String(await t.raw(2, "HGET", `rate_limit:${name}`, `${name}60000:5`)), 10) < far - 1e10,
-        );
-        assert.equal((await checkRateLimit("x", limit)).remaining, 4);
+        for (const by of [1, 2, MOST]) {
+          await assert.rejects(
+            incrementRateLimit(`k${MOST}`, { by }),
+            /: Cannot count more: received \d+, expected a count up to 9007199254740991$/,
+          );
+          assert.equal((await decrementRateLimit(`k${MOST}`, { by: 0 })).count, MOST);
+        }
+        assert.equal((await decrementRateLimit(`k${MOST}`, { by: MOST - 3 })).count, 3);
       }),
     );
-  }
 
-  it(
-    "checkRateLimit passes only if all limits let it, counts in none if one refuses, and says which",
-    onWire(async (t) => {
-      const client = t.make();
-      const { checkRateLimit } = client.service("auth");
-      const limits = [
-        { limit: 2, window: "12h" },
-        { limit: 3, window: "1d", algorithm: "token-bucket" },
-        { limit: 100, window: "30d", algorithm: "sliding" },
-      ] as const;
-      const remaining = async () => (await checkRateLimit("k", limits, { cost: 0 })).limits.map((one) => one.remaining);
-      assert.deepEqual(await remaining(), [2, 3, 100]);
-      const first = await checkRateLimit("k", limits);
-      assert.deepEqual(
-        [first.allowed, first.decidedBy, first.limit, first.remaining, first.retryAfter, first.available],
-        [true, 0, 2, 1, 0, true],
-      );
-      assert.deepEqual(
-        first.limits.map(({ allowed, limit, remaining, retryAfter }) => [allowed, limit, remaining, retryAfter]),
-        [
-          [true, 2, 1, 0],
-          [true, 3, 2, 0],
-          [true, 100, 99, 0],
-        ],
-      );
-      const { roundTrips } = client.stats().wire;
-      const costly = await checkRateLimit("k", limits, { cost: 2 });
-      assert.equal(client.stats().wire.roundTrips, roundTrips + 1);
-      assert.deepEqual([costly.allowed, costly.decidedBy, costly.limit, costly.remaining], [false, 0, 2, 1]);
-      assert.deepEqual(
-        costly.limits.map(({ allowed }) => allowed),
-        [false, true, true],
-      );
-      assert.ok(costly.retryAfter > 11 * 3600 && costly.retryAfter <= 12 * 3600);
-      assert.equal(costly.resetAt.getTime(), costly.limits[0]?.resetAt.getTime());
-      assert.deepEqual(await remaining(), [1, 2, 99]);
-      // What never passes decides before what passes later.
-      const never = await checkRateLimit("k", limits, { cost: 3 });
-      assert.deepEqual([never.decidedBy, never.retryAfter], [0, Number.POSITIVE_INFINITY]);
-      const fourth = await checkRateLimit("k", limits, { cost: 4 });
-      assert.deepEqual([fourth.decidedBy, fourth.limits.map(({ allowed }) => allowed)], [0, [false, false, true]]);
-      await checkRateLimit("k", limits);
-      // A limit among others is the same as alone.
-      assert.equal((await checkRateLimit("k", limits[0])).allowed, false);
-      assert.deepEqual((await checkRateLimit("k", [limits[1], limits[2]])).remaining, 0);
-      assert.deepEqual(await remaining(), [0, 0, 97]);
-    }),
-  );
+    it(
+      "resetRateLimit forgets every limit and count of a key",
+      onWire(async (t) => {
+        const { checkRateLimit, incrementRateLimit, resetRateLimit } = t.make().service("auth");
+        const use = async () => {
+          const allowed = [];
+          for (const window of ["1h", "12h", "1d"] as const) {
+            allowed.push((await incrementRateLimit("k", { window })).count === 1);
+            for (const algorithm of ALGORITHMS) {
+              allowed.push((await checkRateLimit("k", { limit: 1, window, algorithm })).allowed);
+            }
+          }
+          return [...new Set(allowed)];
+        };
+        assert.deepEqual(await use(), [true]);
+        assert.deepEqual(await use(), [false]);
+        assert.equal(await resetRateLimit("k"), true);
+        assert.equal(await resetRateLimit("k"), false);
+        assert.deepEqual(await use(), [true]);
+      }),
+    );
 
-  it(
-    "decrementRateLimit gives back in all limits of a list",
-    onWire(async (t) => {
-      const { checkRateLimit, decrementRateLimit } = t.make().service("auth");
-      const limits = [
-        { limit: 5, window: "1h" },
-        { limit: 100, window: "1d", algorithm: "token-bucket" },
-      ] as const;
-      await checkRateLimit("k", limits, { cost: 4 });
-      const back = await decrementRateLimit("k", limits, { cost: 3 });
-      assert.deepEqual([back.decidedBy, back.limits.map(({ remaining }) => remaining)], [0, [4, 99]]);
-    }),
-  );
-
-  it(
-    "incrementRateLimit counts each window of a key on its own, and gives back",
-    onWire(async (t) => {
-      const { incrementRateLimit, decrementRateLimit } = t.make().service("auth");
-      await incrementRateLimit("k", { window: "1d", by: 5 });
-      const minute = await incrementRateLimit("k", { window: "1m" });
-      assert.equal(minute.count, 1);
-      assert.ok(minute.resetAt.getTime() - Date.now() <= MINUTE + 1000);
-      const day = await incrementRateLimit("k", { window: "1d" });
-      assert.equal(day.count, 6);
-      assert.ok(day.resetAt.getTime() - Date.now() > 23 * HOUR);
-      const back = await decrementRateLimit("k", { window: "1d", by: 2 });
-      assert.deepEqual([back.count, back.resetAt], [4, day.resetAt]);
-      assert.deepEqual(await decrementRateLimit("k", { window: "1d", by: 0 }), back);
-      assert.equal((await decrementRateLimit("k", { window: "1d", by: 50 })).count, 0);
-      assert.equal((await decrementRateLimit("k", { window: "1d" })).count, 0);
-      assert.equal((await decrementRateLimit("other")).count, 0);
-      assert.equal((await incrementRateLimit("k", { window: "1d" })).count, 1);
-    }),
-  );
-
-  it(
-    "incrementRateLimit is exact up to 2^53 - 1, and refuses to count beyond",
-    onWire(async (t) => {
-      const { incrementRateLimit, decrementRateLimit } = t.make().service("auth");
-      for (const by of [MOST, MOST - 1, MOST - 2, 2 ** 52 + 1]) {
-        assert.equal((await incrementRateLimit(`k${by}`, { by })).count, by);
-      }
-      for (const by of [1, 2, MOST]) {
-        await assert.rejects(
-          incrementRateLimit(`k${MOST}`, { by }),
-          /: Cannot count more: received \d+, expected a count up to 9007199254740991$/,
-        );
-        assert.equal((await decrementRateLimit(`k${MOST}`, { by: 0 })).count, MOST);
-      }
-      assert.equal((await decrementRateLimit(`k${MOST}`, { by: MOST - 3 })).count, 3);
-    }),
-  );
-
-  it(
-    "resetRateLimit forgets every limit and count of a key",
-    onWire(async (t) => {
-      const { checkRateLimit, incrementRateLimit, resetRateLimit } = t.make().service("auth");
-      const use = async () => {
-        const allowed = [];
-        for (const window of ["1h", "12h", "1d"] as const) {
-          allowed.push((await incrementRateLimit("k", { window })).count === 1);
-          for (const algorithm of ALGORITHMS) {
-            allowed.push((await checkRateLimit("k", { limit: 1, window, algorithm })).allowed);
+    it(
+      "checkRateLimit counts apart for every cache, collection and service, and not in their entries",
+      onWire(async (t) => {
+        const client = t.make();
+        const [cache, nine, shop] = [client.cache(), client.cache({ database: 10 }), client.service(menu)];
+        const limit = { limit: 1, window: "1d" } as const;
+        const places: Limits[] = [
+          cache,
+          nine,
+          shop,
+          shop.dishes,
+          client.service("product"),
+          client.service("auth"),
+        ] as never;
+        for (const allowed of [true, false]) {
+          for (const place of places) {
+            assert.equal((await place.checkRateLimit("k", limit)).allowed, allowed);
+            assert.equal((await place.incrementRateLimit("k", { window: "1d" })).count, allowed ? 1 : 2);
           }
         }
-        return [...new Set(allowed)];
-      };
-      assert.deepEqual(await use(), [true]);
-      assert.deepEqual(await use(), [false]);
-      assert.equal(await resetRateLimit("k"), true);
-      assert.equal(await resetRateLimit("k"), false);
-      assert.deepEqual(await use(), [true]);
-    }),
-  );
-
-  it(
-    "checkRateLimit counts apart for every cache, collection and service, and not in their entries",
-    onWire(async (t) => {
-      const client = t.make();
-      const [cache, nine, shop] = [client.cache(), client.cache({ database: 10 }), client.service(menu)];
-      const limit = { limit: 1, window: "1d" } as const;
-      const places: Limits[] = [
-        cache,
-        nine,
-        shop,
-        shop.dishes,
-        client.service("product"),
-        client.service("auth"),
-      ] as never;
-      for (const allowed of [true, false]) {
-        for (const place of places) {
-          assert.equal((await place.checkRateLimit("k", limit)).allowed, allowed);
-          assert.equal((await place.incrementRateLimit("k", { window: "1d" })).count, allowed ? 1 : 2);
-        }
-      }
-      // The key's value has nothing to do with it, and what finds entries does not find it.
-      await cache.set("k", "value");
-      await shop.dishes.set("k", "value");
-      assert.deepEqual([await cache.get("k"), await shop.dishes.get("k")], ["value", "value"]);
-      assert.deepEqual([await cache.clear(), await shop.clear()], [1, 1]);
-      assert.deepEqual([await cache.deletePattern("*"), await shop.invalidateAll()], [0, true]);
-      for (const place of places) assert.equal((await place.checkRateLimit("k", limit)).allowed, false);
-      const { checkRateLimit, decrementRateLimit, resetRateLimit } = shop;
-      assert.equal((await decrementRateLimit("k", limit)).remaining, 1);
-      assert.equal((await checkRateLimit("k", limit)).allowed, true);
-      assert.equal(await resetRateLimit("k"), true);
-      assert.deepEqual(
-        (await Promise.all(places.map((place) => place.checkRateLimit("k", { ...limit, cost: 0 })))).map(
-          (r) => r.allowed,
-        ),
-        [false, false, true, false, false, false],
-      );
-      assert.equal((await shop.checkRateLimit(5n, limit)).allowed, true);
-      assert.equal((await shop.checkRateLimit("5", limit)).allowed, false);
-      await assert.rejects(cache.checkRateLimit("", limit), /expected/);
-      await assert.rejects(cache.checkRateLimit("#larder:clock", limit), /expected/);
-    }),
-  );
-});
+        // The key's value has nothing to do with it, and what finds entries does not find it.
+        await cache.set("k", "value");
+        await shop.dishes.set("k", "value");
+        assert.deepEqual([await cache.get("k"), await shop.dishes.get("k")], ["value", "value"]);
+        assert.deepEqual([await cache.clear(), await shop.clear()], [1, 1]);
+        assert.deepEqual([await cache.deletePattern("*"), await shop.invalidateAll()], [0, true]);
+        for (const place of places) assert.equal((await place.checkRateLimit("k", limit)).allowed, false);
+        const { checkRateLimit, decrementRateLimit, resetRateLimit } = shop;
+        assert.equal((await decrementRateLimit("k", limit)).remaining, 1);
+        assert.equal((await checkRateLimit("k", limit)).allowed, true);
+        assert.equal(await resetRateLimit("k"), true);
+        assert.deepEqual(
+          (await Promise.all(places.map((place) => place.checkRateLimit("k", { ...limit, cost: 0 })))).map(
+            (r) => r.allowed,
+          ),
+          [false, false, true, false, false, false],
+        );
+        assert.equal((await shop.checkRateLimit(5n, limit)).allowed, true);
+        assert.equal((await shop.checkRateLimit("5", limit)).allowed, false);
+        await assert.rejects(cache.checkRateLimit("", limit), /expected/);
+        await assert.rejects(cache.checkRateLimit("#larder:clock", limit), /expected/);
+      }),
+    );
+  },
+  AND_SHARDS,
+);
 
 describe("rate limits whose store is away", () => {
   it("answer what onUnavailable says on any cache, and deny by default", async () => {

@@ -3,7 +3,7 @@ import { it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { type Cache, type CacheClient, collection, defineService, type ServiceOf } from "../mod.ts";
-import { Background, type Case, type Gate, gate, onWires } from "./helpers/engine.ts";
+import { AND_SHARDS, Background, type Case, type Gate, gate, onWires } from "./helpers/engine.ts";
 
 /** In milliseconds of the clock that the test turns; the store itself keeps entries far longer than a run takes. */
 const TTL = 10 * 60_000;
@@ -466,34 +466,38 @@ function steps(): fc.Arbitrary<Iterable<fc.AsyncCommand<Model, Real>>> {
 }
 
 /** The number of runs, by wire. */
-const RUNS = { memory: 400, TCP: 80, REST: 40 } as const;
+const RUNS = { memory: 400, TCP: 80, REST: 40, shards: 80 } as const;
 
-onWires("an entry's states", (onWire, wire) => {
-  for (const variant of ["plain", "locked", "near"] as const) {
-    // Over TCP a near cache hears of others' changes a little later; near_cache_test.ts waits for that.
-    if (variant === "near" && wire !== "memory") continue;
-    it(
-      `give no caller what is older than the model allows: ${variant}`,
-      onWire(async (t) => {
-        let run = 0;
-        await fc.assert(
-          fc.asyncProperty(steps(), async (commands) => {
-            t.now = 1_700_000_000_000;
-            const real = new Real(t, variant, `run${run++}`);
-            const model = new Model(t.now);
-            try {
-              await fc.asyncModelRun(() => ({ model, real }), commands);
-            } finally {
-              for (const { source, answer } of model.pending) {
-                source.fail(DOWN);
-                await answer.catch(() => {});
+onWires(
+  "an entry's states",
+  (onWire, wire) => {
+    for (const variant of ["plain", "locked", "near"] as const) {
+      // Over TCP a near cache hears of others' changes a little later; near_cache_test.ts waits for that.
+      if (variant === "near" && wire !== "memory") continue;
+      it(
+        `give no caller what is older than the model allows: ${variant}`,
+        onWire(async (t) => {
+          let run = 0;
+          await fc.assert(
+            fc.asyncProperty(steps(), async (commands) => {
+              t.now = 1_700_000_000_000;
+              const real = new Real(t, variant, `run${run++}`);
+              const model = new Model(t.now);
+              try {
+                await fc.asyncModelRun(() => ({ model, real }), commands);
+              } finally {
+                for (const { source, answer } of model.pending) {
+                  source.fail(DOWN);
+                  await answer.catch(() => {});
+                }
+                await real.close();
               }
-              await real.close();
-            }
-          }),
-          { numRuns: RUNS[wire] },
-        );
-      }),
-    );
-  }
-});
+            }),
+            { numRuns: RUNS[wire] },
+          );
+        }),
+      );
+    }
+  },
+  AND_SHARDS,
+);

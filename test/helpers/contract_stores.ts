@@ -45,6 +45,12 @@ export function memoryStore(): ContractStore {
   return { open: () => ({ driver: memory() }) };
 }
 
+/** A store whose keys are spread over four shards. */
+export async function sharded(start: () => ContractStore | Promise<ContractStore>): Promise<ContractStore> {
+  const store = await start();
+  return { ...store, open: async () => ({ ...(await store.open()), cluster: { shards: 4 } }) };
+}
+
 /** A real Redis over TCP, emptied before each case. */
 export async function redisStore(): Promise<ContractStore> {
   const redis = await startRedis();

@@ -7,7 +7,9 @@ import type { Reply } from "../../drivers/driver.ts";
 import { nodeRedis } from "../../drivers/node_redis.ts";
 import { upstash } from "../../drivers/upstash.ts";
 import { type CacheClient, type ClientOptions, createCacheClient, type Driver } from "../../mod.ts";
-import { type ContractStore, memoryStore, redisStore, upstashStore } from "./contract_stores.ts";
+import { type Keyspace, Shard } from "../../src/entry/keyspace.ts";
+import { shards } from "../../src/entry/shards.ts";
+import { type ContractStore, memoryStore, redisStore, sharded, upstashStore } from "./contract_stores.ts";
 
 /** The world of a case. Its clients share one store, as processes do, and one clock for the age of entries. */
 export interface Case {
@@ -31,13 +33,17 @@ export interface Gate<T> {
   fail(error: unknown): void;
 }
 
-type WireName = "memory" | "TCP" | "REST";
+type WireName = "memory" | "TCP" | "REST" | "shards";
 
 const WIRES: Readonly<Record<WireName, () => Promise<ContractStore>>> = {
   memory: async () => memoryStore(),
   TCP: redisStore,
   REST: () => upstashStore("redis"),
+  shards: () => sharded(redisStore),
 };
+
+/** All wires, and TCP with keys that are spread over four shards. */
+export const AND_SHARDS: readonly WireName[] = ["memory", "TCP", "REST", "shards"];
 
 /**
  * Describes a subject on every wire.
@@ -80,7 +86,10 @@ async function runCase(given: ClientOptions, run: (t: Case) => Promise<void>): P
       driver ??= rawDriver(options);
       const numbered = driver.capabilities.numbered;
       const at = numbered ? database : 0;
-      const [reply] = await driver.send(at, [[name, numbered ? key : `db${database}:${key}`, ...args]]);
+      const prefix = numbered ? "" : `db${database}:`;
+      const { shards: count } = options.cluster ?? {};
+      const space = count === undefined ? new Shard(at, prefix) : (shards(count)(at, prefix) as Keyspace);
+      const [reply] = await driver.send(at, [[name, space.key(key), ...args]]);
       return reply as Reply;
     },
   };
