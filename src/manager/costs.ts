@@ -14,25 +14,25 @@ export type Verb = "read" | "knownRead" | "scriptRead" | "slidingRead" | "write"
 
 /** The costs of each verb. */
 export const COSTS: Readonly<Record<Verb, Cost>> = {
-  read: { base: "get", together: 0.87, own: 3.67 },
-  knownRead: { base: "get", together: 1.17, own: 3.67 },
-  scriptRead: { base: "script", together: 1.14, own: 2.8 },
-  slidingRead: { base: "script", together: 0.87, own: 2.8 },
-  write: { base: "set", together: 1.5, own: 2.29 },
-  taggedWrite: { base: "script", together: 3.71, own: 3.81 },
-  invalidation: { base: "script", together: 1.92, own: 2.12 },
+  read: { base: "get", together: 1, own: 2.78 },
+  knownRead: { base: "get", together: 1.17, own: 2.78 },
+  scriptRead: { base: "script", together: 1.12, own: 2.86 },
+  slidingRead: { base: "script", together: 0.87, own: 2.86 },
+  write: { base: "set", together: 1.5, own: 1.88 },
+  taggedWrite: { base: "script", together: 3.72, own: 4 },
+  invalidation: { base: "script", together: 1.93, own: 2.22 },
 };
 
 /** The costs of reporting a write to one near client, in GETs: one write of many at a time, and one alone. */
 export const NEAR: { readonly together: number; readonly alone: number } = {
-  together: 0.42,
+  together: 0.31,
   alone: 4.9,
 };
 
 /** Bytes of a server's memory: for a process, for an entry beyond its value, and for a mark in each shard. */
 export const KEPT_BYTES: Readonly<Record<"entry" | "taggedEntry" | "mark" | "client" | "nearClient", number>> = {
   entry: 164,
-  taggedEntry: 421,
+  taggedEntry: 420,
   mark: 128,
   client: 38091,
   nearClient: 76182,
@@ -40,10 +40,10 @@ export const KEPT_BYTES: Readonly<Record<"entry" | "taggedEntry" | "mark" | "cli
 
 /** The costs of the server that was measured, in microseconds. */
 export const REFERENCE: Readonly<Record<"trip" | "get" | "set" | "script", number>> = {
-  trip: 5.75,
-  get: 0.81,
-  set: 1.35,
-  script: 2.94,
+  trip: 5.66,
+  get: 0.71,
+  set: 1.21,
+  script: 2.98,
 };
 
 /** The server that was measured, and its machine. */
