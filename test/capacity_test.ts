@@ -9,6 +9,7 @@ import { BUSIEST, commandsFor, FULLEST, planFor, planOf, type Traffic } from "..
 import { KEPT_BYTES, REFERENCE } from "../src/manager/costs.ts";
 import { measureStore } from "../src/manager/measure_store.ts";
 import { larder } from "./helpers/larder.ts";
+import { startCluster } from "./helpers/redis_cluster.ts";
 import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { serve } from "./helpers/serve.ts";
 
@@ -192,6 +193,21 @@ describe("larder capacity", () => {
       stdout,
       /^memory:\nThe embedded store is a part of each process: without a server, nothing is measured\n/,
     );
+  });
+
+  it("capacity measures a master of a cluster", LIMIT, async () => {
+    const cluster = await startCluster();
+    try {
+      const url = `redis+cluster://${cluster.addresses.join(",")}`;
+      const args = ["capacity", "--reads", "500000", "--invalidations", "1", "--together", "20", "--url", url];
+      const { code, stdout, stderr } = await larder(args);
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /\nmeasured +[\d.]+ us a GET, /);
+      assert.match(stdout, /\nA cluster of \d+ masters is enough, with 64 shards: /);
+      for (const node of cluster.nodes) assert.equal(await node.say("DBSIZE"), 0);
+    } finally {
+      await cluster.stop();
+    }
   });
 
   it("capacity says what it expects when the traffic is missing or contradicts itself", LIMIT, async () => {

@@ -37,7 +37,7 @@ const EXPIRY_MS = 60_000;
 /** The most commands and the most bytes of one send. */
 const TOGETHER = 500;
 const BYTES = 2 ** 21;
-/** The connections that send one command at a time: few, because a server that has many at a time takes less for each. */
+/** The connections that send one command at a time: few, as a server takes less for each of many. */
 const CONNECTIONS = 2;
 /** The commands that each of them sends, one after the other. */
 const TURNS = 20;
