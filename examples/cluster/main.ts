@@ -1,5 +1,5 @@
 /**
- * Shows what a shop's visitors notice when a master of its cluster dies: starts a cluster of 3 masters and 3 replicas on
+ * Shows what a shop's visitors notice when a master of its cluster dies: starts one of 3 masters and 3 replicas on
  * this machine, runs a Food Fast shop on it, kills a master, and prints for each half second what the visitors got.
  *
  * Run it by `bun examples/cluster/main.ts`, `deno run -A examples/cluster/main.ts`, or
