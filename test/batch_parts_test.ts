@@ -189,6 +189,21 @@ describe("Batch, a store of several parts", () => {
     assert.equal(await sick, "connection");
   });
 
+  it("idle waits for no part beyond the deadlines of its own callers", async () => {
+    const { driver, batch, get } = make();
+    const waited: number[] = [];
+    const send = driver.send.bind(driver);
+    driver.send = (database, commands, options) => {
+      waited.push(options?.timeout ?? 0);
+      return send(database, commands, options);
+    };
+    await Promise.all([get("{a}x", 60_000), get("{b}x", 300)]);
+    assert.ok((waited[0] as number) > 300 && (waited[1] as number) <= 300, `${waited}`);
+    driver.fate.b = silence;
+    assert.equal(await kindOf(get("{b}x", 50)), "timeout");
+    await batch.idle(60_000);
+  });
+
   it("idle waits for the parts that have not answered when others have", async () => {
     const { driver, batch, get } = make();
     let answer = (): void => {};

@@ -162,9 +162,9 @@ export class Batch {
     return this.#add(new CommandSlot(keys, timeout, idempotent, args, script, also));
   }
 
-  /** Resolves when nothing is in flight, at the latest after `timeout` ms. */
+  /** Resolves when nothing is in flight that a caller waits for, at the latest after `timeout` ms. */
   async idle(timeout: number): Promise<void> {
-    if (!this.#scheduled && this.#flushed.length === 0) return;
+    if (!this.#scheduled && this.#flushed.flat().every((slot) => slot.settled)) return;
     await new Promise<void>((resolve) => {
       this.#waiting.push(this.#deadlines.after(timeout, resolve), resolve);
     });
@@ -241,18 +241,18 @@ export class Batch {
       this.#land(slots, breaker.error());
       return;
     }
-    const until = this.#deadlines.watch(slots);
+    this.#deadlines.watch(slots);
     try {
       const opened = driver();
       if (!(opened instanceof Promise)) {
-        this.#dispatch(slots, opened, until);
+        this.#dispatch(slots, opened);
         return;
       }
       clock?.pauseFor(opened);
       // Only an open driver knows whether its wire keeps the order.
       const free = this.#order.claim(slots);
       opened.then(
-        (driver) => this.#dispatch(slots, driver, until, free),
+        (driver) => this.#dispatch(slots, driver, free),
         (error) => {
           breaker?.fail(toStoreError(error));
           this.#land(slots, error);
@@ -279,7 +279,7 @@ export class Batch {
    * Sends the slots of a flush, in portions if the driver limits the size of a send. What goes to each part of a store
    * of several is a flush of its own from here on.
    */
-  #dispatch(slots: readonly Slot[], driver: Driver, until: number, free?: () => void): void {
+  #dispatch(slots: readonly Slot[], driver: Driver, free?: () => void): void {
     this.#driver = driver;
     const { ordered, billed = false } = driver.capabilities;
     for (const slot of slots) slot.prepare(billed);
@@ -288,7 +288,7 @@ export class Batch {
       (portion): Flight => ({
         slots: portion,
         driver,
-        until,
+        until: portion.reduce((last, slot) => Math.max(last, slot.until), 0),
         part: this.#whole,
         attempt: 1,
         free: ordered ? undefined : this.#order.claim(portion),

@@ -67,20 +67,17 @@ export class Deadlines {
     return () => clearTimeout(timer);
   }
 
-  /** Rejects the callers of the slots at their deadlines. Returns the last deadline. */
-  watch(slots: readonly Slot[]): number {
+  /** Rejects the callers of the slots at their deadlines. */
+  watch(slots: readonly Slot[]): void {
     const now = this.now();
     let first = Number.POSITIVE_INFINITY;
-    let last = 0;
     for (const slot of slots) {
       const until = now + slot.timeout;
       slot.until = until;
       if (until < first) first = until;
-      if (until > last) last = until;
     }
     if (this.#timer === undefined || this.#alarm > first) this.#arm(first, now);
     else if (this.#flushed.length === 1) (this.#timer as { ref?(): void }).ref?.();
-    return last;
   }
 
   /** Lets the process end, because no caller waits. */
