@@ -1,6 +1,6 @@
-// `npm run servers [name...]`: runs what depends on the server (the contract, scripts, tracking, the manager) under
-// Bun, once for each server that `REDIS_SERVER` names: one, or several with commas between them. Names pick the test
-// files that contain one of them.
+// `npm run servers [name...]`: runs what depends on the server (the contract, scripts, tracking, clusters, Sentinel,
+// the manager) under Bun, once for each server that `REDIS_SERVER` names: one, or several with commas between them.
+// Names pick the test files that contain one of them.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,9 +10,9 @@ import { setupPackages, setupRedis } from "./setup.mjs";
 import { bin, files, run } from "./tools.mjs";
 
 const DEPENDS_ON_SERVER =
-  /^test\/(contract|differential|scripts|tags|read_through|lock|rate_\w+|near_cache|tracking|node_redis|failover|full_store|read_only|rights|permissions|manager_\w+|bridge_tcp)_test\.ts$/;
+  /^test\/(?!config_|several_)(contract|differential|scripts|tags|read_through|lock|rate_\w+|near_cache|tracking|node_redis|failover|full_store|read_only|rights|permissions|manager_\w+|bridge_tcp|(\w+_)?(cluster|sentinel|shards|parts|promise)(_\w+)?|managed_stores)_test\.ts$/;
 /** Milliseconds that one server may take. */
-const TIMEOUT = 600_000;
+const TIMEOUT = 1_200_000;
 
 const names = process.argv.slice(2);
 const tests = files("test", DEPENDS_ON_SERVER).filter((f) => names.length === 0 || names.some((n) => f.includes(n)));

@@ -3,12 +3,12 @@
  * operation works, or fails with the one sentence that is named here, and doctor says so.
  */
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { type CacheClient, type ClientOptions, createCacheClient } from "../mod.ts";
 import { diagnose } from "../src/manager/mod.ts";
 import { eventually } from "./helpers/eventually.ts";
-import { startManagedStore } from "./helpers/managed_store.ts";
-import { rawCommand, startRedis } from "./helpers/redis_server.ts";
+import { type ManagedStore, startManagedStore } from "./helpers/managed_store.ts";
+import { type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 
 const LIMIT = { timeout: 120_000 };
 
@@ -201,6 +201,10 @@ const PROFILES: { readonly [name: string]: Profile } = {
     acl: ["~*", "&*", "+@all", "-@admin", "-@dangerous"],
     doctor: { version: /^info this user may not run INFO/, memory: /^info this user may not run INFO/ },
   },
+  "that lets scripts use declared keys alone": {
+    check: "declared",
+    doctor: { scripts: /^info scripts use declared keys alone, .*script tried accessing undeclared key/ },
+  },
   "that wants the keys of scripts literally": {
     check: "literal",
     fails: WITHOUT_SCRIPTS(/using the KEYS array: .*set script_check_enable to 0/),
@@ -247,3 +251,79 @@ for (const [name, { args = [], acl, check, options, fails = {}, doctor = {} }] o
     });
   });
 }
+
+describe("a store that lets scripts use declared keys alone", () => {
+  let redis: RedisServer;
+  let proxy: ManagedStore;
+  let client: CacheClient;
+  const sent: string[][] = [];
+  const names = async (run: () => Promise<unknown>): Promise<string[]> => {
+    sent.length = 0;
+    await run();
+    return sent.map((commands) => commands.join("+"));
+  };
+  before(async () => {
+    redis = await startRedis();
+    proxy = await startManagedStore(redis.port, "declared");
+    client = createCacheClient({ env: {}, url: proxy.url, timeout: 5000, onError: "throw", logger: false });
+    client.onSend(({ commands }) => void sent.push(commands.map(([name]) => name)));
+    const cache = client.cache();
+    for (const key of ["a", "b", "c"]) await cache.set(key, key, { tags: [key], ttl: "1h" });
+    await cache.invalidateTags("other");
+  });
+  after(async () => {
+    await client?.close();
+    await proxy?.stop();
+    await redis?.stop();
+  });
+
+  it("reads tagged entries by two MGETs once a script was refused, and asks no script again", LIMIT, async () => {
+    const cache = client.cache();
+    const first = await names(() => cache.get("a"));
+    assert.ok(first.some((commands) => commands.startsWith("EVAL")));
+    assert.deepEqual(await names(() => cache.get("a")), ["MGET+PTTL", "MGET"]);
+    assert.equal(await cache.get("b"), "b");
+    assert.ok(await cache.invalidateTags("b"));
+    assert.equal(await cache.get("b"), undefined);
+    assert.equal(await cache.get("c"), "c");
+  });
+
+  it("slides the TTL of a tagged entry, and of its marks, by a script that declares them", LIMIT, async () => {
+    const auth = client.service("auth");
+    await auth.sessions.set("s", { userId: "u1" });
+    await auth.cache.invalidateTags("other");
+    await auth.sessions.get("s");
+    assert.deepEqual(await names(() => auth.sessions.get("s")), ["MGET", "EVALSHA"]);
+    assert.ok(await auth.revokeUser("u1"));
+    assert.equal(await auth.sessions.get("s"), undefined);
+  });
+
+  it(
+    "sends a script again with the marks of what stands there, and what came behind it after that",
+    LIMIT,
+    async () => {
+      const cache = client.cache();
+      assert.ok(await cache.expire("c", "6m"));
+      assert.deepEqual(await names(() => cache.expire("c", "5m")), ["EVALSHA", "MGET", "EVALSHA"]);
+      // In one tick: the second write must not be undone by the first, which is refused at first.
+      const [touched, written] = await Promise.all([cache.expire("c", "5s"), cache.set("c", "new", { ttl: "1h" })]);
+      assert.deepEqual([touched, written, await cache.get("c")], [true, true, "new"]);
+      assert.ok(Number(await cache.ttl("c")) > 3000);
+    },
+  );
+
+  it("sends a script again when the entry has other tags by then", LIMIT, async () => {
+    const cache = client.cache();
+    const other = createCacheClient({ env: {}, url: redis.url, timeout: 5000 });
+    await cache.set("d", 1, { tags: ["first"] });
+    let changes = 2;
+    const stop = client.subscribe((event) => {
+      // The marks are about to be read, or were read for tags that the entry has no more.
+      if (event.type === "retry" && changes-- > 0) void other.cache().set("d", 2, { tags: [`other${changes}`] });
+    });
+    assert.ok(await cache.expire("d", "5m"));
+    stop();
+    assert.ok(changes < 2);
+    await other.close();
+  });
+});

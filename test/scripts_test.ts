@@ -196,10 +196,16 @@ const entries = {
 } as const;
 
 const entryCalls = {
-  read: fc.record({
-    keys: fc.array(entry, { maxLength: 3 }).map((all) => [CLOCK, ...all]),
-    args: fc.tuple(some(MARKS), ttlOrNone, some("0", "1", "2", "3")),
-  }),
+  read: fc
+    .record({
+      keys: fc.array(entry, { maxLength: 3 }).map((all) => [CLOCK, ...all]),
+      args: fc.tuple(some(MARKS), ttlOrNone, some("0", "1", "2", "3")),
+      marks: fc.option(fc.array(mark, { maxLength: 2 }), { nil: undefined }),
+    })
+    .map(({ keys, args, marks }) => ({
+      keys: [...keys, ...(marks ?? [])],
+      args: [...args, ...(marks ? [`${keys.length}`] : [])],
+    })),
   store: fc
     .record({
       keys: fc

@@ -70,6 +70,7 @@ export class Assembly {
         sends,
         rights: this.#state.rights(opening.key),
         readHeads: this.#setup.plainCommands?.heads(),
+        declared: this.#setup.plainCommands?.declared(),
         onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
       });
       const nears = new Nears();

@@ -2,6 +2,7 @@ import { Marks } from "../cache/marks.ts";
 import { PlainWrite } from "../cache/plain_write.ts";
 import type { PlainWriter } from "../cache/write.ts";
 import type { Shard } from "../entry/keyspace.ts";
+import { type DeclaredMarks, declaredMarks } from "../wire/declared_marks.ts";
 import { headReader, type ReadHeads } from "../wire/read_heads.ts";
 
 /** The parts of a client that read and write by plain commands. */
@@ -10,6 +11,8 @@ export interface PlainCommands {
   heads(): ReadHeads;
   /** Gives the shards of a keyspace what is known of their marks, for tagged entries. */
   mark(shards: readonly Shard[]): void;
+  /** Makes the part that declares marks where a store wants that. */
+  declared(): DeclaredMarks;
   /** Makes a write of an entry without tags. */
   readonly write: PlainWriter;
 }
@@ -24,5 +27,6 @@ export const plainCommands: PlainCommands = {
     const debt = { reads: 0 };
     for (const shard of shards) shard.marks = new Marks(debt);
   },
+  declared: declaredMarks,
   write: (...args) => new PlainWrite(...args),
 };

@@ -93,20 +93,21 @@ end
 /**
  * Reads entries: whole ones by one MGET, because each call costs more than the rest.
  *
- * - KEYS: the epoch, the entries
+ * - KEYS: the epoch, the entries, and after them the marks of their tags where the store wants them declared
  * - ARGV: the prefix of marks; the milliseconds that each read starts again, or 0; 0 for texts, 2 for heads, and 1
- *   more for PTTL too
+ *   more for PTTL too; the place of the last entry among KEYS, if marks follow it
  * - Returns the epoch, then for each entry its text and, if asked for, its PTTL. The text is nil if the entry is not
  *   valid, or not a text. A head is "0" for a value of another type.
  */
 export const read: Script = {
   name: "read",
-  sha1: "4d2152db1648a339dbef8f4390394241b560ef8a",
-  lua: `${LUA_FIND}local prefix, slide, what = unpack(ARGV)
-local texts = redis.call('MGET', unpack(KEYS, 1, what > '1' and 1 or #KEYS))
+  sha1: "429308bad8bc1f4d8499fad92539fd7e5f8fd889",
+  lua: `${LUA_FIND}local prefix, slide, what, last = unpack(ARGV)
+last = tonumber(last or #KEYS)
+local texts = redis.call('MGET', unpack(KEYS, 1, what > '1' and 1 or last))
 local epoch = texts[1]
 local reply = {epoch}
-for i = 2, #KEYS do
+for i = 2, last do
   local key, text = KEYS[i], texts[i]
   if what > '1' then
     text = redis.pcall('GETRANGE', key, 0, 999)

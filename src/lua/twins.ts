@@ -72,7 +72,8 @@ const WHOLE = /^-?[1-9]\d+$/;
 export const twins: readonly TwinnedScript[] = [
   {
     ...read,
-    twin(store, [epochKey = "", ...keys], [prefix = "", slide = "", what = ""]) {
+    twin(store, [epochKey = "", ...all], [prefix = "", slide = "", what = "", last]) {
+      const keys = last === undefined ? all : all.slice(0, Number(last) - 1);
       const [epoch = null, ...texts] = store.call("MGET", epochKey, ...keys) as readonly (string | null)[];
       return [
         epoch,

@@ -10,9 +10,8 @@
  *   in between. Each key is read once, and the epoch of its keyspace with it. Deletions in a row join one UNLINK; those
  *   of several callers one script, because each caller learns how many of its own keys existed.
  * - **Order.** Commands for one key take effect in the order of the calls. A wire that keeps the order of overlapping
- *   sends needs no help. On others a command waits while an earlier one for its key is in flight, if one of the two is
- *   a write. On every wire it waits while an earlier one is being repeated, and a command that a later one has
- *   overtaken is not repeated.
+ *   sends needs no help. On others a command waits while an earlier one for its key is in flight, if one of them is a
+ *   write. On every wire it waits while an earlier one is repeated. One that a later one has overtaken is not repeated.
  * - **Rights.** If the script that reads is refused, EVAL_RO runs it (Redis 7), else plain commands do its work. If
  *   EVALSHA is refused, EVAL runs all scripts. What worked is remembered.
  * - **Deadlines** cover connecting, queueing, sending and the reply. `deadlines.ts` says when they stand still. After
@@ -93,7 +92,7 @@ export class Batch {
     const breakerOf = (slots: readonly Slot[]) => this.#partOf(slots).breaker;
     this.#deadlines = new Deadlines(this.#flushed, breakerOf, options.clock ?? performance);
     this.#order = new KeyOrder(this.#deadlines);
-    this.#repeats = new Repeats(options, this.#deadlines, this.#flushed);
+    this.#repeats = new Repeats(this, options, this.#deadlines, this.#flushed);
   }
 
   /** True if plain commands cost the store less than a script: it is a server at the end of a connection. */
@@ -410,7 +409,7 @@ export class Batch {
 
   #readByCommands(reader: Reader, readScript: ReadScript, timeout: number): void {
     const until = this.#deadlines.now() + timeout;
-    readByCommands(reader, readScript, (...command) =>
+    (this.#options.declared?.read ?? readByCommands)(reader, readScript, (...command) =>
       this.send(command, [reader.physical], Math.max(1, until - this.#deadlines.now()), true),
     ).then(
       (reply) => {
@@ -438,6 +437,7 @@ export class Batch {
   }
 
   #mayRepeat(slot: Slot, error: StoreError, { part, attempt }: Flight): boolean {
+    if (this.#options.declared?.wants(slot, error)) return true;
     if (slot.script && !slot.reloaded && /^NOSCRIPT|evalsha/i.test(error.message)) {
       slot.reloaded = true;
       part.known.delete(slot.script.sha1);

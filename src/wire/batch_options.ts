@@ -1,6 +1,7 @@
 import type { Driver, Reply, StoreError } from "../../drivers/driver.ts";
 import type { Events, Sending } from "../telemetry/events.ts";
 import type { Breaker } from "./breaker.ts";
+import type { DeclaredMarks } from "./declared_marks.ts";
 import type { LoadClock } from "./load_clock.ts";
 import type { ReadHeads } from "./read_heads.ts";
 import type { ReadBy, Slot } from "./slot.ts";
@@ -25,6 +26,8 @@ export interface BatchOptions {
   readonly rights?: ReadRights | undefined;
   /** Reads heads by plain commands. */
   readonly readHeads?: ReadHeads | undefined;
+  /** Declares the marks of tags as keys of scripts, where stores want that. */
+  readonly declared?: DeclaredMarks | undefined;
   /** Called before a tick's commands leave. The commands that it adds leave with them. */
   readonly onLeave?: (() => void) | undefined;
   /** Takes an event for each send. */

@@ -8,10 +8,12 @@ import type { StoreError } from "../../drivers/driver.ts";
 import { isForbidden } from "../base/store_error.ts";
 import type { BatchOptions } from "./batch_options.ts";
 import type { Deadlines } from "./deadlines.ts";
+import type { Sender } from "./declared_marks.ts";
 import type { Slot } from "./slot.ts";
 
 /** The slots of a batch that will be repeated. */
 export class Repeats {
+  readonly #batch: Sender;
   readonly #options: BatchOptions;
   readonly #deadlines: Deadlines;
   readonly #flushed: readonly (readonly Slot[])[];
@@ -20,11 +22,13 @@ export class Repeats {
   readonly #jitter = 0.5 + Math.random();
 
   /**
+   * @param batch The batch.
    * @param options The options of the batch.
    * @param deadlines The deadlines of the slots.
    * @param flushed The slots of each flush in which some have no answer yet.
    */
-  constructor(options: BatchOptions, deadlines: Deadlines, flushed: readonly (readonly Slot[])[]) {
+  constructor(batch: Sender, options: BatchOptions, deadlines: Deadlines, flushed: readonly (readonly Slot[])[]) {
+    this.#batch = batch;
     this.#options = options;
     this.#deadlines = deadlines;
     this.#flushed = flushed;
@@ -48,7 +52,7 @@ export class Repeats {
 
   /** Waits before slots are sent again. Rejects the callers of those that may not be, and returns the others. */
   async wait(again: readonly Slot[], attempt: number, cause: StoreError, until: number): Promise<readonly Slot[]> {
-    const { wire, onRetry } = this.#options;
+    const { wire, onRetry, declared } = this.#options;
     const forgotten = cause.code === "NOSCRIPT" || isForbidden(cause);
     // The driver has already left a server that ceased to be the primary.
     const atOnce = forgotten || (attempt === 1 && (cause.kind === "connection" || cause.code === "READONLY"));
@@ -69,6 +73,8 @@ export class Repeats {
       wire.retries += slots.length;
       onRetry(attempt, slots.length, cause);
     }
+    const declaring = declared?.declare(this.#batch, slots);
+    if (declaring) await declaring;
     return slots;
   }
 

@@ -277,7 +277,7 @@ export class DeleteSlot extends Slot {
 export class CommandSlot extends Slot {
   readonly #args: readonly (string | number)[];
   /** Keys of the script whose order does not matter. */
-  readonly #also: readonly string[] | undefined;
+  also: readonly string[] | undefined;
 
   constructor(
     keys: readonly string[],
@@ -289,7 +289,7 @@ export class CommandSlot extends Slot {
   ) {
     super(keys as string[], timeout, idempotent, script);
     this.#args = args;
-    this.#also = also;
+    this.also = also;
   }
 
   override join(last: Slot): boolean {
@@ -305,7 +305,7 @@ export class CommandSlot extends Slot {
   override render(known: boolean): Command {
     const { keys, script } = this;
     if (!script) return this.#args as Command;
-    return evaluate(script, known, this.#also ? [...keys, ...this.#also] : keys, this.#args);
+    return evaluate(script, known, this.also ? [...keys, ...this.also] : keys, this.#args);
   }
 
   protected override answer(reply: Reply): void {
