@@ -11,6 +11,7 @@
 
 import { hashSlot } from "../src/base/crc16.ts";
 import { type NodeAddress, nodeName, readNodes } from "../src/base/hosts.ts";
+import { keysOf } from "./cluster/keys.ts";
 import { type ClusterOptions, readClusterOptions } from "./cluster/options.ts";
 import { connectTo, databaseError, RoutedConnection } from "./cluster/routed_connection.ts";
 import { Router } from "./cluster/router.ts";
@@ -59,7 +60,10 @@ export function cluster(options: ClusterOptions): Driver {
     seeds,
     translate,
     open: (address) => nodeRedis({ ...node, ...address }) as NodeDriver,
-    changed: () => trackings.follow(topology.masters),
+    changed() {
+      trackings.follow(topology.masters);
+      trackings.moved();
+    },
   });
   const trackings = new Trackings(
     (part) => {
@@ -82,6 +86,7 @@ export function cluster(options: ClusterOptions): Driver {
         throw database === 0 ? error : databaseError(error, database);
       }
     },
+    asked: (command) => trackings.report(keysOf(command)),
   }));
   const own = new Set<Connection>();
   let closed: Promise<void> | undefined;

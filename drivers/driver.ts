@@ -130,6 +130,11 @@ export interface Tracker {
    */
   down(part?: string): void;
   /**
+   * Announces that some keys have another part now, by {@linkcode Driver.partOf}. Values that were kept of another part
+   * must be dropped.
+   */
+  moved?(): void;
+  /**
    * Announces that the store refuses to report changes: a command is forbidden, renamed or unknown, or a permission is
    * missing. The driver asks again and again; {@linkcode up} follows when the store agrees.
    *

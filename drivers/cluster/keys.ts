@@ -1,8 +1,17 @@
-/** Rules about commands: which of them can be cut up. */
+/** Rules about commands: their keys, and which of them can be cut up. */
 
-import { nameOf } from "../../src/base/routing_key.ts";
+import { nameOf, routingKey, wordText } from "../../src/base/routing_key.ts";
 import type { RawCommand, RawReply } from "../driver.ts";
 import { StoreError } from "../driver.ts";
+
+/** Returns the keys of a command that reads or writes entries. */
+export function keysOf(command: RawCommand): string[] {
+  const name = nameOf(command);
+  if (/^(MGET|UNLINK|DEL|EXISTS|TOUCH)$/.test(name)) return command.slice(1).map(wordText);
+  if (/^(EVAL|EVALSHA)(_RO)?$/.test(name)) return command.slice(3, 3 + Number(command[2])).map(wordText);
+  const key = routingKey(command);
+  return key === undefined ? [] : [key];
+}
 
 /** A command of several keys as commands of one key, and how their replies make up its own. */
 export interface Cut {

@@ -29,6 +29,8 @@ const CHANGE = 100;
 /** The connections of a router to one node. */
 export interface NodeLine {
   send(commands: readonly RawCommand[], options: SendOptions | undefined, database: number): Promise<RawReply[]>;
+  /** Called with each command that leaves for this node because it gets the slot. */
+  asked?(command: RawCommand): void;
 }
 
 /** One call, with what its commands share. */
@@ -222,6 +224,8 @@ export class Router {
   /** Sends commands to the node that gets their slot. ASKING holds for the command behind it alone. */
   #ask(node: MasterNode, commands: readonly RawCommand[], call: Call, hops: number): Promise<RawReply[]> {
     const pairs = commands.flatMap((command) => [["ASKING"], command]);
+    const line = this.#line(node);
+    for (const command of commands) line.asked?.(command);
     return this.#write(
       node,
       pairs,

@@ -51,7 +51,7 @@ export interface Dialing {
   /** Makes the driver of a node. */
   readonly open: (address: NodeAddress) => NodeDriver;
   readonly translate: Translate;
-  /** Called after each change of the masters. */
+  /** Called after each change of the masters or of their slots. */
   readonly changed: () => void;
 }
 
@@ -158,8 +158,8 @@ export class Topology {
       this.#owners[slot] = node.name;
       if (!this.#masters.has(node.name)) {
         this.#masters = new Map([...this.#masters, [node.name, address]]);
-        this.#dialing.changed();
       }
+      this.#dialing.changed();
       this.refresh(node);
     }
     return node;

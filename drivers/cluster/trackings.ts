@@ -51,6 +51,19 @@ export class Trackings {
     }
   }
 
+  /** Announces that slots have another master. */
+  moved(): void {
+    for (const { tracker } of this.#subscribers) tracker.moved?.();
+  }
+
+  /** Reports keys that were asked for where they may be written untold: at the master that gets their slot. */
+  report(keys: readonly string[]): void {
+    for (const { prefix, tracker } of this.#subscribers) {
+      const own = keys.filter((key) => key.startsWith(prefix));
+      if (own.length > 0) tracker.invalidate(own);
+    }
+  }
+
   /** Ends all trackings. */
   close(): void {
     const open = [...this.#connections.values()];

@@ -1,5 +1,5 @@
 /** The near cache of one cache or collection: the reads that it keeps, and how it learns of changes. */
-import type { Driver, Reply, StoreError, Tracking } from "../../drivers/driver.ts";
+import type { Driver, Reply, StoreError, Tracker, Tracking } from "../../drivers/driver.ts";
 import { MARKS } from "../base/own_keys.ts";
 import { parseTtl, type TtlClasses } from "../base/ttl.ts";
 import type { NearOptions } from "../config/policy.ts";
@@ -54,6 +54,8 @@ export class NearCache {
   #trackings: Tracking[] = [];
   #state: "new" | "opening" | "open" | "closed" = "new";
   #tracked = false;
+  /** The part of a key, and the parts that report changes, if the store has several. */
+  #parts: { of(key: string): string; readonly up: Set<string> } | undefined;
 
   /** @param setup The options, and the parts that it uses. */
   constructor(setup: NearSetup) {
@@ -95,6 +97,8 @@ export class NearCache {
     const { left, text, document, state, value, id } = read;
     if (mark === undefined || !this.store.live || state !== "fresh" || typeof left !== "number" || text === null)
       return;
+    const part = this.#parts?.of(read.physical);
+    if (part !== undefined && !this.#parts?.up.has(part)) return;
     const from = this.#now();
     const { at, ttl = 0, tags = NO_TAGS } = document ?? {};
     let span = left < 0 ? this.#ttl : Math.min(left, this.#ttl);
@@ -106,6 +110,7 @@ export class NearCache {
       from,
       until: from + span,
       tags,
+      part,
       epoch: read.epoch.seq,
       bytes: text.length,
     });
@@ -157,27 +162,39 @@ export class NearCache {
     };
     const [{ marksPrefix = "" } = {}] = space.shards;
     const prefixes = marksPrefix.startsWith(prefix) ? [prefix] : [prefix, marksPrefix];
-    let up = 0;
     this.#tracked = true;
     if (options.ttl === undefined) this.#ttl = 30_000;
-    this.#trackings = prefixes.map((start) => {
-      let alive = false;
-      const tracker = {
-        invalidate: (keys: readonly string[] | null) => this.#emit(changed(keys), "change"),
-        up: () => {
-          if (!alive) up++;
-          alive = true;
-          if (up === prefixes.length) near.live = true;
+    const up = new Set<string | undefined>();
+    const { partOf, capabilities } = driver;
+    if (partOf && capabilities.parts) this.#parts = { of: (key) => partOf.call(driver, key), up: up as Set<string> };
+    /** The parts that report keys with each of the prefixes. */
+    const alive = prefixes.map(() => new Set<string | undefined>());
+    this.#trackings = prefixes.map((start, i) => {
+      const mine = alive[i] as Set<string | undefined>;
+      const tracker: Tracker = {
+        invalidate: (keys) => this.#emit(changed(keys), "change"),
+        up: (part) => {
+          mine.add(part);
+          if (alive.every((parts) => parts.has(part))) {
+            const others = part !== undefined && up.size > 0;
+            up.add(part);
+            if (others) near.dropIf((entry) => entry.part === part);
+            else near.live = true;
+          }
           onTracking?.();
         },
-        refused: (error: StoreError) => onTracking?.(error),
-        down: () => {
-          if (alive) up--;
-          alive = false;
-          const { size } = near;
-          near.live = false;
+        refused: (error) => onTracking?.(error),
+        down: (part) => {
+          if (part === undefined) mine.clear();
+          else mine.delete(part);
+          if (part === undefined) up.clear();
+          else up.delete(part);
+          let { size } = near;
+          if (up.size > 0) size = near.dropIf((entry) => entry.part === part);
+          else near.live = false;
           this.#emit(size, "lost");
         },
+        moved: () => this.#emit(near.dropIf(({ key, part }) => this.#parts?.of(key) !== part), "lost"),
       };
       return (driver.track as NonNullable<Driver["track"]>)(database, start, tracker);
     });

@@ -30,6 +30,8 @@ export interface NearValue {
   readonly until: number;
   /** The names of its tags. */
   readonly tags: readonly string[];
+  /** The part of the store that had it, if the store has several. */
+  readonly part?: string | undefined;
   /** The epoch of the keyspace when it was read. */
   readonly epoch: number;
   /** The length of the stored text. */
@@ -181,7 +183,7 @@ export class NearStore {
    * @returns The value to hand out.
    */
   put(mark: ReadMark, read: NearValue): unknown {
-    const { id, key, from, until, tags, epoch, bytes, value } = read;
+    const { id, key, from, until, tags, part, epoch, bytes, value } = read;
     const shared = !this.#clone && deepFreeze(value);
     const old = this.#keys.get(key);
     const dropped = this.#drops.get(key) ?? this.#earlier.get(key) ?? 0;
@@ -205,6 +207,7 @@ export class NearStore {
       from,
       until,
       tags,
+      part,
       epoch,
       bytes,
       used: false,
@@ -252,10 +255,20 @@ export class NearStore {
    * @returns The number of entries that were dropped.
    */
   dropTags(tags: readonly string[]): number {
+    return this.dropIf((entry) => entry.tags.some((tag) => tags.includes(tag)));
+  }
+
+  /**
+   * Drops the entries that fit, and keeps no value of reads that are in flight.
+   *
+   * @param fits Returns whether to drop an entry.
+   * @returns The number of entries that were dropped.
+   */
+  dropIf(fits: (entry: NearEntry) => boolean): number {
     this.#floor = ++this.#count;
     let dropped = 0;
     for (const entry of this.#keys.values()) {
-      if (!entry.tags.some((tag) => tags.includes(tag))) continue;
+      if (!fits(entry)) continue;
       this.#remove(entry);
       dropped++;
     }
