@@ -194,7 +194,11 @@ export class NearCache {
           else near.live = false;
           this.#emit(size, "lost");
         },
-        moved: () => this.#emit(near.dropIf(({ key, part }) => this.#parts?.of(key) !== part), "lost"),
+        moved: () =>
+          this.#emit(
+            near.dropIf(({ key, part }) => this.#parts?.of(key) !== part),
+            "lost",
+          ),
       };
       return (driver.track as NonNullable<Driver["track"]>)(database, start, tracker);
     });
