@@ -298,6 +298,8 @@ class Cluster implements RedisCluster {
     const assign = async (owner: ClusterNode) => {
       const others = (await this.masters()).filter((node) => node !== owner);
       for (const node of [owner, ...others]) {
+        // A replica hears of it from its master.
+        if ((await ownLine(node))[3] !== "-") continue;
         expectDone(await node.say("CLUSTER", "SETSLOT", slot, "NODE", owner.id));
       }
       // A message from before the move, about the old owner, could take the slot from a node that has not heard of its
