@@ -5,6 +5,7 @@ import { clusterFactory } from "./client/cluster_factory.ts";
 import { entryPoint } from "./client/entry_point.ts";
 import { memoryFactory } from "./client/memory_factory.ts";
 import { restFactory } from "./client/rest_factory.ts";
+import { sentinelFactory } from "./client/sentinel_factory.ts";
 import { serverParts } from "./client/server_parts.ts";
 import { tcpFactory } from "./client/tcp_factory.ts";
 import type { ClientOptions } from "./client/types.ts";
@@ -16,6 +17,7 @@ const factories = {
   memory: memoryFactory,
   "node-redis": tcpFactory,
   cluster: clusterFactory,
+  sentinel: sentinelFactory,
   upstash: restFactory,
 };
 const main = entryPoint(factories, readEnvironment, serverParts);

@@ -15,6 +15,7 @@ import { createCluster as createCluster6 } from "redis6";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
 import { type ClientOptions, createCacheClient } from "../mod.ts";
 import { startProxy } from "./helpers/proxy.ts";
+import { type SentinelServers, startSentinels } from "./helpers/redis_sentinel.ts";
 import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 
 const OF_CLUSTER =
@@ -77,19 +78,49 @@ describe("a node of a cluster", () => {
   }
 });
 
-describe("a cluster's URL", () => {
-  it("that leads to a single server says which URL is right", async () => {
-    const redis = await startRedis();
-    const messages = await failures({ cluster: { nodes: [`127.0.0.1:${redis.port}`] } });
-    await redis.stop();
-    assert.ok(messages.length > 0);
-    for (const message of messages) {
-      assert.match(
-        message,
-        /^Cannot reach the cluster at (127.0.0.1:\d+): .*: Redis at \1 is a single server: use redis:\/\/\1 \(rediss:/,
-      );
-    }
+describe("real servers at a URL that is not theirs", () => {
+  let servers: SentinelServers;
+  before(async () => {
+    servers = await startSentinels();
   });
+  after(() => servers?.stop());
+
+  const sentinelAt = () => `${servers.addresses[0]}`;
+  const singleAt = () => `${servers.nodes[0]?.address}`;
+  const cases: readonly (readonly [string, url: () => string, RegExp])[] = [
+    [
+      "a single server at that of a cluster",
+      () => `redis+cluster://${singleAt()}`,
+      /^Cannot reach the cluster at ([\d.:]+): .*: Redis at \1 is a single server: use redis:\/\/\1 \(rediss:/,
+    ],
+    [
+      "a Sentinel at that of a cluster",
+      () => `redis+cluster://${sentinelAt()}`,
+      /^Cannot reach the cluster at ([\d.:]+): .*: if a Sentinel answers here, use redis\+sentinel:\/\/\1\/mymaster, with/,
+    ],
+    [
+      "a Sentinel at that of a single server",
+      () => `redis://${sentinelAt()}`,
+      /if a Sentinel answers here, use redis\+sentinel:\/\/127\.0\.0\.1:\d+\/mymaster, with the name of its master/,
+    ],
+    [
+      "a single server at that of Sentinel",
+      () => `redis+sentinel://${singleAt()}/mymaster`,
+      /([\d.:]+) says .* so it is not a sentinel: use redis:\/\/\1 if it is a single server, redis\+cluster:\/\/ if/,
+    ],
+    [
+      "sentinels that know no such master",
+      () => `redis+sentinel://${sentinelAt()}/other`,
+      /the sentinel at [\d.:]+ does not know this name, but mymaster$/,
+    ],
+  ];
+  for (const [what, url, expected] of cases) {
+    it(`name the URL that is right for ${what}`, async () => {
+      const messages = await failures({ url: url() });
+      assert.ok(messages.length > 0);
+      for (const message of messages) assert.match(message, expected);
+    });
+  }
 });
 
 describe("a Sentinel", () => {

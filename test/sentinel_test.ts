@@ -188,7 +188,10 @@ describe("sentinel", () => {
           { name: "other" },
           /^Cannot find the master other by its sentinels: the sentinel at .* does not know this name, but mymaster/,
         ],
-        [{ sentinels: [`127.0.0.1:${plain.port}`] }, /says ERR unknown command .*, so it is not a sentinel$/],
+        [
+          { sentinels: [`127.0.0.1:${plain.port}`] },
+          /says ERR unknown command .*, so it is not a sentinel: use redis:.* of a cluster$/,
+        ],
         [{ sentinels: [`127.0.0.1:${dead}`] }, new RegExp(`127\\.0\\.0\\.1:${dead}: .*(refused|REFUSED)`)],
         [{ sentinels: [`127.0.0.1:${liar.port}`] }, new RegExp(`Cannot connect to Redis at 127.0.0.1:${dead}`)],
         [

@@ -188,7 +188,9 @@ export class SentinelNode {
     }
     const { kind, code, message } = errorReply(withoutArguments(error.message));
     const [, word] = /unknown command [`']?(sentinel)/i.exec(message) ?? [];
-    const advice = word ? ", so it is not a sentinel" : code === "NOAUTH" ? ": set sentinelPassword" : "";
+    const stores = `use redis://${this.endpoint} if it is a single server, redis+cluster:// if it is of a cluster`;
+    const login = code === "NOAUTH" ? ": set sentinelPassword, or REDIS_SENTINEL_PASSWORD" : "";
+    const advice = word ? `, so it is not a sentinel: ${stores}` : login;
     return new StoreError(kind === "auth" ? "auth" : "connection", `${this.endpoint} says ${message}${advice}`, {
       code,
     });
