@@ -96,7 +96,7 @@ describe("real servers at a URL that is not theirs", () => {
     [
       "a Sentinel at that of a cluster",
       () => `redis+cluster://${sentinelAt()}`,
-      /^Cannot reach the cluster at ([\d.:]+): .*: if a Sentinel answers here, use redis\+sentinel:\/\/\1\/mymaster, with/,
+      /^Cannot reach the cluster at ([\d.:]+): .*: if a Sentinel answers here, use redis\+sentinel:\/\/\1\/mymaster/,
     ],
     [
       "a Sentinel at that of a single server",
