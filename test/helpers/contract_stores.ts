@@ -6,6 +6,7 @@ import { type CacheClient, type ClientOptions, createCacheClient, type Driver } 
 import { bridge } from "../../src/bridge/bridge.ts";
 import type { Listener } from "../../src/runtime/listen.ts";
 import { contract } from "../contract_cases.ts";
+import { startCluster } from "./redis_cluster.ts";
 import { startSentinels } from "./redis_sentinel.ts";
 import { type RedisServer, rawCommand, startRedis } from "./redis_server.ts";
 import { serve } from "./serve.ts";
@@ -116,6 +117,18 @@ export async function upstashStore(over: "redis" | "memory"): Promise<ContractSt
       await stop();
       await redis?.stop();
     },
+  };
+}
+
+/** A real cluster of three masters, emptied before each case. */
+export async function clusterStore(): Promise<ContractStore> {
+  const servers = await startCluster();
+  return {
+    async open() {
+      await servers.flush();
+      return { driver: "cluster", cluster: { nodes: servers.addresses } };
+    },
+    close: () => servers.stop(),
   };
 }
 

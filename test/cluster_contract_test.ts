@@ -1,0 +1,3 @@
+import { clusterStore, runContract } from "./helpers/contract_stores.ts";
+
+runContract("a cluster of three masters", clusterStore);
