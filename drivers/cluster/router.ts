@@ -217,12 +217,27 @@ export class Router {
     const into = (group: readonly number[], some: Promise<RawReply[]>) =>
       void sends.push(some.then((all) => put(replies, group, all), putError(replies, group)));
     for (const [to, group] of moved) into(group, this.#carry(to, pick(commands, group), call, hops + 1));
-    for (const [to, group] of asked) into(group, this.#ask(to, pick(commands, group), call, hops + 1));
+    const latest = this.#last.get(node);
+    for (const [to, group] of asked) {
+      const isLast = () => alone && group.at(-1) === commands.length - 1 && this.#last.get(node) === latest;
+      into(group, this.#ask(to, pick(commands, group), call, hops + 1, isLast));
+    }
     return sends.length === 0 ? replies : Promise.all(sends).then(() => replies);
   }
 
-  /** Sends commands to the node that gets their slot. ASKING holds for the command behind it alone. */
-  #ask(node: MasterNode, commands: readonly RawCommand[], call: Call, hops: number): Promise<RawReply[]> {
+  /**
+   * Sends commands to the node that gets their slot. ASKING holds for the command behind it alone.
+   *
+   * @param isLast Returns true if nothing was issued later to the node that refused them: before version 7 it also
+   *   refuses commands of which it has some of the keys.
+   */
+  #ask(
+    node: MasterNode,
+    commands: readonly RawCommand[],
+    call: Call,
+    hops: number,
+    isLast: () => boolean,
+  ): Promise<RawReply[]> {
     const pairs = commands.flatMap((command) => [["ASKING"], command]);
     const line = this.#line(node);
     for (const command of commands) line.asked?.(command);
@@ -236,7 +251,8 @@ export class Router {
           return asking instanceof StoreError ? asking : asRefusal(reply as RawReply);
         });
         const may = hops < HOPS && !isOver(call);
-        const sends = may ? replies.flatMap((_, index) => this.#cut(commands, index, replies, call, hops, alone)) : [];
+        const last = alone && isLast();
+        const sends = may ? replies.flatMap((_, index) => this.#cut(commands, index, replies, call, hops, last)) : [];
         // Their slot is on its way elsewhere, or back.
         const refused = [...replies.keys()].filter((index) => /^(MOVED|ASK)$/.test(codeOf(replies[index]) ?? ""));
         for (const index of refused) replies[index] = tryAgain(replies[index] as StoreError);
