@@ -8,6 +8,7 @@ import { hashSlot } from "../src/base/crc16.ts";
 import { openManagedConnection } from "../src/manager/connection.ts";
 import { backup, diagnose, type Finding, finish, inspect, type Problem } from "../src/manager/mod.ts";
 import { slowLog } from "../src/manager/slow_log.ts";
+import { monitor, prometheus } from "../src/monitor/mod.ts";
 import { StoreWatch } from "../src/monitor/store_watch.ts";
 import { BackupFile } from "./helpers/backup_file.ts";
 import { type ClusterNode, type RedisCluster, startCluster } from "./helpers/redis_cluster.ts";
@@ -110,6 +111,31 @@ describe("tools on a cluster", () => {
     } finally {
       frozen?.resume();
       await servers.settled();
+    }
+  });
+
+  it("the monitor judges the memory of each node, and exports each by its address", async () => {
+    const client = make();
+    const [first] = servers.nodes as [ClusterNode];
+    await first.say("CONFIG", "SET", "maxmemory", "1mb");
+    let now = 1_000_000;
+    const watch = monitor(client, { clock: () => now, logger: false });
+    try {
+      await watch.tick();
+      assert.deepEqual(
+        watch.alerts.map(({ rule, node }) => [rule, node]),
+        [["memory", first.address]],
+      );
+      assert.match(watch.alerts[0]?.message ?? "", new RegExp(`^memory of ${first.address}: .* above 80.0 %`));
+      const up = prometheus(watch).match(/^larder_node_up\{node="(.*)"\} 1$/gm);
+      assert.equal(up?.length, 3);
+      await first.say("CONFIG", "SET", "maxmemory", 0);
+      now += 60_000;
+      await watch.tick();
+      assert.deepEqual(watch.alerts, []);
+    } finally {
+      await watch.close();
+      await first.say("CONFIG", "SET", "maxmemory", 0);
     }
   });
 

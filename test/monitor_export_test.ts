@@ -106,8 +106,8 @@ describe("prometheus", () => {
     const families = new Map(parseFamilies(text).map((family) => [family.name, family]));
     for (const { name, type, help, labels } of METRICS) {
       const family = families.get(name);
-      // An embedded store does not report these.
-      if (/^larder_(store_(?!up|un|lat|keys)|billed)/.test(name)) continue;
+      // An embedded store does not report these, and has no nodes.
+      if (/^larder_(store_(?!up|un|lat|keys)|node_|billed)/.test(name)) continue;
       assert.deepEqual([family?.type, family?.help], [type.toUpperCase(), help], name);
       const lines = parse(text).filter(
         (line) => line.name.replace(/_(bucket|sum|count)$/, "") === name || line.name === name,

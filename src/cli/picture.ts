@@ -2,6 +2,7 @@
 
 import { formatBytes, formatCount, formatLatency, formatNumber, formatPercent } from "../base/format.ts";
 import type { ServiceView, StoreView, View } from "../dashboard/messages.ts";
+import type { NodeNumbers } from "../manager/mod.ts";
 import type { Alert } from "../monitor/mod.ts";
 import { HIT_RATE, MEMORY } from "../monitor/targets.ts";
 import { harmless, table } from "./format.ts";
@@ -64,6 +65,7 @@ export function picture({ view, name, resolved }: Shown, output: Pick<Output, "p
     }),
     ...(resolved ? [dim(`resolved at ${clock(resolved.at)}: ${harmless(resolved.message)}`)] : []),
     "",
+    ...(store && store.nodes.length > 0 ? [...nodeTable(store.nodes), ""] : []),
     ...services(view),
   ];
   return lines;
@@ -117,6 +119,20 @@ export function memoryText(server: Memory): string {
   const share = shareOf(server);
   const of = share === null ? ", no limit" : ` of ${formatBytes(limit as number)} (${formatPercent(share)})`;
   return `${formatBytes(used)}${of}${policy === null ? "" : `, ${policy}`}`;
+}
+
+/** Returns a table of the nodes of a cluster. */
+export function nodeTable(nodes: readonly NodeNumbers[]): string[] {
+  const head = ["node", "latency", "keys", "memory", "clients", "evictions"];
+  const number = (value: number | null): string => (value === null ? "-" : formatNumber(value));
+  const rows = nodes.map((one) => [
+    one.node,
+    one.up ? time(one.latency) : "does not answer",
+    ...(one.up
+      ? [number(one.keys), memoryText({ ...one, policy: null }), number(one.clients), number(one.evictions)]
+      : []),
+  ]);
+  return table(head, rows, [1, 2, 4, 5]);
 }
 
 function hitRate({ counted, all }: View): string {

@@ -5,7 +5,7 @@ import { type Inspection, inspect } from "../manager/mod.ts";
 import { findServices } from "../manager/services.ts";
 import { addExamples, addStoreFlags, seconds, wholeNumber } from "./flags.ts";
 import { harmless, table } from "./format.ts";
-import { memoryText, time, UNKNOWN } from "./picture.ts";
+import { memoryText, nodeTable, time, UNKNOWN } from "./picture.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
 import { watch } from "./watch.ts";
@@ -70,7 +70,7 @@ function hitRates({ fleet, hitRate, hits, misses }: Inspection): string[] {
 const known = (number: number | null): string => (number === null ? UNKNOWN : formatNumber(number));
 
 function show(name: string, found: Inspection, bold: (text: string) => string): string[] {
-  const { server, version, latency, databases, evictions, expired, clients, services, fleet } = found;
+  const { server, version, latency, databases, evictions, expired, clients, services, fleet, nodes } = found;
   const about = [version !== null && `${server} ${harmless(version)}`, `${databases} databases`]
     .filter(Boolean)
     .join(", ");
@@ -82,6 +82,7 @@ function show(name: string, found: Inspection, bold: (text: string) => string): 
     `evictions  ${known(evictions)}, ${known(expired)} expired`,
     `clients    ${known(clients)}`,
     "",
+    ...(nodes.length > 0 ? [...nodeTable(nodes), ""] : []),
   ];
   const counted = Object.values(fleet).some(({ hits, misses, writes }) => hits + misses + writes > 0);
   const head = ["service", "keys", ...(counted ? ["hit rate", "hits", "misses", "writes", "errors"] : [])];

@@ -176,12 +176,17 @@ export async function slowCommands(client: ManagedClient, timeout: number): Prom
   const connection = await openManagedConnection(client, { database: 0, timeout });
   try {
     const all = (await slowLog(connection, SLOW))?.filter(({ ofTools }) => !ofTools);
-    const queries = all?.map(({ at, took, args }) => {
+    const queries = all?.slice(0, SLOW).map(({ at, took, args, node }) => {
       const words = args.slice(0, ARGUMENTS).map((arg) => {
         const text = asText(arg) ?? shownBytes(arg as Uint8Array);
         return text.length > CHARACTERS ? `${text.slice(0, CHARACTERS).toWellFormed()}...` : text;
       });
-      return { at, took, command: [...words, ...(args.length > ARGUMENTS ? ["..."] : [])].join(" ") };
+      return {
+        at,
+        took,
+        ...(node !== undefined && { node }),
+        command: [...words, ...(args.length > ARGUMENTS ? ["..."] : [])].join(" "),
+      };
     });
     return { queries: queries ?? null };
   } finally {

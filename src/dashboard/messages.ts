@@ -49,6 +49,7 @@ export const STORE_FIELDS = [
   "expired",
   "clients",
   "slowQueries",
+  "nodes",
 ] as const;
 
 /** The store as it was when it was last asked. */
@@ -179,6 +180,8 @@ export interface KeyView extends Omit<KeyRow, "key" | "key64"> {
 
 /** A slow command. */
 export interface SlowCommand {
+  /** The node of a cluster that ran it. */
+  readonly node?: string;
   /** The time at which it ran, by the store's clock. */
   readonly at: number;
   /** Its duration. */

@@ -102,6 +102,9 @@ function query(rule: CheckedRule): Query {
   const counter = (name: string): Query => ({ value: increase(`${name}_total`) });
   const store = (name: string): Query => ({ value: `max (larder_${name})` });
   const storeDone = (name: string): Query => ({ value: `max (increase(larder_store_${name}_total${over}))` });
+  // The sum of a cluster would hide a node that is full.
+  const memoryShare = (of: "store" | "node"): string =>
+    `larder_${of}_memory_used_bytes / (larder_${of}_memory_limit_bytes > 0)`;
   const quantile = (family: string, share: number): Query => ({
     value: `histogram_quantile(${share}, sum by (${each ? "le, service" : "le"}) (rate(larder_${family}_duration_seconds_bucket${selector()}${over})))`,
     samples: increase(`${family}_duration_seconds_count`),
@@ -135,10 +138,10 @@ function query(rule: CheckedRule): Query {
     evictions: () => storeDone("evictions"),
     expired: () => storeDone("expired"),
     slow_queries: () => storeDone("slow_queries"),
-    memory: () => ({ value: "max (larder_store_memory_used_bytes / (larder_store_memory_limit_bytes > 0))" }),
+    memory: () => ({ value: `max (${memoryShare("store")} or ${memoryShare("node")})` }),
     memory_used: () => store("store_memory_used_bytes"),
     clients: () => store("store_clients"),
-    store_up: () => ({ value: "min (larder_store_up)" }),
+    store_up: () => ({ value: "min (larder_store_up or larder_node_up)" }),
     store_latency: () => store("store_latency_seconds"),
     breaker_open: () => store("breaker_open"),
   };

@@ -104,6 +104,15 @@ const PANELS: readonly (readonly [title: string, unit?: Unit, lines?: readonly L
   ],
   ["Clients", "short", [["max (larder_store_clients)", "connected"]]],
   ["Store latency", "s", [["max by (instance) (larder_store_latency_seconds)", "{{instance}}"]]],
+  ["Nodes of a cluster"],
+  ["Nodes up", "short", [["min by (node) (larder_node_up)", "{{node}}"]]],
+  [
+    "Memory by node",
+    "percentunit",
+    [["max by (node) (larder_node_memory_used_bytes / (larder_node_memory_limit_bytes > 0))", "{{node}}"]],
+  ],
+  ["Commands by node", "ops", [["max by (node) (rate(larder_node_commands_total[$__rate_interval]))", "{{node}}"]]],
+  ["Keys by node", "short", [["max by (node) (larder_node_keys)", "{{node}}"]]],
   ["Traffic"],
   [
     "Commands",

@@ -1,4 +1,5 @@
 /** Judges rules, and remembers which alerts fire. */
+import type { NodeNumbers } from "../manager/nodes.ts";
 import { describeMetric, formatMetric, RULE_METRICS, type Scope } from "./rule_metrics.ts";
 import type { Alert, CheckedRule } from "./rules.ts";
 
@@ -31,38 +32,56 @@ export class Judge {
    *
    * @param now The time in milliseconds.
    * @param services The services, for rules that watch each.
+   * @param nodes The nodes of a cluster, for metrics of nodes; none for one server.
    * @param scopeOf Returns the numbers that a rule's metric is read from.
    * @returns The alerts that began to fire or were resolved.
    */
   judge(
     now: number,
     services: readonly string[],
+    nodes: readonly NodeNumbers[],
     scopeOf: (rule: CheckedRule, service: string | undefined) => Scope,
   ): readonly Alert[] {
     const changed: Alert[] = [];
     for (const rule of this.#rules) {
-      for (const service of rule.service === "*" ? services : [rule.service]) {
-        const id = `${rule.name}\n${service ?? ""}`;
+      const judge = (scope: Scope, service: string | undefined, node?: string): void => {
+        const id = `${rule.name}\n${service ?? ""}\n${node ?? ""}`;
         let state = this.#states.get(id);
         if (!state) {
           state = { beyond: undefined, since: undefined, alert: undefined };
           this.#states.set(id, state);
         }
-        const alert = step(rule, service, state, scopeOf(rule, service), now);
+        const alert = step(rule, { service, node }, state, scope, now);
         if (alert) changed.push(alert);
+      };
+      if (RULE_METRICS[rule.metric].ofNodes && nodes.length > 0) {
+        const scope = scopeOf(rule, undefined);
+        for (const numbers of nodes) judge(scopeOfNode(scope, numbers), undefined, numbers.node);
+        // An alert of a node that left the cluster ends.
+        for (const { rule: name, node } of this.firing) {
+          if (name !== rule.name || nodes.some((one) => one.node === node)) continue;
+          judge({ ...scope, store: undefined, left: true }, undefined, node);
+        }
+        continue;
       }
+      for (const service of rule.service === "*" ? services : [rule.service]) judge(scopeOf(rule, service), service);
     }
     return changed;
   }
 }
 
-function step(
-  rule: CheckedRule,
-  service: string | undefined,
-  state: State,
-  scope: Scope,
-  now: number,
-): Alert | undefined {
+/** Returns a scope with the numbers of one node instead of the sums. */
+function scopeOfNode(scope: Scope, { up, latency, memoryUsed, memoryLimit }: NodeNumbers): Scope {
+  return { ...scope, store: scope.store && { ...scope.store, up, latency, memoryUsed, memoryLimit } };
+}
+
+/** The owner of a state. */
+interface Owner {
+  readonly service: string | undefined;
+  readonly node: string | undefined;
+}
+
+function step(rule: CheckedRule, owner: Owner, state: State, scope: Scope, now: number): Alert | undefined {
   const { high, threshold, back, minSamples = 1, hold } = rule;
   const metric = RULE_METRICS[rule.metric];
   const [value, samples] = metric.read(scope);
@@ -72,19 +91,20 @@ function step(
     state: to,
     severity: rule.severity ?? "warning",
     metric: rule.metric,
-    ...(service !== undefined && { service }),
+    ...(owner.service !== undefined && { service: owner.service }),
+    ...(owner.node !== undefined && { node: owner.node }),
     ...(rule.collection !== undefined && { collection: rule.collection }),
     value: number,
     threshold,
     since,
     at: now,
-    message: sentence(rule, service, to, known ? number : undefined),
+    message: sentence(rule, owner, to, known ? number : undefined),
   });
   if (state.alert && state.since !== undefined) {
     // An alert ends when its metric has no data any more. A store that is away keeps its last known values.
-    const idle = !known && (metric.windowed || scope.store?.up === true);
+    const idle = !known && (metric.windowed || scope.left || scope.store?.up === true);
     if (!idle && !(known && (high ? value <= back : value >= back))) {
-      if (known) state.alert = { ...state.alert, value, message: sentence(rule, service, "firing", value) };
+      if (known) state.alert = { ...state.alert, value, message: sentence(rule, owner, "firing", value) };
       return undefined;
     }
     const resolved = alert("resolved", known ? value : state.alert.value, state.since);
@@ -105,12 +125,12 @@ function step(
 /** Returns an alert as a sentence: `hit rate of product: 61.2 % in the last 5m, below 70.0 %`. */
 function sentence(
   rule: CheckedRule,
-  service: string | undefined,
+  { service, node }: Owner,
   state: Alert["state"],
   value: number | undefined,
 ): string {
   const { unit, windowed } = RULE_METRICS[rule.metric];
-  const name = describeMetric(rule.metric, [service, rule.collection].filter(Boolean).join("."));
+  const name = describeMetric(rule.metric, [node, service, rule.collection].filter(Boolean).join("."));
   const span = windowed ? ` in the last ${rule.over ?? "5m"}` : "";
   if (value === undefined) return `${name}: no data${span}`;
   const compared = `${state === "firing" ? "" : "no longer "}${rule.high ? "above" : "below"}`;

@@ -1,4 +1,5 @@
 /** The exported metrics: the one list for exporters, the Grafana dashboard and alerting rules. */
+import type { NodeNumbers } from "../manager/nodes.ts";
 import { COUNTS } from "../telemetry/stats.ts";
 import type { MonitorReadings } from "./monitor.ts";
 import { BOUNDS, countOf, cumulative, ERROR_KINDS, HELP, type Name, snake } from "./series.ts";
@@ -81,6 +82,26 @@ function single(type: "counter" | "gauge", name: string, help: string, read: Rea
       const value = read(readings);
       return value === null || value === undefined ? [] : [{ labels: [], value }];
     },
+  };
+}
+
+/** A number of each node of a cluster. The metrics of the store are their sums. */
+function node(
+  type: "counter" | "gauge",
+  name: string,
+  help: string,
+  read: (node: NodeNumbers) => number | null,
+): ExportedMetric {
+  return {
+    name: `larder_node_${name}`,
+    help: `${help}, by node of a cluster`,
+    type,
+    labels: ["node"],
+    read: ({ store }) =>
+      (store?.nodes ?? []).flatMap((numbers) => {
+        const value = read(numbers);
+        return value === null ? [] : [{ labels: [numbers.node], value }];
+      }),
   };
 }
 
@@ -180,6 +201,19 @@ export const METRICS: readonly ExportedMetric[] = [
     labels: ["service"],
     read: ({ store }) => Object.entries(store?.keys ?? {}).map(([service, value]) => ({ labels: [service], value })),
   },
+  node("gauge", "up", "1 while the node answers, otherwise 0", ({ up }) => Number(up)),
+  node(
+    "gauge",
+    "latency_seconds",
+    "Time until the node answered the monitor",
+    ({ latency }) => latency && latency / 1000,
+  ),
+  node("gauge", "memory_used_bytes", "Memory that the node uses", ({ memoryUsed }) => memoryUsed),
+  node("gauge", "memory_limit_bytes", "Memory limit of the node; 0 for no limit", ({ memoryLimit }) => memoryLimit),
+  node("gauge", "keys", "Keys of the node", ({ keys }) => keys),
+  node("gauge", "clients", "Clients connected to the node", ({ clients }) => clients),
+  node("counter", "commands_total", "Commands that the node has run", ({ commands }) => commands),
+  node("counter", "evictions_total", "Keys that the node evicted", ({ evictions }) => evictions),
   ...COUNTS.map((name) => fleet(name, HELP[name])),
   {
     name: "larder_alert_firing",

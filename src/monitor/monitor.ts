@@ -316,7 +316,7 @@ export class Monitor {
     const now = this.#frames.keep(this.#frames.take(at, this.#numbers));
     this.#sampled = at;
     const breakerOpen = [...this.#tallies.breakers.values()].some((state) => state !== "closed");
-    const changed = this.#judge.judge(at, servicesOf(now), (rule, service) =>
+    const changed = this.#judge.judge(at, servicesOf(now), now.store?.nodes ?? [], (rule, service) =>
       scopeOf(this.#frames, now, rule, service, breakerOpen),
     );
     const deliveries = changed.map((alert) => this.#report(alert));
@@ -342,14 +342,15 @@ export class Monitor {
     return {
       store,
       fleet: { ...this.#numbers.fleet, ...fleet },
-      unanswered: unanswered + (store?.up === false ? 1 : 0),
+      unanswered: unanswered + (store?.error ? 1 : 0),
     };
   }
 
   /** Reports an alert to the logger, the listeners and the webhook. */
   #report(alert: Alert): Promise<void> | undefined {
-    const { message, rule, state, severity, metric, service, value, threshold } = alert;
-    const details = { rule, state, severity, metric, ...(service && { service }), value, threshold };
+    const { message, rule, state, severity, metric, service, node, value, threshold } = alert;
+    const owner = { ...(service && { service }), ...(node && { node }) };
+    const details = { rule, state, severity, metric, ...owner, value, threshold };
     // Most rules are named like their metric, which the message begins with.
     warn(this.#logger, details, `alert ${state}: ${message.startsWith(rule) ? "" : `${rule}: `}${message}`);
     this.#events.emit({ type: "alert", alert });

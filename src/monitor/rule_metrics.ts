@@ -17,6 +17,8 @@ export interface Scope {
   readonly unanswered: number;
   /** True while a circuit breaker is open or half open. */
   readonly breakerOpen: boolean;
+  /** True if the node that the rule was judged for has left the cluster. */
+  readonly left?: true;
   /** The service, if the rule is judged for one. */
   readonly service: string | undefined;
 }
@@ -31,6 +33,8 @@ export interface RuleMetric {
   readonly ofServices: boolean;
   /** False if services have it, but collections do not. @default true */
   readonly ofCollections?: false;
+  /** True if each node of a cluster is judged on its own, because the sum of all would hide one. @default false */
+  readonly ofNodes?: true;
   /** Returns the value, `undefined` if it is unknown, and the number of operations that it is computed from. */
   read(scope: Scope): readonly [value: number | null | undefined, samples: number];
 }
@@ -56,6 +60,10 @@ const store = (unit: RuleMetric["unit"], read: (store: StoreSample) => number | 
   ofServices: false,
   read: ({ store }) => [store && read(store), 1],
 });
+const node = (unit: RuleMetric["unit"], read: (store: StoreSample) => number | null): RuleMetric => ({
+  ...store(unit, read),
+  ofNodes: true,
+});
 const storeDone = (name: "evictions" | "expired" | "slowQueries"): RuleMetric => ({
   unit: "count",
   windowed: true,
@@ -78,7 +86,8 @@ const storeDone = (name: "evictions" | "expired" | "slowQueries"): RuleMetric =>
  * Of the store, in the rule's window: `"evictions"`, `"expired"`, `"slow_queries"`.
  *
  * Of the store, now: `"memory"` (used share of its limit, 0 to 1), `"memory_used"` (bytes), `"clients"`, `"store_up"`
- * (1 or 0), `"store_latency"` (milliseconds), `"breaker_open"` (1 or 0).
+ * (1 or 0), `"store_latency"` (milliseconds), `"breaker_open"` (1 or 0). On a cluster, `"memory"`, `"store_up"` and
+ * `"store_latency"` are judged for each node, and the others are sums.
  */
 export type MetricName =
   | "hit_rate"
@@ -158,13 +167,13 @@ export const RULE_METRICS: Readonly<Record<MetricName, RuleMetric>> = {
   evictions: storeDone("evictions"),
   expired: storeDone("expired"),
   slow_queries: storeDone("slowQueries"),
-  memory: store("share", ({ memoryUsed, memoryLimit }) =>
+  memory: node("share", ({ memoryUsed, memoryLimit }) =>
     memoryUsed !== null && memoryLimit ? memoryUsed / memoryLimit : null,
   ),
   memory_used: store("bytes", ({ memoryUsed }) => memoryUsed),
   clients: store("count", ({ clients }) => clients),
-  store_up: store("flag", ({ up }) => (up ? 1 : 0)),
-  store_latency: store("ms", ({ latency }) => latency),
+  store_up: node("flag", ({ up }) => (up ? 1 : 0)),
+  store_latency: node("ms", ({ latency }) => latency),
   breaker_open: { unit: "flag", windowed: false, ofServices: false, read: (scope) => [scope.breakerOpen ? 1 : 0, 1] },
 };
 

@@ -53,6 +53,8 @@ export interface Alert {
   readonly service?: string;
   /** The collection, if the rule watches one. */
   readonly collection?: string;
+  /** The node of a cluster, if the metric is judged for each. */
+  readonly node?: string;
   /** The metric's value when the alert was emitted; in the list of firing alerts, its current or last known value. */
   readonly value: number;
   /** The threshold. */

@@ -147,7 +147,9 @@ export class StoreWatch {
     } catch (thrown) {
       // The next answer may come from another server.
       this.#hasInfo = this.#hasSlowLog = true;
-      this.#last = { ...this.#last, at: now, up: false, error: toStoreError(thrown).message, latency: null };
+      const error = toStoreError(thrown).message;
+      const nodes = this.#last.nodes.map((node) => ({ ...node, up: false, error, latency: null }));
+      this.#last = { ...this.#last, at: now, up: false, error, latency: null, nodes };
     }
     return this.#last;
   }
