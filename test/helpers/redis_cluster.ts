@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Command, type Reply, StoreError } from "../../drivers/driver.ts";
 import { eventually } from "./eventually.ts";
-import { freePort, type RawClient, type RedisServer, rawClient, rawCommand, startRedis } from "./redis_server.ts";
+import { freePort, type RedisServer, rawClient, startRedis } from "./redis_server.ts";
 
 const SLOTS = 16_384;
 /** The bus of a node listens so far above its port. */
@@ -23,6 +23,8 @@ export interface RedisClusterOptions {
   readonly replicas?: number;
   /** More arguments of redis-server, for all nodes or by the port of one. They win over the defaults. */
   readonly args?: readonly string[] | ((port: number, index: number) => readonly string[]);
+  /** The password that the arguments set. */
+  readonly password?: string;
   /** Milliseconds of silence after which the others call a node failed. @default 1000 */
   readonly nodeTimeout?: number;
   /** True if the whole cluster stops when some slots have no master, which is the server's default. @default false */
@@ -125,7 +127,7 @@ async function startNode(folder: string, index: number, options: RedisClusterOpt
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     if (port + BUS > 65_535) continue;
-    const node = new Node(port, argumentsOf(folder, port, index, options));
+    const node = new Node(port, argumentsOf(folder, port, index, options), options.password);
     try {
       await node.restart();
       return node;
@@ -160,8 +162,10 @@ class Node implements ClusterNode {
   readonly #args: readonly string[];
   #server: RedisServer | undefined;
   #paused = false;
+  readonly #password: string | undefined;
 
-  constructor(port: number, args: readonly string[]) {
+  constructor(port: number, args: readonly string[], password: string | undefined) {
+    this.#password = password;
     this.port = port;
     this.address = `127.0.0.1:${port}`;
     this.#args = args;
@@ -171,8 +175,20 @@ class Node implements ClusterNode {
     return this.#server?.pid ?? -1;
   }
 
-  say(...command: Command): Promise<Reply> {
-    return rawCommand(this.port, command);
+  async say(...command: Command): Promise<Reply> {
+    const [reply = null] = await this.sayAll([command]);
+    return reply;
+  }
+
+  /** Sends commands in one write, on a connection of its own. */
+  async sayAll(commands: readonly Command[]): Promise<Reply[]> {
+    const client = await rawClient(this.port);
+    try {
+      if (this.#password !== undefined) await client.command("AUTH", this.#password);
+      return await client.pipeline(commands);
+    } finally {
+      client.close();
+    }
   }
 
   async kill(): Promise<void> {
@@ -383,14 +399,12 @@ async function ownSlots(node: ClusterNode): Promise<number[]> {
 }
 
 /** Returns what a node knows about all slots and nodes, or `undefined` while something is missing. */
-async function viewOf(node: ClusterNode): Promise<string | undefined> {
-  const client = await rawClient(node.port);
-  try {
-    const [info, text, replication] = await client.pipeline([
-      ["CLUSTER", "INFO"],
-      ["CLUSTER", "NODES"],
-      ["INFO", "replication"],
-    ]);
+async function viewOf(node: Node): Promise<string | undefined> {
+  const [info, text, replication] = await node.sayAll([
+    ["CLUSTER", "INFO"],
+    ["CLUSTER", "NODES"],
+    ["INFO", "replication"],
+  ]);
     if (!/cluster_state:ok[\s\S]*cluster_slots_assigned:16384/.test(`${info}`)) return undefined;
     if (/role:slave/.test(`${replication}`) && !/master_link_status:up/.test(`${replication}`)) return undefined;
     const lines = `${text}`.trim().split("\n");
@@ -401,29 +415,21 @@ async function viewOf(node: ClusterNode): Promise<string | undefined> {
       return [id, role, master, epoch, ...slots.filter((range) => !range.startsWith("["))].join(" ");
     });
     return known.sort().join("\n");
-  } finally {
-    client.close();
-  }
 }
 
-/** Moves keys of a slot, or all of them, with the databases that the server has. */
+/** Moves keys of a slot, or all of them. */
 async function moveKeys(
   slot: number,
   source: ClusterNode,
   target: ClusterNode,
   keys: readonly string[],
 ): Promise<void> {
-  const client: RawClient = await rawClient(source.port);
   const migrate = async (some: readonly string[]) =>
-    expectDone(await client.command("MIGRATE", "127.0.0.1", target.port, "", 0, 10_000, "KEYS", ...some));
-  try {
-    if (keys.length > 0) return await migrate(keys);
-    while (true) {
-      const page = (await client.command("CLUSTER", "GETKEYSINSLOT", slot, 100)) as string[];
-      if (page.length === 0) return;
-      await migrate(page);
-    }
-  } finally {
-    client.close();
+    expectDone(await source.say("MIGRATE", "127.0.0.1", target.port, "", 0, 10_000, "KEYS", ...some));
+  if (keys.length > 0) return migrate(keys);
+  while (true) {
+    const page = (await source.say("CLUSTER", "GETKEYSINSLOT", slot, 100)) as string[];
+    if (page.length === 0) return;
+    await migrate(page);
   }
 }
