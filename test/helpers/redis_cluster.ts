@@ -405,16 +405,16 @@ async function viewOf(node: Node): Promise<string | undefined> {
     ["CLUSTER", "NODES"],
     ["INFO", "replication"],
   ]);
-    if (!/cluster_state:ok[\s\S]*cluster_slots_assigned:16384/.test(`${info}`)) return undefined;
-    if (/role:slave/.test(`${replication}`) && !/master_link_status:up/.test(`${replication}`)) return undefined;
-    const lines = `${text}`.trim().split("\n");
-    if (lines.some((line) => /handshake|fail\?|:0@/.test(line))) return undefined;
-    const known = lines.map((line) => {
-      const [id, , flags, master, , , epoch, , ...slots] = line.split(" ");
-      const role = /fail/.test(flags ?? "") ? "failed" : /master/.test(flags ?? "") ? "master" : "replica";
-      return [id, role, master, epoch, ...slots.filter((range) => !range.startsWith("["))].join(" ");
-    });
-    return known.sort().join("\n");
+  if (!/cluster_state:ok[\s\S]*cluster_slots_assigned:16384/.test(`${info}`)) return undefined;
+  if (/role:slave/.test(`${replication}`) && !/master_link_status:up/.test(`${replication}`)) return undefined;
+  const lines = `${text}`.trim().split("\n");
+  if (lines.some((line) => /handshake|fail\?|:0@/.test(line))) return undefined;
+  const known = lines.map((line) => {
+    const [id, , flags, master, , , epoch, , ...slots] = line.split(" ");
+    const role = /fail/.test(flags ?? "") ? "failed" : /master/.test(flags ?? "") ? "master" : "replica";
+    return [id, role, master, epoch, ...slots.filter((range) => !range.startsWith("["))].join(" ");
+  });
+  return known.sort().join("\n");
 }
 
 /** Moves keys of a slot, or all of them. */
