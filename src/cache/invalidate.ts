@@ -38,7 +38,9 @@ export async function invalidateEntries(
   const sent = space.shards.map(async (shard) => {
     if (!names) shard.forgetEpoch();
     const marks = (names ?? [EVERYTHING]).map((name) => shard.marksPrefix + name);
-    shard.noteEpoch(await batch.run(script, [shard.epochKey], names ? [] : [EVERYTHING], timeout, true, marks));
+    const args = names ? [] : [EVERYTHING];
+    const reply = batch.run(script, [shard.epochKey], args, timeout, true, marks);
+    shard.noteEpoch(await (space.byKey?.(batch, reply, shard, marks, args, timeout) ?? reply));
   });
   // No number of one shard is compared with one of another, so each is on its own. The promise is that of all.
   if (!(await settle(context, "invalidate", Promise.all(sent), options))) return false;

@@ -7,6 +7,7 @@
  * In a prefix `:`, `%` and lone surrogates are percent-encoded; in an id everything but letters, digits and `_-.~@`. So
  * different parts never make the same key, and no id reaches the keys of another collection.
  */
+import type { Reply, Script } from "../../drivers/driver.ts";
 import { escapeGlob, globMatch } from "../../drivers/glob.ts";
 import { invalid } from "../base/check.ts";
 import { EPOCH_KEY, isOwnKey, MARKS, OWN } from "../base/own_keys.ts";
@@ -72,6 +73,21 @@ export interface Keyspace {
   strip(physical: string): string;
   /** Returns the glob that matches the physical keys of a logical glob. */
   match(glob: string): string;
+  /** Repeats the invalidation of a shard key by key, if its slot is being moved to another server: see `shards.ts`. */
+  byKey?(
+    runner: Runner,
+    reply: Promise<Reply>,
+    shard: Shard,
+    marks: readonly string[],
+    args: readonly string[],
+    timeout: number,
+  ): Promise<Reply>;
+}
+
+/** Runs scripts: a batch. */
+export interface Runner {
+  /** Runs a script. */
+  run(script: Script, keys: string[], args: readonly string[], timeout: number, idempotent: boolean): Promise<Reply>;
 }
 
 /** Returns the start of the keys of a keyspace. */

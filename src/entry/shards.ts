@@ -21,11 +21,15 @@
  *
  * @module
  */
+import type { Reply, Script } from "../../drivers/driver.ts";
 import { escapeGlob } from "../../drivers/glob.ts";
 import { invalid } from "../base/check.ts";
 import { crc16 } from "../base/crc16.ts";
 import { OWN } from "../base/own_keys.ts";
-import { type Keyspace, percent, Shard } from "./keyspace.ts";
+import { isStoreError } from "../base/store_error.ts";
+import { invalidate } from "../lua/entries.ts";
+import { mark } from "../lua/mark.ts";
+import { type Keyspace, percent, type Runner, Shard } from "./keyspace.ts";
 
 /** Makes the keyspace of a database and a prefix: a `Keyspace`. */
 export type MakeKeyspace = (database: number, prefix: string) => object;
@@ -95,6 +99,33 @@ class Shards implements Keyspace {
 
   match(glob: string): string {
     return this.#glob + glob;
+  }
+
+  /**
+   * Waits for the reply of an invalidation. While the slot of a shard is being moved key by key, no server runs a
+   * script some of whose keys it lacks, but each key is found by itself. So the epoch is moved on first and the marks
+   * are made after it. That is right because a load that begins in between has seen the new epoch.
+   */
+  async byKey(
+    runner: Runner,
+    reply: Promise<Reply>,
+    { epochKey }: Shard,
+    marks: readonly string[],
+    args: readonly string[],
+    timeout: number,
+  ): Promise<Reply> {
+    const start = performance.now();
+    try {
+      return await reply;
+    } catch (error) {
+      if (!isStoreError(error) || error.code !== "TRYAGAIN") throw error;
+      const run = (script: Script, key: string, args: readonly string[]): Promise<Reply> =>
+        runner.run(script, [key], args, Math.max(1, timeout - (performance.now() - start)), true);
+      const epoch = await run(invalidate, epochKey, args);
+      const [seq = ""] = String(epoch).split(" ");
+      await Promise.all(marks.map((key) => run(mark, key, [seq])));
+      return epoch;
+    }
   }
 }
 
