@@ -199,11 +199,11 @@ describe("larder capacity", () => {
     const cluster = await startCluster();
     try {
       const url = `redis+cluster://${cluster.addresses.join(",")}`;
-      const args = ["capacity", "--reads", "500000", "--invalidations", "1", "--together", "20", "--url", url];
+      const args = ["capacity", "--reads", "5000000", "--invalidations", "1", "--together", "20", "--url", url];
       const { code, stdout, stderr } = await larder(args);
       assert.equal(code, 0, stderr);
       assert.match(stdout, /\nmeasured +[\d.]+ us a GET, /);
-      assert.match(stdout, /\nA cluster of \d+ masters is enough, with 64 shards: /);
+      assert.match(stdout, /\nA cluster of \d+ masters is enough, with \d+ shards: /);
       for (const node of cluster.nodes) assert.equal(await node.say("DBSIZE"), 0);
     } finally {
       await cluster.stop();

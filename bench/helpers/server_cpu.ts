@@ -20,8 +20,16 @@ export interface CpuComparison extends Omit<Comparison, "bar" | "milliseconds" |
   readonly rounds?: number;
 }
 
-/** Answers the microseconds that the server took for one unit. Nothing else may use the server in between. */
-export async function serverCpu(server: RawClient, work: Work, times: number, units = 1): Promise<number> {
+/**
+ * Answers the microseconds that the server, or the masters of a cluster together, took for one unit. Nothing else may
+ * use them in between.
+ */
+export async function serverCpu(
+  server: RawClient | readonly RawClient[],
+  work: Work,
+  times: number,
+  units = 1,
+): Promise<number> {
   const start = await usedCpu(server);
   await work(times);
   return ((await usedCpu(server)) - start) / (times * units);
@@ -53,9 +61,12 @@ export async function compareServerCpu(server: RawClient, comparison: CpuCompari
   return ratio;
 }
 
-/** Answers the microseconds of the processor that a server has used since it started. */
-async function usedCpu(server: RawClient): Promise<number> {
-  const text = String(await server.command("INFO", "cpu"));
-  const seconds = (name: string): number => Number(new RegExp(`^${name}:([\\d.]+)`, "m").exec(text)?.[1]);
-  return (seconds("used_cpu_user") + seconds("used_cpu_sys")) * 1e6;
+/** Answers the microseconds of the processor that servers have used since they started. */
+async function usedCpu(servers: RawClient | readonly RawClient[]): Promise<number> {
+  const texts = await Promise.all([servers].flat().map((server) => server.command("INFO", "cpu")));
+  const seconds = (text: string, name: string): number => Number(new RegExp(`^${name}:([\\d.]+)`, "m").exec(text)?.[1]);
+  return texts.reduce<number>((sum, reply) => {
+    const text = String(reply);
+    return sum + (seconds(text, "used_cpu_user") + seconds(text, "used_cpu_sys")) * 1e6;
+  }, 0);
 }

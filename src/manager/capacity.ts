@@ -58,9 +58,12 @@ export const BUSIEST = 0.6;
 export const FULLEST = 0.8;
 /** The most masters that are computed. */
 const MOST_MASTERS = 500;
-/** The reads by the script after an invalidation, for each read that it surprised and for each tag: see `Marks`. */
+/**
+ * The reads by the script after an invalidation, for each read that it surprised and for each tag in each shard: see
+ * `Marks`.
+ */
 const READS_BY_SCRIPT = 20;
-/** The tags that a process knows at most. */
+/** The tags that a process knows at most, in each shard. */
 const KNOWN_TAGS = 1000;
 
 /**
@@ -93,7 +96,7 @@ export function planOf(traffic: Traffic, store: StoreCosts, masters: number): Pl
   const { together: each, own } = COSTS.invalidation;
   const invalidation = masters * (store.trip + (own - each) * script) + shards * each * script;
   const reported = (NEAR.alone + (together - 1) * NEAR.together) / together;
-  const surprised = invalidations * clients * READS_BY_SCRIPT * (together + Math.min(tags, KNOWN_TAGS));
+  const surprised = invalidations * clients * READS_BY_SCRIPT * (together + shards * Math.min(tags, KNOWN_TAGS));
   const byScript = tagged === 0 ? 0 : Math.min(1, surprised / tagged);
   const share = reads + tagged === 0 ? 0 : tagged / (reads + tagged);
   const works: Work[] = [

@@ -14,19 +14,19 @@ export type Verb = "read" | "knownRead" | "scriptRead" | "slidingRead" | "write"
 
 /** The costs of each verb. */
 export const COSTS: Readonly<Record<Verb, Cost>> = {
-  read: { base: "get", together: 1, own: 2.78 },
-  knownRead: { base: "get", together: 1.17, own: 2.78 },
-  scriptRead: { base: "script", together: 1.12, own: 2.86 },
-  slidingRead: { base: "script", together: 0.87, own: 2.86 },
-  write: { base: "set", together: 1.5, own: 1.88 },
-  taggedWrite: { base: "script", together: 3.72, own: 4 },
-  invalidation: { base: "script", together: 1.93, own: 2.22 },
+  read: { base: "get", together: 1.01, own: 2.23 },
+  knownRead: { base: "get", together: 1.15, own: 2.23 },
+  scriptRead: { base: "script", together: 1.12, own: 2.73 },
+  slidingRead: { base: "script", together: 0.99, own: 2.73 },
+  write: { base: "set", together: 1.54, own: 2.18 },
+  taggedWrite: { base: "script", together: 3.64, own: 3.82 },
+  invalidation: { base: "script", together: 1.83, own: 1.83 },
 };
 
 /** The costs of reporting a write to one near client, in GETs: one write of many at a time, and one alone. */
 export const NEAR: { readonly together: number; readonly alone: number } = {
-  together: 0.31,
-  alone: 4.9,
+  together: 0.47,
+  alone: 5.5,
 };
 
 /** Bytes of a server's memory: for a process, for an entry beyond its value, and for a mark in each shard. */
@@ -35,15 +35,15 @@ export const KEPT_BYTES: Readonly<Record<"entry" | "taggedEntry" | "mark" | "cli
   taggedEntry: 420,
   mark: 128,
   client: 38091,
-  nearClient: 76182,
+  nearClient: 76247,
 };
 
 /** The costs of the server that was measured, in microseconds. */
 export const REFERENCE: Readonly<Record<"trip" | "get" | "set" | "script", number>> = {
-  trip: 5.66,
-  get: 0.71,
-  set: 1.21,
-  script: 2.98,
+  trip: 5.64,
+  get: 0.73,
+  set: 1.18,
+  script: 2.82,
 };
 
 /** The server that was measured, and its machine. */
