@@ -173,9 +173,9 @@ describe("the picture of stats --watch", () => {
       expired: 3400,
       clients: 1,
       slowQueries: 0,
-      nodes: [],
       operations: 1234.5,
     },
+    nodes: [],
     breaker: "closed",
     alerts: [alert],
   };

@@ -6,18 +6,40 @@ import type { Command } from "../drivers/driver.ts";
 import { type CacheClient, createCacheClient } from "../mod.ts";
 import { hashSlot } from "../src/base/crc16.ts";
 import { openManagedConnection } from "../src/manager/connection.ts";
-import { backup, diagnose, type Finding, finish, inspect, type Problem } from "../src/manager/mod.ts";
+import { Layout } from "../src/manager/layout.ts";
+import {
+  backup,
+  clear,
+  copy,
+  diagnose,
+  type Finding,
+  finish,
+  get,
+  inspect,
+  list,
+  type Problem,
+  restore,
+  warm,
+} from "../src/manager/mod.ts";
 import { slowLog } from "../src/manager/slow_log.ts";
 import { monitor, prometheus } from "../src/monitor/mod.ts";
 import { StoreWatch } from "../src/monitor/store_watch.ts";
+import { product } from "./fixtures/product.ts";
 import { BackupFile } from "./helpers/backup_file.ts";
 import { type ClusterNode, type RedisCluster, startCluster } from "./helpers/redis_cluster.ts";
+import { startRedis } from "./helpers/redis_server.ts";
+
+const IDS = Array.from({ length: 120 }, (_, id) => id);
 
 let servers: RedisCluster;
 const clients: CacheClient[] = [];
 
 function make(): CacheClient {
-  const client = createCacheClient({ env: { CACHE_SHARDS: "64" }, driver: cluster({ nodes: servers.addresses }) });
+  const client = createCacheClient({
+    env: { CACHE_SHARDS: "64" },
+    driver: cluster({ nodes: servers.addresses }),
+    timeout: 10_000,
+  });
   clients.push(client);
   return client;
 }
@@ -208,6 +230,71 @@ describe("tools on a cluster", () => {
       problems.map(({ key }) => key),
       [`slot ${slots[0]}`],
     );
+  });
+
+  it("list, get and clear find the keys of all masters", async () => {
+    const client = make();
+    const { products } = client.service("product");
+    await products.setMany(IDS.map((id) => [id, product(id)]));
+    await client.service("user").cache.set("a", 1);
+    const found: string[] = [];
+    for await (const { key } of list(client, { service: "product" })) found.push(key);
+    assert.deepEqual(found.sort(), IDS.map((id) => `product:${id}`).sort());
+    assert.deepEqual((await get(client, { service: "product", key: "product:7" }))?.value, product(7));
+    assert.equal((await inspect(client)).services.find(({ service }) => service === "product")?.keys, IDS.length);
+    const { keys, refused } = await finish(clear(client, { service: "product" }));
+    assert.deepEqual([keys, refused], [IDS.length, null]);
+    assert.deepEqual([...(await products.getMany(IDS)).keys()], []);
+    assert.equal(await client.service("user").cache.get("a"), 1);
+  });
+
+  it("backup, restore and copy take a service to one server and back", async () => {
+    const service = "product";
+    const client = make();
+    const hits = async (of: CacheClient): Promise<number> => (await of.service(service).products.getMany(IDS)).size;
+    await client.service(service).products.setMany(
+      IDS.map((id) => [id, product(id)]),
+      { tags: ["old"] },
+    );
+    await client.service(service).invalidateTags("old");
+    await client.service(service).products.setMany(
+      IDS.slice(50).map((id) => [id, product(id)]),
+      { tags: ["old"] },
+    );
+    const { driver, prefix, tags } = await client.locate({ service });
+    const tag = tags[new Layout(tags).shardOf("list:1")];
+    await driver.send(0, [["RPUSH", `${prefix}${tag}list:1`, "a", "b"]]);
+    assert.equal(await hits(client), IDS.length - 50);
+    const server = await startRedis();
+    const single = createCacheClient({ env: {}, url: server.url, timeout: 10_000 });
+    const file = new BackupFile();
+    await finish(backup(client, { service, write: file.write }));
+    await finish(restore(single, { service, read: file.read }));
+    assert.equal(await hits(single), IDS.length - 50);
+    await servers.flush();
+    await finish(copy(single, client, { service }));
+    assert.equal(await hits(client), IDS.length - 50);
+    assert.deepEqual((await get(client, { service, key: "list:1" }))?.value, ["a", "b"]);
+    await servers.flush();
+    await finish(restore(client, { service, read: file.read }));
+    assert.equal(await hits(client), IDS.length - 50);
+    await client.service(service).invalidateTags("old");
+    assert.equal(await hits(client), 0);
+    await single.close();
+    await server.stop();
+  });
+
+  it("warm writes to all masters", async () => {
+    const client = make();
+    const { products } = client.service("product");
+    const { written } = await finish(
+      warm(
+        products,
+        IDS.map((id) => ({ id, value: product(id) })),
+      ),
+    );
+    assert.equal(written, IDS.length);
+    assert.equal((await products.getMany(IDS)).size, IDS.length);
   });
 
   it("diagnose says which URL to use when a plain driver meets a node of a cluster", async () => {

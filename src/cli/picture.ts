@@ -65,7 +65,7 @@ export function picture({ view, name, resolved }: Shown, output: Pick<Output, "p
     }),
     ...(resolved ? [dim(`resolved at ${clock(resolved.at)}: ${harmless(resolved.message)}`)] : []),
     "",
-    ...(store && store.nodes.length > 0 ? [...nodeTable(store.nodes), ""] : []),
+    ...(view.nodes.length > 0 ? [...nodeTable(view.nodes), ""] : []),
     ...services(view),
   ];
   return lines;

@@ -3,7 +3,7 @@
  * values are `null`.
  */
 
-import type { EntryHead, Finding } from "../manager/mod.ts";
+import type { EntryHead, Finding, NodeNumbers } from "../manager/mod.ts";
 import type { Alert, StoreSample } from "../monitor/mod.ts";
 import type { BreakerState } from "../telemetry/events.ts";
 
@@ -49,13 +49,18 @@ export const STORE_FIELDS = [
   "expired",
   "clients",
   "slowQueries",
-  "nodes",
 ] as const;
 
 /** The store as it was when it was last asked. */
 export interface StoreView extends Pick<StoreSample, (typeof STORE_FIELDS)[number]> {
   /** Commands a second of all clients, between the last two samples. */
   readonly operations: number | null;
+}
+
+/** A node of a cluster. */
+export interface NodeView extends NodeNumbers {
+  /** The state of the circuit breaker of the process that serves the dashboard for it; `null` if it has none. */
+  readonly breaker: BreakerState | null;
 }
 
 /** The view of the caches at one time. */
@@ -78,6 +83,8 @@ export interface View {
   readonly services: readonly ServiceView[];
   /** The store; `null` before it was asked. */
   readonly store: StoreView | null;
+  /** The nodes of a cluster; none for one server. */
+  readonly nodes: readonly NodeView[];
   /** The state of the circuit breaker of the process that serves the dashboard. */
   readonly breaker: BreakerState;
   /** The firing alerts. */

@@ -40,8 +40,10 @@ export class SharedConnections implements ManagedClient {
       capabilities: driver.capabilities,
       send: (...args) => driver.send(...args),
       close: async () => {},
+      ...(driver.partOf && { partOf: (key: string) => driver.partOf?.(key) ?? "" }),
+      ...(driver.parts && { parts: () => driver.parts?.() ?? [] }),
       connect: async (database, options) => {
-        const id = `${location.service ?? ""} ${database}`;
+        const id = `${location.service ?? ""} ${database} ${options?.part ?? ""}`;
         const open = async (): Promise<Connection> => {
           const connection = await connect.call(driver, database, options);
           // The name keeps the dashboard's commands out of the list of slow queries. Users may lack the right to set

@@ -16,6 +16,8 @@ export interface ViewOptions {
   readonly sizes: ReadonlyMap<string, Size>;
   /** The state of the circuit breaker. */
   readonly breaker: BreakerState;
+  /** The states of the breakers of a cluster's nodes, by address. */
+  readonly breakers: ReadonlyMap<string, BreakerState>;
   /** Commands a second. */
   readonly operations: number | null;
 }
@@ -60,6 +62,7 @@ export function viewOf(snapshot: MonitorSnapshot, options: ViewOptions): View {
     },
     services,
     store: store && storeView(store, options.operations),
+    nodes: (store?.nodes ?? []).map((node) => ({ ...node, breaker: options.breakers.get(node.node) ?? null })),
     breaker: options.breaker,
     alerts,
   };

@@ -65,6 +65,7 @@ export class Watcher {
   #measured = Number.NEGATIVE_INFINITY;
   #measuring: Promise<void> | undefined;
   #breaker: BreakerState = "closed";
+  #breakers: ReadonlyMap<string, BreakerState> = new Map();
   #trying = false;
   #closed = false;
   #commands: { readonly at: number; readonly count: number } | undefined;
@@ -158,6 +159,7 @@ export class Watcher {
       locations: this.#locations,
       sizes: this.#sizes,
       breaker: this.#breaker,
+      breakers: this.#breakers,
       operations,
     });
     const point = pointOf(view);
@@ -172,7 +174,9 @@ export class Watcher {
   async #tryBreaker(): Promise<void> {
     if (this.#trying) return;
     this.#trying = true;
-    this.#breaker = (await this.#client.health({ timeout: this.#timeout })).breaker;
+    const { breaker, parts = [] } = await this.#client.health({ timeout: this.#timeout });
+    this.#breaker = breaker;
+    this.#breakers = new Map(parts.map(({ address, breaker }) => [address, breaker]));
     this.#trying = false;
   }
 

@@ -5,6 +5,7 @@ import { Charts } from "./charts.ts";
 import { checkUp } from "./check_up.ts";
 import { h, say } from "./dom.ts";
 import type { Live } from "./live.ts";
+import { nodes } from "./nodes.ts";
 import { services } from "./services.ts";
 import { slow } from "./slow.ts";
 import { line } from "./text.ts";
@@ -18,6 +19,7 @@ export class Overview {
   readonly #away = h("p", { id: "away", role: "alert", hidden: true });
   readonly #tiles = tiles();
   readonly #charts: Charts;
+  readonly #nodes = nodes();
   readonly #services = services();
   readonly #alerts = alerts();
   readonly #slow = slow();
@@ -38,6 +40,7 @@ export class Overview {
       this.#tiles.element,
       this.#charts.element,
       this.#services.element,
+      this.#nodes.element,
       h("div", { class: "grid" }, this.#alerts.element, this.#slow.element),
       checkUp(),
     );
@@ -53,6 +56,7 @@ export class Overview {
     this.#tiles.update(view);
     this.#charts.update();
     this.#services.update(view);
+    this.#nodes.update(view);
     this.#alerts.update(this.#live);
     this.#slow.update(view);
   }

@@ -15,14 +15,14 @@ export function slow(): { readonly element: HTMLElement; update(view: View | und
   const body = h("tbody");
   const show = keyed(
     body,
-    ({ at, took: time, command }: SlowCommand) => `${at} ${time} ${command}`,
-    ({ at, took: time, command }) => ({
+    ({ at, took: time, command, node }: SlowCommand) => `${at} ${time} ${command} ${node}`,
+    ({ at, took: time, command, node }) => ({
       element: h(
         "tr",
         {},
         h("td", {}, h("time", { datetime: new Date(at).toISOString() }, clock(at))),
         h("td", { class: "number" }, took(time)),
-        h("td", { class: "code" }, ...marked(command)),
+        h("td", { class: "code", ...(node !== undefined && { title: `on ${node}` }) }, ...marked(command)),
       ),
       update: () => {},
     }),
