@@ -16,6 +16,7 @@ import { hashSlot } from "../src/base/crc16.ts";
 import { increment, read, unlinkEach } from "../src/lua/entries.ts";
 import { Batch, type ReadScript } from "../src/wire/batch.ts";
 import { Breaker } from "../src/wire/breaker.ts";
+import { CommandSlot } from "../src/wire/slot.ts";
 import { StoreParts } from "../src/wire/store_parts.ts";
 import { eventually } from "./helpers/eventually.ts";
 
@@ -251,6 +252,23 @@ describe("Batch, a store of several parts", () => {
     assert.equal(await kindOf(get("{b}x")), "connection");
     assert.equal(driver.sends.b?.length, 2);
     assert.equal(await get("{a}x"), null);
+  });
+
+  it("putFirst puts a command in front of each send to its hash slot until it is cancelled", async () => {
+    const { driver, parts, get } = make();
+    let done = 0;
+    const cancel = parts.putFirst("{b1}epoch", 0, (timeout) => {
+      const slot = new CommandSlot(["{b1}epoch"], timeout, true, ["SET", "{b1}epoch", "7 7"]);
+      slot.callers.push({ resolve: () => done++, reject: () => {} });
+      return slot;
+    });
+    await Promise.all([get("{b2}x"), get("{b1}x"), get("{a1}x"), get("{b1}y")]);
+    assert.deepEqual(driver.names("a"), [["MGET"]]);
+    assert.deepEqual(driver.names("b"), [["MGET", "SET", "MGET"]]);
+    cancel();
+    await get("{b1}x");
+    assert.deepEqual(driver.names("b").at(-1), ["MGET"]);
+    assert.equal(done, 1);
   });
 
   it("a command is repeated when its slot is being moved", async () => {

@@ -97,4 +97,86 @@ describe("a client on a cluster", () => {
       // Nothing is waited for that no caller waits for.
       await client.close();
     }));
+
+  it("invalidateTags goes on until its deadline, beyond the repetitions and the breaker", () =>
+    using(async (client, events) => {
+      const cache = client.cache<string>();
+      await Promise.all(KEYS.map((key) => cache.set(key, key, { tags: ["menu"] })));
+      const sick = servers.nodes[0] as ClusterNode;
+      freeze(sick);
+      const gets = () => Promise.all(KEYS.map((key) => cache.get(key, { timeout: 200 })));
+      for (let round = 0; round < 2; round++) await gets();
+      await eventually(() => events.some(({ type }) => type === "breaker"));
+      const invalidating = cache.invalidateTags("menu", { timeout: 20_000 });
+      await eventually(() => events.some(({ type }) => type === "error"));
+      sick.resume();
+      assert.equal(await invalidating, true);
+      assert.ok(!events.some(({ type }) => type === "invalidate-kept"));
+      assert.deepEqual(new Set(await gets()), new Set([undefined]));
+    }));
+
+  it("invalidateTags keeps what a master did not confirm, and sends it before anything else when that answers", () =>
+    using(async (client, events) => {
+      const cache = client.cache<string>();
+      await Promise.all(KEYS.map((key) => cache.set(key, key, { tags: [`tag-${key.at(-1)}`] })));
+      const sick = servers.nodes[0] as ClusterNode;
+      freeze(sick);
+      assert.equal(await cache.invalidateTags(["tag-1", "tag-2"], { timeout: 300 }), false);
+      const kept = events.filter((event) => event.type === "invalidate-kept");
+      assert.ok(kept.length > 10);
+      for (const event of kept) assert.deepEqual([event.part, event.tags], [sick.address, 2]);
+      sick.resume();
+      // No read of this client meets a value from before, whichever comes first.
+      const values = await Promise.all(KEYS.map((key) => cache.get(key)));
+      KEYS.forEach((key, i) => {
+        if (/[12]$/.test(key)) assert.equal(values[i], undefined, key);
+      });
+      await eventually(() => events.filter(({ type }) => type === "invalidate-sent").length === kept.length);
+      const again = await Promise.all(KEYS.map((key) => cache.get(key)));
+      KEYS.forEach((key, i) => {
+        assert.equal(again[i], /[12]$/.test(key) ? undefined : key);
+      });
+    }));
+
+  it("invalidateTags sends what it kept also when the client asks for nothing else", () =>
+    using(async (client, events) => {
+      const cache = client.cache<string>();
+      await Promise.all(KEYS.map((key) => cache.set(key, key, { tags: ["menu"] })));
+      const sick = servers.nodes[0] as ClusterNode;
+      freeze(sick);
+      assert.equal(await cache.invalidateAll({ timeout: 300 }), false);
+      const kept = events.filter((event) => event.type === "invalidate-kept");
+      for (const event of kept) assert.equal(event.tags, undefined);
+      sick.resume();
+      await eventually(() => events.filter(({ type }) => type === "invalidate-sent").length === kept.length);
+      assert.deepEqual(new Set(await Promise.all(KEYS.map((key) => cache.get(key)))), new Set([undefined]));
+    }));
+
+  it("invalidateTags answers false when masters without replicas cannot confirm it", () =>
+    using(async (client, events) => {
+      const cache = client.cache<string>();
+      await cache.set("a", "1", { tags: ["menu"] });
+      assert.equal(await cache.invalidateTags("menu", { confirm: "replicas", timeout: 1000 }), false);
+      const errors = events.flatMap((event) => (event.type === "error" ? [event.error.message] : []));
+      assert.match(errors.join(), /^No replica confirmed the invalidation within \d+ ms$/);
+      assert.equal(await cache.get("a"), undefined);
+    }));
+
+  it("invalidateTags is right while a slot is being moved key by key", () =>
+    using(async (client) => {
+      const cache = client.cache<string>();
+      await Promise.all(KEYS.map((key) => cache.set(key, key, { tags: ["menu"] })));
+      const slot = 128;
+      const source = await servers.ownerOf(slot);
+      const target = servers.nodes.find((node) => node.id !== source.id) as ClusterNode;
+      const move = await servers.open(slot, target);
+      try {
+        await move.keys("db0:{53t}#larder:clock");
+        assert.equal(await cache.invalidateTags("menu", { timeout: 20_000 }), true);
+      } finally {
+        await move.cancel();
+      }
+      await servers.settled();
+      assert.deepEqual(new Set(await Promise.all(KEYS.map((key) => cache.get(key)))), new Set([undefined]));
+    }));
 });

@@ -6,7 +6,7 @@ import type { CallOptions, ReadOptions } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import type { FleetStats } from "./fleet.ts";
 import { type IncrementOptions, incrementCounter } from "./increment_counter.ts";
-import { invalidateEntries, invalidateTags } from "./invalidate.ts";
+import { type InvalidateOptions, invalidateEntries, invalidateTags } from "./invalidate.ts";
 import { limitsOf } from "./limits_of.ts";
 import { type AnyLoader, GetOrSet, type GetOrSetOptions, type LoadContext, type Loaded } from "./load.ts";
 import { type AnyBatchLoader, getOrSetMany } from "./load_many.ts";
@@ -220,25 +220,25 @@ export class Cache<K extends Id = string, Out = unknown, In = Out> implements Ra
 
   /**
    * Makes every entry of this database that has one of the tags a miss, in one round trip. No read that begins after it
-   * resolves to `true`, in any process, returns what was loaded before.
+   * resolves to `true`, in any process, returns what was loaded before; a server that dies before its replica has the
+   * invalidation loses it, unless `confirm` waits for that.
    *
    * @param tags One tag, or several.
-   * @param options Deadline and error handling.
-   * @returns Whether the store confirmed it.
-   * @throws {TypeError} For a bad tag, and for several tags that are not a list.
+   * @param options Deadline and error handling, and whether replicas must have it.
+   * @returns Whether the store confirmed it. After `false`, a part of it may have taken it.
+   * @throws {TypeError} For a bad tag, for several tags that are not a list, and for `confirm` without TCP.
    */
-  invalidateTags(tags: string | readonly string[], options?: CallOptions): Promise<boolean> {
+  invalidateTags(tags: string | readonly string[], options?: InvalidateOptions): Promise<boolean> {
     return invalidateTags(this.#context, tags, options);
   }
 
   /**
-   * Makes every entry of this database a miss, as {@linkcode Cache.invalidateTags} does. Counters, locks and rate
-   * limits stay.
+   * Makes every entry a miss, as {@linkcode Cache.invalidateTags} does. Counters, locks and rate limits stay.
    *
-   * @param options Deadline and error handling.
+   * @param options As there.
    * @returns Whether the store confirmed it.
    */
-  invalidateAll(options?: CallOptions): Promise<boolean> {
+  invalidateAll(options?: InvalidateOptions): Promise<boolean> {
     return invalidateEntries(this.#context, undefined, options);
   }
 

@@ -9,6 +9,7 @@ import type { NearCache } from "../near/near_cache.ts";
 import type { CacheTarget, Events } from "../telemetry/events.ts";
 import type { Counters } from "../telemetry/stats.ts";
 import type { Batch, Slot } from "../wire/batch.ts";
+import type { Invalidations } from "./invalidations.ts";
 import type { Loads, Nears } from "./loads.ts";
 import type { ReadScripts } from "./read_scripts.ts";
 
@@ -84,6 +85,8 @@ export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, Ca
   readonly plainWrite: ((...args: never[]) => Slot) | undefined;
   /** Makes a `Fleet`, which reads the counts of all processes, if the client has them: `fleetCounts`. */
   readonly fleetCounts: (() => object) | undefined;
+  /** Invalidates stores of several parts, and confirms by replicas, if the client can: `Invalidator`. */
+  readonly invalidator: Invalidations | undefined;
 }
 
 /** The context of a keyspace, which each of its caches completes. */

@@ -1,14 +1,24 @@
+import type { Reply } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
 import { encodeTag } from "../entry/keyspace.ts";
 import { EVERYTHING, invalidate as script } from "../lua/entries.ts";
 import { type CallOptions, settle, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 
+/** Options of invalidations. */
+export interface InvalidateOptions extends CallOptions {
+  /**
+   * `"replicas"` also waits until a replica of each master has the invalidation, which then outlives the death of a
+   * master's machine. Needs a driver with TCP connections, and replicas. @default the masters alone
+   */
+  readonly confirm?: "replicas";
+}
+
 /** Makes every entry with one of the tags a miss: see {@linkcode Cache.invalidateTags}. */
 export async function invalidateTags(
   context: CacheContext,
   tags: string | readonly string[],
-  options: CallOptions | undefined,
+  options: InvalidateOptions | undefined,
 ): Promise<boolean> {
   // Otherwise the second of several tags would be taken as the options.
   if (typeof options === "string" || Array.isArray(options)) {
@@ -29,21 +39,34 @@ export async function invalidateTags(
 export async function invalidateEntries(
   context: CacheContext,
   tags: readonly string[] | undefined,
-  options: CallOptions | undefined,
+  options: InvalidateOptions | undefined,
 ): Promise<boolean> {
-  const { batch, loads, nears, space, events, target } = context;
+  const { batch, invalidator, loads, nears, space, events, target } = context;
   const names = tags?.map(encodeTag);
-  loads.supersedeAll(space, names);
   const timeout = timeoutOf(context, options);
+  const { confirm } = options ?? {};
+  if (confirm !== undefined) {
+    if (!invalidator) throw invalid("confirm an invalidation", confirm, "a client for servers");
+    await invalidator.admit(confirm);
+  }
+  loads.supersedeAll(space, names);
   const sent = space.shards.map(async (shard) => {
     if (!names) shard.forgetEpoch();
     const marks = (names ?? [EVERYTHING]).map((name) => shard.marksPrefix + name);
     const args = names ? [] : [EVERYTHING];
-    const reply = batch.run(script, [shard.epochKey], args, timeout, true, marks);
-    shard.noteEpoch(await (space.byKey?.(batch, reply, shard, marks, args, timeout) ?? reply));
+    const move = (left: number): Promise<Reply> => {
+      const reply = batch.run(script, [shard.epochKey], args, left, true, marks);
+      return space.byKey?.(batch, reply, shard, marks, args, left) ?? reply;
+    };
+    shard.noteEpoch(await (invalidator?.run(shard, names, timeout, move) ?? move(timeout)));
+  });
+  const start = performance.now();
+  const confirmed = Promise.all(sent).then(async () => {
+    if (confirm) await invalidator?.confirm(space.shards, names, timeout - (performance.now() - start));
+    return true;
   });
   // No number of one shard is compared with one of another, so each is on its own. The promise is that of all.
-  if (!(await settle(context, "invalidate", Promise.all(sent), options))) return false;
+  if (!(await settle(context, "invalidate", confirmed, options))) return false;
   // A near cache may have kept an old value in between.
   nears.invalidate(space, names);
   events.emit({ type: "invalidate", service: target.service, ...(tags && { tags }) });

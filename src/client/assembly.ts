@@ -105,6 +105,7 @@ export class Assembly {
       plainWrite: this.#setup.plainCommands?.write,
       locks: this.#setup.locks,
       fleetCounts: this.#setup.fleetCounts,
+      invalidator: this.#setup.invalidator?.(this.store(home.configured), space.database, this.#state.events),
       timeout,
       onError,
       space,

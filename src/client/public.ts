@@ -19,6 +19,7 @@ export type { Cache } from "../cache/cache.ts";
 export type { CallOptions, ReadOptions } from "../cache/call.ts";
 export type { FleetStats } from "../cache/fleet.ts";
 export type { IncrementOptions } from "../cache/increment_counter.ts";
+export type { InvalidateOptions } from "../cache/invalidate.ts";
 export type { GetOrSetOptions, LoadContext } from "../cache/load.ts";
 export type { WriteOptions } from "../cache/set.ts";
 export type { UpdateOptions } from "../cache/update.ts";

@@ -2,6 +2,7 @@ import { TCP_ADDRESSES } from "../config/parse_config.ts";
 import type { AddressReaders } from "../config/settings.ts";
 import { LoadClock } from "../wire/load_clock.ts";
 import { ClientParts } from "./client_parts.ts";
+import { Invalidator } from "./invalidator.ts";
 import { type PlainCommands, plainCommands } from "./plain_commands.ts";
 import type { Setup } from "./types.ts";
 
@@ -15,6 +16,8 @@ export interface ServerParts {
   readonly plainCommands: PlainCommands;
   /** Makes what sends to the servers of a cluster apart from each other. */
   readonly parts: NonNullable<Setup<object>["parts"]>;
+  /** Makes what invalidates a cluster. */
+  readonly invalidator: NonNullable<Setup<object>["invalidator"]>;
 }
 
 /** Builds for the edge leave this file out. */
@@ -23,4 +26,5 @@ export const serverParts: ServerParts = {
   loadClock: () => new LoadClock(),
   plainCommands,
   parts: (...args) => new ClientParts(...args),
+  invalidator: (...args) => new Invalidator(...args),
 };

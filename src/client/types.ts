@@ -15,6 +15,7 @@ import type { CacheStats } from "../telemetry/stats.ts";
 import type { BatchStats } from "../wire/batch.ts";
 import type { LoadClock } from "../wire/load_clock.ts";
 import type { ClientParts } from "./client_parts.ts";
+import type { Invalidator } from "./invalidator.ts";
 import type { PlainCommands } from "./plain_commands.ts";
 import type { Opening } from "./store_connection.ts";
 
@@ -142,6 +143,8 @@ export interface Setup<S> {
   readonly loadClock?: (() => LoadClock) | undefined;
   /** Encrypts and compresses. */
   readonly sealing?: Sealing | undefined;
+  /** Makes what invalidates stores of several parts, and confirms by replicas. */
+  readonly invalidator?: ((...args: ConstructorParameters<typeof Invalidator>) => Invalidator) | undefined;
   /** Makes what sends to the parts of a store apart from each other. */
   readonly parts?: ((...args: ConstructorParameters<typeof ClientParts>) => ClientParts) | undefined;
   /** Reads and writes by plain commands what else a script does, where those cost less. */

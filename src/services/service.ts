@@ -4,6 +4,7 @@ import type { Cache } from "../cache/cache.ts";
 import type { CallOptions } from "../cache/call.ts";
 import type { Migrations } from "../cache/context.ts";
 import type { FleetStats } from "../cache/fleet.ts";
+import type { InvalidateOptions } from "../cache/invalidate.ts";
 import type { RateLimits } from "../cache/rate_limits.ts";
 import { type CacheDefaults, checkDefaults, DEFAULT_NAMES, type TagSource } from "../config/policy.ts";
 import { collectionKeys, encodeTag, type Id } from "../entry/keyspace.ts";
@@ -126,7 +127,7 @@ export interface ServiceBase extends RateLimits<PlainId> {
    */
   readonly invalidateTags: Cache["invalidateTags"];
   /** Makes every entry a miss, and returns whether the store took it. Counters, locks and rate limits stay. */
-  invalidateAll(options?: CallOptions): Promise<boolean>;
+  invalidateAll(options?: InvalidateOptions): Promise<boolean>;
   /** Returns the counts of the service and its collections since this client was made. */
   stats(): CacheStats;
   /** Reads their counts in all processes whose clients have `fleetStats` on; `undefined` if the store is away. */

@@ -72,6 +72,19 @@ export type CacheEvent =
     })
   /** Tags were invalidated, or everything when `tags` is absent. */
   | { readonly type: "invalidate"; readonly service: string; readonly tags?: readonly string[] }
+  /**
+   * A shard did not confirm an invalidation in time. It is kept, and sent in front of everything else as soon as its
+   * `part` of the store answers: the number of `tags`, or everything of the shard when absent.
+   */
+  | {
+      readonly type: "invalidate-kept";
+      readonly driver: string;
+      readonly part: string;
+      readonly tags?: number;
+      readonly error: StoreError;
+    }
+  /** A shard has confirmed the invalidations that were kept of it. */
+  | { readonly type: "invalidate-sent"; readonly driver: string; readonly part: string; readonly tags?: number }
   /** The near cache dropped entries that changed in the store, or all of them because it lost the messages. */
   | (CacheTarget & { readonly type: "near-invalidate"; readonly entries: number; readonly reason: "change" | "lost" })
   /**

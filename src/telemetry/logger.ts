@@ -23,12 +23,13 @@ const CONSOLE: Logger = {
 
 /** The events that change a state. They are never held back, because the last line must be true. */
 const CHANGES = /^(breaker|near-(un)?available)$/;
-const LOGGED = /^(error|corrupt|retry|breaker|lock-lost|load-error|load-unasked|near-(un)?available)$/;
+const LOGGED =
+  /^(error|corrupt|retry|breaker|lock-lost|invalidate-(kept|sent)|load-error|load-unasked|near-(un)?available)$/;
 
 /**
  * Returns a listener that logs. Warnings are failures, corrupt entries, loads of ids that were not asked for, lost
- * locks, near caches that cannot work, and the breaker; retries are logged for debugging. Each kind has at most one
- * line a second, but every change of the breaker and of near caches is logged.
+ * locks, invalidations that were kept, near caches that cannot work, and the breaker; retries are logged for debugging.
+ * Each kind has at most one line a second, but every change of the breaker and of near caches is logged.
  *
  * @param logger `console`, a pino logger, or anything with `warn(details, message)`.
  * @returns The listener, for `client.subscribe`.

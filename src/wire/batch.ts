@@ -282,7 +282,7 @@ export class Batch {
     this.#driver = driver;
     const { ordered, billed = false } = driver.capabilities;
     for (const slot of slots) slot.prepare(billed);
-    const apart = this.#options.parts?.cut(slots, driver);
+    const apart = this.#options.parts?.cut(slots, driver, this.#options.database);
     const flights = (apart ?? split(slots, driver.capabilities)).map(
       (portion): Flight => ({
         slots: portion,

@@ -90,7 +90,7 @@ export interface BatchParts {
    * Cuts the slots of a flush into those for each part, each list in the order of the calls. The callers of some may
    * get other slots. Returns `undefined` if the store has one part.
    */
-  cut(slots: readonly Slot[], driver: Driver): (readonly Slot[])[] | undefined;
+  cut(slots: readonly Slot[], driver: Driver, database: number): (readonly Slot[])[] | undefined;
   /** Returns the part that slots of one flight go to now; `undefined` if the store has one part. */
   of(slots: readonly Slot[], driver: Driver | undefined): Part | undefined;
 }

@@ -16,12 +16,23 @@ import type { BatchParts, Part, PartBreaker } from "./batch_options.ts";
 import type { Breaker } from "./breaker.ts";
 import { type Caller, DeleteSlot, ReadSlot, type Slot } from "./slot.ts";
 
+/** A command that goes in front of all others of a hash slot. */
+interface First {
+  readonly place: number;
+  readonly database: number;
+  readonly make: (timeout: number) => Slot;
+}
+
 /** The parts of one store, for all batches over it. */
 export class StoreParts implements BatchParts {
   readonly #breaker: ((part: string) => Breaker) | undefined;
   readonly #parts = new Map<string, Part & { readonly own: Breaker | undefined }>();
   /** Stands for the part that the driver chooses for a command without keys. No part is to blame if it fails. */
   readonly #any: Part = { name: "", breaker: undefined, known: new Set() };
+
+  /** The commands that go in front of others. */
+  readonly #firsts = new Set<First>();
+  #driver: Driver | undefined;
 
   /** @param breaker Makes the circuit breaker of a part, unless they are turned off. */
   constructor(breaker: ((part: string) => Breaker) | undefined) {
@@ -33,16 +44,37 @@ export class StoreParts implements BatchParts {
     return [...this.#parts].flatMap(([name, { own }]) => (own ? [[name, own] as const] : []));
   }
 
+  /** Returns the name of the part that has a key now, once the store was asked for something. */
+  partOf(key: string): string | undefined {
+    return this.#driver?.partOf?.(key);
+  }
+
+  /**
+   * Puts a command in front of whatever is sent to the keys of a hash slot, until it is cancelled.
+   *
+   * @param key A key of the hash slot.
+   * @param database The database of the key.
+   * @param make Makes the command, which waits as long as the first one behind it.
+   * @returns Cancels it.
+   */
+  putFirst(key: string, database: number, make: (timeout: number) => Slot): () => void {
+    const first = { place: hashSlot(key), database, make };
+    this.#firsts.add(first);
+    return () => this.#firsts.delete(first);
+  }
+
   of([slot]: readonly Slot[], driver: Driver | undefined): Part | undefined {
     if (!driver?.partOf) return undefined;
     const key = slot?.keys[0];
     return key === undefined ? this.#any : this.#named(driver.partOf(key), driver);
   }
 
-  cut(slots: readonly Slot[], driver: Driver): (readonly Slot[])[] | undefined {
+  cut(slots: readonly Slot[], driver: Driver, database: number): (readonly Slot[])[] | undefined {
     if (!driver.partOf) return undefined;
+    this.#driver = driver;
+    const firsts = [...this.#firsts].filter((first) => first.database === database);
     const flushes = new Map<Part, Slot[]>();
-    for (const slot of regroup(slots)) {
+    for (const slot of regroup(slots, firsts)) {
       const part = this.of([slot], driver) as Part;
       const flush = flushes.get(part);
       if (flush) flush.push(slot);
@@ -103,7 +135,7 @@ function judging(breaker: Breaker | undefined): PartBreaker {
 }
 
 /** Returns slots in the order of the calls, of which each is one command whose keys have the same hash slot. */
-function regroup(slots: readonly Slot[]): Iterable<Slot> {
+function regroup(slots: readonly Slot[], firsts: readonly First[]): Iterable<Slot> {
   const all = new Set<Slot>();
   /** The last slot for the keys of each hash slot. */
   const last = new Map<number, Slot>();
@@ -115,6 +147,8 @@ function regroup(slots: readonly Slot[]): Iterable<Slot> {
       if (key !== undefined) {
         const place = hashSlot(key);
         const before = last.get(place);
+        if (!before)
+          for (const first of firsts) if (first.place === place) all.add(take(piece, first.make(piece.timeout)));
         if (before && piece.join(before)) continue;
         last.set(place, piece);
       }

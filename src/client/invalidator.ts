@@ -1,0 +1,226 @@
+import { type Command, type Driver, type Reply, StoreError } from "../../drivers/driver.ts";
+import { invalid } from "../base/check.ts";
+import { toStoreError } from "../base/foreign_error.ts";
+import { remember } from "../base/remember.ts";
+import { unref } from "../base/timers.ts";
+import type { Invalidations } from "../cache/invalidations.ts";
+import type { Shard } from "../entry/keyspace.ts";
+import { EVERYTHING, invalidate } from "../lua/entries.ts";
+import type { Events } from "../telemetry/events.ts";
+import { timeoutError } from "../wire/deadlines.ts";
+import { CommandSlot } from "../wire/slot.ts";
+import type { StoreConnection } from "./store_connection.ts";
+
+/** The most tags that are kept for a shard that did not answer. Beyond that, everything of it is invalidated. */
+const MAX_TAGS = 10_000;
+/** The pause before an invalidation is tried again, and the longest one, in milliseconds. */
+const PAUSE = 50;
+const LONGEST_PAUSE = 1000;
+
+/** The milliseconds by which the answer to a WAIT in vain may be late: a server looks ten times a second. */
+const LATE_WAIT = 150;
+
+/** An invalidation that a shard has not confirmed. */
+interface Debt {
+  readonly shard: Shard;
+  /** The encoded tags; `undefined` for everything. */
+  names: Set<string> | undefined;
+  /** Takes the invalidation out of the front of what is sent to the shard. */
+  readonly cancel: () => void;
+}
+
+/**
+ * Invalidates shards of a store that has several parts, and confirms invalidations by replicas.
+ *
+ * An invalidation needs all shards, so one master that is away fails it. Therefore it is tried until the deadline of
+ * the call. What is left then is kept, and goes in front of everything that this client sends to the shard, until the
+ * shard has confirmed it; a timer tries it too. So this process sees no value from before, even if its callers
+ * ignore that the invalidation failed.
+ */
+export class Invalidator implements Invalidations {
+  readonly #store: StoreConnection;
+  readonly #database: number;
+  readonly #events: Events;
+  readonly #debts = new Map<string, Debt>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /**
+   * @param store The connection to the store.
+   * @param database The database that commands are sent to.
+   * @param events Takes what was kept, and what was sent later.
+   */
+  constructor(store: StoreConnection, database: number, events: Events) {
+    this.#store = store;
+    this.#database = database;
+    this.#events = events;
+  }
+
+  async run(
+    shard: Shard,
+    names: readonly string[] | undefined,
+    timeout: number,
+    move: (left: number) => Promise<Reply>,
+  ): Promise<Reply> {
+    const until = performance.now() + timeout;
+    const left = (): number => Math.max(1, until - performance.now());
+    let pause = PAUSE;
+    let send = (): Promise<Reply> => move(left());
+    for (;;) {
+      try {
+        return await send();
+      } catch (thrown) {
+        const error = toStoreError(thrown);
+        const driver = await this.#driver();
+        if (!driver?.partOf || !passes(error)) throw error;
+        if (until - performance.now() <= pause) {
+          this.#keep(shard, names, error);
+          throw error;
+        }
+        await new Promise((resolve) => setTimeout(resolve, pause));
+        pause = Math.min(pause * 2, LONGEST_PAUSE);
+        // Neither the breaker nor the number of repetitions ends the attempts.
+        const moves = error.code === "TRYAGAIN";
+        send = () => (moves ? move(left()) : this.#direct(driver, shard, names, left()));
+      }
+    }
+  }
+
+  async admit(confirm: unknown): Promise<void> {
+    const driver = confirm === "replicas" ? await this.#driver() : undefined;
+    if (driver?.connect || (confirm === "replicas" && !driver)) return;
+    const expected = driver ? "a driver with TCP connections" : '"replicas"';
+    throw invalid(`confirm an invalidation over ${this.#store.name}`, confirm, expected);
+  }
+
+  async confirm(shards: readonly Shard[], names: readonly string[] | undefined, timeout: number): Promise<void> {
+    const until = performance.now() + timeout;
+    const driver = await this.#store.driver();
+    const byPart = new Map<string | undefined, Shard[]>();
+    for (const shard of shards) {
+      const part = driver.partOf?.(shard.epochKey);
+      remember(byPart, part, (): Shard[] => []).push(shard);
+    }
+    await Promise.all(
+      [...byPart].map(async ([part, own]) => {
+        const left = (): number => Math.max(1, until - performance.now());
+        const options = { timeout: left(), ...(part !== undefined && { part }) };
+        const connection = await driver.connect?.(this.#database, options);
+        try {
+          // On one connection, so that it is the same server that takes the invalidation and asks its replicas.
+          const commands = own.map((shard) => commandOf(shard, names)[0]);
+          const wait = Math.max(1, Math.floor(left() - LATE_WAIT));
+          const replies = await connection?.send([...commands, ["WAIT", 1, wait]], { timeout: left() });
+          const failure = replies?.find((reply) => reply instanceof Error);
+          if (failure) throw failure;
+          if (!(Number(replies?.at(-1)) > 0)) throw unconfirmed(timeout);
+        } finally {
+          connection?.close();
+        }
+      }),
+    );
+  }
+
+  async #direct(driver: Driver, shard: Shard, names: readonly string[] | undefined, timeout: number): Promise<Reply> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(timeoutError(timeout)), timeout);
+    });
+    const sent = driver.send(this.#database, [commandOf(shard, names)[0]], { timeout });
+    const [reply = null] = await Promise.race([sent, late]).finally(() => clearTimeout(timer));
+    if (reply instanceof Error) throw reply;
+    return reply;
+  }
+
+  async #driver(): Promise<Driver | undefined> {
+    try {
+      return await this.#store.driver();
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Keeps an invalidation until the shard answers. */
+  #keep(shard: Shard, names: readonly string[] | undefined, error: StoreError): void {
+    const { parts } = this.#store;
+    if (!parts) return;
+    const debt = remember(this.#debts, shard.epochKey, (): Debt => {
+      const make = (timeout: number): CommandSlot => {
+        const kept = debt.names && [...debt.names];
+        const [, keys, args] = commandOf(shard, kept);
+        const slot = new CommandSlot([shard.epochKey], timeout, true, args, invalidate, keys);
+        const resolve = (epoch: Reply): void => this.#settle(debt, kept, epoch);
+        slot.callers.push({ resolve, reject: () => {} });
+        return slot;
+      };
+      return { shard, names: new Set(), cancel: parts.putFirst(shard.epochKey, this.#database, make) };
+    });
+    if (!names || (debt.names && debt.names.size + names.length > MAX_TAGS)) debt.names = undefined;
+    else for (const name of names) debt.names?.add(name);
+    this.#events.emit({
+      type: "invalidate-kept",
+      driver: this.#store.name,
+      part: this.#part(shard),
+      ...(debt.names && { tags: debt.names.size }),
+      error,
+    });
+    this.#wake(PAUSE);
+  }
+
+  /** Forgets what the shard has confirmed of a debt. */
+  #settle(debt: Debt, sent: readonly string[] | undefined, epoch: Reply): void {
+    debt.shard.noteEpoch(epoch);
+    const tags = debt.names?.size;
+    for (const name of sent ?? []) debt.names?.delete(name);
+    // More may have been kept since.
+    if (debt.names ? debt.names.size > 0 : sent) return;
+    if (this.#debts.get(debt.shard.epochKey) !== debt) return;
+    this.#debts.delete(debt.shard.epochKey);
+    debt.cancel();
+    const part = this.#part(debt.shard);
+    this.#events.emit({ type: "invalidate-sent", driver: this.#store.name, part, ...(tags && { tags }) });
+  }
+
+  /** Tries what is kept while nothing else is sent to the shards. */
+  #wake(pause: number): void {
+    if (this.#timer !== undefined) return;
+    this.#timer = setTimeout(async () => {
+      const driver = await this.#driver();
+      if (!driver) this.#debts.clear();
+      await Promise.all(
+        [...this.#debts.values()].map(async (debt) => {
+          const kept = debt.names && [...debt.names];
+          await this.#direct(driver as Driver, debt.shard, kept, LONGEST_PAUSE).then(
+            (epoch) => this.#settle(debt, kept, epoch),
+            () => {},
+          );
+        }),
+      );
+      this.#timer = undefined;
+      if (this.#debts.size > 0) this.#wake(Math.min(pause * 2, LONGEST_PAUSE));
+    }, pause);
+    unref(this.#timer);
+  }
+
+  #part(shard: Shard): string {
+    return this.#store.parts?.partOf(shard.epochKey) ?? "";
+  }
+}
+
+function unconfirmed(timeout: number): StoreError {
+  return new StoreError("timeout", `No replica confirmed the invalidation within ${Math.round(timeout)} ms`);
+}
+
+/** Returns whether what failed may succeed later. */
+function passes({ kind, repeat }: StoreError): boolean {
+  return kind === "connection" || kind === "timeout" || repeat !== "none";
+}
+
+/** Returns the command that invalidates tags of a shard, or everything, the keys of its marks, and its arguments. */
+function commandOf(
+  { epochKey, marksPrefix }: Shard,
+  names: readonly string[] | undefined,
+): [command: Command, marks: string[], args: string[]] {
+  const marks = (names ?? [EVERYTHING]).map((name) => marksPrefix + name);
+  const args = names ? [] : [EVERYTHING];
+  return [["EVAL", invalidate.lua, 1 + marks.length, epochKey, ...marks, ...args], marks, args];
+}
