@@ -72,7 +72,10 @@ export interface CoreOptions extends ClientHooks, ClientDefaults {
   readonly fleetCounts?: typeof fleetCounts;
   /** `nearCache` of `@foodfast/larder/near-cache`, for the option `near`, here and of services. @default none */
   readonly nearCache?: typeof nearCache;
-  /** `shards(64)` of `@foodfast/larder/shards`, to spread keys over the servers of a cluster. @default none */
+  /**
+   * `shards(64)` of `@foodfast/larder/shards`, to spread keys over the servers of a cluster. The driver `cluster` needs
+   * it. @default none
+   */
   readonly shards?: MakeKeyspace;
   /**
    * `sealing` of `@foodfast/larder/sealing`, for `encryption`, `compressAbove` and values stored with them.
@@ -122,6 +125,8 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
     const received = rule ? describe(value) : "unknown";
     if (!fits?.(value as never)) problems.push(`option ${name} is ${received}, expected ${expected}`);
   }
+  if (options?.driver?.capabilities?.parts && !options.shards)
+    problems.push("option shards is undefined, expected shards(64) for a driver of several parts");
   if (problems.length > 0) throw new CacheConfigError(problems);
   checkDefaults(options);
   const { driver, database = driver.database ?? 0, ttls = {} } = options;

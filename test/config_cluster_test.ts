@@ -1,6 +1,7 @@
 /** The settings of clusters, of Sentinel and of shards. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { cluster } from "../drivers/cluster.ts";
 import type { Driver } from "../drivers/driver.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
 import { CacheConfigError } from "../src/base/errors.ts";
@@ -9,7 +10,9 @@ import { oddSecrets } from "../src/config/odd_secrets.ts";
 import type { Config, ConfigOptions } from "../src/config/options.ts";
 import { parseConfig } from "../src/config/parse_config.ts";
 import { redactUrl } from "../src/config/redact_url.ts";
+import { createCacheClient as createCoreClient } from "../src/core.ts";
 import { createCacheClient as createEdgeClient } from "../src/edge.ts";
+import { shards } from "../src/entry/shards.ts";
 
 type Variables = Record<string, string>;
 
@@ -288,6 +291,16 @@ describe("parseConfig of several servers", () => {
       );
       assert.throws(() => createEdgeClient({ env }), expected);
     }
+  });
+
+  it("a client of the core asks for shards when its driver has several parts", async () => {
+    const driver = cluster({ nodes: ["127.0.0.1:1"] });
+    assert.throws(
+      () => createCoreClient({ driver }),
+      /option shards is undefined, expected shards\(64\) for a driver of/,
+    );
+    await createCoreClient({ driver, shards: shards(4) }).close();
+    await driver.close();
   });
 
   it("nodeRedis says which driver a URL of several servers is for", () => {
