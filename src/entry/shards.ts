@@ -16,7 +16,7 @@
  * import { shards } from "@foodfast/larder/shards";
  *
  * await using client = createCacheClient({ driver: memory(), shards: shards(64) });
- * await client.cache().set("product:123", "pho"); // under db0:{c9q}product:123
+ * await client.cache().set("product:123", "pho"); // under {c9q}product:123
  * ```
  *
  * @module
