@@ -236,7 +236,7 @@ it("commands of one tick leave in one send to each part of the store, reads as o
   assert.equal(values[500], 0);
   assert.equal(values[1], undefined);
   assert.equal(after.roundTrips - before.roundTrips, driver.parts?.().length ?? 1);
-  assert.equal(after.commands - before.commands, tags.length);
+  assert.equal(after.commands - before.commands, driver.partOf ? tags.length : 1);
 });
 
 it("increment counts from nothing, sets the TTL once and repairs a lost one", async (client) => {
