@@ -234,7 +234,10 @@ describe("cluster when masters change places", () => {
           }
         })();
         await servers.failover(replica);
+        // Until it has heard of it, the old master answers reads.
+        await eventually(async () => /role:slave/.test(String(await old.say("INFO", "replication"))));
         await load.more("a");
+        await eventually(() => driver.partOf?.("a") === replica.address);
         await old.kill();
         await load.more("a");
         counting = false;
