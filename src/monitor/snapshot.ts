@@ -58,7 +58,7 @@ export interface MonitorSnapshot {
       /** The same counts in each window. */
       readonly windows: Readonly<Record<string, BatchCounts>>;
     };
-    /** The states of the circuit breakers that changed at least once, by driver. */
+    /** The states of the circuit breakers that changed at least once, by driver, and part of its store. */
     readonly breakers: Readonly<Record<string, BreakerState>>;
   };
   /** The counts of all processes, by service; `null` if they are not read. */

@@ -63,10 +63,11 @@ export class Tallies {
       case "invalidate":
         this.#of(event).heard.invalidations++;
         break;
-      case "breaker":
-        if (this.#breakers.has(event.driver) || this.#breakers.size < MAX_BREAKERS)
-          this.#breakers.set(event.driver, event.state);
+      case "breaker": {
+        const name = event.part === undefined ? event.driver : `${event.driver} ${event.part}`;
+        if (this.#breakers.has(name) || this.#breakers.size < MAX_BREAKERS) this.#breakers.set(name, event.state);
         break;
+      }
     }
   }
 
