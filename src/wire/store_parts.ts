@@ -174,7 +174,8 @@ function pieces(slot: Slot): Iterable<Slot> {
     }
     return byKeyspace.values();
   }
-  if (!(slot instanceof DeleteSlot)) return [slot];
+  // Deletions of several callers have joined only where one server has all keys, such as the master of sentinels.
+  if (!(slot instanceof DeleteSlot) || callers.length > 1) return [slot];
   const byPlace = byHashSlot(slot.keys);
   if (byPlace.size === 1) return [slot];
   const caller = sum(callers[0] as Caller, byPlace.size);
