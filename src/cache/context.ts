@@ -22,6 +22,8 @@ export interface Lane {
   readonly batch: Batch;
   readonly loads: Loads;
   readonly nears: Nears;
+  /** Invalidates stores of several parts, and confirms by replicas, if the client can: `Invalidator`. */
+  readonly invalidator: Invalidations | undefined;
 }
 
 /** The keyspace, the form of its keys, and the ways to read entries. */
@@ -85,8 +87,6 @@ export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, Ca
   readonly plainWrite: ((...args: never[]) => Slot) | undefined;
   /** Makes a `Fleet`, which reads the counts of all processes, if the client has them: `fleetCounts`. */
   readonly fleetCounts: (() => object) | undefined;
-  /** Invalidates stores of several parts, and confirms by replicas, if the client can: `Invalidator`. */
-  readonly invalidator: Invalidations | undefined;
 }
 
 /** The context of a keyspace, which each of its caches completes. */

@@ -74,7 +74,8 @@ export class Assembly {
         onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
       });
       const nears = new Nears();
-      return { batch, loads: new Loads(nears), nears, fleet };
+      const invalidator = this.#setup.invalidator?.(store, number, events);
+      return { batch, loads: new Loads(nears), nears, fleet, invalidator };
     });
   }
 
@@ -89,7 +90,7 @@ export class Assembly {
 
   /** Returns the parts of a context that all caches of a home share. */
   context(home: Home): SharedContext {
-    const { batch, loads, nears } = this.lane(home);
+    const { batch, loads, nears, invalidator } = this.lane(home);
     const { timeout, onError, ttl, defaults } = home.configured.config;
     const space = this.keyspace(home);
     this.#setup.plainCommands?.mark(space.shards);
@@ -105,7 +106,7 @@ export class Assembly {
       plainWrite: this.#setup.plainCommands?.write,
       locks: this.#setup.locks,
       fleetCounts: this.#setup.fleetCounts,
-      invalidator: this.#setup.invalidator?.(this.store(home.configured), space.database, this.#state.events),
+      invalidator,
       timeout,
       onError,
       space,

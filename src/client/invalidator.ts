@@ -25,6 +25,8 @@ interface Debt {
   readonly shard: Shard;
   /** The encoded tags; `undefined` for everything. */
   names: Set<string> | undefined;
+  /** The number of invalidations that were kept in it. */
+  kept: number;
   /** Takes the invalidation out of the front of what is sent to the shard. */
   readonly cancel: () => void;
 }
@@ -145,15 +147,16 @@ export class Invalidator implements Invalidations {
     if (!parts) return;
     const debt = remember(this.#debts, shard.epochKey, (): Debt => {
       const make = (timeout: number): CommandSlot => {
-        const kept = debt.names && [...debt.names];
-        const [, keys, args] = commandOf(shard, kept);
+        const { kept } = debt;
+        const [, keys, args] = commandOf(shard, namesOf(debt));
         const slot = new CommandSlot([shard.epochKey], timeout, true, args, invalidate, keys);
         const resolve = (epoch: Reply): void => this.#settle(debt, kept, epoch);
         slot.callers.push({ resolve, reject: () => {} });
         return slot;
       };
-      return { shard, names: new Set(), cancel: parts.putFirst(shard.epochKey, this.#database, make) };
+      return { shard, names: new Set(), kept: 0, cancel: parts.putFirst(shard.epochKey, this.#database, make) };
     });
+    debt.kept++;
     if (!names || (debt.names && debt.names.size + names.length > MAX_TAGS)) debt.names = undefined;
     else for (const name of names) debt.names?.add(name);
     this.#events.emit({
@@ -166,18 +169,16 @@ export class Invalidator implements Invalidations {
     this.#wake(PAUSE);
   }
 
-  /** Forgets what the shard has confirmed of a debt. */
-  #settle(debt: Debt, sent: readonly string[] | undefined, epoch: Reply): void {
-    debt.shard.noteEpoch(epoch);
-    const tags = debt.names?.size;
-    for (const name of sent ?? []) debt.names?.delete(name);
-    // More may have been kept since.
-    if (debt.names ? debt.names.size > 0 : sent) return;
-    if (this.#debts.get(debt.shard.epochKey) !== debt) return;
-    this.#debts.delete(debt.shard.epochKey);
-    debt.cancel();
-    const part = this.#part(debt.shard);
-    this.#events.emit({ type: "invalidate-sent", driver: this.#store.name, part, ...(tags && { tags }) });
+  /** Forgets a debt that the shard has confirmed. `kept` is its number when it was sent. */
+  #settle(debt: Debt, kept: number, epoch: Reply): void {
+    const { shard, names, cancel } = debt;
+    shard.noteEpoch(epoch);
+    // What was kept since, the same tags too, may have come after what the shard has confirmed.
+    if (debt.kept !== kept || this.#debts.get(shard.epochKey) !== debt) return;
+    this.#debts.delete(shard.epochKey);
+    cancel();
+    const about = { driver: this.#store.name, part: this.#part(shard) };
+    this.#events.emit({ type: "invalidate-sent", ...about, ...(names && { tags: names.size }) });
   }
 
   /** Tries what is kept while nothing else is sent to the shards. */
@@ -188,8 +189,8 @@ export class Invalidator implements Invalidations {
       if (!driver) this.#debts.clear();
       await Promise.all(
         [...this.#debts.values()].map(async (debt) => {
-          const kept = debt.names && [...debt.names];
-          await this.#direct(driver as Driver, debt.shard, kept, LONGEST_PAUSE).then(
+          const { kept } = debt;
+          await this.#direct(driver as Driver, debt.shard, namesOf(debt), LONGEST_PAUSE).then(
             (epoch) => this.#settle(debt, kept, epoch),
             () => {},
           );
@@ -204,6 +205,11 @@ export class Invalidator implements Invalidations {
   #part(shard: Shard): string {
     return this.#store.parts?.partOf(shard.epochKey) ?? "";
   }
+}
+
+/** Returns the encoded tags of a debt; `undefined` for everything. */
+function namesOf({ names }: Debt): readonly string[] | undefined {
+  return names && [...names];
 }
 
 function unconfirmed(timeout: number): StoreError {
