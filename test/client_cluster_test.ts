@@ -10,7 +10,7 @@ let servers: RedisCluster;
 const frozen: ClusterNode[] = [];
 
 before(async () => {
-  servers = await startCluster({ nodeTimeout: 60_000 });
+  servers = await startCluster();
 });
 afterEach(async () => {
   for (const node of frozen.splice(0)) node.resume();

@@ -52,7 +52,7 @@ async function findings(client: CacheClient): Promise<Partial<Record<Finding["ch
 
 describe("tools on a cluster", () => {
   before(async () => {
-    servers = await startCluster({ masters: 3, fullCoverage: true });
+    servers = await startCluster({ masters: 3, fullCoverage: true, nodeTimeout: 5000 });
   });
   after(() => servers?.stop());
   afterEach(async () => {

@@ -16,7 +16,7 @@ async function findings(client: CacheClient): Promise<Partial<Record<Finding["ch
 
 describe("diagnose on a server that Sentinels watch", () => {
   before(async () => {
-    servers = await startSentinels();
+    servers = await startSentinels({ downAfter: 60_000 });
   });
   after(() => servers?.stop());
 

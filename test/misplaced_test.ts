@@ -81,7 +81,7 @@ describe("a node of a cluster", () => {
 describe("real servers at a URL that is not theirs", () => {
   let servers: SentinelServers;
   before(async () => {
-    servers = await startSentinels();
+    servers = await startSentinels({ downAfter: 60_000 });
   });
   after(() => servers?.stop());
 

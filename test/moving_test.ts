@@ -75,7 +75,11 @@ describe("an application that is moved by its environment", () => {
   let sentinels: SentinelServers;
   let memory: unknown[];
   before(async () => {
-    [redis, cluster, sentinels] = await Promise.all([startRedis(), startCluster(), startSentinels()]);
+    [redis, cluster, sentinels] = await Promise.all([
+      startRedis(),
+      startCluster(),
+      startSentinels({ downAfter: 60_000 }),
+    ]);
     memory = await shop({ CACHE_DRIVER: "memory" });
   });
   after(async () => {

@@ -11,7 +11,7 @@ import { sentinelChecks } from "./checks/sentinels.ts";
 import { authentication, clockSkew, databases, replication, SENTINEL, unreachable, version } from "./checks/server.ts";
 import { type ManagedConnection, openManagedConnection } from "./connection.ts";
 import type { InspectedClient } from "./inspect.ts";
-import { askNodes, type Info, parseInfo, sumOfInfos } from "./nodes.ts";
+import { askNodes, type Info, type NodeInfo, parseInfo, sumOfInfos } from "./nodes.ts";
 import type { StepOptions } from "./target.ts";
 
 export type { Finding } from "./checks/finding.ts";
@@ -38,7 +38,8 @@ export interface DiagnoseOptions extends StepOptions {
  *
  * @param client The client.
  * @param options The limits of the checks, and the options of their steps.
- * @returns A finding for each check. If the store does not answer, or is not a store, that is the last one.
+ * @returns A finding for each check. If the store does not answer, or is not a store, that is the last one. While a
+ *   master of a cluster is away, the checks are those of the cluster.
  */
 export async function* diagnose(
   client: InspectedClient,
@@ -57,8 +58,12 @@ export async function* diagnose(
       await connection.ping();
       latency = performance.now() - start;
     } catch (error) {
-      await connection.close();
-      throw error;
+      // Masters of a cluster that answer tell of the one that does not.
+      const nodes = await askNodes(connection).catch(() => []);
+      if (!nodes.some(isUp)) {
+        await connection.close();
+        throw error;
+      }
     }
   } catch (error) {
     if (!isStoreError(error)) throw error;
@@ -66,13 +71,18 @@ export async function* diagnose(
     return;
   }
   try {
+    const nodes = await askNodes(connection);
+    const there = nodes.filter(isUp);
+    if (there.length < nodes.length) {
+      yield partly(nodes);
+      yield* clusterChecks(nodes, connection.location.tags);
+      return;
+    }
     const took = `${client.driver} answered in ${formatLatency(latency)}`;
     yield latency > SLOW_MS
       ? warning("connection", took, "move the store closer to the application, or find out why it is busy")
       : { check: "connection", level: "ok", evidence: took };
     yield await authentication(connection);
-    const nodes = await askNodes(connection);
-    const there = nodes.filter(({ error }) => error === null);
     const [reply] = await connection.send([["INFO"]]);
     const info = nodes.length > 0 ? sumOfInfos(there.map((node) => node.info)) : parseInfo(reply);
     const why = unavailable(client.driver, "INFO", reply);
@@ -114,6 +124,16 @@ export async function* diagnose(
   } finally {
     await connection.close();
   }
+}
+
+const isUp = ({ error }: NodeInfo): boolean => error === null;
+
+/** Says which nodes do not answer. Most other checks need all of them. */
+function partly(nodes: readonly NodeInfo[]): Finding {
+  const away = nodes.filter((node) => !isUp(node)).map(({ node }) => node);
+  const evidence = `${nodes.length - away.length} of ${nodes.length} masters answer, but not ${away.join(", ")}`;
+  const advice = "bring it back, or wait for its replica to take over: checks that need all masters are left out";
+  return { check: "connection", level: "error", evidence, advice };
 }
 
 /** The remedy for a read-only token. */

@@ -14,6 +14,8 @@ import { freePort, type RedisServer, rawClient, startRedis } from "./redis_serve
 const SLOTS = 16_384;
 /** The bus of a node listens so far above its port. */
 const BUS = 10_000;
+/** The node timeout of the start. A longer one would make a new cluster wait for seconds more. */
+const START_TIMEOUT = 1000;
 
 /** Options of {@linkcode startCluster}. */
 export interface RedisClusterOptions {
@@ -25,7 +27,10 @@ export interface RedisClusterOptions {
   readonly args?: readonly string[] | ((port: number, index: number) => readonly string[]);
   /** The password that the arguments set. */
   readonly password?: string;
-  /** Milliseconds of silence after which the others call a node failed. @default 1000 */
+  /**
+   * Milliseconds of silence after which the others call a node failed. A busy machine may be silent for a second, so
+   * it is long where nothing could take over. @default 1000 with replicas, 60000 without
+   */
   readonly nodeTimeout?: number;
   /** True if the whole cluster stops when some slots have no master, which is the server's default. @default false */
   readonly fullCoverage?: boolean;
@@ -104,13 +109,14 @@ export interface RedisCluster {
  * servers wait before they take writes.
  */
 export async function startCluster(options: RedisClusterOptions = {}): Promise<RedisCluster> {
-  const { masters = 3, replicas = 0 } = options;
+  const { masters = 3, replicas = 0, nodeTimeout = replicas > 0 ? START_TIMEOUT : 60_000 } = options;
   const folder = await mkdtemp(join(tmpdir(), "larder-cluster-"));
   const nodes: Node[] = [];
   try {
     for (let index = 0; index < masters * (1 + replicas); index++) nodes.push(await startNode(folder, index, options));
     const cluster = new Cluster(nodes, masters, folder);
     await cluster.join();
+    await Promise.all(nodes.map((node) => node.setTimeout(nodeTimeout)));
     return cluster;
   } catch (error) {
     await stopAll(nodes, folder);
@@ -139,10 +145,10 @@ async function startNode(folder: string, index: number, options: RedisClusterOpt
 }
 
 function argumentsOf(folder: string, port: number, index: number, options: RedisClusterOptions): string[] {
-  const { args = [], nodeTimeout = 1000, fullCoverage = false } = options;
+  const { args = [], fullCoverage = false } = options;
   return [
     ["--dir", folder, "--cluster-enabled", "yes", "--cluster-config-file", `nodes-${port}.conf`],
-    ["--cluster-node-timeout", `${nodeTimeout}`, "--cluster-require-full-coverage", fullCoverage ? "yes" : "no"],
+    ["--cluster-node-timeout", `${START_TIMEOUT}`, "--cluster-require-full-coverage", fullCoverage ? "yes" : "no"],
     typeof args === "function" ? args(port, index) : args,
   ].flat();
 }
@@ -162,6 +168,7 @@ class Node implements ClusterNode {
   readonly #args: readonly string[];
   #server: RedisServer | undefined;
   #paused = false;
+  #timeout = START_TIMEOUT;
   readonly #password: string | undefined;
 
   constructor(port: number, args: readonly string[], password: string | undefined) {
@@ -202,6 +209,15 @@ class Node implements ClusterNode {
     this.#server = await startRedis({ port: this.port, args: this.#args });
     this.running = true;
     this.id = `${await this.say("CLUSTER", "MYID")}`;
+    await this.setTimeout(this.#timeout);
+  }
+
+  /** Sets the node timeout, also for later starts. */
+  async setTimeout(timeout: number): Promise<void> {
+    if (timeout !== START_TIMEOUT) {
+      expectDone(await this.say("CONFIG", "SET", "cluster-node-timeout", timeout));
+    }
+    this.#timeout = timeout;
   }
 
   pause(): void {

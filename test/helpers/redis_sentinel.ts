@@ -137,7 +137,7 @@ export async function startSentinels(options: SentinelOptions = {}): Promise<Sen
             if (!/,flags,slave,/.test(String(replicas))) return false;
           }
           return true;
-        }),
+        }, 60_000),
       stop,
     };
     await servers.ready();
