@@ -78,6 +78,8 @@ export interface RedisCluster {
   readonly addresses: readonly string[];
   /** Returns the slot of a key, as a server says it. */
   slotOf(key: string): Promise<number>;
+  /** Returns the slots that a node calls its own. */
+  slotsOf(node: ClusterNode): Promise<number[]>;
   /** Returns the running node that calls itself the owner of a slot, or of the slot of a key. */
   ownerOf(slot: number | string): Promise<ClusterNode>;
   /** Returns the running nodes that call themselves masters and own slots. */
@@ -276,6 +278,10 @@ class Cluster implements RedisCluster {
 
   async slotOf(key: string): Promise<number> {
     return Number(await this.#any().say("CLUSTER", "KEYSLOT", key));
+  }
+
+  slotsOf(node: ClusterNode): Promise<number[]> {
+    return ownSlots(node);
   }
 
   async ownerOf(slot: number | string): Promise<ClusterNode> {
