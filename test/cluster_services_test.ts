@@ -11,7 +11,7 @@ import { type ClusterNode, type RedisCluster, startCluster } from "./helpers/red
 const LIMIT = { timeout: 120_000 };
 /** The milliseconds that a call may take. */
 const DEADLINE = 500;
-/** What a busy machine may add to them. A call without a deadline would take as long as the fault lasts. */
+/** The milliseconds that a busy machine may add. A call without a deadline would take as long as the fault lasts. */
 const AIR = 3000;
 const IDS = Array.from({ length: 40 }, (_, id) => id);
 

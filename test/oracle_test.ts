@@ -65,7 +65,7 @@ describe("invalidation, told by an oracle over a cluster", { timeout: 240_000 },
 
   it("holds while slots move, a master is killed, and another one freezes and wakes", async () => {
     // Less than a frozen master has until it is replaced: what it answers when it wakes comes too late.
-    const options = { env: {}, cluster: { nodes: servers.addresses }, timeout: 1000, logger: false };
+    const options = { env: {}, cluster: { nodes: servers.addresses }, timeout: 1000, logger: false } as const;
     clients.push(...Array.from({ length: 3 }, () => createCacheClient(options)));
     let over = false;
     let [reads, acknowledged] = [0, 0];
