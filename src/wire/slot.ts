@@ -126,6 +126,8 @@ export abstract class Slot {
     } else if (!this.settled) {
       this.settled = true;
       this.answer(reply);
+      // V8 moves slots of the last ticks to its old space, and frees what they hold only by a full collection.
+      this.callers.length = 0;
     }
   }
 

@@ -74,12 +74,15 @@ export class StoreParts implements BatchParts {
     this.#driver = driver;
     const firsts = [...this.#firsts].filter((first) => first.database === database);
     const flushes = new Map<Part, Slot[]>();
-    for (const slot of regroup(slots, firsts)) {
+    const all = regroup(slots, firsts);
+    for (const slot of all) {
       const part = this.of([slot], driver) as Part;
       const flush = flushes.get(part);
       if (flush) flush.push(slot);
       else flushes.set(part, [slot]);
     }
+    // As after a reply: others answer to their callers.
+    for (const slot of slots) if (!all.has(slot)) slot.callers.length = 0;
     for (const [part, flush] of flushes) {
       const breaker = this.#parts.get(part.name as string)?.own;
       if (!breaker || breaker.allows()) continue;
@@ -135,7 +138,7 @@ function judging(breaker: Breaker | undefined): PartBreaker {
 }
 
 /** Returns slots in the order of the calls, of which each is one command whose keys have the same hash slot. */
-function regroup(slots: readonly Slot[], firsts: readonly First[]): Iterable<Slot> {
+function regroup(slots: readonly Slot[], firsts: readonly First[]): ReadonlySet<Slot> {
   const all = new Set<Slot>();
   /** The last slot for the keys of each hash slot. */
   const last = new Map<number, Slot>();
