@@ -161,7 +161,7 @@ const PROMISES: Readonly<Record<string, (url: string, owner: string) => Promise<
 
 /** The channel of invalidations, and the rights that replace it on Redict. */
 const CHANNEL = "&__redis__:invalidate";
-const REDICT_CHANNEL = /On\s+Redict, `([^`]+)`/.exec(PAGE)?.[1]?.split(" ") ?? [];
+const REDICT_CHANNEL = (/On\s+Redict,\s+use\s+`([^`]+)`/.exec(PAGE)?.[1] ?? "").split(" ");
 
 const PRODUCT = { service: "product" } as const;
 

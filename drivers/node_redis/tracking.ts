@@ -88,15 +88,17 @@ export class TrackingConnection {
         () => this.#lose(client),
         async (client) => {
           prefixes = shortest([...this.#watchers].map(({ prefix }) => prefix));
+          let redict = false;
           try {
             const id = await client.sendCommand(["CLIENT", "ID"]);
             const names = prefixes.flatMap((prefix) => ["PREFIX", prefix]);
             await client.sendCommand(["CLIENT", "TRACKING", "ON", "REDIRECT", `${id}`, "BCAST", ...names]);
-            const channels = (await isRedict(client)) ? REDICT_CHANNELS : INVALIDATION_CHANNEL;
+            redict = await isRedict(client);
+            const channels = redict ? REDICT_CHANNELS : INVALIDATION_CHANNEL;
             // As bytes, because node-redis would join all keys to one text on channels that it does not know.
             await client.subscribe(channels, (keys) => this.#notify(keys), true);
           } catch (error) {
-            refused = isErrorReply(error) ? trackingError(error, this.#address.endpoint) : undefined;
+            refused = isErrorReply(error) ? trackingError(error, this.#address.endpoint, redict) : undefined;
             throw refused ?? error;
           }
         },
@@ -198,10 +200,11 @@ function shortest(prefixes: readonly string[]): readonly string[] {
   return [...new Set(prefixes)].filter((prefix, _, all) => !all.some((other) => shorter(prefix, other)));
 }
 
-/** Makes the error of a server that refuses tracking. */
-function trackingError(error: Error, endpoint: string): StoreError {
+/** Makes the error of a server that refuses tracking. Names the channel, which Redict calls otherwise. */
+function trackingError(error: Error, endpoint: string, redict: boolean): StoreError {
   const { kind, code, repeat, message } = errorReply(withoutArguments(error.message));
-  const needs = kind === "auth" ? `; the user needs +client, +subscribe and the channel &${INVALIDATION_CHANNEL}` : "";
+  const channel = redict ? `${REDICT_CHANNELS[1]}*` : INVALIDATION_CHANNEL;
+  const needs = kind === "auth" ? `; the user needs +client, +subscribe and the channel &${channel}` : "";
   const text = `Redis at ${endpoint} does not report changes, so near caches keep nothing: ${message}${needs}`;
   return new StoreError(kind, text, { code: code || "ERR", repeat });
 }
