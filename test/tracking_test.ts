@@ -362,7 +362,7 @@ describe("track, node-redis", () => {
   it("refused receives the words of the server and the missing permissions", { timeout: 30_000 }, async () => {
     const refusing: [rule: string[], words: RegExp][] = [
       [["-client"], /no permissions to run the 'client.*' command.*; the user needs \+client, \+subscribe/],
-      [["resetchannels"], /^(?!.*NOPERM.*NOPERM).*NOPERM.*channel.*&__redis__:invalidate$/],
+      [["resetchannels"], /^(?!.*NOPERM.*NOPERM).*NOPERM.*channel.*&__(redis__:invalidate|redict__:invalidat\*)$/],
     ];
     for (const [rule, words] of refusing) {
       await rawCommand(port, ["ACL", "SETUSER", "app", "reset", "on", ">S3CRET", "~*", "&*", "+@all", ...rule]);
@@ -410,6 +410,12 @@ describe("track, node-redis", () => {
       assert.deepEqual([...notes.keys].sort(), ["redict:a", "redict:b,c"]);
       await rawCommand(port, ["FLUSHALL"]);
       await eventually(() => notes.told.at(-1) === null);
+      const refused: string[] = [];
+      await rawCommand(port, ["ACL", "SETUSER", "default", "resetchannels"]);
+      track(driver, "other:", Object.assign(new Notes(), { refused: (e: StoreError) => void refused.push(e.message) }));
+      await eventually(() => refused.length > 0);
+      await rawCommand(port, ["ACL", "SETUSER", "default", "allchannels"]);
+      assert.match(refused[0] ?? "", /the user needs .* and the channel &__redict__:invalidat\*$/);
     });
   });
 
