@@ -45,6 +45,32 @@ onWires(
       );
     }
 
+    for (const name of NAMES) {
+      for (const seen of ["its epoch", "its epoch, and that it is gone"]) {
+        it(
+          `is not stored when the first invalidation was lost since it began, and its client saw ${seen}, if ${name}`,
+          onWire(async ({ make, raw }) => {
+            const [one, two] = [make().service(shop), make().service(shop)];
+            const [begun, value] = [gate(), gate<string>()];
+            const loading = one[name].getOrSet("1", () => {
+              begun.open();
+              return value.promise;
+            });
+            await begun.promise;
+            assert.equal(await two.invalidateAll(), true);
+            await one[name].get("1", { near: false });
+            await raw(9, "UNLINK", "#larder:clock");
+            if (seen !== "its epoch") await one[name].get("1", { near: false });
+            value.open("loaded before");
+            assert.equal(await loading, "loaded before");
+            assert.equal(await two[name].get("1", { near: false }), undefined);
+            assert.equal(await one[name].getOrSet("1", () => "loaded after"), "loaded after");
+            assert.equal(await two[name].get("1", { near: false }), "loaded after");
+          }),
+        );
+      }
+    }
+
     it(
       "is stored when nothing was ever invalidated and the store lost its data since",
       onWire(async ({ make, raw }) => {

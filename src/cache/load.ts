@@ -325,11 +325,17 @@ async function prepare(
   duration: number,
   left: number,
 ): Promise<Prepared> {
-  const stored = argument.store && (value !== undefined || policy.negativeTtl > 0) && !load.superseded && left >= 1;
+  const { epoch } = turn ?? found;
+  const { lastEpoch } = context.space.of(found.key);
+  // An epoch was made since and is gone again: what was invalidated in between is not known.
+  const lost = epoch !== lastEpoch && epoch.text === null && lastEpoch.text === null;
+  const stored =
+    argument.store && (value !== undefined || policy.negativeTtl > 0) && !load.superseded && !lost && left >= 1;
   const origin: Origin = {
     load: duration,
     tags: argument.tags,
-    born: (turn ?? found).epoch.seq,
+    // The digits that all epochs of a store have in common, as a number from before them, tell that it lost them.
+    born: epoch.seq || (lastEpoch.seq && 1000 + (lastEpoch.seq % 1000)),
     // While a machine sleeps, the monotonic clock may stand still.
     long: Math.max(performance.now() - found.start, context.now() - load.began) >= LONG_LOAD_MS,
     token: turn?.token,

@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import { after, before, describe } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Reply } from "../../drivers/driver.ts";
+import type { Command, Reply } from "../../drivers/driver.ts";
 import { nodeRedis } from "../../drivers/node_redis.ts";
 import { upstash } from "../../drivers/upstash.ts";
 import { type CacheClient, type ClientOptions, createCacheClient, type Driver } from "../../mod.ts";
+import { EPOCH_KEY } from "../../src/base/own_keys.ts";
 import { type Keyspace, Shard } from "../../src/entry/keyspace.ts";
 import { shards } from "../../src/entry/shards.ts";
 import { type ContractStore, memoryStore, redisStore, sharded, upstashStore } from "./contract_stores.ts";
@@ -89,8 +90,14 @@ async function runCase(given: ClientOptions, run: (t: Case) => Promise<void>): P
       const prefix = numbered ? "" : `db${database}:`;
       const { shards: count } = options.cluster ?? {};
       const space = count === undefined ? new Shard(at, prefix) : (shards(count)(at, prefix) as Keyspace);
-      const [reply] = await driver.send(at, [[name, space.key(key), ...args]]);
-      return reply as Reply;
+      // Locks lie with their key, and every shard has an epoch.
+      const [, locked = key] = /^#larder:(?:held|lock):(.+)/.exec(key) ?? [];
+      const places = name === "UNLINK" && key === EPOCH_KEY ? space.shards : [space.of(locked)];
+      const replies = await driver.send(
+        at,
+        places.map((shard): Command => [name, shard.key(key), ...args]),
+      );
+      return replies[0] as Reply;
     },
   };
   try {
