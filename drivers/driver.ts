@@ -217,12 +217,6 @@ export interface Script {
   readonly lua: string;
   /** SHA-1 of the source in lower-case hex. */
   readonly sha1: string;
-  /**
-   * True if it runs for each of its keys on its own, and returns a list with a reply for each. Runs of one tick that
-   * share their list of arguments then leave as one command.
-   * @default false
-   */
-  readonly each?: true;
 }
 
 /** A script, and the function that the memory driver runs instead of its Lua. */

@@ -14,7 +14,7 @@
  * @module
  */
 import type { Driver } from "../drivers/driver.ts";
-import { describe, FUNCTION, type Rule } from "./base/check.ts";
+import { describe, FUNCTION, needed, type Rule } from "./base/check.ts";
 import { CacheConfigError } from "./base/errors.ts";
 import { millisecondsOf, parseTtl, type Timeout, TTL_CLASSES, type Ttl } from "./base/ttl.ts";
 import type { fleetCounts } from "./cache/fleet_counts.ts";
@@ -125,9 +125,8 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
     const received = rule ? describe(value) : "unknown";
     if (!fits?.(value as never)) problems.push(`option ${name} is ${received}, expected ${expected}`);
   }
-  if (options?.driver?.capabilities?.parts && !options.shards)
-    problems.push("option shards is undefined, expected shards(64) for a driver of several parts");
   if (problems.length > 0) throw new CacheConfigError(problems);
+  if (options.driver.capabilities?.parts) needed(options.shards, "use a driver of several parts", "shards: shards(64)");
   checkDefaults(options);
   const { driver, database = driver.database ?? 0, ttls = {} } = options;
   const { CACHE_TTL_SHORT = "short", CACHE_TTL_LONG = "long" } = ttls;

@@ -17,6 +17,7 @@ import { increment, read, unlinkEach } from "../src/lua/entries.ts";
 import { Batch, type ReadScript } from "../src/wire/batch.ts";
 import { Breaker } from "../src/wire/breaker.ts";
 import { CommandSlot } from "../src/wire/slot.ts";
+import { RunsSlot } from "../src/wire/runs_slot.ts";
 import { StoreParts } from "../src/wire/store_parts.ts";
 import { eventually } from "./helpers/eventually.ts";
 
@@ -147,13 +148,13 @@ describe("Batch, a store of several parts", () => {
     assert.equal(driver.sends.b?.at(-1)?.[0]?.[1], unlinkEach.lua);
   });
 
-  it("run joins the runs of one script that have one hash slot, and no others", async () => {
+  it("add joins the runs of one script that have one hash slot, and no others", async () => {
     const { driver, batch } = make();
-    const each: Script = { name: "each", lua: "return {}", sha1: "0", each: true };
+    const each: Script = { name: "each", lua: "return {}", sha1: "0" };
     const args = [7];
     driver.fate.a = async () => [["1", "2"]];
     driver.fate.b = async () => [["3"]];
-    const runs = ["{a1}m", "{b1}m", "{a1}n"].map((key) => batch.run(each, [key], args, 2000, true));
+    const runs = ["{a1}m", "{b1}m", "{a1}n"].map((key) => batch.add(new RunsSlot([key], 2000, true, args, each)));
     assert.deepEqual(await Promise.all(runs), ["1", "3", "2"]);
     assert.deepEqual(driver.sends.a, [[["EVAL", each.lua, 2, "{a1}m", "{a1}n", 7]]]);
   });

@@ -29,8 +29,8 @@ function slowToLoad(load: () => Promise<Driver>): CacheClient<object> {
   const config = parseConfig({}, { options: { timeout: 50, breaker: false } });
   const configured = { config, opening: { key: "", name: "slow", numbered: true, ready: false, open: load } };
   const configurations = { own: configured, ofService: () => configured };
-  const loadClock = () => new LoadClock();
-  const setup: Setup<object> = { hooks: {}, services: {}, reserved: [], configurations, loadClock };
+  const ofBatch = () => ({ clock: new LoadClock() });
+  const setup: Setup<object> = { hooks: {}, services: {}, reserved: [], configurations, ofBatch };
   return new CacheClient(setup);
 }
 

@@ -4,6 +4,7 @@ import { checkNames, checkWhole, invalid } from "../base/check.ts";
 import { type Duration, parseDuration } from "../base/ttl.ts";
 import { type Limit, type Room, roomOf, stateAt } from "../lua/limit_state.ts";
 import { rateLimit } from "../lua/rate_limit.ts";
+import { RunsSlot } from "../wire/runs_slot.ts";
 import { report, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import type {
@@ -223,7 +224,7 @@ function ask<T>(
   const timeout = checkCall(context, call);
   const start = performance.now();
   const args = argsOf(cost, limits);
-  return context.batch.run(rateLimit, [key], args, timeout, cost === 0).then(
+  return context.batch.add(new RunsSlot([key], timeout, cost === 0, args, rateLimit)).then(
     (reply) => {
       context.counters.time(performance.now() - start);
       return take(read(reply));

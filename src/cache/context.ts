@@ -84,7 +84,7 @@ export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, Ca
   /** Returns the functions that take locks, if the client has them: `locks` of `locks.ts`. */
   readonly locks: (() => object) | undefined;
   /** Makes a write by plain commands, if the client may use them: `PlainWrite`. */
-  readonly plainWrite: ((...args: never[]) => Slot) | undefined;
+  readonly plainWrite?: ((...args: never[]) => Slot) | undefined;
   /** Makes a `Fleet`, which reads the counts of all processes, if the client has them: `fleetCounts`. */
   readonly fleetCounts: (() => object) | undefined;
 }

@@ -1,7 +1,5 @@
-import type { Reply } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
 import { encodeTag } from "../entry/keyspace.ts";
-import { EVERYTHING, invalidate as script } from "../lua/entries.ts";
 import { type CallOptions, settle, timeoutOf } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 
@@ -50,23 +48,16 @@ export async function invalidateEntries(
     await invalidator.admit(confirm);
   }
   loads.supersedeAll(space, names);
-  const sent = space.shards.map(async (shard) => {
+  const moves = space.shards.map(async (shard) => {
     if (!names) shard.forgetEpoch();
-    const marks = (names ?? [EVERYTHING]).map((name) => shard.marksPrefix + name);
-    const args = names ? [] : [EVERYTHING];
-    const move = (left: number): Promise<Reply> => {
-      const reply = batch.run(script, [shard.epochKey], args, left, true, marks);
-      return space.byKey?.(batch, reply, shard, marks, args, left) ?? reply;
-    };
-    shard.noteEpoch(await (invalidator?.run(shard, names, timeout, move) ?? move(timeout)));
+    shard.noteEpoch(
+      await (invalidator ? invalidator.run(batch, shard, names, timeout) : shard.invalidate(batch, names, timeout)),
+    );
   });
-  const start = performance.now();
-  const confirmed = Promise.all(sent).then(async () => {
-    if (confirm) await invalidator?.confirm(space.shards, names, timeout - (performance.now() - start));
-    return true;
-  });
+  const moved: Promise<unknown> = Promise.all(moves);
+  const sent = confirm ? invalidator?.confirm(moved, space.shards, names, timeout) : moved;
   // No number of one shard is compared with one of another, so each is on its own. The promise is that of all.
-  if (!(await settle(context, "invalidate", confirmed, options))) return false;
+  if (!(await settle(context, "invalidate", sent as Promise<unknown>, options))) return false;
   // A near cache may have kept an old value in between.
   nears.invalidate(space, names);
   events.emit({ type: "invalidate", service: target.service, ...(tags && { tags }) });

@@ -56,7 +56,6 @@ export class Assembly {
       const batch: Batch = new Batch({
         database: number,
         driver: () => store.driver(),
-        clock: this.#setup.loadClock?.(),
         retries: config.retries,
         wire,
         breaker,
@@ -69,9 +68,8 @@ export class Assembly {
           }),
         sends,
         rights: this.#state.rights(opening.key),
-        readHeads: this.#setup.plainCommands?.heads(),
-        declared: this.#setup.plainCommands?.declared(),
         onRetry: (attempt, commands, error) => events.emit({ type: "retry", attempt, commands, error }),
+        ...this.#setup.ofBatch?.(() => batch),
       });
       const nears = new Nears();
       const invalidator = this.#setup.invalidator?.(store, number, events);
@@ -93,7 +91,6 @@ export class Assembly {
     const { batch, loads, nears, invalidator } = this.lane(home);
     const { timeout, onError, ttl, defaults } = home.configured.config;
     const space = this.keyspace(home);
-    this.#setup.plainCommands?.mark(space.shards);
     return {
       batch,
       loads,
@@ -103,7 +100,6 @@ export class Assembly {
         remember(this.#state.remembered, `${home.configured.opening.key} ${home.database}`, make) as ReturnType<
           typeof make
         >,
-      plainWrite: this.#setup.plainCommands?.write,
       locks: this.#setup.locks,
       fleetCounts: this.#setup.fleetCounts,
       invalidator,
@@ -119,6 +115,7 @@ export class Assembly {
       now: this.#state.clock ?? Date.now,
       waitUntil: this.#setup.hooks.waitUntil,
       known: this.#state.known,
+      ...this.#setup.ofContext?.(space),
     };
   }
 
@@ -138,15 +135,8 @@ export class Assembly {
       const driver = AT_EDGE ? undefined : () => store.driver();
       const more = { driver, onTracking, now: clock, known, classes: home.configured.config.ttl };
       const nearCache = needed(this.#setup.nearCache, "make a near cache", "nearCache");
-      return nearCache({
-        options,
-        space,
-        target,
-        database,
-        prefix: space.shards[1] ? space.prefix : space.key(prefix),
-        events,
-        ...more,
-      });
+      const start = space.shards[1] ? space.prefix : space.key(prefix);
+      return nearCache({ options, space, target, database, prefix: start, events, ...more });
     });
     this.lane(home).nears.add(near);
     return near;

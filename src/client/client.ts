@@ -230,14 +230,11 @@ export class CacheClient<S extends object = FoodFastServices> {
    */
   async connect(options: { readonly timeout?: Timeout } = {}): Promise<void> {
     const timeout = timeoutOf(this.#home.configured.config, options);
-    const start = performance.now();
-    try {
-      await this.#assembly.lane(this.#home).batch.send(["PING"], [], timeout, true);
-    } catch (error) {
+    const { batch } = this.#assembly.lane(this.#home);
+    const answered = batch.send(["PING"], [], timeout, true).catch((error) => {
       if (!showsLife(error)) throw error;
-    }
-    const { parts } = this.#store;
-    await parts?.connect(await this.#store.driver(), timeout - (performance.now() - start));
+    });
+    await (this.#store.parts?.connect(answered, () => this.#store.driver(), timeout) ?? answered);
   }
 
   /**
@@ -268,25 +265,25 @@ export class CacheClient<S extends object = FoodFastServices> {
     const space = this.#assembly.keyspace(this.#home);
     const { epochKey } = space.of("");
     const failure = (error: unknown): string => toStoreError(error).message;
-    const begun = performance.now();
-    const several = await this.#store.parts?.health(() => this.#store.driver(), batch, space, timeout);
-    if (several) return { ...about, ...several };
-    const start = performance.now();
-    const left = Math.max(1, timeout - (start - begun));
-    const writing = batch.run(probe, [space.own("health")], [], left, true).then(() => undefined, failure);
-    const notRead = await batch.send(["MGET", epochKey], [epochKey], left, true).then(() => undefined, failure);
-    const latency = performance.now() - start;
-    const notWritten = await writing;
-    const [reads, writes, error] = [notRead === undefined, notWritten === undefined, notRead ?? notWritten];
-    return {
-      ok: reads && writes,
-      reads,
-      writes,
-      ...about,
-      breaker: this.#store.breaker?.state ?? "closed",
-      ...(reads && { latency }),
-      ...(error !== undefined && { error }),
+    const check = async (left: number): Promise<Omit<Health, keyof typeof about>> => {
+      const start = performance.now();
+      const writing = batch.run(probe, [space.own("health")], [], left, true).then(() => undefined, failure);
+      const notRead = await batch.send(["MGET", epochKey], [epochKey], left, true).then(() => undefined, failure);
+      const latency = performance.now() - start;
+      const notWritten = await writing;
+      const [reads, writes, error] = [notRead === undefined, notWritten === undefined, notRead ?? notWritten];
+      return {
+        ok: reads && writes,
+        reads,
+        writes,
+        breaker: this.#store.breaker?.state ?? "closed",
+        ...(reads && { latency }),
+        ...(error !== undefined && { error }),
+      };
     };
+    const { parts } = this.#store;
+    const checked = parts?.health(check, () => this.#store.driver(), batch, space, timeout) ?? check(timeout);
+    return { ...about, ...(await checked) };
   }
 
   /**

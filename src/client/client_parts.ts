@@ -11,6 +11,9 @@ import { timeoutError } from "../wire/deadlines.ts";
 import { StoreParts } from "../wire/store_parts.ts";
 import type { Health, PartHealth } from "./health.ts";
 
+/** What a check of a store finds out. */
+type Checked = Omit<Health, "driver" | "databases" | "near">;
+
 /** The parts of a client's store, if it has several. Only builds for servers have this. */
 export class ClientParts extends StoreParts {
   /**
@@ -36,34 +39,47 @@ export class ClientParts extends StoreParts {
     return this.breakers.some(([, { failing }]) => failing);
   }
 
-  /** Opens a connection to each part. Parts that do not answer in time fail nothing: their keys are misses. */
-  async connect(driver: Driver, timeout: number): Promise<void> {
-    await Promise.all((driver.parts?.() ?? []).map((part) => ping(driver, part, timeout)));
+  /**
+   * Opens a connection to each part. Parts that do not answer in time fail nothing: their keys are misses.
+   *
+   * @param answered Resolves once the store has answered.
+   * @param open Opens the driver.
+   * @param timeout The milliseconds that it may take.
+   */
+  async connect(answered: Promise<unknown>, open: () => Driver | Promise<Driver>, timeout: number): Promise<void> {
+    const start = performance.now();
+    await answered;
+    const driver = await open();
+    const left = timeout - (performance.now() - start);
+    await Promise.all((driver.parts?.() ?? []).map((part) => ping(driver, part, left)));
   }
 
   /**
    * Checks each part, by a read and a write of a shard that it has.
    *
+   * @param whole Checks the store as a whole, in the milliseconds that are left.
    * @param open Opens the driver.
    * @param batch The batch to ask with.
    * @param space The keyspace to look for shards in.
    * @param timeout The milliseconds that it may take.
-   * @returns What differs from the health of one server; `undefined` if the store has one part, or none is known.
+   * @returns The health of all parts; that of the whole if the store has one part, or none is known.
    */
   async health(
+    whole: (left: number) => Promise<Checked>,
     open: () => Driver | Promise<Driver>,
     batch: Batch,
     space: Keyspace,
     timeout: number,
-  ): Promise<Omit<Health, "driver" | "databases" | "near"> | undefined> {
+  ): Promise<Checked> {
     const begun = performance.now();
+    const rest = (): number => Math.max(1, timeout - (performance.now() - begun));
     // The batch reports why a driver cannot be opened.
     const driver = await within(timeout, Promise.resolve().then(open)).catch(() => undefined);
-    if (!driver?.parts) return undefined;
+    if (!driver?.parts) return whole(rest());
     if (driver.parts().length === 0) await batch.send(["PING"], [], timeout, true).catch(() => {});
     const names = driver.parts();
-    if (names.length === 0) return undefined;
-    const left = Math.max(1, timeout - (performance.now() - begun));
+    const left = rest();
+    if (names.length === 0) return whole(left);
     const shards = new Map<string, Shard>();
     for (const shard of space.shards) remember(shards, driver.partOf?.(shard.epochKey) ?? "", () => shard);
     const checks = await Promise.all(

@@ -4,7 +4,7 @@ import { toStoreError } from "../base/foreign_error.ts";
 import { remember } from "../base/remember.ts";
 import { unref } from "../base/timers.ts";
 import type { Invalidations } from "../cache/invalidations.ts";
-import type { Shard } from "../entry/keyspace.ts";
+import type { Runner, Shard } from "../entry/keyspace.ts";
 import { EVERYTHING, invalidate } from "../lua/entries.ts";
 import type { Events } from "../telemetry/events.ts";
 import { timeoutError } from "../wire/deadlines.ts";
@@ -57,16 +57,12 @@ export class Invalidator implements Invalidations {
     this.#events = events;
   }
 
-  async run(
-    shard: Shard,
-    names: readonly string[] | undefined,
-    timeout: number,
-    move: (left: number) => Promise<Reply>,
-  ): Promise<Reply> {
+  async run(runner: Runner, shard: Shard, names: readonly string[] | undefined, timeout: number): Promise<Reply> {
     const until = performance.now() + timeout;
     const left = (): number => Math.max(1, until - performance.now());
     let pause = PAUSE;
-    let send = (): Promise<Reply> => move(left());
+    const move = (): Promise<Reply> => shard.invalidate(runner, names, left());
+    let send = move;
     for (;;) {
       try {
         return await send();
@@ -81,8 +77,7 @@ export class Invalidator implements Invalidations {
         await new Promise((resolve) => setTimeout(resolve, pause));
         pause = Math.min(pause * 2, LONGEST_PAUSE);
         // Neither the breaker nor the number of repetitions ends the attempts.
-        const moves = error.code === "TRYAGAIN";
-        send = () => (moves ? move(left()) : this.#direct(driver, shard, names, left()));
+        send = error.code === "TRYAGAIN" ? move : () => this.#direct(driver, shard, names, left());
       }
     }
   }
@@ -94,8 +89,14 @@ export class Invalidator implements Invalidations {
     throw invalid(`confirm an invalidation over ${this.#store.name}`, confirm, expected);
   }
 
-  async confirm(shards: readonly Shard[], names: readonly string[] | undefined, timeout: number): Promise<void> {
+  async confirm<T>(
+    moved: Promise<T>,
+    shards: readonly Shard[],
+    names: readonly string[] | undefined,
+    timeout: number,
+  ): Promise<T> {
     const until = performance.now() + timeout;
+    const result = await moved;
     const driver = await this.#store.driver();
     const byPart = new Map<string | undefined, Shard[]>();
     for (const shard of shards) {
@@ -120,6 +121,7 @@ export class Invalidator implements Invalidations {
         }
       }),
     );
+    return result;
   }
 
   async #direct(driver: Driver, shard: Shard, names: readonly string[] | undefined, timeout: number): Promise<Reply> {
@@ -223,10 +225,10 @@ function passes({ kind, repeat }: StoreError): boolean {
 
 /** Returns the command that invalidates tags of a shard, or everything, the keys of its marks, and its arguments. */
 function commandOf(
-  { epochKey, marksPrefix }: Shard,
+  shard: Shard,
   names: readonly string[] | undefined,
 ): [command: Command, marks: string[], args: string[]] {
-  const marks = (names ?? [EVERYTHING]).map((name) => marksPrefix + name);
+  const marks = shard.marksOf(names);
   const args = names ? [] : [EVERYTHING];
-  return [["EVAL", invalidate.lua, 1 + marks.length, epochKey, ...marks, ...args], marks, args];
+  return [["EVAL", invalidate.lua, 1 + marks.length, shard.epochKey, ...marks, ...args], marks, args];
 }

@@ -1,10 +1,12 @@
 /** The options of clients, and what their methods return. */
 
 import type { Driver } from "../../drivers/driver.ts";
+import type { CacheContext } from "../cache/context.ts";
 import type { Fleet } from "../cache/fleet.ts";
 import type { rateLimits } from "../cache/rate_limits.ts";
 import type { CommonConfig, ConfigOptions } from "../config/options.ts";
 import type { SuperClass } from "../entry/codec.ts";
+import type { Keyspace } from "../entry/keyspace.ts";
 import type { Sealing } from "../entry/seal.ts";
 import type { MakeKeyspace } from "../entry/shards.ts";
 import type { NearCache, NearSetup } from "../near/near_cache.ts";
@@ -12,11 +14,9 @@ import type { ServiceDefinition } from "../services/service.ts";
 import type { CacheListener } from "../telemetry/events.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { CacheStats } from "../telemetry/stats.ts";
-import type { BatchStats } from "../wire/batch.ts";
-import type { LoadClock } from "../wire/load_clock.ts";
+import type { Batch, BatchOptions, BatchStats } from "../wire/batch.ts";
 import type { ClientParts } from "./client_parts.ts";
 import type { Invalidator } from "./invalidator.ts";
-import type { PlainCommands } from "./plain_commands.ts";
 import type { Opening } from "./store_connection.ts";
 
 /** The functions of the application that a client calls, and the classes that it stores. */
@@ -139,16 +139,16 @@ export interface Setup<S> {
   readonly shards?: ((...args: [...Parameters<MakeKeyspace>, CommonConfig]) => object | undefined) | undefined;
   /** Makes near caches. */
   readonly nearCache?: ((setup: NearSetup) => NearCache) | undefined;
-  /** Makes the clock of deadlines, if drivers load their code when they are opened. */
-  readonly loadClock?: (() => LoadClock) | undefined;
   /** Encrypts and compresses. */
   readonly sealing?: Sealing | undefined;
-  /** Makes what invalidates stores of several parts, and confirms by replicas. */
-  readonly invalidator?: ((...args: ConstructorParameters<typeof Invalidator>) => Invalidator) | undefined;
   /** Makes what sends to the parts of a store apart from each other. */
   readonly parts?: ((...args: ConstructorParameters<typeof ClientParts>) => ClientParts) | undefined;
-  /** Reads and writes by plain commands what else a script does, where those cost less. */
-  readonly plainCommands?: PlainCommands | undefined;
+  /** Makes the options of a batch that only builds for servers have. */
+  readonly ofBatch?: ((batch: () => Batch) => Partial<BatchOptions>) | undefined;
+  /** Makes the parts of the caches over a keyspace that only builds for servers have. */
+  readonly ofContext?: ((space: Keyspace) => Pick<CacheContext, "plainWrite">) | undefined;
+  /** Makes what invalidates stores of several parts, and confirms by replicas. */
+  readonly invalidator?: ((...args: ConstructorParameters<typeof Invalidator>) => Invalidator) | undefined;
   /** The configurations of the client and its services. */
   readonly configurations: Configurations;
 }

@@ -11,6 +11,7 @@ import type { Reply, Script } from "../../drivers/driver.ts";
 import { escapeGlob, globMatch } from "../../drivers/glob.ts";
 import { invalid } from "../base/check.ts";
 import { EPOCH_KEY, isOwnKey, MARKS, OWN } from "../base/own_keys.ts";
+import { EVERYTHING, invalidate } from "../lua/entries.ts";
 import { sha256 } from "../runtime/sha256.ts";
 
 /** The longest id, in characters of its encoded form. */
@@ -73,21 +74,19 @@ export interface Keyspace {
   strip(physical: string): string;
   /** Returns the glob that matches the physical keys of a logical glob. */
   match(glob: string): string;
-  /** Repeats the invalidation of a shard key by key, if its slot is being moved to another server: see `shards.ts`. */
-  byKey?(
-    runner: Runner,
-    reply: Promise<Reply>,
-    shard: Shard,
-    marks: readonly string[],
-    args: readonly string[],
-    timeout: number,
-  ): Promise<Reply>;
 }
 
 /** Runs scripts: a batch. */
 export interface Runner {
-  /** Runs a script. */
-  run(script: Script, keys: string[], args: readonly string[], timeout: number, idempotent: boolean): Promise<Reply>;
+  /** Runs a script on some keys, and on further ones whose order does not matter. */
+  run(
+    script: Script,
+    keys: readonly string[],
+    args: readonly string[],
+    timeout: number,
+    idempotent: boolean,
+    also?: readonly string[],
+  ): Promise<Reply>;
 }
 
 /** Returns the start of the keys of a keyspace. */
@@ -160,6 +159,23 @@ export class Shard implements Keyspace {
   /** Forgets the epoch, because it is about to move on. */
   forgetEpoch(): void {
     this.lastEpoch = UNSEEN;
+  }
+
+  /** Returns the keys of the marks of tags; without tags, that of everything. */
+  marksOf(tags: readonly string[] = [EVERYTHING]): string[] {
+    return tags.map((tag) => this.marksPrefix + tag);
+  }
+
+  /**
+   * Moves the epoch on and marks tags, or everything.
+   *
+   * @param runner The batch.
+   * @param tags The encoded tags; `undefined` for everything.
+   * @param timeout The milliseconds that it may take.
+   * @returns The epoch.
+   */
+  invalidate(runner: Runner, tags: readonly string[] | undefined, timeout: number): Promise<Reply> {
+    return runner.run(invalidate, [this.epochKey], tags ? [] : [EVERYTHING], timeout, true, this.marksOf(tags));
   }
 
   key(logical: string): string {

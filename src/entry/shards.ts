@@ -27,7 +27,7 @@ import { invalid } from "../base/check.ts";
 import { crc16 } from "../base/crc16.ts";
 import { OWN } from "../base/own_keys.ts";
 import { isStoreError } from "../base/store_error.ts";
-import { invalidate } from "../lua/entries.ts";
+import { EVERYTHING, invalidate } from "../lua/entries.ts";
 import { mark } from "../lua/mark.ts";
 import { type Keyspace, percent, type Runner, Shard } from "./keyspace.ts";
 
@@ -63,6 +63,29 @@ export function tagOf(shard: number, count: number): string {
   return (LETTERS.get(count)?.charAt(shard >> 6) ?? "") + TAGS.slice(3 * at, 3 * at + 3);
 }
 
+/** A shard whose slot may be moved to another server. */
+class MovableShard extends Shard {
+  /**
+   * While a slot is being moved key by key, no server runs a script some of whose keys it lacks, but each key is found
+   * by itself. So the epoch is moved on first and the marks are made after it. That is right because a load that begins
+   * in between has seen the new epoch.
+   */
+  override async invalidate(runner: Runner, tags: readonly string[] | undefined, timeout: number): Promise<Reply> {
+    const start = performance.now();
+    try {
+      return await super.invalidate(runner, tags, timeout);
+    } catch (error) {
+      if (!isStoreError(error) || error.code !== "TRYAGAIN") throw error;
+      const run = (script: Script, key: string, args: readonly string[]): Promise<Reply> =>
+        runner.run(script, [key], args, Math.max(1, timeout - (performance.now() - start)), true);
+      const epoch = await run(invalidate, this.epochKey, tags ? [] : [EVERYTHING]);
+      const [seq = ""] = String(epoch).split(" ");
+      await Promise.all(this.marksOf(tags).map((key) => run(mark, key, [seq])));
+      return epoch;
+    }
+  }
+}
+
 /** A keyspace of several shards. */
 class Shards implements Keyspace {
   readonly database: number;
@@ -76,7 +99,9 @@ class Shards implements Keyspace {
     this.database = database;
     // The first braces of a key must be those of the tag.
     this.prefix = prefix.replace(/[{}]/g, percent);
-    this.shards = Array.from({ length: count }, (_, i) => new Shard(database, `${this.prefix}{${tagOf(i, count)}}`));
+    const shardOf = (_: unknown, i: number): Shard =>
+      new MovableShard(database, `${this.prefix}{${tagOf(i, count)}}`);
+    this.shards = Array.from({ length: count }, shardOf);
     this.#start = (this.shards[0] as Shard).prefix.length;
     this.#glob = `${escapeGlob(this.prefix)}{${"?".repeat(this.#start - this.prefix.length - 2)}}`;
   }
@@ -99,33 +124,6 @@ class Shards implements Keyspace {
 
   match(glob: string): string {
     return this.#glob + glob;
-  }
-
-  /**
-   * Waits for the reply of an invalidation. While the slot of a shard is being moved key by key, no server runs a
-   * script some of whose keys it lacks, but each key is found by itself. So the epoch is moved on first and the marks
-   * are made after it. That is right because a load that begins in between has seen the new epoch.
-   */
-  async byKey(
-    runner: Runner,
-    reply: Promise<Reply>,
-    { epochKey }: Shard,
-    marks: readonly string[],
-    args: readonly string[],
-    timeout: number,
-  ): Promise<Reply> {
-    const start = performance.now();
-    try {
-      return await reply;
-    } catch (error) {
-      if (!isStoreError(error) || error.code !== "TRYAGAIN") throw error;
-      const run = (script: Script, key: string, args: readonly string[]): Promise<Reply> =>
-        runner.run(script, [key], args, Math.max(1, timeout - (performance.now() - start)), true);
-      const epoch = await run(invalidate, epochKey, args);
-      const [seq = ""] = String(epoch).split(" ");
-      await Promise.all(marks.map((key) => run(mark, key, [seq])));
-      return epoch;
-    }
   }
 }
 

@@ -25,7 +25,6 @@ import { LUA_NOW } from "./entries.ts";
 export const rateLimit: Script = {
   name: "rateLimit",
   sha1: "b65664828552b700adb1c3a434d26035fb22e70f",
-  each: true,
   lua: `${LUA_NOW}local cost, floor, max, min = tonumber(ARGV[1]), math.floor, math.max, math.min
 local need, specs, mine, replies, yes, no = max(1, cost), {}, {}, {}, now .. ' 1', now .. ' 0'
 local function parse(name)

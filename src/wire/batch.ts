@@ -92,7 +92,7 @@ export class Batch {
     const breakerOf = (slots: readonly Slot[]) => this.#partOf(slots).breaker;
     this.#deadlines = new Deadlines(this.#flushed, breakerOf, options.clock ?? performance);
     this.#order = new KeyOrder(this.#deadlines);
-    this.#repeats = new Repeats(this, options, this.#deadlines, this.#flushed);
+    this.#repeats = new Repeats(options, this.#deadlines, this.#flushed);
   }
 
   /** True if plain commands cost the store less than a script: it is a server at the end of a connection. */
@@ -117,7 +117,7 @@ export class Batch {
 
   /** Deletes physical keys, at least one. Resolves to the number of them that existed. */
   async unlink(keys: readonly string[], timeout: number): Promise<number> {
-    if (keys.length <= MAX_KEYS) return (await this.#add(new DeleteSlot([...keys], timeout))) as number;
+    if (keys.length <= MAX_KEYS) return (await this.add(new DeleteSlot([...keys], timeout))) as number;
     const parts = [keys.slice(0, MAX_KEYS), keys.slice(MAX_KEYS)];
     const [first = 0, rest = 0] = await Promise.all(parts.map((part) => this.unlink(part, timeout)));
     return first + rest;
@@ -132,7 +132,7 @@ export class Batch {
    * @returns Its reply. Rejects with the store's error.
    */
   send(command: Command, keys: readonly string[], timeout: number, idempotent: boolean): Promise<Reply> {
-    return this.#add(new CommandSlot(keys, timeout, idempotent, command));
+    return this.add(new CommandSlot(keys, timeout, idempotent, command));
   }
 
   /** Sends a command that answers to its own callers. */
@@ -158,7 +158,7 @@ export class Batch {
     idempotent: boolean,
     also?: readonly string[],
   ): Promise<Reply> {
-    return this.#add(new CommandSlot(keys, timeout, idempotent, args, script, also));
+    return this.add(new CommandSlot(keys, timeout, idempotent, args, script, also));
   }
 
   /** Resolves when nothing is in flight that a caller waits for, at the latest after `timeout` ms. */
@@ -192,8 +192,8 @@ export class Batch {
     this.#quiet = false;
   }
 
-  /** Puts a command into the queue when earlier ones for its keys allow that. */
-  #add(slot: Slot): Promise<Reply> {
+  /** Puts a command into the queue when earlier ones for its keys allow that. Resolves to its reply. */
+  add(slot: Slot): Promise<Reply> {
     const reply = new Promise<Reply>((resolve, reject) => {
       slot.callers.push({ resolve, reject });
     });
@@ -326,7 +326,7 @@ export class Batch {
       const timeout = flight.until - this.#deadlines.now();
       // All callers have their answer, so nothing may be sent.
       if (timeout <= 0) throw timeoutError((slots[0] as Slot).timeout);
-      const commands = render(slots, part, this.#rights.whole);
+      const commands = render(slots, part, this.#rights.whole, this.#options.ask);
       wire.commands += commands.length;
       wire.roundTrips++;
       const { driver } = flight;

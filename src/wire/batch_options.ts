@@ -1,5 +1,6 @@
 import type { Driver, Reply, StoreError } from "../../drivers/driver.ts";
 import type { Events, Sending } from "../telemetry/events.ts";
+import type { AskEpoch } from "./ask_epochs.ts";
 import type { Breaker } from "./breaker.ts";
 import type { DeclaredMarks } from "./declared_marks.ts";
 import type { LoadClock } from "./load_clock.ts";
@@ -28,6 +29,8 @@ export interface BatchOptions {
   readonly readHeads?: ReadHeads | undefined;
   /** Declares the marks of tags as keys of scripts, where stores want that. */
   readonly declared?: DeclaredMarks | undefined;
+  /** Asks for the epochs that writes by plain commands need. */
+  readonly ask?: AskEpoch | undefined;
   /** Called before a tick's commands leave. The commands that it adds leave with them. */
   readonly onLeave?: (() => void) | undefined;
   /** Takes an event for each send. */

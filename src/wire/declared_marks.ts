@@ -10,7 +10,7 @@ const TRIES = 3;
 const TAGGED = /^\{"born":\d+,"tags":\[([^\]]+)/;
 
 /** The method of a batch that sends commands. */
-export interface Sender {
+interface Sender {
   send(command: Command, keys: readonly string[], timeout: number, idempotent: boolean): Promise<Reply>;
 }
 
@@ -23,13 +23,17 @@ export interface DeclaredMarks {
   /** Returns true if a command shall be sent again, with marks among its keys. */
   wants(slot: Slot, error: StoreError): boolean;
   /** Adds the marks to the keys of the slots that want them. Never rejects; returns nothing if none does. */
-  declare(batch: Sender, slots: readonly Slot[]): Promise<unknown> | undefined;
+  declare(slots: readonly Slot[]): Promise<unknown> | undefined;
   /** Reads a key as {@linkcode readByCommands} does, and starts its TTL again where that is wanted. */
   readonly read: typeof readByCommands;
 }
 
-/** Makes the part of a batch that declares marks. */
-export function declaredMarks(): DeclaredMarks {
+/**
+ * Makes the part of a batch that declares marks.
+ *
+ * @param batch Returns the batch.
+ */
+export function declaredMarks(batch: () => Sender): DeclaredMarks {
   /** The slots that were refused: how often, and the keys that they declare besides the marks. */
   const refused = new WeakMap<Slot, { times: number; readonly also: readonly string[] }>();
   /** True if this user may not run scripts, so that no TTL starts again. */
@@ -43,14 +47,14 @@ export function declaredMarks(): DeclaredMarks {
       slot.reloaded = true;
       return known.times++ < TRIES;
     },
-    declare(batch, slots) {
+    declare(slots) {
       const all = slots.map(async (slot) => {
         const also = refused.get(slot)?.also;
         const keys = also && [...slot.keys, ...also];
         const epochKey = keys?.find((key) => key.endsWith(EPOCH_KEY));
         if (!also || !keys || !epochKey) return;
         // No keys are named to the batch, because the slot holds them.
-        const texts = await batch.send(["MGET", ...keys], [], slot.timeout, true).catch(() => []);
+        const texts = await batch().send(["MGET", ...keys], [], slot.timeout, true).catch(() => []);
         const prefix = epochKey.slice(0, -EPOCH_KEY.length) + MARKS;
         (slot as CommandSlot).also = [...also, ...(texts as readonly Reply[]).flatMap((text) => marksOf(text, prefix))];
       });

@@ -8,12 +8,10 @@ import type { StoreError } from "../../drivers/driver.ts";
 import { isForbidden } from "../base/store_error.ts";
 import type { BatchOptions } from "./batch_options.ts";
 import type { Deadlines } from "./deadlines.ts";
-import type { Sender } from "./declared_marks.ts";
 import type { Slot } from "./slot.ts";
 
 /** The slots of a batch that will be repeated. */
 export class Repeats {
-  readonly #batch: Sender;
   readonly #options: BatchOptions;
   readonly #deadlines: Deadlines;
   readonly #flushed: readonly (readonly Slot[])[];
@@ -22,13 +20,11 @@ export class Repeats {
   readonly #jitter = 0.5 + Math.random();
 
   /**
-   * @param batch The batch.
    * @param options The options of the batch.
    * @param deadlines The deadlines of the slots.
    * @param flushed The slots of each flush in which some have no answer yet.
    */
-  constructor(batch: Sender, options: BatchOptions, deadlines: Deadlines, flushed: readonly (readonly Slot[])[]) {
-    this.#batch = batch;
+  constructor(options: BatchOptions, deadlines: Deadlines, flushed: readonly (readonly Slot[])[]) {
     this.#options = options;
     this.#deadlines = deadlines;
     this.#flushed = flushed;
@@ -73,8 +69,7 @@ export class Repeats {
       wire.retries += slots.length;
       onRetry(attempt, slots.length, cause);
     }
-    const declaring = declared?.declare(this.#batch, slots);
-    if (declaring) await declaring;
+    await declared?.declare(slots);
     return slots;
   }
 

@@ -9,8 +9,6 @@ import { unlinkEach } from "../lua/entries.ts";
 
 /** The most keys of one MGET or UNLINK: longer ones hold up a server's other clients. */
 export const MAX_KEYS = 1000;
-/** The most keys of one script that runs for each of them, because each takes longer. */
-const MAX_RUNS = 100;
 
 /** A pending caller. Exactly one of its methods is called, exactly once; neither may throw. */
 export interface Caller {
@@ -277,7 +275,7 @@ export class DeleteSlot extends Slot {
 
 /** Any other command, or any other script. */
 export class CommandSlot extends Slot {
-  readonly #args: readonly (string | number)[];
+  protected readonly args: readonly (string | number)[];
   /** Keys of the script whose order does not matter. */
   also: readonly string[] | undefined;
 
@@ -290,29 +288,14 @@ export class CommandSlot extends Slot {
     also?: readonly string[],
   ) {
     super(keys as string[], timeout, idempotent, script);
-    this.#args = args;
+    this.args = args;
     this.also = also;
-  }
-
-  override join(last: Slot): boolean {
-    const { script, keys, callers, timeout, idempotent } = this;
-    if (!script?.each || !(last instanceof CommandSlot) || last.#args !== this.#args) return false;
-    if (last.script !== script || last.timeout !== timeout || last.idempotent !== idempotent) return false;
-    if (last.keys.length >= MAX_RUNS) return false;
-    last.keys.push(...keys);
-    last.callers.push(...callers);
-    return true;
   }
 
   override render(known: boolean): Command {
     const { keys, script } = this;
-    if (!script) return this.#args as Command;
-    return evaluate(script, known, this.also ? [...keys, ...this.also] : keys, this.#args);
-  }
-
-  protected override answer(reply: Reply): void {
-    if (!this.script?.each) super.answer(reply);
-    else for (const [i, caller] of this.callers.entries()) caller.resolve((reply as readonly Reply[])[i] ?? null);
+    if (!script) return this.args as Command;
+    return evaluate(script, known, this.also ? [...keys, ...this.also] : keys, this.args);
   }
 }
 
