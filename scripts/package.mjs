@@ -9,8 +9,13 @@ import { root } from "./tools.mjs";
 
 /** The folder of the bundles. */
 export const PACKAGE_FOLDER = "dist/npm";
-/** The modules that are shared, with all that they load at once: what the root has on every runtime. */
-const ROOTS = ["entry_point", "memory_factory", "public"].map((name) => `dist/src/client/${name}.js`);
+/**
+ * The modules that are shared, with all that they load at once: what the root has on every runtime, and what it has on
+ * servers and entries for the core have too.
+ */
+const ROOTS = ["client/entry_point", "client/memory_factory", "client/public", "near/near_tracking"].map(
+  (name) => `dist/src/${name}.js`,
+);
 /** The drivers that are loaded when they are used. What they share with the rest must not be in them a second time. */
 const DRIVERS = ["upstash", "node_redis", "cluster", "sentinel"].map((name) => `dist/drivers/${name}.js`);
 /** Those over TCP, which share the client package. */

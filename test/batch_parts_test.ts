@@ -16,8 +16,8 @@ import { hashSlot } from "../src/base/crc16.ts";
 import { increment, read, unlinkEach } from "../src/lua/entries.ts";
 import { Batch, type ReadScript } from "../src/wire/batch.ts";
 import { Breaker } from "../src/wire/breaker.ts";
-import { CommandSlot } from "../src/wire/slot.ts";
 import { RunsSlot } from "../src/wire/runs_slot.ts";
+import { CommandSlot } from "../src/wire/slot.ts";
 import { StoreParts } from "../src/wire/store_parts.ts";
 import { eventually } from "./helpers/eventually.ts";
 

@@ -5,7 +5,8 @@ import type { Driver, Tracker } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { TTL_CLASSES } from "../src/base/ttl.ts";
 import { Shard } from "../src/entry/keyspace.ts";
-import { NearCache } from "../src/near/near_cache.ts";
+import type { NearCache } from "../src/near/near_cache.ts";
+import { trackedNearCache } from "../src/near/near_tracking.ts";
 import type { Events } from "../src/telemetry/events.ts";
 
 /** The part of each key. */
@@ -27,7 +28,7 @@ beforeEach(async () => {
       return { close: async () => {} };
     },
   };
-  near = new NearCache({
+  near = trackedNearCache({
     options: {},
     space: new Shard(0, "p:"),
     database: 0,
@@ -38,7 +39,7 @@ beforeEach(async () => {
         if (event.reason === "lost") lost += event.entries;
       },
     } as unknown as Events,
-    driver: () => driver,
+    store: { name: "parts", untold: undefined, driver: () => driver },
     classes: TTL_CLASSES,
   });
   near.begin();

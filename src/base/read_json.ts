@@ -14,11 +14,11 @@ export function readJson(text: string): unknown {
   if (!CONFUSED || !/\\.[^"\\]*"\s*:/s.test(text)) return JSON.parse(text);
   const keys: string[] = [];
   const numbered = text.replace(/("(?:[^"\\]|\\.)*")(\s*:)?/gs, (whole, key: string, colon?: string) =>
-    colon ? `"k${keys.push(JSON.parse(key)) - 1}":` : whole,
+    colon ? `"${keys.push(JSON.parse(key)) - 1}":` : whole,
   );
   return JSON.parse(numbered, (_, value) =>
     Object(value) !== value || Array.isArray(value)
       ? value
-      : Object.fromEntries(Object.entries(value).map(([key, of]) => [keys[Number(key.slice(1))], of])),
+      : Object.fromEntries(Object.entries(value).map(([key, of]) => [keys[Number(key)], of])),
   );
 }

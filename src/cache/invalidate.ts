@@ -49,15 +49,13 @@ export async function invalidateEntries(
   }
   loads.supersedeAll(space, names);
   const moves = space.shards.map(async (shard) => {
-    if (!names) shard.forgetEpoch();
-    shard.noteEpoch(
-      await (invalidator ? invalidator.run(batch, shard, names, timeout) : shard.invalidate(batch, names, timeout)),
-    );
+    const moved = invalidator?.run(batch, shard, names, timeout) ?? shard.invalidate(batch, names, timeout);
+    shard.noteEpoch(await moved);
   });
-  const moved: Promise<unknown> = Promise.all(moves);
-  const sent = confirm ? invalidator?.confirm(moved, space.shards, names, timeout) : moved;
   // No number of one shard is compared with one of another, so each is on its own. The promise is that of all.
-  if (!(await settle(context, "invalidate", sent as Promise<unknown>, options))) return false;
+  let sent: Promise<unknown> = Promise.all(moves);
+  if (confirm && invalidator) sent = invalidator.confirm(sent, space.shards, names, timeout);
+  if (!(await settle(context, "invalidate", sent, options))) return false;
   // A near cache may have kept an old value in between.
   nears.invalidate(space, names);
   events.emit({ type: "invalidate", service: target.service, ...(tags && { tags }) });

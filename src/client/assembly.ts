@@ -1,4 +1,3 @@
-import type { StoreError } from "../../drivers/driver.ts";
 import { needed } from "../base/check.ts";
 import { remember } from "../base/remember.ts";
 import type { SharedContext } from "../cache/context.ts";
@@ -125,18 +124,11 @@ export class Assembly {
     const { events, nears, known, clock } = this.#state;
     const { database } = space;
     const location = `${database} ${target.service} ${target.collection}`;
-    const onTracking = (error?: StoreError): void => {
-      if (store.untold?.message === error?.message) return;
-      store.untold = error;
-      const about = { driver: store.name };
-      events.emit(error ? { type: "near-unavailable", ...about, error } : { type: "near-available", ...about });
-    };
     const near = remember(nears, location, () => {
-      const driver = AT_EDGE ? undefined : () => store.driver();
-      const more = { driver, onTracking, now: clock, known, classes: home.configured.config.ttl };
       const nearCache = needed(this.#setup.nearCache, "make a near cache", "nearCache");
       const start = space.shards[1] ? space.prefix : space.key(prefix);
-      return nearCache({ options, space, target, database, prefix: start, events, ...more });
+      const { ttl: classes } = home.configured.config;
+      return nearCache({ options, space, target, database, prefix: start, events, store, now: clock, known, classes });
     });
     this.lane(home).nears.add(near);
     return near;

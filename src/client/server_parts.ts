@@ -2,6 +2,7 @@ import { Marks } from "../cache/marks.ts";
 import { PlainWrite } from "../cache/plain_write.ts";
 import { TCP_ADDRESSES } from "../config/parse_config.ts";
 import type { AddressReaders } from "../config/settings.ts";
+import { trackedNearCache } from "../near/near_tracking.ts";
 import { ask } from "../wire/ask_epochs.ts";
 import { declaredMarks } from "../wire/declared_marks.ts";
 import { LoadClock } from "../wire/load_clock.ts";
@@ -15,7 +16,8 @@ import type { Setup } from "./types.ts";
  * drivers that are loaded late. They read and write by plain commands what else a script does. On a connection those
  * cost the store less. Over REST, where each command is billed, the script is cheaper.
  */
-export interface ServerParts extends Required<Pick<Setup<object>, "parts" | "ofBatch" | "invalidator" | "ofContext">> {
+export interface ServerParts
+  extends Required<Pick<Setup<object>, "parts" | "ofBatch" | "invalidator" | "ofContext" | "nearCache">> {
   /** The readers of addresses. */
   readonly addresses: AddressReaders;
 }
@@ -24,6 +26,7 @@ export interface ServerParts extends Required<Pick<Setup<object>, "parts" | "ofB
 export const serverParts: ServerParts = {
   addresses: TCP_ADDRESSES,
   parts: (...args) => new ClientParts(...args),
+  nearCache: trackedNearCache,
   ofBatch: (batch) => ({ clock: new LoadClock(), readHeads: headReader(), declared: declaredMarks(batch), ask }),
   invalidator: (...args) => new Invalidator(...args),
   ofContext(space) {

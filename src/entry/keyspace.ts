@@ -156,11 +156,6 @@ export class Shard implements Keyspace {
     return epoch;
   }
 
-  /** Forgets the epoch, because it is about to move on. */
-  forgetEpoch(): void {
-    this.lastEpoch = UNSEEN;
-  }
-
   /** Returns the keys of the marks of tags; without tags, that of everything. */
   marksOf(tags: readonly string[] = [EVERYTHING]): string[] {
     return tags.map((tag) => this.marksPrefix + tag);
@@ -175,6 +170,8 @@ export class Shard implements Keyspace {
    * @returns The epoch.
    */
   invalidate(runner: Runner, tags: readonly string[] | undefined, timeout: number): Promise<Reply> {
+    // What is stored before the reply came must not carry the epoch from before.
+    if (!tags) this.lastEpoch = UNSEEN;
     return runner.run(invalidate, [this.epochKey], tags ? [] : [EVERYTHING], timeout, true, this.marksOf(tags));
   }
 

@@ -99,8 +99,7 @@ class Shards implements Keyspace {
     this.database = database;
     // The first braces of a key must be those of the tag.
     this.prefix = prefix.replace(/[{}]/g, percent);
-    const shardOf = (_: unknown, i: number): Shard =>
-      new MovableShard(database, `${this.prefix}{${tagOf(i, count)}}`);
+    const shardOf = (_: unknown, i: number): Shard => new MovableShard(database, `${this.prefix}{${tagOf(i, count)}}`);
     this.shards = Array.from({ length: count }, shardOf);
     this.#start = (this.shards[0] as Shard).prefix.length;
     this.#glob = `${escapeGlob(this.prefix)}{${"?".repeat(this.#start - this.prefix.length - 2)}}`;

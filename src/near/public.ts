@@ -16,7 +16,8 @@
  *
  * @module
  */
-import { NearCache, type NearSetup } from "./near_cache.ts";
+import type { NearSetup } from "./near_cache.ts";
+import { trackedNearCache } from "./near_tracking.ts";
 
 /**
  * Makes near caches: the option `nearCache` of clients of the core, which call it.
@@ -25,5 +26,5 @@ import { NearCache, type NearSetup } from "./near_cache.ts";
  * @returns The near cache.
  */
 export function nearCache(setup: never): object {
-  return new NearCache(setup as NearSetup);
+  return trackedNearCache(setup as NearSetup);
 }

@@ -135,14 +135,10 @@ export class Batch {
     return this.add(new CommandSlot(keys, timeout, idempotent, command));
   }
 
-  /** Sends a command that answers to its own callers. */
+  /** Sends a command that answers to its own callers, when earlier ones for its keys allow that. */
   write(slot: Slot): void {
     if (this.#order.conflicts(slot.keys, true)) this.#hold(slot);
-    else {
-      if (this.#reads) this.#written.add(slot.keys[0] as string);
-      this.#push(slot);
-      this.#quiet = false;
-    }
+    else this.#enqueue(slot);
   }
 
   /**
@@ -192,13 +188,12 @@ export class Batch {
     this.#quiet = false;
   }
 
-  /** Puts a command into the queue when earlier ones for its keys allow that. Resolves to its reply. */
+  /** Sends a command as {@linkcode Batch.write} does. Resolves to its reply. */
   add(slot: Slot): Promise<Reply> {
     const reply = new Promise<Reply>((resolve, reject) => {
       slot.callers.push({ resolve, reject });
     });
-    if (this.#order.conflicts(slot.keys, true)) this.#hold(slot);
-    else this.#enqueue(slot);
+    this.write(slot);
     return reply;
   }
 
@@ -286,7 +281,6 @@ export class Batch {
     const flights = (apart ?? split(slots, driver.capabilities)).map(
       (portion): Flight => ({
         slots: portion,
-        driver,
         until: portion.reduce((last, slot) => Math.max(last, slot.until), 0),
         part: this.#whole,
         attempt: 1,
@@ -329,7 +323,7 @@ export class Batch {
       const commands = render(slots, part, this.#rights.whole, this.#options.ask);
       wire.commands += commands.length;
       wire.roundTrips++;
-      const { driver } = flight;
+      const driver = this.#driver as Driver;
       const options = this.#deadlines.warm
         ? { timeout: Math.max(1, timeout) }
         : { timeout: Math.max(1, timeout), waiting: () => slots.some((slot) => !slot.settled) };
@@ -361,7 +355,7 @@ export class Batch {
           again ??= [];
           again.push(slot);
           cause = why ?? (reply as StoreError);
-          if (why) this.#repeats.remove(slot);
+          if (why) this.#repeats.delete(slot);
           else if (cause.code !== "NOSCRIPT") this.#repeats.add(slot);
         } else if (slot.idempotent && again?.some((other) => other.leads(slot))) {
           again.push(slot);
@@ -370,7 +364,7 @@ export class Batch {
           again.push(slot);
         } else {
           slot.progress = "over";
-          this.#repeats.remove(slot);
+          this.#repeats.delete(slot);
           if (!(reply instanceof Error)) this.#executed(slot, flight);
           else if (slot instanceof ReadSlot && isForbidden(reply)) this.#askForLess(slot);
           slot.settle(reply, epoch);
@@ -431,7 +425,7 @@ export class Batch {
   #failAll(slots: readonly Slot[], error: unknown): void {
     const failure = toStoreError(error);
     for (const slot of slots) {
-      this.#repeats.remove(slot);
+      this.#repeats.delete(slot);
       slot.fail(failure);
     }
   }

@@ -60,7 +60,6 @@ export interface BatchStats {
 /** The slots of one send, until each has its answer. */
 export interface Flight {
   readonly slots: readonly Slot[];
-  readonly driver: Driver;
   readonly until: number;
   /** The part of the store that it was sent to. */
   part: Part;

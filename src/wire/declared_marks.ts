@@ -54,7 +54,9 @@ export function declaredMarks(batch: () => Sender): DeclaredMarks {
         const epochKey = keys?.find((key) => key.endsWith(EPOCH_KEY));
         if (!also || !keys || !epochKey) return;
         // No keys are named to the batch, because the slot holds them.
-        const texts = await batch().send(["MGET", ...keys], [], slot.timeout, true).catch(() => []);
+        const texts = await batch()
+          .send(["MGET", ...keys], [], slot.timeout, true)
+          .catch(() => []);
         const prefix = epochKey.slice(0, -EPOCH_KEY.length) + MARKS;
         (slot as CommandSlot).also = [...also, ...(texts as readonly Reply[]).flatMap((text) => marksOf(text, prefix))];
       });

@@ -38,28 +38,22 @@ export function split(slots: readonly Slot[], capabilities: Capabilities): (read
   return portions;
 }
 
-/** Sends the portions together. If the wire keeps no order, each waits for earlier ones that share a key with it. */
+/** Sends the portions together; one after the other if the wire keeps no order and they share a key. */
 export async function sendPortions(
   portions: readonly Flight[],
   ordered: boolean,
   send: (portion: Flight) => void,
 ): Promise<void> {
-  let sent: Promise<void>[] = [];
-  const taken = new Set<string>();
+  const keys = ordered ? [] : portions.flatMap(({ slots }) => slots.flatMap((slot) => slot.keys));
+  const apart = new Set(keys).size === keys.length;
+  const sent: Promise<void>[] = [];
   for (const portion of portions) {
-    const keys = ordered ? [] : portion.slots.flatMap((slot) => slot.keys);
-    if (keys.some((key) => taken.has(key))) {
-      await Promise.all(sent);
-      sent = [];
-      taken.clear();
-    }
-    for (const key of keys) taken.add(key);
-    sent.push(
-      new Promise((done) => {
-        portion.done = done;
-        send(portion);
-      }),
-    );
+    const done = new Promise<void>((done) => {
+      portion.done = done;
+      send(portion);
+    });
+    sent.push(done);
+    if (!apart) await done;
   }
   await Promise.all(sent);
 }

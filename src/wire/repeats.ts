@@ -11,11 +11,10 @@ import type { Deadlines } from "./deadlines.ts";
 import type { Slot } from "./slot.ts";
 
 /** The slots of a batch that will be repeated. */
-export class Repeats {
+export class Repeats extends Set<Slot> {
   readonly #options: BatchOptions;
   readonly #deadlines: Deadlines;
   readonly #flushed: readonly (readonly Slot[])[];
-  readonly #slots = new Set<Slot>();
   /** Spreads the repetitions of several processes. One for all of this batch, so that they keep their order. */
   readonly #jitter = 0.5 + Math.random();
 
@@ -25,25 +24,16 @@ export class Repeats {
    * @param flushed The slots of each flush in which some have no answer yet.
    */
   constructor(options: BatchOptions, deadlines: Deadlines, flushed: readonly (readonly Slot[])[]) {
+    super();
     this.#options = options;
     this.#deadlines = deadlines;
     this.#flushed = flushed;
   }
 
-  /** Adds a slot. */
-  add(slot: Slot): void {
-    this.#slots.add(slot);
-  }
-
-  /** Removes slots that are over. */
-  remove(slot: Slot): void {
-    if (this.#slots.size > 0) this.#slots.delete(slot);
-  }
-
   /** Notes that a command was executed. */
   executed(done: Slot): void {
-    if (this.#slots.size === 0) return;
-    for (const slot of this.#slots) if (slot.precedes(done)) slot.overtaken = true;
+    if (this.size === 0) return;
+    for (const slot of this) if (slot.precedes(done)) slot.overtaken = true;
   }
 
   /** Waits before slots are sent again. Rejects the callers of those that may not be, and returns the others. */
@@ -61,7 +51,7 @@ export class Repeats {
       if (inTime && !this.#isOvertaken(slot)) slots.push(slot);
       else {
         slot.progress = "over";
-        this.#slots.delete(slot);
+        this.delete(slot);
         slot.fail(cause);
       }
     }
@@ -75,7 +65,7 @@ export class Repeats {
 
   /** Returns true if a later command for a key of the slot was executed, or will be before the slot could be. */
   #isOvertaken(slot: Slot): boolean {
-    if (slot.overtaken || !this.#slots.has(slot)) return slot.overtaken;
+    if (slot.overtaken || !this.has(slot)) return slot.overtaken;
     return this.#flushed.some((slots) => slots.some((other) => other.progress === "sent" && slot.precedes(other)));
   }
 }
