@@ -11,7 +11,7 @@ import { timeoutError } from "../wire/deadlines.ts";
 import { StoreParts } from "../wire/store_parts.ts";
 import type { Health, PartHealth } from "./health.ts";
 
-/** What a check of a store finds out. */
+/** The findings of a check of a store. */
 type Checked = Omit<Health, "driver" | "databases" | "near">;
 
 /** The parts of a client's store, if it has several. Only builds for servers have this. */

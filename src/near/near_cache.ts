@@ -38,7 +38,7 @@ export interface NearSource {
   driver(): Driver | Promise<Driver>;
 }
 
-/** How a near cache learns of changes: `NearTracking`. */
+/** The listening of a near cache to changes: `NearTracking`. */
 export interface NearListener {
   /** True once the store reports changes. */
   readonly tracked: boolean;
