@@ -51,6 +51,7 @@ export function addBackup(program: Command, run: Run): void {
           backup(client, { ...target, gzip, write: (chunk) => file.write(chunk), signal, timeout }),
           (step) => [`${formatCount(step.keys, "key")}, ${formatBytes(step.bytes)}`],
           ({ problems }) => noteProblems(shell, problems),
+          () => (path === "-" ? "what was written is not complete" : "no file was written"),
         ),
       );
       const { keys = 0, bytes: size = 0, unreadable = 0 } = last ?? {};

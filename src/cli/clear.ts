@@ -53,6 +53,8 @@ export function addClear(program: Command, run: Run): void {
       const { last, stopped } = await shell.follow(
         clear(client, { ...target, pattern, dryRun, signal, timeout }),
         (step) => [`${formatCount(step.keys, "key")} ${done}${rate(step.keys, performance.now() - start)}`],
+        undefined,
+        () => (dryRun ? undefined : "the same command deletes the rest"),
       );
       const { keys = 0, unreadable = 0, refused = null } = last ?? {};
       if (shell.json) {

@@ -78,6 +78,8 @@ export async function followRestore(
   const { output, json } = shell;
   const copied = !("file" in about);
   let resumed = false;
+  // A repeated `copy` scans every key again; those already copied then count as existing.
+  const again = `he same command${copied ? " with --on-conflict skip" : ""} continues where this one stopped`;
   const { last, stopped } = await shell.follow(
     steps,
     (step) => {
@@ -90,6 +92,7 @@ export async function followRestore(
       resumed = step.resumed;
       noteProblems(shell, step.problems);
     },
+    ({ written }) => (!dryRun && written > 0 ? `t${again}` : undefined),
   );
   const { written = 0, skipped = 0, expired = 0, invalidated = 0, unreadable = 0 } = last ?? {};
   if (json) {
@@ -111,9 +114,7 @@ export async function followRestore(
     ].filter(Boolean);
     const done = `${formatCount(written, "key")} of ${name} ${dryRun ? "would be written" : "written"}`;
     await output.line(`${stopped ? "Stopped: " : ""}${[done, ...others].join(", ")}`);
-    // A repeated `copy` scans every key again; those already copied then count as existing.
-    const again = `The same command${copied ? " with --on-conflict skip" : ""} continues where this one stopped`;
-    if (stopped && !dryRun && written > 0) output.note(again);
+    if (stopped && !dryRun && written > 0) output.note(`T${again}`);
   }
   return shell.code(stopped, unreadable > 0);
 }

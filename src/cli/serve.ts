@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { bridge } from "../bridge/bridge.ts";
+import { UsageError } from "./errors.ts";
 import { addExamples, addOutputFlags, wholeNumber } from "./flags.ts";
 import type { Run } from "./run.ts";
 import { addServerFlags, randomToken, type ServerFlags, serveUntilStopped, startServer } from "./server.ts";
@@ -39,12 +40,16 @@ export function addServe(program: Command, run: Run): void {
       const readOnlyToken = flags.readOnlyToken === true ? randomToken() : flags.readOnlyToken;
       const { client, name, database: urls } = await shell.open({ url: flags.url });
       const { database = urls } = flags;
-      const { driver } = await client.locate({ database });
-      const numbered = driver.capabilities.numbered ? database : 0;
+      const { driver, numbered } = await client.locate({ database });
+      const { numbered: has } = driver.capabilities;
+      // Clusters have numbered databases if the configuration says so.
+      if (database !== 0 && !(has === "optional" ? numbered : has)) {
+        throw new UsageError(`Cannot serve database ${database} of ${name}: it has no numbered databases, expected 0`);
+      }
       const handler = bridge({
         driver,
         token,
-        database: numbered,
+        database,
         ...(readOnlyToken !== undefined && { readOnlyToken }),
       });
       const server = await startServer(handler, host, port);

@@ -4,6 +4,7 @@ import { isStoreError, StoreError } from "../base/store_error.ts";
 import { FileError } from "../runtime/file_error.ts";
 import { isTerminal, questionStreams } from "../runtime/process.ts";
 import { EXIT, Failure, Stopped, UsageError } from "./errors.ts";
+import { checkKind } from "./kind.ts";
 import { Output } from "./output.ts";
 import { untilStopped } from "./stop.ts";
 import { type OpenedStore, reachStore, type StoreFlags } from "./store.ts";
@@ -50,13 +51,21 @@ export class Shell {
     return opened;
   }
 
-  /** Waits until the stores answer. @throws {StoreError} If one does not. */
+  /**
+   * Waits until the stores answer.
+   *
+   * @throws {StoreError} If one does not.
+   * @throws {UsageError} If one is a Sentinel.
+   */
   async connect(...stores: readonly OpenedStore[]): Promise<void> {
     this.output.progress("connecting");
     const { signal } = this;
-    const connecting = stores.map(async ({ client, name, timeout }) => {
+    const connecting = stores.map(async (store) => {
+      const { client, name, timeout } = store;
       try {
         await client.connect({ timeout });
+        const warning = await checkKind(store);
+        if (warning !== undefined) this.output.note(warning);
       } catch (error) {
         // Over REST, and if no store answers, the message does not name the store.
         if (!isStoreError(error) || error.message.includes(name.replace(/^\w+:(\/\/)?/, ""))) throw error;
@@ -109,12 +118,14 @@ export class Shell {
    * @param steps The operation.
    * @param show Returns the text of a step, and the share that is done, 0-1.
    * @param each Called with each step.
+   * @param then Returns what an error after a step means for the work; `undefined` if nothing needs saying.
    * @returns The last step, and whether Ctrl-C stopped the operation before its end.
    */
   async follow<P>(
     steps: AsyncIterable<P>,
     show: (step: P) => readonly [text: string, share?: number | undefined],
     each: (step: P) => Promise<void> | void = () => {},
+    then: (step: P) => string | undefined = () => undefined,
   ): Promise<{ readonly last: P | undefined; readonly stopped: boolean }> {
     let last: P | undefined;
     try {
@@ -129,7 +140,9 @@ export class Shell {
       // Report what was done before the error. These errors come before anything is written.
       const nothing =
         (error instanceof CacheError && !isStoreError(error)) || error instanceof FileError || isInvalid(error);
-      if (last !== undefined && !nothing) this.output.note(`before the error: ${show(last)[0]}`);
+      if (last !== undefined && !nothing) {
+        this.output.note([`before the error: ${show(last)[0]}`, then(last)].filter(Boolean).join("; "));
+      }
       throw error;
     } finally {
       this.output.hide();

@@ -8,8 +8,8 @@ import type { Info } from "../nodes.ts";
 import type { Bulk, StepOptions } from "../target.ts";
 import { type Finding, HIDDEN, PAGE, unknown, usable, warning } from "./finding.ts";
 
-/** Matches the library's own keys of any service or database. */
-const OWN_ANYWHERE = new RegExp(`(^|:)${OWN}`);
+/** Matches the library's own keys of any service or database; with shards, the tag stands before their names. */
+const OWN_ANYWHERE = new RegExp(`(^|:)(\\{\\w+\\})?${OWN}`);
 
 /** The keys of services whose values should be encrypted. */
 const SECRETS = { auth: ["session:*", "token:*"], payment: ["payment_methods:*", "transaction:*"] } as const;

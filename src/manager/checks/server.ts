@@ -12,13 +12,16 @@ import { type Finding, unavailable, unknown, warning } from "./finding.ts";
 
 /** Reports a store that does not answer or refuses the login. */
 export function unreachable(error: StoreError): Finding {
-  if (error.kind === "auth") {
+  // A server without passwords calls a login with one a mistake.
+  if (error.kind === "auth" || /: ERR AUTH\b/.test(error.message)) {
     const advice = "check the user, and the password or token, in the configuration";
     return { check: "authentication", level: "error", evidence: error.message, advice };
   }
   const advice = /max number of clients/.test(error.message)
     ? "raise maxclients on the server, or open fewer: REDIS_POOL_SIZE in each process, and one for near caches"
-    : "check that the store is running, its address and port, and the network in between";
+    : /\buse redis|does not know this name/.test(error.message)
+      ? "correct the URL, or the variables that name the store"
+      : "check that the store is running, its address and port, and the network in between";
   return { check: "connection", level: "error", evidence: error.message, advice };
 }
 
