@@ -18,12 +18,12 @@ import { Router } from "./cluster/router.ts";
 import type { Translate } from "./cluster/slot_map.ts";
 import { Topology } from "./cluster/topology.ts";
 import { Trackings } from "./cluster/trackings.ts";
-import { within } from "./cluster/within.ts";
 import { type Command, type Connection, type Driver, type Reply, StoreError } from "./driver.ts";
 import { closedError } from "./node_redis/errors.ts";
 import type { NodeDriver } from "./node_redis/node_driver.ts";
 import { atAddress } from "./node_redis/redis_address.ts";
 import { TrackingConnection } from "./node_redis/tracking.ts";
+import { within } from "./node_redis/within.ts";
 import { nodeRedis } from "./node_redis.ts";
 
 export type { ClusterOptions } from "./cluster/options.ts";

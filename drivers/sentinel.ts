@@ -9,9 +9,10 @@
 
 import type { Timeout } from "../src/base/ttl.ts";
 import { type Command, type Driver, isDenial, type Reply, type SendOptions, StoreError } from "./driver.ts";
-import { closedError, isUnsent } from "./node_redis/errors.ts";
+import { closedError, ignore, isUnsent } from "./node_redis/errors.ts";
 import type { NodeDriver } from "./node_redis/node_driver.ts";
 import { parseTime } from "./node_redis/options.ts";
+import { within } from "./node_redis/within.ts";
 import { nodeRedis } from "./node_redis.ts";
 import type { NamedServer } from "./sentinel/find_master.ts";
 import { Master } from "./sentinel/master.ts";
@@ -69,6 +70,7 @@ export function sentinel(options: SentinelOptions): Driver {
     open: (address) => nodeRedis({ ...address, ...shared }) as NodeDriver,
   });
   let closed = false;
+  const tooLate = () => new StoreError("timeout", `The master ${name} was not found in time`);
 
   /** Sends to a node. What could not be sent there is sent to its successor. */
   function send(
@@ -107,7 +109,7 @@ export function sentinel(options: SentinelOptions): Driver {
           const { timeout, waiting } = options ?? {};
           // The caller has already seen a failure, so the commands must not be executed now.
           if (waiting ? !waiting() : timeout !== undefined && performance.now() - begun >= timeout) {
-            throw failed ?? new StoreError("timeout", `The master ${name} was not found in time`);
+            throw failed ?? tooLate();
           }
           return send(node, database, commands, options, undefined);
         });
@@ -116,7 +118,9 @@ export function sentinel(options: SentinelOptions): Driver {
     track: (database, prefix, tracker) => master.track(database, prefix, tracker),
     async connect(database, options) {
       if (closed) throw closedError();
-      const node = await master.find();
+      const found = master.find();
+      await within(found.then(ignore, ignore), options?.timeout);
+      const node = await Promise.race([found, Promise.reject(tooLate())]);
       const connection = node.driver.connect as NonNullable<Driver["connect"]>;
       return connection(database, options).catch((error: StoreError) => {
         if (error.kind === "connection") master.doubt(node);

@@ -465,31 +465,51 @@ describe("sentinel, failover", () => {
 describe("sentinel, the process", () => {
   const EXIT = 3000;
 
-  it("exits by itself when the driver was not closed, and close is done at once", LIMIT, async () => {
-    await servers.ready();
+  /** Runs a module in a process of its own. Returns what it prints. */
+  async function run(given: SentinelOptions, code: string): Promise<string> {
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
     const module = new URL(`../drivers/sentinel.${extension}`, import.meta.url).href;
+    const script = `
+      import process from "node:process";
+      import { sentinel } from ${JSON.stringify(module)};
+      const driver = sentinel(${JSON.stringify(given)});
+      ${code}`;
+    const flags = process.versions.bun ? ["-e"] : "Deno" in globalThis ? ["eval"] : ["--input-type=module", "-e"];
+    const child = spawn(process.execPath, [...flags, script], { stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
+    const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
+    await once(child, "close");
+    clearTimeout(timer);
+    return output;
+  }
+
+  it("goes on while a connection of its own is opened, and nothing else is awaited", LIMIT, async () => {
+    await servers.ready();
+    const output = await run(
+      options(),
+      `const connection = await driver.connect(0, { timeout: 20_000 });
+       const [reply] = await connection.send([["ECHO", "here"]]);
+       console.log(new TextDecoder().decode(reply));
+       await driver.close();`,
+    );
+    assert.equal(output.trim(), "here");
+  });
+
+  it("exits by itself when the driver was not closed, and close is done at once", LIMIT, async () => {
+    await servers.ready();
     const silent = await startRedis();
     silent.pause();
     try {
-      const given = JSON.stringify({ ...options(), sentinels: [...servers.addresses, `127.0.0.1:${silent.port}`] });
-      const script = `
-        import process from "node:process";
-        import { sentinel } from ${JSON.stringify(module)};
-        process.on("exit", (code) => console.log("exit", code, Math.round(performance.now() - answered)));
-        const driver = sentinel(${given});
-        driver.track(0, "", { invalidate() {}, up() {}, down() {} });
-        const wait = setTimeout(() => {}, 20_000);
-        console.log((await driver.send(0, [["ECHO", "here"]]))[0]);
-        clearTimeout(wait);
-        const answered = performance.now();`;
-      const flags = process.versions.bun ? ["-e"] : "Deno" in globalThis ? ["eval"] : ["--input-type=module", "-e"];
-      const child = spawn(process.execPath, [...flags, script], { stdio: ["ignore", "pipe", "pipe"] });
-      let output = "";
-      for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
-      const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
-      await once(child, "close");
-      clearTimeout(timer);
+      const output = await run(
+        options({ sentinels: [...servers.addresses, `127.0.0.1:${silent.port}`] }),
+        `process.on("exit", (code) => console.log("exit", code, Math.round(performance.now() - answered)));
+         driver.track(0, "", { invalidate() {}, up() {}, down() {} });
+         const wait = setTimeout(() => {}, 20_000);
+         console.log((await driver.send(0, [["ECHO", "here"]]))[0]);
+         clearTimeout(wait);
+         const answered = performance.now();`,
+      );
       const [, took] = /here\s+exit 0 (\d+)/.exec(output) ?? assert.fail(`did not exit by itself: ${output}`);
       assert.ok(Number(took) < EXIT, output);
       const driver = sentinel(options({ sentinels: [`127.0.0.1:${silent.port}`] }));

@@ -15,11 +15,11 @@ import { isOfCluster, isStoreError } from "../../src/base/store_error.ts";
 import { unref } from "../../src/base/timers.ts";
 import { errorReply, type RawCommand, type RawReply, type SendOptions, StoreError } from "../driver.ts";
 import { ignore, isUnsent } from "../node_redis/errors.ts";
+import { within } from "../node_redis/within.ts";
 import { codeOf, cut } from "./keys.ts";
 import { isScan, stepOf } from "./scan.ts";
 import { readRedirection, type Translate } from "./slot_map.ts";
 import { goneError, type MasterNode, type Topology } from "./topology.ts";
-import { within } from "./within.ts";
 
 /** The most times that a command is sent on. */
 const HOPS = 5;
