@@ -2,9 +2,19 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import { cluster } from "../drivers/cluster.ts";
-import { type CacheClient, type CacheEvent, createCacheClient } from "../mod.ts";
+import { type CacheClient, type CacheEvent, collection, createCacheClient, defineService } from "../mod.ts";
+import { gate } from "./helpers/engine.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type ClusterNode, type RedisCluster, startCluster } from "./helpers/redis_cluster.ts";
+
+const SHOP = defineService({
+  name: "shop",
+  database: 9,
+  collections: {
+    plain: collection<string>({ key: "plain:{id}" }),
+    tagged: collection<string>({ key: "tagged:{id}", tags: ["menu"] }),
+  },
+});
 
 let servers: RedisCluster;
 const frozen: ClusterNode[] = [];
@@ -179,4 +189,41 @@ describe("a client on a cluster", () => {
       await servers.settled();
       assert.deepEqual(new Set(await Promise.all(KEYS.map((key) => cache.get(key)))), new Set([undefined]));
     }));
+
+  for (const fault of ["is emptied", "starts again, empty"] as const) {
+    it(`stores nothing that was loaded before an invalidation which a master lost because it ${fault}`, () =>
+      using((one) =>
+        using(async (two) => {
+          const ids = Array.from({ length: 60 }, (_, id) => id);
+          const [shop, others] = [one.service(SHOP), two.service(SHOP)];
+          assert.equal(await shop.invalidateAll(), true);
+          let begun = 0;
+          const value = gate<string>();
+          const load = () => {
+            begun++;
+            return value.promise;
+          };
+          const loading = [
+            ...ids.map((id) => shop.plain.getOrSet(id, load)),
+            ...ids.map((id) => shop.tagged.getOrSet(id, load)),
+          ];
+          await eventually(() => begun === loading.length);
+          assert.equal(await others.invalidateAll(), true);
+          const master = servers.nodes[0] as ClusterNode;
+          if (fault === "is emptied") await master.say("FLUSHALL");
+          else {
+            await master.kill();
+            await master.restart();
+            await servers.settled();
+          }
+          value.open("loaded before");
+          assert.deepEqual(new Set(await Promise.all(loading)), new Set(["loaded before"]));
+          for (const { plain, tagged } of [others, shop]) {
+            assert.deepEqual([...(await plain.getMany(ids)), ...(await tagged.getMany(ids))], []);
+          }
+          await eventually(async () => (await shop.plain.setMany(ids.map((id) => [id, "new"]))) === ids.length);
+          assert.equal((await others.plain.getMany(ids)).size, ids.length);
+        }),
+      ));
+  }
 });

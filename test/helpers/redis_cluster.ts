@@ -377,7 +377,10 @@ class Cluster implements RedisCluster {
   async restore(): Promise<void> {
     for (const [index, node] of this.nodes.slice(0, this.#masters).entries()) {
       const wanted = new Set(slotsOf(index, this.#masters));
-      if (/role:slave/.test(`${await node.say("INFO", "replication")}`)) await this.failover(node);
+      if (/role:slave/.test(`${await node.say("INFO", "replication")}`)) {
+        await this.failover(node);
+        await this.settled();
+      }
       for (const other of await this.masters()) {
         if (other === node) continue;
         for (const slot of await ownSlots(other)) if (wanted.has(slot)) await this.move(slot, node);
