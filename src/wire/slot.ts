@@ -193,8 +193,7 @@ export class ReadSlot extends Slot {
   /** Adds a reader. */
   add(reader: Reader): void {
     const { keys, callers } = this;
-    const { physical, space } = reader;
-    if (!this.#epochKeys.includes(space.epochKey)) this.#epochKeys.push(space.epochKey);
+    const { physical } = reader;
     if (callers.push(reader) > 1) {
       this.#indexes ??= new Map([[keys[0] as string, 0]]);
       if (this.#indexes.has(physical)) return;
@@ -204,8 +203,12 @@ export class ReadSlot extends Slot {
   }
 
   override render(known: boolean): Command {
-    const { keys, readScript } = this;
-    if (!readScript) return ["MGET", ...keys, ...this.#epochKeys];
+    const { callers, keys, readScript } = this;
+    if (!readScript) {
+      const epochKeys = this.#epochKeys;
+      for (const { space } of callers) if (!epochKeys.includes(space.epochKey)) epochKeys.push(space.epochKey);
+      return ["MGET", ...keys, ...epochKeys];
+    }
     const { script, slide, what } = readScript;
     const { epochKey, marksPrefix } = this.#space;
     const all = [epochKey, ...keys];
