@@ -63,20 +63,25 @@ export class Marks implements KnownMarks {
     return false;
   }
 
-  /** Returns whether it is known that no tag was invalidated after `born`. */
-  covers(tags: readonly string[], born: number, epoch: string | null | undefined): boolean {
+  /**
+   * Returns whether it is known that no tag was invalidated after `born`.
+   *
+   * @param cost The debt that it makes if it is not known.
+   */
+  covers(tags: readonly string[], born: number, epoch: string | null | undefined, cost: number = COST): boolean {
     const known =
       typeof epoch === "string" &&
       epoch === this.#epoch &&
       tags.every((tag) => (this.#bounds.get(tag) ?? Number.POSITIVE_INFINITY) <= born);
     const debt = this.#debt;
-    debt.reads = known ? Math.max(0, debt.reads - 1) : Math.min(MOST_DEBT, debt.reads + COST);
+    debt.reads = known ? Math.max(0, debt.reads - 1) : Math.min(MOST_DEBT, debt.reads + cost);
     return known;
   }
 
   /** Notes an entry that the script found valid. Returns whether the next reads may go by MGET. */
   learn(tags: readonly string[], born: number, epoch: string | null | undefined): boolean {
-    if (!this.covers(tags, born, epoch)) {
+    // The script needed no second round trip, so by MGET more than half of the reads must be known.
+    if (!this.covers(tags, born, epoch, 1)) {
       const bounds = this.#bounds;
       if (epoch !== this.#epoch) bounds.clear();
       this.#epoch = epoch ?? undefined;
