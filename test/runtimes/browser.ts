@@ -29,6 +29,7 @@ import {
 } from "../helpers/dashboard_page.ts";
 import { eventually } from "../helpers/eventually.ts";
 import { startLarder } from "../helpers/larder.ts";
+import { type ClusterNode, startCluster } from "../helpers/redis_cluster.ts";
 import { freePort, type RawClient, type RedisServer, rawClient, startRedis } from "../helpers/redis_server.ts";
 import { installed, listening, type Running, start } from "../helpers/run.ts";
 import { serve } from "../helpers/serve.ts";
@@ -39,6 +40,7 @@ const PRODUCT = 1;
 const UNNAMED = 12;
 const DISHES = 1000;
 const TOKEN = "a-token-of-the-test";
+const HOST_NAME = "cache-0001-001.cache-name.a1b2c3.apse1.cache.example.com:6379";
 const PHONE = { width: 360, height: 740 };
 
 /** Texts that would run or load something if they became HTML or a link. */
@@ -803,3 +805,61 @@ describe("the page over 1,000,000 keys", () => {
     }
   });
 });
+
+describe("the page over a cluster", () => {
+  it("page shows the nodes of a cluster, one that is away, and the node of a slow command", LIMIT, async () => {
+    const servers = await startCluster({ masters: 3, args: ["--slowlog-log-slower-than", "20000"] });
+    const own = await startDashboard(`redis+cluster://${servers.addresses.join()}`, "--timeout", "1s");
+    try {
+      const [first, second, third] = servers.nodes as [ClusterNode, ClusterNode, ClusterNode];
+      await first.say("CONFIG", "SET", "maxmemory", "1mb");
+      await second.say("EVAL", "local n = 0 for i = 1, 1e7 do n = n + i end return n", 0);
+      const row = (tab: Page, { address }: ClusterNode) => tab.locator("#nodes tbody tr", { hasText: address });
+      for (const shown of [
+        { colorScheme: "light", viewport: { width: 1280, height: 900 } },
+        { colorScheme: "dark", viewport: { width: 1280, height: 900 } },
+        { colorScheme: "dark", viewport: PHONE, hasTouch: true },
+      ] as const) {
+        await visit(
+          own,
+          "",
+          async (tab) => {
+            await says(tab.locator("#nodes header"), /3 masters answer/);
+            assert.equal(await tab.locator("#nodes tbody tr").count(), 3);
+            await says(row(tab, first).locator("td.bad"), /^\d+ %$/);
+            await says(row(tab, third).locator("td").last(), /^[\d.]+ (ms|s)$/);
+            await says(tab.locator("#slow .on"), new RegExp(`^on ${second.address}$`));
+            assert.equal(await isDark(tab), shown.colorScheme === "dark");
+            await assertFits(tab, "nodes");
+            assert.deepEqual(await cutOff(tab), []);
+            await assertInert(tab);
+            await row(tab, third)
+              .locator("th")
+              .evaluate((head, name) => head.append(name), HOST_NAME);
+            assert.deepEqual(await cutOff(tab), []);
+          },
+          shown,
+        );
+      }
+      await visit(own, "", async (tab) => {
+        third.pause();
+        await says(tab.locator("#nodes header"), /1 of 3 masters are away/);
+        await says(row(tab, third).locator("td.bad"), /^away$/);
+        third.resume();
+        await says(tab.locator("#nodes header"), /3 masters answer/);
+      });
+    } finally {
+      assert.equal((await own.stop()).code, 0);
+      await servers.stop();
+    }
+  });
+});
+
+/** Returns the texts of the tables of nodes and slow commands that are wider than their cells. */
+function cutOff(page: Page): Promise<string[]> {
+  return page.evaluate(() =>
+    [...document.querySelectorAll("#nodes :is(th, td), #slow td")]
+      .filter((cell) => cell.scrollWidth > cell.clientWidth + 1 || cell.getBoundingClientRect().right > innerWidth)
+      .map(({ textContent }) => textContent ?? ""),
+  );
+}

@@ -22,7 +22,7 @@ export function slow(): { readonly element: HTMLElement; update(view: View | und
         {},
         h("td", {}, h("time", { datetime: new Date(at).toISOString() }, clock(at))),
         h("td", { class: "number" }, took(time)),
-        h("td", { class: "code", ...(node !== undefined && { title: `on ${node}` }) }, ...marked(command)),
+        h("td", { class: "code" }, ...marked(command), node !== undefined && h("span", { class: "on" }, `on ${node}`)),
       ),
       update: () => {},
     }),
