@@ -10,7 +10,7 @@ import { setupPackages, setupRedis } from "./setup.mjs";
 import { bin, files, run } from "./tools.mjs";
 
 const DEPENDS_ON_SERVER =
-  /^test\/(?!config_|several_)(contract|differential|scripts|tags|read_through|lock|rate_\w+|near_cache|tracking|node_redis|failover|full_store|read_only|rights|permissions|manager_\w+|bridge_tcp|(\w+_)?(cluster|sentinel|shards|parts|promise)(_\w+)?|managed_stores)_test\.ts$/;
+  /^test\/(?!config_|several_)(contract|confirm|differential|lost_epoch|oracle|scripts|tags|read_through|lock|rate_\w+|near_cache|tracking|node_redis|failover|full_store|read_only|rights|permissions|manager_\w+|bridge_tcp|(\w+_)?(cluster|sentinel|shards|parts|promise)(_\w+)?|managed_stores)_test\.ts$/;
 /** Milliseconds that one server may take. */
 const TIMEOUT = 1_200_000;
 
