@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import fc from "fast-check";
 import { type CacheEvent, createCacheClient, StoreError } from "../mod.ts";
-import { type Alert, type AlertRule, monitor } from "../src/monitor/mod.ts";
+import { type Alert, type AlertRule, monitor, prometheus } from "../src/monitor/mod.ts";
 import { SlidingWindow } from "../src/monitor/sliding_window.ts";
 import { Counters } from "../src/telemetry/stats.ts";
 import { Puppet } from "./helpers/puppet.ts";
@@ -100,6 +100,24 @@ describe("monitor", () => {
     assert.equal(services.product?.invalidations, 1);
     assert.deepEqual(breakers, { memory: "open" });
     assert.doesNotMatch(inspect(snapshot, { depth: 10 }), /S3CRET/);
+  });
+
+  it("monitor keeps the breaker of each node of a cluster, and forgets closed ones when there are many", () => {
+    const { client, watch } = watched();
+    client.emit({ type: "breaker", driver: "cluster", part: "n1:6379", state: "open" });
+    client.emit({ type: "breaker", driver: "cluster", part: "n2:6379", state: "open" });
+    client.emit({ type: "breaker", driver: "cluster", part: "n2:6379", state: "closed" });
+    const { breakers } = watch.snapshot().instance;
+    assert.deepEqual(breakers, { "cluster n1:6379": "open", "cluster n2:6379": "closed" });
+    const text = prometheus(watch);
+    assert.match(text, /^larder_breaker_open\{driver="cluster",node="n1:6379"\} 1$/m);
+    assert.match(text, /^larder_breaker_open\{driver="cluster",node="n2:6379"\} 0$/m);
+    for (let i = 0; i < 1000; i++)
+      client.emit({ type: "breaker", driver: "cluster", part: `old${i}:6379`, state: "closed" });
+    client.emit({ type: "breaker", driver: "cluster", part: "n3:6379", state: "open" });
+    const { breakers: later } = watch.snapshot().instance;
+    assert.ok(Object.keys(later).length <= 256);
+    assert.deepEqual([later["cluster n1:6379"], later["cluster n3:6379"]], ["open", "open"]);
   });
 
   it("rule fires once and is resolved once when the value moves around its threshold", async () => {

@@ -132,7 +132,11 @@ const PANELS: readonly (readonly [title: string, unit?: Unit, lines?: readonly L
       [rate("received_bytes_total"), "received"],
     ],
   ],
-  ["Circuit breakers", "short", [["max by (instance, driver) (larder_breaker_open)", "{{instance}} {{driver}}"]]],
+  [
+    "Circuit breakers",
+    "short",
+    [["max by (instance, driver, node) (larder_breaker_open)", "{{instance}} {{driver}} {{node}}"]],
+  ],
   ["Firing alerts", "short", [["max by (rule, service) (larder_alert_firing)", "{{rule}} {{service}}"]]],
 ];
 

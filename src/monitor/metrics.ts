@@ -150,11 +150,14 @@ export const METRICS: readonly ExportedMetric[] = [
   ),
   {
     name: "larder_breaker_open",
-    help: "1 while the circuit breaker is open or half open, otherwise 0",
+    help: "1 while the circuit breaker is open or half open, otherwise 0; on a cluster by node",
     type: "gauge",
-    labels: ["driver"],
+    labels: ["driver", "node"],
     read: ({ breakers }) =>
-      [...breakers].map(([driver, state]) => ({ labels: [driver], value: state === "closed" ? 0 : 1 })),
+      [...breakers].map(([name, state]) => {
+        const [, driver = name, node = ""] = /^(.*) (\S+)$/.exec(name) ?? [];
+        return { labels: [driver, node], value: state === "closed" ? 0 : 1 };
+      }),
   },
   single(
     "gauge",

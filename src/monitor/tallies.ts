@@ -4,14 +4,14 @@ import type { BreakerState, CacheEvent, Sending } from "../telemetry/events.ts";
 import { Tally } from "./series.ts";
 import { seriesKey } from "./series_keys.ts";
 
-/** The maximum number of circuit breakers that are remembered: one for each driver. */
-const MAX_BREAKERS = 16;
+/** The maximum number of circuit breakers that are remembered: one for each driver, or for each node of a cluster. */
+const MAX_BREAKERS = 256;
 
 /** Counts events and traffic since the monitor was made. */
 export class Tallies {
   /** The counts by series. */
   readonly series: ReadonlyMap<string, Tally>;
-  /** The states of the circuit breakers that changed, by driver. */
+  /** The states of the circuit breakers that changed, by driver, or by driver and node with a space in between. */
   readonly breakers: ReadonlyMap<string, BreakerState>;
   readonly #series = new Map<string, Tally>();
   readonly #breakers = new Map<string, BreakerState>();
@@ -65,7 +65,12 @@ export class Tallies {
         break;
       case "breaker": {
         const name = event.part === undefined ? event.driver : `${event.driver} ${event.part}`;
-        if (this.#breakers.has(name) || this.#breakers.size < MAX_BREAKERS) this.#breakers.set(name, event.state);
+        if (!this.#breakers.has(name) && this.#breakers.size >= MAX_BREAKERS) {
+          // Nodes that have left their cluster are closed.
+          for (const [other, state] of this.#breakers) if (state === "closed") this.#breakers.delete(other);
+          if (this.#breakers.size >= MAX_BREAKERS) break;
+        }
+        this.#breakers.set(name, event.state);
         break;
       }
     }
