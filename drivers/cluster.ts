@@ -10,18 +10,18 @@
  */
 
 import { hashSlot } from "../src/base/crc16.ts";
-import { type NodeAddress, nodeName, readNodes } from "../src/base/hosts.ts";
+import { type NodeAddress, nodeName } from "../src/base/hosts.ts";
 import { keysOf } from "./cluster/keys.ts";
 import { type ClusterOptions, readClusterOptions } from "./cluster/options.ts";
 import { connectTo, databaseError, RoutedConnection } from "./cluster/routed_connection.ts";
 import { Router } from "./cluster/router.ts";
-import type { Translate } from "./cluster/slot_map.ts";
 import { Topology } from "./cluster/topology.ts";
 import { Trackings } from "./cluster/trackings.ts";
-import { type Command, type Connection, type Driver, type Reply, StoreError } from "./driver.ts";
+import type { Command, Connection, Driver, Reply } from "./driver.ts";
 import { closedError } from "./node_redis/errors.ts";
 import type { NodeDriver } from "./node_redis/node_driver.ts";
 import { atAddress } from "./node_redis/redis_address.ts";
+import { translator } from "./node_redis/several_servers.ts";
 import { TrackingConnection } from "./node_redis/tracking.ts";
 import { within } from "./node_redis/within.ts";
 import { nodeRedis } from "./node_redis.ts";
@@ -105,9 +105,13 @@ export function cluster(options: ClusterOptions): Driver {
     },
     async connect(database, { part, timeout } = {}) {
       if (closed) throw closedError();
+      const began = performance.now();
       await within(topology.ensure(), timeout);
       if (!topology.known) throw topology.failure;
-      if (part !== undefined) return connectTo(topology.required(part), database, timeout);
+      if (part !== undefined) {
+        const left = timeout && Math.max(1, timeout - (performance.now() - began));
+        return connectTo(topology.required(part), database, left);
+      }
       const connection = new RoutedConnection(topology, translate, database, timeout, (gone) => own.delete(gone));
       own.add(connection);
       return connection;
@@ -118,18 +122,5 @@ export function cluster(options: ClusterOptions): Driver {
       closed ??= topology.close(closedError());
       await closed;
     },
-  };
-}
-
-/** Makes the function that turns addresses of the cluster into those that are dialled. */
-function translator(mapAddress: ClusterOptions["mapAddress"]): Translate {
-  if (!mapAddress) return (address) => address;
-  return (address) => {
-    try {
-      return readNodes([mapAddress({ ...address })], address.port)[0] as NodeAddress;
-    } catch (error) {
-      const text = `Cannot map the address ${nodeName(address)}: ${(error as Error)?.message ?? error}`;
-      throw new StoreError("protocol", text, { cause: error });
-    }
   };
 }

@@ -7,16 +7,17 @@
  * @module
  */
 
-import type { Timeout } from "../src/base/ttl.ts";
+import { inTime } from "../src/base/in_time.ts";
+import { LONGEST_TIMER, type Timeout } from "../src/base/ttl.ts";
 import { type Command, type Driver, isDenial, type Reply, type SendOptions, StoreError } from "./driver.ts";
-import { closedError, ignore, isUnsent } from "./node_redis/errors.ts";
+import { closedError, isUnsent } from "./node_redis/errors.ts";
 import type { NodeDriver } from "./node_redis/node_driver.ts";
 import { parseTime } from "./node_redis/options.ts";
-import { within } from "./node_redis/within.ts";
+import { translator } from "./node_redis/several_servers.ts";
 import { nodeRedis } from "./node_redis.ts";
 import type { NamedServer } from "./sentinel/find_master.ts";
 import { Master } from "./sentinel/master.ts";
-import { checkSentinelOptions, mapped, type SentinelOptions } from "./sentinel/options.ts";
+import { checkSentinelOptions, type SentinelOptions } from "./sentinel/options.ts";
 
 export type { NodeAddress } from "../src/base/hosts.ts";
 export type { NodeRedisTls } from "./node_redis/options.ts";
@@ -66,7 +67,7 @@ export function sentinel(options: SentinelOptions): Driver {
     password: options.sentinelPassword,
     tls: options.sentinelTls,
     patience: Math.min(parseTime(connectTimeout as Timeout, "connectTimeout"), PATIENCE),
-    reach: (address) => mapped(address, mapAddress),
+    reach: translator(mapAddress),
     open: (address) => nodeRedis({ ...address, ...shared }) as NodeDriver,
   });
   let closed = false;
@@ -118,14 +119,17 @@ export function sentinel(options: SentinelOptions): Driver {
     track: (database, prefix, tracker) => master.track(database, prefix, tracker),
     async connect(database, options) {
       if (closed) throw closedError();
-      const found = master.find();
-      await within(found.then(ignore, ignore), options?.timeout);
-      const node = await Promise.race([found, Promise.reject(tooLate())]);
+      const { timeout = LONGEST_TIMER } = options ?? {};
+      const begun = performance.now();
+      const node = await inTime(master.find(), timeout, tooLate);
       const connection = node.driver.connect as NonNullable<Driver["connect"]>;
-      return connection(database, options).catch((error: StoreError) => {
-        if (error.kind === "connection") master.doubt(node);
-        throw error;
-      });
+      const left = Math.max(1, timeout - (performance.now() - begun));
+      return connection(database, options?.timeout === undefined ? {} : { timeout: left }).catch(
+        (error: StoreError) => {
+          if (error.kind === "connection") master.doubt(node);
+          throw error;
+        },
+      );
     },
     close() {
       closed = true;

@@ -3,17 +3,18 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Driver, RawReply, StoreError, Tracker } from "../drivers/driver.ts";
-import { type SentinelOptions, sentinel } from "../drivers/sentinel.ts";
+import { type NodeAddress, type SentinelOptions, sentinel } from "../drivers/sentinel.ts";
 import { type CacheClient, type ClientOptions, createCacheClient } from "../mod.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type SentinelServers, startSentinels } from "./helpers/redis_sentinel.ts";
-import { freePort, startRedis } from "./helpers/redis_server.ts";
+import { freePort, rawCommand, startRedis } from "./helpers/redis_server.ts";
 
 const LIMIT = { timeout: 90_000 };
 let servers: SentinelServers;
@@ -209,6 +210,51 @@ describe("sentinel", () => {
       }
     } finally {
       await Promise.all([plain.stop(), liar.stop()]);
+    }
+  });
+
+  it("the master is left when another is announced whose address the application cannot map", LIMIT, async () => {
+    // A server publishes what a sentinel would announce.
+    const announcer = await startRedis();
+    const sentinels = [...servers.addresses, `127.0.0.1:${announcer.port}`];
+    const mapAddress = (address: NodeAddress): NodeAddress => {
+      if (address.port === 1) throw new Error("no way to it");
+      return address;
+    };
+    try {
+      await using({ sentinels, mapAddress }, async (driver) => {
+        const states: string[] = [];
+        const tell = (state: string) => () => void states.push(state);
+        driver.track?.(0, "", { invalidate() {}, up: tell("up"), down: tell("down") });
+        await eventually(() => states.length === 1);
+        const message = `${servers.name} 127.0.0.1 2 127.0.0.1 1`;
+        // It is heard from some time on.
+        await eventually(async () => (await rawCommand(announcer.port, ["PUBLISH", "+switch-master", message])) === 1);
+        // What was the master may be one no more. The sentinels still name it, so it is found again.
+        await eventually(() => states.length === 3);
+        assert.deepEqual(states, ["up", "down", "up"]);
+        assert.deepEqual(await driver.send(0, [["PING"]], { timeout: 10_000 }), ["PONG"]);
+      });
+    } finally {
+      await announcer.stop();
+    }
+  });
+
+  it("connect ends at its deadline when no sentinel answers", LIMIT, async () => {
+    const silent = createServer(() => {}).listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as { port: number };
+    const sockets = new Set<Socket>();
+    silent.on("connection", (socket) => sockets.add(socket.on("error", () => {})));
+    try {
+      await using({ sentinels: [`127.0.0.1:${port}`] }, async (driver) => {
+        const connecting = driver.connect?.(0, { timeout: 50 }) ?? assert.fail();
+        const { kind, message } = await failure(connecting);
+        assert.deepEqual([kind, message], ["timeout", `The master ${servers.name} was not found in time`]);
+      });
+    } finally {
+      for (const socket of sockets) socket.destroy();
+      silent.close();
     }
   });
 

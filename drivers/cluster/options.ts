@@ -1,9 +1,10 @@
 /** The options of the cluster driver: their types and checks. */
 
-import { checkOptions, FUNCTION, invalidType, type Rules, TEXT, whole } from "../../src/base/check.ts";
-import { type NodeAddress, readNodes } from "../../src/base/hosts.ts";
+import { checkOptions, FUNCTION, type Rules, TEXT, whole } from "../../src/base/check.ts";
+import type { NodeAddress } from "../../src/base/hosts.ts";
 import type { Timeout } from "../../src/base/ttl.ts";
 import { checkTls, type NodeRedisTls, parseTime } from "../node_redis/options.ts";
+import { readServers } from "../node_redis/several_servers.ts";
 
 /** Options of `cluster`. */
 export interface ClusterOptions {
@@ -77,7 +78,7 @@ export function readClusterOptions(options: ClusterOptions): CheckedOptions {
   checkTls(tls, "cluster.tls");
   if (pingInterval !== undefined && pingInterval !== 0) parseTime(pingInterval, "pingInterval");
   return {
-    seeds: readSeeds(nodes),
+    seeds: readServers(nodes, 6379, "nodes of cluster"),
     node: {
       ...(username !== undefined && { username }),
       ...(password !== undefined && { password }),
@@ -88,13 +89,4 @@ export function readClusterOptions(options: ClusterOptions): CheckedOptions {
     },
     mapAddress,
   };
-}
-
-function readSeeds(nodes: unknown): NodeAddress[] {
-  try {
-    if (Array.isArray(nodes)) return readNodes(nodes, 6379);
-  } catch (error) {
-    throw new TypeError(`Cannot set nodes of cluster: ${(error as Error).message}`);
-  }
-  throw invalidType("set nodes of cluster", nodes, 'a list of "host:port"');
 }

@@ -1,7 +1,7 @@
 import { isStoreError } from "../../src/base/store_error.ts";
 import { type Connection, type RawCommand, type RawReply, type SendOptions, StoreError } from "../driver.ts";
+import type { Translate } from "../node_redis/several_servers.ts";
 import { Router } from "./router.ts";
-import type { Translate } from "./slot_map.ts";
 import type { MasterNode, Topology } from "./topology.ts";
 
 /** Opens a connection to a database of one node. */
@@ -59,7 +59,10 @@ export class RoutedConnection implements Connection {
   }
 
   send(commands: readonly RawCommand[], options?: SendOptions): Promise<RawReply[]> {
-    return this.#closed ? Promise.reject(this.#closed) : this.#router.send(commands, options);
+    if (this.#closed) return Promise.reject(this.#closed);
+    return this.#router.send(commands, options).catch((error) => {
+      throw this.#closed ?? error;
+    });
   }
 
   /** Listens on one master. What is published is heard on all of them. */
@@ -87,6 +90,8 @@ export class RoutedConnection implements Connection {
     commands: readonly RawCommand[],
     options: SendOptions | undefined,
   ): Promise<RawReply[]> {
+    // What the router sends on by itself comes here without the caller.
+    if (this.#closed) throw this.#closed;
     const opened = this.#open(node);
     const connection = await opened;
     try {

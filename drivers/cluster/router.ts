@@ -15,10 +15,11 @@ import { isOfCluster, isStoreError } from "../../src/base/store_error.ts";
 import { unref } from "../../src/base/timers.ts";
 import { errorReply, type RawCommand, type RawReply, type SendOptions, StoreError } from "../driver.ts";
 import { ignore, isUnsent } from "../node_redis/errors.ts";
+import type { Translate } from "../node_redis/several_servers.ts";
 import { within } from "../node_redis/within.ts";
 import { codeOf, cut } from "./keys.ts";
 import { isScan, stepOf } from "./scan.ts";
-import { readRedirection, type Translate } from "./slot_map.ts";
+import { readRedirection } from "./slot_map.ts";
 import { goneError, type MasterNode, type Topology } from "./topology.ts";
 
 /** The most times that a command is sent on. */
@@ -117,7 +118,13 @@ export class Router {
 
   /** Sends commands to a node, or to where they belong when a fence is gone. */
   #carry(place: Place, commands: readonly RawCommand[], call: Call, hops: number): Promise<RawReply[]> {
-    if (place instanceof Promise) return place.then(() => this.#route(commands, call, hops));
+    if (place instanceof Promise) {
+      return place.then(() => {
+        // The caller has already seen a failure, so the commands must not be executed now.
+        if (isOver(call)) throw lateError(call);
+        return this.#route(commands, call, hops);
+      });
+    }
     return this.#write(
       place,
       commands,

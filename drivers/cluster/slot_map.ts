@@ -3,6 +3,7 @@
 import { type NodeAddress, nodeName } from "../../src/base/hosts.ts";
 import { type Command, type RawReply, type Reply, StoreError } from "../driver.ts";
 import { withoutCluster } from "../node_redis/errors.ts";
+import type { Translate } from "../node_redis/several_servers.ts";
 
 /** The masters as one node knows them. */
 export interface SlotMap {
@@ -19,9 +20,6 @@ export const QUESTION: readonly Command[] = [
   ["CLUSTER", "SLOTS"],
   ["CLUSTER", "INFO"],
 ];
-
-/** Turns an address that the cluster gives into the one that is dialled. */
-export type Translate = (address: NodeAddress) => NodeAddress;
 
 /**
  * Reads the answer of a node.

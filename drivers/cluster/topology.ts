@@ -14,11 +14,13 @@
 
 import { SLOTS } from "../../src/base/crc16.ts";
 import { type NodeAddress, nodeName } from "../../src/base/hosts.ts";
+import { inTime } from "../../src/base/in_time.ts";
 import { isStoreError } from "../../src/base/store_error.ts";
 import { unref } from "../../src/base/timers.ts";
 import { StoreError } from "../driver.ts";
 import type { NodeDriver } from "../node_redis/node_driver.ts";
-import { QUESTION, readSlotMap, type SlotMap, type Translate } from "./slot_map.ts";
+import type { Translate } from "../node_redis/several_servers.ts";
+import { QUESTION, readSlotMap, type SlotMap } from "./slot_map.ts";
 
 /** The number of nodes that are asked at once. */
 const AT_ONCE = 3;
@@ -263,13 +265,9 @@ export class Topology {
   /** Asks one node. Resolves to nothing if it has no answer in time. */
   async #question(node: MasterNode): Promise<SlotMap | undefined> {
     const { driver, address } = node;
-    let timer: ReturnType<typeof setTimeout> | undefined;
     try {
-      const late = new Promise<never>((_, reject) => {
-        const error = new StoreError("timeout", `Redis at ${node.name} gave no answer within ${PATIENCE} ms`);
-        timer = unrefed(setTimeout(() => reject(error), PATIENCE));
-      });
-      const replies = await Promise.race([driver.send(0, QUESTION, { timeout: PATIENCE }), late]);
+      const late = () => new StoreError("timeout", `Redis at ${node.name} gave no answer within ${PATIENCE} ms`);
+      const replies = await inTime(driver.send(0, QUESTION, { timeout: PATIENCE }), PATIENCE, late, true);
       this.succeeded(node);
       return readSlotMap(replies, address, this.#dialing.translate);
     } catch (error) {
@@ -278,8 +276,6 @@ export class Topology {
       // That of a login says more than that of a node that is away.
       if (this.#failure?.kind !== "auth" || failure.kind === "auth") this.#failure = failure;
       return undefined;
-    } finally {
-      clearTimeout(timer);
     }
   }
 

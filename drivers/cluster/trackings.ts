@@ -14,6 +14,7 @@ export class Trackings {
   readonly #lost: (part: string) => void;
   readonly #subscribers = new Set<Subscriber>();
   readonly #connections = new Map<string, TrackingConnection>();
+  #closed = false;
 
   /**
    * @param open Makes the connection to a master.
@@ -27,8 +28,10 @@ export class Trackings {
   /** Tracks the keys with a prefix on the masters that are there, and on those that come. */
   add(prefix: string, tracker: Tracker, masters: readonly string[]): Tracking {
     const subscriber = { prefix, tracker, parts: new Map<string, Tracking>() };
-    this.#subscribers.add(subscriber);
-    this.follow(masters);
+    if (!this.#closed) {
+      this.#subscribers.add(subscriber);
+      this.follow(masters);
+    }
     return {
       close: async () => {
         if (!this.#subscribers.delete(subscriber)) return;
@@ -66,6 +69,7 @@ export class Trackings {
 
   /** Ends all trackings. */
   close(): void {
+    this.#closed = true;
     const open = [...this.#connections.values()];
     this.#connections.clear();
     this.#subscribers.clear();

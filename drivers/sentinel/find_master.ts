@@ -6,6 +6,7 @@
  * which may be alive. So an earlier failover than the last known one counts only if most of the sentinels speak of it.
  */
 import { type NodeAddress, nodeName } from "../../src/base/hosts.ts";
+import { inTime } from "../../src/base/in_time.ts";
 import { remember } from "../../src/base/remember.ts";
 import { isForbidden } from "../../src/base/store_error.ts";
 import { unref } from "../../src/base/timers.ts";
@@ -135,14 +136,8 @@ export async function findMaster(search: Search, known: KnownMaster, signal: Abo
 
 /** Throws unless a server says that it is a master, or refuses to say its role to this user. */
 async function checkRole({ name, driver }: NamedServer, patience: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const error = new StoreError("timeout", `Redis at ${name} did not say its role within ${patience} ms`);
-    timer = after(patience, () => reject(error));
-  });
-  const [role] = await Promise.race([late, driver.send(0, [["ROLE"]], { timeout: patience })]).finally(() =>
-    clearTimeout(timer),
-  );
+  const late = () => new StoreError("timeout", `Redis at ${name} did not say its role within ${patience} ms`);
+  const [role] = await inTime(driver.send(0, [["ROLE"]], { timeout: patience }), patience, late, true);
   if (role instanceof StoreError) {
     if (isForbidden(role)) return;
     throw new StoreError(role.kind, `Redis at ${name} did not say its role: ${role.message}`, { code: role.code });

@@ -136,7 +136,7 @@ export class Master {
   /** Handles a sentinel's announcement. */
   #announce(to: NodeAddress): void {
     if (this.#closed) return;
-    const name = nodeName(this.#search.reach(to));
+    const name = nodeName(this.#reached(to));
     // Each sentinel announces it, and it may have been found before that.
     if (name === this.#last?.name || name === this.name) return;
     const left = leftError(this.name);
@@ -148,6 +148,16 @@ export class Master {
     clearTimeout(this.#pause);
     this.#pause = undefined;
     this.find().catch(ignore);
+  }
+
+  /** Returns the address at which a server is reached; its own if the application cannot map that. */
+  #reached(address: NodeAddress): NodeAddress {
+    try {
+      return this.#search.reach(address);
+    } catch {
+      // The search that follows gives the reason to those who wait.
+      return address;
+    }
   }
 
   #leave(why: StoreError): void {

@@ -1,19 +1,10 @@
 /** The options of the driver of Sentinel: their types and checks. */
 
-import {
-  check,
-  checkOptions,
-  FUNCTION,
-  invalidType,
-  type Rule,
-  type Rules,
-  TEXT,
-  whole,
-} from "../../src/base/check.ts";
-import { type NodeAddress, nodeName, readNodes } from "../../src/base/hosts.ts";
+import { check, checkOptions, FUNCTION, type Rule, type Rules, TEXT, whole } from "../../src/base/check.ts";
+import type { NodeAddress } from "../../src/base/hosts.ts";
 import type { Timeout } from "../../src/base/ttl.ts";
-import { StoreError } from "../driver.ts";
 import { checkTls, type NodeRedisTls, parseTime } from "../node_redis/options.ts";
+import { readServers } from "../node_redis/several_servers.ts";
 
 /** Options of {@linkcode sentinel}. */
 export interface SentinelOptions {
@@ -80,21 +71,5 @@ export function checkSentinelOptions(options: SentinelOptions): readonly NodeAdd
   checkTls(options.sentinelTls, "sentinel.sentinelTls");
   parseTime(options.connectTimeout ?? 1, "connectTimeout");
   if ((options.pingInterval ?? 0) !== 0) parseTime(options.pingInterval as Timeout, "pingInterval");
-  try {
-    if (Array.isArray(options.sentinels)) return readNodes(options.sentinels, PORT);
-  } catch (error) {
-    throw new TypeError(`Cannot set sentinels of sentinel: ${(error as Error).message}`);
-  }
-  throw invalidType("set sentinels of sentinel", options.sentinels, 'a list of "host:port"');
-}
-
-/** Returns the address that `mapAddress` gives. @throws {StoreError} If it gives none. */
-export function mapped(address: NodeAddress, mapAddress: SentinelOptions["mapAddress"]): NodeAddress {
-  if (!mapAddress) return address;
-  try {
-    return readNodes([mapAddress({ ...address })], address.port)[0] as NodeAddress;
-  } catch (error) {
-    const text = `Cannot map the address ${nodeName(address)}: ${(error as Error)?.message ?? error}`;
-    throw new StoreError("protocol", text, { cause: error });
-  }
+  return readServers(options.sentinels, PORT, "sentinels of sentinel");
 }

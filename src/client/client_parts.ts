@@ -1,5 +1,6 @@
 import type { Driver } from "../../drivers/driver.ts";
 import { toStoreError } from "../base/foreign_error.ts";
+import { inTime } from "../base/in_time.ts";
 import { remember } from "../base/remember.ts";
 import { showsLife } from "../base/store_error.ts";
 import type { Keyspace, Shard } from "../entry/keyspace.ts";
@@ -74,7 +75,9 @@ export class ClientParts extends StoreParts {
     const begun = performance.now();
     const rest = (): number => Math.max(1, timeout - (performance.now() - begun));
     // The batch reports why a driver cannot be opened.
-    const driver = await within(timeout, Promise.resolve().then(open)).catch(() => undefined);
+    const driver = await inTime(Promise.resolve().then(open), timeout, () => timeoutError(timeout)).catch(
+      () => undefined,
+    );
     if (!driver?.parts) return whole(rest());
     if (driver.parts().length === 0) await batch.send(["PING"], [], timeout, true).catch(() => {});
     const names = driver.parts();
@@ -131,16 +134,7 @@ function ping(driver: Driver, part: string, timeout: number): Promise<string | u
   const sent = driver.send(0, [["PING"]], { timeout: Math.max(1, timeout), part }).then(([reply]) => {
     if (reply instanceof Error && !showsLife(reply)) throw reply;
   });
-  return failure(within(timeout, sent));
-}
-
-/** Waits for a promise until a deadline. @throws {StoreError} If it passes. */
-function within<T>(timeout: number, promise: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(timeoutError(timeout)), timeout);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+  return failure(inTime(sent, timeout, () => timeoutError(timeout)));
 }
 
 function failure(call: Promise<unknown>): Promise<string | undefined> {

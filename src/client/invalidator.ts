@@ -1,6 +1,7 @@
 import { type Command, type Driver, type Reply, StoreError } from "../../drivers/driver.ts";
 import { invalid } from "../base/check.ts";
 import { toStoreError } from "../base/foreign_error.ts";
+import { inTime } from "../base/in_time.ts";
 import { remember } from "../base/remember.ts";
 import { unref } from "../base/timers.ts";
 import type { Invalidations } from "../cache/invalidations.ts";
@@ -125,12 +126,8 @@ export class Invalidator implements Invalidations {
   }
 
   async #direct(driver: Driver, shard: Shard, names: readonly string[] | undefined, timeout: number): Promise<Reply> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(timeoutError(timeout)), timeout);
-    });
     const sent = driver.send(this.#database, [commandOf(shard, names)[0]], { timeout });
-    const [reply = null] = await Promise.race([sent, late]).finally(() => clearTimeout(timer));
+    const [reply = null] = await inTime(sent, timeout, () => timeoutError(timeout));
     if (reply instanceof Error) throw reply;
     return reply;
   }
