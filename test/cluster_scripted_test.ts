@@ -174,6 +174,74 @@ describe("cluster with scripted nodes", () => {
     });
   });
 
+  it("a command that waits for such refusals is not executed when its caller has given up", async () => {
+    const other = await start(() => "");
+    const refusal = `-MOVED ${hashSlot("a")} 127.0.0.1:${other.port}\r\n`;
+    let refuse = (_: string) => {};
+    const late = new Promise<string>((done) => {
+      refuse = done;
+    });
+    const first = await start(([name, , value]) => (name !== "SET" ? "" : value === "1" ? late : refusal));
+    await using(first, async (driver) => {
+      await driver.send(0, [["PING"]], T);
+      const sends = [0, 1].map((index) => driver.send(0, [["SET", "a", index]], T));
+      await eventually(() => other.got.includes("SET a 0"));
+      let waits = true;
+      const given = driver.send(0, [["SET", "a", 2]], { ...T, waiting: () => waits });
+      waits = false;
+      refuse(refusal);
+      await assert.rejects(given, { kind: "timeout" });
+      await Promise.all(sends);
+      await driver.send(0, [["SET", "a", 3]], T);
+      assert.deepEqual(other.got, ["SET a 0", "SET a 1", "SET a 3"]);
+    });
+  });
+
+  it("the sends of a connection end with its own words when it is closed", async () => {
+    const node = await start(([name]) => (name === "GET" ? new Promise(() => {}) : ""));
+    await using(node, async (driver) => {
+      const connection = await (driver.connect as NonNullable<Driver["connect"]>)(0, T);
+      const sent = connection.send([["GET", "a"]], T);
+      await eventually(() => node.got.includes("GET a"));
+      await connection.close();
+      await assert.rejects(sent, { kind: "closed", message: "The connection to the cluster is closed" });
+    });
+  });
+
+  it("track after close opens nothing and calls nothing", async () => {
+    const node = await start(() => "");
+    await using(node, async (driver) => {
+      await driver.send(0, [["GET", "a"]], T);
+      await driver.close();
+      node.got.length = 0;
+      const tracking = driver.track?.(0, "", { invalidate() {}, up: assert.fail, down: assert.fail });
+      await (await cluster({ nodes: [`127.0.0.1:${node.port}`] })).close();
+      await tracking?.close();
+      assert.deepEqual(node.got, []);
+    });
+  });
+
+  it("the map is asked for again when the answer after MOVED is from before the move", async () => {
+    let stale = 0;
+    const ports: number[] = [];
+    const script: Script = ([name, what], { port }) => {
+      if (name === "GET" && port === ports[0]) return `-MOVED ${hashSlot("a")} 127.0.0.1:${ports[1]}\r\n`;
+      if (name !== "CLUSTER" || what !== "SLOTS") return "";
+      return slots(ports[stale > 0 && stale-- ? 0 : 1] as number);
+    };
+    const [first, other] = [await start(script), await start(script)];
+    ports.push(first.port, other.port);
+    stale = 1;
+    await using(first, async (driver) => {
+      await driver.send(0, [["PING"]], T);
+      assert.deepEqual(driver.parts?.(), [`127.0.0.1:${first.port}`]);
+      stale = 2;
+      assert.deepEqual(await driver.send(0, [["GET", "a"]], T), ["OK"]);
+      await eventually(() => stale === 0 && String(driver.parts?.()) === `127.0.0.1:${other.port}`);
+      assert.equal(driver.partOf?.("a"), `127.0.0.1:${other.port}`);
+    });
+  });
+
   it("the map is kept when one answer is older, and given up when two in a row are", async () => {
     const other = await start(() => "");
     let epoch = 5;

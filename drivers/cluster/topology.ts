@@ -9,7 +9,8 @@
  * fails, again and again: no message announces its replacement.
  *
  * **Which answer.** Nodes count the changes of the cluster. A lower count than a known one is that of a node that was
- * away, unless two answers in a row have it.
+ * away, unless two answers in a row have it. After such an answer, and after one that contradicts the last MOVED, the
+ * map is asked for again.
  */
 
 import { SLOTS } from "../../src/base/crc16.ts";
@@ -30,6 +31,8 @@ const IMPATIENCE = 100;
 const BETTER = 30;
 /** The milliseconds that a node has to answer. */
 const PATIENCE = 500;
+/** The number of answers that may contradict a MOVED: they come from nodes that have not heard of the move yet. */
+const CONTRADICTIONS = 3;
 /** The age in milliseconds at which the map is asked for again. */
 const AGE = 60_000;
 /** The shortest and the longest pause in milliseconds between two questions while a master fails. */
@@ -66,6 +69,8 @@ export class Topology {
   #epoch = 0;
   /** The number of answers in a row that were older than the map. */
   #older = 0;
+  /** What the last MOVED said, until an answer agrees. */
+  #told: { readonly slot: number; readonly owner: string; left: number } | undefined;
   #asked = Number.NEGATIVE_INFINITY;
   #asking: Promise<void> | undefined;
   /** Why the last question had no answer. */
@@ -158,6 +163,7 @@ export class Topology {
     const node = this.at(address);
     if (this.#owners[slot] !== node.name) {
       this.#owners[slot] = node.name;
+      this.#told = { slot, owner: node.name, left: CONTRADICTIONS };
       if (!this.#masters.has(node.name)) {
         this.#masters = new Map([...this.#masters, [node.name, address]]);
       }
@@ -211,7 +217,11 @@ export class Topology {
     this.#asking ??= this.#ask(first).then((view) => {
       this.#asking = undefined;
       if (view && !this.#closed) this.#take(view);
-      else this.#watch();
+      else {
+        this.#older = 0;
+        this.#told = undefined;
+        this.#watch();
+      }
     });
     return this.#asking;
   }
@@ -291,6 +301,8 @@ export class Topology {
     const before = this.#masters;
     this.#owners = new Array(SLOTS).fill(undefined);
     for (const { first, last, master } of view.ranges) this.#owners.fill(master, first, last + 1);
+    const told = this.#told;
+    if (told && (this.#owners[told.slot] === told.owner || told.left-- === 0)) this.#told = undefined;
     this.#masters = view.masters;
     for (const node of this.#nodes.values()) {
       if (view.masters.has(node.name)) continue;
@@ -310,20 +322,22 @@ export class Topology {
     return undefined;
   }
 
-  /** Asks again and again while a master fails, or while the map is wanted and not known. */
+  /** Asks again and again while a master fails, the map is wanted and not known, or the last answer is in doubt. */
   async #watch(): Promise<void> {
     if (this.#watching) return;
     this.#watching = true;
     for (let pause = SHORTEST; !this.#closed; pause = Math.min(pause * 1.5, LONGEST)) {
       const failing = this.masters.flatMap((name) => this.node(name) ?? []).filter((node) => node.failing);
-      if (failing.length === 0 && !(this.#wanted && !this.known)) break;
+      const lacking = failing.length > 0 || (this.#wanted && !this.known);
+      if (!lacking && this.#older === 0 && !this.#told) break;
       // One that is back shows it by its answer.
       for (const node of failing) this.#question(node);
-      await this.refresh();
+      if (lacking) await this.refresh();
       await new Promise<void>((done) => {
         this.#wake = done;
         unrefed(setTimeout(done, pause));
       });
+      if (!lacking) await this.refresh();
     }
     this.#watching = false;
   }
