@@ -69,7 +69,7 @@ export class Topology {
   #epoch = 0;
   /** The number of answers in a row that were older than the map. */
   #older = 0;
-  /** What the last MOVED said, until an answer agrees. */
+  /** The last MOVED, until an answer agrees with it. */
   #told: { readonly slot: number; readonly owner: string; left: number } | undefined;
   #asked = Number.NEGATIVE_INFINITY;
   #asking: Promise<void> | undefined;
