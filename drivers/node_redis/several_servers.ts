@@ -1,4 +1,4 @@
-/** The parts that drivers of several servers share: the lists of servers in their options, and the addresses that they dial. */
+/** The parts that drivers of several servers share: the servers in their options, and the addresses that they dial. */
 
 import { invalidType } from "../../src/base/check.ts";
 import { type NodeAddress, nodeName, readNodes } from "../../src/base/hosts.ts";
