@@ -130,7 +130,7 @@ describe("larder on several servers", () => {
       [3, `redis+sentinel://${sentinel}/mymaster?sentinel_password=${SECRET}`, /Cannot log in/],
       [3, `redis+sentinel://${dead}/mymaster`, /Cannot find the master mymaster by its sentinels/],
       [2, `redis://${sentinel}`, new RegExp(`expected redis\\+sentinel://${sentinel}/mymaster\n`)],
-      [1, `redis://${node}`, new RegExp(`use redis\\+cluster://${node} `)],
+      [1, `redis://${node}`, new RegExp(`use redis\\+cluster://${node}[ \n]`)],
       [2, `redis+cluser://:${SECRET}@${node}`, /expected memory: .*redis\+cluster:/],
       [2, `redis+cluster://:${SECRET}@${node},no way`, /expected a host name or an IP address/],
       [2, `redis+cluster://us:a/${SECRET}@${node},${dead}`, /expected \/ \? # % and \\ in its user/],
