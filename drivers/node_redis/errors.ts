@@ -43,12 +43,18 @@ export function selectError(reply: StoreError, endpoint: string, database: numbe
   const text = `Cannot use database ${database} of Redis at ${endpoint}: ${message}`;
   if (kind === "auth") return new StoreError("auth", text, { code });
   const prefixed = "set CACHE_DATABASES=prefixed to keep databases apart by key prefix";
-  const advice = isNeeded(reply) ? `${ofSentinel(endpoint)}; otherwise ${prefixed}` : prefixed;
+  let advice = isNeeded(reply) ? `${ofSentinel(endpoint)}; otherwise ${prefixed}` : prefixed;
+  // A node of a cluster of Valkey 9 answers as a single server does that has fewer databases.
+  if (/DB index/i.test(message)) advice += `, or, if a node of a cluster answers here, ${ofCluster(endpoint)}`;
   return new StoreError("command", `${text}; ${advice}`, { code });
 }
 
 function ofSentinel(endpoint: string): string {
   return `if a Sentinel answers here, use redis+sentinel://${endpoint}/mymaster, with the name of its master`;
+}
+
+function ofCluster(endpoint: string): string {
+  return `use redis+cluster://${endpoint} (rediss+cluster:// with TLS)`;
 }
 
 /** Adds advice to the error of a server that is asked for its cluster, but is in none. */
@@ -77,7 +83,7 @@ function isNeeded(error: StoreError): boolean {
 export function explained(error: StoreError, endpoint: string): StoreError {
   const { kind, code, repeat, message } = error;
   const why = isOfCluster(error)
-    ? `Redis at ${endpoint} is a node of a cluster: use redis+cluster://${endpoint} (rediss+cluster:// with TLS)`
+    ? `Redis at ${endpoint} is a node of a cluster: ${ofCluster(endpoint)}`
     : isUndeclared(error)
       ? OF_KEYS
       : /Unknown Redis command called from/.test(message)
