@@ -345,6 +345,7 @@ describe("readNodes", () => {
       ["u:S3cret@h", /^expected servers as host:port; user/],
       ["h:1,h:S3cret", /^expected a port/],
       ['"h"', /^expected no quotes/],
+      ["::1:26379", /^expected an IPv6 address with a port as in \[::1\]:6379$/],
     ] as const) {
       const fails = { name: "TypeError", message: reason };
       assert.throws(() => readNodes(given, 6379), fails, JSON.stringify(given));

@@ -266,6 +266,16 @@ describe("larder backup, restore and copy", () => {
       const done = await larder(["copy", "analytics", ...far], { env });
       assert.deepEqual(done, { code: 0, stdout: "3 keys of analytics written\n", stderr: "" });
       assert.deepEqual(await there.send(0, [["GET", "shop:db5:report:1"]]), ["text"]);
+      const sharded = ["--to-prefix", "shop", "--to-shards", "4"];
+      const toShards = await larder(["copy", "analytics", "--to", other.url, ...sharded], { env });
+      assert.deepEqual(toShards, { code: 0, stdout: "3 keys of analytics written\n", stderr: "" });
+      const [keys] = (await there.send(5, [["KEYS", "shop:{*}report:1"]])) as string[][];
+      assert.equal(keys?.length, 1);
+      const few = await larder(["copy", "analytics", "--to", other.url, "--to-shards", "5"], { env });
+      assert.match(few.stderr, /^error: .*--to-shards.* Expected one of 1, 4, 16, 64, 256\./);
+      const shards = ["--from", other.url, "--from-prefix", "shop", "--from-shards", "4", "--on-conflict", "replace"];
+      const fromShards = await larder(["copy", "analytics", ...shards, "--dry-run", "--json"], { env });
+      assert.equal(JSON.parse(fromShards.stdout).written, 3, fromShards.stderr);
       const overRest = await larder(["copy", "analytics", "--to", rest.url, "--to-token", "t"], { env });
       assert.deepEqual(overRest, { code: 0, stdout: "3 keys of analytics written\n", stderr: "" });
       assert.deepEqual(await driver.send(15, [["ZSCORE", "db5:board", "a"]]), ["1.5"]);

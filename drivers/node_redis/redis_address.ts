@@ -1,6 +1,7 @@
 /** Connections of node-redis to one server: at an address, or like a ready client. */
 
 import { defined } from "../../src/base/defined.ts";
+import { nodeName } from "../../src/base/hosts.ts";
 import { unref } from "../../src/base/timers.ts";
 import { connectError } from "./errors.ts";
 import type { NodeRedisClient, NodeRedisOptions } from "./options.ts";
@@ -85,7 +86,7 @@ export function atAddress(
     connectTimeout,
     reconnectStrategy: false,
   };
-  const endpoint = path ?? `${host}:${port}`;
+  const endpoint = path ?? nodeName({ host, port });
   const raw = { socket, credentials: () => ({ ...defined({ username, password }) }) };
   return { endpoint, raw, create: (_database, signal) => new SocketClient(endpoint, raw, signal) };
 }

@@ -97,6 +97,7 @@ function readNode(given: unknown, defaultPort: number): NodeAddress {
   if (text === "") reject("expected a server before and after each comma");
   if (/[@/]/.test(text)) reject("expected servers as host:port; user, password and TLS are settings of their own");
   // An address with more than one colon is IPv6. Only in brackets it can have a port.
+  if (/^[^[]*:.*:\w{5,}$/.test(text)) reject("expected an IPv6 address with a port as in [::1]:6379");
   if (/^[^[]*:.*:/.test(text)) return { host: readHost(text), port: defaultPort };
   checkPort(text);
   const [, inBrackets, name, port = defaultPort] = /^(?:\[([^\]]*)\]|([^:[\]]+))(?::(\d+))?$/.exec(text) ?? [];

@@ -1,7 +1,8 @@
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
+import { defined } from "../base/defined.ts";
 import { CacheConfigError } from "../base/errors.ts";
 import type { DatabasesMode } from "../config/options.ts";
-import { SETTINGS } from "../config/settings.ts";
+import { SETTINGS, SHARDS } from "../config/settings.ts";
 import { copy, type OnConflict } from "../manager/mod.ts";
 import { defineTarget } from "./define_target.ts";
 import { UsageError } from "./errors.ts";
@@ -20,17 +21,18 @@ import {
 import { followRestore } from "./restore.ts";
 import type { Run } from "./run.ts";
 import type { CommonFlags } from "./shell.ts";
-import type { StoreFlags } from "./store.ts";
 
 interface Flags extends Omit<CommonFlags, "url" | "token" | "prefix" | "databases">, LocationFlags {
   readonly from?: string;
   readonly fromToken?: string;
   readonly fromPrefix?: string;
   readonly fromDatabases?: DatabasesMode;
+  readonly fromShards?: number;
   readonly to?: string;
   readonly toToken?: string;
   readonly toPrefix?: string;
   readonly toDatabases?: DatabasesMode;
+  readonly toShards?: number;
   readonly all?: boolean;
   readonly onConflict: OnConflict;
   readonly dryRun?: boolean;
@@ -57,7 +59,12 @@ export function addCopy(program: Command, run: Run): void {
       .option(`--${side} <url>`, `the store ${words} (default: from the environment)`)
       .option(`--${side}-token <token>`, "its token, for a REST store")
       .option(`--${side}-prefix <prefix>`, `the prefix of its keys (default: ${SETTINGS.prefix.variable})`)
-      .addOption(databasesOption(`--${side}-databases <mode>`, "the way its databases are kept apart"));
+      .addOption(databasesOption(`--${side}-databases <mode>`, "the way its databases are kept apart"))
+      .option(
+        `--${side}-shards <count>`,
+        `the shards of its keys (default: ${SETTINGS["cluster.shards"].variable}, or 64 on a cluster)`,
+        shards,
+      );
   }
   addYesFlag(addConflictFlag(addLocationFlags(addOutputFlags(command))));
   addTimeoutFlag(command);
@@ -81,10 +88,28 @@ export function addCopy(program: Command, run: Run): void {
         throw new UsageError("Cannot choose the stores: received neither --from nor --to, expected one or both");
       }
       const source = named("--from", () =>
-        shell.reach(side(flags, flags.from, flags.fromToken, flags.fromPrefix, flags.fromDatabases)),
+        shell.reach({
+          ...defined({
+            timeout: flags.timeout,
+            url: flags.from,
+            token: flags.fromToken,
+            prefix: flags.fromPrefix,
+            databases: flags.fromDatabases,
+            shards: flags.fromShards,
+          }),
+        }),
       );
       const aim = named("--to", () =>
-        shell.reach(side(flags, flags.to, flags.toToken, flags.toPrefix, flags.toDatabases)),
+        shell.reach({
+          ...defined({
+            timeout: flags.timeout,
+            url: flags.to,
+            token: flags.toToken,
+            prefix: flags.toPrefix,
+            databases: flags.toDatabases,
+            shards: flags.toShards,
+          }),
+        }),
       );
       if (onConflict === "replace" && !dryRun) {
         await shell.confirm(`Replace keys of ${name} in ${aim.name} with those in ${source.name}?`);
@@ -113,18 +138,7 @@ function named<T>(flag: string, reach: () => T): T {
   }
 }
 
-function side(
-  { timeout }: Flags,
-  url: string | undefined,
-  token: string | undefined,
-  prefix: string | undefined,
-  databases: DatabasesMode | undefined,
-): StoreFlags {
-  return {
-    ...(url !== undefined && { url }),
-    ...(token !== undefined && { token }),
-    ...(prefix !== undefined && { prefix }),
-    ...(databases !== undefined && { databases }),
-    ...(timeout !== undefined && { timeout }),
-  };
+function shards(given: string): number {
+  if (SHARDS.includes(Number(given))) return Number(given);
+  throw new InvalidArgumentError(`Expected one of ${SHARDS.join(", ")}.`);
 }

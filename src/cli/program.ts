@@ -94,6 +94,8 @@ export async function larder(args: readonly string[]): Promise<number> {
 
 /** Runs the command, and ends the process with its exit code. */
 export async function main(args: readonly string[]): Promise<never> {
-  // Explicit, because a user's module may keep the event loop alive.
+  // Not everything that a command waits for keeps the process alive: a lone send of a driver does not.
+  setInterval(() => {}, 2 ** 30);
+  // Explicit, because of this, and because a user's module may keep the event loop alive.
   exit(await larder(args));
 }

@@ -17,6 +17,7 @@ export interface StoreFlags {
   readonly token?: string;
   readonly prefix?: string;
   readonly databases?: DatabasesMode;
+  readonly shards?: number;
   /** Milliseconds. */
   readonly timeout?: number;
 }
@@ -73,12 +74,13 @@ function configOf(options: ClientOptions): Config {
 }
 
 /** Returns the flags as options of a client. */
-export function chosen({ url, token, prefix, databases }: StoreFlags): ClientOptions {
+export function chosen({ url, token, prefix, databases, shards }: StoreFlags): ClientOptions {
   return {
     ...(url !== undefined && { url }),
     ...(token !== undefined && { token }),
     ...(prefix !== undefined && { prefix }),
     ...(databases !== undefined && { databases }),
+    ...(shards !== undefined && { cluster: { shards } }),
   };
 }
 

@@ -21,7 +21,7 @@ export function unreachable(error: StoreError): Finding {
     ? "raise maxclients on the server, or open fewer: REDIS_POOL_SIZE in each process, and one for near caches"
     : /\buse redis|does not know this name/.test(error.message)
       ? "correct the URL, or the variables that name the store"
-      : "check that the store is running, its address and port, and the network in between";
+      : "check that the store is running, its address and port, TLS (rediss://) or none, and the network in between";
   return { check: "connection", level: "error", evidence: error.message, advice };
 }
 
