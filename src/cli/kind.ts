@@ -1,3 +1,4 @@
+import { ManagedConnection } from "../manager/connection.ts";
 import { parseInfo } from "../manager/nodes.ts";
 import { serverMode } from "../manager/server.ts";
 import { UsageError } from "./errors.ts";
@@ -12,8 +13,9 @@ import type { OpenedStore } from "./store.ts";
  */
 export async function checkKind({ client, name, timeout }: OpenedStore): Promise<string | undefined> {
   if (client.driver !== "node-redis") return undefined;
-  const { driver } = await client.locate({ database: 0 });
-  const [reply] = await driver.send(0, [["INFO"]], { timeout });
+  // Its deadline keeps the process running, which the driver's sockets do not.
+  const connection = new ManagedConnection(await client.locate({ database: 0 }), undefined, undefined, timeout);
+  const [reply] = await connection.send([["INFO"]]);
   const info = parseInfo(reply);
   const mode = serverMode(info);
   const urlOf = (kind: string): string => name.replace(/^redis(s?):/, `redis$1+${kind}:`);
