@@ -94,6 +94,32 @@ async function using(node: Scripted, run: (driver: Driver) => Promise<void>, opt
   }
 }
 
+/** The state in which a slot has moved, and its old owner has yet to refuse the second of two commands. */
+interface Refusing {
+  readonly driver: Driver;
+  /** The new owner. */
+  readonly other: Scripted;
+  /** The replies of both commands. */
+  readonly sends: Promise<Reply[]>[];
+  refuse(): void;
+}
+
+async function whileRefusing(run: (state: Refusing) => Promise<void>) {
+  const other = await start(() => "");
+  const refusal = `-MOVED ${hashSlot("a")} 127.0.0.1:${other.port}\r\n`;
+  let refuse = () => {};
+  const late = new Promise<string>((done) => {
+    refuse = () => done(refusal);
+  });
+  const first = await start(([name, , value]) => (name !== "SET" ? "" : value === "1" ? late : refusal));
+  await using(first, async (driver) => {
+    await driver.send(0, [["PING"]], T);
+    const sends = [0, 1].map((index) => driver.send(0, [["SET", "a", index]], T));
+    await eventually(() => other.got.includes("SET a 0"));
+    await run({ driver, other, sends, refuse });
+  });
+}
+
 describe("cluster with scripted nodes", () => {
   it("send follows MOVED without a host to the host that answered", async () => {
     const other = await start(() => "");
@@ -153,21 +179,11 @@ describe("cluster with scripted nodes", () => {
   });
 
   it("commands for a slot wait while refusals of earlier ones may still come, and keep their order", async () => {
-    const other = await start(() => "");
-    const refusal = `-MOVED ${hashSlot("a")} 127.0.0.1:${other.port}\r\n`;
-    let refuse = (_: string) => {};
-    const late = new Promise<string>((done) => {
-      refuse = done;
-    });
-    const first = await start(([name, , value]) => (name !== "SET" ? "" : value === "1" ? late : refusal));
-    await using(first, async (driver) => {
-      await driver.send(0, [["PING"]], T);
-      const sends = [0, 1].map((index) => driver.send(0, [["SET", "a", index]], T));
-      await eventually(() => other.got.includes("SET a 0"));
+    await whileRefusing(async ({ driver, other, sends, refuse }) => {
       sends.push(driver.send(0, [["SET", "a", 2]], T));
       // By the time that this is answered, the last one would have come, too.
       await driver.send(0, [["ECHO", "x"]], { ...T, part: `127.0.0.1:${other.port}` });
-      refuse(refusal);
+      refuse();
       assert.deepEqual(await Promise.all(sends), [["OK"], ["OK"], ["OK"]]);
       const sets = other.got.filter((command) => command.startsWith("SET"));
       assert.deepEqual(sets, ["SET a 0", "SET a 1", "SET a 2"]);
@@ -175,21 +191,11 @@ describe("cluster with scripted nodes", () => {
   });
 
   it("a command that waits for such refusals is not executed when its caller has given up", async () => {
-    const other = await start(() => "");
-    const refusal = `-MOVED ${hashSlot("a")} 127.0.0.1:${other.port}\r\n`;
-    let refuse = (_: string) => {};
-    const late = new Promise<string>((done) => {
-      refuse = done;
-    });
-    const first = await start(([name, , value]) => (name !== "SET" ? "" : value === "1" ? late : refusal));
-    await using(first, async (driver) => {
-      await driver.send(0, [["PING"]], T);
-      const sends = [0, 1].map((index) => driver.send(0, [["SET", "a", index]], T));
-      await eventually(() => other.got.includes("SET a 0"));
+    await whileRefusing(async ({ driver, other, sends, refuse }) => {
       let waits = true;
       const given = driver.send(0, [["SET", "a", 2]], { ...T, waiting: () => waits });
       waits = false;
-      refuse(refusal);
+      refuse();
       await assert.rejects(given, { kind: "timeout" });
       await Promise.all(sends);
       await driver.send(0, [["SET", "a", 3]], T);
