@@ -131,8 +131,10 @@ for (const [title, open] of Object.entries(SHOPS)) {
       await reader.service("product").searches.get("pho");
       await Promise.all(["pho", "none"].map((id) => reader.service("product").searches.get(id)));
       stop();
-      const twice = shop.reads.length > 1 ? [...shop.reads, ...shop.reads] : shop.reads;
-      assert.deepEqual(sent, [shop.reads, twice]);
+      // Where the script may run, MGET takes its place once the marks of tags are known.
+      const scripted = shop.reads.length === 1;
+      const names = sent.map((each) => each.map((name) => (scripted && name === "MGET" ? shop.reads[0] : name)));
+      assert.deepEqual(names, [shop.reads, scripted ? shop.reads : [...shop.reads, ...shop.reads]]);
     });
 
     it("miss what was invalidated, by a tag or with all, and nothing else", LIMIT, async () => {
