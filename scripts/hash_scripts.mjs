@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
-for (const name of ["entries", "locks", "mark", "rate_limit"]) {
+for (const name of ["entries", "locks", "mark", "rate_limit", "small"]) {
   const file = fileURLToPath(new URL(`../src/lua/${name}.ts`, import.meta.url));
   const { outputFiles } = await build({ entryPoints: [file], bundle: true, write: false, format: "esm" });
   const module = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);

@@ -13,7 +13,8 @@ import {
 } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
 import { hashSlot } from "../src/base/crc16.ts";
-import { increment, read, unlinkEach } from "../src/lua/entries.ts";
+import { increment, read } from "../src/lua/entries.ts";
+import { unlinkEach } from "../src/lua/small.ts";
 import { Batch, type ReadScript } from "../src/wire/batch.ts";
 import { Breaker } from "../src/wire/breaker.ts";
 import { RunsSlot } from "../src/wire/runs_slot.ts";

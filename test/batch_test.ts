@@ -12,7 +12,8 @@ import {
   type StoreErrorKind,
 } from "../drivers/driver.ts";
 import { memory } from "../drivers/memory.ts";
-import { increment, invalidate, read, unlinkEach } from "../src/lua/entries.ts";
+import { increment, invalidate, read } from "../src/lua/entries.ts";
+import { unlinkEach } from "../src/lua/small.ts";
 import { Batch, type ReadScript } from "../src/wire/batch.ts";
 import { Breaker } from "../src/wire/breaker.ts";
 

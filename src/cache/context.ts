@@ -8,7 +8,7 @@ import type { SealOptions } from "../entry/seal.ts";
 import type { NearCache } from "../near/near_cache.ts";
 import type { CacheTarget, Events } from "../telemetry/events.ts";
 import type { Counters } from "../telemetry/stats.ts";
-import type { Batch, Slot } from "../wire/batch.ts";
+import type { Batch } from "../wire/batch.ts";
 import type { Invalidations } from "./invalidations.ts";
 import type { Loads, Nears } from "./loads.ts";
 import type { ReadScripts } from "./read_scripts.ts";
@@ -83,8 +83,8 @@ export interface CacheContext extends Lane, Keys, EntryRules, CacheTelemetry, Ca
   limits?: object;
   /** Returns the functions that take locks, if the client has them: `locks` of `locks.ts`. */
   readonly locks: (() => object) | undefined;
-  /** Makes a write by plain commands, if the client may use them: `PlainWrite`. */
-  readonly plainWrite?: ((...args: never[]) => Slot) | undefined;
+  /** Makes a write by plain commands, if the client may use them: `plainWrite` of `plain_write.ts`. */
+  readonly plainWrite?: ((...args: never[]) => boolean) | undefined;
   /** Makes a `Fleet`, which reads the counts of all processes, if the client has them: `fleetCounts`. */
   readonly fleetCounts: (() => object) | undefined;
 }

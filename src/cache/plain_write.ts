@@ -7,7 +7,7 @@ import { DeleteSlot } from "../wire/slot.ts";
 import { reportFailure } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import type { Entry } from "./make_entry.ts";
-import { setCommand, type Write } from "./write.ts";
+import { type PlainWriter, setCommand, type Write } from "./write.ts";
 
 /** The reason to write an entry again: at once, as after NOSCRIPT, because the store answers. */
 const OUTDATED = new StoreError("command", "Everything was invalidated before the write", { code: "NOSCRIPT" });
@@ -143,3 +143,11 @@ export class PlainWrite extends Slot {
     this.#resolve(true);
   }
 }
+
+/** Writes by SET where that can be: an entry of a caller's own, without tags, that breaks no lock. */
+export const plainWrite: PlainWriter = (...args) => {
+  const [context, , , { tags }, { origin, policy }] = args;
+  if (origin || policy.lock || tags !== "") return false;
+  context.batch.write(new PlainWrite(...args));
+  return true;
+};

@@ -4,7 +4,6 @@ import { isForbidden } from "../base/store_error.ts";
 import type { Policy } from "../config/policy.ts";
 import type { Shard } from "../entry/keyspace.ts";
 import { storeEntry } from "../lua/entries.ts";
-import type { Slot } from "../wire/batch.ts";
 import { type CallOptions, reportFailure } from "./call.ts";
 import type { CacheContext } from "./context.ts";
 import type { Entry, Origin } from "./make_entry.ts";
@@ -73,8 +72,8 @@ function save(
   resolve: (written: boolean | undefined) => void,
   reject: (error: unknown) => void,
 ): void {
-  const { batch, loads, space } = context;
-  const { key, policy, origin, begin } = request;
+  const { loads, space } = context;
+  const { key, begin } = request;
   const shard = space.of(key);
   const physical = shard.key(key);
   if (!begin) loads.supersede(physical);
@@ -83,12 +82,11 @@ function save(
     return;
   }
   const plain = context.plainWrite as PlainWriter | undefined;
-  if (plain && !origin && !policy.lock && entry.tags === "") {
-    batch.write(plain(context, shard, physical, entry, request, resolve, reject));
-  } else store(context, shard, physical, entry, request).then(resolve, reject);
+  if (plain?.(context, shard, physical, entry, request, resolve, reject)) return;
+  store(context, shard, physical, entry, request).then(resolve, reject);
 }
 
-/** Makes a plain write: see `plain_write.ts`. */
+/** Makes a plain write, if it can be one: see `plain_write.ts`. Returns whether it did. */
 export type PlainWriter = (
   context: CacheContext,
   shard: Shard,
@@ -97,7 +95,7 @@ export type PlainWriter = (
   request: Write,
   resolve: (written: boolean | undefined) => void,
   reject: (error: unknown) => void,
-) => Slot;
+) => boolean;
 
 async function store(
   context: CacheContext,

@@ -12,7 +12,7 @@ import { COMMON } from "../config/common.ts";
 import { sealOptions } from "../entry/codec.ts";
 import { rawKeys } from "../entry/keyspace.ts";
 import type { KeyRing } from "../entry/seal.ts";
-import { probe } from "../lua/entries.ts";
+import { PROBE } from "../lua/small.ts";
 import type { FoodFastServices } from "../services/all.ts";
 import { OWN_DATABASE } from "../services/databases.ts";
 import {
@@ -267,7 +267,8 @@ export class CacheClient<S extends object = FoodFastServices> {
     const failure = (error: unknown): string => toStoreError(error).message;
     const check = async (left: number): Promise<Omit<Health, keyof typeof about>> => {
       const start = performance.now();
-      const writing = batch.run(probe, [space.own("health")], [], left, true).then(() => undefined, failure);
+      const key = space.own("health");
+      const writing = batch.send(["EVAL", PROBE, 1, key], [key], left, true).then(() => undefined, failure);
       const notRead = await batch.send(["MGET", epochKey], [epochKey], left, true).then(() => undefined, failure);
       const latency = performance.now() - start;
       const notWritten = await writing;

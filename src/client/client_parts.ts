@@ -4,7 +4,7 @@ import { inTime } from "../base/in_time.ts";
 import { remember } from "../base/remember.ts";
 import { showsLife } from "../base/store_error.ts";
 import type { Keyspace, Shard } from "../entry/keyspace.ts";
-import { probe } from "../lua/entries.ts";
+import { PROBE } from "../lua/small.ts";
 import type { BreakerState, Events } from "../telemetry/events.ts";
 import type { Batch } from "../wire/batch.ts";
 import { Breaker, type BreakerOptions } from "../wire/breaker.ts";
@@ -93,7 +93,8 @@ export class ClientParts extends StoreParts {
         let notRead: string | undefined;
         if (shard) {
           const { epochKey } = shard;
-          notWritten = failure(batch.run(probe, [shard.own("health")], [], left, true));
+          const key = shard.own("health");
+          notWritten = failure(batch.send(["EVAL", PROBE, 1, key], [key], left, true));
           notRead = await failure(batch.send(["MGET", epochKey], [epochKey], left, true));
         } else notRead = await ping(driver, address, left);
         return { address, latency: performance.now() - start, notRead, notWritten: await notWritten };

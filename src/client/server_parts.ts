@@ -1,5 +1,5 @@
 import { Marks } from "../cache/marks.ts";
-import { PlainWrite } from "../cache/plain_write.ts";
+import { plainWrite } from "../cache/plain_write.ts";
 import { TCP_ADDRESSES } from "../config/parse_config.ts";
 import type { AddressReaders } from "../config/settings.ts";
 import { trackedNearCache } from "../near/near_tracking.ts";
@@ -32,6 +32,6 @@ export const serverParts: ServerParts = {
   ofContext(space) {
     const debt = { reads: 0 };
     for (const shard of space.shards) shard.marks = new Marks(debt);
-    return { plainWrite: (...args: ConstructorParameters<typeof PlainWrite>) => new PlainWrite(...args) };
+    return { plainWrite };
   },
 };

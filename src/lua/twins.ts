@@ -4,11 +4,12 @@
  */
 import type { Reply, TwinnedScript, TwinStore } from "../../drivers/driver.ts";
 import { CLOCK_SKEW_MS } from "../base/own_keys.ts";
-import { addCounts, increment, invalidate, MARK_MS, probe, read, storeEntry, touch, unlinkEach } from "./entries.ts";
+import { addCounts, increment, invalidate, MARK_MS, read, storeEntry, touch } from "./entries.ts";
 import { type Limit, type LimitState, roomOf, stateAt } from "./limit_state.ts";
 import { acquire, hold, take } from "./locks.ts";
 import { mark } from "./mark.ts";
 import { rateLimit } from "./rate_limit.ts";
+import { probe, unlinkEach } from "./small.ts";
 
 const HEAD = /^\{"born":(\d+)(?:,"tags":\[([^\]]*))?/;
 

@@ -276,7 +276,7 @@ export class Batch {
   #dispatch(slots: readonly Slot[], driver: Driver, free?: () => void): void {
     this.#driver = driver;
     const { ordered, billed = false } = driver.capabilities;
-    for (const slot of slots) slot.prepare(billed);
+    for (const slot of slots) slot.prepare?.(billed);
     const apart = this.#options.parts?.cut(slots, driver, this.#options.database);
     const flights = (apart ?? split(slots, driver.capabilities)).map(
       (portion): Flight => ({
@@ -350,7 +350,7 @@ export class Batch {
         if (slot.epochAt === at) at++;
         const reply = failed ? replies : (replies[at++] ?? null);
         const epoch = failed ? replies : replies[slot.epochAt];
-        const why = slot.epochKey === undefined ? undefined : slot.revise(reply, epoch);
+        const why = slot.epochKey === undefined ? undefined : slot.revise?.(reply, epoch);
         if (why || (reply instanceof Error && this.#mayRepeat(slot, reply, flight))) {
           again ??= [];
           again.push(slot);

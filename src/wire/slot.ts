@@ -5,7 +5,7 @@
  * @module
  */
 import { type Command, type Reply, type Script, StoreError } from "../../drivers/driver.ts";
-import { unlinkEach } from "../lua/entries.ts";
+import { UNLINK_EACH } from "../lua/small.ts";
 
 /** The most keys of one MGET or UNLINK: longer ones hold up a server's other clients. */
 export const MAX_KEYS = 1000;
@@ -105,15 +105,13 @@ export abstract class Slot {
   }
 
   /** Called before the command leaves for the first time. The store may charge for each command. */
-  prepare(_billed: boolean): void {}
+  prepare?(billed: boolean): void;
 
   /**
    * Called with the reply of a command that asked for the epoch. Returns the reason to send it again at once, in
    * another form, if there is one.
    */
-  revise(_reply: Reply, _epoch: Reply | undefined): StoreError | undefined {
-    return undefined;
-  }
+  revise?(reply: Reply, epoch: Reply | undefined): StoreError | undefined;
 
   /** Hands the reply to the callers, unless they have an answer already. The epoch comes if it was asked for. */
   settle(reply: Reply, _epoch?: Reply): void {
@@ -252,17 +250,16 @@ export class DeleteSlot extends Slot {
     last.keys.push(...keys);
     last.callers.push(...callers);
     last.#sizes.push(keys.length);
-    last.script = unlinkEach;
     return true;
   }
 
-  override render(known: boolean): Command {
-    const { keys, script } = this;
-    return script ? evaluate(script, known, keys, []) : ["UNLINK", ...keys];
+  override render(_known: boolean): Command {
+    const { keys, callers } = this;
+    return callers.length > 1 ? ["EVAL", UNLINK_EACH, keys.length, ...keys] : ["UNLINK", ...keys];
   }
 
   protected override answer(reply: Reply): void {
-    if (!this.script) {
+    if (this.callers.length === 1) {
       super.answer(reply);
       return;
     }
