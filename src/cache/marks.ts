@@ -1,6 +1,7 @@
 import type { Reply } from "../../drivers/driver.ts";
 import type { Epoch, KnownMarks } from "../entry/keyspace.ts";
 import type { Batch, ReadScript } from "../wire/batch.ts";
+import { plainIsCheaper } from "../wire/read_heads.ts";
 
 /** The reads that make up for one with a second round trip. But for bursts, at most one in so many has it. */
 const COST = 20;
@@ -48,7 +49,7 @@ export class Marks implements KnownMarks {
    * @returns Whether it is known to be valid although it came by MGET, which does not check tags.
    */
   hold(
-    { plain }: Pick<Batch, "plain">,
+    batch: Pick<Batch, "rights" | "capabilities">,
     scripts: { readonly texts: ReadScript; values?: ReadScript | undefined },
     tags: readonly string[],
     born: number,
@@ -57,7 +58,7 @@ export class Marks implements KnownMarks {
     const at = epoch.text;
     if (left === undefined) return born >= Number.parseInt(at ?? "", 10) || this.covers(tags, born, at);
     // With a near cache, the script answers a TTL too. It looks for tags at the start only, where a write has them.
-    if (left === null && plain && HEAD.test(`${text}`) && this.learn(tags, born, at)) {
+    if (left === null && plainIsCheaper(batch) && HEAD.test(`${text}`) && this.learn(tags, born, at)) {
       if (scripts.values === scripts.texts) scripts.values = undefined;
     }
     return false;

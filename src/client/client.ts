@@ -1,3 +1,4 @@
+import type { Command } from "../../drivers/driver.ts";
 import { checkFunction, checkNames, invalid } from "../base/check.ts";
 import { CacheConfigError } from "../base/errors.ts";
 import { toStoreError } from "../base/foreign_error.ts";
@@ -263,13 +264,17 @@ export class CacheClient<S extends object = FoodFastServices> {
     const timeout = timeoutOf(this.#home.configured.config, options);
     const { batch } = this.#assembly.lane(this.#home);
     const space = this.#assembly.keyspace(this.#home);
-    const { epochKey } = space.of("");
-    const failure = (error: unknown): string => toStoreError(error).message;
+    const ask = (timeout: number, ...command: Command): Promise<string | undefined> => {
+      const sent = batch.send(command, [command.at(-1) as string], timeout, true);
+      return sent.then(
+        () => undefined,
+        (error) => toStoreError(error).message,
+      );
+    };
     const check = async (left: number): Promise<Omit<Health, keyof typeof about>> => {
       const start = performance.now();
-      const key = space.own("health");
-      const writing = batch.send(["EVAL", PROBE, 1, key], [key], left, true).then(() => undefined, failure);
-      const notRead = await batch.send(["MGET", epochKey], [epochKey], left, true).then(() => undefined, failure);
+      const writing = ask(left, "EVAL", PROBE, 1, space.own("health"));
+      const notRead = await ask(left, "MGET", space.of("").epochKey);
       const latency = performance.now() - start;
       const notWritten = await writing;
       const [reads, writes, error] = [notRead === undefined, notWritten === undefined, notRead ?? notWritten];

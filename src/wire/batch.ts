@@ -19,7 +19,15 @@
  * - **Repetition.** Commands that may be repeated are repeated within the deadline. If the server has forgotten a
  *   script, the script is sent again as EVAL, after the rest of its batch.
  */
-import { type Command, type Driver, isDenial, type Reply, type Script, type StoreError } from "../../drivers/driver.ts";
+import {
+  type Capabilities,
+  type Command,
+  type Driver,
+  isDenial,
+  type Reply,
+  type Script,
+  type StoreError,
+} from "../../drivers/driver.ts";
 import { toStoreError } from "../base/foreign_error.ts";
 import { isForbidden } from "../base/store_error.ts";
 import type { BatchOptions, Flight, Part, ReadRights } from "./batch_options.ts";
@@ -51,7 +59,8 @@ const RESOLVED = Promise.resolve();
 /** Gathers the commands of one database. */
 export class Batch {
   readonly #options: BatchOptions;
-  readonly #rights: ReadRights;
+  /** The rights of this user at the store. */
+  readonly rights: ReadRights;
   #driver: Driver | undefined;
   /** The slots of this tick. */
   #queue: Slot[] = [];
@@ -87,7 +96,7 @@ export class Batch {
   /** @param options The driver, and the counters and listeners of the batch. */
   constructor(options: BatchOptions) {
     this.#options = options;
-    this.#rights = options.rights ?? { readBy: "EVAL" };
+    this.rights = options.rights ?? { readBy: "EVAL" };
     this.#whole = { breaker: options.breaker, known: new Set() };
     const breakerOf = (slots: readonly Slot[]) => this.#partOf(slots).breaker;
     this.#deadlines = new Deadlines(this.#flushed, breakerOf, options.clock ?? performance);
@@ -95,10 +104,9 @@ export class Batch {
     this.#repeats = new Repeats(options, this.#deadlines, this.#flushed);
   }
 
-  /** True if plain commands cost the store less than a script: it is a server at the end of a connection. */
-  get plain(): boolean {
-    const { ordered, transactions } = this.#driver?.capabilities ?? {};
-    return this.#rights.readBy !== "MGET" && ordered === true && transactions !== "atomic";
+  /** The abilities of the driver, once it is open. */
+  get capabilities(): Partial<Capabilities> {
+    return this.#driver?.capabilities ?? {};
   }
 
   /** Reads one key and the epoch of its keyspace, by the script or else by MGET. */
@@ -109,7 +117,7 @@ export class Batch {
       this.#order.hold([physical, space.epochKey], false, timeout, start, (error) => reader.reject(error));
       return;
     }
-    const { readBy } = this.#rights;
+    const { readBy } = this.rights;
     const byScript = (left: number): void => this.#ask(reader, readScript, left, readBy);
     if (readScript && this.#options.readHeads?.(this, reader, readScript, timeout, byScript)) return;
     this.#ask(reader, readScript, timeout, readBy);
@@ -208,7 +216,7 @@ export class Batch {
   #enqueue(slot: Slot): void {
     if (this.#reads) for (const key of slot.keys) this.#written.add(key);
     const last = this.#queue.at(-1);
-    const { scripts, parts } = this.#driver?.capabilities ?? {};
+    const { scripts, parts } = this.capabilities;
     if (!last || !scripts || parts || !slot.join(last)) this.#push(slot);
     this.#quiet = false;
   }
@@ -320,7 +328,7 @@ export class Batch {
       const timeout = flight.until - this.#deadlines.now();
       // All callers have their answer, so nothing may be sent.
       if (timeout <= 0) throw timeoutError((slots[0] as Slot).timeout);
-      const commands = render(slots, part, this.#rights.whole, this.#options.ask);
+      const commands = render(slots, part, this.rights.whole, this.#options.ask);
       wire.commands += commands.length;
       wire.roundTrips++;
       const driver = this.#driver as Driver;
@@ -407,7 +415,7 @@ export class Batch {
       this.send(command, [reader.physical], Math.max(1, until - this.#deadlines.now()), true),
     ).then(
       (reply) => {
-        this.#rights.readBy = "MGET";
+        this.rights.readBy = "MGET";
         reader.resolve(...reply);
       },
       (error) => reader.reject(error),
@@ -417,7 +425,7 @@ export class Batch {
   #executed(done: Slot, { part }: Flight): void {
     if (done.script) {
       part.known.add(done.script.sha1);
-      if (done instanceof ReadSlot && done.readBy === "EVAL_RO") this.#rights.readBy = "EVAL_RO";
+      if (done instanceof ReadSlot && done.readBy === "EVAL_RO") this.rights.readBy = "EVAL_RO";
     }
     this.#repeats.executed(done);
   }
@@ -435,7 +443,7 @@ export class Batch {
     if (slot.script && !slot.reloaded && /^NOSCRIPT|evalsha/i.test(error.message)) {
       slot.reloaded = true;
       part.known.delete(slot.script.sha1);
-      if (error.code !== "NOSCRIPT") this.#rights.whole = true;
+      if (error.code !== "NOSCRIPT") this.rights.whole = true;
       return true;
     }
     if (attempt > this.#options.retries || part.breaker?.state === "open") return false;

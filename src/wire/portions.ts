@@ -58,15 +58,8 @@ export async function sendPortions(
   await Promise.all(sent);
 }
 
-/** Returns the size of a command as JSON: a little more than it has, never less. */
+/** Returns the size of a command as JSON, with the script and the epoch that may go with it: never less than it has. */
 function bytesOf(slot: Slot): number {
-  let bytes = 22 + (slot.script ? slot.script.lua.length * 2 : 0);
-  if (slot.epochKey) bytes += 22 + slot.epochKey.length * 6;
-  for (const arg of slot.render(true)) {
-    if (typeof arg === "number") bytes += 26;
-    // Short texts are counted at their worst, six bytes a character, because that is faster than to encode them.
-    else if (arg.length < 100) bytes += arg.length * 6 + 3;
-    else bytes += new TextEncoder().encode(JSON.stringify(arg)).length + 1;
-  }
-  return bytes;
+  const text = JSON.stringify([slot.render(true), slot.epochKey]);
+  return 22 + 2 * (slot.script?.lua.length ?? 0) + new TextEncoder().encode(text).length;
 }

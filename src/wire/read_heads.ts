@@ -1,5 +1,6 @@
-import type { Command, Reply, StoreError } from "../../drivers/driver.ts";
+import type { Capabilities, Command, Reply, StoreError } from "../../drivers/driver.ts";
 import { isForbidden } from "../base/store_error.ts";
+import type { ReadRights } from "./batch_options.ts";
 import type { Reader, ReadScript, ReadSpace } from "./slot.ts";
 
 /** The bytes that are read of an entry. The facts before the value take fewer, unless its tags are many. */
@@ -13,7 +14,8 @@ const TURNS = 20;
 
 /** The methods of a batch that the reading of heads needs. */
 interface Sender {
-  readonly plain: boolean;
+  readonly capabilities: Partial<Capabilities>;
+  readonly rights: ReadRights;
   read(reader: Reader): void;
   send(command: Command, keys: readonly string[], timeout: number, idempotent: boolean): Promise<Reply>;
 }
@@ -47,7 +49,7 @@ export function headReader(): ReadHeads {
   const turns = new WeakMap<ReadScript, number>();
   return (batch, reader, readScript, timeout, byScript) => {
     const { what } = readScript;
-    if (forbidden || what < 2 || !batch.plain) return false;
+    if (forbidden || what < 2 || !plainIsCheaper(batch)) return false;
     const turn = turns.get(readScript) ?? 0;
     if (turn > 0) {
       turns.set(readScript, turn - 1);
@@ -82,6 +84,12 @@ export function headReader(): ReadHeads {
     );
     return true;
   };
+}
+
+/** Returns true if plain commands cost the store less than a script: it is a server at the end of a connection. */
+export function plainIsCheaper({ rights, capabilities }: Pick<Sender, "rights" | "capabilities">): boolean {
+  const { ordered, transactions } = capabilities;
+  return rights.readBy !== "MGET" && ordered === true && transactions !== "atomic";
 }
 
 /** Returns the head of a text as the script would; `null` for none, `undefined` if only the script can tell. */
