@@ -22,7 +22,7 @@ export const WORKERS = {
       };`,
   },
   root: {
-    bytes: 60_400,
+    bytes: 62_500,
     source: (name) => `
       import { createCacheClient } from "${name}";
       export default {

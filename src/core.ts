@@ -13,6 +13,12 @@
  *
  * @module
  */
+
+// First, because Workers compress better with the scripts, and with what they name, in front.
+export {} from "./lua/entries.ts";
+
+export * from "./client/public.ts";
+
 import type { Driver } from "../drivers/driver.ts";
 import { describe, FUNCTION, needed, type Rule } from "./base/check.ts";
 import { CacheConfigError } from "./base/errors.ts";
@@ -154,5 +160,3 @@ export function createCacheClient(options: CoreOptions): CacheClient<Record<neve
     configurations: { own: configured, ofService: () => configured },
   });
 }
-
-export * from "./client/public.ts";
