@@ -14,8 +14,11 @@
  * @module
  */
 
-// First, because Workers compress better with the scripts, and with what they name, in front.
+// First, because Workers compress better with the scripts in front.
+
 export {} from "./lua/entries.ts";
+
+// Second, for the same reason.
 
 export * from "./client/public.ts";
 

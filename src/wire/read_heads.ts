@@ -1,7 +1,6 @@
 import type { Capabilities, Command, Reply, StoreError } from "../../drivers/driver.ts";
 import { isForbidden } from "../base/store_error.ts";
-import type { ReadRights } from "./batch_options.ts";
-import type { Reader, ReadScript, ReadSpace } from "./slot.ts";
+import type { ReadBy, Reader, ReadScript, ReadSpace } from "./slot.ts";
 
 /** The bytes that are read of an entry. The facts before the value take fewer, unless its tags are many. */
 const HEAD_BYTES = 160;
@@ -15,7 +14,7 @@ const TURNS = 20;
 /** The methods of a batch that the reading of heads needs. */
 interface Sender {
   readonly capabilities: Partial<Capabilities>;
-  readonly rights: ReadRights;
+  readonly rights: { readonly readBy: ReadBy };
   read(reader: Reader): void;
   send(command: Command, keys: readonly string[], timeout: number, idempotent: boolean): Promise<Reply>;
 }
