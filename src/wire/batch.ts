@@ -149,11 +149,7 @@ export class Batch {
     else this.#enqueue(slot);
   }
 
-  /**
-   * Runs a script: by EVALSHA once the store knows it, by EVAL before. See {@linkcode Batch.send}.
-   *
-   * @param also Further keys of the script, whose order does not matter.
-   */
+  /** Runs a script as {@linkcode Batch.send} does. Its further keys are `also`, whose order does not matter. */
   run(
     script: Script,
     keys: readonly string[],
