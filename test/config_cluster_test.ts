@@ -297,7 +297,7 @@ describe("parseConfig of several servers", () => {
     const driver = cluster({ nodes: ["127.0.0.1:1"] });
     assert.throws(
       () => createCoreClient({ driver }),
-      /option shards is undefined, expected shards\(64\) for a driver of/,
+      /driver of several parts: received undefined, expected .* shards\(64\)/,
     );
     await createCoreClient({ driver, shards: shards(4) }).close();
     await driver.close();
