@@ -284,6 +284,8 @@ export class Connections implements Protocol {
         try {
           const replies = await connection.send(commands, { timeout: left() });
           this.#idle.push({ connection, part });
+          // Those of parts that have left are the oldest before long.
+          if (this.#idle.length > this.#options.transactions) this.#idle.shift()?.connection.close();
           return replies;
         } catch (error) {
           connection.close();

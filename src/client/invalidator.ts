@@ -71,11 +71,12 @@ export class Invalidator implements Invalidations {
         const error = toStoreError(thrown);
         const driver = await this.#driver();
         if (!driver?.partOf || !passes(error)) throw error;
-        if (until - performance.now() <= pause) {
+        const rest = until - performance.now();
+        if (rest <= PAUSE) {
           this.#keep(shard, names, error);
           throw error;
         }
-        await new Promise((resolve) => setTimeout(resolve, pause));
+        await new Promise((resolve) => setTimeout(resolve, Math.min(pause, rest / 2)));
         pause = Math.min(pause * 2, LONGEST_PAUSE);
         // Neither the breaker nor the number of repetitions ends the attempts.
         send = error.code === "TRYAGAIN" ? move : () => this.#direct(driver, shard, names, left());

@@ -62,6 +62,10 @@ export class Judge {
           if (name !== rule.name || nodes.some((one) => one.node === node)) continue;
           judge({ ...scope, store: undefined, left: true }, undefined, node);
         }
+        for (const id of this.#states.keys()) {
+          const [name, , node] = id.split("\n");
+          if (name === rule.name && node && !nodes.some((one) => one.node === node)) this.#states.delete(id);
+        }
         continue;
       }
       for (const service of rule.service === "*" ? services : [rule.service]) judge(scopeOf(rule, service), service);

@@ -40,7 +40,7 @@ export function declaredMarks(batch: () => Sender): DeclaredMarks {
   let forbidden = false;
   return {
     wants(slot, error) {
-      if (!(slot instanceof CommandSlot) || !isUndeclared(error)) return false;
+      if (!(slot instanceof CommandSlot) || !ranUndeclared(error)) return false;
       const known = refused.get(slot) ?? { times: 0, also: slot.also ?? [] };
       refused.set(slot, known);
       // What was sent with it for its key waits for it, as after NOSCRIPT.
@@ -80,15 +80,15 @@ export function declaredMarks(batch: () => Sender): DeclaredMarks {
       } catch (error) {
         if (!isForbidden(error as StoreError)) throw error;
         // If other tags stand there by now, its TTL starts again with the next read.
-        forbidden = !isUndeclared(error as StoreError);
+        forbidden = !ranUndeclared(error as StoreError);
         return readByCommands(reader, readScript, send);
       }
     },
   };
 }
 
-/** Returns whether a script was refused while it ran, because it used a key that it does not declare. */
-function isUndeclared({ message }: StoreError): boolean {
+/** Returns whether a script ran until it used a key that it does not declare: it may run with its keys declared. */
+function ranUndeclared({ message }: StoreError): boolean {
   return /undeclared key/.test(message);
 }
 
