@@ -161,6 +161,19 @@ describe("tools on shards", () => {
     assert.equal(await layoutOf(make("memory", undefined)), undefined);
   });
 
+  it("copy refuses a store whose keys are of another number of shards than its client has", async () => {
+    const written = make(7, 4);
+    await fill(written);
+    const to = make(8, 64);
+    for (const shards of [undefined, 16]) {
+      const steps = finish(copy(make(7, shards), to, { service }));
+      await assert.rejects(steps, /Cannot copy product: its client has (no|16) shards, but .* of 4 shards/);
+    }
+    assert.deepEqual(await keysOf(to, { service }), []);
+    await finish(copy(written, to, { service }));
+    assert.deepEqual(await hits(to), VALID);
+  });
+
   it("a database that services share is listed, cleared and copied with their keys", async () => {
     const menu = defineService({ name: "menu", collections: {} });
     const source = make(0, 4);

@@ -5,6 +5,7 @@ import type { LocationOf } from "../client/types.ts";
 import { inOrder } from "./backup.ts";
 import { type ManagedConnection, openManagedConnection, word } from "./connection.ts";
 import { claimEpochs, type Epochs, ensureEpochs, readEpochs, toEpoch } from "./epoch.ts";
+import { refuseOtherShards } from "./other_shards.ts";
 import type { BackupRecord } from "./record.ts";
 import {
   batches,
@@ -53,7 +54,8 @@ export interface CopyProgress extends RestoreProgress {
  * @param to The client of the store to write.
  * @param options The keys to copy, and the treatment of keys that already exist.
  * @returns The progress.
- * @throws {TypeError | RangeError} For a service or database that does not exist.
+ * @throws {TypeError | RangeError} For a service or database that does not exist, and for a store to read whose keys
+ * are of another number of shards than its client has.
  * @throws {ConflictError} For keys that already exist, with `"fail"`. Nothing was written.
  * @throws {StoreError} When a store does not answer. The operation can be repeated.
  */
@@ -80,6 +82,7 @@ export async function* copy(
         at = source.location.number;
         const names = new Set([...(await source.findShared()), ...(await connection.findShared())]);
         const [parts, sinks] = [source.split([...names]), connection.split([...names])];
+        for (const part of parts) await refuseOtherShards(part, `copy ${part.name}`);
         if (phase === "check") {
           const conflicts = new Conflicts(connection);
           for (const [i, part] of parts.entries()) {
