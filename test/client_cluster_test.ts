@@ -6,6 +6,7 @@ import { type CacheClient, type CacheEvent, collection, createCacheClient, defin
 import { gate } from "./helpers/engine.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type ClusterNode, type RedisCluster, startCluster } from "./helpers/redis_cluster.ts";
+import { startFixture } from "./helpers/run.ts";
 
 const SHOP = defineService({
   name: "shop",
@@ -107,6 +108,18 @@ describe("a client on a cluster", () => {
       // Nothing is waited for that no caller waits for.
       await client.close();
     }));
+
+  it("lets the process end once its callers are answered, although a frozen master owes replies", async () => {
+    const [node] = servers.nodes as [ClusterNode];
+    frozen.push(node);
+    const child = startFixture("frozen", servers.addresses.join(), `${node.pid}`);
+    // It would wait for ten minutes.
+    const late = setTimeout(() => child.stop(), 60_000);
+    const { code, stdout, stderr } = await child.ended;
+    clearTimeout(late);
+    assert.equal(code, 0, stderr);
+    assert.ok(Number(stdout) > 10 && Number(stdout) < 60, stdout);
+  });
 
   it("invalidateTags goes on until its deadline, beyond the repetitions and the breaker", () =>
     using(async (client, events) => {

@@ -93,7 +93,12 @@ async function dying(confirm: "replicas" | undefined, enough: number): Promise<{
   // Until its value comes from the new master, a key that was not invalidated is a miss, too.
   const lost: string[] = [];
   for (const key of told) {
-    const value = await reader.cache<string>().get(key, { onError: "throw" });
+    let value: string | undefined;
+    // The new master may not be known yet.
+    await eventually(async () => {
+      value = await reader.cache<string>().get(key, { onError: "throw" });
+      return true;
+    });
     if (value !== undefined) lost.push(key);
   }
   return { told, lost };

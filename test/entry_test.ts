@@ -111,7 +111,8 @@ describe("the smallest build", () => {
     await using client = core.createCacheClient({ driver, locks, lock: true });
     const cache = client.cache<string>();
     assert.equal(await cache.getOrSet("k", () => "pho"), "pho");
-    assert.equal(await cache.withLock("menu", ({ token }) => token), 1);
+    const first = await cache.withLock("menu", ({ token }) => token);
+    assert.ok((await cache.withLock("menu", ({ token }) => token)) > first);
     await using bare = core.createCacheClient({ driver });
     await assert.rejects(async () => bare.cache().withLock("menu", () => 1), /Cannot lock: .* the option locks/);
     await assert.rejects(

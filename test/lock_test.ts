@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import process from "node:process";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as v from "valibot";
@@ -18,7 +17,7 @@ import {
 import type { LoadLockOptions } from "../src/config/policy.ts";
 import { AND_SHARDS, gate, handlingAll, onWires } from "./helpers/engine.ts";
 import { eventually } from "./helpers/eventually.ts";
-import { type Running, start } from "./helpers/run.ts";
+import { type Running, startFixture } from "./helpers/run.ts";
 
 const LIMIT = { timeout: 60_000 };
 
@@ -34,11 +33,9 @@ const kitchen = defineService({
   },
 });
 
-/** Runs a file of test/fixtures in a process of its own, on this runtime. */
+/** Runs a file of test/fixtures with an object. */
 function fixture(name: string, about: object): Running {
-  const file = import.meta.filename.replace(/lock_test\.(\w+)$/, `fixtures/${name}.$1`);
-  const args = process.versions.deno ? ["run", "-A", "--no-check", file] : [file];
-  return start(process.execPath, [...args, JSON.stringify(about)]);
+  return startFixture(name, JSON.stringify(about));
 }
 
 /** Runs test/fixtures/locker.ts. */

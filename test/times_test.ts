@@ -3,8 +3,10 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { Command } from "commander";
+import { cluster } from "../drivers/cluster.ts";
 import { memory } from "../drivers/memory.ts";
 import { nodeRedis } from "../drivers/node_redis.ts";
+import { sentinel } from "../drivers/sentinel.ts";
 import { type ClientOptions, collection, createCacheClient, defineService, withOptions } from "../mod.ts";
 import { bridge } from "../src/bridge/bridge.ts";
 import { addTimeoutFlag, seconds } from "../src/cli/flags.ts";
@@ -26,6 +28,7 @@ type Take = (time: Time) => unknown;
 const open = (options: ClientOptions = {}) => createCacheClient({ env: {}, driver: "memory", ...options });
 const watch = (options: MonitorOptions) => monitor(open(), { clock: () => 0, ...options }).close();
 const rule: AlertRule = { name: "slow", metric: "latency_p99", above: 50 };
+const nodes = ["127.0.0.1:1"];
 const token = "a-long-enough-token-1234";
 
 /** The options whose types are times, by the file and the name of their declaration. */
@@ -116,6 +119,14 @@ const OPTIONS: Readonly<Record<string, Readonly<Record<string, Take>>>> = {
   "src/dashboard/dashboard.ts timeout": { dashboard: (timeout) => dashboard(open(), { token, timeout }).close() },
   "drivers/node_redis/options.ts connectTimeout": { nodeRedis: (connectTimeout) => nodeRedis({ connectTimeout }) },
   "drivers/node_redis/options.ts pingInterval": { nodeRedis: (pingInterval) => nodeRedis({ pingInterval }) },
+  "drivers/cluster/options.ts connectTimeout": { cluster: (connectTimeout) => cluster({ nodes, connectTimeout }) },
+  "drivers/cluster/options.ts pingInterval": { cluster: (pingInterval) => cluster({ nodes, pingInterval }) },
+  "drivers/sentinel/options.ts connectTimeout": {
+    sentinel: (connectTimeout) => sentinel({ sentinels: nodes, name: "mymaster", connectTimeout }),
+  },
+  "drivers/sentinel/options.ts pingInterval": {
+    sentinel: (pingInterval) => sentinel({ sentinels: nodes, name: "mymaster", pingInterval }),
+  },
 };
 
 /** Declarations that hold what another option above gives. */

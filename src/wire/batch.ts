@@ -163,7 +163,7 @@ export class Batch {
 
   /** Resolves when nothing is in flight that a caller waits for, at the latest after `timeout` ms. */
   async idle(timeout: number): Promise<void> {
-    if (!this.#scheduled && this.#flushed.flat().every((slot) => slot.settled)) return;
+    if (!this.#scheduled && !this.#deadlines.awaited) return;
     await new Promise<void>((resolve) => {
       this.#waiting.push(this.#deadlines.after(timeout, resolve), resolve);
     });
@@ -267,7 +267,7 @@ export class Batch {
     if (error) this.#failAll(slots, error);
     const last = this.#flushed.pop() as readonly Slot[];
     if (last !== slots) this.#flushed[this.#flushed.indexOf(slots)] = last;
-    if (this.#flushed.length > 0) return;
+    if (this.#deadlines.awaited) return;
     this.#deadlines.rest();
     if (this.#scheduled || this.#waiting.length === 0) return;
     for (const wake of this.#waiting.splice(0)) wake();

@@ -50,6 +50,11 @@ export class Deadlines {
     this.#clock = clock;
   }
 
+  /** True if a caller waits for what is in flight. A server that froze may owe replies long after. */
+  get awaited(): boolean {
+    return this.#flushed.some((slots) => slots.some(({ settled }) => !settled));
+  }
+
   /** Returns the time in milliseconds, without the excused stalls. */
   now(): number {
     return this.#clock.now() - this.#stalled;
@@ -77,7 +82,7 @@ export class Deadlines {
       if (until < first) first = until;
     }
     if (this.#timer === undefined || this.#alarm > first) this.#arm(first, now);
-    else if (this.#flushed.length === 1) (this.#timer as { ref?(): void }).ref?.();
+    else (this.#timer as { ref?(): void }).ref?.();
   }
 
   /** Lets the process end, because no caller waits. */

@@ -74,6 +74,12 @@ export function start(command: string, args: readonly string[], env: Readonly<Re
   };
 }
 
+/** Starts a file of test/fixtures with arguments, on this runtime. */
+export function startFixture(name: string, ...args: readonly string[]): Running {
+  const file = import.meta.filename.replace(/helpers\/run\.(\w+)$/, `fixtures/${name}.$1`);
+  return start(process.execPath, [...(process.versions.deno ? ["run", "-A", "--no-check", file] : [file]), ...args]);
+}
+
 /**
  * Waits until a server listens on 127.0.0.1.
  *
