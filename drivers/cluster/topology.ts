@@ -32,7 +32,7 @@ const BETTER = 30;
 /** The milliseconds that a node has to answer. */
 const PATIENCE = 500;
 /** The number of answers that may contradict a MOVED: they come from nodes that have not heard of the move yet. */
-const CONTRADICTIONS = 3;
+const CONTRADICTIONS = 10;
 /** The age in milliseconds at which the map is asked for again. */
 const AGE = 60_000;
 /** The shortest and the longest pause in milliseconds between two questions while a master fails. */
@@ -246,7 +246,7 @@ export class Topology {
         waiting++;
         this.#question(node).then((view) => {
           waiting--;
-          if (view && view.epoch >= (best?.epoch ?? 0)) best = view;
+          if (view && this.#isBetter(view, best)) best = view;
           if (!view) next();
           if (waiting === 0) end();
           else if (best) better ??= unrefed(setTimeout(end, BETTER));
@@ -260,6 +260,19 @@ export class Topology {
       };
       for (let count = 0; count < AT_ONCE; count++) next();
     });
+  }
+
+  /** Returns whether an answer is later than another. Nodes hear of a change's number before they hear all of it. */
+  #isBetter(view: SlotMap, other: SlotMap | undefined): boolean {
+    if (!other || view.epoch !== other.epoch) return view.epoch > (other?.epoch ?? -1);
+    return this.#agrees(view) || !this.#agrees(other);
+  }
+
+  /** Returns whether an answer has what the last MOVED said. */
+  #agrees({ ranges }: SlotMap): boolean {
+    const told = this.#told;
+    if (!told) return true;
+    return ranges.some(({ first, last, master }) => first <= told.slot && told.slot <= last && master === told.owner);
   }
 
   #candidates(first: MasterNode | undefined): MasterNode[] {
@@ -302,7 +315,7 @@ export class Topology {
     this.#owners = new Array(SLOTS).fill(undefined);
     for (const { first, last, master } of view.ranges) this.#owners.fill(master, first, last + 1);
     const told = this.#told;
-    if (told && (this.#owners[told.slot] === told.owner || told.left-- === 0)) this.#told = undefined;
+    if (told && (this.#agrees(view) || told.left-- === 0)) this.#told = undefined;
     this.#masters = view.masters;
     for (const node of this.#nodes.values()) {
       if (view.masters.has(node.name)) continue;
