@@ -65,7 +65,10 @@ async function listen(url: string, count: number): Promise<void> {
     const { products } = client.service("product");
     await products.getOrSet(WRITES + 1, () => product(1));
   }
+  // Trackings do not keep a process running.
+  const running = setInterval(() => {}, 60_000);
   await listening;
+  clearInterval(running);
   console.log("ready");
   for await (const _ of process.stdin) break;
   console.log(JSON.stringify({ heard, last }));
