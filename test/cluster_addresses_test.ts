@@ -1,14 +1,15 @@
 /** The cluster driver where nodes are reached by other names, over TLS, by proxies, or not at all. */
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { type ClusterOptions, cluster } from "../drivers/cluster.ts";
 import type { Command, Driver, StoreError } from "../drivers/driver.ts";
+import { makeCertificate } from "./helpers/certificate.ts";
 import { type FaultProxy, startProxy } from "./helpers/proxy.ts";
 import { type RedisCluster, startCluster } from "./helpers/redis_cluster.ts";
 import { before7, freePort, type RedisServer, startRedis } from "./helpers/redis_server.ts";
@@ -42,29 +43,16 @@ describe("cluster with addresses of other kinds", () => {
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), "larder-tls-"));
-    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-    const request = [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:prime256v1",
-      "-nodes",
-      "-days",
-      "2",
-    ];
-    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
-    execFileSync("openssl", [...request, "-keyout", key, "-out", cert, ...subject], { stdio: "ignore" });
-    ca = readFileSync(cert, "utf8");
+    const certificate = makeCertificate(folder, "DNS:localhost");
+    ca = certificate.ca;
     const free = await Promise.all(Array.from({ length: 6 }, () => freePort()));
     servers = await startCluster({
       args(port) {
         const tls = secure.get(port) ?? (free.pop() as number);
         secure.set(port, tls);
         return [
-          ...["--tls-port", `${tls}`, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert],
-          ...["--tls-auth-clients", "no", "--requirepass", "secret", "--masterauth", "secret"],
+          ...["--tls-port", `${tls}`, ...certificate.args],
+          ...["--requirepass", "secret", "--masterauth", "secret"],
           ...(before7() ? [] : ["--cluster-announce-hostname", NAME, "--cluster-preferred-endpoint-type", "hostname"]),
         ];
       },

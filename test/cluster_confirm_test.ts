@@ -32,11 +32,9 @@ after(async () => {
 });
 beforeEach(async () => {
   await proxy.set("pass");
-  for (const node of servers.nodes) if (!node.running) await node.restart();
-  await servers.settled();
+  await servers.renew();
   await servers.restore();
   await servers.settled();
-  await servers.flush();
 });
 
 /** Opens a client, which reaches the first master without the proxy. */

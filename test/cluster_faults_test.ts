@@ -20,11 +20,7 @@ let servers: RedisCluster;
 before(async () => {
   servers = await startCluster({ replicas: 1 });
 });
-beforeEach(async () => {
-  for (const node of servers.nodes) if (!node.running) await node.restart();
-  await servers.settled();
-  await servers.flush();
-});
+beforeEach(() => servers.renew());
 after(() => servers?.stop());
 
 async function using(run: (driver: Driver) => Promise<void>, options: Partial<ClusterOptions> = {}): Promise<void> {

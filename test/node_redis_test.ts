@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -12,6 +12,7 @@ import { createClient as createClient5 } from "redis5";
 import { createClient as createClient6 } from "redis6";
 import { type Driver, type Reply, StoreError, type StoreErrorKind } from "../drivers/driver.ts";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
+import { makeCertificate } from "./helpers/certificate.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { startProxy } from "./helpers/proxy.ts";
 import { freePort, type RedisServer, rawClient, rawCommand, startRedis } from "./helpers/redis_server.ts";
@@ -293,24 +294,10 @@ describe("nodeRedis, TLS", () => {
   let tlsPort: number;
   let ca: string;
   before(async () => {
-    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-    const request = [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:prime256v1",
-      "-nodes",
-      "-days",
-      "2",
-    ];
-    execFileSync("openssl", [...request, "-keyout", key, "-out", cert, ...subject], { stdio: "ignore" });
-    ca = readFileSync(cert, "utf8");
+    const certificate = makeCertificate(folder);
+    ca = certificate.ca;
     tlsPort = await freePort();
-    const files = ["--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert];
-    secure = await startRedis({ args: ["--tls-port", `${tlsPort}`, ...files, "--tls-auth-clients", "no"] });
+    secure = await startRedis({ args: ["--tls-port", `${tlsPort}`, ...certificate.args] });
   });
   after(() => secure.stop());
 

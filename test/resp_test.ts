@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -22,6 +21,7 @@ import { memory } from "../drivers/memory.ts";
 import { encodeCommands, ReplyReader } from "../drivers/node_redis/resp.ts";
 import { type NodeRedisOptions, nodeRedis } from "../drivers/node_redis.ts";
 import { upstash } from "../drivers/upstash.ts";
+import { makeCertificate } from "./helpers/certificate.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { freePort, type RedisServer, rawCommand, startRedis } from "./helpers/redis_server.ts";
 import { start } from "./helpers/run.ts";
@@ -456,14 +456,10 @@ describe("nodeRedis connect, TLS", () => {
   let tlsPort: number;
   let ca: string;
   before(async () => {
-    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-    const kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-    execFileSync("openssl", [...kind, "-keyout", key, "-out", cert, ...subject], { stdio: "ignore" });
-    ca = readFileSync(cert, "utf8");
+    const certificate = makeCertificate(folder);
+    ca = certificate.ca;
     tlsPort = await freePort();
-    const files = ["--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert];
-    secure = await startRedis({ args: ["--tls-port", `${tlsPort}`, ...files, "--tls-auth-clients", "no"] });
+    secure = await startRedis({ args: ["--tls-port", `${tlsPort}`, ...certificate.args] });
   });
   after(() => secure.stop());
 

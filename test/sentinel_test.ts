@@ -1,8 +1,8 @@
 /** The driver of Sentinel over real processes: a master, its replica, and three sentinels. */
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Driver, RawReply, StoreError, Tracker } from "../drivers/driver.ts";
 import { type NodeAddress, type SentinelOptions, sentinel } from "../drivers/sentinel.ts";
 import { type CacheClient, type ClientOptions, createCacheClient } from "../mod.ts";
+import { makeCertificate } from "./helpers/certificate.ts";
 import { eventually } from "./helpers/eventually.ts";
 import { type SentinelServers, startSentinels } from "./helpers/redis_sentinel.ts";
 import { freePort, rawCommand, startRedis } from "./helpers/redis_server.ts";
@@ -286,27 +287,11 @@ describe("sentinel", () => {
   });
 
   it("send works over TLS to sentinels and servers, at the addresses that mapAddress gives", LIMIT, async () => {
-    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-    execFileSync(
-      "openssl",
-      ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-keyout", key, "-out", cert, ...subject],
-      { stdio: "ignore" },
-    );
-    const files = [
-      "--tls-cert-file",
-      cert,
-      "--tls-key-file",
-      key,
-      "--tls-ca-cert-file",
-      cert,
-      "--tls-auth-clients",
-      "no",
-    ];
+    const { ca, args } = makeCertificate(folder);
     const [ofData, ofSentinel] = [await freePort(), await freePort()];
-    const redis = await startRedis({ args: ["--tls-port", `${ofData}`, ...files] });
-    const lone = await loneSentinel(redis.port, [], ["--tls-port", `${ofSentinel}`, ...files]);
-    const tls = { ca: await readFile(cert, "utf8") };
+    const redis = await startRedis({ args: ["--tls-port", `${ofData}`, ...args] });
+    const lone = await loneSentinel(redis.port, [], ["--tls-port", `${ofSentinel}`, ...args]);
+    const tls = { ca };
     const named: object[] = [];
     try {
       const more = { sentinels: [`127.0.0.1:${ofSentinel}`], tls, sentinelTls: tls };

@@ -2,11 +2,11 @@ import { isStoreError } from "../../src/base/store_error.ts";
 import { type Connection, type RawCommand, type RawReply, type SendOptions, StoreError } from "../driver.ts";
 import type { Translate } from "../node_redis/several_servers.ts";
 import { Router } from "./router.ts";
-import type { MasterNode, Topology } from "./topology.ts";
+import type { KnownNode, Topology } from "./topology.ts";
 
 /** Opens a connection to a database of one node. */
 export async function connectTo(
-  { driver }: MasterNode,
+  { driver }: KnownNode,
   database: number,
   timeout: number | undefined,
 ): Promise<Connection> {
@@ -35,7 +35,7 @@ export function databaseError(error: unknown, database: number): unknown {
 export class RoutedConnection implements Connection {
   readonly #topology: Topology;
   readonly #router: Router;
-  readonly #connections = new Map<MasterNode, Promise<Connection>>();
+  readonly #connections = new Map<KnownNode, Promise<Connection>>();
   readonly #database: number;
   readonly #timeout: number | undefined;
   readonly #gone: (connection: Connection) => void;
@@ -85,11 +85,7 @@ export class RoutedConnection implements Connection {
     this.#connections.clear();
   }
 
-  async #send(
-    node: MasterNode,
-    commands: readonly RawCommand[],
-    options: SendOptions | undefined,
-  ): Promise<RawReply[]> {
+  async #send(node: KnownNode, commands: readonly RawCommand[], options: SendOptions | undefined): Promise<RawReply[]> {
     // What the router sends on by itself comes here without the caller.
     if (this.#closed) throw this.#closed;
     const opened = this.#open(node);
@@ -106,7 +102,7 @@ export class RoutedConnection implements Connection {
     }
   }
 
-  #open(node: MasterNode): Promise<Connection> {
+  #open(node: KnownNode): Promise<Connection> {
     const open = this.#connections.get(node);
     if (open) return open;
     const opening = connectTo(node, this.#database, this.#timeout);

@@ -20,7 +20,7 @@ import { within } from "../node_redis/within.ts";
 import { codeOf, cut } from "./keys.ts";
 import { isScan, stepOf } from "./scan.ts";
 import { readRedirection } from "./slot_map.ts";
-import { goneError, type MasterNode, type Topology } from "./topology.ts";
+import { goneError, type KnownNode, type Topology } from "./topology.ts";
 
 /** The most times that a command is sent on. */
 const HOPS = 5;
@@ -42,21 +42,21 @@ interface Call {
 }
 
 /** Where commands wait: at a node, or for a fence. */
-type Place = MasterNode | Promise<void>;
+type Place = KnownNode | Promise<void>;
 
 /** A router over the lines to nodes. */
 export class Router {
   readonly #topology: Topology;
   readonly #translate: Translate;
-  readonly #line: (node: MasterNode) => NodeLine;
+  readonly #line: (node: KnownNode) => NodeLine;
   /** True if a node has one connection, on which the order is kept. */
   readonly #ordered: boolean;
   /** The last send to each node, which is settled when its refusals were sent on. */
-  readonly #last = new WeakMap<MasterNode, Promise<unknown>>();
+  readonly #last = new WeakMap<KnownNode, Promise<unknown>>();
   /** The slots that have moved while sends to their old owner were pending. */
   readonly #fences = new Map<number, Promise<void>>();
 
-  constructor(topology: Topology, translate: Translate, ordered: boolean, line: (node: MasterNode) => NodeLine) {
+  constructor(topology: Topology, translate: Translate, ordered: boolean, line: (node: KnownNode) => NodeLine) {
     this.#topology = topology;
     this.#translate = translate;
     this.#ordered = ordered;
@@ -145,7 +145,7 @@ export class Router {
 
   /** Writes to a node, and calls one of the functions at the moment of its answer. */
   #write(
-    node: MasterNode,
+    node: KnownNode,
     commands: readonly RawCommand[],
     call: Call,
     onReplies: (replies: RawReply[], alone: boolean) => RawReply[] | Promise<RawReply[]>,
@@ -180,7 +180,7 @@ export class Router {
   }
 
   /** Notes whether a node works, by its replies. */
-  #judge(node: MasterNode, replies: readonly RawReply[]): void {
+  #judge(node: KnownNode, replies: readonly RawReply[]): void {
     let lost = false;
     for (const reply of replies) {
       if (!(reply instanceof StoreError)) continue;
@@ -193,7 +193,7 @@ export class Router {
 
   /** Sends on what a node refused, at once, and puts the answers instead of the refusals. */
   #follow(
-    node: MasterNode,
+    node: KnownNode,
     commands: readonly RawCommand[],
     given: readonly RawReply[],
     call: Call,
@@ -202,8 +202,8 @@ export class Router {
   ): RawReply[] | Promise<RawReply[]> {
     if (!given.some((reply) => reply instanceof StoreError)) return given as RawReply[];
     const replies = given.map(asRefusal);
-    const moved = new Map<MasterNode, number[]>();
-    const asked = new Map<MasterNode, number[]>();
+    const moved = new Map<KnownNode, number[]>();
+    const asked = new Map<KnownNode, number[]>();
     const sends: Promise<unknown>[] = [];
     const may = hops < HOPS && !isOver(call);
     for (const [index, reply] of replies.entries()) {
@@ -239,7 +239,7 @@ export class Router {
    *   refuses commands of which it has some of the keys.
    */
   #ask(
-    node: MasterNode,
+    node: KnownNode,
     commands: readonly RawCommand[],
     call: Call,
     hops: number,
@@ -297,7 +297,7 @@ export class Router {
 
   /** Sends what was not sent to the new owner, if the map changes soon. */
   async #elsewhere(
-    node: MasterNode,
+    node: KnownNode,
     commands: readonly RawCommand[],
     error: StoreError,
     call: Call,
@@ -315,7 +315,7 @@ export class Router {
   }
 
   /** Lets later commands for a slot wait while sends to its old owner are pending, which may be refused too. */
-  #fence(slot: number, old: MasterNode): void {
+  #fence(slot: number, old: KnownNode): void {
     const last = this.#last.get(old);
     if (!this.#ordered || !last || this.#fences.has(slot)) return;
     const fence = last.then(ignore, ignore);

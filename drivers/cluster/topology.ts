@@ -40,7 +40,7 @@ const SHORTEST = 100;
 const LONGEST = 400;
 
 /** One node, with its connections. */
-export interface MasterNode {
+export interface KnownNode {
   readonly name: string;
   readonly address: NodeAddress;
   readonly driver: NodeDriver;
@@ -63,8 +63,10 @@ export interface Dialing {
 /** The masters, their slots, and the nodes that were met. */
 export class Topology {
   readonly #dialing: Dialing;
-  readonly #nodes = new Map<string, MasterNode>();
+  readonly #nodes = new Map<string, KnownNode>();
   #owners: (string | undefined)[] = [];
+  /** The lowest slot of each master, until the owners change. */
+  #starts: readonly (readonly [slot: number, name: string])[] | undefined;
   #masters: ReadonlyMap<string, NodeAddress> = new Map();
   #epoch = 0;
   /** The number of answers in a row that were older than the map. */
@@ -101,7 +103,12 @@ export class Topology {
   }
 
   /** Returns the lowest slot of each master, in their order. */
-  starts(): (readonly [slot: number, name: string])[] {
+  starts(): readonly (readonly [slot: number, name: string])[] {
+    this.#starts ??= this.#findStarts();
+    return this.#starts;
+  }
+
+  #findStarts(): (readonly [slot: number, name: string])[] {
     const starts = new Map<string, number>();
     let before: string | undefined;
     for (const [slot, owner] of this.#owners.entries()) {
@@ -112,13 +119,13 @@ export class Topology {
   }
 
   /** Returns a node of the map by its name. */
-  node(name: string): MasterNode | undefined {
+  node(name: string): KnownNode | undefined {
     const address = this.#masters.get(name);
     return address && (this.#nodes.get(name) ?? this.at(address));
   }
 
   /** Returns a node of the map by its name. @throws {StoreError} If it is not there. */
-  required(name: string): MasterNode {
+  required(name: string): KnownNode {
     const node = this.node(name);
     if (node) return node;
     const expected = this.masters.join(", ");
@@ -129,7 +136,7 @@ export class Topology {
   }
 
   /** Returns the node at an address. */
-  at(address: NodeAddress): MasterNode {
+  at(address: NodeAddress): KnownNode {
     const name = nodeName(address);
     let node = this.#nodes.get(name);
     if (!node) {
@@ -140,9 +147,9 @@ export class Topology {
   }
 
   /** Returns a master for commands without keys: one that answers, if there is one. */
-  any(): MasterNode {
+  any(): KnownNode {
     const nodes = this.masters.map((name) => this.required(name));
-    return (nodes.find(({ failing }) => !failing) ?? nodes[0]) as MasterNode;
+    return (nodes.find(({ failing }) => !failing) ?? nodes[0]) as KnownNode;
   }
 
   /** Asks for the map if it is not known yet, or no longer fresh. Returns what to wait for if it is not known. */
@@ -159,10 +166,11 @@ export class Topology {
   }
 
   /** Notes that a node named the owner of a slot, and asks for the rest of the map. */
-  moved(slot: number, address: NodeAddress): MasterNode {
+  moved(slot: number, address: NodeAddress): KnownNode {
     const node = this.at(address);
     if (this.#owners[slot] !== node.name) {
       this.#owners[slot] = node.name;
+      this.#starts = undefined;
       this.#told = { slot, owner: node.name, left: CONTRADICTIONS };
       if (!this.#masters.has(node.name)) {
         this.#masters = new Map([...this.#masters, [node.name, address]]);
@@ -174,14 +182,14 @@ export class Topology {
   }
 
   /** Notes that a node does not answer, and asks for the map until all of them do. */
-  failed(node: MasterNode): void {
+  failed(node: KnownNode): void {
     node.failing = true;
     node.proven = false;
     this.#watch();
   }
 
   /** Notes that a node has answered. */
-  succeeded(node: MasterNode): void {
+  succeeded(node: KnownNode): void {
     node.failing = false;
     node.proven = true;
   }
@@ -211,7 +219,7 @@ export class Topology {
   }
 
   /** Asks for the map: once at a time. Never rejects. */
-  refresh(first?: MasterNode): Promise<void> {
+  refresh(first?: KnownNode): Promise<void> {
     if (this.#closed) return Promise.resolve();
     this.#asked = performance.now();
     this.#asking ??= this.#ask(first).then((view) => {
@@ -234,7 +242,7 @@ export class Topology {
   }
 
   /** Resolves to the best answer, or to nothing if no node has one. */
-  #ask(first: MasterNode | undefined): Promise<SlotMap | undefined> {
+  #ask(first: KnownNode | undefined): Promise<SlotMap | undefined> {
     const candidates = this.#candidates(first);
     return new Promise((resolve) => {
       let best: SlotMap | undefined;
@@ -275,7 +283,7 @@ export class Topology {
     return ranges.some(({ first, last, master }) => first <= told.slot && told.slot <= last && master === told.owner);
   }
 
-  #candidates(first: MasterNode | undefined): MasterNode[] {
+  #candidates(first: KnownNode | undefined): KnownNode[] {
     const masters = this.masters.flatMap((name) => this.node(name) ?? []);
     // Processes that start together do not all ask the same nodes.
     const start = Math.floor(Math.random() * masters.length);
@@ -286,7 +294,7 @@ export class Topology {
   }
 
   /** Asks one node. Resolves to nothing if it has no answer in time. */
-  async #question(node: MasterNode): Promise<SlotMap | undefined> {
+  async #question(node: KnownNode): Promise<SlotMap | undefined> {
     const { driver, address } = node;
     try {
       const late = () => new StoreError("timeout", `Redis at ${node.name} gave no answer within ${PATIENCE} ms`);
@@ -313,6 +321,7 @@ export class Topology {
     this.#wanted = false;
     const before = this.#masters;
     this.#owners = new Array(SLOTS).fill(undefined);
+    this.#starts = undefined;
     for (const { first, last, master } of view.ranges) this.#owners.fill(master, first, last + 1);
     const told = this.#told;
     if (told && (this.#agrees(view) || told.left-- === 0)) this.#told = undefined;
@@ -329,7 +338,7 @@ export class Topology {
   }
 
   /** Closes a node. What one that fails still owes is not awaited. */
-  #leave(node: MasterNode, why: StoreError): Promise<void> | undefined {
+  #leave(node: KnownNode, why: StoreError): Promise<void> | undefined {
     if (!node.failing) return node.driver.close();
     node.driver.drop(why);
     return undefined;
@@ -357,7 +366,7 @@ export class Topology {
 }
 
 /** Makes the error of pending sends to a node that has left. */
-export function goneError({ name }: MasterNode): StoreError {
+export function goneError({ name }: KnownNode): StoreError {
   const text = `Redis at ${name} is not a master of the cluster any more`;
   return new StoreError("connection", text, { repeat: "idempotent" });
 }

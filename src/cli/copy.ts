@@ -2,7 +2,8 @@ import { type Command, InvalidArgumentError } from "commander";
 import { defined } from "../base/defined.ts";
 import { CacheConfigError } from "../base/errors.ts";
 import type { DatabasesMode } from "../config/options.ts";
-import { SETTINGS, SHARDS } from "../config/settings.ts";
+import { SETTINGS } from "../config/settings.ts";
+import { SHARD_COUNTS } from "../entry/shards.ts";
 import { copy, type OnConflict } from "../manager/mod.ts";
 import { defineTarget } from "./define_target.ts";
 import { UsageError } from "./errors.ts";
@@ -139,6 +140,6 @@ function named<T>(flag: string, reach: () => T): T {
 }
 
 function shards(given: string): number {
-  if (SHARDS.includes(Number(given))) return Number(given);
-  throw new InvalidArgumentError(`Expected one of ${SHARDS.join(", ")}.`);
+  if (SHARD_COUNTS.includes(Number(given))) return Number(given);
+  throw new InvalidArgumentError(`Expected one of ${SHARD_COUNTS.join(", ")}.`);
 }

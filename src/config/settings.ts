@@ -10,6 +10,7 @@ import { type Rule, whole } from "../base/check.ts";
 import type { NodeAddress } from "../base/hosts.ts";
 import { type Duration, durations, millisecondsOf, parseDuration, TTL_ACCEPTED, type TtlClasses } from "../base/ttl.ts";
 import { type EncryptionOptions, keyRing } from "../entry/seal.ts";
+import { SHARD_COUNTS } from "../entry/shards.ts";
 import { Breaker } from "../wire/breaker.ts";
 import { COMMON, type CommonName, oneOf } from "./common.ts";
 import type { ClusterSettings, ConfigOptions, SentinelSettings } from "./options.ts";
@@ -36,9 +37,6 @@ export interface AddressReaders {
   /** Reads a list of servers. */
   nodes(given: unknown, defaultPort: number): readonly NodeAddress[];
 }
-
-/** The numbers of shards that keys can be spread over. */
-export const SHARDS: readonly number[] = [1, 4, 16, 64, 256];
 
 /** The options that hold others, each with their names. */
 export const GROUPS: Readonly<Record<"cluster" | "sentinel", readonly string[]>> = {
@@ -144,7 +142,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   tls: byRule("REDIS_TLS", FLAG, flag),
   pool: byRule("REDIS_POOL_SIZE", whole(1, 100), number, 1),
   "cluster.nodes": byRule("REDIS_CLUSTER_NODES", TEXT),
-  "cluster.shards": byRule("CACHE_SHARDS", ["1, 4, 16, 64 or 256", (value) => SHARDS.includes(value)], number),
+  "cluster.shards": byRule("CACHE_SHARDS", ["1, 4, 16, 64 or 256", (value) => SHARD_COUNTS.includes(value)], number),
   "sentinel.sentinels": byRule("REDIS_SENTINELS", TEXT),
   "sentinel.name": byRule("REDIS_SENTINEL_NAME", [
     "a name without spaces",

@@ -88,6 +88,8 @@ export interface RedisCluster {
   replicasOf(node: ClusterNode): Promise<ClusterNode[]>;
   /** FLUSHALL on all masters. */
   flush(): Promise<void>;
+  /** Starts the nodes again that were killed, waits until all are settled, and empties them. */
+  renew(): Promise<void>;
   /** Waits until all running nodes know all slots and each other, and all replicas have their master's data. */
   settled(patience?: number): Promise<void>;
   /** Waits until a node that is not this one owns the slots of this one, and returns it. */
@@ -304,6 +306,12 @@ class Cluster implements RedisCluster {
 
   async flush(): Promise<void> {
     for (const node of await this.masters()) expectDone(await node.say("FLUSHALL"));
+  }
+
+  async renew(): Promise<void> {
+    for (const node of this.nodes) if (!node.running) await node.restart();
+    await this.settled();
+    await this.flush();
   }
 
   async settled(patience = 30_000): Promise<void> {
