@@ -297,6 +297,24 @@ describe("tools on a cluster", () => {
     assert.equal((await products.getMany(IDS)).size, IDS.length);
   });
 
+  it("diagnose names the slot and the master that have too many keys", async () => {
+    const client = make();
+    await client.service("product").products.setMany(IDS.map((id) => [id, product(id)]));
+    const { driver } = await client.locate({ database: 0 });
+    // The tag of the first shard.
+    const many = Array.from({ length: 4000 }, (_, id): Command => ["SET", `{53t}${id}`, id]);
+    await driver.send(0, many);
+    const owner = await servers.ownerOf(128);
+    const found = await findings(client);
+    assert.equal(found.balance?.level, "warning");
+    assert.match(
+      found.balance?.evidence ?? "",
+      new RegExp(`^${owner.address} has 4,?0\\d\\d of keys, evenly it were 1,?373`),
+    );
+    assert.equal(found["big slots"]?.level, "warning");
+    assert.match(found["big slots"]?.evidence ?? "", /: 128 \(4,?00\d keys\)$/);
+  });
+
   it("diagnose says which URL to use when a plain driver meets a node of a cluster", async () => {
     const client = createCacheClient({ env: {}, url: `redis://${servers.addresses[0]}` });
     clients.push(client);
